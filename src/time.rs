@@ -1,0 +1,45 @@
+//! The one clock of the filter: a point in time, handed in by whoever has a clock.
+//!
+//! Nothing below the host edge asks what time it is. Arithmetic saturates: a hostile `exp` or a clock
+//! that jumps can make an answer wrong by its own amount, but can never overflow.
+
+use std::time::Duration;
+
+/// A point in time: the Duration since 1970-01-01T00:00:00Z, leap seconds ignored (RFC 7519, section 2).
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Timestamp(Duration);
+
+impl Timestamp {
+    /// The last point in time that can be told.
+    pub const MAX: Self = Self(Duration::MAX);
+
+    /// From nanoseconds since the epoch, as the host tells them.
+    pub const fn from_unix_nanos(nanos: u64) -> Self {
+        Self(Duration::from_nanos(nanos))
+    }
+
+    /// From whole seconds since the epoch.
+    pub const fn from_unix_seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    /// Milliseconds since the epoch, rounded down.
+    pub fn unix_millis(self) -> i64 {
+        i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// This point in time plus `duration`, at most [`Timestamp::MAX`].
+    pub const fn saturating_add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+
+    /// This point in time minus `duration`, at least the epoch.
+    pub const fn saturating_sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(duration))
+    }
+
+    /// How long ago `earlier` was; zero if it lies in the future.
+    pub const fn saturating_since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
