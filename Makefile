@@ -35,7 +35,7 @@ $(VENV)/.done: tests/envoy/requirements.txt
 	@touch $@
 
 $(PROVIDER)/node_modules/.done: $(PROVIDER)/package.json $(PROVIDER)/package-lock.json
-	@.make/need 'node -e "process.exit(process.versions.node.split(\".\")[0] < 20)"' 'Node 20 or newer (https://nodejs.org).'
+	@.make/need 'node -e "process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)"' 'Node 20 or newer (https://nodejs.org).'
 	@.make/need 'npm --version' 'npm (comes with Node; Debian: apt-get install npm).'
 	npm ci --prefix $(PROVIDER) --no-audit --no-fund
 	@touch $@
