@@ -1,0 +1,289 @@
+//! Strict JSON, as the JOSE standards want it.
+//!
+//! RFC 8259, narrowed by RFC 7515 (section 4) and RFC 7519 (section 4): UTF-8 without a byte order mark,
+//! and member names that are unique at every depth. Most parsers keep the last of two equal members and
+//! some keep the first, so a document that has two means one thing here and another upstream.
+//!
+//! The invariant: a [`Value`] made here says exactly what its text says, to every reader, and is shallow
+//! enough for any recursion over it. Numbers keep their text, so no digit of a 64-bit identifier is lost.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+pub use serde_json::{Number, Value};
+
+/// A JSON object whose member names are known to be unique.
+pub type Object = serde_json::Map<String, Value>;
+
+/// Parses one JSON document.
+pub fn parse(text: &[u8]) -> Result<Value, Error> {
+    let text = std::str::from_utf8(text).map_err(|_| Error::Malformed)?;
+    let fault = Cell::new(Error::Malformed);
+    let document = Element {
+        levels_left: MAX_DEPTH,
+        fault: &fault,
+    };
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = document
+        .deserialize(&mut deserializer)
+        .map_err(|_| fault.get())?;
+    deserializer.end().map_err(|_| Error::Malformed)?;
+    Ok(value)
+}
+
+/// Parses one JSON document that must be an object.
+pub fn parse_object(text: &[u8]) -> Result<Object, Error> {
+    match parse(text)? {
+        Value::Object(object) => Ok(object),
+        _ => Err(Error::NotAnObject),
+    }
+}
+
+/// Why a text was refused. Says nothing of the text itself, which may be a secret.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Error {
+    /// Two members of one object have the same name.
+    DuplicateMember,
+    /// Not JSON, or not UTF-8.
+    Malformed,
+    /// A JSON document, but not an object.
+    NotAnObject,
+    /// Arrays and objects are nested deeper than [`MAX_DEPTH`].
+    TooDeep,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DuplicateMember => "two members of one JSON object have the same name",
+            Self::Malformed => "not a JSON text",
+            Self::NotAnObject => "not a JSON object",
+            Self::TooDeep => "the JSON text is nested too deeply",
+        })
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// One value of the document, and how many levels may still open below it.
+#[derive(Clone, Copy)]
+struct Element<'f> {
+    levels_left: usize,
+    /// serde's errors are prose; this keeps the reason as data beside them.
+    fault: &'f Cell<Error>,
+}
+
+impl Element<'_> {
+    fn inner<E: de::Error>(self) -> Result<Self, E> {
+        match self.levels_left.checked_sub(1) {
+            Some(levels_left) => Ok(Self {
+                levels_left,
+                ..self
+            }),
+            None => Err(self.fail(Error::TooDeep)),
+        }
+    }
+
+    fn fail<E: de::Error>(self, fault: Error) -> E {
+        self.fault.set(fault);
+        E::custom(fault)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Element<'_> {
+    type Value = Value;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Element<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
+        let mut array = Vec::new();
+        while let Some(element) = elements.next_element_seed(inner)? {
+            array.push(element);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut name: Option<String> = members.next_key()?;
+        if name.as_deref() == Some(NUMBER_KEY) {
+            return members.next_value_seed(NumberText).map(Value::Number);
+        }
+        let inner = self.inner()?;
+        let mut object = Object::new();
+        while let Some(member) = name {
+            if member == NUMBER_KEY {
+                return Err(self.fail(Error::Malformed));
+            }
+            if object.contains_key(&member) {
+                return Err(self.fail(Error::DuplicateMember));
+            }
+            object.insert(member, members.next_value_seed(inner)?);
+            name = members.next_key()?;
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+/// The text of a number that does not fit 64 bits.
+///
+/// serde_json hands it over as an object of one member named [`NUMBER_KEY`], whose value is an owned
+/// `String`. Strings of the document itself always come as `&str`: an object that only borrows the name is told
+/// apart by that, and refused. It never passes for a number.
+struct NumberText;
+
+impl<'de> DeserializeSeed<'de> for NumberText {
+    type Value = Number;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Number, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for NumberText {
+    type Value = Number;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON number")
+    }
+
+    fn visit_str<E: de::Error>(self, _: &str) -> Result<Number, E> {
+        Err(E::custom(Error::Malformed))
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<Number, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+/// How many arrays and objects may be open at once. Real claims and keys need less than ten; the stack of a
+/// WebAssembly VM, which an overflow would kill with all its requests, has room for far more than this.
+pub const MAX_DEPTH: usize = 64;
+
+/// serde_json's private name for a number in transit. A document that uses it is refused.
+const NUMBER_KEY: &str = "$serde_json::private::Number";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_text_of_numbers() {
+        for text in [
+            "18446744073709551616",
+            "0.10",
+            "-0",
+            "123456789012345678901234567890.5",
+        ] {
+            assert_eq!(parse(text.as_bytes()).unwrap().to_string(), text);
+        }
+        assert_eq!(parse(b"[1,-1]").unwrap(), serde_json::json!([1, -1]));
+        assert!(parse(b"1e400").unwrap().is_number());
+    }
+
+    #[test]
+    fn refuses_the_private_name_of_numbers() {
+        for text in [
+            r#"{"$serde_json::private::Number":"1"}"#,
+            r#"{"$serde_json::private::Number":"1","a":2}"#,
+            r#"{"\u0024serde_json::private::Number":"\u0031"}"#,
+            r#"{"$serde_json::private::Number":1.5}"#,
+            r#"{"$serde_json::private::Number":{}}"#,
+            r#"{"a":1,"$serde_json::private::Number":"1"}"#,
+        ] {
+            assert_eq!(parse(text.as_bytes()), Err(Error::Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_duplicate_members_at_every_depth() {
+        for text in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#"[{"x":{"a":1,"b":2,"a":3}}]"#,
+            r#"{"":1,"":2}"#,
+        ] {
+            assert_eq!(
+                parse(text.as_bytes()),
+                Err(Error::DuplicateMember),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn bounds_depth() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(parse(nested(MAX_DEPTH).as_bytes()).is_ok());
+        assert_eq!(parse(nested(MAX_DEPTH + 1).as_bytes()), Err(Error::TooDeep));
+        assert_eq!(parse("[".repeat(50_000).as_bytes()), Err(Error::TooDeep));
+        assert_eq!(
+            parse("{\"a\":".repeat(50_000).as_bytes()),
+            Err(Error::TooDeep)
+        );
+    }
+
+    #[test]
+    fn refuses_what_is_not_json() {
+        let texts: &[&[u8]] = &[
+            b"",
+            b" ",
+            b"{",
+            b"{}x",
+            b"{} {}",
+            b"{'a':1}",
+            b"{\"a\":1,}",
+            b"[1,]",
+            b"[NaN]",
+            b"Infinity",
+            b"01",
+            b"1.",
+            b".5",
+            b"+1",
+            b"/**/{}",
+            b"\xef\xbb\xbf{}",
+            b"\xff\xfe{\0}\0",
+            b"\"\xff\"",
+            b"\"\xed\xa0\x80\"",
+            b"\"\\ud800\"",
+            b"\"\\udc00\\ud800\"",
+            b"\"\n\"",
+            b"\"\\x\"",
+        ];
+        for text in texts {
+            assert_eq!(parse(text), Err(Error::Malformed), "{text:?}");
+        }
+        assert_eq!(parse_object(b"[]"), Err(Error::NotAnObject));
+    }
+}

@@ -1,0 +1,259 @@
+//! JSON Web Signatures: the compact form of a token, taken apart and proved.
+//!
+//! RFC 7515 (sections 4, 5.2 and 7.1), with the refusals of RFC 8725 (sections 3.1, 3.2 and 3.10). The JSON
+//! serializations, unencoded payloads (RFC 7797), compression, extensions (`crit`) and nesting are not supported.
+//!
+//! The invariant: what a token says is either called unverified, or it is a [`VerifiedPayload`], which only
+//! [`CompactJws::verify`] can make. A key or an address that a token carries (`jwk`, `jku`, `x5c`, `x5u`) is never used.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+
+use crate::json::{self, Object, Value};
+use crate::jwk::{Algorithm, BadSignature, Jwk, MAX_CANDIDATES};
+
+/// A token in the compact form of RFC 7515 (section 7.1), well-formed, of which nothing is proved yet.
+pub struct CompactJws<'t> {
+    algorithm: Algorithm,
+    key_id: Option<String>,
+    token_type: Option<String>,
+    /// The header and the payload as they were sent: what the signature signs.
+    signing_input: &'t str,
+    payload: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl<'t> CompactJws<'t> {
+    /// Takes a token apart.
+    pub fn parse(token: &'t str) -> Result<Self, Error> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(Error::Malformed);
+        }
+        // With a fourth part, the payload has a dot, which base64url does not know: no need to count.
+        let (signing_input, signature) = token.rsplit_once('.').ok_or(Error::Malformed)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(Error::Malformed)?;
+
+        let header = json::parse_object(&base64url(header)?).map_err(|_| Error::Malformed)?;
+        let name = string(&header, "alg")?.ok_or(Error::Malformed)?;
+        let key_id = string(&header, "kid")?.map(str::to_owned);
+        let token_type = string(&header, "typ")?.map(str::to_owned);
+        let content_type = string(&header, "cty")?;
+        if UNSUPPORTED.iter().any(|name| header.contains_key(*name))
+            || content_type.is_some_and(is_jwt)
+        {
+            return Err(Error::Unsupported);
+        }
+        let algorithm = Algorithm::from_name(name).ok_or(Error::Unsupported)?;
+
+        let payload = base64url(payload)?;
+        let signature = base64url(signature)?;
+        if payload.is_empty() || signature.is_empty() {
+            return Err(Error::Malformed);
+        }
+        Ok(Self {
+            algorithm,
+            key_id,
+            token_type,
+            signing_input,
+            payload,
+            signature,
+        })
+    }
+
+    /// The algorithm that the header names (`alg`). Whether it is wanted is for the provider's list and the key to say.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The name of the key that the header names (`kid`): a hint, of any length and content.
+    pub fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
+    }
+
+    /// The media type of the whole that the header names (`typ`), not proved yet.
+    pub fn token_type(&self) -> Option<&str> {
+        self.token_type.as_deref()
+    }
+
+    /// The payload before any proof: good for choosing whose keys to try, and for nothing else.
+    pub fn unverified_payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// Proves that one of `keys` signed this token with the algorithm of its header. Tries [`MAX_CANDIDATES`] at most.
+    pub fn verify<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k Jwk>,
+    ) -> Result<VerifiedPayload<'_>, BadSignature> {
+        let message = self.signing_input.as_bytes();
+        let is_signed = keys
+            .take(MAX_CANDIDATES)
+            .any(|key| key.verify(self.algorithm, message, &self.signature).is_ok());
+        if !is_signed {
+            return Err(BadSignature);
+        }
+        Ok(VerifiedPayload {
+            octets: &self.payload,
+            token_type: self.token_type(),
+        })
+    }
+}
+
+/// What a token says, proved by a signature: its payload, and the `typ` that was signed with it.
+pub struct VerifiedPayload<'j> {
+    octets: &'j [u8],
+    token_type: Option<&'j str>,
+}
+
+impl<'j> VerifiedPayload<'j> {
+    /// The payload.
+    pub fn octets(&self) -> &'j [u8] {
+        self.octets
+    }
+
+    /// The media type of the whole token (`typ`).
+    pub fn token_type(&self) -> Option<&'j str> {
+        self.token_type
+    }
+}
+
+/// What a token looks like, and so who should look at it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Form {
+    /// Encrypted (RFC 7516): five parts, and a header with `enc`.
+    Jwe,
+    /// Signed (RFC 7515): three parts, and a header with `alg`.
+    Jws,
+    /// Anything else: only the provider that issued it can read it.
+    Opaque,
+}
+
+/// Tells the form of a token by its shape.
+///
+/// A header that is JSON, but not the strict kind, still makes a JWS or JWE: it will be refused as such. As an
+/// opaque token it would be sent on to a reader that may be less strict.
+pub fn form(token: &str) -> Form {
+    let (form, member) = match token.bytes().filter(|octet| *octet == b'.').count() {
+        2 => (Form::Jws, "alg"),
+        4 => (Form::Jwe, "enc"),
+        _ => return Form::Opaque,
+    };
+    let header = token.split_once('.').map_or(token, |(header, _)| header);
+    let Ok(header) = base64url(header) else {
+        return Form::Opaque;
+    };
+    match json::parse_object(&header) {
+        Ok(header) if header.contains_key(member) => form,
+        Err(json::Error::DuplicateMember | json::Error::TooDeep) => form,
+        _ => Form::Opaque,
+    }
+}
+
+/// Why a token could not be taken apart.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Error {
+    /// Not a JWS in compact form, or longer than [`MAX_TOKEN_BYTES`].
+    Malformed,
+    /// A JWS that uses what this filter does not do: another algorithm, an extension, compression, nesting.
+    Unsupported,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "the token is not a JWS in compact form",
+            Self::Unsupported => "the token uses a JWS feature that is not supported",
+        })
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// base64url as RFC 7515 (section 2) has it: no padding, no white space, no stray bits, one text for any octets.
+fn base64url(text: &str) -> Result<Vec<u8>, Error> {
+    BASE64URL.decode(text).map_err(|_| Error::Malformed)
+}
+
+/// A header parameter that must be a string where it is present: `null` is not absence.
+fn string<'h>(header: &'h Object, name: &str) -> Result<Option<&'h str>, Error> {
+    match header.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Error::Malformed),
+    }
+}
+
+/// Whether a content type says that the payload is itself a JWT (RFC 7519, section 5.2).
+fn is_jwt(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let subtype = essence.rsplit('/').next().unwrap_or_default();
+    let subtype = subtype.to_ascii_lowercase();
+    subtype == "jwt" || subtype.ends_with("+jwt")
+}
+
+/// The longest token that is looked at. Envoy takes 60 KiB of headers by default, and real tokens rarely pass 8 KiB.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// Header parameters that change what the other parts mean. `crit` says "refuse me if you do not understand this"
+/// (RFC 7515, section 4.1.11), and no extension is understood.
+const UNSUPPORTED: &[&str] = &["b64", "crit", "enc", "zip"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(header: &str) -> String {
+        format!("{}.e30.AA", BASE64URL.encode(header))
+    }
+
+    #[test]
+    fn tells_the_form_of_a_token() {
+        let encrypted = format!(
+            "{}.a.b.c.d",
+            BASE64URL.encode(r#"{"alg":"dir","enc":"A128GCM"}"#)
+        );
+        for (token, expected) in [
+            (token(r#"{"alg":"RS256"}"#), Form::Jws),
+            (token(r#"{"alg":"none"}"#), Form::Jws),
+            (token(r#"{"alg":"a","alg":"b"}"#), Form::Jws),
+            (token(r#"{"typ":"JWT"}"#), Form::Opaque),
+            (token("[]"), Form::Opaque),
+            ("a.b.c".to_owned(), Form::Opaque),
+            ("2YotnFZFEjr1zCsicMWpAA".to_owned(), Form::Opaque),
+            (encrypted, Form::Jwe),
+            (".".repeat(60_000), Form::Opaque),
+            (String::new(), Form::Opaque),
+        ] {
+            assert_eq!(form(&token), expected, "{token:.80}");
+        }
+    }
+
+    #[test]
+    fn content_types_that_say_jwt() {
+        for nested in [
+            "JWT",
+            "jwt",
+            "application/jwt",
+            "Application/JWT",
+            "at+jwt",
+            "jwt;x=y",
+            " JWT ",
+        ] {
+            assert!(is_jwt(nested), "{nested}");
+        }
+        for plain in ["", "json", "application/json", "jwts", "text/plain"] {
+            assert!(!is_jwt(plain), "{plain}");
+        }
+    }
+
+    #[test]
+    fn refuses_oversize_before_looking_inside() {
+        let long = token(&format!(
+            r#"{{"alg":"RS256","x":"{}"}}"#,
+            "a".repeat(MAX_TOKEN_BYTES)
+        ));
+        assert_eq!(CompactJws::parse(&long).err(), Some(Error::Malformed));
+    }
+}

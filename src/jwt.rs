@@ -1,0 +1,399 @@
+//! JSON Web Tokens: what a token claims, and whether that suits this filter at this time.
+//!
+//! RFC 7519 (section 4: claims), RFC 9068 (section 4: access tokens), RFC 8725 (sections 3.8 to 3.12). The answers
+//! of introspection (RFC 7662) and userinfo use the same claims and pass through the same checks.
+//!
+//! The invariant: an [`AccessToken`] exists only if [`Claims::check`] found nothing wrong, and `Claims` exist only
+//! if a signature or the provider itself vouched for them. A claim that is present but ill-typed is an error, never
+//! taken for absent.
+
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::json::{self, Object, Value};
+use crate::jws::{CompactJws, VerifiedPayload};
+use crate::time::Timestamp;
+
+/// The claims of one token, their registered members type-checked once.
+///
+/// Says nothing about whether they suit a request: that changes with time and from rule to rule, so it is for
+/// [`Claims::check`] to say, again and again.
+pub struct Claims {
+    object: Object,
+    source: Source,
+    audience: Vec<String>,
+    expires_at: Option<Timestamp>,
+    not_before: Option<Timestamp>,
+    issued_at: Option<Timestamp>,
+}
+
+impl Claims {
+    /// The claims of a JWT whose signature was proved.
+    pub fn from_jwt(payload: VerifiedPayload<'_>) -> Result<Self, Error> {
+        let object = json::parse_object(payload.octets()).map_err(|_| Error::Malformed)?;
+        let token_type = payload.token_type().map(str::to_owned);
+        Self::new(object, Source::Jwt { token_type })
+    }
+
+    /// The claims that a provider answered with when it was asked about a token.
+    pub fn from_answer(object: Object) -> Result<Self, Error> {
+        Self::new(object, Source::Answer)
+    }
+
+    fn new(object: Object, source: Source) -> Result<Self, Error> {
+        for name in STRINGS {
+            if object.get(*name).is_some_and(|value| !value.is_string()) {
+                return Err(Error::InvalidClaims(name));
+            }
+        }
+        Ok(Self {
+            audience: audience(&object)?,
+            expires_at: numeric_date(&object, "exp")?,
+            not_before: numeric_date(&object, "nbf")?,
+            issued_at: numeric_date(&object, "iat")?,
+            object,
+            source,
+        })
+    }
+
+    /// All the claims, as they were made.
+    pub fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// Who issued the token (`iss`).
+    pub fn issuer(&self) -> Option<&str> {
+        self.object.get("iss").and_then(Value::as_str)
+    }
+
+    /// Whom the token is about (`sub`).
+    pub fn subject(&self) -> Option<&str> {
+        self.object.get("sub").and_then(Value::as_str)
+    }
+
+    /// Whom the token is for (`aud`); empty if it does not say.
+    pub fn audience(&self) -> &[String] {
+        &self.audience
+    }
+
+    /// When the token ends (`exp`).
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
+    /// Whether the token says that it is bound to a key of its sender (`cnf`, RFC 7800), in whatever shape.
+    pub fn is_bound(&self) -> bool {
+        self.object.contains_key("cnf")
+    }
+
+    /// The `typ` of the JWT that made these claims.
+    pub fn token_type(&self) -> Option<&str> {
+        match &self.source {
+            Source::Answer => None,
+            Source::Jwt { token_type } => token_type.as_deref(),
+        }
+    }
+
+    /// The scopes of the token: those of `scope` (RFC 8693, section 4.2) and of `scp`, its older spelling.
+    ///
+    /// RFC 6749 (section 3.3) separates them by one space. Runs of spaces and tabs are taken for one, as some
+    /// providers join lists with empty elements; nothing else separates.
+    pub fn scopes(&self) -> Result<Vec<&str>, Error> {
+        let mut scopes = Vec::new();
+        match self.object.get("scope") {
+            None => {}
+            Some(Value::String(text)) => scopes.extend(separated(text)),
+            Some(_) => return Err(Error::InvalidClaims("scope")),
+        }
+        match self.object.get("scp") {
+            None => {}
+            Some(Value::String(text)) => scopes.extend(separated(text)),
+            Some(Value::Array(list)) => {
+                for scope in list {
+                    scopes.push(scope.as_str().ok_or(Error::InvalidClaims("scp"))?);
+                }
+            }
+            Some(_) => return Err(Error::InvalidClaims("scp")),
+        }
+        Ok(scopes)
+    }
+
+    /// All the checks that depend on the time, and on what this filter expects.
+    pub fn check(
+        self: &Rc<Self>,
+        expected: &Expected<'_>,
+        now: Timestamp,
+    ) -> Result<AccessToken, Error> {
+        self.check_type(expected.token_types)?;
+        self.check_issuer(expected.issuer)?;
+        if self.is_bound() {
+            // A bound token without its proof is a stolen token (RFC 9449, section 7.2; RFC 8705, section 3).
+            return Err(Error::NotBound);
+        }
+        self.check_audience(expected.audiences)?;
+        self.check_time(expected, now)?;
+        Ok(AccessToken {
+            claims: Rc::clone(self),
+        })
+    }
+
+    /// Only a JWT has a type. It must be one of a list, as tomorrow's kinds of JWT cannot be listed (RFC 8725,
+    /// sections 3.11 and 3.12).
+    fn check_type(&self, expected: &[String]) -> Result<(), Error> {
+        let Source::Jwt { token_type } = &self.source else {
+            return Ok(());
+        };
+        let is_right = match token_type {
+            None => expected.is_empty(),
+            Some(token_type) if is_one_of(token_type, NEVER_ACCESS_TOKENS) => false,
+            Some(token_type) if expected.is_empty() => is_one_of(token_type, ACCESS_TOKENS),
+            Some(token_type) => is_one_of(token_type, expected),
+        };
+        if is_right {
+            Ok(())
+        } else {
+            Err(Error::WrongType)
+        }
+    }
+
+    fn check_issuer(&self, expected: Issuer<'_>) -> Result<(), Error> {
+        // Byte for byte: no normalisation, no trailing slash forgiven (RFC 9068, section 4).
+        let is_right = match (expected, self.issuer()) {
+            (Issuer::Exactly(expected) | Issuer::IfPresent(expected), Some(issuer)) => {
+                issuer == expected
+            }
+            (Issuer::Exactly(_), None) => false,
+            (Issuer::IfPresent(_), None) => true,
+        };
+        if is_right {
+            Ok(())
+        } else {
+            Err(Error::WrongIssuer)
+        }
+    }
+
+    fn check_audience(&self, expected: &Audiences) -> Result<(), Error> {
+        let is_right = match expected {
+            Audiences::Any => true,
+            Audiences::AnyOf(expected) => self.audience.iter().any(|one| expected.contains(one)),
+        };
+        if is_right {
+            Ok(())
+        } else {
+            Err(Error::WrongAudience)
+        }
+    }
+
+    fn check_time(&self, expected: &Expected<'_>, now: Timestamp) -> Result<(), Error> {
+        let skew = expected.clock_skew;
+        match self.expires_at {
+            Some(expires_at) if now >= expires_at.saturating_add(skew) => {
+                return Err(Error::Expired);
+            }
+            None if expected.require_expiration => return Err(Error::InvalidClaims("exp")),
+            _ => {}
+        }
+        let latest_start = now.saturating_add(skew);
+        if self
+            .not_before
+            .is_some_and(|not_before| not_before > latest_start)
+            || self
+                .issued_at
+                .is_some_and(|issued_at| issued_at > latest_start)
+        {
+            return Err(Error::NotYetValid);
+        }
+        if let Some(max_lifetime) = expected.max_lifetime {
+            let expires_at = self.expires_at.ok_or(Error::InvalidClaims("exp"))?;
+            let issued_at = self.issued_at.ok_or(Error::InvalidClaims("iat"))?;
+            if expires_at.saturating_since(issued_at) > max_lifetime {
+                return Err(Error::InvalidClaims("exp"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Claims {
+    /// Claims are personal data: they are not for logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claims").finish_non_exhaustive()
+    }
+}
+
+/// Claims that passed every check at one point in time. Only [`Claims::check`] makes one.
+#[derive(Clone, Debug)]
+pub struct AccessToken {
+    claims: Rc<Claims>,
+}
+
+impl AccessToken {
+    /// What the token says.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+}
+
+/// What a token must be like to be accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// Who must have issued it.
+    pub issuer: Issuer<'a>,
+    /// Whom it must be for.
+    pub audiences: &'a Audiences,
+    /// The types that a JWT may have, each a media type with or without `application/`. Empty: `at+jwt` or `JWT`,
+    /// or no type at all.
+    pub token_types: &'a [String],
+    /// How much the issuer's clock may differ from ours, either way.
+    pub clock_skew: Duration,
+    /// Whether a token without `exp` is refused.
+    pub require_expiration: bool,
+    /// The longest time from `iat` to `exp`, both of which are then required.
+    pub max_lifetime: Option<Duration>,
+}
+
+/// Who must have issued a token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Issuer<'a> {
+    /// For a JWT: `iss` must be there, and be this.
+    Exactly(&'a str),
+    /// For an answer that came from this issuer itself: `iss` may be left out.
+    IfPresent(&'a str),
+}
+
+/// Whom a token must be for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Audiences {
+    /// For anyone: `aud` is not looked at.
+    Any,
+    /// One of these must be in `aud`, byte for byte. An empty list accepts nothing.
+    AnyOf(Vec<String>),
+}
+
+/// Why a token was refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Error {
+    /// `exp` is over.
+    Expired,
+    /// A registered claim, named here, is missing, ill-typed or out of its bounds.
+    InvalidClaims(&'static str),
+    /// The payload is not a strict JSON object.
+    Malformed,
+    /// The token is bound to its sender's key, and nothing proved that key.
+    NotBound,
+    /// `nbf` or `iat` lies in the future.
+    NotYetValid,
+    /// No expected audience is in `aud`.
+    WrongAudience,
+    /// `iss` is not the expected issuer.
+    WrongIssuer,
+    /// `typ` is not that of an access token.
+    WrongType,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expired => f.write_str("the token is expired"),
+            Self::InvalidClaims(name) => write!(f, "the claim {name} is missing or invalid"),
+            Self::Malformed => f.write_str("the token does not hold a JSON object"),
+            Self::NotBound => f.write_str("the token is bound to a key that was not proved"),
+            Self::NotYetValid => f.write_str("the token is not valid yet"),
+            Self::WrongAudience => f.write_str("the token is for another audience"),
+            Self::WrongIssuer => f.write_str("the token is from another issuer"),
+            Self::WrongType => f.write_str("the token is not an access token"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The issuer that a token names, before any proof: good for choosing whose keys to try, and for nothing else.
+pub fn unverified_issuer(jws: &CompactJws<'_>) -> Result<String, Error> {
+    let mut claims = json::parse_object(jws.unverified_payload()).map_err(|_| Error::Malformed)?;
+    match claims.remove("iss") {
+        Some(Value::String(issuer)) => Ok(issuer),
+        _ => Err(Error::InvalidClaims("iss")),
+    }
+}
+
+/// Who vouched for the claims.
+enum Source {
+    /// The provider, when it was asked. There is no header, and so no type.
+    Answer,
+    /// A signature.
+    Jwt { token_type: Option<String> },
+}
+
+/// `aud`: one string or an array of them (RFC 7519, section 4.1.3). An empty array, which is for nobody, is an error.
+fn audience(claims: &Object) -> Result<Vec<String>, Error> {
+    let error = Error::InvalidClaims("aud");
+    match claims.get("aud") {
+        None => Ok(Vec::new()),
+        Some(Value::String(audience)) => Ok(vec![audience.clone()]),
+        Some(Value::Array(list)) if !list.is_empty() => list
+            .iter()
+            .map(|audience| audience.as_str().map(str::to_owned).ok_or(error))
+            .collect(),
+        Some(_) => Err(error),
+    }
+}
+
+/// The scopes of a delimited string.
+fn separated(text: &str) -> impl Iterator<Item = &str> {
+    text.split([' ', '\t']).filter(|scope| !scope.is_empty())
+}
+
+/// A NumericDate: a JSON number of seconds, with or without a fraction or an exponent (RFC 7519, section 2).
+fn numeric_date(claims: &Object, name: &'static str) -> Result<Option<Timestamp>, Error> {
+    let Some(value) = claims.get(name) else {
+        return Ok(None);
+    };
+    let since_epoch = match value.as_u64() {
+        Some(seconds) => Some(Duration::from_secs(seconds)),
+        None => value
+            .as_f64()
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+    };
+    match since_epoch {
+        Some(since_epoch) if since_epoch <= MAX_NUMERIC_DATE => {
+            Ok(Some(Timestamp::default().saturating_add(since_epoch)))
+        }
+        _ => Err(Error::InvalidClaims(name)),
+    }
+}
+
+/// Compares media types without regard to case, and to `application/` before them (RFC 7515, section 4.1.9).
+fn is_one_of<S: AsRef<str>>(token_type: &str, list: &[S]) -> bool {
+    let token_type = without_application(token_type);
+    list.iter()
+        .any(|listed| token_type.eq_ignore_ascii_case(without_application(listed.as_ref())))
+}
+
+fn without_application(media_type: &str) -> &str {
+    match media_type.split_once('/') {
+        Some((r#type, subtype)) if r#type.eq_ignore_ascii_case("application") => subtype,
+        _ => media_type,
+    }
+}
+
+/// The types of access tokens where none is configured: RFC 9068's, the one that most providers use, and Okta's.
+const ACCESS_TOKENS: &[&str] = &["at+jwt", "JWT", "okta-internal-at+jwt"];
+
+/// The end of year 9999, RFC 3339's last. A later date is a mistake (milliseconds, mostly) or an attack on arithmetic.
+const MAX_NUMERIC_DATE: Duration = Duration::from_secs(253_402_300_799);
+
+/// JWTs that are proofs, events or answers: no configuration makes them access tokens. They come from the same
+/// issuers and verify with the same keys (RFC 9449, section 4.2; OpenID Connect Back-Channel Logout 1.0,
+/// section 2.4; RFC 8417, section 2.3; RFC 9701, section 5).
+const NEVER_ACCESS_TOKENS: &[&str] = &[
+    "dpop+jwt",
+    "logout+jwt",
+    "secevent+jwt",
+    "token-introspection+jwt",
+];
+
+/// Claims that are strings where they are present (RFC 7519, section 4.1; RFC 8693, section 4.3; OpenID Connect
+/// Core 1.0, section 2).
+const STRINGS: &[&str] = &["azp", "client_id", "iss", "jti", "sub"];
