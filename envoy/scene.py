@@ -163,7 +163,8 @@ def envoy_binary() -> str:
     """
     packaged = sorted(TOOLS.glob("venv/lib/python3*/site-packages/envoy/_bin/envoy"))
     candidates = [os.environ.get("ENVOY"), *map(str, packaged), shutil.which("envoy")]
-    return next((path for path in candidates if path), None) or _missing("envoy", "make setup-envoy")
+    found = next((path for path in candidates if path), None)
+    return found or _missing("envoy", "make setup-envoy")
 
 
 def _missing(what: str, remedy: str) -> str:
@@ -456,7 +457,8 @@ def demo() -> int:
         finally:
             scene.stop()
     failed = outcomes.count(False)
-    print(f"\n{len(outcomes)} steps, " + (f"{failed} NOT as expected" if failed else "all as expected"))
+    summary = f"{failed} NOT as expected" if failed else "all as expected"
+    print(f"\n{len(outcomes)} steps, {summary}")
     return 1 if failed else 0
 
 

@@ -10,8 +10,8 @@
 //   x-upstream-header: Set-Cookie: a=b one more response header; may be repeated
 //   x-upstream-delay: 200              milliseconds before the answer
 //
-// Paths under /authz play an HTTP ext_authz service, which Envoy asks about a request: 200 when
-// `x-authz-client` says who it is, else 403 ("-" is what Envoy writes for a value that is not there).
+// Paths under /authz/ play an HTTP ext_authz service, which Envoy asks about a request: 200 when
+// `x-authz-client` says who it is, else 403. Envoy writes "-" for a value that is not there.
 
 import { createHash } from 'node:crypto';
 import * as http from 'node:http';

@@ -197,7 +197,8 @@ function resourceServerInfo(ctx, audience) {
     audience,
     scope: 'api:read api:write',
     accessTokenTTL: Math.max(1, requestedTtl(ctx)),
-    ...(alg ? { accessTokenFormat: 'jwt', jwt: { sign: { alg } } } : { accessTokenFormat: 'opaque' }),
+    accessTokenFormat: alg ? 'jwt' : 'opaque',
+    jwt: alg && { sign: { alg } },
   };
 }
 
@@ -233,8 +234,8 @@ function makeHandler(issuer) {
       email: ['email', 'email_verified'],
       groups: ['groups', 'tenant'],
     },
-    extraTokenClaims: async (ctx, token) => (
-      { tenant: users[token.accountId]?.tenant ?? 'machines', groups: users[token.accountId]?.groups }
+    extraTokenClaims: async (ctx, { accountId }) => (
+      { tenant: users[accountId]?.tenant ?? 'machines', groups: users[accountId]?.groups }
     ),
     ttl: {
       AccessToken: requestedTtl,
@@ -287,7 +288,7 @@ const front = http.createServer(async (request, response) => {
       response.writeHead(fault.status, { 'content-type': 'application/json', ...fault.headers });
       return response.end(fault.body ?? '');
     }
-    for (const [name, value] of Object.entries(fault.headers ?? {})) response.setHeader(name, value);
+    response.setHeaders(new Map(Object.entries(fault.headers ?? {})));
   }
   return handler(request, response);
 });

@@ -1,0 +1,98 @@
+"""Fixtures. Processes that tests can share live for the whole run: that is what makes it fast."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fake_provider import FakeProvider  # noqa: E402
+from harness import Envoy, Provider, Upstream, config  # noqa: E402
+
+StartEnvoy = Callable[..., Envoy]
+
+
+@pytest.fixture(scope="session")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+    """The provider that all tests share. Its faults end with the test that made them."""
+    with Provider(tmp_path_factory.mktemp("provider")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def no_fault_survives(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "provider" in request.fixturenames:
+        request.getfixturevalue("provider").clear()
+
+
+@pytest.fixture
+def own_provider(tmp_path: Path) -> Iterator[Provider]:
+    """A provider of one's own, for tests that rotate keys or count requests exactly."""
+    with Provider(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeProvider]:
+    """A provider that can misbehave; `start_envoy(config(fake), idp=fake.port)`."""
+    with FakeProvider() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
+    with Upstream(tmp_path_factory.mktemp("upstream")) as running:
+        yield running
+
+
+def _starter(
+    provider: Provider, upstream: Upstream, stack: contextlib.ExitStack
+) -> StartEnvoy:
+    def start(filter_config: Any, *, idp: int = provider.port, **options: Any) -> Envoy:
+        port = upstream.h2_port if options.get("http2_upstream") else upstream.port
+        clusters = {"idp": idp, "upstream": port} | options.pop("clusters", {})
+        return stack.enter_context(Envoy(filter_config, clusters, **options))
+
+    return start
+
+
+@pytest.fixture
+def start_envoy(provider: Provider, upstream: Upstream) -> Iterator[StartEnvoy]:
+    """Starts an Envoy that ends with the test: `start_envoy(config(provider), workers=2, …)`.
+
+    `idp` is the provider's port; all other options are those of `Envoy`.
+    """
+    with contextlib.ExitStack() as stack:
+        yield _starter(provider, upstream, stack)
+
+
+@pytest.fixture(scope="module")
+def start_shared_envoy(provider: Provider, upstream: Upstream) -> Iterator[StartEnvoy]:
+    """The same for a module: for a fixture of one's own with `scope="module"`."""
+    with contextlib.ExitStack() as stack:
+        yield _starter(provider, upstream, stack)
+
+
+@pytest.fixture(scope="session")
+def envoy(provider: Provider, upstream: Upstream) -> Iterator[Envoy]:
+    """One Envoy for all tests that need no configuration but the default one."""
+    claim_headers = [{"header": "x-user", "claim": "sub"}]
+    with contextlib.ExitStack() as stack:
+        yield _starter(provider, upstream, stack)(config(provider, claim_headers=claim_headers))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Adds the last words of every Envoy that was running to the report of a failed test."""
+    report = (yield).get_result()
+    if report.failed and call.when == "call":
+        for running in Envoy.live:
+            tail = "\n".join(running.log().splitlines()[-40:])
+            report.sections.append((f"Envoy at port {running.port}", tail))

@@ -1,0 +1,139 @@
+"""What people copy is what works: the configurations, the examples and the demo."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from harness import ROOT, scene, validate, validate_config
+
+SCHEMAS = Path(__file__).parent / "schemas"
+CONFIGURATIONS = sorted(set((ROOT / "envoy").glob("*.yaml")) - {ROOT / "envoy/docker-compose.yaml"})
+
+
+def errors(document: Any, schema: str) -> list[str]:
+    validator = jsonschema.Draft7Validator(json.loads((SCHEMAS / schema).read_text()))
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
+
+
+def documents(path: str) -> dict[str, Any]:
+    """The manifests of a file by kind."""
+    return {each["kind"]: each for each in yaml.safe_load_all((ROOT / path).read_text())}
+
+
+def test_the_compose_file_follows_its_specification() -> None:
+    compose = yaml.safe_load((ROOT / "envoy/docker-compose.yaml").read_text())
+    assert errors(compose, "compose-spec.json") == []
+
+
+def test_the_compose_file_mounts_what_is_there() -> None:
+    """A bind mount of a path that does not exist makes an empty directory, and no error."""
+    compose = yaml.safe_load((ROOT / "envoy/docker-compose.yaml").read_text())
+    sources = [v.split(":")[0] for s in compose["services"].values() for v in s["volumes"]]
+    built = scene.MODULE.parent
+    for source in sources:
+        path = (ROOT / "envoy" / source).resolve()
+        assert path == built or path.exists(), source
+
+
+def test_the_compose_file_runs_the_envoy_that_is_tested() -> None:
+    compose = yaml.safe_load((ROOT / "envoy/docker-compose.yaml").read_text())
+    version = subprocess.run(
+        [scene.envoy_binary(), "--version"], capture_output=True, text=True, check=True
+    )
+    tag = compose["services"]["envoy"]["image"].split(":v")[1]
+    assert f"/{tag}/" in version.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "schema"),
+    [
+        (
+            "examples/istio-wasmplugin.yaml",
+            "WasmPlugin",
+            "wasmplugin_extensions.istio.io_v1alpha1.json",
+        ),
+        (
+            "examples/envoy-gateway.yaml",
+            "EnvoyExtensionPolicy",
+            "envoyextensionpolicy_gateway.envoyproxy.io_v1alpha1.json",
+        ),
+    ],
+)
+def test_the_examples_follow_their_schemas(path: str, kind: str, schema: str) -> None:
+    assert errors(documents(path)[kind], schema) == []
+
+
+def test_a_misspelt_field_would_be_noticed() -> None:
+    """Or the tests above would prove nothing."""
+    plugin = documents("examples/istio-wasmplugin.yaml")["WasmPlugin"]
+    plugin["spec"]["failStrateggy"] = plugin["spec"].pop("failStrategy")
+    assert errors(plugin, "wasmplugin_extensions.istio.io_v1alpha1.json")
+
+
+def test_the_filter_accepts_the_examples() -> None:
+    istio = documents("examples/istio-wasmplugin.yaml")["WasmPlugin"]["spec"]["pluginConfig"]
+    result = validate_config(istio, env={"INTROSPECTION_SECRET": "s"})
+    assert result.returncode == 0, result.stdout
+    gateway = documents("examples/envoy-gateway.yaml")["EnvoyExtensionPolicy"]["spec"]["wasm"]
+    result = validate_config(gateway[0]["config"])
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
+def test_envoy_accepts_the_configurations(path: Path) -> None:
+    result = validate(path)
+    assert result.returncode == 0, result.stdout
+    assert "deprecated" not in result.stdout.lower(), result.stdout
+
+
+def test_the_configurations_are_safe_to_copy() -> None:
+    """The settings of which each one, left out or changed, opens a door."""
+    for path in CONFIGURATIONS:
+        text = path.read_text()
+        listeners = text.count('HttpConnectionManager"') or text.count("HttpConnectionManager\n")
+        assert listeners > 0
+        assert text.count("failure_policy: FAIL_RELOAD") == listeners
+        assert text.count("normalize_path: true") == listeners
+        assert text.count("merge_slashes: true") == listeners
+        assert text.count("path_with_escaped_slashes_action: UNESCAPE_AND_REDIRECT") == listeners
+        assert text.count("headers_with_underscores_action: REJECT_REQUEST") == listeners
+        assert "allow_on_headers_stop_iteration:" not in text
+        ids = [line.strip() for line in text.splitlines() if "vm_id:" in line]
+        assert len(ids) == len(set(ids)) == listeners
+
+
+def test_ports_are_rendered_and_nothing_else() -> None:
+    text = "address: 0.0.0.0, port_value: 9000 # http://127.0.0.1:9000/ 19000 90001 1.9000"
+    rendered = scene.render(text, {9000: 9080, 9080: 9001})
+    assert rendered == text.replace("0.0.0.0", "127.0.0.1").replace(" 9000", " 9080").replace(
+        ":9000", ":9080"
+    )
+
+
+@pytest.mark.parametrize("content", ["", "not a number\nx", "999999999\nenvoy", "1\nenvoy -c x"])
+def test_down_survives_stale_pid_files(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And does not end a stranger that has the number now: 1 is always somebody else."""
+    monkeypatch.setattr(scene, "RUN", tmp_path)
+    (tmp_path / "envoy.pid").write_text(content)
+    assert scene.down() == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_comes_out_as_it_says() -> None:
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "envoy/scene.py"), "demo"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
