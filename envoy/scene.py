@@ -49,6 +49,7 @@ START_SECONDS = 30.0  # compiling the module takes half a second, on a loaded ma
 STOP_SECONDS = 5.0
 
 T = TypeVar("T")
+P = TypeVar("P", bound="Process")
 
 
 class SceneError(Exception):
@@ -120,7 +121,7 @@ class Process:
             self._child.kill()
             self._child.wait()
 
-    def __enter__(self) -> Process:
+    def __enter__(self: P) -> P:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -195,8 +196,9 @@ class EnvoyProcess(Process):
         command += ["--drain-time-s", "1", "--parent-shutdown-time-s", "2"]
         super().__init__("envoy", command, directory / "envoy.log", env)
         try:
-            self.admin_address: str = self.wait_for(
-                lambda: admin_file.exists() and admin_file.read_text(), "its admin port was open"
+            self.admin_address = self.wait_for(
+                lambda: admin_file.read_text() if admin_file.exists() else "",
+                "its admin port was open",
             )
             self.wait_for(self._ready, "it was ready")
         except BaseException:
@@ -449,8 +451,7 @@ def demo() -> int:
         scene = start(HERE / "outputs.yaml", Path(directory))
         try:
             print(f"Envoy with the filter: {scene.url('enforce')}   the provider: {scene.issuer}")
-            print("\nA helper for the lines below; it works in your terminal, too, "
-                  "after `scene.py up`:\n")
+            print("\nA helper for the lines below. After `scene.py up` it is yours as well:\n")
             print(textwrap.indent(token_function(scene.issuer), "   "), end="")
             outcomes = [run_step(scene, i, step) for i, step in enumerate(steps(scene), 1)]
             outcomes.append(show_access_log(scene, len(outcomes) + 1))
@@ -498,7 +499,7 @@ def up(config: Path) -> int:
     if running := [name for name in NAMES if _ours(name)]:
         raise SceneError(f"already up: {', '.join(running)}; end it with: scene.py down")
     scene = start(config, RUN)
-    for name, process in zip(NAMES, (scene.envoy, scene.upstream, scene.provider)):
+    for name, process in zip(NAMES, (scene.envoy, scene.upstream, scene.provider), strict=True):
         _pid_file(name).write_text(f"{process.pid}\n{_command_of(process.pid)}\n")
     print(f"The scene of envoy/{config.name} is up; logs are in {RUN.relative_to(ROOT)}. Try:\n")
     print(textwrap.indent(token_function(scene.issuer), "   "), end="")

@@ -18,6 +18,7 @@ import h2.events
 
 TIMEOUT = 20.0
 Headers = Sequence[tuple[str, str]]
+RawHeaders = Iterable[tuple[str | bytes, str | bytes]]
 
 
 class Named:
@@ -155,7 +156,7 @@ class Http1:
 
 def request_bytes(
     path: str | bytes = "/",
-    headers: Iterable[tuple[str | bytes, str | bytes]] = (),
+    headers: RawHeaders = (),
     method: str = "GET",
     body: bytes = b"",
 ) -> bytes:
@@ -193,7 +194,7 @@ class Http2:
         # Nothing is put right on the way out: malformed requests are among the things to test.
         self._h2 = h2.connection.H2Connection(
             h2.config.H2Configuration(
-                header_encoding="latin-1",
+                header_encoding=None,
                 normalize_outbound_headers=False,
                 validate_outbound_headers=False,
             )
@@ -225,7 +226,7 @@ class Http2:
         pseudo = {":method": method, ":scheme": "http", ":path": path}
         pseudo[":authority"] = "test.example"
         pseudo |= {name: value for name, value in headers if name.startswith(":")}
-        fields = [*pseudo.items(), *((n, v) for n, v in headers if not n.startswith(":"))]
+        fields = [*pseudo.items(), *(pair for pair in headers if not pair[0].startswith(":"))]
         stream = self._h2.get_next_available_stream_id()
         self._responses[stream] = Response(0, [])
         self._h2.send_headers(stream, fields, end_stream=end and not body and not trailers)
@@ -275,14 +276,13 @@ class Http2:
     def _handle(self, event: h2.events.Event) -> None:
         match event:
             case h2.events.ResponseReceived(stream_id=stream, headers=headers):
-                (_, status), *rest = headers
+                (_, status), *self._responses[stream].headers = _text(headers)
                 self._responses[stream].status = int(status)
-                self._responses[stream].headers = [(name, value) for name, value in rest]
             case h2.events.DataReceived(stream_id=stream, data=data):
                 self._responses[stream].body += data
                 self._h2.acknowledge_received_data(event.flow_controlled_length, stream)
             case h2.events.TrailersReceived(stream_id=stream, headers=headers):
-                self._responses[stream].trailers = [(name, value) for name, value in headers]
+                self._responses[stream].trailers = _text(headers)
             case h2.events.StreamEnded(stream_id=stream):
                 self._ended.add(stream)
             case h2.events.StreamReset(stream_id=stream):
@@ -290,3 +290,7 @@ class Http2:
                 self._ended.add(stream)
             case h2.events.ConnectionTerminated():
                 raise ConnectionError(f"GOAWAY {event.error_code}")
+
+
+def _text(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fake_provider import FakeProvider  # noqa: E402
-from harness import Envoy, Provider, Upstream, config  # noqa: E402
+from fake_provider import FakeProvider
+from harness import Envoy, Provider, Upstream, config
 
 StartEnvoy = Callable[..., Envoy]
 
@@ -52,9 +48,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
         yield running
 
 
-def _starter(
-    provider: Provider, upstream: Upstream, stack: contextlib.ExitStack
-) -> StartEnvoy:
+def _starter(provider: Provider, upstream: Upstream, stack: contextlib.ExitStack) -> StartEnvoy:
     def start(filter_config: Any, *, idp: int = provider.port, **options: Any) -> Envoy:
         port = upstream.h2_port if options.get("http2_upstream") else upstream.port
         clusters = {"idp": idp, "upstream": port} | options.pop("clusters", {})
@@ -88,11 +82,14 @@ def envoy(provider: Provider, upstream: Upstream) -> Iterator[Envoy]:
         yield _starter(provider, upstream, stack)(config(provider, claim_headers=claim_headers))
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Adds the last words of every Envoy that was running to the report of a failed test."""
-    report = (yield).get_result()
+    report = yield
     if report.failed and call.when == "call":
         for running in Envoy.live:
             tail = "\n".join(running.log().splitlines()[-40:])
             report.sections.append((f"Envoy at port {running.port}", tail))
+    return report

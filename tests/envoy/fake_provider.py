@@ -148,7 +148,7 @@ class _Server(socketserver.ThreadingTCPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that go away in the middle are expected here."""
 
-    def shutdown_request(self, request: socket.socket) -> None:
+    def shutdown_request(self, request: Any) -> None:
         """Without the `shutdown` of the base class, which would turn a reset into a FIN."""
         request.close()
 

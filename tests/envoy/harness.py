@@ -22,21 +22,17 @@ import re
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import scene  # envoy/scene.py: the processes are those of the demo
 import yaml
+from clients import Http1, Http2, RawHeaders, Response, exchange, request_bytes
 
-from clients import Headers, Http1, Http2, Response, exchange, request_bytes
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "envoy"))
-
-import scene  # noqa: E402  (the processes are those of the demo)
+ROOT = scene.ROOT
 
 KINDS = ("rs256", "ps256", "es256", "es384", "es512", "eddsa")  # of JWT
 HABITS = ("audlist", "nokid", "notyp", "scp", "long")  # other vendors' ways; see provider.mjs
@@ -139,7 +135,7 @@ class Provider:
             assert prompt, f"neither a redirect nor a form: {answer.status} {page[:400]}"
             form = {"prompt": prompt[1], "login": login, "password": "any"}
             method, body = "POST", urllib.parse.urlencode(form)
-            target = re.search(r'action="([^"]+)"', page)[1]
+            target = re.findall(r'action="([^"]+)"', page)[0]
         raise AssertionError("the login never came to its end")
 
     def introspect(self, token: str, client: str = "rs") -> dict[str, Any]:
@@ -173,9 +169,7 @@ class Provider:
         assert answer.status == 200, text
         return json.loads(text)
 
-    def _form(
-        self, path: str, form: Mapping[str, Any], client: str, secret: str
-    ) -> dict[str, Any]:
+    def _form(self, path: str, form: Mapping[str, Any], client: str, secret: str) -> dict[str, Any]:
         given = {name: value for name, value in form.items() if value is not None}
         # RFC 6749 section 2.3.1: both are form-encoded before they go into Basic.
         pair = f"{urllib.parse.quote_plus(client)}:{urllib.parse.quote_plus(secret)}"
@@ -243,10 +237,10 @@ def provider_entry(provider: Any, **changes: Any) -> dict[str, Any]:
 
 
 class Bootstrap:
-    """envoy/minimal.yaml as a value, with the parts that tests change within reach."""
+    """A configuration as a value, with ports to choose and the parts that tests change in reach."""
 
-    def __init__(self) -> None:
-        self.value: dict[str, Any] = yaml.safe_load((ROOT / "envoy/minimal.yaml").read_text())
+    def __init__(self, name: str = "minimal") -> None:
+        self.value: dict[str, Any] = yaml.safe_load((ROOT / f"envoy/{name}.yaml").read_text())
         resources = self.value["static_resources"]
         (self.listener,) = resources["listeners"]
         self.listener["address"]["socket_address"] |= {"address": "127.0.0.1", "port_value": 0}
@@ -378,7 +372,7 @@ class Envoy:
     def get(
         self,
         path: str | bytes = "/",
-        headers: Iterable[tuple[str | bytes, str | bytes]] = (),
+        headers: RawHeaders = (),
         token: str | None = None,
         method: str = "GET",
         body: bytes = b"",

@@ -10,9 +10,10 @@ from typing import Any
 
 import jsonschema
 import pytest
+import scene
 import yaml
-
-from harness import ROOT, scene, validate, validate_config
+from clients import exchange, request_bytes
+from harness import ROOT, Bootstrap, Provider, Upstream, config, validate, validate_config
 
 SCHEMAS = Path(__file__).parent / "schemas"
 CONFIGURATIONS = sorted(set((ROOT / "envoy").glob("*.yaml")) - {ROOT / "envoy/docker-compose.yaml"})
@@ -106,16 +107,38 @@ def test_the_configurations_are_safe_to_copy() -> None:
         assert text.count("path_with_escaped_slashes_action: UNESCAPE_AND_REDIRECT") == listeners
         assert text.count("headers_with_underscores_action: REJECT_REQUEST") == listeners
         assert "allow_on_headers_stop_iteration:" not in text
+        assert "max_active_downstream_connections" in text
         ids = [line.strip() for line in text.splitlines() if "vm_id:" in line]
         assert len(ids) == len(set(ids)) == listeners
 
 
-def test_ports_are_rendered_and_nothing_else() -> None:
-    text = "address: 0.0.0.0, port_value: 9000 # http://127.0.0.1:9000/ 19000 90001 1.9000"
-    rendered = scene.render(text, {9000: 9080, 9080: 9001})
-    assert rendered == text.replace("0.0.0.0", "127.0.0.1").replace(" 9000", " 9080").replace(
-        ":9000", ":9080"
-    )
+@pytest.mark.parametrize("filter_is_there", [True, False])
+def test_the_safety_net_holds_without_the_filter(
+    filter_is_there: bool, provider: Provider, upstream: Upstream, tmp_path: Path
+) -> None:
+    bootstrap = Bootstrap("safety-net")
+    bootstrap.configure(config(provider), struct=True)
+    bootstrap.cluster("idp", provider.port)
+    bootstrap.cluster("upstream", upstream.port)
+    if not filter_is_there:
+        del bootstrap.http_filters[0]
+    with scene.EnvoyProcess(bootstrap.text(), tmp_path) as envoy:
+        headers = [("Authorization", f"Bearer {provider.token()}")]
+        response = exchange(envoy.ports()["enforce"], request_bytes("/", headers))
+    assert response.status == (200 if filter_is_there else 403)
+
+
+@pytest.mark.parametrize(
+    ("text", "rendered"),
+    [
+        ("address: 0.0.0.0, port_value: 9000 }", "address: 127.0.0.1, port_value: 9080 }"),
+        ('"http://127.0.0.1:9000/"', '"http://127.0.0.1:9080/"'),
+        ("port_value: 9080", "port_value: 9001"),  # in one pass: 9000 does not become 9001
+        ("19000 90001 1.9000", "19000 90001 1.9000"),
+    ],
+)
+def test_ports_are_rendered_and_nothing_else(text: str, rendered: str) -> None:
+    assert scene.render(text, {9000: 9080, 9080: 9001}) == rendered
 
 
 @pytest.mark.parametrize("content", ["", "not a number\nx", "999999999\nenvoy", "1\nenvoy -c x"])

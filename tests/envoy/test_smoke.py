@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from conftest import StartEnvoy
 from fake_provider import FakeProvider
 from harness import KINDS, Envoy, Provider, config, provider_entry
@@ -16,7 +15,9 @@ def test_no_token_is_told_how_to_get_in(envoy: Envoy) -> None:
     response = envoy.get("/none")
     assert response.status == 401
     challenge = response.header("www-authenticate")
-    assert challenge and challenge.startswith("Bearer ") and "error=" not in challenge
+    assert challenge
+    assert challenge.startswith("Bearer ")
+    assert "error=" not in challenge
     assert envoy.access_log(path="/none")[0]["details"] == "oidc_denied{missing_token}"
 
 

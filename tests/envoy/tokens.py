@@ -17,7 +17,16 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 AUDIENCE = "urn:api:test"
 
-CURVES = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
+CURVES: dict[str, ec.EllipticCurve] = {
+    "ES256": ec.SECP256R1(),
+    "ES384": ec.SECP384R1(),
+    "ES512": ec.SECP521R1(),
+}
+DIGESTS: dict[str, hashes.HashAlgorithm] = {
+    "256": hashes.SHA256(),
+    "384": hashes.SHA384(),
+    "512": hashes.SHA512(),
+}
 CURVE_NAMES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 
 
@@ -63,7 +72,7 @@ class Key:
     @classmethod
     def make(cls, alg: str = "ES256", kid: str = "k1", bits: int = 2048) -> Key:
         if alg in CURVES:
-            return cls(alg, kid, ec.generate_private_key(CURVES[alg]()))
+            return cls(alg, kid, ec.generate_private_key(CURVES[alg]))
         if alg == "EdDSA":
             return cls(alg, kid, ed25519.Ed25519PrivateKey.generate())
         if alg.startswith("HS"):
@@ -92,7 +101,7 @@ class Key:
         """A JWS signature (RFC 7518 section 3): ECDSA as r || s, not as DER."""
         if self.alg == "EdDSA":
             return self.private.sign(data)
-        digest = {"256": hashes.SHA256, "384": hashes.SHA384, "512": hashes.SHA512}[self.alg[2:]]()
+        digest = DIGESTS[self.alg[2:]]
         match self.alg[:2]:
             case "HS":
                 return hmac.digest(self.private, data, digest.name)
@@ -131,5 +140,5 @@ def claims(issuer: str, **changes: Any) -> dict[str, Any]:
 
 def parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and payload of a token, unverified, for a look at what a provider made."""
-    header, payload, _ = token.split(".")
-    return tuple(json.loads(base64.urlsafe_b64decode(x + "==")) for x in (header, payload))
+    header, payload, _ = (base64.urlsafe_b64decode(part + "==") for part in token.split("."))
+    return json.loads(header), json.loads(payload)
