@@ -20,14 +20,9 @@ pub type Object = serde_json::Map<String, Value>;
 pub fn parse(text: &[u8]) -> Result<Value, Error> {
     let text = std::str::from_utf8(text).map_err(|_| Error::Malformed)?;
     let fault = Cell::new(Error::Malformed);
-    let document = Element {
-        levels_left: MAX_DEPTH,
-        fault: &fault,
-    };
+    let document = Element { levels_left: MAX_DEPTH, fault: &fault };
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = document
-        .deserialize(&mut deserializer)
-        .map_err(|_| fault.get())?;
+    let value = document.deserialize(&mut deserializer).map_err(|_| fault.get())?;
     deserializer.end().map_err(|_| Error::Malformed)?;
     Ok(value)
 }
@@ -77,10 +72,7 @@ struct Element<'f> {
 impl Element<'_> {
     fn inner<E: de::Error>(self) -> Result<Self, E> {
         match self.levels_left.checked_sub(1) {
-            Some(levels_left) => Ok(Self {
-                levels_left,
-                ..self
-            }),
+            Some(levels_left) => Ok(Self { levels_left, ..self }),
             None => Err(self.fail(Error::TooDeep)),
         }
     }
@@ -200,12 +192,7 @@ mod tests {
 
     #[test]
     fn keeps_the_text_of_numbers() {
-        for text in [
-            "18446744073709551616",
-            "0.10",
-            "-0",
-            "123456789012345678901234567890.5",
-        ] {
+        for text in ["18446744073709551616", "0.10", "-0", "123456789012345678901234567890.5"] {
             assert_eq!(parse(text.as_bytes()).unwrap().to_string(), text);
         }
         assert_eq!(parse(b"[1,-1]").unwrap(), serde_json::json!([1, -1]));
@@ -228,17 +215,8 @@ mod tests {
 
     #[test]
     fn refuses_duplicate_members_at_every_depth() {
-        for text in [
-            r#"{"a":1,"a":1}"#,
-            r#"{"a":1,"\u0061":2}"#,
-            r#"[{"x":{"a":1,"b":2,"a":3}}]"#,
-            r#"{"":1,"":2}"#,
-        ] {
-            assert_eq!(
-                parse(text.as_bytes()),
-                Err(Error::DuplicateMember),
-                "{text}"
-            );
+        for text in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#"[{"x":{"a":1,"b":2,"a":3}}]"#, r#"{"":1,"":2}"#] {
+            assert_eq!(parse(text.as_bytes()), Err(Error::DuplicateMember), "{text}");
         }
     }
 
@@ -248,10 +226,7 @@ mod tests {
         assert!(parse(nested(MAX_DEPTH).as_bytes()).is_ok());
         assert_eq!(parse(nested(MAX_DEPTH + 1).as_bytes()), Err(Error::TooDeep));
         assert_eq!(parse("[".repeat(50_000).as_bytes()), Err(Error::TooDeep));
-        assert_eq!(
-            parse("{\"a\":".repeat(50_000).as_bytes()),
-            Err(Error::TooDeep)
-        );
+        assert_eq!(parse("{\"a\":".repeat(50_000).as_bytes()), Err(Error::TooDeep));
     }
 
     #[test]

@@ -40,10 +40,7 @@ impl JwkSet {
         if members.len() > MAX_MEMBERS {
             return Err(SetError::TooManyMembers);
         }
-        let mut set = Self {
-            keys: Vec::new(),
-            refused: Vec::new(),
-        };
+        let mut set = Self { keys: Vec::new(), refused: Vec::new() };
         for member in members {
             match Jwk::parse(member, origin) {
                 Ok(key) => set.keys.push(key),
@@ -76,11 +73,7 @@ impl JwkSet {
     ///
     /// With a `kid`: the keys of that `kid` or, if the set has none, the keys that have no `kid` at all.
     /// Without: all keys that fit the algorithm, as RFC 7515 (section 4.1.4) makes `kid` a mere hint.
-    pub fn candidates<'s>(
-        &'s self,
-        kid: Option<&'s str>,
-        algorithm: Algorithm,
-    ) -> impl Iterator<Item = &'s Jwk> + 's {
+    pub fn candidates<'s>(&'s self, kid: Option<&'s str>, algorithm: Algorithm) -> impl Iterator<Item = &'s Jwk> + 's {
         let is_known = kid.is_some() && self.keys.iter().any(|key| key.kid() == kid);
         self.keys
             .iter()
@@ -96,11 +89,8 @@ impl JwkSet {
     /// Refuses keys whose `kid` also names a different key for the same algorithm: which of them verified
     /// a token would depend on their order.
     fn refuse_ambiguous(&mut self) {
-        let is_ambiguous: Vec<bool> = self
-            .keys
-            .iter()
-            .map(|key| self.keys.iter().any(|other| key.is_rival_of(other)))
-            .collect();
+        let is_ambiguous: Vec<bool> =
+            self.keys.iter().map(|key| self.keys.iter().any(|other| key.is_rival_of(other))).collect();
         let mut is_ambiguous = is_ambiguous.into_iter();
         self.keys.retain(|_| {
             let is_ambiguous = is_ambiguous.next().unwrap_or(true);
@@ -113,7 +103,7 @@ impl JwkSet {
 }
 
 /// One key, parsed once into what verifies.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Jwk {
     kid: Option<String>,
     /// The one algorithm that the key is meant for, where its `alg` says so.
@@ -148,20 +138,14 @@ impl Jwk {
         }
         let algorithm = match jwk.get("alg") {
             None => None,
-            Some(Value::String(name)) => {
-                Some(Algorithm::from_name(name).ok_or(KeyError::UnsupportedAlgorithm)?)
-            }
+            Some(Value::String(name)) => Some(Algorithm::from_name(name).ok_or(KeyError::UnsupportedAlgorithm)?),
             Some(_) => return Err(KeyError::UnsupportedAlgorithm),
         };
         let material = Material::parse(jwk, origin)?;
         if algorithm.is_some_and(|algorithm| !material.fits(algorithm)) {
             return Err(KeyError::WrongAlgorithm);
         }
-        Ok(Self {
-            kid,
-            algorithm,
-            material,
-        })
+        Ok(Self { kid, algorithm, material })
     }
 
     /// The name of the key in its set.
@@ -175,12 +159,7 @@ impl Jwk {
     }
 
     /// Verifies one signature in the form of RFC 7518, section 3. The one way to all the cryptography.
-    pub fn verify(
-        &self,
-        algorithm: Algorithm,
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<(), BadSignature> {
+    pub fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
         if !self.permits(algorithm) {
             return Err(BadSignature);
         }
@@ -377,7 +356,7 @@ impl std::error::Error for KeyError {}
 ///
 /// The public kinds keep their modulus or point within reach, so that another implementation of the
 /// arithmetic can be put to work in [`Material::verify`] without a change elsewhere.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 enum Material {
     Ed25519(ed25519_dalek::VerifyingKey),
     P256(p256::ecdsa::VerifyingKey),
@@ -437,44 +416,21 @@ impl Material {
         }
     }
 
-    fn verify(
-        &self,
-        algorithm: Algorithm,
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<(), BadSignature> {
+    fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
         use Algorithm::*;
         match (self, algorithm) {
             (Self::Ed25519(key), EdDsa) => ed25519_dalek::Signature::from_slice(signature)
                 .and_then(|signature| key.verify_strict(message, &signature))
                 .map_err(|_| BadSignature),
-            (Self::P256(key), Es256) => {
-                verify_ecdsa::<p256::ecdsa::Signature>(key, message, signature)
-            }
-            (Self::P384(key), Es384) => {
-                verify_ecdsa::<p384::ecdsa::Signature>(key, message, signature)
-            }
-            (Self::P521(key), Es512) => {
-                verify_ecdsa::<p521::ecdsa::Signature>(key, message, signature)
-            }
+            (Self::P256(key), Es256) => verify_ecdsa::<p256::ecdsa::Signature>(key, message, signature),
+            (Self::P384(key), Es384) => verify_ecdsa::<p384::ecdsa::Signature>(key, message, signature),
+            (Self::P521(key), Es512) => verify_ecdsa::<p521::ecdsa::Signature>(key, message, signature),
             (Self::Rsa(key), _) => {
                 // `Pss::new` wants a salt as long as the hash, and guesses nothing (RFC 7518, section 3.5).
                 match algorithm {
-                    Rs256 => key.verify(
-                        Pkcs1v15Sign::new::<Sha256>(),
-                        &Sha256::digest(message),
-                        signature,
-                    ),
-                    Rs384 => key.verify(
-                        Pkcs1v15Sign::new::<Sha384>(),
-                        &Sha384::digest(message),
-                        signature,
-                    ),
-                    Rs512 => key.verify(
-                        Pkcs1v15Sign::new::<Sha512>(),
-                        &Sha512::digest(message),
-                        signature,
-                    ),
+                    Rs256 => key.verify(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message), signature),
+                    Rs384 => key.verify(Pkcs1v15Sign::new::<Sha384>(), &Sha384::digest(message), signature),
+                    Rs512 => key.verify(Pkcs1v15Sign::new::<Sha512>(), &Sha512::digest(message), signature),
                     Ps256 => key.verify(Pss::<Sha256>::new(), &Sha256::digest(message), signature),
                     Ps384 => key.verify(Pss::<Sha384>::new(), &Sha384::digest(message), signature),
                     Ps512 => key.verify(Pss::<Sha512>::new(), &Sha512::digest(message), signature),
@@ -482,15 +438,9 @@ impl Material {
                 }
                 .map_err(|_| BadSignature)
             }
-            (Self::Symmetric(secret), Hs256) => {
-                verify_hmac::<Hmac<Sha256>>(secret, message, signature)
-            }
-            (Self::Symmetric(secret), Hs384) => {
-                verify_hmac::<Hmac<Sha384>>(secret, message, signature)
-            }
-            (Self::Symmetric(secret), Hs512) => {
-                verify_hmac::<Hmac<Sha512>>(secret, message, signature)
-            }
+            (Self::Symmetric(secret), Hs256) => verify_hmac::<Hmac<Sha256>>(secret, message, signature),
+            (Self::Symmetric(secret), Hs384) => verify_hmac::<Hmac<Sha384>>(secret, message, signature),
+            (Self::Symmetric(secret), Hs512) => verify_hmac::<Hmac<Sha512>>(secret, message, signature),
             _ => Err(BadSignature),
         }
     }
@@ -510,11 +460,7 @@ impl fmt::Debug for Material {
 }
 
 /// `r || s`, both of the full length of the curve's order (RFC 7518, section 3.4). A high `s` is as good as a low one.
-fn verify_ecdsa<S>(
-    key: &impl Verifier<S>,
-    message: &[u8],
-    signature: &[u8],
-) -> Result<(), BadSignature>
+fn verify_ecdsa<S>(key: &impl Verifier<S>, message: &[u8], signature: &[u8]) -> Result<(), BadSignature>
 where
     S: for<'s> TryFrom<&'s [u8]>,
 {
@@ -523,15 +469,9 @@ where
 }
 
 /// Compares in constant time, and the whole tag only.
-fn verify_hmac<M: KeyInit + Mac>(
-    secret: &[u8],
-    message: &[u8],
-    tag: &[u8],
-) -> Result<(), BadSignature> {
+fn verify_hmac<M: KeyInit + Mac>(secret: &[u8], message: &[u8], tag: &[u8]) -> Result<(), BadSignature> {
     let mac = <M as KeyInit>::new_from_slice(secret).map_err(|_| BadSignature)?;
-    mac.chain_update(message)
-        .verify_slice(tag)
-        .map_err(|_| BadSignature)
+    mac.chain_update(message).verify_slice(tag).map_err(|_| BadSignature)
 }
 
 /// An uncompressed SEC 1 point, whose coordinates must have their full length (RFC 7518, section 6.2.1.2).
@@ -573,8 +513,7 @@ fn rsa(n: &[u8], e: &[u8]) -> Result<RsaPublicKey, KeyError> {
         return Err(KeyError::Material);
     }
     // Refuses an even modulus, too.
-    RsaPublicKey::new(BoxedUint::from_be_slice_vartime(n), BoxedUint::from(e))
-        .map_err(|_| KeyError::Material)
+    RsaPublicKey::new(BoxedUint::from_be_slice_vartime(n), BoxedUint::from(e)).map_err(|_| KeyError::Material)
 }
 
 fn without_leading_zeros(octets: &[u8]) -> &[u8] {
@@ -586,9 +525,7 @@ fn without_leading_zeros(octets: &[u8]) -> &[u8] {
 }
 
 fn string<'j>(jwk: &'j Object, name: &str) -> Result<&'j str, KeyError> {
-    jwk.get(name)
-        .and_then(Value::as_str)
-        .ok_or(KeyError::Material)
+    jwk.get(name).and_then(Value::as_str).ok_or(KeyError::Material)
 }
 
 fn octets(jwk: &Object, name: &str) -> Result<Vec<u8>, KeyError> {

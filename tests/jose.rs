@@ -1,0 +1,1368 @@
+//! Tokens minted with one fault each, and their neighbours that must be accepted.
+//!
+//! The ids (`ALG-01`, `CLM-09`, …) name the attack or the interoperability case: ALG algorithms and key choice, ENC
+//! structure and encoding, SIG signatures, JWK keys and sets, CLM claims and time.
+
+use std::rc::Rc;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+use ed25519_dalek::Signer as _;
+use hmac::Hmac;
+use oidc_filter::json;
+use oidc_filter::jwk::{Algorithm, BadSignature, Jwk, JwkSet, KeyError, Origin, SetError};
+use oidc_filter::jws::{self, CompactJws, Form};
+use oidc_filter::jwt::{self, AccessToken, Audiences, Claims, Expected, Issuer};
+use oidc_filter::time::Timestamp;
+use rsa::{BoxedUint, Pkcs1v15Sign, RsaPrivateKey};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+
+const ISSUER: &str = "https://idp.example.com";
+const AUDIENCE: &str = "https://api.example.com";
+const NOW: u64 = 1_800_000_000;
+
+// ---------------------------------------------------------------------------------------------- the provider
+
+/// A private key that signs as its name says.
+enum Signing {
+    Ed25519(ed25519_dalek::SigningKey),
+    Hmac(Vec<u8>),
+    P256(p256::ecdsa::SigningKey),
+    P384(p384::ecdsa::SigningKey),
+    P521(p521::ecdsa::SigningKey),
+    Rsa(Box<RsaPrivateKey>),
+}
+
+impl Signing {
+    fn sign(&self, algorithm: &str, message: &[u8]) -> Vec<u8> {
+        match (self, algorithm) {
+            (Self::Ed25519(key), _) => key.sign(message).to_vec(),
+            (Self::P256(key), _) => {
+                let signature: p256::ecdsa::Signature = key.sign(message);
+                signature.to_bytes().to_vec()
+            }
+            (Self::P384(key), _) => {
+                let signature: p384::ecdsa::Signature = key.sign(message);
+                signature.to_bytes().to_vec()
+            }
+            (Self::P521(key), _) => {
+                let signature: p521::ecdsa::Signature = key.sign(message);
+                signature.to_bytes().to_vec()
+            }
+            (Self::Rsa(key), "RS384") => key.sign(Pkcs1v15Sign::new::<Sha384>(), &Sha384::digest(message)).unwrap(),
+            (Self::Rsa(key), "RS512") => key.sign(Pkcs1v15Sign::new::<Sha512>(), &Sha512::digest(message)).unwrap(),
+            (Self::Rsa(key), _) => key.sign(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message)).unwrap(),
+            (Self::Hmac(secret), "HS384") => mac::<Hmac<Sha384>>(secret, message),
+            (Self::Hmac(secret), "HS512") => mac::<Hmac<Sha512>>(secret, message),
+            (Self::Hmac(secret), _) => mac::<Hmac<Sha256>>(secret, message),
+        }
+    }
+}
+
+fn mac<M: hmac::KeyInit + hmac::Mac>(secret: &[u8], message: &[u8]) -> Vec<u8> {
+    let mac = <M as hmac::KeyInit>::new_from_slice(secret).unwrap();
+    mac.chain_update(message).finalize().into_bytes().to_vec()
+}
+
+/// The keys of the provider, by `kid`, which is also the algorithm that each is used for.
+static KEYS: LazyLock<Vec<(&str, Signing)>> = LazyLock::new(|| {
+    vec![
+        ("RS256", Signing::Rsa(Box::new(rsa_key()))),
+        ("ES256", Signing::P256(p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap())),
+        ("ES384", Signing::P384(p384::ecdsa::SigningKey::from_slice(&[7; 48]).unwrap())),
+        ("ES512", Signing::P521(p521_key())),
+        ("EdDSA", Signing::Ed25519(ed25519_dalek::SigningKey::from_bytes(&[7; 32]))),
+    ]
+});
+
+fn key(kid: &str) -> &'static Signing {
+    &KEYS.iter().find(|(name, _)| *name == kid).unwrap().1
+}
+
+fn p521_key() -> p521::ecdsa::SigningKey {
+    let mut scalar = [7; 66];
+    scalar[0] = 0;
+    p521::ecdsa::SigningKey::from_slice(&scalar).unwrap()
+}
+
+/// The RSA key of RFC 7520, section 3.4: published, and so of use for tests only.
+fn rsa_key() -> RsaPrivateKey {
+    let number = |text| BoxedUint::from_be_slice_vartime(&BASE64URL.decode(text).unwrap());
+    RsaPrivateKey::from_components(number(RSA_N), number("AQAB"), number(RSA_D), vec![number(RSA_P), number(RSA_Q)])
+        .unwrap()
+}
+
+fn coordinates(point: &[u8]) -> (String, String) {
+    let (x, y) = point[1..].split_at(point.len() / 2);
+    (BASE64URL.encode(x), BASE64URL.encode(y))
+}
+
+fn public(kid: &str) -> Value {
+    let (point, curve) = match key(kid) {
+        Signing::Rsa(_) => return json!({"kid": kid, "kty": "RSA", "n": RSA_N, "e": "AQAB"}),
+        Signing::Hmac(secret) => return json!({"kid": kid, "kty": "oct", "k": BASE64URL.encode(secret)}),
+        Signing::Ed25519(key) => {
+            let x = BASE64URL.encode(key.verifying_key().as_bytes());
+            return json!({"kid": kid, "kty": "OKP", "crv": "Ed25519", "x": x});
+        }
+        Signing::P256(key) => (key.verifying_key().to_sec1_point(false).as_bytes().to_vec(), "P-256"),
+        Signing::P384(key) => (key.verifying_key().to_sec1_point(false).as_bytes().to_vec(), "P-384"),
+        Signing::P521(key) => (key.verifying_key().to_sec1_point(false).as_bytes().to_vec(), "P-521"),
+    };
+    let (x, y) = coordinates(&point);
+    json!({"kid": kid, "kty": "EC", "crv": curve, "x": x, "y": y})
+}
+
+/// `base` with the members of `change`; null takes one out.
+fn with(mut base: Value, change: Value) -> Value {
+    for (name, value) in change.as_object().unwrap() {
+        match value {
+            Value::Null => base.as_object_mut().unwrap().remove(name),
+            value => base.as_object_mut().unwrap().insert(name.clone(), value.clone()),
+        };
+    }
+    base
+}
+
+fn set_of(keys: &[Value]) -> Result<JwkSet, SetError> {
+    JwkSet::parse(json!({"keys": keys}).to_string().as_bytes(), Origin::Remote)
+}
+
+/// The published set: no key says its `alg`.
+static SET: LazyLock<JwkSet> = LazyLock::new(|| {
+    let keys: Vec<Value> = KEYS.iter().map(|(kid, _)| public(kid)).collect();
+    set_of(&keys).unwrap()
+});
+
+// ---------------------------------------------------------------------------------------------- tokens
+
+fn header() -> Value {
+    json!({"alg": "EdDSA", "kid": "EdDSA", "typ": "at+jwt"})
+}
+
+fn claims() -> Value {
+    json!({
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "user", "client_id": "client", "jti": "1",
+        "iat": NOW - 60, "exp": NOW + 600, "scope": "read write",
+    })
+}
+
+/// Signs any header text and payload, sound or not.
+fn sign(key: &Signing, algorithm: &str, header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
+    let message = format!("{}.{}", BASE64URL.encode(header), BASE64URL.encode(payload));
+    let signature = key.sign(algorithm, message.as_bytes());
+    format!("{message}.{}", BASE64URL.encode(signature))
+}
+
+fn good_token() -> String {
+    with_header(json!({}))
+}
+
+fn with_header(change: Value) -> String {
+    raw_header(with(header(), change).to_string())
+}
+
+fn raw_header(header: impl AsRef<[u8]>) -> String {
+    sign(key("EdDSA"), "EdDSA", header, claims().to_string())
+}
+
+fn with_claims(change: Value) -> String {
+    raw_claims(with(claims(), change).to_string())
+}
+
+fn raw_claims(claims: impl AsRef<[u8]>) -> String {
+    sign(key("EdDSA"), "EdDSA", header().to_string(), claims)
+}
+
+/// The claims as text, in which the value of one is replaced by any text.
+fn claim_text(name: &str, text: &str) -> String {
+    let claims = with(claims(), json!({name: "@"})).to_string();
+    raw_claims(claims.replace("\"@\"", text))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Refusal {
+    Jws(jws::Error),
+    Jwt(jwt::Error),
+    Signature,
+}
+
+impl From<jws::Error> for Refusal {
+    fn from(error: jws::Error) -> Self {
+        Self::Jws(error)
+    }
+}
+
+impl From<jwt::Error> for Refusal {
+    fn from(error: jwt::Error) -> Self {
+        Self::Jwt(error)
+    }
+}
+
+impl From<BadSignature> for Refusal {
+    fn from(_: BadSignature) -> Self {
+        Self::Signature
+    }
+}
+
+const MALFORMED: Refusal = Refusal::Jws(jws::Error::Malformed);
+const UNSUPPORTED: Refusal = Refusal::Jws(jws::Error::Unsupported);
+const NOT_CLAIMS: Refusal = Refusal::Jwt(jwt::Error::Malformed);
+
+fn invalid(claim: &'static str) -> Refusal {
+    Refusal::Jwt(jwt::Error::InvalidClaims(claim))
+}
+
+static AUDIENCES: LazyLock<Audiences> = LazyLock::new(|| Audiences::AnyOf(vec![AUDIENCE.to_owned()]));
+
+fn expected() -> Expected<'static> {
+    Expected {
+        issuer: Issuer::Exactly(ISSUER),
+        audiences: &AUDIENCES,
+        token_types: &[],
+        clock_skew: Duration::from_secs(60),
+        require_expiration: true,
+        max_lifetime: None,
+    }
+}
+
+/// The whole way of a token, in the order in which a filter must go it.
+fn prove(token: &str, set: &JwkSet, expected: &Expected<'_>, now: u64) -> Result<AccessToken, Refusal> {
+    let jws = CompactJws::parse(token)?;
+    jwt::unverified_issuer(&jws)?;
+    let payload = jws.verify(set.candidates(jws.key_id(), jws.algorithm()))?;
+    let claims = Rc::new(Claims::from_jwt(payload)?);
+    Ok(claims.check(expected, Timestamp::from_unix_seconds(now))?)
+}
+
+fn outcome(token: &str) -> Result<(), Refusal> {
+    prove(token, &SET, &expected(), NOW).map(drop)
+}
+
+#[track_caller]
+fn accepts(id: &str, token: &str) {
+    assert_eq!(outcome(token), Ok(()), "{id} {token:.300}");
+}
+
+#[track_caller]
+fn refuses(id: &str, token: &str, refusal: Refusal) {
+    assert_eq!(outcome(token), Err(refusal), "{id} {token:.300}");
+}
+
+// ---------------------------------------------------------------------------------------------- algorithms
+
+#[test]
+fn every_algorithm_verifies() {
+    accepts("", &good_token());
+    for (kid, algorithm) in [
+        ("RS256", "RS256"),
+        ("RS256", "RS384"),
+        ("RS256", "RS512"),
+        ("ES256", "ES256"),
+        ("ES384", "ES384"),
+        ("ES512", "ES512"),
+        ("EdDSA", "EdDSA"),
+        ("EdDSA", "Ed25519"), // ALG-09
+    ] {
+        let header = json!({"alg": algorithm, "kid": kid}).to_string();
+        accepts(algorithm, &sign(key(kid), algorithm, header, claims().to_string()));
+    }
+}
+
+#[test]
+fn alg_01_none() {
+    for name in ["none", "None", "NONE", "nOnE", "none ", "nonE\0", ""] {
+        for kid in [json!("EdDSA"), json!(null)] {
+            let token = with_header(json!({"alg": name, "kid": kid}));
+            refuses("ALG-01", &token, UNSUPPORTED);
+            let (unsigned, _) = token.rsplit_once('.').unwrap();
+            refuses("ALG-01", &format!("{unsigned}."), UNSUPPORTED);
+            refuses("ALG-01", unsigned, MALFORMED);
+        }
+    }
+    refuses("ALG-01", &raw_header(r#"{"alg":null}"#), MALFORMED);
+}
+
+#[test]
+fn alg_02_no_algorithm() {
+    refuses("ALG-02", &with_header(json!({"alg": null})), MALFORMED);
+    for value in [json!(1), json!(["EdDSA"]), json!({"EdDSA": 1}), json!(true)] {
+        refuses("ALG-02", &with_header(json!({"alg": value})), MALFORMED);
+    }
+    for name in [
+        "eddsa",
+        "EDDSA",
+        " EdDSA",
+        "EdDSA ",
+        "EdDSA\0",
+        "\u{415}dDSA",
+        "Ed448",
+        "ES256K",
+        "RS1",
+        "SHA256withECDSA",
+        "dir",
+    ] {
+        refuses("ALG-02", &with_header(json!({"alg": name})), UNSUPPORTED);
+    }
+}
+
+#[test]
+fn alg_03_public_keys_as_secrets() {
+    let n = BASE64URL.decode(RSA_N).unwrap();
+    let Signing::P256(ec) = key("ES256") else { unreachable!() };
+    let point = ec.verifying_key().to_sec1_point(false).as_bytes().to_vec();
+    let spki_prefix =
+        b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\0";
+    let der = [&spki_prefix[..], &point].concat();
+    let base64 = base64::prelude::BASE64_STANDARD.encode(&der);
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{base64}\n-----END PUBLIC KEY-----\n");
+    let secrets: [&[u8]; 11] = [
+        &n,
+        RSA_N.as_bytes(),
+        &point,
+        &der,
+        pem.as_bytes(),
+        pem.trim_end().as_bytes(),
+        &[7; 32],
+        public("RS256").to_string().leak().as_bytes(),
+        public("EdDSA").to_string().leak().as_bytes(),
+        &[],
+        &[0; 64],
+    ];
+    for secret in secrets {
+        for algorithm in ["HS256", "HS384", "HS512"] {
+            for kid in ["RS256", "ES256", "EdDSA", ""] {
+                let header = match kid {
+                    "" => json!({"alg": algorithm}),
+                    kid => json!({"alg": algorithm, "kid": kid}),
+                };
+                let key = Signing::Hmac(secret.to_vec());
+                let token = sign(&key, algorithm, header.to_string(), claims().to_string());
+                refuses("ALG-03", &token, Refusal::Signature);
+            }
+        }
+    }
+}
+
+/// ALG-04, ALG-06: a key verifies with what fits its type and its curve, whatever a header says.
+#[test]
+fn alg_04_keys_permit_what_fits_them() {
+    use Algorithm::*;
+    for (kid, fitting) in [
+        ("RS256", &[Rs256, Rs384, Rs512, Ps256, Ps384, Ps512][..]),
+        ("ES256", &[Es256]),
+        ("ES384", &[Es384]),
+        ("ES512", &[Es512]),
+        ("EdDSA", &[EdDsa]),
+    ] {
+        let jwk = Jwk::parse(&public(kid), Origin::Remote).unwrap();
+        for algorithm in Algorithm::ASYMMETRIC.iter().chain(&[Hs256, Hs384, Hs512]) {
+            assert_eq!(jwk.permits(*algorithm), fitting.contains(algorithm), "{kid} {algorithm:?}");
+            // The right signature, under the wrong name.
+            let signature = key(kid).sign(kid, b"message");
+            let is_verified = jwk.verify(*algorithm, b"message", &signature).is_ok();
+            assert_eq!(is_verified, algorithm.name() == kid, "{kid} {algorithm:?}");
+            let header = json!({"alg": algorithm.name(), "kid": kid}).to_string();
+            let token = sign(key(kid), kid, header, claims().to_string());
+            assert_eq!(outcome(&token).is_ok(), algorithm.name() == kid, "{kid} {algorithm:?}");
+        }
+    }
+}
+
+#[test]
+fn alg_05_the_algorithm_of_the_key_decides() {
+    let set = |alg: &str| set_of(&[with(public("RS256"), json!({"alg": alg}))]).unwrap();
+    let token = |algorithm: &str| {
+        let header = json!({"alg": algorithm, "kid": "RS256"}).to_string();
+        sign(key("RS256"), algorithm, header, claims().to_string())
+    };
+    let outcome = |token: &str, set: &JwkSet| prove(token, set, &expected(), NOW).map(drop);
+    assert_eq!(outcome(&token("RS256"), &set("RS256")), Ok(()));
+    for other in ["RS384", "RS512", "PS256", "PS384", "PS512"] {
+        assert_eq!(outcome(&token("RS256"), &set(other)), Err(Refusal::Signature), "{other}");
+        assert_eq!(outcome(&token(other), &set("RS256")), Err(Refusal::Signature), "{other}");
+    }
+}
+
+#[test]
+fn alg_07_published_secrets_are_no_keys() {
+    let secret = [7; 64];
+    let oct = json!({"kid": "s", "kty": "oct", "alg": "HS256", "k": BASE64URL.encode(secret)});
+    let set = set_of(&[oct.clone(), public("EdDSA")]).unwrap();
+    assert_eq!((set.len(), set.refused()), (1, &[KeyError::PublishedSecret][..])); // JWK-08
+    let header = json!({"alg": "HS256", "kid": "s"}).to_string();
+    let token = sign(&Signing::Hmac(secret.to_vec()), "HS256", header, claims().to_string());
+    let outcome = |set: &JwkSet, token: &str| prove(token, set, &expected(), NOW).map(drop);
+    assert_eq!(outcome(&set, &token), Err(Refusal::Signature));
+    assert_eq!(outcome(&set, &good_token()), Ok(()));
+    assert_eq!(set_of(std::slice::from_ref(&oct)).unwrap_err(), SetError::NoUsableKey);
+
+    let inline = json!({"keys": [oct]}).to_string();
+    let inline = JwkSet::parse(inline.as_bytes(), Origin::Inline).unwrap();
+    assert_eq!(outcome(&inline, &token), Ok(()));
+    assert!(!format!("{inline:?}").contains("7, 7"));
+}
+
+#[test]
+fn alg_10_to_13_keys_in_the_token() {
+    let attacker = Signing::Ed25519(ed25519_dalek::SigningKey::from_bytes(&[9; 32]));
+    let Signing::Ed25519(attacker_key) = &attacker else { unreachable!() };
+    let x = BASE64URL.encode(attacker_key.verifying_key().as_bytes());
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "EdDSA", "alg": "EdDSA"});
+    for (id, change) in [
+        ("ALG-10", json!({"jwk": jwk})),
+        ("ALG-10", json!({"jwk": jwk, "kid": null})),
+        ("ALG-10", json!({"jwk": jwk, "kid": "attacker"})),
+        ("ALG-10", json!({"jwk": {"kty": "oct", "k": BASE64URL.encode([9; 32])}})),
+        ("ALG-11", json!({"jku": "https://evil.example/jwks"})),
+        ("ALG-11", json!({"x5u": "http://127.0.0.1/"})),
+        ("ALG-12", json!({"x5c": ["AA=="], "x5t": "AA", "x5t#S256": "AA"})),
+    ] {
+        let forged = with(header(), change.clone()).to_string();
+        refuses(id, &sign(&attacker, "EdDSA", forged, claims().to_string()), Refusal::Signature);
+        if change.get("kid").is_none() {
+            accepts("ALG-13", &with_header(change));
+        }
+    }
+}
+
+#[test]
+fn alg_14_to_18_unsupported_header_parameters() {
+    for crit in [
+        json!(["x"]),
+        json!([]),
+        json!("x"),
+        json!([1]),
+        json!(["x", "x"]),
+        json!(["alg"]),
+        json!(["exp"]),
+        json!(["b64"]),
+        json!({}),
+        json!(true),
+    ] {
+        refuses("ALG-14", &with_header(json!({"crit": crit, "x": 1})), UNSUPPORTED);
+        refuses("ALG-14", &with_header(json!({"crit": crit})), UNSUPPORTED);
+    }
+    refuses("ALG-14", &raw_header(r#"{"alg":"EdDSA","crit":null}"#), UNSUPPORTED);
+    for b64 in [json!(false), json!(true), json!("false")] {
+        refuses("ALG-15", &with_header(json!({"b64": b64})), UNSUPPORTED);
+    }
+    refuses("ALG-18", &with_header(json!({"zip": "DEF"})), UNSUPPORTED);
+    refuses("ALG-16", &with_header(json!({"enc": "A128GCM"})), UNSUPPORTED);
+    for cty in ["JWT", "jwt", "application/JWT", "at+jwt"] {
+        refuses("ALG-17", &with_header(json!({"cty": cty})), UNSUPPORTED);
+    }
+    refuses("ALG-17", &raw_claims(good_token()), NOT_CLAIMS);
+    refuses("ALG-17", &raw_claims(format!("\"{}\"", good_token())), NOT_CLAIMS);
+    accepts("ENC-15", &with_header(json!({"cty": "json"})));
+    let good = good_token();
+    let mut parts = good.split('.');
+    let (header, signature) = (parts.next().unwrap(), parts.nth(1).unwrap());
+    refuses("ALG-15", &format!("{header}..{signature}"), NOT_CLAIMS);
+}
+
+#[test]
+fn alg_19_and_20_types() {
+    let wrong_type = Refusal::Jwt(jwt::Error::WrongType);
+    for typ in [
+        "at+jwt",
+        "at+JWT",
+        "AT+JWT",
+        "application/at+jwt",
+        "Application/AT+jwt",
+        "JWT",
+        "jwt",
+        "application/jwt",
+        "okta-internal-at+jwt",
+    ] {
+        accepts("ALG-20", &with_header(json!({"typ": typ})));
+    }
+    accepts("ALG-20", &with_header(json!({"typ": null})));
+    for typ in [
+        "dpop+jwt",
+        "logout+jwt",
+        "secevent+jwt",
+        "token-introspection+jwt",
+        "application/dpop+jwt",
+        "DPoP+JWT",
+        "",
+        "JOSE",
+        "entity-statement+jwt",
+        "at+jwt;x=y",
+        "at+jwt ",
+        "text/at+jwt",
+        "application/application/at+jwt",
+        "at",
+    ] {
+        refuses("ALG-19", &with_header(json!({"typ": typ})), wrong_type);
+    }
+    for typ in ["1", "null", "[]", "[\"at+jwt\"]"] {
+        refuses("ALG-19", &raw_header(format!(r#"{{"alg":"EdDSA","typ":{typ}}}"#)), MALFORMED);
+    }
+
+    let only = ["at+jwt".to_owned(), "dpop+jwt".to_owned()];
+    let strict = Expected { token_types: &only, ..expected() };
+    for (typ, outcome) in [
+        (json!("at+JWT"), Ok(())),
+        (json!("application/at+jwt"), Ok(())),
+        (json!("JWT"), Err(wrong_type)),
+        (json!(null), Err(wrong_type)),
+        (json!("dpop+jwt"), Err(wrong_type)), // named, and still never an access token
+    ] {
+        let token = with_header(json!({"typ": typ}));
+        assert_eq!(prove(&token, &SET, &strict, NOW).map(drop), outcome, "ALG-19 {typ}");
+    }
+    let prefixed = ["application/X+jwt".to_owned()];
+    let strict = Expected { token_types: &prefixed, ..expected() };
+    assert!(prove(&with_header(json!({"typ": "x+JWT"})), &SET, &strict, NOW).is_ok());
+}
+
+#[test]
+fn alg_21_id_token() {
+    let change = json!({"aud": "client", "nonce": "n", "at_hash": "h", "azp": "client"});
+    refuses("ALG-21", &with_claims(change), Refusal::Jwt(jwt::Error::WrongAudience));
+}
+
+// ---------------------------------------------------------------------------------------------- encoding
+
+/// The good token with one of its parts replaced, and signed again over what it then is.
+fn signed_as_is(header: &str, payload: &str) -> String {
+    let message = format!("{header}.{payload}");
+    let signature = key("EdDSA").sign("EdDSA", message.as_bytes());
+    format!("{message}.{}", BASE64URL.encode(signature))
+}
+
+#[test]
+fn enc_01_to_04_base64url() {
+    let header = BASE64URL.encode(header().to_string());
+    let payload = BASE64URL.encode(claims().to_string());
+    accepts("", &signed_as_is(&header, &payload));
+    for stray in
+        ["=", "==", " ", "\n", "\r\n", "\t", "%20", "\u{2010}", "+", "/", "?", "\0", "A", ",", "\u{ff}", "-----"]
+    {
+        for at in [0, 1, header.len() / 2, header.len()] {
+            let mut damaged = header.clone();
+            damaged.insert_str(at, stray);
+            assert!(outcome(&signed_as_is(&damaged, &payload)).is_err(), "ENC-02 header {stray:?}");
+        }
+        for at in [0, 1, payload.len() / 2, payload.len()] {
+            let mut damaged = payload.clone();
+            damaged.insert_str(at, stray);
+            assert!(outcome(&signed_as_is(&header, &damaged)).is_err(), "ENC-02 payload {stray:?}");
+        }
+        assert!(outcome(&format!("{}{stray}", good_token())).is_err(), "ENC-01 {stray:?}");
+        assert!(outcome(&format!("{stray}{}", good_token())).is_err(), "ENC-02 {stray:?}");
+    }
+    // 64 octets leave four bits unused in the last character, which must be zero: A, Q, g or w.
+    let good = good_token();
+    let (start, last) = good.split_at(good.len() - 1);
+    let next = char::from(last.as_bytes()[0] + 1);
+    refuses("ENC-04", &format!("{start}{next}"), MALFORMED);
+    // So with one octet, of two characters.
+    refuses("ENC-04", "e31.e30.AA", MALFORMED);
+}
+
+#[test]
+fn enc_05_to_07_parts() {
+    let good = good_token();
+    let parts: Vec<&str> = good.split('.').collect();
+    let [header, payload, signature] = parts[..] else { unreachable!() };
+    for damaged in [
+        String::new(),
+        ".".to_owned(),
+        "..".to_owned(),
+        "...".to_owned(),
+        header.to_owned(),
+        format!("{header}.{payload}"),
+        format!("{header}.{payload}."),
+        format!(".{payload}.{signature}"),
+        format!(".{good}"),
+        format!("{good}."),
+        format!("{good}.{signature}"),
+        format!("{header}.{payload}.{signature}.{signature}.{signature}"),
+        format!("{header}.{payload}..{signature}"),
+        ".".repeat(8_000),
+        ".".repeat(60_000),
+        format!("{good}{}", ".".repeat(8_000)),
+        json!({"payload": payload, "protected": header, "signature": signature}).to_string(),
+        json!({"payload": payload, "signatures": [{"protected": header, "signature": signature}]}).to_string(),
+        format!(r#"{{"protected":"{good}"}}"#),
+    ] {
+        refuses("ENC-05", &damaged, MALFORMED);
+    }
+    refuses("ENC-05", &format!("{header}..{signature}"), NOT_CLAIMS);
+}
+
+#[test]
+fn enc_08_and_09_duplicate_members() {
+    for header in [
+        r#"{"alg":"none","alg":"EdDSA","kid":"EdDSA"}"#,
+        r#"{"alg":"EdDSA","alg":"EdDSA","kid":"EdDSA"}"#,
+        r#"{"alg":"EdDSA","\u0061lg":"none"}"#,
+        r#"{"alg":"EdDSA","kid":"a","kid":"EdDSA"}"#,
+        r#"{"alg":"EdDSA","x":{"y":1,"y":1}}"#,
+    ] {
+        refuses("ENC-08", &raw_header(header), MALFORMED);
+        assert_eq!(jws::form(&raw_header(header)), Form::Jws);
+    }
+    let claims = claims().to_string();
+    let start = claims.strip_suffix('}').unwrap();
+    for duplicate in [
+        r#""sub":"admin""#,
+        r#""exp":4102444800"#,
+        r#""aud":"https://api.example.com""#,
+        r#""iss":"https://idp.example.com""#,
+        r#""scope":"admin""#,
+        r#""s\u0075b":"admin""#,
+        r#""cnf":{},"cnf":{}"#,
+        r#""realm_access":{"roles":[],"roles":["admin"]}"#,
+    ] {
+        refuses("ENC-09", &raw_claims(format!("{start},{duplicate}}}")), NOT_CLAIMS);
+    }
+}
+
+#[test]
+fn enc_10_case_variants_are_other_members() {
+    accepts("ENC-10", &with_claims(json!({"Sub": 1, "EXP": "never", "Iss": []})));
+    refuses("ENC-10", &with_claims(json!({"exp": null, "Exp": NOW + 600})), invalid("exp"));
+    refuses("ENC-10", &raw_header(r#"{"Alg":"EdDSA"}"#), MALFORMED);
+}
+
+#[test]
+fn enc_11_to_13_not_json() {
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let utf16: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let texts: Vec<Vec<u8>> = [
+        "",
+        " ",
+        "[]",
+        "null",
+        "1",
+        "\"x\"",
+        "{",
+        "{}}",
+        "{}{}",
+        "{\"a\":1,}",
+        "{'a':1}",
+        "/**/{}",
+        "{a:1}",
+        "{\"a\":NaN}",
+        "{\"a\":-Infinity}",
+        "{\"a\":01}",
+        "{\"a\":1}x",
+        "\u{feff}{}",
+        "{\"a\":\"\\ud800\"}",
+        "{\"a\":\"\n\"}",
+        "{\"$serde_json::private::Number\":\"1\"}",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .into_iter()
+    .chain([utf16, b"{\"a\":\"\xff\"}".to_vec(), b"{\"a\":\"\xc0\xaf\"}".to_vec()])
+    .chain([format!("{{\"a\":{}}}", deep(64)).into_bytes(), deep(5_000).into_bytes()])
+    .collect();
+    for text in &texts {
+        refuses("ENC-11", &raw_header(text), MALFORMED);
+        refuses("ENC-11", &raw_claims(text), NOT_CLAIMS);
+    }
+    // A text that would be right, but for one thing.
+    let claims = claims().to_string();
+    for damaged in [
+        format!("\u{feff}{claims}"),
+        format!("{claims}\0"),
+        format!("{claims},"),
+        format!("[{claims}]"),
+        claims.replace("}", ",}"),
+    ] {
+        refuses("ENC-11", &raw_claims(damaged), NOT_CLAIMS);
+    }
+    accepts("ENC-13", &claim_text("x", &deep(63)));
+    refuses("ENC-13", &claim_text("x", &deep(64)), NOT_CLAIMS);
+    refuses("ENC-13", &raw_header("[".repeat(50_000)), MALFORMED);
+}
+
+#[test]
+fn enc_14_size() {
+    refuses("ENC-14", &with_claims(json!({"x": "x".repeat(1_000_000)})), MALFORMED);
+    refuses("ENC-14", &with_header(json!({"x": "x".repeat(70_000)})), MALFORMED);
+    accepts("ENC-14", &with_claims(json!({"x": "x".repeat(11_000)})));
+}
+
+#[test]
+fn enc_15_what_json_allows() {
+    let spaced = |value: Value| serde_json::to_string_pretty(&value).unwrap().replace('\n', "\r\n\t");
+    let (header, claims) = (spaced(header()), spaced(claims()));
+    accepts("ENC-15", &sign(key("EdDSA"), "EdDSA", header, format!(" {claims}\n")));
+    accepts("ENC-15", &with_header(json!({"unknown": {"a": [1]}, "x5t": "AA", "nonce": "n"})));
+    accepts("ENC-15", &with_claims(json!({"unknown": {"a": [1.5e300, null, "\u{1f600}"]}})));
+    accepts("ENC-15", &claim_text("sub", r#""\u0075ser \ud83d\ude00""#));
+}
+
+// ---------------------------------------------------------------------------------------------- signatures
+
+#[test]
+fn sig_01_to_08_damaged_signatures() {
+    for (kid, signer) in KEYS.iter() {
+        let header = json!({"alg": kid, "kid": kid}).to_string();
+        let token = sign(signer, kid, &header, claims().to_string());
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        let signature = BASE64URL.decode(signature).unwrap();
+        let length = signature.len();
+        let half = length / 2;
+        let other = sign(signer, kid, &header, "{}");
+        let other = BASE64URL.decode(other.rsplit_once('.').unwrap().1).unwrap();
+        let flipped = |at: usize| {
+            let mut flipped = signature.clone();
+            flipped[at] ^= 1;
+            flipped
+        };
+        let leading_zero = [&[0][..], &signature].concat();
+        for damaged in [
+            vec![0; length],                                                   // SIG-01
+            vec![0; 64],                                                       // SIG-01
+            [vec![0; half - 1], vec![1], vec![0; half - 1], vec![1]].concat(), // SIG-02
+            [&signature[half..], &signature[..half]].concat(),                 // SIG-02
+            [&signature[..half], &vec![0; half][..]].concat(),                 // SIG-02
+            [&vec![0; half][..], &signature[half..]].concat(),                 // SIG-02
+            signature[1..].to_vec(),                                           // SIG-03
+            signature[..length - 1].to_vec(),                                  // SIG-03
+            leading_zero,                                                      // SIG-03
+            [&signature[..], &[0]].concat(),                                   // SIG-03
+            [&signature[..], &signature].concat(),                             // SIG-03
+            other,                                                             // SIG-08
+            flipped(0),                                                        // SIG-08
+            flipped(length - 1),                                               // SIG-08
+            flipped(half),                                                     // SIG-08
+            vec![0xff; length],                                                // SIG-08
+            vec![0],                                                           // SIG-08
+        ] {
+            let token = format!("{message}.{}", BASE64URL.encode(&damaged));
+            refuses(kid, &token, Refusal::Signature);
+        }
+    }
+}
+
+#[test]
+fn sig_02_to_04_ecdsa() {
+    let Signing::P256(signer) = key("ES256") else { unreachable!() };
+    let jwk = Jwk::parse(&public("ES256"), Origin::Remote).unwrap();
+    let verify = |signature: &[u8]| jwk.verify(Algorithm::Es256, b"message", signature).is_ok();
+    let signature: p256::ecdsa::Signature = signer.sign(b"message");
+    let (r, s) = signature.split_scalars();
+    let other = p256::ecdsa::Signature::from_scalars(r.to_bytes(), (-*s).to_bytes()).unwrap();
+    // SIG-04: n - s is as good as s.
+    assert!(verify(&signature.to_bytes()) && verify(&other.to_bytes()));
+    // SIG-03: DER.
+    let der = [&[0x30, 0x44, 0x02, 0x20][..], &r.to_bytes(), &[0x02, 0x20], &s.to_bytes()].concat();
+    assert!(!verify(&der) && !verify(&der[..64]));
+    // SIG-02: (n, s), (r, n).
+    let n = BASE64URL.decode("_____wAAAAD__________7zm-q2nF56E87nKwvxjJVE").unwrap();
+    assert!(!verify(&[&n[..], &s.to_bytes()].concat()) && !verify(&[&r.to_bytes()[..], &n].concat()));
+}
+
+#[test]
+fn sig_05_pkcs1_with_another_digest() {
+    let Signing::Rsa(signer) = key("RS256") else { unreachable!() };
+    let jwk = Jwk::parse(&public("RS256"), Origin::Remote).unwrap();
+    let digest = Sha256::digest(b"message");
+    let unprefixed = signer.sign(Pkcs1v15Sign::new_unprefixed(), &digest).unwrap();
+    let sha512 = signer.sign(Pkcs1v15Sign::new::<Sha512>(), &Sha512::digest(b"message")).unwrap();
+    for algorithm in [Algorithm::Rs256, Algorithm::Ps256] {
+        assert!(jwk.verify(algorithm, b"message", &unprefixed).is_err());
+        assert!(jwk.verify(algorithm, b"message", &sha512).is_err());
+    }
+    assert!(jwk.verify(Algorithm::Rs512, b"message", &sha512).is_ok());
+}
+
+#[test]
+fn sig_07_ed25519_malleability() {
+    let jwk = Jwk::parse(&public("EdDSA"), Origin::Remote).unwrap();
+    let signature = key("EdDSA").sign("EdDSA", b"message");
+    assert!(jwk.verify(Algorithm::EdDsa, b"message", &signature).is_ok());
+    // S + L, which a lax verifier takes for S.
+    let order = BASE64URL.decode("7dP1XBpjEljWnPei3vneFAAAAAAAAAAAAAAAAAAAABA").unwrap();
+    let mut malleated = signature.clone();
+    let mut carry = 0;
+    for (octet, addend) in malleated[32..].iter_mut().zip(order) {
+        let sum = u16::from(*octet) + u16::from(addend) + carry;
+        (*octet, carry) = (sum as u8, sum >> 8);
+    }
+    assert!(jwk.verify(Algorithm::EdDsa, b"message", &malleated).is_err());
+    // Small orders: the identity, twice, and the points of order 2, 4 and 8; and an identity that is not canonical.
+    let mut weak = vec![[0; 32]; 5];
+    weak[0][0] = 1;
+    (weak[1][0], weak[1][31]) = (1, 0x80);
+    (weak[2], weak[2][0], weak[2][31]) = ([0xff; 32], 0xec, 0x7f);
+    weak[3] = [0; 32];
+    (weak[4], weak[4][0], weak[4][31]) = ([0xff; 32], 0xee, 0x7f);
+    for x in weak {
+        let key = with(public("EdDSA"), json!({"x": BASE64URL.encode(x)}));
+        assert_eq!(Jwk::parse(&key, Origin::Remote).unwrap_err(), KeyError::Material, "{x:?}");
+    }
+}
+
+// ---------------------------------------------------------------------------------------------- keys
+
+#[test]
+fn jwk_01_to_10_unusable_keys_are_skipped() {
+    let (rsa, ec, okp) = (public("RS256"), public("ES256"), public("EdDSA"));
+    let big = |octets: usize| {
+        let mut n = vec![0xff; octets];
+        n[0] = 0x80;
+        BASE64URL.encode(n)
+    };
+    let zeros = BASE64URL.encode([0; 32]);
+    let (x, y) = (ec["x"].as_str().unwrap(), ec["y"].as_str().unwrap());
+    let long = |text: &str| BASE64URL.encode([&[0][..], &BASE64URL.decode(text).unwrap()].concat());
+    let short = |text: &str| BASE64URL.encode(&BASE64URL.decode(text).unwrap()[1..]);
+    use KeyError::*;
+    let rows = [
+        ("JWK-01", json!(1), NotAnObject),
+        ("JWK-01", json!({"kty": "PQC"}), UnsupportedType),
+        ("JWK-01", json!({"kid": "x"}), Material),
+        ("JWK-01", with(ec.clone(), json!({"kty": "ec"})), UnsupportedType),
+        ("JWK-01", with(ec.clone(), json!({"crv": "secp256k1"})), UnsupportedType),
+        ("JWK-01", with(okp.clone(), json!({"crv": "X25519"})), UnsupportedType),
+        ("JWK-01", with(okp.clone(), json!({"crv": "Ed448"})), UnsupportedType),
+        ("JWK-02", with(ec.clone(), json!({"use": "enc"})), NotForVerifying),
+        ("JWK-02", with(ec.clone(), json!({"use": ["sig"]})), NotForVerifying),
+        ("JWK-02", with(ec.clone(), json!({"key_ops": ["sign"]})), NotForVerifying),
+        ("JWK-02", with(ec.clone(), json!({"key_ops": []})), NotForVerifying),
+        ("JWK-02", with(ec.clone(), json!({"key_ops": "verify"})), NotForVerifying),
+        ("JWK-02", with(rsa.clone(), json!({"alg": "RSA-OAEP"})), UnsupportedAlgorithm),
+        ("JWK-02", with(rsa.clone(), json!({"alg": "none"})), UnsupportedAlgorithm),
+        ("JWK-02", with(rsa.clone(), json!({"alg": 1})), UnsupportedAlgorithm),
+        ("ALG-04", with(rsa.clone(), json!({"alg": "ES256"})), WrongAlgorithm),
+        ("ALG-06", with(ec.clone(), json!({"alg": "ES384"})), WrongAlgorithm),
+        ("ALG-04", with(rsa.clone(), json!({"alg": "HS256"})), WrongAlgorithm),
+        ("JWK-03", with(rsa.clone(), json!({"e": "AQ"})), Material),
+        ("JWK-03", with(rsa.clone(), json!({"e": "Ag"})), Material),
+        ("JWK-03", with(rsa.clone(), json!({"e": "AA"})), Material),
+        ("JWK-03", with(rsa.clone(), json!({"e": ""})), Material),
+        ("JWK-03", with(rsa.clone(), json!({"e": "AQAA"})), Material),
+        ("JWK-03", with(rsa.clone(), json!({"e": "AgAAAAE"})), Material),
+        ("JWK-03", with(rsa.clone(), json!({"e": "AQAAAAAAAAAB"})), UnsuitableSize),
+        ("JWK-03", with(rsa.clone(), json!({"e": RSA_N})), UnsuitableSize),
+        ("JWK-03", with(rsa.clone(), json!({"e": 65537})), Material),
+        ("JWK-04", with(rsa.clone(), json!({"n": ""})), UnsuitableSize),
+        ("JWK-04", with(rsa.clone(), json!({"n": BASE64URL.encode([0; 256])})), UnsuitableSize),
+        ("JWK-04", with(rsa.clone(), json!({"n": big(128)})), UnsuitableSize),
+        ("JWK-04", with(rsa.clone(), json!({"n": big(255)})), UnsuitableSize),
+        ("JWK-04", with(rsa.clone(), json!({"n": big(1025)})), UnsuitableSize),
+        ("JWK-04", with(rsa.clone(), json!({"n": big(16_384)})), UnsuitableSize),
+        ("JWK-04", with(rsa.clone(), json!({"n": BASE64URL.encode([0xfe; 256])})), Material),
+        ("JWK-04", with(rsa.clone(), json!({"n": format!("{RSA_N}==")})), Material),
+        ("JWK-06", with(ec.clone(), json!({"x": y, "y": x})), Material),
+        ("JWK-06", with(ec.clone(), json!({"x": zeros, "y": zeros})), Material),
+        ("JWK-06", with(ec.clone(), json!({"x": BASE64URL.encode([0xff; 32])})), Material),
+        ("JWK-06", with(ec.clone(), json!({"crv": "P-384"})), Material),
+        ("JWK-06", with(ec.clone(), json!({"y": null})), Material),
+        ("JWK-07", with(ec.clone(), json!({"x": short(x)})), Material),
+        ("JWK-07", with(ec.clone(), json!({"y": short(y)})), Material),
+        ("JWK-07", with(ec.clone(), json!({"x": long(x)})), Material),
+        ("SIG-07", with(okp.clone(), json!({"x": short(okp["x"].as_str().unwrap())})), Material),
+        ("SIG-07", with(okp.clone(), json!({"x": zeros})), Material),
+        ("JWK-18", with(ec.clone(), json!({"kid": 1})), KeyId),
+        ("JWK-18", with(ec.clone(), json!({"kid": "k".repeat(1025)})), KeyId),
+    ];
+    for (id, bad, error) in rows {
+        // A bad neighbour, before and after, does no harm.
+        for keys in [[bad.clone(), public("ES384")], [public("ES384"), bad.clone()]] {
+            let set = set_of(&keys).unwrap();
+            assert_eq!((set.len(), set.refused()), (1, &[error][..]), "{id} {bad:.200}");
+            assert_eq!(set.candidates(Some("ES384"), Algorithm::Es384).count(), 1);
+        }
+        assert_eq!(set_of(&[bad]).unwrap_err(), SetError::NoUsableKey);
+    }
+    // `null` is not absence.
+    let text = public("ES256").to_string().replacen('{', r#"{"use":null,"#, 1);
+    let set = format!(r#"{{"keys":[{text}]}}"#);
+    assert_eq!(JwkSet::parse(set.as_bytes(), Origin::Remote).unwrap_err(), SetError::NoUsableKey);
+}
+
+#[test]
+fn jwk_04_sizes_of_rsa_keys() {
+    for (octets, is_usable) in [(255, false), (256, true), (1024, true), (1025, false)] {
+        let n = BASE64URL.encode(vec![0xff; octets]);
+        let key = Jwk::parse(&with(public("RS256"), json!({"n": n})), Origin::Remote);
+        assert_eq!(key.is_ok(), is_usable, "{octets}");
+    }
+    // Leading zeros do not change the number.
+    let n = [&[0][..], &BASE64URL.decode(RSA_N).unwrap()].concat();
+    let key = with(public("RS256"), json!({"n": BASE64URL.encode(n), "e": "AAEAAQ"}));
+    let key = Jwk::parse(&key, Origin::Remote).unwrap();
+    assert!(key.verify(Algorithm::Rs256, b"m", &self::key("RS256").sign("RS256", b"m")).is_ok());
+}
+
+#[test]
+fn jwk_09_one_kid_for_two_keys() {
+    let second = Signing::Ed25519(ed25519_dalek::SigningKey::from_bytes(&[9; 32]));
+    let Signing::Ed25519(second) = &second else { unreachable!() };
+    let x = BASE64URL.encode(second.verifying_key().as_bytes());
+    let rival = with(public("EdDSA"), json!({"x": x}));
+    let set = set_of(&[public("EdDSA"), rival.clone(), public("ES256")]).unwrap();
+    assert_eq!(set.refused(), [KeyError::AmbiguousKeyId; 2]);
+    assert_eq!(set.candidates(Some("EdDSA"), Algorithm::EdDsa).count(), 0);
+
+    // The same key twice, or keys for different algorithms, leave no doubt.
+    let set = set_of(&[public("EdDSA"), public("EdDSA"), with(public("ES256"), json!({"kid": "EdDSA"}))]).unwrap();
+    assert!(set.refused().is_empty());
+    assert!(prove(&good_token(), &set, &expected(), NOW).is_ok());
+    // Without a kid, there is nothing to be ambiguous.
+    let nameless = json!({"kid": null});
+    assert_eq!(set_of(&[with(public("EdDSA"), nameless.clone()), with(rival, nameless)]).unwrap().len(), 2);
+}
+
+#[test]
+fn jwk_10_short_secrets() {
+    let permitted = |octets: usize| {
+        let key = json!({"kty": "oct", "k": BASE64URL.encode(vec![7; octets])});
+        let key = Jwk::parse(&key, Origin::Inline)?;
+        let all = [Algorithm::Hs256, Algorithm::Hs384, Algorithm::Hs512];
+        Ok(all.iter().filter(|algorithm| key.permits(**algorithm)).count())
+    };
+    assert_eq!([31, 6, 0].map(permitted), [Err(KeyError::UnsuitableSize); 3]);
+    assert_eq!([32, 48, 64].map(permitted), [Ok(1), Ok(2), Ok(3)]);
+    let key = json!({"kty": "oct", "alg": "HS512", "k": BASE64URL.encode([7; 32])});
+    assert_eq!(Jwk::parse(&key, Origin::Inline).unwrap_err(), KeyError::WrongAlgorithm);
+}
+
+#[test]
+fn jwk_11_documents() {
+    let parse = |text: &str| JwkSet::parse(text.as_bytes(), Origin::Remote).unwrap_err();
+    for text in
+        ["", "<html>", "[]", "null", "{", "{\"keys\":[],}", "\u{feff}{\"keys\":[]}", "{\"keys\":[],\"keys\":[]}"]
+    {
+        assert!(matches!(parse(text), SetError::Json(_)), "{text}");
+    }
+    for text in ["{}", "{\"keys\":null}", "{\"keys\":{}}", "{\"keys\":\"x\"}", "{\"Keys\":[]}"] {
+        assert_eq!(parse(text), SetError::NoKeysMember, "{text}");
+    }
+    assert_eq!(parse("{\"keys\":[]}"), SetError::NoUsableKey);
+    assert_eq!(parse(&format!("{{\"keys\":{}", "[".repeat(50_000))), SetError::Json(json::Error::TooDeep));
+    assert_eq!(set_of(&vec![public("EdDSA"); 3_000]).unwrap_err(), SetError::TooManyMembers);
+    assert_eq!(parse(&" ".repeat(3_000_000)), SetError::TooLarge);
+    let mut crowd = vec![json!({"kty": "unknown", "kid": "x"}); 511];
+    crowd.push(public("EdDSA"));
+    assert_eq!(set_of(&crowd).unwrap().refused().len(), 511);
+}
+
+#[test]
+fn jwk_18_to_20_choice_of_keys() {
+    for kid in ["../../etc/passwd", "' OR 1=1 --", "\0", "\r\n", "\u{e9}", "$(id)", "", "eddsa"] {
+        refuses("JWK-18", &with_header(json!({"kid": kid})), Refusal::Signature);
+    }
+    refuses("JWK-18", &with_header(json!({"kid": "k".repeat(8_192)})), Refusal::Signature);
+    for kid in [json!(1), json!(["EdDSA"]), json!({})] {
+        refuses("JWK-18", &with_header(json!({"kid": kid})), MALFORMED);
+    }
+    refuses("JWK-18", &raw_header(r#"{"alg":"EdDSA","kid":null}"#), MALFORMED);
+
+    // JWK-19: without a kid, the keys of the right type are tried, but not many.
+    accepts("JWK-19", &with_header(json!({"kid": null})));
+    let many: Vec<Value> = (1..=20).map(|number| ed25519_jwk([number; 32])).collect();
+    let set = set_of(&many).unwrap();
+    assert_eq!(set.candidates(None, Algorithm::EdDsa).count(), 8);
+    assert_eq!(set.candidates(None, Algorithm::Es256).count(), 0);
+    let seventh = with_header(json!({"kid": null}));
+    assert!(prove(&seventh, &set, &expected(), NOW).is_ok());
+    let twentieth = Signing::Ed25519(ed25519_dalek::SigningKey::from_bytes(&[20; 32]));
+    let header = json!({"alg": "EdDSA"}).to_string();
+    let token = sign(&twentieth, "EdDSA", header, claims().to_string());
+    assert_eq!(prove(&token, &set, &expected(), NOW).unwrap_err(), Refusal::Signature);
+    // The budget holds even for a caller that has none.
+    let keys: Vec<Jwk> = many.iter().map(|key| Jwk::parse(key, Origin::Remote).unwrap()).collect();
+    assert!(CompactJws::parse(&token).unwrap().verify(keys.iter()).is_err());
+
+    // JWK-20: a kid that no key has falls back to keys without one, and to them only.
+    let nameless = set_of(&[with(public("EdDSA"), json!({"kid": null})), public("ES256")]).unwrap();
+    assert!(prove(&good_token(), &nameless, &expected(), NOW).is_ok());
+    let named = set_of(&[with(public("EdDSA"), json!({"kid": "other"}))]).unwrap();
+    assert_eq!(prove(&good_token(), &named, &expected(), NOW).unwrap_err(), Refusal::Signature);
+}
+
+fn ed25519_jwk(seed: [u8; 32]) -> Value {
+    let key = ed25519_dalek::SigningKey::from_bytes(&seed);
+    json!({"kty": "OKP", "crv": "Ed25519", "x": BASE64URL.encode(key.verifying_key().as_bytes())})
+}
+
+#[test]
+fn jwk_21_extra_members_are_ignored() {
+    let extra =
+        json!({"d": RSA_D, "p": 1, "x5c": ["?"], "x5t": 1, "use": "sig", "key_ops": ["sign", "verify"], "y": {}});
+    let set = set_of(&[with(public("EdDSA"), extra)]).unwrap();
+    assert!(prove(&good_token(), &set, &expected(), NOW).is_ok());
+}
+
+// ---------------------------------------------------------------------------------------------- claims
+
+#[test]
+fn clm_01_exp_is_required() {
+    refuses("CLM-01", &with_claims(json!({"exp": null})), invalid("exp"));
+    let lax = Expected { require_expiration: false, ..expected() };
+    assert!(prove(&with_claims(json!({"exp": null})), &SET, &lax, NOW).is_ok());
+}
+
+#[test]
+fn clm_02_and_03_times_that_are_none() {
+    for name in ["exp", "nbf", "iat"] {
+        for text in [
+            "\"4102444800\"",
+            "null",
+            "true",
+            "[4102444800]",
+            "{}",
+            "\"\"",
+            "-1",
+            "-0.5",
+            "1e300",
+            "9223372036854775807",
+            "18446744073709551615",
+            "18446744073709551616",
+            "253402300800",
+            "253402300799.5",
+            "-9223372036854775808",
+        ] {
+            refuses("CLM-02", &claim_text(name, text), invalid(name));
+        }
+        let huge = format!("1{}", "0".repeat(400));
+        refuses("CLM-03", &claim_text(name, &huge), invalid(name));
+        refuses("CLM-03", &claim_text(name, "1e999999999999"), invalid(name));
+    }
+    for text in ["0", "-0", "1e-400", "0.0"] {
+        refuses("CLM-03", &claim_text("exp", text), Refusal::Jwt(jwt::Error::Expired));
+        accepts("CLM-03", &claim_text("nbf", text));
+    }
+    // The largest skew and the largest times do not overflow.
+    let patient = Expected { clock_skew: Duration::MAX, max_lifetime: Some(Duration::MAX), ..expected() };
+    for now in [0, NOW, u64::MAX] {
+        let token = with_claims(json!({"exp": 253_402_300_799u64, "nbf": 253_402_300_799u64, "iat": 0}));
+        assert_eq!(prove(&token, &SET, &patient, now).map(drop), Ok(()), "{now}");
+    }
+}
+
+#[test]
+fn clm_04_fractions_and_exponents() {
+    for text in ["1800000600.5", "1.8000006e9", "1.8000006E+9", "18000006e2", "253402300799", "253402300799.0"] {
+        accepts("CLM-04", &claim_text("exp", text));
+    }
+    let token = claim_text("exp", "1800000000.25");
+    let token = prove(&token, &SET, &expected(), NOW).unwrap();
+    let expires_at = token.claims().expires_at().unwrap();
+    assert_eq!(expires_at.unix_millis(), 1_800_000_000_250);
+}
+
+#[test]
+fn clm_05_and_06_boundaries() {
+    let outcome = |change: Value, skew: u64, max_lifetime: Option<u64>| {
+        let expected = Expected {
+            clock_skew: Duration::from_secs(skew),
+            max_lifetime: max_lifetime.map(Duration::from_secs),
+            ..expected()
+        };
+        match prove(&with_claims(change), &SET, &expected, NOW) {
+            Ok(_) => Ok(()),
+            Err(Refusal::Jwt(error)) => Err(error),
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    let (expired, early) = (Err(jwt::Error::Expired), Err(jwt::Error::NotYetValid));
+    // CLM-05
+    assert_eq!(outcome(json!({"exp": NOW + 1}), 0, None), Ok(()));
+    assert_eq!(outcome(json!({"exp": NOW}), 0, None), expired);
+    assert_eq!(outcome(json!({"exp": NOW}), 60, None), Ok(()));
+    assert_eq!(outcome(json!({"exp": NOW - 59}), 60, None), Ok(()));
+    assert_eq!(outcome(json!({"exp": NOW - 60}), 60, None), expired);
+    // CLM-06
+    for name in ["nbf", "iat"] {
+        assert_eq!(outcome(json!({name: NOW}), 0, None), Ok(()));
+        assert_eq!(outcome(json!({name: NOW + 1}), 0, None), early);
+        assert_eq!(outcome(json!({name: NOW + 60}), 60, None), Ok(()));
+        assert_eq!(outcome(json!({name: NOW + 61}), 60, None), early);
+    }
+    assert_eq!(outcome(json!({}), 60, Some(660)), Ok(()));
+    assert_eq!(outcome(json!({}), 60, Some(659)), Err(jwt::Error::InvalidClaims("exp")));
+    assert_eq!(outcome(json!({"iat": null}), 60, Some(660)), Err(jwt::Error::InvalidClaims("iat")));
+    assert_eq!(outcome(json!({"iat": null}), 60, None), Ok(()));
+}
+
+#[test]
+fn clm_07_issuer() {
+    for value in [json!(null), json!([ISSUER]), json!(1), json!({}), json!(true)] {
+        refuses("CLM-07", &with_claims(json!({"iss": value})), invalid("iss"));
+    }
+    refuses("CLM-07", &claim_text("iss", "null"), invalid("iss"));
+    for issuer in [
+        "",
+        "https://idp.example.com/",
+        "https://IDP.example.com",
+        "HTTPS://idp.example.com",
+        "http://idp.example.com",
+        "https://idp.example.com:443",
+        "https://idp.example.com.evil.example",
+        "https://idp.example.co",
+        "idp.example.com",
+        "https://user@idp.example.com",
+        "https://idp.example.com\0",
+        "https://idp.example.com ",
+        " https://idp.example.com",
+        "https://idp.example.com/.",
+        "https://idpXexample.com",
+    ] {
+        refuses("CLM-07", &with_claims(json!({"iss": issuer})), Refusal::Jwt(jwt::Error::WrongIssuer));
+    }
+}
+
+#[test]
+fn clm_08_and_09_audience() {
+    for value in [
+        json!([]),
+        json!({}),
+        json!(1),
+        json!(true),
+        json!([1]),
+        json!([[AUDIENCE]]),
+        json!([AUDIENCE, 1]),
+        json!([AUDIENCE, null]),
+    ] {
+        refuses("CLM-08", &with_claims(json!({"aud": value})), invalid("aud"));
+    }
+    refuses("CLM-08", &claim_text("aud", "null"), invalid("aud"));
+    for value in [
+        json!(null),
+        json!(""),
+        json!([""]),
+        json!("https://api.example.co"),
+        json!("https://api.example.com/"),
+        json!("https://API.example.com"),
+        json!("https://api.example.com other"),
+        json!("https://api.example.com,other"),
+        json!("api.example.com"),
+        json!("*"),
+        json!(["other", "https://api.example.com.evil.example"]),
+    ] {
+        refuses("CLM-08", &with_claims(json!({"aud": value})), Refusal::Jwt(jwt::Error::WrongAudience));
+    }
+    accepts("CLM-09", &with_claims(json!({"aud": ["other", AUDIENCE]})));
+    let nobody = Audiences::AnyOf(Vec::new());
+    let anyone = Audiences::Any;
+    let outcome = |audiences: &Audiences, change| {
+        let expected = Expected { audiences, ..expected() };
+        prove(&with_claims(change), &SET, &expected, NOW).map(drop)
+    };
+    assert_eq!(outcome(&nobody, json!({})), Err(Refusal::Jwt(jwt::Error::WrongAudience))); // CLM-10
+    assert_eq!(outcome(&anyone, json!({"aud": null})), Ok(()));
+    assert_eq!(outcome(&anyone, json!({"aud": 1})), Err(invalid("aud")));
+}
+
+#[test]
+fn clm_11_and_12_strings() {
+    for name in ["sub", "jti", "client_id", "azp"] {
+        for text in ["null", "1", "[]", "{}", "true"] {
+            refuses("CLM-11", &claim_text(name, text), invalid(name));
+        }
+        accepts("CLM-11", &with_claims(json!({name: null})));
+    }
+}
+
+#[test]
+fn clm_13_scopes() {
+    let scopes = |change: Value| {
+        let token = prove(&with_claims(change), &SET, &expected(), NOW).unwrap();
+        let scopes = token.claims().scopes()?;
+        Ok(scopes.into_iter().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let of = |text: &str| scopes(json!({"scope": text})).unwrap();
+    assert_eq!(of("read write"), ["read", "write"]);
+    assert_eq!(of("  read\t write  "), ["read", "write"]);
+    assert_eq!(of("read,write"), ["read,write"]);
+    assert_eq!(of("read\u{a0}write"), ["read\u{a0}write"]);
+    assert_eq!(of("read\nwrite"), ["read\nwrite"]);
+    assert_eq!(of(""), [""; 0]);
+    assert_eq!(scopes(json!({"scope": null, "scp": ["a", "b"]})).unwrap(), ["a", "b"]);
+    assert_eq!(scopes(json!({"scope": "a", "scp": "b c"})).unwrap(), ["a", "b", "c"]);
+    for value in [json!(["read"]), json!({"read": true}), json!(1), json!(true)] {
+        assert_eq!(scopes(json!({"scope": value})), Err(jwt::Error::InvalidClaims("scope")));
+    }
+    for value in [json!({"read": true}), json!(1), json!(["read", 1]), json!([["read"]])] {
+        assert_eq!(scopes(json!({"scp": value})), Err(jwt::Error::InvalidClaims("scp")));
+    }
+}
+
+#[test]
+fn bound_tokens_are_refused() {
+    for text in ["{}", "null", "\"x\"", "[]", "1", r#"{"jkt":"x"}"#, r#"{"x5t#S256":"x"}"#] {
+        refuses("cnf", &claim_text("cnf", text), Refusal::Jwt(jwt::Error::NotBound));
+    }
+}
+
+#[test]
+fn checks_come_in_order() {
+    let mut claims = with(claims(), json!({"cnf": {}, "iss": "x", "aud": "x", "exp": 1}));
+    let mut header = with(header(), json!({"typ": "x"}));
+    let refusal = |header: &Value, claims: &Value| {
+        let token = sign(key("EdDSA"), "EdDSA", header.to_string(), claims.to_string());
+        prove(&token, &SET, &expected(), NOW).unwrap_err()
+    };
+    assert_eq!(refusal(&header, &claims), Refusal::Jwt(jwt::Error::WrongType));
+    header["typ"] = json!("JWT");
+    assert_eq!(refusal(&header, &claims), Refusal::Jwt(jwt::Error::WrongIssuer));
+    claims["iss"] = json!(ISSUER);
+    assert_eq!(refusal(&header, &claims), Refusal::Jwt(jwt::Error::NotBound));
+    claims.as_object_mut().unwrap().remove("cnf");
+    assert_eq!(refusal(&header, &claims), Refusal::Jwt(jwt::Error::WrongAudience));
+    claims["aud"] = json!(AUDIENCE);
+    assert_eq!(refusal(&header, &claims), Refusal::Jwt(jwt::Error::Expired));
+    // Nothing is said of a token that is not proved.
+    let forged = sign(&Signing::Hmac(vec![1; 64]), "", header.to_string(), claims.to_string());
+    refuses("", &forged, Refusal::Signature);
+}
+
+#[test]
+fn answers_pass_the_same_checks() {
+    let outcome = |change: Value| {
+        let Value::Object(object) = with(claims(), change) else { unreachable!() };
+        let expected = Expected { issuer: Issuer::IfPresent(ISSUER), require_expiration: false, ..expected() };
+        let claims = Rc::new(Claims::from_answer(object)?);
+        claims.check(&expected, Timestamp::from_unix_seconds(NOW)).map(drop)
+    };
+    use jwt::Error::*;
+    assert_eq!(outcome(json!({})), Ok(()));
+    assert_eq!(outcome(json!({"iss": null, "exp": null, "iat": null})), Ok(()));
+    assert_eq!(outcome(json!({"iss": "other"})), Err(WrongIssuer));
+    assert_eq!(outcome(json!({"iss": 1})), Err(InvalidClaims("iss")));
+    assert_eq!(outcome(json!({"aud": null})), Err(WrongAudience));
+    assert_eq!(outcome(json!({"exp": "4102444800"})), Err(InvalidClaims("exp")));
+    assert_eq!(outcome(json!({"exp": 1})), Err(Expired));
+    assert_eq!(outcome(json!({"nbf": NOW + 61})), Err(NotYetValid));
+    assert_eq!(outcome(json!({"cnf": {"jkt": "x"}})), Err(NotBound));
+}
+
+// ---------------------------------------------------------------------------------------------- robustness
+
+/// The same numbers on every run (Marsaglia's xorshift64).
+struct Noise(u64);
+
+impl Noise {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
+
+    /// `text` with some damage: octets changed, doubled, dropped, cut off, or moved.
+    fn damage(&mut self, text: &[u8], alphabet: &[u8]) -> Vec<u8> {
+        let mut damaged = text.to_vec();
+        for _ in 0..=self.below(3) {
+            if damaged.is_empty() {
+                break;
+            }
+            let (at, other) = (self.below(damaged.len()), self.below(damaged.len()));
+            match self.below(6) {
+                0 => damaged[at] = alphabet[self.below(alphabet.len())],
+                1 => damaged[at] = self.below(256) as u8,
+                2 => damaged.insert(at, alphabet[self.below(alphabet.len())]),
+                3 => drop(damaged.remove(at)),
+                4 => damaged.swap(at, other),
+                _ => damaged.truncate(at),
+            }
+        }
+        damaged
+    }
+}
+
+#[test]
+fn damaged_tokens_are_never_accepted() {
+    let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
+    let good = good_token();
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=";
+    for _ in 0..4_000 {
+        let damaged = noise.damage(good.as_bytes(), alphabet);
+        if damaged == good.as_bytes() {
+            continue;
+        }
+        let damaged = String::from_utf8_lossy(&damaged);
+        jws::form(&damaged);
+        assert!(outcome(&damaged).is_err(), "{damaged}");
+    }
+}
+
+/// Texts that were signed by the provider all the same: whatever comes of it, it is no panic.
+#[test]
+fn damaged_headers_and_claims_do_no_harm() {
+    let mut noise = Noise(1);
+    let (header, claims) = (header().to_string(), claims().to_string());
+    for _ in 0..2_000 {
+        let header = noise.damage(header.as_bytes(), b"{}[]\",:\\u0019.eE+- ");
+        let _ = outcome(&raw_header(header));
+        let claims = noise.damage(claims.as_bytes(), b"{}[]\",:\\u0019.eE+- ");
+        if let Ok(token) = prove(&raw_claims(claims), &SET, &expected(), NOW) {
+            assert_eq!(token.claims().issuer(), Some(ISSUER));
+            assert!(token.claims().audience().contains(&AUDIENCE.to_owned()));
+            let _ = token.claims().scopes();
+        }
+    }
+}
+
+#[test]
+fn damaged_key_sets_do_no_harm() {
+    let mut noise = Noise(2);
+    let keys: Vec<Value> = KEYS.iter().map(|(kid, _)| public(kid)).collect();
+    let document = json!({"keys": keys}).to_string();
+    let forged = sign(
+        &Signing::Ed25519(ed25519_dalek::SigningKey::from_bytes(&[9; 32])),
+        "EdDSA",
+        header().to_string(),
+        claims().to_string(),
+    );
+    for _ in 0..300 {
+        let damaged = noise.damage(document.as_bytes(), b"{}[]\",:AQz019-_=");
+        if let Ok(set) = JwkSet::parse(&damaged, Origin::Remote) {
+            assert!(set.len() + set.refused().len() <= keys.len() + 1);
+            assert!(prove(&forged, &set, &expected(), NOW).is_err());
+        }
+    }
+}
+
+/// What is accepted is what serde_json reads, to the letter; what it reads and we refuse is repeated, or deep, or its own.
+#[test]
+fn damaged_json_agrees_with_serde_json() {
+    let mut noise = Noise(3);
+    let text =
+        br#"{"a":[1,-2.5e3,true,false,null,"\u00e9\n"],"b":{"c":{"a":"x","d":[]}},"$serde_json::private::Number":"1"}"#;
+    let mut agreed = 0;
+    for _ in 0..50_000 {
+        let damaged = noise.damage(text, b"{}[]\",:\\u0019.eE+-abcd ");
+        match (json::parse(&damaged), serde_json::from_slice::<Value>(&damaged)) {
+            (Ok(ours), theirs) => {
+                assert_eq!(Some(ours), theirs.ok());
+                agreed += 1;
+            }
+            (Err(json::Error::Malformed), Ok(_)) => {
+                assert!(damaged.windows(7).any(|window| window == b"private"));
+            }
+            _ => {}
+        }
+    }
+    assert!(agreed > 500, "{agreed}");
+}
+
+const RSA_N: &str = "\
+    n4EPtAOCc9AlkeQHPzHStgAbgs7bTZLwUBZdR8_KuKPEHLd4rHVTeT-O-XV2jRojdNhxJWTDvNd7nqQ0VEiZQHz_AJmSCpMaJMRB\
+    SFKrKb2wqVwGU_NsYOYL-QtiWN2lbzcEe6XC0dApr5ydQLrHqkHHig3RBordaZ6Aj-oBHqFEHYpPe7Tpe-OfVfHd1E6cS6M1FZcD\
+    1NNLYD5lFHpPI9bTwJlsde3uhGqC0ZCuEHg8lhzwOHrtIQbS0FVbb9k3-tVTU4fg_3L_vniUFAKwuCLqKnS2BYwdq_mzSnbLY7h_\
+    qixoR7jig3__kRhuaxwUkRz5iaiQkqgc5gHdrNP5zw";
+const RSA_D: &str = "\
+    bWUC9B-EFRIo8kpGfh0ZuyGPvMNKvYWNtB_ikiH9k20eT-O1q_I78eiZkpXxXQ0UTEs2LsNRS-8uJbvQ-A1irkwMSMkK1J3XTGgd\
+    rhCku9gRldY7sNA_AKZGh-Q661_42rINLRCe8W-nZ34ui_qOfkLnK9QWDDqpaIsA-bMwWWSDFu2MUBYwkHTMEzLYGqOe04noqeq1\
+    hExBTHBOBdkMXiuFhUq1BU6l-DqEiWxqg82sXt2h-LMnT3046AOYJoRioz75tSUQfGCshWTBnP5uDjd18kKhyv07lhfSJdrPdM5P\
+    lyl21hsFf4L_mHCuoFau7gdsPfHPxxjVOcOpBrQzwQ";
+const RSA_P: &str = "\
+    3Slxg_DwTXJcb6095RoXygQCAZ5RnAvZlno1yhHtnUex_fp7AZ_9nRaO7HX_-SFfGQeutao2TDjDAWU4Vupk8rw9JR0AzZ0N2fvu\
+    IAmr_WCsmGpeNqQnev1T7IyEsnh8UMt-n5CafhkikzhEsrmndH6LxOrvRJlsPp6Zv8bUq0k";
+const RSA_Q: &str = "\
+    uKE2dh-cTf6ERF4k4e_jy78GfPYUIaUyoSSJuBzp3Cubk3OCqs6grT8bR_cu0Dm1MZwWmtdqDyI95HrUeq3MP15vMMON8lHTeZu2\
+    lmKvwqW7anV5UzhM1iZ7z4yMkuUwFWoBvyY898EXvRD-hdqRxHlSqAZ192zB3pVFJ0s7pFc";

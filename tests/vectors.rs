@@ -1,0 +1,353 @@
+//! Published vectors: what others found worth testing. `tests/vectors/README.md` says where each comes from.
+//!
+//! Every file counts its cases, so that a vector that is skipped by mistake is noticed. An exception to a
+//! published result is listed by name with its reason, and must stay one.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+use oidc_filter::json;
+use oidc_filter::jwk::{Algorithm, Jwk, JwkSet, Origin};
+use oidc_filter::jws::{self, CompactJws, Form};
+use oidc_filter::jwt::{self, Audiences, Claims, Expected, Issuer};
+use oidc_filter::time::Timestamp;
+use serde_json::{Value, json};
+use std::rc::Rc;
+use std::time::Duration;
+
+fn cases(path: &str) -> Vec<Value> {
+    let path = format!("{}/tests/vectors/{path}", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_slice(&std::fs::read(&path).expect(&path)).expect(&path)
+}
+
+fn text<'v>(case: &'v Value, name: &str) -> &'v str {
+    case[name].as_str().unwrap_or_else(|| panic!("{name} of {case}"))
+}
+
+fn bytes(case: &Value, name: &str) -> Vec<u8> {
+    let hex = text(case, name).as_bytes();
+    let digit = |digit: &u8| char::from(*digit).to_digit(16).unwrap() as u8;
+    hex.chunks(2).map(|pair| digit(&pair[0]) << 4 | digit(&pair[1])).collect()
+}
+
+/// Whether the token is proved by one of the keys.
+fn verifies(token: &str, keys: &Value) -> bool {
+    let set = json!({ "keys": keys }).to_string();
+    let Ok(set) = JwkSet::parse(set.as_bytes(), origin(keys)) else {
+        return false;
+    };
+    proves(token, &set)
+}
+
+fn proves(token: &str, set: &JwkSet) -> bool {
+    CompactJws::parse(token).is_ok_and(|jws| {
+        let candidates = set.candidates(jws.key_id(), jws.algorithm());
+        jws.verify(candidates).is_ok()
+    })
+}
+
+/// As an operator would have it: secrets only in a set of their own, in the configuration.
+fn origin(keys: &Value) -> Origin {
+    let keys = keys.as_array().unwrap();
+    match keys.iter().all(|key| key["kty"] == "oct") {
+        true => Origin::Inline,
+        false => Origin::Remote,
+    }
+}
+
+#[test]
+fn wycheproof_json_web_signatures() {
+    let cases = cases("wycheproof/jws.json");
+    let mut accepted = 0;
+    let mut relabelled = Vec::new();
+    for case in &cases {
+        let is_valid = verifies(text(case, "jws"), &case["keys"]);
+        // Two keys with one `kid`, but the second is not canonical base64url: it is skipped (RFC 7517, section 5),
+        // and the `kid` names one key. Two sound keys with one `kid` are refused; a test of the sets says so.
+        let expected = case["expected"] == "valid" || case["id"] == "wy-key-4";
+        assert_eq!(is_valid, expected, "{}: {}", case["id"], case["why"]);
+        accepted += usize::from(is_valid);
+        if case["expected"] != case["label"] {
+            relabelled.push(text(case, "id"));
+        }
+    }
+    assert_eq!((cases.len(), accepted), (476, 54));
+    assert_eq!(
+        relabelled,
+        [
+            "wy-signature-346", // PS384 with a key for PS256
+            "wy-signature-347", // ES512 with a key for "ES521"
+            "wy-signature-350", // as 346
+            "wy-signature-351", // as 347
+            "wy-signature-367", // byte-identical to 357, which is valid
+            "wy-signature-370", // byte-identical to 357, which is valid
+            "wy-signature-372", // "?" in the header
+            "wy-signature-373", // "?" in the payload
+            "wy-key-7",         // a sound signature by a key with the ROCA fingerprint
+            "wy-crypto-46",     // as key-7
+        ]
+    );
+}
+
+/// Every vector of one file of primitives, through [`Jwk::verify`]: how many there were, and how many verified.
+fn primitives(file: &str) -> (usize, usize) {
+    let (mut run, mut accepted) = (0, 0);
+    for group in cases(&format!("wycheproof/{file}.json")) {
+        // A group of parameters that JOSE cannot express must verify under none of the algorithms.
+        let named = Algorithm::from_name(text(&group, "alg"));
+        let algorithms = named.map_or(Algorithm::ASYMMETRIC.to_vec(), |one| vec![one]);
+        let prepared = group.get("key").map(|key| Jwk::parse(key, Origin::Remote));
+        for case in group["tests"].as_array().unwrap() {
+            let key = prepared.clone().unwrap_or_else(|| {
+                let k = BASE64URL.encode(bytes(case, "key"));
+                Jwk::parse(&json!({"kty": "oct", "k": k}), Origin::Inline)
+            });
+            let is_valid = algorithms.iter().any(|algorithm| {
+                let (message, signature) = (bytes(case, "msg"), bytes(case, "sig"));
+                key.as_ref().is_ok_and(|key| key.verify(*algorithm, &message, &signature).is_ok())
+            });
+            let expected = match case["comment"].as_str() {
+                // Made to be wrong where no salt is expected, which makes it right for PS256.
+                Some("s_len changed to 32") if group["sLen"] == 0 => true,
+                _ => named.is_some() && case["result"] == "valid" && fits_jose(&group),
+            };
+            assert_eq!(is_valid, expected, "{file} {}", case["tcId"]);
+            run += 1;
+            accepted += usize::from(is_valid);
+        }
+    }
+    (run, accepted)
+}
+
+/// RFC 7518: a salt as long as the hash, one hash for all, a whole tag, a key no shorter than the tag.
+fn fits_jose(group: &Value) -> bool {
+    let hash_bits: Option<u64> = text(group, "alg").get(2..).and_then(|bits| bits.parse().ok());
+    let is_hash = |name: &str| group[name].as_str().is_none_or(|sha| sha.parse().ok() == hash_bits);
+    let at_least = |name: &str| group[name].as_u64().is_none_or(|bits| Some(bits) >= hash_bits);
+    let salt_bits = group["sLen"].as_u64().map(|octets| octets * 8);
+    is_hash("mgfSha") && at_least("keySize") && at_least("tagSize") && (salt_bits.is_none() || salt_bits == hash_bits)
+}
+
+#[test]
+fn wycheproof_ecdsa() {
+    assert_eq!(primitives("ecdsa_secp256r1_sha256_p1363"), (262, 173));
+    assert_eq!(primitives("ecdsa_secp384r1_sha384_p1363"), (280, 193));
+    assert_eq!(primitives("ecdsa_secp521r1_sha512_p1363"), (318, 231));
+}
+
+#[test]
+fn wycheproof_ed25519() {
+    assert_eq!(primitives("ed25519"), (151, 88));
+}
+
+#[test]
+fn wycheproof_hmac() {
+    assert_eq!(primitives("hmac_sha256"), (174, 30));
+    assert_eq!(primitives("hmac_sha384"), (174, 30));
+    assert_eq!(primitives("hmac_sha512"), (174, 30));
+}
+
+#[test]
+fn wycheproof_rsa_pkcs1() {
+    // "Acceptable" are signatures that lack the NULL parameter of the hash: refused.
+    assert_eq!(primitives("rsa_signature_2048_sha256"), (259, 9));
+    assert_eq!(primitives("rsa_signature_2048_sha384"), (258, 7));
+    assert_eq!(primitives("rsa_signature_2048_sha512"), (259, 8));
+    assert_eq!(primitives("rsa_signature_3072_sha256"), (259, 8));
+    assert_eq!(primitives("rsa_signature_3072_sha384"), (259, 7));
+    assert_eq!(primitives("rsa_signature_3072_sha512"), (260, 8));
+    assert_eq!(primitives("rsa_signature_4096_sha256"), (258, 7));
+    assert_eq!(primitives("rsa_signature_4096_sha384"), (259, 7));
+    assert_eq!(primitives("rsa_signature_4096_sha512"), (259, 7));
+    assert_eq!(primitives("rsa_signature_8192_sha256"), (258, 7));
+}
+
+#[test]
+fn wycheproof_rsa_pss() {
+    assert_eq!(primitives("rsa_pss_2048_sha256_mgf1_0"), (103, 1));
+    assert_eq!(primitives("rsa_pss_2048_sha256_mgf1_32"), (108, 63));
+    assert_eq!(primitives("rsa_pss_2048_sha384_mgf1_48"), (141, 95));
+    assert_eq!(primitives("rsa_pss_3072_sha256_mgf1_32"), (108, 63));
+    assert_eq!(primitives("rsa_pss_4096_sha256_mgf1_32"), (108, 63));
+    assert_eq!(primitives("rsa_pss_4096_sha384_mgf1_48"), (141, 95));
+    assert_eq!(primitives("rsa_pss_4096_sha512_mgf1_64"), (179, 132));
+    // All 150 combinations of two hashes and a salt length, of which JOSE has three.
+    assert_eq!(primitives("rsa_pss_misc"), (150, 3));
+}
+
+/// Not a signed token, whatever else it may be.
+fn is_no_jws(token: &str) {
+    assert!(CompactJws::parse(token).is_err(), "{token:.80}");
+    assert_ne!(jws::form(token), Form::Jws, "{token:.80}");
+}
+
+#[test]
+fn encrypted_tokens() {
+    let mut encrypted = 0;
+    let cases = cases("wycheproof/jwe.json");
+    for case in &cases {
+        // Some are in the JSON serialization.
+        let token = case["token"].as_str().map_or(case["token"].to_string(), str::to_owned);
+        is_no_jws(&token);
+        encrypted += usize::from(jws::form(&token) == Form::Jwe);
+    }
+    assert_eq!((cases.len(), encrypted), (173, 147));
+}
+
+#[test]
+fn cookbook() {
+    let mut proved = Vec::new();
+    let cases = cases("cookbook/tokens.json");
+    for case in &cases {
+        for serialization in ["json", "json_flat"] {
+            is_no_jws(&case["output"][serialization].to_string());
+        }
+        match case["output"]["compact"].as_str() {
+            Some(token) if verifies(token, &json!([case["key"]])) => proved.push(text(case, "id")),
+            // A detached payload and an unencoded one.
+            Some(token) if matches!(text(case, "id").get(..3), Some("jws" | "rfc")) => {
+                assert_eq!(jws::form(token), Form::Jws);
+            }
+            Some(token) => is_no_jws(token),
+            None => {}
+        }
+    }
+    assert_eq!(cases.len(), 25);
+    assert_eq!(
+        proved,
+        [
+            "curve25519/jws",
+            "jws/4_1.rsa_v15_signature",
+            "jws/4_2.rsa-pss_signature",
+            "jws/4_3.ecdsa_signature",
+            "jws/4_4.hmac-sha2_integrity_protection",
+        ]
+    );
+}
+
+#[test]
+fn rfc_tokens() {
+    let mut accepted = Vec::new();
+    for case in cases("rfc/tokens.json") {
+        let (id, token) = (text(&case, "id"), text(&case, "token"));
+        let is_proved = verifies(token, &json!([case["jwk"]]));
+        assert_eq!(is_proved, case["signature_verifies"] == true, "{id}");
+        if case["pinned_clock_expected"] == "accept" {
+            let keys = json!({"keys": [case["jwk"]]}).to_string();
+            let set = JwkSet::parse(keys.as_bytes(), origin(&json!([case["jwk"]]))).unwrap();
+            let check = |now| check(token, &set, "joe", now).map(|_| ());
+            // RFC 7515, appendix A.1: issued by joe, ends at 1300819380.
+            assert_eq!(check(1_300_819_379), Ok(()), "{id}");
+            assert_eq!(check(1_300_819_380), Err(jwt::Error::Expired), "{id}");
+            accepted.push(id.to_owned());
+        }
+    }
+    assert_eq!(accepted, ["rfc7515-A.1-HS256", "rfc7515-A.2-RS256", "rfc7515-A.3-ES256", "rfc7519-3.1-HS256"]);
+}
+
+fn check(token: &str, set: &JwkSet, issuer: &str, now: u64) -> Result<jwt::AccessToken, jwt::Error> {
+    let jws = CompactJws::parse(token).unwrap();
+    let payload = jws.verify(set.candidates(jws.key_id(), jws.algorithm())).unwrap();
+    let expected = Expected {
+        issuer: Issuer::Exactly(issuer),
+        audiences: &Audiences::Any,
+        token_types: &[],
+        clock_skew: Duration::ZERO,
+        require_expiration: true,
+        max_lifetime: None,
+    };
+    Rc::new(Claims::from_jwt(payload)?).check(&expected, Timestamp::from_unix_seconds(now))
+}
+
+#[test]
+fn jwt_verify_lib_parse() {
+    let mut differences = Vec::new();
+    let cases = cases("jwt_verify_lib/parse.json");
+    for case in &cases {
+        let parsed = CompactJws::parse(text(case, "jwt"));
+        let is_fine = parsed.is_ok_and(|jws| {
+            json::parse_object(jws.unverified_payload()).is_ok_and(|claims| Claims::from_answer(claims).is_ok())
+        });
+        if is_fine != (case["envoy_status"] == "Ok") {
+            differences.push(text(case, "id"));
+        }
+    }
+    assert_eq!((cases.len(), differences.len()), (32, 0), "{differences:?}");
+}
+
+#[test]
+fn jwt_verify_lib_jwks() {
+    let mut differences = Vec::new();
+    let cases = cases("jwt_verify_lib/jwks.json");
+    for case in &cases {
+        let set = JwkSet::parse(text(case, "jwks").as_bytes(), Origin::Inline);
+        if set.is_ok() != (case["envoy_status"] == "Ok") {
+            differences.push(text(case, "id"));
+        }
+    }
+    assert_eq!(cases.len(), 62);
+    assert_eq!(
+        differences,
+        [
+            "jvl-jwks-GoodOKP",                      // `x` is not a point of Ed25519
+            "jvl-jwks-JwksIgnoreUnsupportedKey",     // as above
+            "jvl-jwks-JwksECMatchAlgES512CrvP521",   // `y` is one octet short (RFC 7518, section 6.2.1.2)
+            "jvl-jwks-JwksECMissingBothAlgCrvES256", // no `crv`
+            "jvl-jwks-JwkECMissingCrv",              // no `crv`
+            "jvl-jwks-JwksECUnspecifiedCrv",         // no `crv`
+            "jvl-jwks-JwksGoodX509",                 // certificates, not a JWK Set
+            "jvl-jwks-RealJwksX509",                 // certificates, not a JWK Set
+        ]
+    );
+}
+
+#[test]
+fn jwt_verify_lib_verify() {
+    let mut differences = Vec::new();
+    let cases = cases("jwt_verify_lib/verify.json");
+    for case in &cases {
+        let set = JwkSet::parse(text(case, "jwks").as_bytes(), Origin::Inline);
+        let is_proved = set.is_ok_and(|set| proves(text(case, "jwt"), &set));
+        if is_proved != (case["envoy_status"] == "Ok") {
+            differences.push(text(case, "id"));
+        }
+    }
+    assert_eq!(cases.len(), 28);
+    assert_eq!(
+        differences,
+        [
+            // `y` is one octet short (RFC 7518, section 6.2.1.2).
+            "jvl-verify-verify_jwk_ec_test-JwtES512Text",
+            // The key set of these has a trailing comma.
+            "jvl-verify-verify_jwk_hmac_test-JwtTextNoKid",
+            "jvl-verify-verify_jwk_hmac_test-JwtTextNoKidLongExp",
+            "jvl-verify-verify_jwk_hmac_test-JwtHS256TextWithCorrectKid",
+            "jvl-verify-verify_jwk_hmac_test-JwtHS384TextWithCorrectKid",
+            "jvl-verify-verify_jwk_hmac_test-JwtHS512TextWithCorrectKid",
+        ]
+    );
+}
+
+#[test]
+fn fuzzing_seeds() {
+    let cases = cases("mod_auth_openidc/seeds.json");
+    let mut usable_sets = Vec::new();
+    for seed in cases.iter().filter(|seed| seed["kind"] == "jwks") {
+        if let Ok(set) = JwkSet::parse(text(seed, "text").as_bytes(), Origin::Remote) {
+            usable_sets.push((text(seed, "name"), set));
+        }
+    }
+    let names: Vec<&str> = usable_sets.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["set-good-then-bad", "set-rsa-ec-oct"]);
+
+    // Two seeds are meant to verify, with keys of those sets; each seed is also tried as every other input.
+    let mut proved = Vec::new();
+    for seed in &cases {
+        let (name, text) = (text(seed, "name"), text(seed, "text"));
+        jws::form(text);
+        let _ = json::parse(text.as_bytes());
+        if usable_sets.iter().any(|(_, set)| proves(text, set)) {
+            proved.push(name);
+        }
+    }
+    assert_eq!((cases.len(), proved), (34, vec!["es256-kid-valid", "rs256-x5t-valid"]));
+}
