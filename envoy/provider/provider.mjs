@@ -183,6 +183,7 @@ const habits = {
 };
 
 const requestedTtl = (ctx) => Number(ctx.oidc?.body?.ttl ?? TTL);
+const lifetime = (ctx) => Math.max(1, requestedTtl(ctx));
 
 function resourceServerInfo(ctx, audience) {
   const kind = audience.replace(/^urn:api:/, '');
@@ -196,7 +197,7 @@ function resourceServerInfo(ctx, audience) {
   return {
     audience,
     scope: 'api:read api:write',
-    accessTokenTTL: Math.max(1, requestedTtl(ctx)),
+    accessTokenTTL: lifetime(ctx),
     accessTokenFormat: alg ? 'jwt' : 'opaque',
     jwt: alg && { sign: { alg } },
   };
@@ -218,7 +219,6 @@ function customizeJwt(ctx, token, jwt) {
 // ---------------------------------------------------------------------------------- the provider
 
 const cookieKey = crypto.randomBytes(16).toString('hex');
-const nonceSecret = crypto.randomBytes(32);
 
 function makeHandler(issuer) {
   const provider = new Provider(issuer, {
@@ -238,8 +238,8 @@ function makeHandler(issuer) {
       { tenant: users[accountId]?.tenant ?? 'machines', groups: users[accountId]?.groups }
     ),
     ttl: {
-      AccessToken: requestedTtl,
-      ClientCredentials: (ctx) => Math.max(1, requestedTtl(ctx)),
+      AccessToken: lifetime,
+      ClientCredentials: lifetime,
       AuthorizationCode: 60,
       Grant: 86400,
       IdToken: 3600,
@@ -253,7 +253,7 @@ function makeHandler(issuer) {
     features: {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: true }, // login pages that take any name and any password
-      dPoP: { enabled: true, nonceSecret, requireNonce: () => false },
+      dPoP: { enabled: true },
       introspection: {
         enabled: true,
         allowedPolicy: (ctx, client) => client.clientId.startsWith('rs'),
