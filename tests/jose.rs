@@ -790,13 +790,35 @@ fn sig_07_ed25519_malleability() {
         (*octet, carry) = (sum as u8, sum >> 8);
     }
     assert!(jwk.verify(Algorithm::EdDsa, b"message", &malleated).is_err());
-    // Small orders: the identity, twice, and the points of order 2, 4 and 8; and an identity that is not canonical.
-    let mut weak = vec![[0; 32]; 5];
-    weak[0][0] = 1;
-    (weak[1][0], weak[1][31]) = (1, 0x80);
-    (weak[2], weak[2][0], weak[2][31]) = ([0xff; 32], 0xec, 0x7f);
-    weak[3] = [0; 32];
-    (weak[4], weak[4][0], weak[4][31]) = ([0xff; 32], 0xee, 0x7f);
+    // R of small order, which says nothing of its signer's secret number: S = H(R, A, M) a, and R = 0.
+    let Signing::Ed25519(signer) = key("EdDSA") else { unreachable!() };
+    let mut identity = [0; 32];
+    identity[0] = 1;
+    let hash = Sha512::new().chain_update(identity).chain_update(signer.verifying_key()).chain_update(b"message");
+    let a = signer.to_scalar();
+    let bits = hash.finalize().into_iter().rev().flat_map(|octet| (0..8).rev().map(move |bit| octet >> bit & 1));
+    let s = bits.fold(a - a, |s, bit| if bit == 1 { s + s + a } else { s + s });
+    let without_nonce = [identity, s.to_bytes()].concat();
+    let lax = ed25519_dalek::Signature::from_slice(&without_nonce).unwrap();
+    assert!(ed25519_dalek::Verifier::verify(&signer.verifying_key(), b"message", &lax).is_ok());
+    assert!(jwk.verify(Algorithm::EdDsa, b"message", &without_nonce).is_err());
+
+    // The points of order 1, 2, 4 and 8, with either sign; and all that can be written in two ways, written in the
+    // wrong one: the values from the prime, 2^255 - 19, to 2^255 - 1.
+    let mut order_2 = [0xff; 32];
+    (order_2[0], order_2[31]) = (0xec, 0x7f);
+    let order_4 = [0; 32];
+    let order_8 = BASE64URL.decode("JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_AU").unwrap();
+    let mut weak = vec![identity, order_2, order_4, order_8.try_into().unwrap()];
+    for first in 0xed..=0xff {
+        (order_2[0], order_2[31]) = (first, 0x7f);
+        weak.push(order_2);
+    }
+    let negative = weak.clone().into_iter().map(|mut x| {
+        x[31] |= 0x80;
+        x
+    });
+    weak.extend(negative);
     for x in weak {
         let key = with(public("EdDSA"), json!({"x": BASE64URL.encode(x)}));
         assert_eq!(Jwk::parse(&key, Origin::Remote).unwrap_err(), KeyError::Material, "{x:?}");
@@ -817,6 +839,9 @@ fn jwk_01_to_10_unusable_keys_are_skipped() {
     let (x, y) = (ec["x"].as_str().unwrap(), ec["y"].as_str().unwrap());
     let long = |text: &str| BASE64URL.encode([&[0][..], &BASE64URL.decode(text).unwrap()].concat());
     let short = |text: &str| BASE64URL.encode(&BASE64URL.decode(text).unwrap()[1..]);
+    // The right point, cut in the wrong place.
+    let point = [BASE64URL.decode(x).unwrap(), BASE64URL.decode(y).unwrap()].concat();
+    let shifted = json!({"x": BASE64URL.encode(&point[..31]), "y": BASE64URL.encode(&point[31..])});
     use KeyError::*;
     let rows = [
         ("JWK-01", json!(1), NotAnObject),
@@ -862,6 +887,7 @@ fn jwk_01_to_10_unusable_keys_are_skipped() {
         ("JWK-07", with(ec.clone(), json!({"x": short(x)})), Material),
         ("JWK-07", with(ec.clone(), json!({"y": short(y)})), Material),
         ("JWK-07", with(ec.clone(), json!({"x": long(x)})), Material),
+        ("JWK-07", with(ec.clone(), shifted), Material),
         ("SIG-07", with(okp.clone(), json!({"x": short(okp["x"].as_str().unwrap())})), Material),
         ("SIG-07", with(okp.clone(), json!({"x": zeros})), Material),
         ("JWK-18", with(ec.clone(), json!({"kid": 1})), KeyId),
@@ -894,6 +920,24 @@ fn jwk_04_sizes_of_rsa_keys() {
     let key = with(public("RS256"), json!({"n": BASE64URL.encode(n), "e": "AAEAAQ"}));
     let key = Jwk::parse(&key, Origin::Remote).unwrap();
     assert!(key.verify(Algorithm::Rs256, b"m", &self::key("RS256").sign("RS256", b"m")).is_ok());
+}
+
+/// A modulus need not fill its last octet, and PSS is one octet shorter where it begins a new one.
+#[test]
+fn jwk_04_odd_sizes_do_no_harm() {
+    for bits in (2048..=2080).chain([4095, 4097, 8185, 8191, 8192]) {
+        let octets = usize::div_ceil(bits, 8);
+        let mut n = vec![0xff; octets];
+        n[0] >>= octets * 8 - bits;
+        let key = with(public("RS256"), json!({"n": BASE64URL.encode(&n)}));
+        let key = Jwk::parse(&key, Origin::Remote).unwrap();
+        let number = |last: u8| [&vec![0; octets - 1][..], &[last]].concat();
+        for signature in [number(0), number(1), number(0xbc), vec![0x7f; octets], n.clone(), n[1..].to_vec()] {
+            for algorithm in Algorithm::ASYMMETRIC {
+                assert!(key.verify(*algorithm, b"message", &signature).is_err(), "{bits} {algorithm:?}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -1238,6 +1282,10 @@ fn answers_pass_the_same_checks() {
     assert_eq!(outcome(json!({"exp": 1})), Err(Expired));
     assert_eq!(outcome(json!({"nbf": NOW + 61})), Err(NotYetValid));
     assert_eq!(outcome(json!({"cnf": {"jkt": "x"}})), Err(NotBound));
+
+    // An issuer that must be named is not taken for granted.
+    let claims = Rc::new(Claims::from_answer(json::Object::new()).unwrap());
+    assert_eq!(claims.check(&expected(), Timestamp::from_unix_seconds(NOW)).unwrap_err(), WrongIssuer);
 }
 
 // ---------------------------------------------------------------------------------------------- robustness
