@@ -1,0 +1,362 @@
+//! Reading one JSON object of the configuration, field by field, so that every error names its path.
+//!
+//! A field may be spelled in `snake_case` or in `camelCase` (protobuf's JSON rule), but not in both at once, and
+//! a field that nobody asked for is an error: a typing mistake in a policy must not become an open door.
+
+use super::Error;
+use crate::json::{Object, Value};
+use std::time::Duration;
+
+/// The fields of one object that have not been read yet.
+pub struct Fields<'e> {
+    path: String,
+    rest: Object,
+    known: Vec<&'static str>,
+    environment: &'e dyn Environment,
+}
+
+/// Where `${NAME}` comes from: the VM's environment variables.
+pub trait Environment {
+    /// The value of a variable, if it is set.
+    fn variable(&self, name: &str) -> Option<String>;
+}
+
+impl<F: Fn(&str) -> Option<String>> Environment for F {
+    fn variable(&self, name: &str) -> Option<String> {
+        self(name)
+    }
+}
+
+impl<'e> Fields<'e> {
+    /// The fields of `value`, which stands at `path` (empty at the top).
+    pub fn of(value: Value, path: &str, environment: &'e dyn Environment) -> Result<Self, Error> {
+        let Value::Object(object) = value else {
+            return Err(wrong_type(path, &value, "an object"));
+        };
+        let mut rest = Object::new();
+        for (name, value) in object {
+            let canonical = snake_case(&name);
+            if rest.contains_key(&canonical) {
+                let spelled = format!("given twice, as {canonical} and in camelCase; remove one of them");
+                return Err(Error::at(&join(path, &canonical), spelled));
+            }
+            rest.insert(canonical, value);
+        }
+        Ok(Self { path: path.to_owned(), rest, known: Vec::new(), environment })
+    }
+
+    /// The path of a field of this object.
+    pub fn path(&self, field: &str) -> String {
+        join(&self.path, field)
+    }
+
+    /// An error about a field of this object.
+    pub fn error(&self, field: &str, problem: impl Into<String>) -> Error {
+        Error::at(&self.path(field), problem)
+    }
+
+    /// Whether the field is there and not `null`, which protobuf's JSON form gives for an unset field.
+    pub fn has(&self, field: &str) -> bool {
+        self.rest.get(field).is_some_and(|value| !value.is_null())
+    }
+
+    /// The raw value of a field.
+    pub fn take(&mut self, field: &'static str) -> Option<Value> {
+        self.known.push(field);
+        self.rest.remove(field).filter(|value| !value.is_null())
+    }
+
+    /// A string with its `${NAME}` replaced.
+    pub fn string(&mut self, field: &'static str) -> Result<Option<String>, Error> {
+        let path = self.path(field);
+        self.take(field).map(|value| string(value, &path, self.environment)).transpose()
+    }
+
+    /// A string that must be there and not be empty.
+    pub fn required_string(&mut self, field: &'static str) -> Result<String, Error> {
+        let text = self.string(field)?.ok_or_else(|| self.error(field, "required, but not there"))?;
+        match text.is_empty() {
+            true => Err(self.error(field, "must not be empty")),
+            false => Ok(text),
+        }
+    }
+
+    /// A boolean.
+    pub fn boolean(&mut self, field: &'static str) -> Result<Option<bool>, Error> {
+        let path = self.path(field);
+        let read = |value: Value| value.as_bool().ok_or_else(|| wrong_type(&path, &value, "true or false"));
+        self.take(field).map(read).transpose()
+    }
+
+    /// A whole number, also written `60.0`.
+    pub fn integer(&mut self, field: &'static str) -> Result<Option<i64>, Error> {
+        let path = self.path(field);
+        self.take(field)
+            .map(|value| integer(&value).ok_or_else(|| wrong_type(&path, &value, "a whole number")))
+            .transpose()
+    }
+
+    /// A duration: `"10m"`, `"1h30m"`, `"500ms"`, or a number of seconds; not negative.
+    pub fn duration(&mut self, field: &'static str) -> Result<Option<Duration>, Error> {
+        let Some((negative, duration)) = self.signed_duration(field)? else { return Ok(None) };
+        match negative {
+            true => Err(self.error(field, "must not be negative")),
+            false => Ok(Some(duration)),
+        }
+    }
+
+    /// The same with a sign: whether it is negative, and its size.
+    pub fn signed_duration(&mut self, field: &'static str) -> Result<Option<(bool, Duration)>, Error> {
+        let Some(value) = self.take(field) else { return Ok(None) };
+        let path = self.path(field);
+        let duration = match &value {
+            Value::Number(number) => seconds(number.as_f64()),
+            Value::String(_) => duration(&string(value.clone(), &path, self.environment)?),
+            _ => None,
+        };
+        duration.map(Some).ok_or_else(|| wrong_type(&path, &value, r#"a duration like "10m", "60s" or "500ms""#))
+    }
+
+    /// A list of strings; one string stands for a list of one.
+    pub fn strings(&mut self, field: &'static str) -> Result<Option<Vec<String>>, Error> {
+        let environment = self.environment;
+        self.each(field, |value, path| string(value, path, environment))
+    }
+
+    /// A list of objects; one object stands for a list of one.
+    pub fn objects<T>(
+        &mut self,
+        field: &'static str,
+        read: impl Fn(Fields<'e>) -> Result<T, Error>,
+    ) -> Result<Option<Vec<T>>, Error> {
+        let environment = self.environment;
+        self.each(field, |value, path| read(Fields::of(value, path, environment)?))
+    }
+
+    /// One object.
+    pub fn object(&mut self, field: &'static str) -> Result<Option<Fields<'e>>, Error> {
+        let path = self.path(field);
+        self.take(field).map(|value| Fields::of(value, &path, self.environment)).transpose()
+    }
+
+    /// Every field with a string value: a map from names that the operator chose.
+    pub fn string_map(mut self) -> Result<Vec<(String, String)>, Error> {
+        let entries = std::mem::take(&mut self.rest);
+        let read = |(name, value): (String, Value)| {
+            let text = string(value, &self.path(&name), self.environment)?;
+            Ok((name, text))
+        };
+        entries.into_iter().map(read).collect()
+    }
+
+    /// Ends the reading: a field that is still there is unknown.
+    pub fn finish(self) -> Result<(), Error> {
+        match self.rest.keys().next() {
+            None => Ok(()),
+            Some(unknown) => {
+                let expected = self.known.join(", ");
+                Err(Error::at(&self.path(&printable(unknown)), format!("unknown field, expected one of {expected}")))
+            }
+        }
+    }
+
+    fn each<T>(
+        &mut self,
+        field: &'static str,
+        read: impl Fn(Value, &str) -> Result<T, Error>,
+    ) -> Result<Option<Vec<T>>, Error> {
+        let path = self.path(field);
+        let read_at = |(index, value)| read(value, &format!("{path}[{index}]"));
+        match self.take(field) {
+            None => Ok(None),
+            Some(Value::Array(values)) => {
+                values.into_iter().enumerate().map(read_at).collect::<Result<_, _>>().map(Some)
+            }
+            Some(value) => Ok(Some(vec![read(value, &path)?])),
+        }
+    }
+}
+
+/// What kind of value stands where another was expected. The value itself may be a secret and is not told.
+fn wrong_type(path: &str, value: &Value, expected: &str) -> Error {
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    };
+    Error::at(path, format!("expected {expected}, found {kind}"))
+}
+
+fn string(value: Value, path: &str, environment: &dyn Environment) -> Result<String, Error> {
+    match value {
+        Value::String(text) => expand(&text, path, environment),
+        other => Err(wrong_type(path, &other, "a string")),
+    }
+}
+
+/// Replaces `${NAME}`; `$${` stands for `${`.
+fn expand(text: &str, path: &str, environment: &dyn Environment) -> Result<String, Error> {
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        if let Some(before) = before.strip_suffix('$') {
+            expanded.push_str(before);
+            expanded.push_str("${");
+            rest = after;
+            continue;
+        }
+        let (name, after) =
+            after.split_once('}').ok_or_else(|| Error::at(path, "${ without its }; write $${ for a literal ${"))?;
+        let value = environment.variable(name).ok_or_else(|| {
+            let remedy = "list it under vm_config.environment_variables, or write $${ for a literal ${";
+            Error::at(path, format!("the environment variable {} is not set: {remedy}", printable(name)))
+        })?;
+        expanded.push_str(before);
+        expanded.push_str(&value);
+        rest = after;
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
+}
+
+/// A whole number that is exactly one, in whichever way it is written.
+fn integer(value: &Value) -> Option<i64> {
+    let Value::Number(number) = value else { return None };
+    number.as_i64().or_else(|| {
+        let float = number.as_f64()?;
+        let whole = float.fract() == 0.0 && float.abs() <= MAX_SECONDS;
+        #[expect(clippy::cast_possible_truncation, reason = "a whole number below 2^53 is exact in both types")]
+        whole.then_some(float as i64)
+    })
+}
+
+fn seconds(number: Option<f64>) -> Option<(bool, Duration)> {
+    let number = number.filter(|seconds| seconds.is_finite() && seconds.abs() <= MAX_SECONDS)?;
+    Some((number.is_sign_negative() && number != 0.0, Duration::try_from_secs_f64(number.abs()).ok()?))
+}
+
+/// One or more numbers with a unit each, as in Go: `1h30m`, `1.5s`, `-2m`. A bare number is seconds.
+fn duration(text: &str) -> Option<(bool, Duration)> {
+    let (negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    if rest.is_empty() {
+        return None;
+    }
+    if let Ok(number) = rest.parse::<f64>() {
+        return seconds(Some(number)).map(|(_, duration)| (negative, duration));
+    }
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, after) = rest.split_at_checked(digits)?;
+        let unit_end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, after) = after.split_at_checked(unit_end)?;
+        let unit = match unit {
+            "ns" => 1e-9,
+            "us" | "µs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            "d" => 86_400.0,
+            _ => return None,
+        };
+        let (_, part) = seconds(Some(number.parse::<f64>().ok()? * unit))?;
+        total = total.checked_add(part)?;
+        rest = after;
+    }
+    Some((negative, total))
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len());
+    for character in name.chars() {
+        if character.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(character.to_ascii_lowercase());
+    }
+    snake
+}
+
+fn join(path: &str, field: &str) -> String {
+    match path.is_empty() {
+        true => field.to_owned(),
+        false => format!("{path}.{field}"),
+    }
+}
+
+/// A name from outside for an error text: short, one line.
+fn printable(name: &str) -> String {
+    name.chars().take(64).flat_map(char::escape_default).collect()
+}
+
+/// Three hundred years: more than any setting means, little enough that sums of it cannot overflow.
+const MAX_SECONDS: f64 = 1e10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    fn fields(text: &str) -> Result<Fields<'static>, Error> {
+        let environment: &dyn Environment = &|name: &str| (name == "SET").then(|| "value".to_owned());
+        Fields::of(json::parse(text.as_bytes()).unwrap(), "top", environment)
+    }
+
+    #[test]
+    fn durations_as_people_write_them() {
+        let read = |text: &str| fields(&format!(r#"{{"d":{text}}}"#)).unwrap().signed_duration("d");
+        let seconds = |s| Some((false, Duration::from_secs_f64(s)));
+        assert_eq!(read(r#""10m""#).unwrap(), seconds(600.0));
+        assert_eq!(read(r#""2h45m""#).unwrap(), seconds(9900.0));
+        assert_eq!(read(r#""1.5s""#).unwrap(), seconds(1.5));
+        assert_eq!(read(r#""500ms""#).unwrap(), seconds(0.5));
+        assert_eq!(read(r#""60""#).unwrap(), seconds(60.0));
+        assert_eq!(read("60.0").unwrap(), seconds(60.0));
+        assert_eq!(read(r#""-1m""#).unwrap(), Some((true, Duration::from_secs(60))));
+        for wrong in ["\"10 m\"", "\"m\"", "\"10x\"", "\"\"", "\"-\"", "\"inf\"", "1e300", "true", "\"1.2.3s\""] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn both_spellings_are_one_field_but_not_at_once() {
+        assert_eq!(
+            fields(r#"{"metadataFilter":"x"}"#).unwrap().string("metadata_filter").unwrap().as_deref(),
+            Some("x")
+        );
+        let both = fields(r#"{"metadataFilter":"x","metadata_filter":"x"}"#).err().unwrap();
+        assert!(both.to_string().starts_with("top.metadata_filter: given twice"), "{both}");
+    }
+
+    #[test]
+    fn environment_variables_in_strings() {
+        let read = |text: &str| fields(&format!(r#"{{"s":"{text}"}}"#)).unwrap().string("s");
+        assert_eq!(read("a${SET}b").unwrap().as_deref(), Some("avalueb"));
+        assert_eq!(read("$${SET} $1").unwrap().as_deref(), Some("${SET} $1"));
+        assert!(
+            read("${UNSET}").unwrap_err().to_string().starts_with("top.s: the environment variable UNSET is not set")
+        );
+        assert!(read("${SET").is_err());
+    }
+
+    #[test]
+    fn an_unknown_field_is_named_with_what_was_expected() {
+        let mut read = fields(r#"{"audiance":1}"#).unwrap();
+        read.string("audience").unwrap();
+        assert_eq!(read.finish().unwrap_err().to_string(), "top.audiance: unknown field, expected one of audience");
+    }
+
+    #[test]
+    fn one_element_stands_for_a_list() {
+        assert_eq!(fields(r#"{"l":"a"}"#).unwrap().strings("l").unwrap(), Some(vec!["a".to_owned()]));
+        let wrong = fields(r#"{"l":["a",1]}"#).unwrap().strings("l").unwrap_err();
+        assert_eq!(wrong.to_string(), "top.l[1]: expected a string, found a number");
+    }
+}

@@ -1,0 +1,388 @@
+//! The part of the configuration that says which claims are written where.
+
+use super::fields::Fields;
+use super::{Error, Policy, Source, SourceLocation, is_token_byte, regex};
+use crate::json::Value;
+use crate::rewrite::same_spelling;
+use regex_lite::Regex;
+use std::rc::Rc;
+
+/// Where something stands: the four locations of the configuration.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Placement {
+    /// A header.
+    Header,
+    /// A cookie.
+    Cookie,
+    /// A parameter of the query.
+    QueryString,
+    /// Envoy's dynamic metadata.
+    Metadata,
+}
+
+/// An object of claims to write.
+#[derive(Debug)]
+pub struct UserInfo {
+    /// Where it is written.
+    pub placement: Placement,
+    /// The name of the header, cookie, parameter or metadata key.
+    pub key: Rc<str>,
+    /// The names of the claims; empty for all.
+    pub claims: Vec<String>,
+    /// How the object becomes text.
+    pub encoding: Encoding,
+    /// The namespace of metadata; `None` for the filter's own name.
+    pub metadata_namespace: Option<String>,
+    /// Attributes of the cookie.
+    pub cookie_options: CookieOptions,
+}
+
+/// How an object of claims becomes text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Encoding {
+    /// Percent-encoded compact JSON.
+    Uri,
+    /// base64url without padding (RFC 4648, section 5).
+    Base64Url,
+    /// Compact JSON, in ASCII.
+    Json,
+}
+
+/// Attributes of a cookie (RFC 6265, section 4.1.2).
+#[derive(Debug)]
+pub struct CookieOptions {
+    /// `Path`.
+    pub path: String,
+    /// `HttpOnly`.
+    pub http_only: bool,
+    /// `Secure`.
+    pub secure: bool,
+    /// `SameSite`.
+    pub same_site: SameSite,
+    /// `Domain`.
+    pub domain: Option<String>,
+    /// `Max-Age` in seconds; zero or less deletes the cookie, `None` makes it end with the browser's session.
+    pub max_age: Option<i64>,
+}
+
+/// `SameSite` (RFC 6265bis, section 5.6.7).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SameSite {
+    /// Sent when the user comes from another site by a link.
+    Lax,
+    /// Never sent from another site.
+    Strict,
+    /// Always sent; browsers demand `Secure` with it.
+    None,
+}
+
+/// One claim to write to one header.
+#[derive(Debug)]
+pub struct ClaimHeader {
+    /// The header, in lower case.
+    pub header: Rc<str>,
+    /// Where the value is; the first that the token has counts.
+    pub lookups: Vec<Lookup>,
+    /// Written before the value.
+    pub prefix: String,
+    /// The first that matches rewrites the value.
+    pub transformers: Vec<Transformer>,
+    /// Between the elements of a list.
+    pub separator: String,
+    /// A token without the claim is not enough.
+    pub required: bool,
+}
+
+/// A claim by its name, or by the path to it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Lookup {
+    /// A member of the claims, whatever characters its name has.
+    Claim(String),
+    /// A member of a member …
+    Path(Vec<String>),
+}
+
+/// A rewriting of a value.
+#[derive(Debug)]
+pub struct Transformer {
+    /// What is replaced, wherever it occurs.
+    pub matches: Regex,
+    /// By what; `$1` is the first group.
+    pub replaces: String,
+}
+
+impl UserInfo {
+    pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Error> {
+        let placement = placement(&mut fields)?.unwrap_or(Placement::Header);
+        let key = fields.required_string("key")?;
+        let key = match placement {
+            Placement::Header => output_header(&fields, "key", &key)?,
+            Placement::Cookie if !key.bytes().all(is_token_byte) => {
+                return Err(fields.error("key", "is no cookie name (RFC 6265, section 4.1.1)"));
+            }
+            Placement::Metadata if !key.bytes().all(is_token_byte) => {
+                return Err(fields.error(
+                    "key",
+                    "is part of a header's name on its way into metadata: use letters, digits, - and _",
+                ));
+            }
+            Placement::Cookie | Placement::QueryString | Placement::Metadata => Rc::from(key),
+        };
+        let namespace = fields.string("metadata_namespace")?;
+        if namespace.is_some() && placement != Placement::Metadata {
+            return Err(fields.error("metadata_namespace", "only for the location metadata"));
+        }
+        let encoding = encoding(&mut fields, placement)?;
+        let cookie_options = match fields.object("cookie_options")? {
+            Some(_) if placement != Placement::Cookie => {
+                return Err(fields.error("cookie_options", "only for the location cookie"));
+            }
+            Some(options) => CookieOptions::from_fields(options)?,
+            None => CookieOptions::standard(),
+        };
+        let claims = fields.strings("claims")?.unwrap_or_default();
+        fields.finish()?;
+        Ok(Self { placement, key, claims, encoding, metadata_namespace: namespace, cookie_options })
+    }
+
+    /// The header that hands this object over to Envoy's `header_to_metadata` filter.
+    pub fn handoff_header(&self) -> String {
+        format!("{HANDOFF_PREFIX}{}", self.key.to_ascii_lowercase())
+    }
+}
+
+impl ClaimHeader {
+    pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Error> {
+        let header = fields.required_string("header")?;
+        let header = output_header(&fields, "header", &header)?;
+        let mut lookups: Vec<Lookup> = Lookup::from_fields(&mut fields)?.into_iter().collect();
+        lookups.extend(fields.strings("claims")?.unwrap_or_default().into_iter().map(Lookup::Claim));
+        if lookups.is_empty() {
+            return Err(fields.error("claim", "required: the name of a claim, or `path` for a nested one"));
+        }
+        let prefix = fields.string("prefix")?.unwrap_or_default();
+        let separator = fields.string("separator")?.unwrap_or_else(|| ",".to_owned());
+        if separator.is_empty() || separator.contains('%') || !separator.bytes().all(is_visible_or_space) {
+            return Err(fields.error("separator", "must be printable ASCII, not empty, and without %"));
+        }
+        if !prefix.bytes().all(is_visible_or_space) || prefix.starts_with(' ') {
+            return Err(fields.error("prefix", "must be printable ASCII and not begin with a space"));
+        }
+        let transformers = fields.objects("transformers", Transformer::from_fields)?.unwrap_or_default();
+        let required = fields.boolean("required")?.unwrap_or(false);
+        fields.finish()?;
+        Ok(Self { header, lookups, prefix, transformers, separator, required })
+    }
+}
+
+impl Transformer {
+    fn from_fields(mut fields: Fields) -> Result<Self, Error> {
+        let pattern = fields.required_string("matches")?;
+        let matches = regex(&fields, "matches", &pattern)?;
+        let replaces = fields.string("replaces")?;
+        let replaces = replaces.ok_or_else(|| fields.error("replaces", "required; may be empty"))?;
+        fields.finish()?;
+        Ok(Self { matches, replaces })
+    }
+}
+
+impl Lookup {
+    /// `claim`, or `path` as a list of names or as names with dots between them.
+    pub(super) fn from_fields(fields: &mut Fields) -> Result<Option<Self>, Error> {
+        let claim = fields.string("claim")?;
+        if claim.as_deref() == Some("") {
+            return Err(fields.error("claim", "must not be empty"));
+        }
+        let path = match fields.take("path") {
+            None => None,
+            Some(Value::String(dotted)) => Some(dotted.split('.').map(str::to_owned).collect::<Vec<_>>()),
+            Some(Value::Array(names)) => {
+                let text = |name: Value| name.as_str().map(str::to_owned);
+                Some(names.into_iter().map(text).collect::<Option<_>>().unwrap_or_default())
+            }
+            Some(_) => Some(Vec::new()),
+        };
+        match (claim, path) {
+            (Some(_), Some(_)) => Err(fields.error("path", "not beside `claim`")),
+            (_, Some(path)) if path.is_empty() || path.iter().any(String::is_empty) => {
+                Err(fields.error("path", r#"expected "realm_access.roles" or ["realm_access","roles"]"#))
+            }
+            (claim, path) => Ok(claim.map(Self::Claim).or(path.map(Self::Path))),
+        }
+    }
+}
+
+impl CookieOptions {
+    fn standard() -> Self {
+        Self {
+            path: "/".to_owned(),
+            http_only: true,
+            secure: true,
+            same_site: SameSite::Lax,
+            domain: None,
+            max_age: None,
+        }
+    }
+
+    fn from_fields(mut fields: Fields) -> Result<Self, Error> {
+        let standard = Self::standard();
+        let max_age = match fields.signed_duration("max_age")? {
+            None => None,
+            Some((true, _)) => Some(-1),
+            Some((false, age)) => Some(age.as_secs_f64().round() as i64),
+        };
+        let options = Self {
+            path: attribute(&mut fields, "path")?.unwrap_or(standard.path),
+            http_only: fields.boolean("http_only")?.unwrap_or(standard.http_only),
+            secure: fields.boolean("secure")?.unwrap_or(standard.secure),
+            same_site: same_site(&mut fields)?.unwrap_or(standard.same_site),
+            domain: attribute(&mut fields, "domain")?.filter(|domain| !domain.is_empty()),
+            max_age,
+        };
+        if options.same_site == SameSite::None && !options.secure {
+            return Err(fields.error("same_site", "browsers drop a cookie with SameSite=None that is not Secure"));
+        }
+        fields.finish()?;
+        Ok(options)
+    }
+}
+
+/// Where something stands, by its name or by the number that protobuf gives it.
+pub(super) fn placement(fields: &mut Fields) -> Result<Option<Placement>, Error> {
+    let placement = match fields.take("location") {
+        None => return Ok(None),
+        Some(Value::String(name)) => match name.as_str() {
+            "header" => Some(Placement::Header),
+            "cookie" => Some(Placement::Cookie),
+            "query_string" | "queryString" => Some(Placement::QueryString),
+            "metadata" => Some(Placement::Metadata),
+            _ => None,
+        },
+        Some(Value::Number(number)) => match number.as_f64() {
+            Some(0.0) => Some(Placement::Header),
+            Some(1.0) => Some(Placement::Cookie),
+            Some(2.0) => Some(Placement::QueryString),
+            Some(3.0) => Some(Placement::Metadata),
+            _ => None,
+        },
+        Some(_) => None,
+    };
+    let problem = "expected header, cookie, query_string or metadata";
+    placement.map(Some).ok_or_else(|| fields.error("location", problem))
+}
+
+/// A header's name in lower case.
+pub(super) fn header_name(fields: &Fields, field: &str, name: &str) -> Result<Rc<str>, Error> {
+    match !name.is_empty() && name.bytes().all(is_token_byte) {
+        true => Ok(Rc::from(name.to_ascii_lowercase())),
+        false => Err(fields.error(field, "is no header name (RFC 9110, section 5.1)")),
+    }
+}
+
+/// A header that claims may be written to: one that doesn't steer the message or Envoy itself.
+fn output_header(fields: &Fields, field: &str, name: &str) -> Result<Rc<str>, Error> {
+    let name = header_name(fields, field, name)?;
+    let steers = STEERING_HEADERS.iter().any(|steering| same_spelling(steering.as_bytes(), name.as_bytes()));
+    match steers || name.starts_with("x-envoy-") || name.starts_with(HANDOFF_PREFIX) {
+        true => Err(fields.error(field, "is a header that steers the message or Envoy itself; choose another")),
+        false => Ok(name),
+    }
+}
+
+/// No two outputs, nor an output and a token, share a place: one would take the other away.
+pub(super) fn check_collisions(policy: &Policy, sources: &[Source]) -> Result<(), Error> {
+    let mut taken: Vec<(Placement, String)> = Vec::new();
+    for source in sources {
+        match &source.location {
+            SourceLocation::Header { name, .. } => taken.push((Placement::Header, name.to_string())),
+            SourceLocation::Cookie { name } => taken.push((Placement::Cookie, name.clone())),
+            SourceLocation::Query { name } => taken.push((Placement::QueryString, name.clone())),
+            SourceLocation::Metadata { .. } => {}
+        }
+    }
+    let user_info = policy.user_info.iter().enumerate().map(|(index, output)| {
+        let place = match output.placement {
+            Placement::Metadata => (Placement::Header, output.handoff_header()),
+            placement => (placement, output.key.to_string()),
+        };
+        (format!("user_info[{index}].key"), place)
+    });
+    let claim_headers = policy.claim_headers.iter().enumerate().map(|(index, output)| {
+        (format!("claim_headers[{index}].header"), (Placement::Header, output.header.to_string()))
+    });
+    for (path, (placement, name)) in user_info.chain(claim_headers) {
+        let same = |(p, n): &(Placement, String)| *p == placement && same_spelling(n.as_bytes(), name.as_bytes());
+        if taken.iter().any(same) {
+            return Err(Error::at(&path, "is a place where a token or another output already is"));
+        }
+        taken.push((placement, name));
+    }
+    Ok(())
+}
+
+fn encoding(fields: &mut Fields, placement: Placement) -> Result<Encoding, Error> {
+    let encoding = match fields.string("encoding")?.as_deref() {
+        None | Some("uri") => Encoding::Uri,
+        Some("base64url") => Encoding::Base64Url,
+        Some("json") => Encoding::Json,
+        Some(_) => return Err(fields.error("encoding", "expected uri, base64url or json")),
+    };
+    match (encoding, placement) {
+        (Encoding::Json, Placement::Cookie | Placement::QueryString) => {
+            Err(fields
+                .error("encoding", "plain JSON stands only in a header: a cookie or a query can't hold its quotes"))
+        }
+        _ => Ok(encoding),
+    }
+}
+
+fn same_site(fields: &mut Fields) -> Result<Option<SameSite>, Error> {
+    let Some(name) = fields.string("same_site")? else { return Ok(None) };
+    match name.to_ascii_lowercase().as_str() {
+        "lax" => Ok(Some(SameSite::Lax)),
+        "strict" => Ok(Some(SameSite::Strict)),
+        "none" => Ok(Some(SameSite::None)),
+        _ => Err(fields.error("same_site", "expected Lax, Strict or None")),
+    }
+}
+
+/// A cookie attribute's value (RFC 6265, section 4.1.1): no control character, no `;`.
+fn attribute(fields: &mut Fields, field: &'static str) -> Result<Option<String>, Error> {
+    let value = fields.string(field)?;
+    match value.as_ref().is_none_or(|value| value.bytes().all(|byte| byte != b';' && is_visible_or_space(byte))) {
+        true => Ok(value),
+        false => Err(fields.error(field, "must be printable ASCII without a semicolon")),
+    }
+}
+
+fn is_visible_or_space(byte: u8) -> bool {
+    matches!(byte, 0x20..=0x7e)
+}
+
+/// The header that `header_to_metadata` reads is this and the key.
+const HANDOFF_PREFIX: &str = "x-oidc-metadata-";
+
+/// Headers that frame or route the message (RFC 9110, sections 7.6 and 10.1; RFC 9112, section 6), carry credentials,
+/// or are believed by proxies.
+const STEERING_HEADERS: [&str; 20] = [
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+];

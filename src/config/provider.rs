@@ -1,0 +1,563 @@
+//! The part of the configuration that says who may issue tokens, and how they are proved.
+
+use super::fields::Fields;
+use super::{Error, is_quotable, is_token_byte};
+use crate::http::Endpoint;
+use crate::json::Value;
+use crate::jwk::{Algorithm, JwkSet, Origin};
+use crate::jwt::Audiences;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+use url::Url;
+
+/// One issuer of tokens.
+#[derive(Debug)]
+pub struct Provider {
+    /// Label in logs and metrics.
+    pub name: String,
+    /// The exact value of `iss`.
+    pub issuer: String,
+    /// Where the issuer's metadata may be, in the order in which they are tried.
+    pub discovery: Vec<Endpoint>,
+    /// How tokens are proved.
+    pub validation: Validation,
+    /// Whom a token must be meant for.
+    pub audiences: Audiences,
+    /// The algorithms that a signature may have.
+    pub algorithms: Vec<Algorithm>,
+    /// How far clocks may differ.
+    pub clock_skew: Duration,
+    /// A JWT without `exp` is refused.
+    pub require_expiration: bool,
+    /// The longest time from `iat` to `exp`.
+    pub max_lifetime: Option<Duration>,
+    /// The values that `typ` may have; empty for those of any access token.
+    pub token_types: Vec<String>,
+    /// When a call is given up.
+    pub timeout: Duration,
+    /// Keys.
+    pub jwks: Jwks,
+    /// RFC 7662.
+    pub introspection: Introspection,
+    /// OpenID Connect Core, section 5.3.
+    pub userinfo: Userinfo,
+    /// Where calls go.
+    pub clusters: Clusters,
+}
+
+/// How tokens are proved.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Validation {
+    /// A JWT by its signature; anything else by introspection, or by userinfo where there is none.
+    Auto,
+    /// By its signature, always.
+    Jwt,
+    /// By introspection, always.
+    Introspection,
+    /// By a call of the userinfo endpoint, always.
+    Userinfo,
+}
+
+/// Where calls of one kind go.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Endpoints {
+    /// To what the issuer's metadata say.
+    Discovered,
+    /// To these, in order.
+    Configured(Vec<Endpoint>),
+}
+
+/// Where keys come from, and for how long they serve.
+#[derive(Debug)]
+pub struct Jwks {
+    /// The key set document.
+    pub uri: Endpoints,
+    /// Keys from the configuration.
+    pub inline: Option<Rc<JwkSet>>,
+    /// Whether keys are fetched at all.
+    pub remote: bool,
+    /// How long fetched keys are fresh, unless the answer's Cache-Control says otherwise.
+    pub cache: Duration,
+    /// How long they serve beyond that while they cannot be fetched.
+    pub max_stale: Duration,
+    /// The shortest time between two fetches for the sake of unknown keys.
+    pub cooldown: Duration,
+}
+
+/// How the introspection endpoint is called.
+#[derive(Debug)]
+pub struct Introspection {
+    /// Where.
+    pub endpoints: Endpoints,
+    /// `POST` or `GET`.
+    pub method: &'static str,
+    /// The parameter that holds the token.
+    pub parameter: String,
+    /// Who we are.
+    pub client: Option<ClientAuthentication>,
+    /// How long an active token is believed, at most to its `exp`.
+    pub cache: Duration,
+    /// How long an inactive one is.
+    pub negative_cache: Duration,
+}
+
+/// How the filter authenticates itself (RFC 6749, section 2.3.1).
+#[derive(Debug)]
+pub struct ClientAuthentication {
+    /// `client_id`.
+    pub id: String,
+    /// `client_secret`.
+    pub secret: Secret,
+    /// Where they are put.
+    pub method: ClientAuthenticationMethod,
+}
+
+/// Where client credentials are put: the methods of OpenID Connect Core, section 9.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClientAuthenticationMethod {
+    /// `client_secret_basic`: in the Authorization header.
+    Basic,
+    /// `client_secret_post`: in the body.
+    Post,
+}
+
+/// How the userinfo endpoint is called.
+#[derive(Debug)]
+pub struct Userinfo {
+    /// Where.
+    pub endpoints: Endpoints,
+    /// How long its answer is believed.
+    pub cache: Duration,
+}
+
+/// A text that is never printed.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text, for the one call that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// Which Envoy cluster reaches which host.
+#[derive(Debug)]
+pub struct Clusters {
+    issuer_authority: String,
+    issuer_cluster: String,
+    named: bool,
+    others: Vec<(String, String)>,
+}
+
+impl Clusters {
+    /// The endpoint for a URL that the provider named: its host must be the issuer's, or have a cluster.
+    pub fn discovered(&self, url: &str) -> Result<Endpoint, UnreachableUrl> {
+        let url = parse_url(url).ok_or(UnreachableUrl::NotAUrl)?;
+        let cluster = self.cluster(&url).ok_or_else(|| UnreachableUrl::NoCluster(authority(&url)))?;
+        Ok(endpoint(&url, cluster))
+    }
+
+    /// The endpoint for a URL that the operator wrote: beyond that, `cluster` or one named after the host serves.
+    fn configured(&self, url: &Url) -> Endpoint {
+        let host = || url.host_str().unwrap_or_default();
+        let fallback = if self.named { &self.issuer_cluster } else { host() };
+        endpoint(url, self.cluster(url).unwrap_or(fallback))
+    }
+
+    fn cluster(&self, url: &Url) -> Option<&str> {
+        let authority = authority(url);
+        let mapped = |name: &str| self.others.iter().find(|(host, _)| host.eq_ignore_ascii_case(name));
+        let mapped = mapped(&authority).or_else(|| mapped(url.host_str()?));
+        let issuer = || (authority == self.issuer_authority).then_some(self.issuer_cluster.as_str());
+        mapped.map(|(_, cluster)| cluster.as_str()).or_else(issuer)
+    }
+}
+
+/// Why a URL from a provider's metadata is not called.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum UnreachableUrl {
+    /// It is no absolute http or https URL.
+    NotAUrl,
+    /// No cluster is configured for this host.
+    NoCluster(String),
+}
+
+impl Provider {
+    /// `provider: URL`.
+    pub(super) fn compact(top: &mut Fields) -> Result<Self, Error> {
+        let issuer = top.required_string("provider")?;
+        let url = issuer_url(&issuer).map_err(|problem| top.error("provider", problem))?;
+        Ok(Self::standard(issuer, &url))
+    }
+
+    /// `providers: [...]`.
+    pub(super) fn list(top: &mut Fields) -> Result<Vec<Self>, Error> {
+        let problem = "required: at least one provider, or `provider` with an issuer's URL";
+        match top.objects("providers", Self::from_fields)? {
+            Some(providers) if !providers.is_empty() => Ok(providers),
+            _ => Err(top.error("providers", problem)),
+        }
+    }
+
+    /// A provider whose userinfo endpoint proves tokens: the compact form, and the defaults.
+    fn standard(issuer: String, url: &Url) -> Self {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let clusters = Clusters {
+            issuer_authority: authority(url),
+            issuer_cluster: host.clone(),
+            named: false,
+            others: Vec::new(),
+        };
+        let discovery = discovery(url, &clusters);
+        Self {
+            name: host,
+            issuer,
+            discovery,
+            validation: Validation::Userinfo,
+            audiences: Audiences::Any,
+            algorithms: Algorithm::ASYMMETRIC.to_vec(),
+            clock_skew: Duration::from_secs(60),
+            require_expiration: true,
+            max_lifetime: None,
+            token_types: Vec::new(),
+            timeout: Duration::from_secs(5),
+            jwks: Jwks {
+                uri: Endpoints::Discovered,
+                inline: None,
+                remote: true,
+                cache: Duration::from_secs(600),
+                max_stale: Duration::from_secs(24 * 3600),
+                cooldown: Duration::from_secs(30),
+            },
+            introspection: Introspection {
+                endpoints: Endpoints::Discovered,
+                method: "POST",
+                parameter: "token".to_owned(),
+                client: None,
+                cache: Duration::from_secs(60),
+                negative_cache: Duration::from_secs(5),
+            },
+            userinfo: Userinfo { endpoints: Endpoints::Discovered, cache: Duration::from_secs(60) },
+            clusters,
+        }
+    }
+
+    fn from_fields(mut fields: Fields) -> Result<Self, Error> {
+        let issuer = fields.required_string("issuer")?;
+        let url = issuer_url(&issuer).map_err(|problem| fields.error("issuer", problem))?;
+        let mut provider = Self::standard(issuer, &url);
+        if let Some(name) = fields.string("name")? {
+            provider.name = name;
+        }
+        if provider.name.is_empty()
+            || !provider.name.bytes().all(|byte| is_quotable(byte) && !b";=,{} ".contains(&byte))
+        {
+            return Err(fields.error("name", "becomes a label in metrics: printable ASCII without space and ; = , { }"));
+        }
+        if let Some(cluster) = fields.string("cluster")? {
+            if cluster.is_empty() {
+                return Err(fields.error("cluster", "must not be empty"));
+            }
+            provider.clusters.issuer_cluster = cluster;
+            provider.clusters.named = true;
+        }
+        if let Some(map) = fields.object("clusters")? {
+            provider.clusters.others = map.string_map()?;
+        }
+        provider.discovery = discovery(&url, &provider.clusters);
+        provider.validation = validation(&mut fields)?;
+        provider.audiences = audiences(&mut fields, provider.validation)?;
+        provider.token_types = token_types(&mut fields)?;
+        provider.read_times(&mut fields)?;
+        provider.read_jwks(&mut fields)?;
+        provider.read_algorithms(&mut fields)?;
+        provider.read_introspection(&mut fields)?;
+        provider.read_userinfo(&mut fields)?;
+        fields.finish()?;
+        Ok(provider)
+    }
+
+    /// What the operator should know before the first request.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let name = &self.name;
+        let mut warnings = Vec::new();
+        if self.audiences == Audiences::Any && self.validation != Validation::Userinfo {
+            warnings.push(format!(
+                "{name}: any_audience accepts tokens that were meant for others (RFC 9700, section 2.3)"
+            ));
+        }
+        if self.validation == Validation::Userinfo {
+            warnings.push(format!(
+                "{name}: userinfo proves neither audience nor client: every token of this issuer with the scope openid passes"
+            ));
+        }
+        let loopback = |host: &str| host == "localhost" || host.starts_with("127.") || host.starts_with("[::1]");
+        if self.issuer.starts_with("http://") && !loopback(&self.clusters.issuer_authority) {
+            warnings.push(format!("{name}: the issuer is not https; only a cluster with TLS protects tokens and keys"));
+        }
+        let explicit = matches!(self.introspection.endpoints, Endpoints::Configured(_));
+        if explicit && self.introspection.client.is_none() {
+            warnings
+                .push(format!("{name}: introspection without client_id; RFC 7662, section 2.1, wants authentication"));
+        }
+        warnings
+    }
+
+    fn read_times(&mut self, fields: &mut Fields) -> Result<(), Error> {
+        if let Some(skew) = fields.duration("clock_skew")? {
+            self.clock_skew = skew;
+        }
+        if self.clock_skew > MAX_CLOCK_SKEW {
+            return Err(fields.error("clock_skew", "at most 5m (RFC 9068, section 4: no more than a few minutes)"));
+        }
+        self.require_expiration = fields.boolean("require_expiration")?.unwrap_or(self.require_expiration);
+        self.max_lifetime = fields.duration("max_lifetime")?;
+        if let Some(timeout) = fields.duration("timeout")? {
+            self.timeout = timeout;
+        }
+        match self.timeout < Duration::from_millis(1) || self.timeout > MAX_TIMEOUT {
+            true => Err(fields.error("timeout", "must be from 1ms to 60s")),
+            false => Ok(()),
+        }
+    }
+
+    fn read_jwks(&mut self, fields: &mut Fields) -> Result<(), Error> {
+        let Some(mut jwks) = fields.object("jwks")? else { return Ok(()) };
+        self.jwks.inline = match jwks.take("inline") {
+            None => None,
+            Some(value) => {
+                let document = match value {
+                    Value::String(text) => text,
+                    other => other.to_string(),
+                };
+                let set = JwkSet::parse(document.as_bytes(), Origin::Inline);
+                Some(Rc::new(set.map_err(|error| jwks.error("inline", format!("is no usable key set: {error}")))?))
+            }
+        };
+        if let Some(uri) = jwks.string("uri")? {
+            self.jwks.uri = Endpoints::Configured(vec![self.configured(&jwks, "uri", &uri)?]);
+        }
+        self.jwks.remote = self.jwks.inline.is_none() || self.jwks.uri != Endpoints::Discovered;
+        for (field, setting, least) in [
+            ("cache", &mut self.jwks.cache, Duration::from_secs(1)),
+            ("max_stale", &mut self.jwks.max_stale, Duration::ZERO),
+            ("cooldown", &mut self.jwks.cooldown, Duration::from_secs(1)),
+        ] {
+            if let Some(duration) = jwks.duration(field)? {
+                if duration < least {
+                    return Err(jwks.error(field, "must be at least 1s"));
+                }
+                *setting = duration;
+            }
+        }
+        jwks.finish()
+    }
+
+    fn read_algorithms(&mut self, fields: &mut Fields) -> Result<(), Error> {
+        let Some(names) = fields.strings("algorithms")? else { return Ok(()) };
+        if names.is_empty() {
+            return Err(fields.error("algorithms", "must not be empty; leave it out for every asymmetric one"));
+        }
+        let expected = Algorithm::ASYMMETRIC.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>().join(", ");
+        self.algorithms = Vec::with_capacity(names.len());
+        for (index, name) in names.iter().enumerate() {
+            let path = format!("algorithms[{index}]");
+            let algorithm = Algorithm::from_name(name)
+                .ok_or_else(|| fields.error(&path, format!("unknown, expected one of {expected}, or HS256/384/512")))?;
+            if algorithm.is_symmetric() && (self.jwks.inline.is_none() || self.jwks.remote) {
+                let problem = "a symmetric algorithm needs its key in jwks.inline, and no remote keys beside it";
+                return Err(fields.error(&path, problem));
+            }
+            self.algorithms.push(algorithm);
+        }
+        Ok(())
+    }
+
+    fn read_introspection(&mut self, fields: &mut Fields) -> Result<(), Error> {
+        let Some(mut introspection) = fields.object("introspection")? else { return Ok(()) };
+        if !matches!(self.validation, Validation::Auto | Validation::Introspection) {
+            return Err(fields.error("introspection", "is not used with this `validation`; use auto or introspection"));
+        }
+        if let Some(urls) = introspection.strings("endpoint")? {
+            self.introspection.endpoints = self.configured_list(&introspection, "endpoint", &urls)?;
+        }
+        self.introspection.method = match introspection.string("method")?.as_deref() {
+            None | Some("POST" | "post") => "POST",
+            Some("GET" | "get") => "GET",
+            Some(_) => return Err(introspection.error("method", "expected POST or GET")),
+        };
+        if let Some(name) = introspection.string("param_name")? {
+            if name.is_empty() || !name.bytes().all(is_token_byte) {
+                return Err(introspection.error("param_name", "must be letters, digits, - and _"));
+            }
+            self.introspection.parameter = name;
+        }
+        self.introspection.client = client(&mut introspection)?;
+        if let Some(cache) = introspection.duration("cache")? {
+            self.introspection.cache = cache;
+        }
+        if let Some(cache) = introspection.duration("negative_cache")? {
+            self.introspection.negative_cache = cache;
+        }
+        introspection.finish()
+    }
+
+    fn read_userinfo(&mut self, fields: &mut Fields) -> Result<(), Error> {
+        let Some(mut userinfo) = fields.object("userinfo")? else { return Ok(()) };
+        if !matches!(self.validation, Validation::Auto | Validation::Userinfo) {
+            return Err(fields.error("userinfo", "is not used with this `validation`; use auto or userinfo"));
+        }
+        if let Some(urls) = userinfo.strings("endpoint")? {
+            self.userinfo.endpoints = self.configured_list(&userinfo, "endpoint", &urls)?;
+        }
+        if let Some(cache) = userinfo.duration("cache")? {
+            self.userinfo.cache = cache;
+        }
+        userinfo.finish()
+    }
+
+    fn configured_list(&self, fields: &Fields, field: &str, urls: &[String]) -> Result<Endpoints, Error> {
+        if urls.is_empty() {
+            return Err(fields.error(field, "must not be empty; leave it out to discover it"));
+        }
+        let endpoints = urls.iter().map(|url| self.configured(fields, field, url)).collect::<Result<_, _>>()?;
+        Ok(Endpoints::Configured(endpoints))
+    }
+
+    fn configured(&self, fields: &Fields, field: &str, url: &str) -> Result<Endpoint, Error> {
+        let url = parse_url(url).ok_or_else(|| fields.error(field, "must be an absolute http or https URL"))?;
+        Ok(self.clusters.configured(&url))
+    }
+}
+
+/// Two providers with one name could not be told apart in metrics; two with one issuer, not by their tokens.
+pub(super) fn check_names(providers: &[Provider]) -> Result<(), Error> {
+    for (index, provider) in providers.iter().enumerate() {
+        let mut earlier = providers.iter().take(index);
+        if earlier.clone().any(|other| other.issuer == provider.issuer) {
+            return Err(Error::at(&format!("providers[{index}].issuer"), "is the issuer of an earlier provider"));
+        }
+        if earlier.any(|other| other.name == provider.name) {
+            return Err(Error::at(
+                &format!("providers[{index}].name"),
+                "is the name of an earlier provider; set `name`",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn validation(fields: &mut Fields) -> Result<Validation, Error> {
+    match fields.string("validation")?.as_deref() {
+        None | Some("auto") => Ok(Validation::Auto),
+        Some("jwt") => Ok(Validation::Jwt),
+        Some("introspection") => Ok(Validation::Introspection),
+        Some("userinfo") => Ok(Validation::Userinfo),
+        Some(_) => Err(fields.error("validation", "expected auto, jwt, introspection or userinfo")),
+    }
+}
+
+fn audiences(fields: &mut Fields, validation: Validation) -> Result<Audiences, Error> {
+    let any = fields.boolean("any_audience")?.unwrap_or(false);
+    match fields.strings("audiences")? {
+        Some(_) if any => Err(fields.error("any_audience", "not beside `audiences`")),
+        Some(list) if list.is_empty() || list.iter().any(String::is_empty) => {
+            Err(fields.error("audiences", "must not be empty or hold an empty string"))
+        }
+        Some(list) => Ok(Audiences::AnyOf(list)),
+        None if any || validation == Validation::Userinfo => Ok(Audiences::Any),
+        None => Err(fields.error(
+            "audiences",
+            "required: the value of `aud` that names your service; `any_audience: true` checks none",
+        )),
+    }
+}
+
+fn token_types(fields: &mut Fields) -> Result<Vec<String>, Error> {
+    let types = fields.strings("token_type")?.unwrap_or_default();
+    match types.iter().any(String::is_empty) {
+        true => Err(fields.error("token_type", "must not be empty; leave it out for the types of access tokens")),
+        false => Ok(types),
+    }
+}
+
+fn client(fields: &mut Fields) -> Result<Option<ClientAuthentication>, Error> {
+    let method = fields.string("client_auth")?;
+    let id = fields.string("client_id")?;
+    let secret = fields.string("client_secret")?;
+    match (id, secret) {
+        (None, None) if method.is_none() => Ok(None),
+        (Some(id), Some(secret)) if !id.is_empty() && !secret.is_empty() => {
+            let authentication = |method| Ok(Some(ClientAuthentication { id, secret: Secret(secret), method }));
+            match method.as_deref() {
+                None | Some("basic") => authentication(ClientAuthenticationMethod::Basic),
+                Some("post") => authentication(ClientAuthenticationMethod::Post),
+                Some("private_key_jwt") => {
+                    Err(fields.error("client_auth", "private_key_jwt is not supported yet; use basic or post"))
+                }
+                Some(_) => Err(fields.error("client_auth", "expected basic or post")),
+            }
+        }
+        (None, _) => Err(fields.error("client_id", "required with client_secret or client_auth")),
+        (Some(id), _) if id.is_empty() => Err(fields.error("client_id", "must not be empty")),
+        _ => Err(fields.error("client_secret", "required with client_id, and not empty")),
+    }
+}
+
+/// RFC 8414, section 2: no query and no fragment. `http` is allowed, since TLS is the cluster's business.
+fn issuer_url(issuer: &str) -> Result<Url, &'static str> {
+    let url = parse_url(issuer).ok_or("must be an absolute https URL without user name and password")?;
+    match url.query().is_some() || url.fragment().is_some() {
+        true => Err("must not have a query or a fragment (RFC 8414, section 2)"),
+        false => Ok(url),
+    }
+}
+
+fn parse_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let plain = url.username().is_empty() && url.password().is_none();
+    (matches!(url.scheme(), "https" | "http") && url.has_host() && plain).then_some(url)
+}
+
+/// OpenID Connect Discovery, section 4; then RFC 8414, section 3.1, for servers that know only OAuth.
+fn discovery(issuer: &Url, clusters: &Clusters) -> Vec<Endpoint> {
+    let base = clusters.configured(issuer);
+    let path = issuer.path().trim_end_matches('/');
+    let at = |path: String| Endpoint { path, ..base.clone() };
+    vec![
+        at(format!("{path}/.well-known/openid-configuration")),
+        at(format!("/.well-known/oauth-authorization-server{path}")),
+    ]
+}
+
+fn endpoint(url: &Url, cluster: &str) -> Endpoint {
+    let path = match url.query() {
+        None => url.path().to_owned(),
+        Some(query) => format!("{}?{query}", url.path()),
+    };
+    let scheme = if url.scheme() == "http" { "http" } else { "https" };
+    Endpoint { cluster: cluster.to_owned(), scheme, authority: authority(url), path }
+}
+
+/// Host, with the port unless it is the scheme's own.
+fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        None => host.to_owned(),
+        Some(port) => format!("{host}:{port}"),
+    }
+}
+
+/// RFC 9068, section 4: a leeway of "no more than a few minutes".
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
+
+/// A client waits this long at most for one call; a service that needs more is down.
+const MAX_TIMEOUT: Duration = Duration::from_secs(60);

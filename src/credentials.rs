@@ -1,0 +1,256 @@
+//! Where a token is in a request: RFC 6750, section 2, and the places beyond it that the configuration names.
+//!
+//! The invariant: at most one token is ever taken from a request. Two of them, wherever they are, or one in a form that
+//! two readers could read differently, are a malformed request, never a choice.
+
+use crate::config::{Source, SourceLocation};
+use crate::cookie::{cookies, unquoted};
+use crate::http::Request;
+use crate::jws::MAX_TOKEN_BYTES;
+use crate::query::Target;
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use std::rc::Rc;
+
+/// An access token as it was sent. Never printed.
+#[derive(Clone, Eq, Hash, PartialEq)]
+pub struct Token(Rc<str>);
+
+impl Token {
+    /// The token's text, which proves nothing yet.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What a cache knows the token by.
+    pub fn digest(&self) -> TokenDigest {
+        TokenDigest(Sha256::digest(self.0.as_bytes()).into())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+/// The SHA-256 of a token, whole: a shorter or weaker one could be met by another token.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct TokenDigest([u8; 32]);
+
+/// A token and the place that it was found in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Credentials {
+    /// The token.
+    pub token: Token,
+    /// Index of its source in the configuration.
+    pub source: usize,
+}
+
+/// Why a request has no usable token although something stands where tokens are looked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Error {
+    /// Something stands there that is no token.
+    Malformed,
+    /// There is more than one.
+    Several,
+    /// The header has an authentication scheme that is not ours (RFC 9110, section 11.4).
+    UnsupportedScheme,
+}
+
+/// The only token of the request; `None` if nothing stands in any of the places.
+pub fn find(request: &Request, sources: &[Source]) -> Result<Option<Credentials>, Error> {
+    let mut found: Option<Credentials> = None;
+    let mut unsupported = None;
+    let mut metadata = request.metadata.iter();
+    for (index, source) in sources.iter().enumerate() {
+        let text = match &source.location {
+            SourceLocation::Header { name, scheme } => match in_header(request, name, scheme.as_deref()) {
+                Err(Error::UnsupportedScheme) => {
+                    unsupported = Some(name);
+                    None
+                }
+                other => other?,
+            },
+            SourceLocation::Cookie { name } => in_cookie(request, name)?,
+            SourceLocation::Query { name } => in_query(request, name)?,
+            SourceLocation::Metadata { .. } => match metadata.next() {
+                Some(Some(value)) => Some(plain(value)?),
+                _ => None,
+            },
+        };
+        if let Some(text) = text {
+            if found.is_some() {
+                return Err(Error::Several);
+            }
+            found = Some(Credentials { token: Token(Rc::from(text)), source: index });
+        }
+    }
+    // A header that one source can't read may be another one's: the same name with another scheme.
+    let read_by = |name: &Rc<str>| {
+        let source = found.as_ref().and_then(|credentials| sources.get(credentials.source));
+        source.is_some_and(|source| matches!(&source.location, SourceLocation::Header { name: n, .. } if n == name))
+    };
+    match unsupported {
+        Some(name) if !read_by(name) => Err(Error::UnsupportedScheme),
+        _ => Ok(found),
+    }
+}
+
+fn in_header(request: &Request, name: &str, scheme: Option<&str>) -> Result<Option<String>, Error> {
+    let Some(value) = one(request.headers.all(name))? else { return Ok(None) };
+    let Some(scheme) = scheme else { return plain(value).map(Some) };
+    // RFC 9110, section 11.4: scheme 1*SP token68. A comma would begin another challenge's credentials.
+    let split = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+    let (given, token) = value.split_at(split);
+    if given.is_empty() || !given.iter().all(u8::is_ascii_graphic) {
+        return Err(Error::Malformed);
+    }
+    if !given.eq_ignore_ascii_case(scheme.as_bytes()) {
+        return Err(Error::UnsupportedScheme);
+    }
+    let spaces = token.iter().position(|byte| *byte != b' ').unwrap_or(token.len());
+    let token = token.get(spaces..).unwrap_or_default();
+    let unpadded = token.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last.saturating_add(1));
+    let (characters, _) = token.split_at_checked(unpadded).unwrap_or_default();
+    match !characters.is_empty() && characters.iter().all(|byte| is_token68(*byte)) {
+        true => text(token).map(Some),
+        false => Err(Error::Malformed),
+    }
+}
+
+fn in_cookie(request: &Request, name: &str) -> Result<Option<String>, Error> {
+    let values = cookies(&request.headers).filter(|cookie| cookie.name == name.as_bytes()).map(|cookie| cookie.value);
+    one(values)?.map(|value| plain(unquoted(value))).transpose()
+}
+
+fn in_query(request: &Request, name: &str) -> Result<Option<String>, Error> {
+    let target = Target::parse(request.path().unwrap_or_default());
+    let named = target.parameters().filter(|parameter| *parameter.name() == *name.as_bytes());
+    one(named)?.map(|parameter| plain(&parameter.value())).transpose()
+}
+
+fn one<T>(mut items: impl Iterator<Item = T>) -> Result<Option<T>, Error> {
+    match (items.next(), items.next()) {
+        (_, Some(_)) => Err(Error::Several),
+        (first, None) => Ok(first),
+    }
+}
+
+/// A token without a scheme before it: visible ASCII, and no comma, with which proxies join two values of one header.
+fn plain(value: &[u8]) -> Result<String, Error> {
+    match !value.is_empty() && value.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',') {
+        true => text(value),
+        false => Err(Error::Malformed),
+    }
+}
+
+fn text(token: &[u8]) -> Result<String, Error> {
+    match std::str::from_utf8(token) {
+        Ok(token) if token.len() <= MAX_TOKEN_BYTES => Ok(token.to_owned()),
+        _ => Err(Error::Malformed),
+    }
+}
+
+/// RFC 6750, section 2.1.
+fn is_token68(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Headers;
+
+    fn header(name: &str, scheme: Option<&str>) -> Source {
+        let location = SourceLocation::Header { name: Rc::from(name), scheme: scheme.map(str::to_owned) };
+        Source { location, provider: None }
+    }
+
+    fn found(source: Source, headers: &[(&str, &str)]) -> Result<Option<String>, Error> {
+        let request = Request { headers: Headers::from_pairs(headers.iter().copied()), metadata: vec![] };
+        find(&request, &[source]).map(|found| found.map(|credentials| credentials.token.as_str().to_owned()))
+    }
+
+    fn bearer(value: &str) -> Result<Option<String>, Error> {
+        found(header("authorization", Some("Bearer")), &[("authorization", value)])
+    }
+
+    #[test]
+    fn ext_03_bearer_syntax() {
+        for good in ["Bearer a.b-c", "bearer a.b-c", "BEARER a.b-c", "Bearer    a.b-c"] {
+            assert_eq!(bearer(good), Ok(Some("a.b-c".to_owned())), "{good}");
+        }
+        assert_eq!(bearer("Bearer ab+/~_=="), Ok(Some("ab+/~_==".to_owned())));
+        for bad in [
+            "",
+            " ",
+            "Bearer",
+            "Bearer ",
+            "Bearer a b",
+            "Bearer a ",
+            " Bearer a",
+            "Bearer \ta",
+            "Bearer\ta",
+            "Bearer =",
+            "Bearer a=b",
+            "Bearer \"a\"",
+            "Bearer a,Bearer b",
+            "Bearer a, Bearer b",
+            "Bearer ä",
+            "Bearer a\u{0}",
+        ] {
+            assert_eq!(bearer(bad), Err(Error::Malformed), "{bad:?}");
+        }
+        for other in ["Basic dTpw", "BearerX abc", "BearerX", "Token abc", "Negotiate abc", "DPoP abc"] {
+            assert_eq!(bearer(other), Err(Error::UnsupportedScheme), "{other}");
+        }
+    }
+
+    #[test]
+    fn ext_01_two_values_are_never_a_choice() {
+        let twice = [("authorization", "Bearer a"), ("authorization", "Bearer a")];
+        assert_eq!(found(header("authorization", Some("Bearer")), &twice), Err(Error::Several));
+        assert_eq!(found(header("x-token", None), &[("x-token", "a"), ("x-token", "b")]), Err(Error::Several));
+        assert_eq!(found(header("x-token", None), &[("x-token", "a,b")]), Err(Error::Malformed));
+    }
+
+    #[test]
+    fn ext_07_cookies() {
+        let cookie = || Source { location: SourceLocation::Cookie { name: "t".to_owned() }, provider: None };
+        assert_eq!(found(cookie(), &[("cookie", "a=b; t=\"x=\"; c")]), Ok(Some("x=".to_owned())));
+        assert_eq!(found(cookie(), &[("cookie", "T=x; tt=y; =t=z")]), Ok(None));
+        assert_eq!(found(cookie(), &[("cookie", "t=x; t=x")]), Err(Error::Several));
+        assert_eq!(found(cookie(), &[("cookie", "t=x"), ("cookie", "t=y")]), Err(Error::Several));
+        assert_eq!(found(cookie(), &[("cookie", "t=")]), Err(Error::Malformed));
+    }
+
+    #[test]
+    fn ext_06_query_parameters() {
+        let query = || Source { location: SourceLocation::Query { name: "access_token".to_owned() }, provider: None };
+        let path = |path: &str| found(query(), &[(":path", path)]);
+        assert_eq!(path("/p?a=1&access%5Ftoken=x%2By&b"), Ok(Some("x+y".to_owned())));
+        assert_eq!(path("/p?Access_Token=x"), Ok(None));
+        assert_eq!(path("/p?access_token=x&access_token=x"), Err(Error::Several));
+        for bad in
+            ["/p?access_token=", "/p?access_token", "/p?access_token=a+b", "/p?access_token=%00", "/p?access_token=%ff"]
+        {
+            assert_eq!(path(bad), Err(Error::Malformed), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ext_05_one_token_in_one_place() {
+        let sources = [header("authorization", Some("Bearer")), header("x-token", None)];
+        let headers = Headers::from_pairs([("authorization", "Bearer a"), ("x-token", "a")]);
+        assert_eq!(find(&Request { headers, metadata: vec![] }, &sources), Err(Error::Several));
+        let headers = Headers::from_pairs([("authorization", "Basic a"), ("x-token", "a")]);
+        assert_eq!(find(&Request { headers, metadata: vec![] }, &sources), Err(Error::UnsupportedScheme));
+    }
+
+    #[test]
+    fn enc_14_a_token_too_long_to_be_one() {
+        let long = format!("Bearer {}", "a".repeat(MAX_TOKEN_BYTES + 1));
+        assert_eq!(bearer(&long), Err(Error::Malformed));
+    }
+}

@@ -1,0 +1,478 @@
+//! The edge: the only module that speaks proxy-wasm. It turns what Envoy calls into events, and decisions and effects
+//! into host calls. It holds no policy.
+//!
+//! Three things of Envoy shape it. A request may go on upstream as soon as one callback says so: while a decision is
+//! pending, every callback says Pause. A call to a provider must belong to the root context, or its answer is lost
+//! when the client leaves. And a header can be changed only before the request is resumed.
+//!
+//! The invariant: a request that no decision was carried out for in full does not go on.
+
+mod abi;
+
+use crate::config::{Config, SourceLocation};
+use crate::filter::{CallId, Decision, Effect, FetchOutcome, Filter, Forward, Outcome, Refused, StreamId};
+use crate::http::{Edit, Fetch, Headers, MAX_ANSWER_BYTES, Request, Response};
+use crate::protobuf;
+use abi::{Buffer, Failed, Map, MetricKind};
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType, LogLevel};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The module's entry points.
+#[allow(missing_docs, unsafe_code, reason = "the SDK's macro writes `_initialize`")]
+mod entry {
+    proxy_wasm::main! {{ super::start(); }}
+}
+
+/// Tells the SDK who we are. Called once, when the module is loaded.
+fn start() {
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|id| Box::new(Root { id, shared: Rc::default(), calls: HashMap::new() }));
+}
+
+/// What the root context and its requests share. One worker has one thread, and no callback runs within another but
+/// [`abi::enter_root`], before which nothing is borrowed.
+#[derive(Default)]
+struct Shared {
+    /// `None` before the configuration is there: everything is refused.
+    filter: Option<Filter>,
+    metadata_sources: Vec<(String, String)>,
+    metrics: Metrics,
+    waiting: HashMap<StreamId, Rc<RefCell<Progress>>>,
+}
+
+/// How far a request has come.
+#[derive(Default)]
+enum Progress {
+    /// Nothing is decided, or what was decided is not carried out.
+    #[default]
+    Held,
+    /// It goes on. These cookies belong on its response.
+    Forwarded { response_cookies: Vec<String> },
+}
+
+/// The context that owns the filter of this worker, and all its calls.
+struct Root {
+    id: u32,
+    shared: Rc<RefCell<Shared>>,
+    calls: HashMap<u32, CallId>,
+}
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
+        let Some(call) = self.calls.remove(&token) else { return };
+        let response = (headers > 0).then(|| response(body_size));
+        self.with_filter(|filter, now| filter.on_fetched(call, response, now));
+        self.perform();
+    }
+}
+
+impl RootContext for Root {
+    /// A pure function of the configuration's bytes: whatever else fails leads to a filter that refuses, never to
+    /// `false`, which would make Envoy leave the filter out on a worker.
+    fn on_configure(&mut self, _size: usize) -> bool {
+        adopt_log_level();
+        let bytes = abi::buffer(Buffer::PluginConfiguration, usize::MAX).unwrap_or_default();
+        let environment = |name: &str| std::env::var(name).ok();
+        let config = match Config::read(&bytes, &environment) {
+            Ok(config) => Rc::new(config),
+            Err(error) => {
+                log::error!("the configuration is refused: {error}");
+                return false;
+            }
+        };
+        for warning in &config.warnings {
+            log::warn!("{warning}");
+        }
+        let name = abi::property(&["plugin_name"]).ok().flatten().and_then(|name| String::from_utf8(name).ok());
+        let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| DEFAULT_NAME.to_owned());
+        let filter = Filter::new(Rc::clone(&config), &name);
+        for key in filter.filter_state_keys() {
+            declare_struct(&key);
+        }
+        let sources = config.sources.iter().filter_map(|source| match &source.location {
+            SourceLocation::Metadata { namespace, key } => Some((namespace.clone(), key.clone())),
+            _ => None,
+        });
+        if let Ok(mut shared) = self.shared.try_borrow_mut() {
+            shared.metadata_sources = sources.collect();
+            shared.filter = Some(filter);
+        }
+        // The first fetches are made on the first tick: no cluster may be there yet.
+        abi::set_tick_period(1);
+        true
+    }
+
+    fn on_tick(&mut self) {
+        adopt_log_level();
+        self.with_filter(Filter::on_tick);
+        self.perform();
+    }
+
+    /// A request entered here because it has made calls necessary.
+    fn on_queue_ready(&mut self, _queue: u32) {
+        self.perform();
+    }
+
+    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
+        let (shared, progress) = (Rc::clone(&self.shared), Rc::default());
+        Some(Box::new(Stream { id: StreamId(context_id), root: self.id, shared, progress }))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+impl Root {
+    fn with_filter(&self, act: impl FnOnce(&mut Filter, crate::time::Timestamp)) {
+        if let (Ok(mut shared), Some(now)) = (self.shared.try_borrow_mut(), abi::now())
+            && let Some(filter) = &mut shared.filter
+        {
+            act(filter, now);
+        }
+    }
+
+    /// Carries out what the filter wants done, and what comes of that, until nothing is left.
+    fn perform(&mut self) {
+        loop {
+            let mut effects = Vec::new();
+            self.with_filter(|filter, _| effects = filter.take_effects());
+            if effects.is_empty() {
+                break;
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Fetch(call, fetch) => match dispatch(&fetch) {
+                        Ok(token) => {
+                            self.calls.insert(token, call);
+                        }
+                        Err(Failed) => self.with_filter(|filter, now| filter.on_fetched(call, None, now)),
+                    },
+                    Effect::Resolve(stream, decision) => self.resolve(stream, decision),
+                    Effect::Fetched(outcome) => {
+                        if let Ok(mut shared) = self.shared.try_borrow_mut() {
+                            shared.metrics.fetched(&outcome);
+                        }
+                    }
+                }
+            }
+        }
+        let mut next = Duration::ZERO;
+        if let (Ok(mut shared), Some(now)) = (self.shared.try_borrow_mut(), abi::now()) {
+            let Shared { filter: Some(filter), metrics, .. } = &mut *shared else { return };
+            next = filter.next_tick(now);
+            for (provider, count, age) in filter.key_facts(now) {
+                metrics.keys(provider, count, age);
+            }
+        }
+        abi::set_tick_period(u32::try_from(next.as_millis()).unwrap_or(u32::MAX).max(1));
+    }
+
+    fn resolve(&self, stream: StreamId, decision: Decision) {
+        let Ok(mut shared) = self.shared.try_borrow_mut() else { return };
+        let Some(progress) = shared.waiting.remove(&stream) else { return };
+        // The client may have left.
+        if abi::act_on(stream.0).is_err() {
+            return;
+        }
+        let forwards = matches!(decision, Decision::Forward(_));
+        carry_out(decision, &progress, &mut shared.metrics);
+        let is_forwarded = progress.try_borrow().is_ok_and(|progress| matches!(*progress, Progress::Forwarded { .. }));
+        if forwards && is_forwarded && abi::resume_request().is_err() {
+            log::error!("a request could not be resumed");
+        }
+    }
+}
+
+/// One request.
+struct Stream {
+    id: StreamId,
+    root: u32,
+    shared: Rc<RefCell<Shared>>,
+    progress: Rc<RefCell<Progress>>,
+}
+
+impl Context for Stream {
+    fn on_done(&mut self) -> bool {
+        self.close();
+        true
+    }
+}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        let Some(needs_root) = self.decide() else {
+            refuse_unconfigured();
+            return Action::Pause;
+        };
+        let action = self.action();
+        if needs_root {
+            abi::enter_root(self.root);
+        }
+        action
+    }
+
+    fn on_http_request_body(&mut self, _size: usize, _end_of_stream: bool) -> Action {
+        self.action()
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        let action = self.action();
+        if action == Action::Continue {
+            self.scrub_trailers();
+        }
+        action
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        if let Ok(mut progress) = self.progress.try_borrow_mut()
+            && let Progress::Forwarded { response_cookies } = &mut *progress
+        {
+            for cookie in response_cookies.drain(..) {
+                if abi::add(Map::ResponseHeaders, b"set-cookie", cookie.as_bytes()).is_err() {
+                    log::error!("a cookie could not be set on a response");
+                }
+            }
+        }
+        Action::Continue
+    }
+}
+
+impl Stream {
+    /// Hands the request to the filter. Whether the root has something to do now; `None` if there is no filter, or
+    /// no clock to judge by.
+    fn decide(&self) -> Option<bool> {
+        let mut shared = self.shared.try_borrow_mut().ok()?;
+        let Shared { filter, metadata_sources, metrics, waiting } = &mut *shared;
+        let filter = filter.as_mut()?;
+        let headers = Headers::from_wire(abi::pairs(Map::RequestHeaders)?).unwrap_or_default();
+        let metadata = metadata_sources.iter().map(|(namespace, key)| metadata(namespace, key)).collect();
+        match filter.on_request(self.id, Request { headers, metadata }, abi::now()?) {
+            Decision::Wait => {
+                waiting.insert(self.id, Rc::clone(&self.progress));
+            }
+            decision => carry_out(decision, &self.progress, metrics),
+        }
+        Some(filter.has_effects())
+    }
+
+    fn action(&self) -> Action {
+        match self.progress.try_borrow().as_deref() {
+            Ok(Progress::Forwarded { .. }) => Action::Continue,
+            _ => Action::Pause,
+        }
+    }
+
+    /// A trailer can be read as a header by an upstream that merges them (RFC 9110, section 6.5.1).
+    fn scrub_trailers(&self) {
+        let Some(trailers) = abi::pairs(Map::RequestTrailers).and_then(Headers::from_wire) else { return };
+        let Ok(shared) = self.shared.try_borrow() else { return };
+        let Some(filter) = &shared.filter else { return };
+        for (name, _) in trailers.iter().filter(|(name, _)| filter.is_own_header(name)) {
+            if abi::remove(Map::RequestTrailers, name).is_err() {
+                log::error!("a trailer could not be removed");
+            }
+        }
+    }
+
+    fn close(&self) {
+        if let Ok(mut shared) = self.shared.try_borrow_mut()
+            && shared.waiting.remove(&self.id).is_some()
+            && let Some(filter) = &mut shared.filter
+        {
+            filter.on_closed(self.id);
+        }
+    }
+}
+
+/// Makes a decision true for the request of the effective context.
+fn carry_out(decision: Decision, progress: &RefCell<Progress>, metrics: &mut Metrics) {
+    match decision {
+        Decision::Forward(forward) => {
+            metrics.request(&forward.outcome);
+            match apply(&forward) {
+                Ok(()) => {
+                    if let Ok(mut progress) = progress.try_borrow_mut() {
+                        *progress = Progress::Forwarded { response_cookies: forward.response_cookies };
+                    }
+                }
+                // Half a change could be a forged identity.
+                Err(Failed) => {
+                    log::error!("a request could not be changed as decided");
+                    refuse_unconfigured();
+                }
+            }
+        }
+        Decision::Deny(refused) => {
+            metrics.request(&refused.outcome);
+            refuse(&refused);
+        }
+        Decision::Wait => {}
+    }
+}
+
+fn apply(forward: &Forward) -> Result<(), Failed> {
+    for edit in &forward.edits {
+        match edit {
+            Edit::Remove(name) => abi::remove(Map::RequestHeaders, name)?,
+            Edit::Set(name, value) => abi::set(Map::RequestHeaders, name.as_bytes(), value)?,
+        }
+    }
+    for (key, value) in &forward.filter_state {
+        abi::set_filter_state(key, value)?;
+    }
+    if let Some(reason) = forward.outcome.reason {
+        abi::set_filter_state(REASON_KEY, reason.word().as_bytes())?;
+    }
+    abi::set_filter_state(RESULT_KEY, forward.outcome.result.word().as_bytes())
+}
+
+fn refuse(refused: &Refused) {
+    let Refused { reply, outcome } = refused;
+    let reason = reply.reason.word();
+    log::debug!("denied with {}: {reason} (provider {})", reply.status, label(outcome));
+    let headers: Vec<(&str, &str)> = reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    if abi::send_reply(reply.status, &format!("oidc_denied{{{reason}}}"), &headers, &reply.body).is_err() {
+        log::error!("a request could not be answered; it stays on hold");
+    }
+}
+
+/// For when there is nothing to judge by: no filter, no clock, or a host that doesn't do what it is told.
+fn refuse_unconfigured() {
+    let headers = [("cache-control", "no-store")];
+    if abi::send_reply(503, "oidc_denied{misconfigured}", &headers, "").is_err() {
+        log::error!("a request could not be answered; it stays on hold");
+    }
+}
+
+/// Sends a call, which the SDK books on the context that was entered last: the root.
+fn dispatch(fetch: &Fetch) -> Result<u32, Failed> {
+    let Fetch { endpoint, method, headers, body, timeout } = fetch;
+    let mut all = vec![
+        (":method", *method),
+        (":scheme", endpoint.scheme),
+        (":authority", &endpoint.authority),
+        (":path", &endpoint.path),
+    ];
+    all.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
+    let body = Some(body.as_slice()).filter(|body| !body.is_empty());
+    #[expect(clippy::disallowed_methods, reason = "only through the SDK does the answer find its way back")]
+    let sent = hostcalls::dispatch_http_call(&endpoint.cluster, all, body, Vec::new(), *timeout);
+    sent.map_err(|status| {
+        log::warn!("{fetch:?} could not be sent to the cluster {:?}: {status:?}", endpoint.cluster);
+        Failed
+    })
+}
+
+/// The answer that is at hand now.
+fn response(body_size: usize) -> Response {
+    let headers = abi::pairs(Map::CallResponseHeaders).and_then(Headers::from_wire).unwrap_or_default();
+    let status = headers.first(":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+    let most = body_size.min(MAX_ANSWER_BYTES.saturating_add(1));
+    let body = if most == 0 { None } else { abi::buffer(Buffer::CallResponseBody, most) };
+    Response { status: status.unwrap_or(0), headers, body: body.unwrap_or_default() }
+}
+
+/// A string in dynamic metadata. What can't be read is not absent: it is a value that no token looks like.
+fn metadata(namespace: &str, key: &str) -> Option<Vec<u8>> {
+    abi::property(&["metadata", "filter_metadata", namespace, key]).unwrap_or_else(|Failed| Some(Vec::new()))
+}
+
+/// Tells Envoy that a key of filter state holds a `google.protobuf.Struct`, so that CEL and access logs can look into
+/// it. An Envoy that doesn't know of it keeps bytes there.
+fn declare_struct(key: &str) {
+    let mut arguments = Vec::new();
+    protobuf::write_bytes(&mut arguments, 1, key.as_bytes());
+    protobuf::write_unsigned(&mut arguments, 3, TYPE_PROTOBUF);
+    protobuf::write_bytes(&mut arguments, 4, b"type.googleapis.com/google.protobuf.Struct");
+    if abi::call_foreign("declare_property", &arguments).is_err() {
+        log::debug!("the host has no declare_property: {key} is bytes");
+    }
+}
+
+/// Formats no line that Envoy would drop.
+fn adopt_log_level() {
+    let level = match abi::log_level() {
+        Some(0) => log::LevelFilter::Trace,
+        Some(1) => log::LevelFilter::Debug,
+        Some(2) | None => log::LevelFilter::Info,
+        Some(3) => log::LevelFilter::Warn,
+        Some(_) => log::LevelFilter::Error,
+    };
+    log::set_max_level(level);
+}
+
+fn label(outcome: &Outcome) -> &str {
+    outcome.provider.as_deref().unwrap_or("none")
+}
+
+/// The metrics of this worker by what they count. Envoy adds up those of all workers.
+///
+/// Labels stand in the name behind semicolons, from where `stats_config.stats_tags` takes them.
+#[derive(Default)]
+struct Metrics {
+    requests: HashMap<Outcome, Option<u32>>,
+    fetches: HashMap<FetchOutcome, Option<u32>>,
+    gauges: HashMap<String, Option<u32>>,
+}
+
+impl Metrics {
+    fn request(&mut self, outcome: &Outcome) {
+        let id = match self.requests.get(outcome) {
+            Some(id) => *id,
+            None => {
+                let (result, provider) = (outcome.result.word(), label(outcome));
+                let reason = outcome.reason.map_or("none", |reason| reason.word());
+                let name = format!("oidc_requests_total;result={result};reason={reason};provider={provider}");
+                *self.requests.entry(outcome.clone()).or_insert(abi::define_metric(MetricKind::Counter, &name))
+            }
+        };
+        if let Some(id) = id {
+            abi::increment(id);
+        }
+    }
+
+    fn fetched(&mut self, outcome: &FetchOutcome) {
+        let define = || {
+            let FetchOutcome { provider, kind, result } = outcome;
+            let name = format!("oidc_fetches_total;provider={provider};kind={kind};result={result}");
+            abi::define_metric(MetricKind::Counter, &name)
+        };
+        if let Some(id) = *self.fetches.entry(outcome.clone()).or_insert_with(define) {
+            abi::increment(id);
+        }
+    }
+
+    fn keys(&mut self, provider: &str, count: usize, age: Option<Duration>) {
+        self.gauge(format!("oidc_jwks_keys;provider={provider}"), count as u64);
+        self.gauge(format!("oidc_jwks_age_seconds;provider={provider}"), age.unwrap_or_default().as_secs());
+    }
+
+    fn gauge(&mut self, name: String, value: u64) {
+        let id = match self.gauges.get(&name) {
+            Some(id) => *id,
+            None => {
+                let id = abi::define_metric(MetricKind::Gauge, &name);
+                *self.gauges.entry(name).or_insert(id)
+            }
+        };
+        if let Some(id) = id {
+            abi::record(id, value);
+        }
+    }
+}
+
+/// What Envoy's other filters can read about the decision, as `wasm.oidc.result` and `wasm.oidc.reason`.
+const RESULT_KEY: &str = "oidc.result";
+const REASON_KEY: &str = "oidc.reason";
+
+/// The namespace of metadata for a filter without a name.
+const DEFAULT_NAME: &str = "oidc";
+
+/// `WasmType::Protobuf` of `declare_property`.
+const TYPE_PROTOBUF: u64 = 3;

@@ -1,0 +1,253 @@
+//! The proxy-wasm 0.2.1 host calls that the edge makes, each in a form that cannot trap.
+//!
+//! The SDK's own wrappers panic on a status that they don't expect and on a value that isn't UTF-8: both can come from
+//! outside. Here every status but Ok is a value, and every value is bytes. All `unsafe` of the crate is in this file;
+//! each block hands the host pointers and lengths of live Rust values, and takes buffers that the host allocated with
+//! this module's own allocator, as the ABI says.
+
+#![allow(unsafe_code)]
+
+use crate::time::Timestamp;
+use std::ptr::null_mut;
+
+/// A header list of the stream, by its number in the ABI.
+#[derive(Clone, Copy)]
+pub enum Map {
+    RequestHeaders = 0,
+    RequestTrailers = 1,
+    ResponseHeaders = 2,
+    CallResponseHeaders = 6,
+}
+
+/// A buffer, by its number in the ABI.
+#[derive(Clone, Copy)]
+pub enum Buffer {
+    CallResponseBody = 4,
+    PluginConfiguration = 7,
+}
+
+/// A kind of metric, by its number in the ABI.
+#[derive(Clone, Copy)]
+pub enum MetricKind {
+    Counter = 0,
+    Gauge = 1,
+}
+
+/// The host said no, or has no such thing.
+#[derive(Clone, Copy, Debug)]
+pub struct Failed;
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_get_log_level(level: *mut u32) -> u32;
+    fn proxy_get_current_time_nanoseconds(nanos: *mut u64) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_get_buffer_bytes(kind: u32, start: usize, most: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_add_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_property(path: *const u8, path_size: usize, data: *const u8, size: usize) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        arguments: *const u8,
+        arguments_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_on_queue_ready(root: u32, queue: u32);
+}
+
+/// Envoy's log level for wasm: 0 for trace to 5 for critical.
+pub fn log_level() -> Option<u32> {
+    let mut level = 0;
+    let status = unsafe { proxy_get_log_level(&raw mut level) };
+    done(status).ok().map(|()| level)
+}
+
+/// The time. `None` if the host has none, or one before this filter was written: with such a clock nothing expires.
+pub fn now() -> Option<Timestamp> {
+    let mut nanos = 0;
+    let status = unsafe { proxy_get_current_time_nanoseconds(&raw mut nanos) };
+    let now = done(status).ok().map(|()| Timestamp::from_unix_nanos(nanos))?;
+    (now >= EARLIEST).then_some(now)
+}
+
+/// Calls `on_tick` of the root context every so many milliseconds.
+pub fn set_tick_period(millis: u32) {
+    // A host without timers leaves nothing to do about it.
+    let _ = unsafe { proxy_set_tick_period_milliseconds(millis) };
+}
+
+/// At most `most` bytes of a buffer.
+pub fn buffer(kind: Buffer, most: usize) -> Option<Vec<u8>> {
+    owned(|data, size| unsafe { proxy_get_buffer_bytes(kind as u32, 0, most, data, size) }).ok()
+}
+
+/// A whole header list in its wire form.
+pub fn pairs(map: Map) -> Option<Vec<u8>> {
+    owned(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) }).ok()
+}
+
+/// Removes every field of this name.
+pub fn remove(map: Map, name: &[u8]) -> Result<(), Failed> {
+    done(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
+}
+
+/// Makes this the only field of this name.
+pub fn set(map: Map, name: &[u8], value: &[u8]) -> Result<(), Failed> {
+    let (name_size, value_size) = (name.len(), value.len());
+    done(unsafe { proxy_replace_header_map_value(map as u32, name.as_ptr(), name_size, value.as_ptr(), value_size) })
+}
+
+/// Adds a field.
+pub fn add(map: Map, name: &[u8], value: &[u8]) -> Result<(), Failed> {
+    let (name_size, value_size) = (name.len(), value.len());
+    done(unsafe { proxy_add_header_map_value(map as u32, name.as_ptr(), name_size, value.as_ptr(), value_size) })
+}
+
+/// A property of the stream or the plugin. `Ok(None)` if there is none; an error if it can't be told.
+pub fn property(path: &[&str]) -> Result<Option<Vec<u8>>, Failed> {
+    let path = path.join("\0");
+    let mut status = OK;
+    let value = owned(|data, size| {
+        status = unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) };
+        status
+    });
+    match value {
+        Ok(value) => Ok(Some(value)),
+        Err(_) if status == NOT_FOUND => Ok(None),
+        Err(failed) => Err(failed),
+    }
+}
+
+/// Sets filter state: Envoy calls it `wasm.<key>`.
+pub fn set_filter_state(key: &str, value: &[u8]) -> Result<(), Failed> {
+    done(unsafe { proxy_set_property(key.as_ptr(), key.len(), value.as_ptr(), value.len()) })
+}
+
+/// Lets the request of the effective context go on.
+pub fn resume_request() -> Result<(), Failed> {
+    done(unsafe { proxy_continue_stream(0) })
+}
+
+/// Answers the request of the effective context. `details` become `%RESPONSE_CODE_DETAILS%`.
+pub fn send_reply(status: u16, details: &str, headers: &[(&str, &str)], body: &str) -> Result<(), Failed> {
+    let headers = serialized(headers);
+    done(unsafe {
+        proxy_send_local_response(
+            u32::from(status),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            NO_GRPC_STATUS,
+        )
+    })
+}
+
+/// Makes the calls that follow act on this context; an error if it is gone.
+pub fn act_on(context: u32) -> Result<(), Failed> {
+    done(unsafe { proxy_set_effective_context(context) })
+}
+
+/// Calls a function of the host that is not in the ABI.
+pub fn call_foreign(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Failed> {
+    owned(|data, size| unsafe {
+        proxy_call_foreign_function(name.as_ptr(), name.len(), arguments.as_ptr(), arguments.len(), data, size)
+    })
+}
+
+/// The number under which a metric is counted.
+pub fn define_metric(kind: MetricKind, name: &str) -> Option<u32> {
+    let mut id = 0;
+    let status = unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) };
+    done(status).ok().map(|()| id)
+}
+
+/// Counts one.
+pub fn increment(metric: u32) {
+    // A metric that can't be counted must not decide a request.
+    let _ = unsafe { proxy_increment_metric(metric, 1) };
+}
+
+/// Sets a gauge.
+pub fn record(metric: u32, value: u64) {
+    let _ = unsafe { proxy_record_metric(metric, value) };
+}
+
+/// Enters this module's root context as the host would: the SDK books a call to a provider on the context that it
+/// entered last, and the answer to a call that a request's context made is lost when its client leaves. `on_queue_ready`
+/// is the one callback that borrows nothing but the root. To be called last in a callback of a request, and never in
+/// one of the root.
+pub fn enter_root(root: u32) {
+    unsafe { proxy_on_queue_ready(root, u32::MAX) }
+}
+
+/// Name and value pairs as the ABI has them.
+fn serialized(pairs: &[(&str, &str)]) -> Vec<u8> {
+    let length = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let mut bytes = u32::try_from(pairs.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
+    for (name, value) in pairs {
+        bytes.extend(length(name));
+        bytes.extend(length(value));
+    }
+    for text in pairs.iter().flat_map(|(name, value)| [name, value]) {
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(0);
+    }
+    bytes
+}
+
+fn done(status: u32) -> Result<(), Failed> {
+    if status == OK { Ok(()) } else { Err(Failed) }
+}
+
+/// Takes a buffer that the host allocated in this module's memory; none at all stands for an empty one.
+fn owned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Failed> {
+    let (mut data, mut size) = (null_mut(), 0);
+    done(call(&raw mut data, &raw mut size))?;
+    match data.is_null() {
+        true => Ok(Vec::new()),
+        // The host allocated `size` bytes with `proxy_on_memory_allocate`, which hands out a Vec's memory.
+        false => Ok(unsafe { Vec::from_raw_parts(data, size, size) }),
+    }
+}
+
+const OK: u32 = 0;
+const NOT_FOUND: u32 = 1;
+const NO_GRPC_STATUS: i32 = -1;
+
+/// 2026-01-01T00:00:00Z.
+const EARLIEST: Timestamp = Timestamp::from_unix_seconds(1_767_225_600);

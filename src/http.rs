@@ -1,0 +1,268 @@
+//! The few HTTP words that the filter needs: a request's headers, a call to a provider, its answer.
+//!
+//! Header names and values are bytes (RFC 9110, section 5.5, allows obs-text): nothing here assumes UTF-8,
+//! and nothing from the wire can make it panic.
+
+use std::fmt;
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A request or answer's header list, as the host hands it over: lower-case names, order and repetition kept.
+#[derive(Clone, Default)]
+pub struct Headers {
+    bytes: Vec<u8>,
+    fields: Vec<(Range<usize>, Range<usize>)>,
+}
+
+impl Headers {
+    /// Reads proxy-wasm's serialised pairs: `u32 n`, `n` times `u32 name length, u32 value length`, then `n` times
+    /// `name \0 value \0`, all little-endian. The buffer is kept, not copied. `None` if it isn't of that form.
+    pub fn from_wire(bytes: Vec<u8>) -> Option<Self> {
+        let count = usize::try_from(read_u32(&bytes, 0)?).ok()?;
+        // Each pair takes eight bytes of lengths: a count that the buffer can't hold must not reserve memory.
+        let lengths_end = count.checked_mul(8)?.checked_add(4)?;
+        if lengths_end > bytes.len() {
+            return None;
+        }
+        let mut fields = Vec::with_capacity(count);
+        let mut at = lengths_end;
+        for lengths in (4..lengths_end).step_by(8) {
+            let mut span = |length: u32| {
+                let end = at.checked_add(usize::try_from(length).ok()?)?;
+                let span = at..end;
+                at = end.checked_add(1)?;
+                (bytes.get(end) == Some(&0)).then_some(span)
+            };
+            let name = span(read_u32(&bytes, lengths)?)?;
+            let value = span(read_u32(&bytes, lengths.checked_add(4)?)?)?;
+            fields.push((name, value));
+        }
+        Some(Self { bytes, fields })
+    }
+
+    /// From names and values in order.
+    pub fn from_pairs<N: AsRef<[u8]>, V: AsRef<[u8]>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let mut headers = Self::default();
+        for (name, value) in pairs {
+            let name = headers.append(name.as_ref());
+            let value = headers.append(value.as_ref());
+            headers.fields.push((name, value));
+        }
+        headers
+    }
+
+    /// Every name and value, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields.iter().map(|(name, value)| (self.slice(name), self.slice(value)))
+    }
+
+    /// The values of every field called `name` (lower case), in order.
+    pub fn all<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
+        self.iter().filter(move |(n, _)| *n == name.as_bytes()).map(|(_, value)| value)
+    }
+
+    /// The value of the first field called `name` (lower case).
+    pub fn first<'h>(&'h self, name: &'h str) -> Option<&'h [u8]> {
+        self.all(name).next()
+    }
+
+    /// How much memory the list holds, in bytes.
+    pub fn size(&self) -> usize {
+        self.bytes.len().saturating_add(self.fields.len().saturating_mul(size_of::<(Range<usize>, Range<usize>)>()))
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+
+    fn slice(&self, span: &Range<usize>) -> &[u8] {
+        self.bytes.get(span.clone()).unwrap_or_default()
+    }
+}
+
+/// Names only: a value may be a credential.
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(|(name, _)| String::from_utf8_lossy(name))).finish()
+    }
+}
+
+fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
+    let end = at.checked_add(4)?;
+    Some(u32::from_le_bytes(bytes.get(at..end)?.try_into().ok()?))
+}
+
+/// What the filter sees of one request.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The header list with its pseudo headers.
+    pub headers: Headers,
+    /// Envoy's dynamic metadata: one value for each metadata source of the configuration, in its order.
+    pub metadata: Vec<Option<Vec<u8>>>,
+}
+
+impl Request {
+    /// `:method`, if there is exactly one.
+    pub fn method(&self) -> Option<&[u8]> {
+        only(self.headers.all(":method"))
+    }
+
+    /// `:path` with its query, if there is one. A CONNECT request has none.
+    pub fn path(&self) -> Option<&[u8]> {
+        self.headers.first(":path")
+    }
+
+    /// Whether this is a CORS preflight (Fetch standard, section 3.2.2): OPTIONS with both headers, each once
+    /// and not empty.
+    pub fn is_cors_preflight(&self) -> bool {
+        let sent = |name| only(self.headers.all(name)).is_some_and(|value: &[u8]| !value.is_empty());
+        self.method() == Some(b"OPTIONS") && sent("origin") && sent("access-control-request-method")
+    }
+}
+
+fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    let first = items.next()?;
+    items.next().is_none().then_some(first)
+}
+
+/// One change of the header list of the request on its way to the upstream.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Edit {
+    /// Removes every field of this name.
+    Remove(Vec<u8>),
+    /// Makes this the only field of this name.
+    Set(Rc<str>, Vec<u8>),
+}
+
+/// Where a call to a provider goes: an Envoy cluster, and the request target for it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Endpoint {
+    /// Name of the Envoy cluster.
+    pub cluster: String,
+    /// `https` or `http`.
+    pub scheme: &'static str,
+    /// Host, with the port unless it is the scheme's own.
+    pub authority: String,
+    /// Path, with the query if the URL has one.
+    pub path: String,
+}
+
+/// One call to a provider.
+#[derive(Clone)]
+pub struct Fetch {
+    /// Where it goes.
+    pub endpoint: Endpoint,
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    /// Header fields beside the pseudo headers. They may hold credentials.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body; may hold credentials.
+    pub body: Vec<u8>,
+    /// When Envoy gives up.
+    pub timeout: Duration,
+}
+
+/// Neither headers nor body: both may hold credentials. Nor the query, where `GET` puts the token.
+impl fmt::Debug for Fetch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.endpoint.path.split('?').next().unwrap_or_default();
+        write!(f, "{} {}://{}{path}", self.method, self.endpoint.scheme, self.endpoint.authority)
+    }
+}
+
+/// The answer to a [`Fetch`].
+#[derive(Clone, Debug, Default)]
+pub struct Response {
+    /// Status code; 0 if there was none.
+    pub status: u16,
+    /// Header list.
+    pub headers: Headers,
+    /// The body, or its first [`MAX_ANSWER_BYTES`] + 1 bytes.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// `Cache-Control: max-age` (RFC 9111, section 5.2.2.1), zero for `no-cache` and `no-store`; `None` if the
+    /// answer doesn't say.
+    pub fn max_age(&self) -> Option<Duration> {
+        let mut shortest = None;
+        for value in self.headers.all("cache-control") {
+            for directive in value.split(|byte| *byte == b',') {
+                let directive = directive.trim_ascii().to_ascii_lowercase();
+                let seconds = match directive.as_slice() {
+                    b"no-cache" | b"no-store" => Some(0),
+                    other => other.strip_prefix(b"max-age=").and_then(decimal),
+                };
+                let age = seconds.map(Duration::from_secs);
+                shortest = [shortest, age].into_iter().flatten().min();
+            }
+        }
+        shortest
+    }
+
+    /// The media type without parameters, in lower case; empty if there is none.
+    pub fn media_type(&self) -> String {
+        let value = self.headers.first("content-type").unwrap_or_default();
+        let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
+        String::from_utf8_lossy(essence.trim_ascii()).to_ascii_lowercase()
+    }
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// The largest answer of a provider that is read: far above any honest key set (the largest public ones have
+/// 100 kB with certificates), far below what Envoy would buffer (32 MiB).
+pub const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(pairs: &[(&str, &str)]) -> Vec<u8> {
+        let mut bytes = u32::try_from(pairs.len()).unwrap().to_le_bytes().to_vec();
+        for (name, value) in pairs {
+            bytes.extend(u32::try_from(name.len()).unwrap().to_le_bytes());
+            bytes.extend(u32::try_from(value.len()).unwrap().to_le_bytes());
+        }
+        for (name, value) in pairs {
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.push(0);
+            bytes.extend_from_slice(value.as_bytes());
+            bytes.push(0);
+        }
+        bytes
+    }
+
+    #[test]
+    fn wire_form_keeps_order_and_repetition() {
+        let headers = Headers::from_wire(wire(&[("a", "1"), ("b", ""), ("a", "2")])).unwrap();
+        assert_eq!(headers.all("a").collect::<Vec<_>>(), [b"1", b"2"]);
+        assert_eq!(headers.first("b"), Some(&b""[..]));
+        assert_eq!(headers.first("c"), None);
+    }
+
+    #[test]
+    fn a_broken_wire_form_is_no_header_list() {
+        let whole = wire(&[("name", "value"), ("other", "thing")]);
+        for length in 0..whole.len() {
+            assert!(Headers::from_wire(whole[..length].to_vec()).is_none(), "{length}");
+        }
+        assert!(Headers::from_wire(vec![0xff; 64]).is_none());
+    }
+
+    #[test]
+    fn the_shortest_max_age_counts() {
+        let age = |value: &str| {
+            Response { headers: Headers::from_pairs([("cache-control", value)]), ..Response::default() }.max_age()
+        };
+        assert_eq!(age("public, max-age=60"), Some(Duration::from_secs(60)));
+        assert_eq!(age("max-age=60, no-cache"), Some(Duration::ZERO));
+        assert_eq!(age("max-age=99999999999999999999"), None);
+        assert_eq!(age("private"), None);
+    }
+}

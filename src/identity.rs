@@ -1,0 +1,282 @@
+//! From claims to what the upstream reads: a header, a cookie, a parameter of the query, Envoy's metadata.
+//!
+//! The invariant: nothing that a claim holds can end the value that it is written into, begin another, or be read as
+//! a different identity. What doesn't fit is an error, never cut.
+
+use crate::config::{ClaimHeader, CookieOptions, Encoding, Lookup, Placement, Policy, SameSite, UserInfo};
+use crate::json::{Object, Value};
+use crate::jwt::Claims;
+use crate::protobuf;
+use crate::rewrite::Rewrite;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+/// What is written beside the request itself.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub struct Aside {
+    /// `Set-Cookie` values for the response.
+    pub response_cookies: Vec<String>,
+    /// Filter state: key and serialised `google.protobuf.Struct`.
+    pub filter_state: Vec<(String, Vec<u8>)>,
+}
+
+/// Why the claims could not be written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Error {
+    /// The token lacks the claim that this header requires.
+    Missing(Rc<str>),
+    /// The value for this key is longer than what its place holds.
+    TooLong(Rc<str>),
+}
+
+/// Writes what the policy says. `filter_name` is the default namespace of metadata.
+pub fn write(policy: &Policy, claims: &Claims, filter_name: &str, rewrite: &mut Rewrite) -> Result<Aside, Error> {
+    let mut aside = Aside::default();
+    for output in &policy.claim_headers {
+        match header_value(output, claims.object()) {
+            None if output.required => return Err(Error::Missing(Rc::clone(&output.header))),
+            None => {}
+            Some(value) if value.len() > MAX_VALUE_BYTES => return Err(Error::TooLong(Rc::clone(&output.header))),
+            Some(value) => rewrite.set_header(&output.header, value),
+        }
+    }
+    for output in &policy.user_info {
+        let selected = selected(output, claims.object());
+        match output.placement {
+            Placement::Header => {
+                rewrite.set_header(&output.key, fitting(output, encoded(output, &selected, PATH_SEGMENT))?)
+            }
+            Placement::Cookie => {
+                let value = fitting(output, encoded(output, &selected, PATH_SEGMENT))?;
+                aside.response_cookies.push(set_cookie(&output.key, &value, &output.cookie_options));
+                rewrite.add_cookie(&output.key, value);
+            }
+            Placement::QueryString => {
+                rewrite.add_parameter(&output.key, fitting(output, encoded(output, &selected, QUERY_VALUE))?);
+            }
+            Placement::Metadata => {
+                let handoff = STANDARD.encode(protobuf::write_struct_value(&selected));
+                rewrite.set_header(&Rc::from(output.handoff_header()), fitting(output, handoff)?);
+                aside.filter_state.push((filter_state_key(output, filter_name), protobuf::write_struct(&selected)));
+            }
+        }
+    }
+    Ok(aside)
+}
+
+/// The keys under which [`write`] puts objects of claims into filter state.
+pub fn filter_state_keys(policy: &Policy, filter_name: &str) -> impl Iterator<Item = String> {
+    let outputs = policy.user_info.iter().filter(|output| output.placement == Placement::Metadata);
+    outputs.map(move |output| filter_state_key(output, filter_name))
+}
+
+fn filter_state_key(output: &UserInfo, filter_name: &str) -> String {
+    format!("{}.{}", output.metadata_namespace.as_deref().unwrap_or(filter_name), output.key)
+}
+
+/// The value that a claim, or a path to one, leads to; `null` is as good as absent.
+pub fn look_up<'c>(claims: &'c Object, lookup: &Lookup) -> Option<&'c Value> {
+    let value = match lookup {
+        Lookup::Claim(name) => claims.get(name),
+        Lookup::Path(names) => {
+            let (last, parents) = names.split_last()?;
+            let parent = parents.iter().try_fold(claims, |object, name| object.get(name)?.as_object())?;
+            parent.get(last)
+        }
+    };
+    value.filter(|value| !value.is_null())
+}
+
+fn selected(output: &UserInfo, claims: &Object) -> Object {
+    match output.claims.is_empty() {
+        true => claims.clone(),
+        false => {
+            let present = |name: &String| claims.get(name).map(|value| (name.clone(), value.clone()));
+            output.claims.iter().filter_map(present).collect()
+        }
+    }
+}
+
+fn encoded(output: &UserInfo, claims: &Object, percent: &'static AsciiSet) -> String {
+    // serde_json's map is ordered by name.
+    let json = Value::Object(claims.clone()).to_string();
+    match output.encoding {
+        Encoding::Uri => utf8_percent_encode(&json, percent).to_string(),
+        Encoding::Base64Url => URL_SAFE_NO_PAD.encode(json),
+        Encoding::Json => ascii(&json),
+    }
+}
+
+fn fitting(output: &UserInfo, value: String) -> Result<String, Error> {
+    let most = match output.placement {
+        Placement::Cookie => MAX_COOKIE_BYTES,
+        Placement::Header | Placement::QueryString | Placement::Metadata => MAX_VALUE_BYTES,
+    };
+    match value.len() <= most {
+        true => Ok(value),
+        false => Err(Error::TooLong(Rc::clone(&output.key))),
+    }
+}
+
+/// JSON text in ASCII: what is beyond it can only stand in strings, where an escape says the same.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            ' '..='~' => text.push(character),
+            _ => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    // Writing to a String can't fail.
+                    let _ = write!(text, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+    text
+}
+
+fn header_value(output: &ClaimHeader, claims: &Object) -> Option<String> {
+    let value = output.lookups.iter().find_map(|lookup| look_up(claims, lookup))?;
+    let written = match value {
+        Value::Array(elements) => {
+            let element = |element: &Value| {
+                let plain = header_text(&transformed(output, &text(element)));
+                // The separator is not empty; encoding its first byte is enough to break it.
+                let first = output.separator.bytes().next().unwrap_or(b',');
+                plain.replace(
+                    &output.separator,
+                    &format!("%{first:02X}{}", output.separator.get(1..).unwrap_or_default()),
+                )
+            };
+            elements.iter().map(element).collect::<Vec<_>>().join(&output.separator)
+        }
+        value => header_text(&transformed(output, &text(value))),
+    };
+    Some(format!("{}{written}", output.prefix))
+}
+
+/// A claim's value as text: a string as it is, everything else as compact JSON.
+pub fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn transformed(output: &ClaimHeader, value: &str) -> String {
+    match output.transformers.iter().find(|transformer| transformer.matches.is_match(value)) {
+        None => value.to_owned(),
+        Some(transformer) => transformer.matches.replace_all(value, transformer.replaces.as_str()).into_owned(),
+    }
+}
+
+/// A text as a header's value. What can't stand there is percent-encoded, and so is `%`, so that decoding always
+/// gives the claim back; white space at the ends, which servers cut off, likewise.
+fn header_text(text: &str) -> String {
+    let encoded = utf8_percent_encode(text, HEADER_VALUE).to_string();
+    let inner = encoded.trim_matches(' ');
+    if inner.len() == encoded.len() {
+        return encoded;
+    }
+    let before = encoded.len().saturating_sub(encoded.trim_start_matches(' ').len());
+    let after = encoded.len().saturating_sub(encoded.trim_end_matches(' ').len());
+    match inner.is_empty() {
+        true => "%20".repeat(encoded.len()),
+        false => format!("{}{inner}{}", "%20".repeat(before), "%20".repeat(after)),
+    }
+}
+
+/// RFC 6265, section 4.1.1.
+fn set_cookie(name: &str, value: &str, options: &CookieOptions) -> String {
+    let mut cookie = format!("{name}={value}");
+    if !options.path.is_empty() {
+        cookie.push_str("; Path=");
+        cookie.push_str(&options.path);
+    }
+    if let Some(domain) = &options.domain {
+        cookie.push_str("; Domain=");
+        cookie.push_str(domain);
+    }
+    if let Some(age) = options.max_age {
+        cookie.push_str(&format!("; Max-Age={}", age.max(0)));
+    }
+    if options.http_only {
+        cookie.push_str("; HttpOnly");
+    }
+    if options.secure {
+        cookie.push_str("; Secure");
+    }
+    cookie.push_str(match options.same_site {
+        SameSite::Lax => "; SameSite=Lax",
+        SameSite::Strict => "; SameSite=Strict",
+        SameSite::None => "; SameSite=None",
+    });
+    cookie
+}
+
+/// RFC 3986's segment characters as Go's `url.PathEscape` has them: all else is escaped, the comma too, which isn't
+/// allowed in a cookie and separates header values.
+const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b':')
+    .remove(b'=')
+    .remove(b'@');
+
+/// The same without what separates parameters or stands for a space.
+const QUERY_VALUE: &AsciiSet = &PATH_SEGMENT.add(b'&').add(b'+').add(b'=').add(b'#');
+
+/// RFC 9110, section 5.5, without obs-text, which upstreams read in different character sets.
+const HEADER_VALUE: &AsciiSet = &percent_encoding::CONTROLS.add(b'%');
+
+/// Envoy's `header_to_metadata` drops a value of 8 KiB in silence, and many upstreams refuse one.
+const MAX_VALUE_BYTES: usize = 8 * 1024 - 64;
+
+/// Browsers drop a cookie that is longer than 4096 bytes with its name and attributes (RFC 6265bis, section 5.6).
+const MAX_COOKIE_BYTES: usize = 4096 - 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    #[test]
+    fn the_contract_s_example() {
+        let claims = json::parse_object(br#"{"name":"Ann Lee","email":"a@b.c"}"#).unwrap();
+        let json = Value::Object(claims).to_string();
+        let expected = "%7B%22email%22:%22a@b.c%22%2C%22name%22:%22Ann%20Lee%22%7D";
+        assert_eq!(utf8_percent_encode(&json, PATH_SEGMENT).to_string(), expected);
+        assert_eq!(utf8_percent_encode("a&b=c+d#e", QUERY_VALUE).to_string(), "a%26b%3Dc%2Bd%23e");
+    }
+
+    #[test]
+    fn hdr_06_07_10_header_text_can_be_decoded_to_itself() {
+        for (text, written) in [
+            ("plain, text=1;", "plain, text=1;"),
+            ("a\r\nx: y", "a%0D%0Ax: y"),
+            ("Zoë", "Zo%C3%AB"),
+            (" admin ", "%20admin%20"),
+            ("  ", "%20%20"),
+            ("100%", "100%25"),
+            ("\u{7f}\u{0}\t", "%7F%00%09"),
+            ("", ""),
+        ] {
+            assert_eq!(header_text(text), written);
+            let decoded: Vec<u8> = percent_encoding::percent_decode(written.as_bytes()).collect();
+            assert_eq!(decoded, text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn json_in_ascii() {
+        assert_eq!(ascii(r#"{"a":"Zoë 😀"}"#), r#"{"a":"Zo\u00eb \ud83d\ude00"}"#);
+    }
+}

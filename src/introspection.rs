@@ -1,0 +1,95 @@
+//! Token introspection: RFC 7662.
+//!
+//! The invariant: only a JSON `true` in `active` makes claims of an answer.
+
+use crate::config::{ClientAuthenticationMethod, Introspection};
+use crate::credentials::Token;
+use crate::http::{Endpoint, Fetch, MAX_ANSWER_BYTES, Response};
+use crate::json::{self, Object, Value};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use std::time::Duration;
+use url::form_urlencoded;
+
+/// The call that asks about `token` (section 2.1).
+pub fn request(settings: &Introspection, endpoint: &Endpoint, token: &Token, timeout: Duration) -> Fetch {
+    let mut endpoint = endpoint.clone();
+    let mut headers = vec![("accept", "application/json".to_owned()), ("accept-encoding", "identity".to_owned())];
+    let mut body = String::new();
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair(&settings.parameter, token.as_str());
+    let by = |method| settings.client.as_ref().filter(|client| client.method == method);
+    let posted = by(ClientAuthenticationMethod::Post);
+    if settings.method == "GET" {
+        let separator = if endpoint.path.contains('?') { '&' } else { '?' };
+        endpoint.path.push(separator);
+        endpoint.path.push_str(&form.finish());
+    } else {
+        form.append_pair("token_type_hint", "access_token");
+        if let Some(client) = posted {
+            form.append_pair("client_id", &client.id).append_pair("client_secret", client.secret.expose());
+        }
+        body = form.finish();
+        headers.push(("content-type", "application/x-www-form-urlencoded".to_owned()));
+    }
+    if let Some(client) = by(ClientAuthenticationMethod::Basic) {
+        headers.push(("authorization", basic(&client.id, client.secret.expose())));
+    }
+    Fetch { endpoint, method: settings.method, headers, body: body.into_bytes(), timeout }
+}
+
+/// What the provider says about a token.
+#[derive(Debug)]
+pub enum Answer {
+    /// It is active, and this is what else there is about it.
+    Active(Object),
+    /// It is not, for whatever reason.
+    Inactive,
+}
+
+/// Reads an answer (section 2.2). `None` if it says nothing about the token, which may still be good then: another
+/// status, another media type, no JSON object.
+pub fn answer(response: &Response) -> Option<Answer> {
+    let mut object = match json_object(response)? {
+        Answer::Active(object) => object,
+        Answer::Inactive => return Some(Answer::Inactive),
+    };
+    match object.remove("active") {
+        Some(Value::Bool(true)) if is_access_token(&object) => Some(Answer::Active(object)),
+        _ => Some(Answer::Inactive),
+    }
+}
+
+/// The JSON object of a `200`, as introspection and userinfo answer. One that says two things at once, by a member
+/// given twice, vouches for nothing.
+pub fn json_object(response: &Response) -> Option<Answer> {
+    let media_type = response.media_type();
+    let is_json = media_type.is_empty() || media_type == "application/json" || media_type.ends_with("+json");
+    if response.status != 200 || !is_json || response.body.len() > MAX_ANSWER_BYTES {
+        return None;
+    }
+    match json::parse_object(&response.body) {
+        Ok(object) => Some(Answer::Active(object)),
+        Err(json::Error::DuplicateMember) => Some(Answer::Inactive),
+        Err(_) => None,
+    }
+}
+
+/// An active refresh or ID token is none that a resource server may take (RFC 9068, section 5; RFC 6749, section 1.5).
+/// Providers say so in `token_type` or `token_use`, in words of their own: known ones pass.
+fn is_access_token(object: &Object) -> bool {
+    let is_one_of = |name: &str, known: &[&str]| match object.get(name) {
+        None | Some(Value::Null) => true,
+        Some(Value::String(text)) => known.iter().any(|known| known.eq_ignore_ascii_case(text)),
+        Some(_) => false,
+    };
+    // A DPoP token passes here and is refused for its `cnf`, or for the scheme that it came with.
+    is_one_of("token_type", &["Bearer", "DPoP", "access_token", "urn:ietf:params:oauth:token-type:access_token"])
+        && is_one_of("token_use", &["access", "access_token"])
+}
+
+/// RFC 6749, section 2.3.1: both halves are form-encoded before they are joined.
+fn basic(id: &str, secret: &str) -> String {
+    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    format!("Basic {}", STANDARD.encode(format!("{}:{}", encode(id), encode(secret))))
+}

@@ -1,0 +1,72 @@
+//! What a rule asks of a valid token beyond being valid: RFC 6750's scopes, and claims.
+
+use crate::config::{ClaimRequirement, Requirement};
+use crate::identity::{look_up, text};
+use crate::json::Value;
+use crate::jwt::{AccessToken, Claims, Error as ClaimsError};
+
+/// What a valid token lacks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Lack {
+    /// Scopes, separated by spaces as a challenge names them (RFC 6750, section 3).
+    Scopes(String),
+    /// A claim, or a value in it.
+    Claims,
+    /// The claim with the scopes can't be read.
+    Unreadable(ClaimsError),
+}
+
+impl Requirement {
+    /// Checks a valid token.
+    pub fn check(&self, token: &AccessToken) -> Result<(), Lack> {
+        let claims = token.claims();
+        self.check_scopes(claims)?;
+        let groups = || claims.object().get("groups").map(values).unwrap_or_default();
+        let listed = |group: &String| self.groups_allowlist.contains(group);
+        let any_group = self.groups_allowlist.is_empty() || self.groups_allowlist.iter().any(|group| group == "*");
+        let fulfilled =
+            (any_group || groups().iter().any(listed)) && self.claims.iter().all(|claim| claim.is_fulfilled(claims));
+        match fulfilled {
+            true => Ok(()),
+            false => Err(Lack::Claims),
+        }
+    }
+
+    /// The scopes that a client should ask for, as `scope` in a challenge.
+    pub fn scope_hint(&self) -> Option<String> {
+        let all = [self.scopes.as_slice(), self.scopes_any.as_slice()].concat();
+        (!all.is_empty()).then(|| all.join(" "))
+    }
+
+    fn check_scopes(&self, claims: &Claims) -> Result<(), Lack> {
+        if self.scopes.is_empty() && self.scopes_any.is_empty() {
+            return Ok(());
+        }
+        let granted = claims.scopes().map_err(Lack::Unreadable)?;
+        let has = |scope: &String| granted.contains(&scope.as_str());
+        if !self.scopes.iter().all(has) || !(self.scopes_any.is_empty() || self.scopes_any.iter().any(has)) {
+            return Err(Lack::Scopes(self.scope_hint().unwrap_or_default()));
+        }
+        Ok(())
+    }
+}
+
+impl ClaimRequirement {
+    fn is_fulfilled(&self, claims: &Claims) -> bool {
+        let Some(value) = look_up(claims.object(), &self.claim) else { return false };
+        let values = values(value);
+        let has = |wanted: &String| values.contains(wanted);
+        (self.any_of.is_empty() || self.any_of.iter().any(has))
+            && self.all_of.iter().all(has)
+            && !self.none_of.iter().any(has)
+            && self.matches.as_ref().is_none_or(|pattern| values.iter().any(|value| pattern.is_match(value)))
+    }
+}
+
+/// The values that a claim holds: those of its elements if it is a list.
+fn values(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(elements) => elements.iter().map(text).collect(),
+        value => vec![text(value)],
+    }
+}

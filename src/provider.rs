@@ -1,0 +1,392 @@
+//! One issuer's live state: its metadata and its keys, how fresh they are, and when they are fetched again.
+//!
+//! A document is fetched before it is needed and again before it is stale; it serves on through an outage, up to a
+//! bound; and a fetch that fails is not repeated before a pause that grows.
+
+use crate::config::{self, Endpoints, UnreachableUrl, Validation};
+use crate::credentials::Token;
+use crate::http::{Endpoint, Fetch, MAX_ANSWER_BYTES, Response};
+use crate::introspection;
+use crate::jwk::{JwkSet, Origin};
+use crate::metadata::Metadata;
+use crate::time::Timestamp;
+use crate::userinfo;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// One issuer.
+pub struct Provider {
+    /// What the operator said about it.
+    pub config: Rc<config::Provider>,
+    /// Its name, for metrics.
+    pub label: Rc<str>,
+    metadata: Document<Metadata>,
+    keys: Document<Rc<JwkSet>>,
+}
+
+/// What a provider is asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Call<'t> {
+    /// Its metadata.
+    Metadata,
+    /// Its keys.
+    Keys,
+    /// Whether a token is active.
+    Introspection(&'t Token),
+    /// Whose a token is.
+    Userinfo(&'t Token),
+}
+
+/// Why a call can't be made.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Unreachable {
+    /// The metadata that name the endpoint are not there yet.
+    NoMetadata,
+    /// The metadata name no such endpoint.
+    NoEndpoint,
+    /// The metadata name one that the filter doesn't call.
+    Refused(UnreachableUrl),
+    /// Every endpoint was tried.
+    Exhausted,
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMetadata => f.write_str("the provider's metadata are not at hand"),
+            Self::NoEndpoint => f.write_str("the provider's metadata name no such endpoint; configure it"),
+            Self::Refused(UnreachableUrl::NotAUrl) => {
+                f.write_str("the provider's metadata name something that is no URL")
+            }
+            Self::Refused(UnreachableUrl::NoCluster(host)) => {
+                write!(f, "no cluster for the host {host:?}; if you trust it, add it to `clusters`")
+            }
+            Self::Exhausted => f.write_str("every endpoint was tried"),
+        }
+    }
+}
+
+/// Why a fetched document is not used. Shown to the operator.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Fault {
+    /// There was no answer: refused, reset, timed out, or no such cluster.
+    NoAnswer,
+    /// The answer's status is not 200.
+    Status(u16),
+    /// The answer is larger than the filter reads.
+    TooLarge,
+    /// The answer is a page for people.
+    Html,
+    /// The document is not what it should be.
+    Document(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAnswer => {
+                f.write_str("no answer (refused, reset or timed out; does the cluster exist and resolve?)")
+            }
+            Self::Status(504) => f.write_str("status 504 (or Envoy's own: the call timed out)"),
+            Self::Status(503) => f.write_str("status 503 (or Envoy's own: no connection)"),
+            Self::Status(status @ (301 | 302 | 303 | 307 | 308)) => {
+                write!(f, "status {status}: redirects are not followed; configure the final URL")
+            }
+            Self::Status(status) => write!(f, "status {status}"),
+            Self::TooLarge => write!(f, "the answer is larger than {MAX_ANSWER_BYTES} bytes"),
+            Self::Html => f.write_str("the answer is an HTML page, not JSON"),
+            Self::Document(problem) => f.write_str(problem),
+        }
+    }
+}
+
+impl Provider {
+    /// A provider that knows nothing yet but what the configuration holds.
+    pub fn new(config: Rc<config::Provider>) -> Self {
+        let keys = config.jwks.inline.clone();
+        let label = Rc::from(config.name.as_str());
+        Self { config, label, metadata: Document::default(), keys: Document::starting_with(keys) }
+    }
+
+    /// The keys, if they may be used at this time.
+    pub fn keys(&self, now: Timestamp) -> Option<&JwkSet> {
+        self.keys.get(now).map(Rc::as_ref)
+    }
+
+    /// Whether keys may be asked for because those at hand don't serve: never sooner than the cooldown allows.
+    pub fn may_fetch_keys(&self, now: Timestamp) -> bool {
+        self.config.jwks.remote && self.keys.may_try(self.config.jwks.cooldown, now)
+    }
+
+    /// Whether the last attempt to fetch keys failed.
+    pub fn is_failing(&self) -> bool {
+        self.keys.failures > 0
+    }
+
+    /// Whether metadata are wanted for this kind of call, and not at hand.
+    pub fn lacks_metadata(&self, call: Call, now: Timestamp) -> bool {
+        matches!(self.configured(call), Some(Endpoints::Discovered)) && self.metadata.get(now).is_none()
+    }
+
+    /// Whether metadata may be asked for now.
+    pub fn may_fetch_metadata(&self, now: Timestamp) -> bool {
+        self.metadata.may_try(Duration::ZERO, now)
+    }
+
+    /// Whether opaque tokens go to introspection: always, or where there is an endpoint for it.
+    pub fn introspects(&self, now: Timestamp) -> bool {
+        match (self.config.validation, &self.config.introspection.endpoints) {
+            (Validation::Introspection, _) | (Validation::Auto, Endpoints::Configured(_)) => true,
+            (Validation::Auto, Endpoints::Discovered) => {
+                self.metadata.get(now).is_some_and(|metadata| metadata.introspection_endpoint.is_some())
+            }
+            (Validation::Jwt | Validation::Userinfo, _) => false,
+        }
+    }
+
+    /// How long a client should wait before it tries again.
+    pub fn retry_after(&self, now: Timestamp) -> Duration {
+        self.keys.retry_at.max(self.metadata.retry_at).saturating_since(now).max(Duration::from_secs(1))
+    }
+
+    /// The `attempt`th way to make a call.
+    pub fn fetch(&self, call: Call, attempt: usize, now: Timestamp) -> Result<Fetch, Unreachable> {
+        let endpoint = self.endpoint(call, attempt, now)?;
+        let timeout = self.config.timeout;
+        Ok(match call {
+            Call::Metadata | Call::Keys => {
+                let accept = "application/jwk-set+json, application/json";
+                let headers = vec![("accept", accept.to_owned()), ("accept-encoding", "identity".to_owned())];
+                Fetch { endpoint, method: "GET", headers, body: Vec::new(), timeout }
+            }
+            Call::Introspection(token) => introspection::request(&self.config.introspection, &endpoint, token, timeout),
+            Call::Userinfo(token) => userinfo::request(&endpoint, token, timeout),
+        })
+    }
+
+    /// Takes in a metadata document.
+    pub fn take_metadata(&mut self, response: Option<&Response>, now: Timestamp) -> Result<(), Fault> {
+        let body = document(response)?;
+        let metadata = Metadata::parse(body, &self.config.issuer).map_err(|error| {
+            Fault::Document(match error {
+                crate::metadata::Error::Malformed => "the metadata are malformed".to_owned(),
+                crate::metadata::Error::WrongIssuer => {
+                    "the metadata name another issuer; `issuer` must be what the provider calls itself, to the letter"
+                        .to_owned()
+                }
+            })
+        })?;
+        let max_stale = self.config.jwks.max_stale;
+        self.metadata.renew(metadata, METADATA_LIFETIME, max_stale, now);
+        Ok(())
+    }
+
+    /// Takes in a key set. One that holds no usable key is an error: the keys at hand stay.
+    pub fn take_keys(&mut self, response: Option<&Response>, now: Timestamp) -> Result<(), Fault> {
+        let body = document(response)?;
+        let keys = JwkSet::parse(body, Origin::Remote).map_err(|error| Fault::Document(error.to_string()))?;
+        for refused in keys.refused().iter().take(MAX_LOGGED_KEYS) {
+            log::warn!("{}: a key of the provider is not used: {refused}", self.config.name);
+        }
+        let lifetime = self.keys_lifetime(response.and_then(Response::max_age));
+        self.keys.renew(Rc::new(keys), lifetime, self.config.jwks.max_stale, now);
+        Ok(())
+    }
+
+    /// Notes that a document could not be had by any way.
+    pub fn failed(&mut self, call: Call, now: Timestamp) {
+        match call {
+            Call::Metadata => self.metadata.failed(now),
+            Call::Keys => {
+                self.keys.failed(now);
+                // The provider may have moved its keys: look up where they are before the next try.
+                self.metadata.refresh_at = self.metadata.refresh_at.min(now);
+            }
+            Call::Introspection(_) | Call::Userinfo(_) => {}
+        }
+    }
+
+    /// Notes that a document is being fetched.
+    pub fn trying(&mut self, call: Call, now: Timestamp) {
+        match call {
+            Call::Metadata => self.metadata.attempted_at = Some(now),
+            Call::Keys => self.keys.attempted_at = Some(now),
+            Call::Introspection(_) | Call::Userinfo(_) => {}
+        }
+    }
+
+    /// The documents that are kept fresh, and when each is to be fetched next, needed or not.
+    pub fn schedule(&self, now: Timestamp) -> impl Iterator<Item = (Call<'static>, Timestamp)> {
+        let metadata = self.wants_metadata().then(|| (Call::Metadata, self.metadata.due_at(now)));
+        let keys = self.wants_keys() && !self.lacks_metadata(Call::Keys, now);
+        let keys = keys.then(|| (Call::Keys, self.keys.due_at(now)));
+        [metadata, keys].into_iter().flatten()
+    }
+
+    /// Whether there is a way to make a call, now that the metadata are at hand.
+    pub fn can_call(&self, call: Call, now: Timestamp) -> Result<(), Unreachable> {
+        self.endpoint(call, 0, now).map(|_| ())
+    }
+
+    /// How many keys are at hand, and when they came.
+    pub fn key_facts(&self) -> Option<(usize, Option<Timestamp>)> {
+        let held = self.keys.held.as_ref()?;
+        Some((held.value.len(), held.fetched_at))
+    }
+
+    fn wants_metadata(&self) -> bool {
+        let discovers = |endpoints: &Endpoints| *endpoints == Endpoints::Discovered;
+        let config = &self.config;
+        match config.validation {
+            Validation::Auto => {
+                self.wants_keys() && discovers(&config.jwks.uri) || discovers(&config.introspection.endpoints)
+            }
+            Validation::Jwt => self.wants_keys() && discovers(&config.jwks.uri),
+            Validation::Introspection => discovers(&config.introspection.endpoints),
+            Validation::Userinfo => discovers(&config.userinfo.endpoints),
+        }
+    }
+
+    fn wants_keys(&self) -> bool {
+        matches!(self.config.validation, Validation::Auto | Validation::Jwt) && self.config.jwks.remote
+    }
+
+    /// Cache-Control may shorten the configured time down to the cooldown, or lengthen it to an hour.
+    fn keys_lifetime(&self, max_age: Option<Duration>) -> Duration {
+        let configured = self.config.jwks.cache;
+        let least = self.config.jwks.cooldown.min(configured);
+        let most = configured.max(MAX_KEYS_LIFETIME);
+        max_age.unwrap_or(configured).max(least).min(most)
+    }
+
+    fn configured(&self, call: Call) -> Option<&Endpoints> {
+        match call {
+            Call::Metadata => None,
+            Call::Keys => Some(&self.config.jwks.uri),
+            Call::Introspection(_) => Some(&self.config.introspection.endpoints),
+            Call::Userinfo(_) => Some(&self.config.userinfo.endpoints),
+        }
+    }
+
+    fn endpoint(&self, call: Call, attempt: usize, now: Timestamp) -> Result<Endpoint, Unreachable> {
+        let nth = |list: &[Endpoint]| list.get(attempt).cloned().ok_or(Unreachable::Exhausted);
+        match self.configured(call) {
+            None => nth(&self.config.discovery),
+            Some(Endpoints::Configured(list)) => nth(list),
+            Some(Endpoints::Discovered) if attempt > 0 => Err(Unreachable::Exhausted),
+            Some(Endpoints::Discovered) => {
+                let metadata = self.metadata.get(now).ok_or(Unreachable::NoMetadata)?;
+                let url = match call {
+                    Call::Metadata => None,
+                    Call::Keys => metadata.jwks_uri.as_deref(),
+                    Call::Introspection(_) => metadata.introspection_endpoint.as_deref(),
+                    Call::Userinfo(_) => metadata.userinfo_endpoint.as_deref(),
+                };
+                let url = url.ok_or(Unreachable::NoEndpoint)?;
+                self.config.clusters.discovered(url).map_err(Unreachable::Refused)
+            }
+        }
+    }
+}
+
+/// The body of an answer that may hold a JSON document.
+fn document(response: Option<&Response>) -> Result<&[u8], Fault> {
+    let response = response.ok_or(Fault::NoAnswer)?;
+    match response.status {
+        200 if response.body.len() > MAX_ANSWER_BYTES => Err(Fault::TooLarge),
+        // Key sets come under many media types, an error page of some portal under this one.
+        200 if response.media_type() == "text/html" => Err(Fault::Html),
+        200 => Ok(&response.body),
+        0 => Err(Fault::NoAnswer),
+        status => Err(Fault::Status(status)),
+    }
+}
+
+/// One document that is fetched and kept.
+struct Document<T> {
+    held: Option<Held<T>>,
+    refresh_at: Timestamp,
+    retry_at: Timestamp,
+    attempted_at: Option<Timestamp>,
+    failures: u32,
+}
+
+struct Held<T> {
+    value: T,
+    /// `None` for what came with the configuration and never becomes stale.
+    fetched_at: Option<Timestamp>,
+    usable_until: Timestamp,
+}
+
+impl<T> Default for Document<T> {
+    fn default() -> Self {
+        let epoch = Timestamp::default();
+        Self { held: None, refresh_at: epoch, retry_at: epoch, attempted_at: None, failures: 0 }
+    }
+}
+
+impl<T> Document<T> {
+    fn starting_with(value: Option<T>) -> Self {
+        let held = value.map(|value| Held { value, fetched_at: None, usable_until: Timestamp::MAX });
+        Self { held, ..Self::default() }
+    }
+
+    fn get(&self, now: Timestamp) -> Option<&T> {
+        let held = self.held.as_ref()?;
+        (now < held.usable_until).then_some(&held.value)
+    }
+
+    /// Whether to try on behalf of a request: the last attempt is long enough ago, or the clock went back.
+    fn may_try(&self, cooldown: Duration, now: Timestamp) -> bool {
+        let rested = |attempted: Timestamp| now < attempted || now.saturating_since(attempted) >= cooldown;
+        !self.pauses(now) && (self.held.is_none() || self.attempted_at.is_none_or(rested))
+    }
+
+    fn due_at(&self, now: Timestamp) -> Timestamp {
+        let from_the_future = self.held.as_ref().and_then(|held| held.fetched_at).is_some_and(|fetched| now < fetched);
+        match (self.pauses(now), from_the_future) {
+            (true, _) => self.retry_at,
+            (false, true) => now,
+            (false, false) => self.refresh_at,
+        }
+    }
+
+    /// Whether a failure is too recent to try again. A pause longer than any comes of a clock that went back.
+    fn pauses(&self, now: Timestamp) -> bool {
+        self.failures > 0 && now < self.retry_at && self.retry_at.saturating_since(now) <= MAX_PAUSE
+    }
+
+    fn renew(&mut self, value: T, lifetime: Duration, max_stale: Duration, now: Timestamp) {
+        let margin = (lifetime / 10).min(MAX_REFRESH_MARGIN);
+        let usable_until = now.saturating_add(lifetime).saturating_add(max_stale);
+        self.held = Some(Held { value, fetched_at: Some(now), usable_until });
+        self.refresh_at = now.saturating_add(lifetime.saturating_sub(margin));
+        self.retry_at = Timestamp::default();
+        self.failures = 0;
+    }
+
+    fn failed(&mut self, now: Timestamp) {
+        let pause = MIN_PAUSE.saturating_mul(2_u32.saturating_pow(self.failures)).min(MAX_PAUSE);
+        self.retry_at = now.saturating_add(pause);
+        self.failures = self.failures.saturating_add(1);
+    }
+}
+
+/// Endpoints move seldom, and a fetch of keys that fails asks for the metadata anew.
+const METADATA_LIFETIME: Duration = Duration::from_secs(3600);
+
+/// A key that was withdrawn must not be believed for longer because a CDN says so.
+const MAX_KEYS_LIFETIME: Duration = Duration::from_secs(3600);
+
+/// How long before its end a document is fetched again, at most.
+const MAX_REFRESH_MARGIN: Duration = Duration::from_secs(30);
+
+/// The pause after a first failure; each further one doubles it.
+const MIN_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause: a provider that is back should be noticed soon, without help.
+const MAX_PAUSE: Duration = Duration::from_secs(16);
+
+/// A provider with hundreds of foreign keys should not fill the log with each refresh.
+const MAX_LOGGED_KEYS: usize = 4;
