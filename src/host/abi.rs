@@ -84,6 +84,10 @@ unsafe extern "C" {
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
+}
+
+unsafe extern "C" {
+    /// Not the host's: the SDK's own entry point, in this module.
     fn proxy_on_queue_ready(root: u32, queue: u32);
 }
 
