@@ -6,7 +6,6 @@ import base64
 import hashlib
 
 import pytest
-
 from conftest import StartEnvoy
 from harness import Envoy, Provider, config
 
