@@ -272,18 +272,18 @@ class Scene:
             process.stop()
 
 
-def start(config: Path, directory: Path) -> Scene:
+def start(config: Path, directory: Path, choose: Callable[[int], int] = pick) -> Scene:
     if not MODULE.exists():
         _missing(str(MODULE.relative_to(ROOT)), "make wasm")
     with contextlib.ExitStack() as undo:
         provider = undo.enter_context(
-            start_provider(directory / "provider.log", pick(PROVIDER), pick(CONTROL))
+            start_provider(directory / "provider.log", choose(PROVIDER), choose(CONTROL))
         )
         upstream = undo.enter_context(
-            start_upstream(directory / "upstream.log", pick(UPSTREAM), pick(UPSTREAM_H2))
+            start_upstream(directory / "upstream.log", choose(UPSTREAM), choose(UPSTREAM_H2))
         )
         ports = {PROVIDER: provider.facts["port"], UPSTREAM: upstream.facts["port"]}
-        ports |= {port: pick(port) for port in (ENFORCE, STRIP, ADMIN)}
+        ports |= {port: choose(port) for port in (ENFORCE, STRIP, ADMIN)}
         envoy = EnvoyProcess(render(config.read_text(), ports), directory)
         undo.pop_all()
         return Scene(provider, upstream, envoy)
@@ -452,11 +452,11 @@ def show_access_log(scene: Scene, number: int) -> bool:
     return verdict(expected, "\n".join(lines()))
 
 
-def demo() -> int:
+def demo(choose: Callable[[int], int] = pick) -> int:
     for tool in ("bash", "curl"):
         shutil.which(tool) or _missing(tool, f"your system's package {tool}")
     with tempfile.TemporaryDirectory(prefix="oidc-filter-demo-") as directory:
-        scene = start(HERE / "outputs.yaml", Path(directory))
+        scene = start(HERE / "outputs.yaml", Path(directory), choose)
         try:
             print(f"Envoy with the filter: {scene.url('enforce')}   the provider: {scene.issuer}")
             print("\nA helper for the lines below. After `scene.py up` it is yours as well:\n")
@@ -540,12 +540,17 @@ def main() -> int:
     parser.add_argument(
         "--config", choices=scenes, default="outputs", help="for `up` (default: outputs)"
     )
+    parser.add_argument(
+        "--free-ports",
+        action="store_true",
+        help="for `demo`: only ports that the system chooses, so that several can run at once",
+    )
     arguments = parser.parse_args()
     # A terminate must unwind like Ctrl-C does, or children would be left behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if arguments.command == "demo":
-            return demo()
+            return demo((lambda _: 0) if arguments.free_ports else pick)
         return up(HERE / f"{arguments.config}.yaml") if arguments.command == "up" else down()
     except SceneError as error:
         print(f"scene.py: {error}", file=sys.stderr)

@@ -154,7 +154,7 @@ def test_down_survives_stale_pid_files(
 
 def test_the_demo_comes_out_as_it_says() -> None:
     ran = subprocess.run(
-        [sys.executable, str(ROOT / "envoy/scene.py"), "demo"],
+        [sys.executable, str(ROOT / "envoy/scene.py"), "demo", "--free-ports"],
         capture_output=True,
         text=True,
         timeout=120,
