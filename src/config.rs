@@ -166,16 +166,14 @@ impl std::error::Error for Error {}
 impl Config {
     /// Reads JSON text, or a serialised `google.protobuf.Struct`.
     pub fn read(bytes: &[u8], environment: &dyn Environment) -> Result<Self, Error> {
-        let top = if bytes.trim_ascii_start().starts_with(b"{") {
-            json::parse_object(bytes)
-                .map_err(|error| Error::at("", format!("the configuration is not JSON: {error}")))?
-        } else if bytes.trim_ascii().is_empty() {
+        if bytes.is_empty() {
             return Err(Error::at("", "the configuration is empty; it needs `providers`, or `provider`"));
-        } else {
-            protobuf::read_struct(bytes).ok_or_else(|| {
-                Error::at("", "the configuration is neither a JSON object nor a google.protobuf.Struct")
-            })?
-        };
+        }
+        // No text is both: a JSON object's brace can't begin a protobuf message.
+        let top = json::parse_object(bytes).or_else(|error| {
+            let problem = || Error::at("", format!("neither a JSON object nor a google.protobuf.Struct: {error}"));
+            protobuf::read_struct(bytes).ok_or_else(problem)
+        })?;
         Self::from_fields(Fields::of(json::Value::Object(top), "", environment)?)
     }
 

@@ -15,7 +15,7 @@ use crate::http::{Edit, Fetch, Request, Response};
 use crate::identity;
 use crate::introspection::{self, Answer};
 use crate::jws::{self, CompactJws, Form};
-use crate::jwt::{self, AccessToken, Audiences, Claims, Expected, Issuer};
+use crate::jwt::{self, AccessToken, Audiences, Claims, Expected, Issuer, Unverified};
 use crate::policy::Lack;
 use crate::provider::{Call, Fault, Provider, Unreachable};
 use crate::reply::{Denial, Reason, Reply};
@@ -385,8 +385,8 @@ impl Filter {
         let bound = self.config.sources.get(credentials.source).and_then(|source| source.provider);
         let error = match jws::form(token.as_str()) {
             Form::Jws => match CompactJws::parse(token.as_str()) {
-                Ok(jws) => match jwt::unverified_issuer(&jws) {
-                    Ok(issuer) => return self.prove_issued(&issuer, &jws, token, bound, asked, now),
+                Ok(jws) => match Unverified::read(&jws) {
+                    Ok(claimed) => return self.prove_issued(&claimed, &jws, token, bound, asked, now),
                     Err(error) => Denial::from(error),
                 },
                 Err(error) => Denial::from(error),
@@ -412,18 +412,20 @@ impl Filter {
     /// For a JWT that names its issuer.
     fn prove_issued(
         &self,
-        issuer: &str,
+        claimed: &Unverified,
         jws: &CompactJws,
         token: &Token,
         bound: Option<usize>,
         asked: &[Need],
         now: Timestamp,
     ) -> Result<Proof, Halt> {
-        let index = self.providers.iter().position(|provider| provider.config.issuer == issuer);
+        let index = self.providers.iter().position(|provider| provider.config.issuer == claimed.issuer);
         let index = index.filter(|index| bound.is_none_or(|bound| bound == *index));
         let index = index.ok_or(Denial::InvalidToken(Reason::UnknownIssuer))?;
         match self.validation(index) {
             Some(Validation::Auto | Validation::Jwt) => self.verify(index, jws, asked, now),
+            // A provider's answer need not repeat what the token says of its binding (RFC 9449, section 6.2).
+            _ if claimed.is_bound => Err(deny(index, Denial::InvalidToken(Reason::NotBound))),
             _ => self.ask(index, token, asked, now),
         }
     }
@@ -679,7 +681,9 @@ impl Filter {
         }
         let flight = Flight { attempt: 0, waiters: waiter.into_iter().collect(), deadline: Timestamp::MAX };
         self.flights.insert(need.clone(), flight);
-        if let Some(provider) = self.providers.get_mut(need.provider()) {
+        if let Some(provider) = self.providers.get_mut(need.provider())
+            && waiter.is_some()
+        {
             provider.trying(need.call(), now);
         }
         self.attempt(&need, now);

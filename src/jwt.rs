@@ -285,12 +285,24 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The issuer that a token names, before any proof: good for choosing whose keys to try, and for nothing else.
-pub fn unverified_issuer(jws: &CompactJws<'_>) -> Result<String, Error> {
-    let mut claims = json::parse_object(jws.unverified_payload()).map_err(|_| Error::Malformed)?;
-    match claims.remove("iss") {
-        Some(Value::String(issuer)) => Ok(issuer),
-        _ => Err(Error::InvalidClaims("iss")),
+/// What a JWT says of itself before any proof: good for choosing whom to ask, and for refusing.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Unverified {
+    /// Who is said to have issued it (`iss`).
+    pub issuer: String,
+    /// Whether it says that it is bound to a key of its sender (`cnf`).
+    pub is_bound: bool,
+}
+
+impl Unverified {
+    /// Reads the payload. A token that doesn't name its issuer is nobody's.
+    pub fn read(jws: &CompactJws<'_>) -> Result<Self, Error> {
+        let mut claims = json::parse_object(jws.unverified_payload()).map_err(|_| Error::Malformed)?;
+        let is_bound = claims.contains_key("cnf");
+        match claims.remove("iss") {
+            Some(Value::String(issuer)) => Ok(Self { issuer, is_bound }),
+            _ => Err(Error::InvalidClaims("iss")),
+        }
     }
 }
 

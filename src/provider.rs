@@ -207,12 +207,10 @@ impl Provider {
         }
     }
 
-    /// Notes that a document is being fetched.
+    /// Notes that keys are fetched for the sake of a key that is not among those at hand: anybody can name one.
     pub fn trying(&mut self, call: Call, now: Timestamp) {
-        match call {
-            Call::Metadata => self.metadata.attempted_at = Some(now),
-            Call::Keys => self.keys.attempted_at = Some(now),
-            Call::Introspection(_) | Call::Userinfo(_) => {}
+        if call == Call::Keys && self.keys.get(now).is_some() {
+            self.keys.attempted_at = Some(now);
         }
     }
 
@@ -340,7 +338,7 @@ impl<T> Document<T> {
     /// Whether to try on behalf of a request: the last attempt is long enough ago, or the clock went back.
     fn may_try(&self, cooldown: Duration, now: Timestamp) -> bool {
         let rested = |attempted: Timestamp| now < attempted || now.saturating_since(attempted) >= cooldown;
-        !self.pauses(now) && (self.held.is_none() || self.attempted_at.is_none_or(rested))
+        !self.pauses(now) && (self.get(now).is_none() || self.attempted_at.is_none_or(rested))
     }
 
     fn due_at(&self, now: Timestamp) -> Timestamp {
@@ -358,7 +356,7 @@ impl<T> Document<T> {
     }
 
     fn renew(&mut self, value: T, lifetime: Duration, max_stale: Duration, now: Timestamp) {
-        let margin = (lifetime / 10).min(MAX_REFRESH_MARGIN);
+        let margin = lifetime.checked_div(10).unwrap_or_default().min(MAX_REFRESH_MARGIN);
         let usable_until = now.saturating_add(lifetime).saturating_add(max_stale);
         self.held = Some(Held { value, fetched_at: Some(now), usable_until });
         self.refresh_at = now.saturating_add(lifetime.saturating_sub(margin));

@@ -139,14 +139,23 @@ impl<'e> Fields<'e> {
         self.take(field).map(|value| Fields::of(value, &path, self.environment)).transpose()
     }
 
-    /// Every field with a string value: a map from names that the operator chose.
-    pub fn string_map(mut self) -> Result<Vec<(String, String)>, Error> {
-        let entries = std::mem::take(&mut self.rest);
+    /// An object with string values, under names that the operator chose.
+    pub fn string_map(&mut self, field: &'static str) -> Result<Vec<(String, String)>, Error> {
+        let path = self.path(field);
         let read = |(name, value): (String, Value)| {
-            let text = string(value, &self.path(&name), self.environment)?;
+            let text = string(value, &join(&path, &printable(&name)), self.environment)?;
             Ok((name, text))
         };
-        entries.into_iter().map(read).collect()
+        match self.take(field) {
+            None => Ok(Vec::new()),
+            Some(Value::Object(entries)) => entries.into_iter().map(read).collect(),
+            Some(other) => Err(wrong_type(&path, &other, "an object with a string for each name")),
+        }
+    }
+
+    /// Whether the field is a string.
+    pub fn is_string(&self, field: &str) -> bool {
+        self.rest.get(field).is_some_and(Value::is_string)
     }
 
     /// Ends the reading: a field that is still there is unknown.

@@ -193,14 +193,9 @@ impl Lookup {
         if claim.as_deref() == Some("") {
             return Err(fields.error("claim", "must not be empty"));
         }
-        let path = match fields.take("path") {
-            None => None,
-            Some(Value::String(dotted)) => Some(dotted.split('.').map(str::to_owned).collect::<Vec<_>>()),
-            Some(Value::Array(names)) => {
-                let text = |name: Value| name.as_str().map(str::to_owned);
-                Some(names.into_iter().map(text).collect::<Option<_>>().unwrap_or_default())
-            }
-            Some(_) => Some(Vec::new()),
+        let path = match fields.is_string("path") {
+            true => fields.string("path")?.map(|dotted| dotted.split('.').map(str::to_owned).collect::<Vec<_>>()),
+            false => fields.strings("path")?,
         };
         match (claim, path) {
             (Some(_), Some(_)) => Err(fields.error("path", "not beside `claim`")),

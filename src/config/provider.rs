@@ -3,7 +3,6 @@
 use super::fields::Fields;
 use super::{Error, is_quotable, is_token_byte};
 use crate::http::Endpoint;
-use crate::json::Value;
 use crate::jwk::{Algorithm, JwkSet, Origin};
 use crate::jwt::Audiences;
 use std::fmt;
@@ -269,9 +268,7 @@ impl Provider {
             provider.clusters.issuer_cluster = cluster;
             provider.clusters.named = true;
         }
-        if let Some(map) = fields.object("clusters")? {
-            provider.clusters.others = map.string_map()?;
-        }
+        provider.clusters.others = fields.string_map("clusters")?;
         provider.discovery = discovery(&url, &provider.clusters);
         provider.validation = validation(&mut fields)?;
         provider.audiences = audiences(&mut fields, provider.validation)?;
@@ -331,13 +328,10 @@ impl Provider {
 
     fn read_jwks(&mut self, fields: &mut Fields) -> Result<(), Error> {
         let Some(mut jwks) = fields.object("jwks")? else { return Ok(()) };
-        self.jwks.inline = match jwks.take("inline") {
+        let text = if jwks.is_string("inline") { jwks.string("inline")? } else { None };
+        self.jwks.inline = match text.or_else(|| jwks.take("inline").map(|value| value.to_string())) {
             None => None,
-            Some(value) => {
-                let document = match value {
-                    Value::String(text) => text,
-                    other => other.to_string(),
-                };
+            Some(document) => {
                 let set = JwkSet::parse(document.as_bytes(), Origin::Inline);
                 Some(Rc::new(set.map_err(|error| jwks.error("inline", format!("is no usable key set: {error}")))?))
             }
