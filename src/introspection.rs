@@ -2,40 +2,50 @@
 //!
 //! The invariant: only a JSON `true` in `active` makes claims of an answer.
 
-use crate::config::{ClientAuthenticationMethod, Introspection};
+use crate::config::{ClientAuthenticationMethod, Provider};
 use crate::credentials::Token;
 use crate::http::{Endpoint, Fetch, MAX_ANSWER_BYTES, Response};
 use crate::json::{self, Object, Value};
+use crate::time::Timestamp;
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use std::time::Duration;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use sha2::{Digest as _, Sha256};
 use url::form_urlencoded;
 
 /// The call that asks about `token` (section 2.1).
-pub fn request(settings: &Introspection, endpoint: &Endpoint, token: &Token, timeout: Duration) -> Fetch {
-    let mut endpoint = endpoint.clone();
+pub fn request(provider: &Provider, mut endpoint: Endpoint, token: &Token, now: Timestamp) -> Fetch {
+    let settings = &provider.introspection;
+    let client = settings.client.as_ref().map(|client| (client.id.as_str(), &client.method));
     let mut headers = vec![("accept", "application/json".to_owned()), ("accept-encoding", "identity".to_owned())];
     let mut body = String::new();
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair(&settings.parameter, token.as_str());
-    let by = |method| settings.client.as_ref().filter(|client| client.method == method);
-    let posted = by(ClientAuthenticationMethod::Post);
     if settings.method == "GET" {
         let separator = if endpoint.path.contains('?') { '&' } else { '?' };
         endpoint.path.push(separator);
         endpoint.path.push_str(&form.finish());
     } else {
         form.append_pair("token_type_hint", "access_token");
-        if let Some(client) = posted {
-            form.append_pair("client_id", &client.id).append_pair("client_secret", client.secret.expose());
+        match client {
+            Some((id, ClientAuthenticationMethod::Post(secret))) => {
+                form.append_pair("client_id", id).append_pair("client_secret", secret.expose());
+            }
+            Some((id, ClientAuthenticationMethod::PrivateKeyJwt(key))) => {
+                // Not used before: this token at this nanosecond.
+                let jti = URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{now:?} {}", token.as_str())));
+                form.append_pair("client_id", id)
+                    .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+                    .append_pair("client_assertion", &key.assertion(id, &provider.issuer, &jti, now));
+            }
+            Some((_, ClientAuthenticationMethod::Basic(_))) | None => {}
         }
         body = form.finish();
         headers.push(("content-type", "application/x-www-form-urlencoded".to_owned()));
     }
-    if let Some(client) = by(ClientAuthenticationMethod::Basic) {
-        headers.push(("authorization", basic(&client.id, client.secret.expose())));
+    if let Some((id, ClientAuthenticationMethod::Basic(secret))) = client {
+        headers.push(("authorization", basic(id, secret.expose())));
     }
-    Fetch { endpoint, method: settings.method, headers, body: body.into_bytes(), timeout }
+    Fetch { endpoint, method: settings.method, headers, body: body.into_bytes(), timeout: provider.timeout }
 }
 
 /// What the provider says about a token.

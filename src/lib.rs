@@ -21,6 +21,7 @@
 #![warn(missing_docs)]
 
 pub mod cache;
+pub mod client_assertion;
 pub mod config;
 pub mod cookie;
 pub mod credentials;

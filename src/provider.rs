@@ -160,8 +160,8 @@ impl Provider {
                 let headers = vec![("accept", accept.to_owned()), ("accept-encoding", "identity".to_owned())];
                 Fetch { endpoint, method: "GET", headers, body: Vec::new(), timeout }
             }
-            Call::Introspection(token) => introspection::request(&self.config.introspection, &endpoint, token, timeout),
-            Call::Userinfo(token) => userinfo::request(&endpoint, token, timeout),
+            Call::Introspection(token) => introspection::request(&self.config, endpoint, token, now),
+            Call::Userinfo(token) => userinfo::request(endpoint, token, timeout),
         })
     }
 

@@ -9,13 +9,13 @@ use crate::json::Value;
 use std::time::Duration;
 
 /// The call that presents `token` (section 5.3.1).
-pub fn request(endpoint: &Endpoint, token: &Token, timeout: Duration) -> Fetch {
+pub fn request(endpoint: Endpoint, token: &Token, timeout: Duration) -> Fetch {
     let headers = vec![
         ("accept", "application/json".to_owned()),
         ("accept-encoding", "identity".to_owned()),
         ("authorization", format!("Bearer {}", token.as_str())),
     ];
-    Fetch { endpoint: endpoint.clone(), method: "GET", headers, body: Vec::new(), timeout }
+    Fetch { endpoint, method: "GET", headers, body: Vec::new(), timeout }
 }
 
 /// Reads an answer. An error of RFC 6750 is a no; an answer without the `sub` that section 5.3.2 demands is one too;

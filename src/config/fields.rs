@@ -153,6 +153,14 @@ impl<'e> Fields<'e> {
         }
     }
 
+    /// A JSON document, written out or as a string that holds it.
+    pub fn json_text(&mut self, field: &'static str) -> Result<Option<String>, Error> {
+        match self.is_string(field) {
+            true => self.string(field),
+            false => Ok(self.take(field).map(|value| value.to_string())),
+        }
+    }
+
     /// Whether the field is a string.
     pub fn is_string(&self, field: &str) -> bool {
         self.rest.get(field).is_some_and(Value::is_string)

@@ -132,6 +132,12 @@ impl UserInfo {
         if namespace.is_some() && placement != Placement::Metadata {
             return Err(fields.error("metadata_namespace", "only for the location metadata"));
         }
+        if placement == Placement::Metadata
+            && namespace.as_deref().is_none_or(|namespace| namespace == "oidc")
+            && matches!(&*key, "result" | "reason")
+        {
+            return Err(fields.error("key", "is where the filter tells its decision, in filter state; choose another"));
+        }
         let encoding = encoding(&mut fields, placement)?;
         let cookie_options = match fields.object("cookie_options")? {
             Some(_) if placement != Placement::Cookie => {

@@ -2,6 +2,7 @@
 
 use super::fields::Fields;
 use super::{Error, is_quotable, is_token_byte};
+use crate::client_assertion::AssertionKey;
 use crate::http::Endpoint;
 use crate::jwk::{Algorithm, JwkSet, Origin};
 use crate::jwt::Audiences;
@@ -106,19 +107,19 @@ pub struct Introspection {
 pub struct ClientAuthentication {
     /// `client_id`.
     pub id: String,
-    /// `client_secret`.
-    pub secret: Secret,
-    /// Where they are put.
+    /// How it is proved.
     pub method: ClientAuthenticationMethod,
 }
 
-/// Where client credentials are put: the methods of OpenID Connect Core, section 9.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// How a client proves who it is: the methods of OpenID Connect Core, section 9.
+#[derive(Debug)]
 pub enum ClientAuthenticationMethod {
-    /// `client_secret_basic`: in the Authorization header.
-    Basic,
-    /// `client_secret_post`: in the body.
-    Post,
+    /// `client_secret_basic`: by a secret in the Authorization header.
+    Basic(Secret),
+    /// `client_secret_post`: by a secret in the body.
+    Post(Secret),
+    /// `private_key_jwt`: by an assertion in the body.
+    PrivateKeyJwt(Box<AssertionKey>),
 }
 
 /// How the userinfo endpoint is called.
@@ -328,8 +329,7 @@ impl Provider {
 
     fn read_jwks(&mut self, fields: &mut Fields) -> Result<(), Error> {
         let Some(mut jwks) = fields.object("jwks")? else { return Ok(()) };
-        let text = if jwks.is_string("inline") { jwks.string("inline")? } else { None };
-        self.jwks.inline = match text.or_else(|| jwks.take("inline").map(|value| value.to_string())) {
+        self.jwks.inline = match jwks.json_text("inline")? {
             None => None,
             Some(document) => {
                 let set = JwkSet::parse(document.as_bytes(), Origin::Inline);
@@ -395,6 +395,10 @@ impl Provider {
             self.introspection.parameter = name;
         }
         self.introspection.client = client(&mut introspection)?;
+        let basic = |client: &ClientAuthentication| matches!(client.method, ClientAuthenticationMethod::Basic(_));
+        if self.introspection.method == "GET" && !self.introspection.client.as_ref().is_none_or(basic) {
+            return Err(introspection.error("client_auth", "needs a body, which GET has not; use basic, or POST"));
+        }
         if let Some(cache) = introspection.duration("cache")? {
             self.introspection.cache = cache;
         }
@@ -486,24 +490,36 @@ fn token_types(fields: &mut Fields) -> Result<Vec<String>, Error> {
 fn client(fields: &mut Fields) -> Result<Option<ClientAuthentication>, Error> {
     let method = fields.string("client_auth")?;
     let id = fields.string("client_id")?;
-    let secret = fields.string("client_secret")?;
-    match (id, secret) {
-        (None, None) if method.is_none() => Ok(None),
-        (Some(id), Some(secret)) if !id.is_empty() && !secret.is_empty() => {
-            let authentication = |method| Ok(Some(ClientAuthentication { id, secret: Secret(secret), method }));
-            match method.as_deref() {
-                None | Some("basic") => authentication(ClientAuthenticationMethod::Basic),
-                Some("post") => authentication(ClientAuthenticationMethod::Post),
-                Some("private_key_jwt") => {
-                    Err(fields.error("client_auth", "private_key_jwt is not supported yet; use basic or post"))
-                }
-                Some(_) => Err(fields.error("client_auth", "expected basic or post")),
+    let secret = fields.string("client_secret")?.map(Secret);
+    let key = fields.json_text("client_key")?;
+    let Some(id) = id.filter(|id| !id.is_empty()) else {
+        return match method.is_some() || secret.is_some() || key.is_some() {
+            true => {
+                Err(fields.error("client_id", "required with client_auth, client_secret or client_key, and not empty"))
             }
+            false => Ok(None),
+        };
+    };
+    let by_secret = |method: fn(Secret) -> ClientAuthenticationMethod| match (&key, &secret) {
+        (Some(_), _) => Err(fields.error("client_key", "is for client_auth private_key_jwt only")),
+        (None, Some(secret)) if !secret.0.is_empty() => Ok(method(secret.clone())),
+        (None, _) => Err(fields.error("client_secret", "required with client_id, and not empty")),
+    };
+    let method = match method.as_deref() {
+        None | Some("basic") => by_secret(ClientAuthenticationMethod::Basic)?,
+        Some("post") => by_secret(ClientAuthenticationMethod::Post)?,
+        Some("private_key_jwt") if secret.is_some() => {
+            return Err(fields.error("client_secret", "not beside client_auth private_key_jwt"));
         }
-        (None, _) => Err(fields.error("client_id", "required with client_secret or client_auth")),
-        (Some(id), _) if id.is_empty() => Err(fields.error("client_id", "must not be empty")),
-        _ => Err(fields.error("client_secret", "required with client_id, and not empty")),
-    }
+        Some("private_key_jwt") => {
+            let jwk = key.as_deref().ok_or_else(|| fields.error("client_key", "required: a private JWK"))?;
+            let key = AssertionKey::parse(jwk.as_bytes());
+            let key = key.map_err(|error| fields.error("client_key", error.to_string()))?;
+            ClientAuthenticationMethod::PrivateKeyJwt(Box::new(key))
+        }
+        Some(_) => return Err(fields.error("client_auth", "expected basic, post or private_key_jwt")),
+    };
+    Ok(Some(ClientAuthentication { id, method }))
 }
 
 /// RFC 8414, section 2: no query and no fragment. `http` is allowed, since TLS is the cluster's business.
