@@ -1,4 +1,60 @@
-//! An Envoy proxy-wasm filter that proves OAuth 2.0 and OpenID Connect access tokens.
+//! An HTTP filter for Envoy that lets a request through only with a valid OAuth 2.0 access token, and tells the upstream who
+//! is asking. It is a proxy-wasm module; this crate is all of it.
+//!
+//! ```text
+//!                    Envoy
+//!                      │  bytes in, host calls out
+//!   ┌──────────────────▼───────────────────┐
+//!   │ host      the edge, proxy-wasm        │   the only module with a clock, a socket, `unsafe`
+//!   └──────────────────┬───────────────────┘
+//!        events, time  │  decisions, effects
+//!   ┌──────────────────▼───────────────────┐
+//!   │ filter    decides, waits, fetches     │   pure: the same events give the same decisions
+//!   └──┬─────────┬──────────┬──────────┬───┘
+//!      ▼         ▼          ▼          ▼
+//!   credentials  provider   policy   identity, rewrite, reply
+//!   (a token     (keys,     (is it   (what the upstream, or
+//!    in it)       answers)   enough)  the client, gets)
+//!                │
+//!                ▼
+//!       metadata, introspection, userinfo, jwt ──▶ jws ──▶ jwk ──▶ json
+//! ```
+//!
+//! | module | what it is about |
+//! |---|---|
+//! | [`host`] | proxy-wasm 0.2.1 |
+//! | [`filter`] | the decision, and those who wait for one |
+//! | [`config`] | what the operator writes |
+//! | [`credentials`] | RFC 6750, section 2: where a token is in a request |
+//! | [`provider`] | one issuer's live state |
+//! | [`metadata`] | OpenID Connect Discovery, RFC 8414 |
+//! | [`introspection`], [`client_assertion`] | RFC 7662, RFC 7523 |
+//! | [`userinfo`] | OpenID Connect Core, section 5.3 |
+//! | [`jwt`] | RFC 7519, RFC 8725, RFC 9068 |
+//! | [`jws`] | RFC 7515 |
+//! | [`jwk`] | RFC 7517, RFC 7518, RFC 8037 |
+//! | [`json`] | RFC 8259, strictly |
+//! | [`policy`] | what a valid token must also have |
+//! | [`identity`] | claims into headers, cookies, parameters, metadata |
+//! | [`rewrite`], [`cookie`], [`query`] | what changes on a request, to the byte |
+//! | [`reply`] | RFC 6750, section 3: what a refused client gets |
+//! | [`cache`], [`http`], [`protobuf`], [`time`] | the few things that all need |
+//!
+//! # The walk of a request
+//!
+//! Envoy calls [`host`] with headers; it hands them to [`Filter::on_request`](filter::Filter::on_request) with the time.
+//! `Filter::authorize` reads from top to bottom: find the one token, find its issuer, find who vouches for it (a
+//! signature by that issuer's key, or that issuer's answer), check the claims against the time and the configuration, check
+//! what the policy requires. Each step gives a value that only it can make: [`credentials::Credentials`],
+//! [`jws::VerifiedPayload`], [`jwt::Claims`], [`jwt::AccessToken`], and last a grant.
+//!
+//! If a fact is lacking (metadata, keys, an answer about a token) the request waits, and the fact is fetched, once for all
+//! who lack it. When it comes, or can't be had, `authorize` runs again from the top. A request asks for each fact once.
+//!
+//! # What it refuses to do
+//!
+//! To guess. A token in two places, a JSON member given twice, a claim of the wrong type, a second credential in one
+//! header: each is refused, because two readers could read it differently.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,

@@ -1,0 +1,71 @@
+//! The README says what the code does: its configurations are sound, and its tables name the fields that there are.
+
+use oidc_filter::config::Config;
+use std::collections::BTreeSet;
+
+const README: &str = include_str!("../README.md");
+
+fn read(configuration: &str) -> Result<Config, String> {
+    Config::read(configuration.as_bytes(), &|_: &str| None).map_err(|error| error.to_string())
+}
+
+#[test]
+fn every_configuration_is_sound() {
+    let blocks: Vec<&str> = README.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 2, "the README has lost its configurations");
+    for block in blocks {
+        read(block).unwrap_or_else(|error| panic!("{error}\n{block}"));
+    }
+}
+
+/// Each object of the configuration: the heading of its table, and a configuration that has an unknown field in it.
+const OBJECTS: [(&str, &str); 12] = [
+    ("Top level", r#"{"provider":"https://a","?":1}"#),
+    ("Source", r#"{"provider":"https://a","access_token":{"?":1}}"#),
+    ("Provider", r#"{"providers":{"issuer":"https://a","audiences":"a","?":1}}"#),
+    ("JWKS", r#"{"providers":{"issuer":"https://a","audiences":"a","jwks":{"?":1}}}"#),
+    ("Introspection", r#"{"providers":{"issuer":"https://a","audiences":"a","introspection":{"?":1}}}"#),
+    ("Userinfo", r#"{"providers":{"issuer":"https://a","audiences":"a","userinfo":{"?":1}}}"#),
+    ("Requirement", r#"{"provider":"https://a","require":{"?":1}}"#),
+    ("Claim requirement", r#"{"provider":"https://a","require":{"claims":{"claim":"a","?":1}}}"#),
+    ("User info", r#"{"provider":"https://a","user_info":{"key":"a","?":1}}"#),
+    (
+        "Cookie options",
+        r#"{"provider":"https://a","user_info":{"location":"cookie","key":"a","cookie_options":{"?":1}}}"#,
+    ),
+    ("Claim header", r#"{"provider":"https://a","claim_headers":{"header":"a","claim":"a","?":1}}"#),
+    (
+        "Transformer",
+        r#"{"provider":"https://a","claim_headers":{"header":"a","claim":"a","transformers":{"matches":"a","replaces":"b","?":1}}}"#,
+    ),
+];
+
+#[test]
+fn every_table_names_the_fields_that_there_are() {
+    for (heading, configuration) in OBJECTS {
+        let error = read(configuration).expect_err(heading);
+        let known = error.split("expected one of ").nth(1).unwrap_or_else(|| panic!("{heading}: {error}"));
+        let mut known: BTreeSet<&str> = known.split(", ").collect();
+        // The top level has two forms, each of which knows its own.
+        known.extend((heading == "Top level").then_some(["provider", "providers"]).into_iter().flatten());
+        let section =
+            README.split(&format!("\n### {heading}\n")).nth(1).unwrap_or_else(|| panic!("no table {heading}"));
+        let table = section.split("\n### ").next().unwrap_or_default().split("\n## ").next().unwrap_or_default();
+        let named: BTreeSet<&str> =
+            table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        assert_eq!(named, known, "{heading}");
+    }
+}
+
+#[test]
+fn every_reason_is_named() {
+    let source = include_str!("../src/reply.rs");
+    let words: Vec<&str> = source
+        .lines()
+        .filter_map(|line| line.split_once("=> (\"").map(|(_, rest)| rest.split('"').next().unwrap()))
+        .collect();
+    assert!(words.len() >= 19, "{words:?}");
+    for word in words {
+        assert!(README.contains(&format!("`{word}`")), "{word}");
+    }
+}
