@@ -95,6 +95,7 @@ mod tests {
     use super::*;
     use crate::jwk::{JwkSet, Origin};
     use crate::jws::CompactJws;
+    use crate::verifier::Verifier;
 
     /// RFC 7515, appendix A.3.1, and RFC 8037, appendix A.1: the private keys and their public halves.
     const KEYS: [(&str, &str); 2] = [
@@ -116,7 +117,7 @@ mod tests {
             let set =
                 JwkSet::parse(format!("{{\"keys\":[{{{public},\"kid\":\"k\"}}]}}").as_bytes(), Origin::Remote).unwrap();
             let jws = CompactJws::parse(&assertion).unwrap();
-            let payload = jws.verify(set.candidates(Some("k"), jws.algorithm())).unwrap();
+            let payload = jws.verify(set.candidates(Some("k"), jws.algorithm()), &Verifier::default()).unwrap();
             let expected = r#"{"aud":"https://op","exp":1000060,"iat":1000000,"iss":"me","jti":"once","sub":"me"}"#;
             assert_eq!(std::str::from_utf8(payload.octets()), Ok(expected));
         }

@@ -50,8 +50,10 @@ pub struct Credentials {
 /// Why a request has no usable token although something stands where tokens are looked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Error {
-    /// Something stands there that is no token.
+    /// What stands there is empty, or may be more than one token.
     Malformed,
+    /// What stands there can't be a token: too long, or with characters that no token has.
+    NoToken,
     /// There is more than one.
     Several,
     /// The header has an authentication scheme that is not ours (RFC 9110, section 11.4).
@@ -113,9 +115,9 @@ fn in_header(request: &Request, name: &str, scheme: Option<&str>) -> Result<Opti
     let token = token.get(spaces..).unwrap_or_default();
     let unpadded = token.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last.saturating_add(1));
     let (characters, _) = token.split_at_checked(unpadded).unwrap_or_default();
-    match !characters.is_empty() && characters.iter().all(|byte| is_token68(*byte)) {
-        true => text(token).map(Some),
-        false => Err(Error::Malformed),
+    match characters.iter().all(|byte| is_token68(*byte)) {
+        true if !characters.is_empty() => text(token).map(Some),
+        _ => Err(not_a_token(token)),
     }
 }
 
@@ -139,16 +141,25 @@ fn one<T>(mut items: impl Iterator<Item = T>) -> Result<Option<T>, Error> {
 
 /// A token without a scheme before it: visible ASCII, and no comma, with which proxies join two values of one header.
 fn plain(value: &[u8]) -> Result<String, Error> {
-    match !value.is_empty() && value.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',') {
-        true => text(value),
-        false => Err(Error::Malformed),
+    match value.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',') {
+        true if !value.is_empty() => text(value),
+        _ => Err(not_a_token(value)),
+    }
+}
+
+/// Nothing, or what may be two things, is a fault of the request (RFC 6750, section 3.1: `invalid_request`); one thing
+/// that is no token is a fault of the token.
+fn not_a_token(value: &[u8]) -> Error {
+    match value.is_empty() || value.iter().any(|byte| byte.is_ascii_whitespace() || *byte == b',') {
+        true => Error::Malformed,
+        false => Error::NoToken,
     }
 }
 
 fn text(token: &[u8]) -> Result<String, Error> {
     match std::str::from_utf8(token) {
         Ok(token) if token.len() <= MAX_TOKEN_BYTES => Ok(token.to_owned()),
-        _ => Err(Error::Malformed),
+        _ => Err(Error::NoToken),
     }
 }
 
@@ -182,25 +193,14 @@ mod tests {
             assert_eq!(bearer(good), Ok(Some("a.b-c".to_owned())), "{good}");
         }
         assert_eq!(bearer("Bearer ab+/~_=="), Ok(Some("ab+/~_==".to_owned())));
-        for bad in [
-            "",
-            " ",
-            "Bearer",
-            "Bearer ",
-            "Bearer a b",
-            "Bearer a ",
-            " Bearer a",
-            "Bearer \ta",
-            "Bearer\ta",
-            "Bearer =",
-            "Bearer a=b",
-            "Bearer \"a\"",
-            "Bearer a,Bearer b",
-            "Bearer a, Bearer b",
-            "Bearer ä",
-            "Bearer a\u{0}",
-        ] {
+        for bad in ["", " ", "Bearer", "Bearer ", "Bearer a b", "Bearer a ", " Bearer a", "Bearer \ta"] {
             assert_eq!(bearer(bad), Err(Error::Malformed), "{bad:?}");
+        }
+        for joined in ["Bearer a,Bearer b", "Bearer a, Bearer b", "Bearer a,b", "Bearer\ta"] {
+            assert_eq!(bearer(joined), Err(Error::Malformed), "{joined:?}");
+        }
+        for strange in ["Bearer =", "Bearer a=b", "Bearer \"a\"", "Bearer ä", "Bearer a\u{0}", "Bearer a%20b"] {
+            assert_eq!(bearer(strange), Err(Error::NoToken), "{strange:?}");
         }
         for other in ["Basic dTpw", "BearerX abc", "BearerX", "Token abc", "Negotiate abc", "DPoP abc"] {
             assert_eq!(bearer(other), Err(Error::UnsupportedScheme), "{other}");
@@ -232,10 +232,11 @@ mod tests {
         assert_eq!(path("/p?a=1&access%5Ftoken=x%2By&b"), Ok(Some("x+y".to_owned())));
         assert_eq!(path("/p?Access_Token=x"), Ok(None));
         assert_eq!(path("/p?access_token=x&access_token=x"), Err(Error::Several));
-        for bad in
-            ["/p?access_token=", "/p?access_token", "/p?access_token=a+b", "/p?access_token=%00", "/p?access_token=%ff"]
-        {
+        for bad in ["/p?access_token=", "/p?access_token", "/p?access_token=a+b", "/p?access_token=a%2Cb"] {
             assert_eq!(path(bad), Err(Error::Malformed), "{bad}");
+        }
+        for strange in ["/p?access_token=%00", "/p?access_token=%ff"] {
+            assert_eq!(path(strange), Err(Error::NoToken), "{strange}");
         }
     }
 
@@ -251,6 +252,6 @@ mod tests {
     #[test]
     fn enc_14_a_token_too_long_to_be_one() {
         let long = format!("Bearer {}", "a".repeat(MAX_TOKEN_BYTES + 1));
-        assert_eq!(bearer(&long), Err(Error::Malformed));
+        assert_eq!(bearer(&long), Err(Error::NoToken));
     }
 }

@@ -10,9 +10,12 @@
 mod abi;
 
 use crate::config::{Config, SourceLocation};
-use crate::filter::{CallId, Decision, Effect, FetchOutcome, Filter, Forward, Outcome, Refused, StreamId};
+use crate::decision::{Decision, Forward, Outcome, Refused, Tally};
+use crate::filter::{CallId, Effect, FetchOutcome, Filter, StreamId};
 use crate::http::{Edit, Fetch, Headers, MAX_ANSWER_BYTES, Request, Response};
+use crate::jwk::Algorithm;
 use crate::protobuf;
+use crate::verifier::{self, Backend, Verifier};
 use abi::{Buffer, Failed, Map, MetricKind};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -90,7 +93,7 @@ impl RootContext for Root {
         }
         let name = abi::property(&["plugin_name"]).ok().flatten().and_then(|name| String::from_utf8(name).ok());
         let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| DEFAULT_NAME.to_owned());
-        let filter = Filter::new(Rc::clone(&config), &name);
+        let filter = Filter::new(Rc::clone(&config), &name).with_verifier(Verifier::with_host(Box::new(BoringSsl)));
         for key in filter.filter_state_keys() {
             declare_struct(&key);
         }
@@ -295,6 +298,7 @@ fn carry_out(decision: Decision, progress: &RefCell<Progress>, metrics: &mut Met
     match decision {
         Decision::Forward(forward) => {
             metrics.request(&forward.outcome);
+            metrics.tally(forward.tally);
             match apply(&forward) {
                 Ok(()) => {
                     if let Ok(mut progress) = progress.try_borrow_mut() {
@@ -310,6 +314,7 @@ fn carry_out(decision: Decision, progress: &RefCell<Progress>, metrics: &mut Met
         }
         Decision::Deny(refused) => {
             metrics.request(&refused.outcome);
+            metrics.tally(refused.tally);
             refuse(&refused);
         }
         Decision::Wait => {}
@@ -333,7 +338,7 @@ fn apply(forward: &Forward) -> Result<(), Failed> {
 }
 
 fn refuse(refused: &Refused) {
-    let Refused { reply, outcome } = refused;
+    let Refused { reply, outcome, .. } = refused;
     let reason = reply.reason.word();
     log::debug!("denied with {}: {reason} (provider {})", reply.status, label(outcome));
     let headers: Vec<(&str, &str)> = reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -418,6 +423,8 @@ fn label(outcome: &Outcome) -> &str {
 struct Metrics {
     requests: HashMap<Outcome, Option<u32>>,
     fetches: HashMap<FetchOutcome, Option<u32>>,
+    verifications: HashMap<(Algorithm, Backend), Option<u32>>,
+    cache: HashMap<bool, Option<u32>>,
     gauges: HashMap<String, Option<u32>>,
 }
 
@@ -434,6 +441,30 @@ impl Metrics {
         };
         if let Some(id) = id {
             abi::increment(id);
+        }
+    }
+
+    fn tally(&mut self, tally: Tally) {
+        if let Some((algorithm, backend)) = tally.verification {
+            let define = || {
+                let (alg, backend) = (algorithm.name(), backend.word());
+                abi::define_metric(
+                    MetricKind::Counter,
+                    &format!("oidc_verifications_total;alg={alg};backend={backend}"),
+                )
+            };
+            if let Some(id) = *self.verifications.entry((algorithm, backend)).or_insert_with(define) {
+                abi::increment(id);
+            }
+        }
+        if let Some(cached) = tally.cached {
+            let define = || {
+                let result = if cached { "hit" } else { "miss" };
+                abi::define_metric(MetricKind::Counter, &format!("oidc_token_cache_total;result={result}"))
+            };
+            if let Some(id) = *self.cache.entry(cached).or_insert_with(define) {
+                abi::increment(id);
+            }
         }
     }
 
@@ -466,6 +497,25 @@ impl Metrics {
         }
     }
 }
+
+/// The BoringSSL of Envoy, behind its foreign function `verify_signature` (since 1.31).
+struct BoringSsl;
+
+impl verifier::Host for BoringSsl {
+    fn verify(&self, hash: &str, spki: &[u8], message: &[u8], signature: &[u8]) -> Option<bool> {
+        let mut arguments = Vec::with_capacity(spki.len().saturating_add(message.len()).saturating_add(SIGNATURE_ROOM));
+        protobuf::write_bytes(&mut arguments, 1, hash.as_bytes());
+        protobuf::write_bytes(&mut arguments, 2, spki);
+        protobuf::write_bytes(&mut arguments, 3, signature);
+        protobuf::write_bytes(&mut arguments, 4, message);
+        let answer = abi::call_foreign("verify_signature", &arguments).ok()?;
+        // VerifySignatureResult { bool result = 1; string error = 2 }, without an error.
+        Some(answer == [1 << 3, 1])
+    }
+}
+
+/// For the largest signature (RSA 8192), the hash's name and the fields' tags.
+const SIGNATURE_ROOM: usize = 1024 + 64;
 
 /// What Envoy's other filters can read about the decision, as `wasm.oidc.result` and `wasm.oidc.reason`.
 const RESULT_KEY: &str = "oidc.result";

@@ -67,7 +67,7 @@ pub fn write(policy: &Policy, claims: &Claims, filter_name: &str, rewrite: &mut 
     Ok(aside)
 }
 
-/// The keys under which [`write`] puts objects of claims into filter state.
+/// The keys under which [`write()`] puts objects of claims into filter state.
 pub fn filter_state_keys(policy: &Policy, filter_name: &str) -> impl Iterator<Item = String> {
     let outputs = policy.user_info.iter().filter(|output| output.placement == Placement::Metadata);
     outputs.map(move |output| filter_state_key(output, filter_name))

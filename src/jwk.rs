@@ -7,18 +7,12 @@
 //! algorithms that fit its type, its curve and its own `alg`. A token's header can ask for one of those; it can
 //! never change them. A key that is of no use is skipped and does no harm to its neighbours (RFC 7517, section 5).
 
+mod material;
+
 use std::fmt;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
-use hmac::{Hmac, KeyInit, Mac};
-use p256::ecdsa::signature::Verifier;
-use rsa::pkcs1v15::Pkcs1v15Sign;
-use rsa::pss::Pss;
-use rsa::{BoxedUint, RsaPublicKey};
-use sha2::{Digest, Sha256, Sha384, Sha512};
-
-use crate::json::{self, Object, Value};
+use crate::json::{self, Value};
+use material::Material;
 
 /// The usable keys of one provider (RFC 7517, section 5).
 #[derive(Debug)]
@@ -52,6 +46,11 @@ impl JwkSet {
             return Err(SetError::NoUsableKey);
         }
         Ok(set)
+    }
+
+    /// Whether this very key is in the set, and may verify this algorithm.
+    pub fn holds(&self, key: Fingerprint, algorithm: Algorithm) -> bool {
+        self.keys.iter().any(|other| other.fingerprint == key && other.permits(algorithm))
     }
 
     /// How many keys are usable.
@@ -109,6 +108,9 @@ pub struct Jwk {
     /// The one algorithm that the key is meant for, where its `alg` says so.
     algorithm: Option<Algorithm>,
     material: Material,
+    /// The public key as SubjectPublicKeyInfo in DER, for others that verify. Empty for a symmetric key.
+    spki: Vec<u8>,
+    fingerprint: Fingerprint,
 }
 
 impl Jwk {
@@ -145,7 +147,9 @@ impl Jwk {
         if algorithm.is_some_and(|algorithm| !material.fits(algorithm)) {
             return Err(KeyError::WrongAlgorithm);
         }
-        Ok(Self { kid, algorithm, material })
+        let spki = material.spki()?;
+        let fingerprint = material.fingerprint(&spki);
+        Ok(Self { kid, algorithm, material, spki, fingerprint })
     }
 
     /// The name of the key in its set.
@@ -158,7 +162,17 @@ impl Jwk {
         self.algorithm.is_none_or(|own| own == algorithm) && self.material.fits(algorithm)
     }
 
-    /// Verifies one signature in the form of RFC 7518, section 3. The one way to all the cryptography.
+    /// What tells this key from every other, whatever it is called.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The public key as SubjectPublicKeyInfo (RFC 5280, section 4.1) in DER; empty for a symmetric key.
+    pub fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+
+    /// Verifies one signature in the form of RFC 7518, section 3, in this module's own code.
     pub fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
         if !self.permits(algorithm) {
             return Err(BadSignature);
@@ -174,6 +188,10 @@ impl Jwk {
             && algorithms.any(|algorithm| self.permits(algorithm) && other.permits(algorithm))
     }
 }
+
+/// The SHA-256 of a key's material.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Fingerprint([u8; 32]);
 
 /// A JWS algorithm (RFC 7518, section 3.1; RFC 8037, section 3.1). A closed list: `none` cannot be said.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -366,187 +384,6 @@ impl fmt::Display for KeyError {
 
 impl std::error::Error for KeyError {}
 
-/// What the parameters of a key make: a verifier, prepared once.
-///
-/// The public kinds keep their modulus or point within reach, so that another implementation of the
-/// arithmetic can be put to work in [`Material::verify`] without a change elsewhere.
-#[derive(Clone, PartialEq)]
-enum Material {
-    Ed25519(ed25519_dalek::VerifyingKey),
-    P256(p256::ecdsa::VerifyingKey),
-    P384(p384::ecdsa::VerifyingKey),
-    P521(p521::ecdsa::VerifyingKey),
-    Rsa(RsaPublicKey),
-    Symmetric(Vec<u8>),
-}
-
-impl Material {
-    fn parse(jwk: &Object, origin: Origin) -> Result<Self, KeyError> {
-        match (string(jwk, "kty")?, origin) {
-            ("EC", _) => match string(jwk, "crv")? {
-                "P-256" => p256::ecdsa::VerifyingKey::from_sec1_bytes(&point(jwk, 32)?)
-                    .map(Self::P256)
-                    .map_err(|_| KeyError::Material),
-                "P-384" => p384::ecdsa::VerifyingKey::from_sec1_bytes(&point(jwk, 48)?)
-                    .map(Self::P384)
-                    .map_err(|_| KeyError::Material),
-                "P-521" => p521::ecdsa::VerifyingKey::from_sec1_bytes(&point(jwk, 66)?)
-                    .map(Self::P521)
-                    .map_err(|_| KeyError::Material),
-                _ => Err(KeyError::UnsupportedType),
-            },
-            ("OKP", _) => match string(jwk, "crv")? {
-                "Ed25519" => ed25519(&octets(jwk, "x")?).map(Self::Ed25519),
-                _ => Err(KeyError::UnsupportedType),
-            },
-            ("RSA", _) => rsa(&octets(jwk, "n")?, &octets(jwk, "e")?).map(Self::Rsa),
-            ("oct", Origin::Inline) => {
-                let secret = octets(jwk, "k")?;
-                if secret.len() < MIN_SECRET_BYTES {
-                    return Err(KeyError::UnsuitableSize);
-                }
-                Ok(Self::Symmetric(secret))
-            }
-            ("oct", Origin::Remote) => Err(KeyError::PublishedSecret),
-            _ => Err(KeyError::UnsupportedType),
-        }
-    }
-
-    fn fits(&self, algorithm: Algorithm) -> bool {
-        use Algorithm::*;
-        match self {
-            Self::Ed25519(_) => algorithm == EdDsa,
-            Self::P256(_) => algorithm == Es256,
-            Self::P384(_) => algorithm == Es384,
-            Self::P521(_) => algorithm == Es512,
-            Self::Rsa(_) => matches!(algorithm, Rs256 | Rs384 | Rs512 | Ps256 | Ps384 | Ps512),
-            // RFC 7518, section 3.2: a key at least as long as the output of the hash.
-            Self::Symmetric(secret) => match algorithm {
-                Hs256 => secret.len() >= 32,
-                Hs384 => secret.len() >= 48,
-                Hs512 => secret.len() >= 64,
-                _ => false,
-            },
-        }
-    }
-
-    fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
-        use Algorithm::*;
-        match (self, algorithm) {
-            (Self::Ed25519(key), EdDsa) => ed25519_dalek::Signature::from_slice(signature)
-                .and_then(|signature| key.verify_strict(message, &signature))
-                .map_err(|_| BadSignature),
-            (Self::P256(key), Es256) => verify_ecdsa::<p256::ecdsa::Signature>(key, message, signature),
-            (Self::P384(key), Es384) => verify_ecdsa::<p384::ecdsa::Signature>(key, message, signature),
-            (Self::P521(key), Es512) => verify_ecdsa::<p521::ecdsa::Signature>(key, message, signature),
-            (Self::Rsa(key), _) => {
-                // `Pss::new` wants a salt as long as the hash, and guesses nothing (RFC 7518, section 3.5).
-                match algorithm {
-                    Rs256 => key.verify(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message), signature),
-                    Rs384 => key.verify(Pkcs1v15Sign::new::<Sha384>(), &Sha384::digest(message), signature),
-                    Rs512 => key.verify(Pkcs1v15Sign::new::<Sha512>(), &Sha512::digest(message), signature),
-                    Ps256 => key.verify(Pss::<Sha256>::new(), &Sha256::digest(message), signature),
-                    Ps384 => key.verify(Pss::<Sha384>::new(), &Sha384::digest(message), signature),
-                    Ps512 => key.verify(Pss::<Sha512>::new(), &Sha512::digest(message), signature),
-                    _ => return Err(BadSignature),
-                }
-                .map_err(|_| BadSignature)
-            }
-            (Self::Symmetric(secret), Hs256) => verify_hmac::<Hmac<Sha256>>(secret, message, signature),
-            (Self::Symmetric(secret), Hs384) => verify_hmac::<Hmac<Sha384>>(secret, message, signature),
-            (Self::Symmetric(secret), Hs512) => verify_hmac::<Hmac<Sha512>>(secret, message, signature),
-            _ => Err(BadSignature),
-        }
-    }
-}
-
-impl fmt::Debug for Material {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ed25519(_) => "Ed25519",
-            Self::P256(_) => "P-256",
-            Self::P384(_) => "P-384",
-            Self::P521(_) => "P-521",
-            Self::Rsa(_) => "RSA",
-            Self::Symmetric(_) => "oct",
-        })
-    }
-}
-
-/// `r || s`, both of the full length of the curve's order (RFC 7518, section 3.4). A high `s` is as good as a low one.
-fn verify_ecdsa<S>(key: &impl Verifier<S>, message: &[u8], signature: &[u8]) -> Result<(), BadSignature>
-where
-    S: for<'s> TryFrom<&'s [u8]>,
-{
-    let signature = S::try_from(signature).map_err(|_| BadSignature)?;
-    key.verify(message, &signature).map_err(|_| BadSignature)
-}
-
-/// Compares in constant time, and the whole tag only.
-fn verify_hmac<M: KeyInit + Mac>(secret: &[u8], message: &[u8], tag: &[u8]) -> Result<(), BadSignature> {
-    let mac = <M as KeyInit>::new_from_slice(secret).map_err(|_| BadSignature)?;
-    mac.chain_update(message).verify_slice(tag).map_err(|_| BadSignature)
-}
-
-/// An uncompressed SEC 1 point, whose coordinates must have their full length (RFC 7518, section 6.2.1.2).
-fn point(jwk: &Object, coordinate_bytes: usize) -> Result<Vec<u8>, KeyError> {
-    let x = octets(jwk, "x")?;
-    let y = octets(jwk, "y")?;
-    if x.len() != coordinate_bytes || y.len() != coordinate_bytes {
-        return Err(KeyError::Material);
-    }
-    Ok([&[0x04][..], &x, &y].concat())
-}
-
-/// A point of small order verifies any message, and one written in two ways is two keys: both are refused.
-fn ed25519(x: &[u8]) -> Result<ed25519_dalek::VerifyingKey, KeyError> {
-    let x: &[u8; 32] = x.try_into().map_err(|_| KeyError::Material)?;
-    let key = ed25519_dalek::VerifyingKey::from_bytes(x).map_err(|_| KeyError::Material)?;
-    if key.is_weak() || key.to_edwards().compress().as_bytes() != x {
-        return Err(KeyError::Material);
-    }
-    Ok(key)
-}
-
-/// Leading zeros, which RFC 7518 (section 6.3.1.1) tells implementers of, do not change the numbers and are dropped.
-fn rsa(n: &[u8], e: &[u8]) -> Result<RsaPublicKey, KeyError> {
-    let n = without_leading_zeros(n);
-    let e = without_leading_zeros(e);
-    let bits = n.first().map_or(0, |first| {
-        let bits = n.len().saturating_mul(8);
-        bits.saturating_sub(first.leading_zeros() as usize)
-    });
-    if !RSA_BITS.contains(&bits) {
-        return Err(KeyError::UnsuitableSize);
-    }
-    if e.len() > size_of::<u64>() {
-        return Err(KeyError::UnsuitableSize);
-    }
-    let e = e.iter().fold(0u64, |e, octet| (e << 8) | u64::from(*octet));
-    if e % 2 == 0 || !RSA_EXPONENTS.contains(&e) {
-        return Err(KeyError::Material);
-    }
-    // Refuses an even modulus, too.
-    RsaPublicKey::new(BoxedUint::from_be_slice_vartime(n), BoxedUint::from(e)).map_err(|_| KeyError::Material)
-}
-
-fn without_leading_zeros(octets: &[u8]) -> &[u8] {
-    let mut octets = octets;
-    while let [0, rest @ ..] = octets {
-        octets = rest;
-    }
-    octets
-}
-
-fn string<'j>(jwk: &'j Object, name: &str) -> Result<&'j str, KeyError> {
-    jwk.get(name).and_then(Value::as_str).ok_or(KeyError::Material)
-}
-
-fn octets(jwk: &Object, name: &str) -> Result<Vec<u8>, KeyError> {
-    let text = string(jwk, name)?;
-    BASE64URL.decode(text).map_err(|_| KeyError::Material)
-}
-
 /// How many keys may be tried for one token. Each try is a public-key operation, paid for by whoever sends a token.
 pub const MAX_CANDIDATES: usize = 8;
 
@@ -558,12 +395,3 @@ pub const MAX_KEY_ID_BYTES: usize = 1024;
 
 /// The most keys in a set. A multi-tenant provider publishes some dozens.
 pub const MAX_MEMBERS: usize = 512;
-
-/// RFC 7518, section 3.2: at least as long as the shortest hash, SHA-256.
-const MIN_SECRET_BYTES: usize = 32;
-
-/// RFC 7518, sections 3.3 and 3.5, say 2048 or more. The upper bound keeps a hostile key from buying seconds of CPU.
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
-
-/// With 1, every message is its own signature. Above 33 bits no key is honest, and verification becomes slow.
-const RSA_EXPONENTS: std::ops::RangeInclusive<u64> = 3..=(1 << 33) - 1;

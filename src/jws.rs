@@ -12,7 +12,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 
 use crate::json::{self, Object, Value};
-use crate::jwk::{Algorithm, BadSignature, Jwk, MAX_CANDIDATES};
+use crate::jwk::{Algorithm, BadSignature, Fingerprint, Jwk, MAX_CANDIDATES};
+use crate::verifier::Verifier;
 
 /// A token in the compact form of RFC 7515 (section 7.1), well-formed, of which nothing is proved yet.
 pub struct CompactJws<'t> {
@@ -74,14 +75,15 @@ impl<'t> CompactJws<'t> {
     }
 
     /// Proves that one of `keys` signed this token with the algorithm of its header. Tries [`MAX_CANDIDATES`] at most.
-    pub fn verify<'k>(&self, keys: impl Iterator<Item = &'k Jwk>) -> Result<VerifiedPayload<'_>, BadSignature> {
+    pub fn verify<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k Jwk>,
+        verifier: &Verifier,
+    ) -> Result<VerifiedPayload<'_>, BadSignature> {
         let message = self.signing_input.as_bytes();
-        let is_signed =
-            keys.take(MAX_CANDIDATES).any(|key| key.verify(self.algorithm, message, &self.signature).is_ok());
-        if !is_signed {
-            return Err(BadSignature);
-        }
-        Ok(VerifiedPayload { octets: &self.payload, token_type: self.token_type() })
+        let signed = |key: &&Jwk| verifier.verify(key, self.algorithm, message, &self.signature).is_ok();
+        let key = keys.take(MAX_CANDIDATES).find(signed).ok_or(BadSignature)?.fingerprint();
+        Ok(VerifiedPayload { octets: &self.payload, token_type: self.token_type(), key })
     }
 }
 
@@ -89,12 +91,18 @@ impl<'t> CompactJws<'t> {
 pub struct VerifiedPayload<'j> {
     octets: &'j [u8],
     token_type: Option<&'j str>,
+    key: Fingerprint,
 }
 
 impl<'j> VerifiedPayload<'j> {
     /// The payload.
     pub fn octets(&self) -> &'j [u8] {
         self.octets
+    }
+
+    /// The key that signed it.
+    pub fn key(&self) -> Fingerprint {
+        self.key
     }
 
     /// The media type of the whole token (`typ`).

@@ -23,7 +23,7 @@
 //! | module | what it is about |
 //! |---|---|
 //! | [`host`] | proxy-wasm 0.2.1 |
-//! | [`filter`] | the decision, and those who wait for one |
+//! | [`filter`], [`decision`] | the decision, and those who wait for one |
 //! | [`config`] | what the operator writes |
 //! | [`credentials`] | RFC 6750, section 2: where a token is in a request |
 //! | [`provider`] | one issuer's live state |
@@ -32,7 +32,7 @@
 //! | [`userinfo`] | OpenID Connect Core, section 5.3 |
 //! | [`jwt`] | RFC 7519, RFC 8725, RFC 9068 |
 //! | [`jws`] | RFC 7515 |
-//! | [`jwk`] | RFC 7517, RFC 7518, RFC 8037 |
+//! | [`jwk`], [`verifier`] | RFC 7517, RFC 7518, RFC 8037; who does the arithmetic |
 //! | [`json`] | RFC 8259, strictly |
 //! | [`policy`] | what a valid token must also have |
 //! | [`identity`] | claims into headers, cookies, parameters, metadata |
@@ -81,6 +81,7 @@ pub mod client_assertion;
 pub mod config;
 pub mod cookie;
 pub mod credentials;
+pub mod decision;
 pub mod filter;
 pub mod host;
 pub mod http;
@@ -99,3 +100,4 @@ pub mod reply;
 pub mod rewrite;
 pub mod time;
 pub mod userinfo;
+pub mod verifier;

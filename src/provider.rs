@@ -22,6 +22,8 @@ pub struct Provider {
     /// Its name, for metrics.
     pub label: Rc<str>,
     metadata: Document<Metadata>,
+    /// It has said that there are no metadata.
+    is_silent: bool,
     keys: Document<Rc<JwkSet>>,
 }
 
@@ -106,7 +108,7 @@ impl Provider {
     pub fn new(config: Rc<config::Provider>) -> Self {
         let keys = config.jwks.inline.clone();
         let label = Rc::from(config.name.as_str());
-        Self { config, label, metadata: Document::default(), keys: Document::starting_with(keys) }
+        Self { config, label, metadata: Document::default(), is_silent: false, keys: Document::starting_with(keys) }
     }
 
     /// The keys, if they may be used at this time.
@@ -127,6 +129,11 @@ impl Provider {
     /// Whether metadata are wanted for this kind of call, and not at hand.
     pub fn lacks_metadata(&self, call: Call, now: Timestamp) -> bool {
         matches!(self.configured(call), Some(Endpoints::Discovered)) && self.metadata.get(now).is_none()
+    }
+
+    /// Whether the provider has answered that it has none, or never will, since only its keys are configured.
+    pub fn has_no_metadata(&self) -> bool {
+        self.is_silent || !self.config.is_online()
     }
 
     /// Whether metadata may be asked for now.
@@ -167,6 +174,7 @@ impl Provider {
 
     /// Takes in a metadata document.
     pub fn take_metadata(&mut self, response: Option<&Response>, now: Timestamp) -> Result<(), Fault> {
+        self.is_silent = response.is_some_and(|response| matches!(response.status, 404 | 410));
         let body = document(response)?;
         let metadata = Metadata::parse(body, &self.config.issuer).map_err(|error| {
             Fault::Document(match error {
@@ -238,7 +246,8 @@ impl Provider {
         let config = &self.config;
         match config.validation {
             Validation::Auto => {
-                self.wants_keys() && discovers(&config.jwks.uri) || discovers(&config.introspection.endpoints)
+                let keys = self.wants_keys() && discovers(&config.jwks.uri);
+                config.is_online() && (keys || discovers(&config.introspection.endpoints))
             }
             Validation::Jwt => self.wants_keys() && discovers(&config.jwks.uri),
             Validation::Introspection => discovers(&config.introspection.endpoints),

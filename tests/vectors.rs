@@ -10,6 +10,7 @@ use oidc_filter::jwk::{Algorithm, Jwk, JwkSet, Origin};
 use oidc_filter::jws::{self, CompactJws, Form};
 use oidc_filter::jwt::{self, Audiences, Claims, Expected, Issuer};
 use oidc_filter::time::Timestamp;
+use oidc_filter::verifier::Verifier;
 use serde_json::{Value, json};
 use std::rc::Rc;
 use std::time::Duration;
@@ -41,7 +42,7 @@ fn verifies(token: &str, keys: &Value) -> bool {
 fn proves(token: &str, set: &JwkSet) -> bool {
     CompactJws::parse(token).is_ok_and(|jws| {
         let candidates = set.candidates(jws.key_id(), jws.algorithm());
-        jws.verify(candidates).is_ok()
+        jws.verify(candidates, &Verifier::default()).is_ok()
     })
 }
 
@@ -246,7 +247,7 @@ fn rfc_tokens() {
 
 fn check(token: &str, set: &JwkSet, issuer: &str, now: u64) -> Result<jwt::AccessToken, jwt::Error> {
     let jws = CompactJws::parse(token).unwrap();
-    let payload = jws.verify(set.candidates(jws.key_id(), jws.algorithm())).unwrap();
+    let payload = jws.verify(set.candidates(jws.key_id(), jws.algorithm()), &Verifier::default()).unwrap();
     let expected = Expected {
         issuer: Issuer::Exactly(issuer),
         audiences: &Audiences::Any,

@@ -283,6 +283,16 @@ impl Provider {
         Ok(provider)
     }
 
+    /// Whether the provider is called at all. With nothing but inline keys there is nothing to call it for.
+    pub fn is_online(&self) -> bool {
+        let configured = |endpoints: &Endpoints| *endpoints != Endpoints::Discovered;
+        self.jwks.remote
+            || self.introspection.client.is_some()
+            || configured(&self.introspection.endpoints)
+            || configured(&self.userinfo.endpoints)
+            || !matches!(self.validation, Validation::Auto | Validation::Jwt)
+    }
+
     /// What the operator should know before the first request.
     pub(super) fn warnings(&self) -> Vec<String> {
         let name = &self.name;

@@ -1,0 +1,354 @@
+//! The only procedure that decides, and the checks that it is made of.
+
+use super::{Filter, Need, Tally};
+use crate::config::Validation;
+use crate::credentials::{self, Credentials, Token};
+use crate::http::Request;
+use crate::jwk::{Algorithm, Fingerprint};
+use crate::jws::{self, CompactJws, Form};
+use crate::jwt::{self, AccessToken, Audiences, Claims, Expected, Issuer, Unverified};
+use crate::policy::Lack;
+use crate::provider::{Call, Unreachable};
+use crate::reply::{Denial, Reason};
+use crate::time::Timestamp;
+use crate::verifier::Backend;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The right to pass. Made from an access token, or from a policy that asks for none.
+#[derive(Debug)]
+pub(super) enum Grant {
+    NoneNeeded(Option<Reason>),
+    Token { token: AccessToken, provider: usize, source: usize },
+}
+
+/// Why [`Filter::authorize`] ended without a grant.
+#[derive(Debug)]
+pub(super) enum Halt {
+    Deny(Refusal),
+    Need(Need),
+}
+
+/// A denial, and whose token it is about.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) denial: Denial,
+    pub(super) provider: Option<usize>,
+}
+
+impl From<Denial> for Halt {
+    fn from(denial: Denial) -> Self {
+        Self::Deny(Refusal { denial, provider: None })
+    }
+}
+
+/// A token that somebody vouched for. It holds nothing that depends on a request or a policy: those are judged each
+/// time.
+#[derive(Clone)]
+pub(super) struct Vouched {
+    pub(super) claims: Rc<Claims>,
+    pub(super) provider: usize,
+    pub(super) witness: Witness,
+}
+
+/// Who vouched.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) enum Witness {
+    Introspection,
+    Signature { key: Fingerprint, algorithm: Algorithm },
+    Userinfo,
+}
+
+impl Filter {
+    /// The only procedure that decides. `asked` is what this request has asked for already.
+    pub(super) fn authorize(&self, request: &Request, asked: &[Need], now: Timestamp) -> Result<Grant, Halt> {
+        self.tally.take();
+        let policy = &self.config.policy;
+        if policy.allow_preflight && request.is_cors_preflight() {
+            return Ok(Grant::NoneNeeded(None));
+        }
+        let credentials = match credentials::find(request, &self.config.sources) {
+            Ok(Some(credentials)) => credentials,
+            Ok(None) if policy.allow_missing => return Ok(Grant::NoneNeeded(Some(Reason::MissingToken))),
+            Ok(None) => return Err(Denial::MissingToken.into()),
+            Err(credentials::Error::UnsupportedScheme) => return Err(Denial::UnsupportedScheme.into()),
+            Err(credentials::Error::Malformed | credentials::Error::Several) => {
+                return Err(Denial::InvalidRequest.into());
+            }
+            Err(credentials::Error::NoToken) => return Err(Denial::InvalidToken(Reason::MalformedToken).into()),
+        };
+        let known = self.known(&credentials, now);
+        self.count(|tally| tally.cached = Some(known.is_some()));
+        let vouched = match &known {
+            Some(vouched) => vouched.clone(),
+            None => self.prove(&credentials, asked, now)?,
+        };
+        let provider = vouched.provider;
+        let token = self.check(&vouched, now).map_err(|error| deny(provider, error.into()))?;
+        if known.is_none() {
+            self.remember(&credentials.token, vouched, now);
+        }
+        policy.require.check(&token).map_err(|lack| deny(provider, lack.into()))?;
+        Ok(Grant::Token { token, provider, source: credentials.source })
+    }
+
+    /// A token that was vouched for, if that still holds: its key must still be the provider's.
+    fn known(&self, credentials: &Credentials, now: Timestamp) -> Option<Vouched> {
+        let vouched = self.vouched.get(&credentials.token.digest(), now)?;
+        let bound = self.bound_provider(credentials);
+        let holds = match vouched.witness {
+            Witness::Introspection | Witness::Userinfo => true,
+            Witness::Signature { key, algorithm } => {
+                self.providers.get(vouched.provider)?.keys(now)?.holds(key, algorithm)
+            }
+        };
+        (holds && bound.is_none_or(|bound| bound == vouched.provider)).then_some(vouched)
+    }
+
+    /// Keeps what a signature proved. What a provider answered was kept when it came.
+    fn remember(&self, token: &Token, vouched: Vouched, now: Timestamp) {
+        if let Witness::Signature { .. } = vouched.witness {
+            let skew =
+                self.providers.get(vouched.provider).map(|provider| provider.config.clock_skew).unwrap_or_default();
+            let end = vouched.claims.expires_at().map(|end| end.saturating_add(skew).saturating_since(now));
+            let weight = token.as_str().len().saturating_mul(CLAIMS_WEIGHT).saturating_add(ENTRY_WEIGHT);
+            self.vouched.insert(token.digest(), vouched, weight, end.unwrap_or(ENDLESS_TOKEN_LIFETIME), now);
+        }
+    }
+
+    fn bound_provider(&self, credentials: &Credentials) -> Option<usize> {
+        self.config.sources.get(credentials.source).and_then(|source| source.provider)
+    }
+
+    fn count(&self, count: impl FnOnce(&mut Tally)) {
+        let mut tally = self.tally.get();
+        count(&mut tally);
+        self.tally.set(tally);
+    }
+
+    /// Finds who vouches for the token: a signature or an answer of its own provider, and of no other.
+    fn prove(&self, credentials: &Credentials, asked: &[Need], now: Timestamp) -> Result<Vouched, Halt> {
+        let token = &credentials.token;
+        let bound = self.bound_provider(credentials);
+        let error = match jws::form(token.as_str()) {
+            Form::Jws => match CompactJws::parse(token.as_str()) {
+                Ok(jws) => match Unverified::read(&jws) {
+                    Ok(claimed) => return self.prove_issued(&claimed, &jws, token, bound, asked, now),
+                    Err(error) => Denial::from(error),
+                },
+                Err(error) => Denial::from(error),
+            },
+            Form::Jwe => Denial::InvalidToken(Reason::UnsupportedToken),
+            Form::Opaque => {
+                let index = self.opaque_provider(bound).ok_or(Denial::InvalidToken(Reason::UnknownIssuer))?;
+                return match self.validation(index) {
+                    Some(Validation::Jwt) => Err(deny(index, Denial::InvalidToken(Reason::MalformedToken))),
+                    _ => self.ask(index, token, asked, now),
+                };
+            }
+        };
+        // A JWT or JWE that can't be read here may still be an opaque token to a provider that is always asked.
+        match self.opaque_provider(bound) {
+            Some(index) if matches!(self.validation(index), Some(Validation::Introspection | Validation::Userinfo)) => {
+                self.ask(index, token, asked, now)
+            }
+            index => Err(Halt::Deny(Refusal { denial: error, provider: index })),
+        }
+    }
+
+    /// For a JWT that names its issuer.
+    fn prove_issued(
+        &self,
+        claimed: &Unverified,
+        jws: &CompactJws,
+        token: &Token,
+        bound: Option<usize>,
+        asked: &[Need],
+        now: Timestamp,
+    ) -> Result<Vouched, Halt> {
+        let index = self.providers.iter().position(|provider| provider.config.issuer == claimed.issuer);
+        let index = index.filter(|index| bound.is_none_or(|bound| bound == *index));
+        let index = index.ok_or(Denial::InvalidToken(Reason::UnknownIssuer))?;
+        match self.validation(index) {
+            Some(Validation::Auto | Validation::Jwt) => self.verify(index, jws, asked, now),
+            // A provider's answer need not repeat what the token says of its binding (RFC 9449, section 6.2).
+            _ if claimed.is_bound => Err(deny(index, Denial::InvalidToken(Reason::NotBound))),
+            _ => self.ask(index, token, asked, now),
+        }
+    }
+
+    fn counted<T>(&self, verification: (Algorithm, Backend), result: T) -> T {
+        self.count(|tally| tally.verification = Some(verification));
+        result
+    }
+
+    /// By signature, with the keys of this provider only.
+    fn verify(&self, index: usize, jws: &CompactJws, asked: &[Need], now: Timestamp) -> Result<Vouched, Halt> {
+        let provider = self.providers.get(index).ok_or(Denial::Misconfigured)?;
+        if !provider.config.algorithms.contains(&jws.algorithm()) {
+            return Err(deny(index, Denial::InvalidToken(Reason::UnsupportedToken)));
+        }
+        let Some(keys) = provider.keys(now) else {
+            let denial = Denial::ProviderUnavailable(provider.retry_after(now));
+            return Err(self.need_keys(index, asked, denial, now));
+        };
+        let verification = (jws.algorithm(), self.verifier.backend(jws.algorithm()));
+        let mut candidates = keys.candidates(jws.key_id(), jws.algorithm()).peekable();
+        let error = match candidates.peek() {
+            None => Reason::UnknownKey,
+            Some(_) => match self.counted(verification, jws.verify(candidates, &self.verifier)) {
+                Ok(payload) => {
+                    let witness = Witness::Signature { key: payload.key(), algorithm: jws.algorithm() };
+                    let claims = Claims::from_jwt(payload).map_err(|error| deny(index, error.into()))?;
+                    return Ok(Vouched { claims: Rc::new(claims), provider: index, witness });
+                }
+                // A provider that names no keys can change one without a sign.
+                Err(_) if jws.key_id().is_none() => Reason::BadSignature,
+                Err(_) => return Err(deny(index, Denial::InvalidToken(Reason::BadSignature))),
+            },
+        };
+        // Newer keys may be there; if they can't be had, the token isn't to blame.
+        let denial = match provider.is_failing() {
+            true => Denial::ProviderUnavailable(provider.retry_after(now)),
+            false => Denial::InvalidToken(error),
+        };
+        Err(self.need_keys(index, asked, denial, now))
+    }
+
+    /// By asking the provider.
+    fn ask(&self, index: usize, token: &Token, asked: &[Need], now: Timestamp) -> Result<Vouched, Halt> {
+        let provider = self.providers.get(index).ok_or(Denial::Misconfigured)?;
+        if self.inactive.get(&(index, token.digest()), now).is_some() {
+            return Err(deny(index, Denial::InvalidToken(Reason::Inactive)));
+        }
+        let unavailable = || Denial::ProviderUnavailable(provider.retry_after(now));
+        // Where the metadata decide between introspection and userinfo, they come first.
+        let undecided =
+            provider.config.validation == Validation::Auto && provider.lacks_metadata(Call::Introspection(token), now);
+        let need = match provider.introspects(now) {
+            true => Need::Introspection(index, token.clone()),
+            false => Need::Userinfo(index, token.clone()),
+        };
+        if undecided && provider.has_no_metadata() {
+            // Nobody can say anything about opaque tokens of this provider.
+            return Err(deny(index, Denial::InvalidToken(Reason::UnsupportedToken)));
+        }
+        if undecided || provider.lacks_metadata(need.call(), now) {
+            return Err(self.need_metadata(index, asked, unavailable(), now));
+        }
+        match provider.can_call(need.call(), now) {
+            Ok(()) if asked.contains(&need) => Err(deny(index, unavailable())),
+            Ok(()) => Err(Halt::Need(need)),
+            Err(Unreachable::NoEndpoint) if provider.config.validation == Validation::Auto => {
+                Err(deny(index, Denial::InvalidToken(Reason::UnsupportedToken)))
+            }
+            Err(_) => Err(deny(index, Denial::Misconfigured)),
+        }
+    }
+
+    /// What the claims must be, given who vouches for them.
+    fn check(&self, vouched: &Vouched, now: Timestamp) -> Result<AccessToken, jwt::Error> {
+        let Some(provider) = self.providers.get(vouched.provider) else { return Err(jwt::Error::WrongIssuer) };
+        let config = &provider.config;
+        let by_signature = matches!(vouched.witness, Witness::Signature { .. });
+        // Userinfo says nothing about the audience, as a rule; where it does, it is held to it.
+        let silent = vouched.witness == Witness::Userinfo && vouched.claims.audience().is_empty();
+        let expected = Expected {
+            issuer: if by_signature { Issuer::Exactly(&config.issuer) } else { Issuer::IfPresent(&config.issuer) },
+            audiences: if silent { &Audiences::Any } else { &config.audiences },
+            token_types: &config.token_types,
+            clock_skew: config.clock_skew,
+            require_expiration: by_signature && config.require_expiration,
+            max_lifetime: config.max_lifetime.filter(|_| by_signature),
+        };
+        vouched.claims.check(&expected, now)
+    }
+
+    /// The provider that takes tokens which don't say whose they are.
+    fn opaque_provider(&self, bound: Option<usize>) -> Option<usize> {
+        let takers = || {
+            let all = self.providers.iter().enumerate();
+            all.filter(|(_, provider)| provider.config.validation != Validation::Jwt).map(|(index, _)| index)
+        };
+        let only = |mut indices: Box<dyn Iterator<Item = usize> + '_>| match (indices.next(), indices.next()) {
+            (Some(index), None) => Some(index),
+            _ => None,
+        };
+        // With one provider there is no doubt whose a token claims to be.
+        bound.or_else(|| only(Box::new(takers()))).or_else(|| only(Box::new(0..self.providers.len())))
+    }
+
+    fn validation(&self, index: usize) -> Option<Validation> {
+        self.providers.get(index).map(|provider| provider.config.validation)
+    }
+
+    /// Asks for keys, or gives `denial` if they were asked for, or may not be asked for now.
+    fn need_keys(&self, index: usize, asked: &[Need], denial: Denial, now: Timestamp) -> Halt {
+        let Some(provider) = self.providers.get(index) else { return deny(index, denial) };
+        let need = Need::Keys(index);
+        let in_flight = self.flights.contains_key(&need);
+        if asked.contains(&need) || !(in_flight || provider.may_fetch_keys(now)) {
+            return deny(index, denial);
+        }
+        match provider.lacks_metadata(Call::Keys, now) {
+            true if !in_flight => self.need_metadata(index, asked, denial, now),
+            _ => Halt::Need(need),
+        }
+    }
+
+    fn need_metadata(&self, index: usize, asked: &[Need], denial: Denial, now: Timestamp) -> Halt {
+        let need = Need::Metadata(index);
+        let allowed = self.providers.get(index).is_some_and(|provider| provider.may_fetch_metadata(now));
+        match !asked.contains(&need) && (allowed || self.flights.contains_key(&need)) {
+            true => Halt::Need(need),
+            false => deny(index, denial),
+        }
+    }
+}
+
+fn deny(provider: usize, denial: Denial) -> Halt {
+    Halt::Deny(Refusal { denial, provider: Some(provider) })
+}
+
+impl From<jws::Error> for Denial {
+    fn from(error: jws::Error) -> Self {
+        Self::InvalidToken(match error {
+            jws::Error::Malformed => Reason::MalformedToken,
+            jws::Error::Unsupported => Reason::UnsupportedToken,
+        })
+    }
+}
+
+impl From<jwt::Error> for Denial {
+    fn from(error: jwt::Error) -> Self {
+        Self::InvalidToken(match error {
+            jwt::Error::Expired => Reason::Expired,
+            jwt::Error::InvalidClaims(_) => Reason::InvalidClaims,
+            jwt::Error::Malformed => Reason::MalformedToken,
+            jwt::Error::NotBound => Reason::NotBound,
+            jwt::Error::NotYetValid => Reason::NotYetValid,
+            jwt::Error::WrongAudience => Reason::WrongAudience,
+            jwt::Error::WrongIssuer => Reason::UnknownIssuer,
+            jwt::Error::WrongType => Reason::WrongType,
+        })
+    }
+}
+
+impl From<Lack> for Denial {
+    fn from(lack: Lack) -> Self {
+        match lack {
+            Lack::Scopes(scopes) => Self::InsufficientScope(scopes),
+            Lack::Claims => Self::InsufficientClaims,
+            Lack::Unreadable(error) => error.into(),
+        }
+    }
+}
+
+/// Claims take about this many times the memory of their JSON text.
+pub(super) const CLAIMS_WEIGHT: usize = 4;
+
+/// A cache entry without its claims, rounded up.
+pub(super) const ENTRY_WEIGHT: usize = 512;
+
+/// A token that never expires is verified again from time to time all the same.
+const ENDLESS_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);

@@ -1,0 +1,210 @@
+//! Those who wait, and what they wait for: one call for all who lack the same fact.
+
+use super::authorize::{CLAIMS_WEIGHT, ENTRY_WEIGHT, Halt, Vouched, Witness};
+use super::{CallId, Decision, Effect, FetchOutcome, Filter, Need, StreamId, WATCH_INTERVAL, document};
+use crate::http::{Request, Response};
+use crate::introspection::{self, Answer};
+use crate::jwt::Claims;
+use crate::provider::{Fault, Unreachable};
+use crate::reply::Denial;
+use crate::time::Timestamp;
+use crate::userinfo;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A fetch on its way, and who waits for it.
+pub(super) struct Flight {
+    pub(super) attempt: usize,
+    pub(super) waiters: BTreeSet<StreamId>,
+    pub(super) deadline: Timestamp,
+}
+
+/// A request that waits.
+pub(super) struct Parked {
+    pub(super) request: Request,
+    pub(super) asked: Vec<Need>,
+    pub(super) deadline: Timestamp,
+}
+
+impl Filter {
+    pub(super) fn park(&mut self, stream: StreamId, request: Request, need: Need, now: Timestamp) -> Decision {
+        let size = request.headers.size();
+        let full = self.parked.len() >= MAX_PARKED || self.parked_bytes.saturating_add(size) > MAX_PARKED_BYTES;
+        if full || !self.has_room_for(&need) {
+            return self.refuse(Denial::Overloaded, Some(need.provider()));
+        }
+        let deadline = now.saturating_add(MAX_WAIT);
+        self.parked_bytes = self.parked_bytes.saturating_add(size);
+        self.parked.insert(stream, Parked { request, asked: vec![need.clone()], deadline });
+        self.start(need, Some(stream), now);
+        // What can't even be sent is decided already.
+        let resolved = |effect: &Effect| matches!(effect, Effect::Resolve(resolved, _) if *resolved == stream);
+        match self.effects.iter().position(resolved).map(|position| self.effects.remove(position)) {
+            Some(Effect::Resolve(_, decision)) => decision,
+            _ => Decision::Wait,
+        }
+    }
+
+    pub(super) fn unpark(&mut self, stream: StreamId) -> Option<Parked> {
+        let parked = self.parked.remove(&stream)?;
+        self.parked_bytes = self.parked_bytes.saturating_sub(parked.request.headers.size());
+        Some(parked)
+    }
+
+    /// Runs the decision again for a request that waited.
+    fn resume(&mut self, stream: StreamId, now: Timestamp) {
+        let Some(mut parked) = self.unpark(stream) else { return };
+        let decision = match self.authorize(&parked.request, &parked.asked, now) {
+            Ok(grant) => self.forward(&parked.request, grant),
+            Err(Halt::Deny(refusal)) => self.refuse_or_strip(&parked.request, refusal),
+            Err(Halt::Need(need)) if !self.has_room_for(&need) => {
+                self.refuse(Denial::Overloaded, Some(need.provider()))
+            }
+            Err(Halt::Need(need)) => {
+                parked.asked.push(need.clone());
+                self.parked_bytes = self.parked_bytes.saturating_add(parked.request.headers.size());
+                self.parked.insert(stream, parked);
+                self.start(need, Some(stream), now);
+                return;
+            }
+        };
+        self.effects.push(Effect::Resolve(stream, decision));
+    }
+
+    /// Questions about single tokens are bounded, since anybody can make up tokens; documents are few.
+    fn has_room_for(&self, need: &Need) -> bool {
+        let is_document = matches!(need, Need::Metadata(_) | Need::Keys(_));
+        is_document || self.flights.contains_key(need) || self.flights.len() < MAX_FLIGHTS
+    }
+
+    /// Joins the fetch that is under way, or begins it.
+    pub(super) fn start(&mut self, need: Need, waiter: Option<StreamId>, now: Timestamp) {
+        if let Some(flight) = self.flights.get_mut(&need) {
+            flight.waiters.extend(waiter);
+            return;
+        }
+        let flight = Flight { attempt: 0, waiters: waiter.into_iter().collect(), deadline: Timestamp::MAX };
+        self.flights.insert(need.clone(), flight);
+        if let Some(provider) = self.providers.get_mut(need.provider())
+            && waiter.is_some()
+        {
+            provider.trying(need.call(), now);
+        }
+        self.attempt(&need, now);
+    }
+
+    /// Sends the call to the endpoint whose turn it is; if there is none left, the need can't be met.
+    pub(super) fn attempt(&mut self, need: &Need, now: Timestamp) {
+        let Some(flight) = self.flights.get_mut(need) else { return };
+        let Some(provider) = self.providers.get(need.provider()) else { return };
+        match provider.fetch(need.call(), flight.attempt, now) {
+            Ok(fetch) => {
+                flight.deadline = now.saturating_add(fetch.timeout.saturating_mul(2)).saturating_add(WATCH_INTERVAL);
+                self.last_call = self.last_call.wrapping_add(1);
+                let call = CallId(self.last_call);
+                self.calls.insert(call, need.clone());
+                self.effects.push(Effect::Fetch(call, fetch));
+            }
+            Err(Unreachable::Exhausted) => self.conclude(need, false, now),
+            Err(unreachable) => {
+                log::error!("{}: {} cannot be fetched: {unreachable}", provider.config.name, need.word());
+                self.conclude(need, false, now);
+            }
+        }
+    }
+
+    /// Ends a fetch, and runs those who waited for it.
+    pub(super) fn conclude(&mut self, need: &Need, succeeded: bool, now: Timestamp) {
+        let Some(flight) = self.flights.remove(need) else { return };
+        if let Some(provider) = self.providers.get_mut(need.provider()) {
+            if !succeeded {
+                provider.failed(need.call(), now);
+            }
+            let result = if succeeded { "ok" } else { "failed" };
+            let outcome = FetchOutcome { provider: Rc::clone(&provider.label), kind: need.word(), result };
+            self.effects.push(Effect::Fetched(outcome));
+        }
+        for stream in flight.waiters {
+            self.resume(stream, now);
+        }
+        if succeeded && matches!(need, Need::Metadata(_)) {
+            // The keys whose place has just become known need not wait for the next tick.
+            let due: Vec<Need> = self.due(now).collect();
+            for need in due {
+                self.start(need, None, now);
+            }
+        }
+    }
+
+    /// Takes in an answer.
+    pub(super) fn take(&mut self, need: &Need, response: Option<&Response>, now: Timestamp) -> Result<(), Fault> {
+        let Some(provider) = self.providers.get_mut(need.provider()) else { return Err(Fault::NoAnswer) };
+        let (token, answer, introspected) = match need {
+            Need::Metadata(_) => return provider.take_metadata(response, now),
+            Need::Keys(_) => return provider.take_keys(response, now),
+            Need::Introspection(_, token) => (token, response.and_then(introspection::answer), true),
+            Need::Userinfo(_, token) => (token, response.and_then(userinfo::answer), false),
+        };
+        let Some(answer) = answer else {
+            let status = response.map_or(0, |response| response.status);
+            return Err(match status {
+                0 => Fault::NoAnswer,
+                200 => Fault::Document("the answer is not the JSON object that it should be".to_owned()),
+                401 | 403 => Fault::Document(format!("status {status}: client_id or client_secret are not accepted")),
+                status => Fault::Status(status),
+            });
+        };
+        let config = &provider.config;
+        let size = response.map_or(0, |response| response.body.len());
+        let claims = match answer {
+            Answer::Active(object) => Claims::from_answer(object).ok(),
+            Answer::Inactive => None,
+        };
+        match claims {
+            Some(claims) => {
+                let cache = if introspected { config.introspection.cache } else { config.userinfo.cache };
+                // RFC 7662, section 4: an answer must not be believed beyond `exp`.
+                let left = claims.expires_at().map(|end| end.saturating_since(now)).unwrap_or(Duration::MAX);
+                let weight = size.saturating_mul(CLAIMS_WEIGHT).saturating_add(ENTRY_WEIGHT);
+                let witness = if introspected { Witness::Introspection } else { Witness::Userinfo };
+                let vouched = Vouched { claims: Rc::new(claims), provider: need.provider(), witness };
+                self.vouched.insert(token.digest(), vouched, weight, cache.min(left), now);
+            }
+            None => {
+                let key = (need.provider(), token.digest());
+                self.inactive.insert(key, (), ENTRY_WEIGHT, config.introspection.negative_cache, now);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn due(&self, now: Timestamp) -> impl Iterator<Item = Need> {
+        self.providers.iter().enumerate().flat_map(move |(index, provider)| {
+            let due = provider.schedule(now).filter(move |(_, due)| *due <= now);
+            due.map(move |(call, _)| document(index, call)).filter(|need| !self.flights.contains_key(need))
+        })
+    }
+
+    /// Tells the operator, but not more than once a second: clients decide how often this happens.
+    pub(super) fn warn(&mut self, need: &Need, fault: &Fault, now: Timestamp) {
+        if now < self.warned_at || now.saturating_since(self.warned_at) >= WATCH_INTERVAL {
+            self.warned_at = now;
+            if let Some(provider) = self.providers.get(need.provider()) {
+                log::warn!("{}: {}: {fault}", provider.config.name, need.word());
+            }
+        }
+    }
+}
+
+/// Requests that may wait at a time; beyond, the provider is too slow for more to be of any use.
+const MAX_PARKED: usize = 10_000;
+
+/// What their headers may weigh together.
+const MAX_PARKED_BYTES: usize = 64 << 20;
+
+/// Questions about tokens that may be open at a time: Envoy's default circuit breaker lets 1024 through to a cluster.
+const MAX_FLIGHTS: usize = 1000;
+
+/// A request needs at most metadata, keys and an answer, each over a list of endpoints; a client gives up sooner.
+const MAX_WAIT: Duration = Duration::from_secs(60);
