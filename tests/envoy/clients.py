@@ -6,11 +6,12 @@ those are the very things that an attacker sends.
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import json
 import socket
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import h2.config
 import h2.connection
@@ -19,6 +20,7 @@ import h2.events
 TIMEOUT = 20.0
 Headers = Sequence[tuple[str, str]]
 RawHeaders = Iterable[tuple[str | bytes, str | bytes]]
+T = TypeVar("T")
 
 
 class Named:
@@ -294,3 +296,12 @@ class Http2:
 
 def _text(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+
+
+# ------------------------------------------------------------------------------------------ all
+
+
+def together(count: int, call: Callable[[int], T]) -> list[T]:
+    """`call(0)`, `call(1)`, … all at the same time, each in a thread; the results in order."""
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        return list(pool.map(call, range(count)))

@@ -143,6 +143,7 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
+    request_queue_size = 512  # connections that come all at once must not wait for a retry of TCP
     provider: FakeProvider
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -24,7 +24,7 @@ import shutil
 import subprocess
 import tempfile
 import urllib.parse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +283,14 @@ class Bootstrap:
             }
         self.clusters.append(cluster)
 
+    def add_listener(self, name: str, filter_config: Any, struct: bool) -> None:
+        """A copy of the first listener as it is now, with the filter in another configuration."""
+        first, first_name = self.wasm["configuration"], self.listener["name"]
+        self.configure(filter_config, struct)
+        self.listener["name"] = name
+        self.value["static_resources"]["listeners"].append(copy.deepcopy(self.listener))
+        self.wasm["configuration"], self.listener["name"] = first, first_name
+
     def insert(self, before: Iterable[dict], after: Iterable[dict]) -> None:
         """HTTP filters before and behind the wasm filter."""
         self.http_filters[1:1] = after
@@ -298,76 +306,11 @@ class Bootstrap:
         return json.dumps(self.value, indent=1)
 
 
-class Envoy:
-    """A real Envoy with the module, from construction to the end of the `with` block.
+class Door:
+    """One listener of an Envoy, and requests to it."""
 
-    `filter_config`   the filter's configuration: a mapping, or text or bytes as they are
-    `struct`          hand a mapping over as a protobuf Struct instead of JSON text
-    `clusters`        more clusters, name -> port on 127.0.0.1, e.g. `{"idp": fake.port}`
-    `before`, `after` HTTP filters around the wasm filter
-    `env`             the VM's environment variables, for `${NAME}`
-    `hcm`, `wasm`     members to change in the connection manager and the wasm plugin
-    `routes`          in place of the one route that leads everything to the upstream
-    `http2_upstream`  HTTP/2 to the upstream, for trailers and gRPC
-    `log_fields`      more fields of the access log, as Envoy format strings
-    """
-
-    live: list[Envoy] = []  # conftest shows their logs when a test fails
-
-    def __init__(
-        self,
-        filter_config: Mapping[str, Any] | str | bytes,
-        clusters: Mapping[str, int],
-        *,
-        struct: bool = False,
-        workers: int = 1,
-        before: Sequence[dict] = (),
-        after: Sequence[dict] = (),
-        env: Mapping[str, str] | None = None,
-        hcm: Mapping[str, Any] | None = None,
-        wasm: Mapping[str, Any] | None = None,
-        routes: Sequence[dict] | None = None,
-        http2_upstream: bool = False,
-        log_fields: Mapping[str, str] | None = None,
-        log_levels: str = "wasm:debug",
-    ) -> None:
-        if not scene.MODULE.exists():
-            raise scene.SceneError(f"{scene.MODULE} is not there; this gets it: make wasm")
-        self.directory = Path(tempfile.mkdtemp(prefix="oidc-filter-envoy-"))
-        self._access_log = self.directory / "access.log"
-        bootstrap = Bootstrap()
-        bootstrap.configure(filter_config, struct)
-        for name, port in clusters.items():
-            bootstrap.cluster(name, port, http2=http2_upstream and name == "upstream")
-        if env:
-            bootstrap.wasm["vm_config"]["environment_variables"] = {"key_values": dict(env)}
-        bootstrap.insert(before, after)
-        bootstrap.log_access(self._access_log, ACCESS_LOG | dict(log_fields or {}))
-        bootstrap.wasm |= wasm or {}
-        bootstrap.hcm |= hcm or {}
-        if routes is not None:
-            bootstrap.hcm["route_config"]["virtual_hosts"][0]["routes"] = list(routes)
-        self.bootstrap = bootstrap
-        try:
-            self.process = scene.EnvoyProcess(
-                bootstrap.text(), self.directory, workers, log_levels=log_levels
-            )
-        except BaseException:
-            shutil.rmtree(self.directory)
-            raise
-        self.admin = self.process.admin
-        self.port = self.process.ports()["enforce"]
-        Envoy.live.append(self)
-
-    def __enter__(self) -> Envoy:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        Envoy.live.remove(self)
-        self.process.stop()
-        shutil.rmtree(self.directory)
-
-    # Requests
+    def __init__(self, port: int) -> None:
+        self.port = port
 
     def get(
         self,
@@ -392,6 +335,89 @@ class Envoy:
 
     def http2(self) -> Http2:
         return Http2(self.port)
+
+
+class Envoy(Door):
+    """A real Envoy with the module, from construction to the end of the `with` block.
+
+    `filter_config`   the filter's configuration: a mapping, or text or bytes as they are
+    `struct`          hand a mapping over as a protobuf Struct instead of JSON text
+    `listeners`       more listeners, name -> configuration of the filter; see `door`
+    `clusters`        more clusters, name -> port on 127.0.0.1, e.g. `{"idp": fake.port}`
+    `before`, `after` HTTP filters around the wasm filter
+    `env`             the VM's environment variables, for `${NAME}`
+    `hcm`, `wasm`     members to change in the connection manager and the wasm plugin
+    `routes`          in place of the one route that leads everything to the upstream
+    `http2_upstream`  HTTP/2 to the upstream, for trailers and gRPC
+    `log_fields`      more fields of the access log, as Envoy format strings
+    `adjust`          is called with the finished `Bootstrap`, for all else
+    """
+
+    live: list[Envoy] = []  # conftest shows their logs when a test fails
+
+    def __init__(
+        self,
+        filter_config: Mapping[str, Any] | str | bytes,
+        clusters: Mapping[str, int],
+        *,
+        struct: bool = False,
+        listeners: Mapping[str, Mapping[str, Any]] | None = None,
+        workers: int = 1,
+        before: Sequence[dict] = (),
+        after: Sequence[dict] = (),
+        env: Mapping[str, str] | None = None,
+        hcm: Mapping[str, Any] | None = None,
+        wasm: Mapping[str, Any] | None = None,
+        routes: Sequence[dict] | None = None,
+        http2_upstream: bool = False,
+        log_fields: Mapping[str, str] | None = None,
+        log_levels: str = "wasm:debug",
+        adjust: Callable[[Bootstrap], None] | None = None,
+    ) -> None:
+        if not scene.MODULE.exists():
+            raise scene.SceneError(f"{scene.MODULE} is not there; this gets it: make wasm")
+        self.directory = Path(tempfile.mkdtemp(prefix="oidc-filter-envoy-"))
+        self._access_log = self.directory / "access.log"
+        bootstrap = Bootstrap()
+        bootstrap.configure(filter_config, struct)
+        for name, port in clusters.items():
+            bootstrap.cluster(name, port, http2=http2_upstream and name == "upstream")
+        if env:
+            bootstrap.wasm["vm_config"]["environment_variables"] = {"key_values": dict(env)}
+        bootstrap.insert(before, after)
+        bootstrap.log_access(self._access_log, ACCESS_LOG | dict(log_fields or {}))
+        bootstrap.wasm |= wasm or {}
+        bootstrap.hcm |= hcm or {}
+        if routes is not None:
+            bootstrap.hcm["route_config"]["virtual_hosts"][0]["routes"] = list(routes)
+        for name, other_config in (listeners or {}).items():
+            bootstrap.add_listener(name, other_config, struct)
+        if adjust:
+            adjust(bootstrap)
+        self.bootstrap = bootstrap
+        try:
+            self.process = scene.EnvoyProcess(
+                bootstrap.text(), self.directory, workers, log_levels=log_levels
+            )
+        except BaseException:
+            shutil.rmtree(self.directory)
+            raise
+        self.admin = self.process.admin
+        self._ports = self.process.ports()
+        super().__init__(self._ports["enforce"])
+        Envoy.live.append(self)
+
+    def __enter__(self) -> Envoy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        Envoy.live.remove(self)
+        self.process.stop()
+        shutil.rmtree(self.directory)
+
+    def door(self, name: str) -> Door:
+        """One of `listeners`; the first one, which the Envoy itself stands for, is `enforce`."""
+        return Door(self._ports[name])
 
     # What it tells
 
