@@ -9,6 +9,7 @@ use crate::http::Request;
 use crate::jws::MAX_TOKEN_BYTES;
 use crate::query::Target;
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
@@ -77,7 +78,7 @@ pub fn find(request: &Request, sources: &[Source]) -> Result<Option<Credentials>
             SourceLocation::Cookie { name } => in_cookie(request, name)?,
             SourceLocation::Query { name } => in_query(request, name)?,
             SourceLocation::Metadata { .. } => match metadata.next() {
-                Some(Some(value)) => Some(plain(value)?),
+                Some(Some(value)) => Some(Cow::Borrowed(plain(value)?)),
                 _ => None,
             },
         };
@@ -85,7 +86,7 @@ pub fn find(request: &Request, sources: &[Source]) -> Result<Option<Credentials>
             if found.is_some() {
                 return Err(Error::Several);
             }
-            found = Some(Credentials { token: Token(Rc::from(text)), source: index });
+            found = Some(Credentials { token: Token(Rc::from(&*text)), source: index });
         }
     }
     // A header that one source can't read may be another one's: the same name with another scheme.
@@ -99,9 +100,9 @@ pub fn find(request: &Request, sources: &[Source]) -> Result<Option<Credentials>
     }
 }
 
-fn in_header(request: &Request, name: &str, scheme: Option<&str>) -> Result<Option<String>, Error> {
+fn in_header<'r>(request: &'r Request, name: &'r str, scheme: Option<&str>) -> Result<Option<Cow<'r, str>>, Error> {
     let Some(value) = one(request.headers.all(name))? else { return Ok(None) };
-    let Some(scheme) = scheme else { return plain(value).map(Some) };
+    let Some(scheme) = scheme else { return Ok(Some(Cow::Borrowed(plain(value)?))) };
     // RFC 9110, section 11.4: scheme 1*SP token68. A comma would begin another challenge's credentials.
     let split = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
     let (given, token) = value.split_at(split);
@@ -116,20 +117,24 @@ fn in_header(request: &Request, name: &str, scheme: Option<&str>) -> Result<Opti
     let unpadded = token.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last.saturating_add(1));
     let (characters, _) = token.split_at_checked(unpadded).unwrap_or_default();
     match characters.iter().all(|byte| is_token68(*byte)) {
-        true if !characters.is_empty() => text(token).map(Some),
+        true if !characters.is_empty() => Ok(Some(Cow::Borrowed(text(token)?))),
         _ => Err(not_a_token(token)),
     }
 }
 
-fn in_cookie(request: &Request, name: &str) -> Result<Option<String>, Error> {
+fn in_cookie<'r>(request: &'r Request, name: &str) -> Result<Option<Cow<'r, str>>, Error> {
     let values = cookies(&request.headers).filter(|cookie| cookie.name == name.as_bytes()).map(|cookie| cookie.value);
-    one(values)?.map(|value| plain(unquoted(value))).transpose()
+    one(values)?.map(|value| plain(unquoted(value)).map(Cow::Borrowed)).transpose()
 }
 
-fn in_query(request: &Request, name: &str) -> Result<Option<String>, Error> {
+fn in_query<'r>(request: &'r Request, name: &str) -> Result<Option<Cow<'r, str>>, Error> {
     let target = Target::parse(request.path().unwrap_or_default());
     let named = target.parameters().filter(|parameter| *parameter.name() == *name.as_bytes());
-    one(named)?.map(|parameter| plain(&parameter.value())).transpose()
+    match one(named)?.map(|parameter| parameter.value()) {
+        None => Ok(None),
+        Some(Cow::Borrowed(value)) => Ok(Some(Cow::Borrowed(plain(value)?))),
+        Some(Cow::Owned(value)) => Ok(Some(Cow::Owned(plain(&value)?.to_owned()))),
+    }
 }
 
 fn one<T>(mut items: impl Iterator<Item = T>) -> Result<Option<T>, Error> {
@@ -140,7 +145,7 @@ fn one<T>(mut items: impl Iterator<Item = T>) -> Result<Option<T>, Error> {
 }
 
 /// A token without a scheme before it: visible ASCII, and no comma, with which proxies join two values of one header.
-fn plain(value: &[u8]) -> Result<String, Error> {
+fn plain(value: &[u8]) -> Result<&str, Error> {
     match value.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',') {
         true if !value.is_empty() => text(value),
         _ => Err(not_a_token(value)),
@@ -156,9 +161,9 @@ fn not_a_token(value: &[u8]) -> Error {
     }
 }
 
-fn text(token: &[u8]) -> Result<String, Error> {
+fn text(token: &[u8]) -> Result<&str, Error> {
     match std::str::from_utf8(token) {
-        Ok(token) if token.len() <= MAX_TOKEN_BYTES => Ok(token.to_owned()),
+        Ok(token) if token.len() <= MAX_TOKEN_BYTES => Ok(token),
         _ => Err(Error::NoToken),
     }
 }

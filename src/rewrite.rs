@@ -115,6 +115,10 @@ impl<'c> Rewrite<'c> {
             let is = |l: &&SourceLocation| matches!(l, SourceLocation::Cookie { name: own } if own.as_bytes() == name);
             self.stripped.iter().any(is)
         };
+        let strips = self.stripped.iter().any(|location| matches!(location, SourceLocation::Cookie { .. }));
+        if self.cookies.is_empty() && !strips && own.cookies.is_empty() {
+            return;
+        }
         let mut removed = false;
         let mut kept: Vec<&[u8]> = Vec::new();
         for cookie in cookies(&request.headers) {
