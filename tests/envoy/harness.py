@@ -430,8 +430,9 @@ class Envoy(Door):
         def entries() -> list[dict[str, Any]]:
             if not self._access_log.exists():
                 return []
-            lines = self._access_log.read_text().splitlines(keepends=True)
-            all_entries = [json.loads(line) for line in lines if line.endswith("\n")]
+            # Not by splitlines, which ends lines at characters that JSON may hold.
+            *lines, _unfinished = self._access_log.read_text().split("\n")
+            all_entries = [json.loads(line) for line in lines]
             return [e for e in all_entries if all(e.get(k) == v for k, v in fields.items())]
 
         def enough() -> list[dict[str, Any]]:
