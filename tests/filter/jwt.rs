@@ -1,0 +1,406 @@
+//! JWTs that a key proves: TB-01 to TB-25 of the MCP Toolbox, AR-10 to AR-26 of AuthService, MV of Maverics.
+
+use crate::scene::*;
+use crate::support::{RSA_N, Signing, rsa_key, sign, with};
+use serde_json::{Value, json};
+
+/// A filter that wants the scope `read:files`, as the Toolbox's examples do.
+fn scene() -> Scene {
+    Scene::of(jwt(json!({}), json!({"require": {"scopes": ["read:files"]}})))
+}
+
+fn scoped(scope: &str) -> Value {
+    json!({"scope": scope})
+}
+
+#[test]
+fn tb_01_and_03_a_good_token_reaches_the_upstream_as_it_was_sent() {
+    let mut scene = scene();
+    let token = token(scoped("read:files"));
+    let upstream = scene.send(bearer(&token)).allowed();
+    assert_eq!(upstream.header("authorization"), Some(&*format!("Bearer {token}")));
+    assert_eq!((upstream.edits, upstream.provider.as_deref()), (0, Some("idp.example.com")));
+    for scheme in ["bearer", "BEARER"] {
+        scene.send(bare().header("authorization", format!("{scheme} {token}"))).allowed();
+    }
+    assert_eq!(scene.count("/jwks"), 1);
+}
+
+#[test]
+fn tb_02_no_token() {
+    let refusal = scene().send(bare()).refused(401, "missing_token");
+    let challenge = refusal.challenge().unwrap();
+    assert_eq!(challenge["scope"], "read:files");
+    assert!(!challenge.contains_key("error"), "RFC 6750, section 3.1");
+    assert_eq!(refusal.provider, None);
+}
+
+#[test]
+fn tb_04_to_07_credentials_as_they_come() {
+    let mut scene = scene();
+    let token = token(scoped("read:files"));
+    // RFC 9110, section 11.4, has `1*SP`, so that two spaces are as good as one.
+    scene.send(bare().header("authorization", format!("Bearer  {token}"))).allowed();
+    // TB-05, EXT-04: another scheme is no bearer token that is invalid, so there is no error code.
+    for other in ["Basic dTpw", "Negotiate abc", "Token abc", &format!("JWT {token}"), &token] {
+        let refusal = scene.send(bare().header("authorization", other)).refused(401, "unsupported_token");
+        assert_eq!(refusal.error(), None);
+    }
+    // TB-06, EXT-03, EXT-12
+    for malformed in ["Bearer", "Bearer ", "", " ", "Bearer a b", "Bearer a,b", "Bearer a, Bearer b", "Bearer\ta"] {
+        let refusal = scene.send(bare().header("authorization", malformed)).refused(400, "invalid_request");
+        assert_eq!(refusal.error().as_deref(), Some("invalid_request"), "{malformed:?}");
+    }
+    // TB-07, EXT-01, EXT-02: two are never a choice, not even between twins.
+    for second in [format!("Bearer {token}"), "Bearer x".to_owned(), "Basic dTpw".to_owned(), String::new()] {
+        let first = bearer(&token).header("authorization", &second);
+        scene.send(first).refused(400, "invalid_request");
+        let second = bare().header("authorization", &second).bearer(&token);
+        scene.send(second).refused(400, "invalid_request");
+    }
+    scene.send(bare().header("authorization", format!("Bearer {token}, Bearer x"))).refused(400, "invalid_request");
+    // EXT-10, ENC-14: one thing that no token can be is a bad token.
+    let long = [b"Bearer ", &[b'a'; 60_000][..]].concat();
+    for strange in [&b"Bearer \xff\xfe"[..], b"Bearer \"a\"", b"Bearer a\0", b"Bearer =", &long] {
+        let refusal = scene.send(bare().header("authorization", strange)).refused(401, "malformed_token");
+        assert_eq!(refusal.error().as_deref(), Some("invalid_token"));
+    }
+    // EXT-11, EXT-09
+    for name in ["authorization_", "x_authorization", "proxy-authorization", "x-forwarded-access-token"] {
+        scene.send(bare().header(name, format!("Bearer {token}"))).refused(401, "missing_token");
+    }
+    assert_eq!(scene.count("/jwks"), 1);
+}
+
+/// Each with its reason; a wrong token is 401 `invalid_token`, whatever is wrong.
+#[test]
+fn tb_08_to_21_wrong_tokens() {
+    let foreign = key("foreign");
+    let k1 = || key("k1");
+    let cases = [
+        ("TB-08", token(json!({"exp": NOW - 3600})), "expired"),
+        ("TB-09", token(json!({"exp": null})), "invalid_claims"),
+        ("TB-10", token(json!({"nbf": NOW + 3600})), "not_yet_valid"),
+        ("TB-11", foreign.token_with(json!({"kid": "k1"}), json!({})), "bad_signature"),
+        ("TB-12", k1().token_with(json!({"alg": "none"}), json!({})), "unsupported_token"),
+        ("TB-12", public_key_as_secret(), "unsupported_token"),
+        ("TB-16", token(json!({"aud": "wrong"})), "wrong_audience"),
+        ("TB-18", token(json!({"aud": 42})), "invalid_claims"),
+        ("TB-18", token(json!({"aud": null})), "wrong_audience"),
+        ("TB-19", token(json!({"iss": null})), "invalid_claims"),
+        ("TB-20", token(json!({"iss": "https://other.example"})), "unknown_issuer"),
+        ("TB-21", token(json!({"iss": format!("{ISSUER}/")})), "unknown_issuer"),
+        ("MV-01", token(json!({"iss": "https://IDP.example.com"})), "unknown_issuer"),
+        ("TB-25", token(json!({"aud": "wrong", "scope": "wrong"})), "wrong_audience"),
+        ("AR-15", "not-a-jwt".to_owned(), "malformed_token"),
+        ("AR-24", token(json!({"exp": null, "typ": "ID"})), "invalid_claims"),
+        ("AR-25", token(json!({"nbf": NOW + 120})), "not_yet_valid"),
+        ("ALG-21", k1().token_with(json!({"typ": "JWT"}), json!({"aud": "client"})), "wrong_audience"),
+        ("ALG-19", k1().token_with(json!({"typ": "logout+jwt"}), json!({})), "wrong_type"),
+        ("DPP-02", token(json!({"cnf": {"jkt": "x"}})), "not_bound"),
+        ("TLS-01", token(json!({"cnf": {"x5t#S256": "x"}})), "not_bound"),
+        ("ALG-14", k1().token_with(json!({"crit": ["x"], "x": 1}), json!({})), "unsupported_token"),
+    ];
+    let mut scene = Scene::of(jwt(json!({}), json!({})));
+    for (id, token, reason) in cases {
+        let refusal = scene.send(bearer(&token)).refused(401, reason);
+        assert_eq!(refusal.error().as_deref(), Some("invalid_token"), "{id}");
+        assert_eq!(refusal.header("retry-after"), None, "{id}");
+    }
+    assert_eq!(scene.count("/jwks"), 1, "no wrong token causes a call");
+}
+
+/// RSP-05: what is said of a token's claims is said only after its signature was found right.
+#[test]
+fn the_signature_comes_first() {
+    let mut scene = Scene::of(jwt(json!({}), json!({})));
+    for claims in [json!({"exp": NOW - 3600}), json!({"aud": "x"}), json!({"nbf": NOW + 3600}), json!({"sub": 7})] {
+        let forged = key("foreign").token_with(json!({"kid": "k1"}), claims);
+        scene.send(bearer(&forged)).refused(401, "bad_signature");
+    }
+}
+
+fn public_key_as_secret() -> String {
+    let secret = key("k1").jwk()["x"].as_str().unwrap().as_bytes().to_vec();
+    let header = json!({"alg": "HS256", "kid": "k1"}).to_string();
+    sign(&Signing::Hmac(secret), "HS256", header, good_claims().to_string())
+}
+
+#[test]
+fn tb_09_a_token_without_end_where_it_is_allowed() {
+    let mut scene = Scene::of(jwt(json!({"require_expiration": false}), json!({})));
+    scene.send(bearer(&token(json!({"exp": null})))).allowed();
+    scene.send(bearer(&token(json!({"exp": NOW - 3600})))).refused(401, "expired");
+    scene.send(bearer(&token(json!({"exp": "never"})))).refused(401, "invalid_claims");
+}
+
+#[test]
+fn tb_14_no_kid_among_several_keys() {
+    let mut scene = Scene::cold(jwt(json!({}), json!({})));
+    scene.provider.keys(&[key("k0").jwk(), key("k1").jwk()]);
+    scene.send(bearer(&key("k1").token_with(json!({"kid": null}), json!({})))).allowed();
+}
+
+#[test]
+fn tb_15_the_algorithm_of_the_key_decides() {
+    let signing = Signing::Rsa(Box::new(rsa_key()));
+    let jwk = json!({"kid": "rsa", "kty": "RSA", "n": RSA_N, "e": "AQAB"});
+    let header = json!({"alg": "RS256", "kid": "rsa"}).to_string();
+    let token = sign(&signing, "RS256", header, good_claims().to_string());
+    for (alg, good) in [(json!("RS512"), false), (json!("PS256"), false), (json!("RS256"), true), (json!(null), true)] {
+        let mut scene = Scene::cold(jwt(json!({}), json!({})));
+        scene.provider.keys(&[with(jwk.clone(), json!({"alg": alg}))]);
+        match good {
+            true => drop(scene.send(bearer(&token)).allowed()),
+            false => drop(scene.send(bearer(&token)).refused(401, "unknown_key")),
+        }
+    }
+    // ALG-07: what the operator doesn't list is not accepted, although the key would do.
+    let mut scene = Scene::cold(jwt(json!({"algorithms": ["ES256", "EdDSA"]}), json!({})));
+    scene.provider.keys(&[jwk]);
+    scene.send(bearer(&token)).refused(401, "unsupported_token");
+}
+
+#[test]
+fn tb_17_audiences() {
+    let mut scene = Scene::of(jwt(json!({"audiences": [AUDIENCE, "urn:other"]}), json!({})));
+    for audience in [json!(["x", AUDIENCE]), json!("urn:other"), json!([AUDIENCE])] {
+        scene.send(bearer(&token(json!({"aud": audience})))).allowed();
+    }
+    for audience in [json!([]), json!([AUDIENCE, 1]), json!({}), json!([[AUDIENCE]])] {
+        scene.send(bearer(&token(json!({"aud": audience})))).refused(401, "invalid_claims");
+    }
+    for audience in [json!("https://API.example.com"), json!(""), json!("https://api.example.com/"), json!(["x"])] {
+        scene.send(bearer(&token(json!({"aud": audience})))).refused(401, "wrong_audience");
+    }
+    let mut scene = Scene::of(jwt(json!({"audiences": null, "any_audience": true}), json!({})));
+    scene.send(bearer(&token(json!({"aud": "x"})))).allowed();
+    scene.send(bearer(&token(json!({"aud": null})))).allowed();
+    scene.send(bearer(&token(json!({"aud": 42})))).refused(401, "invalid_claims");
+}
+
+#[test]
+fn tb_22_to_24_scopes() {
+    let mut scene = scene();
+    for enough in ["read:files", "read:files  write:files\t", "x read:files"] {
+        scene.send(bearer(&token(scoped(enough)))).allowed();
+    }
+    scene.send(bearer(&token(json!({"scope": null, "scp": ["read:files"]})))).allowed();
+    scene.send(bearer(&token(json!({"scope": null, "scp": "x read:files"})))).allowed();
+    for lacking in [json!("wrong:scope"), json!("read:filesX"), json!("READ:FILES"), json!("read:files,x"), json!(null)]
+    {
+        let refusal = scene.send(bearer(&token(json!({"scope": lacking})))).refused(403, "insufficient_scope");
+        let challenge = refusal.challenge().unwrap();
+        assert_eq!((&*challenge["error"], &*challenge["scope"]), ("insufficient_scope", "read:files"));
+    }
+    // CLM-13
+    for unreadable in [json!(["read:files"]), json!({"read:files": 1}), json!(7)] {
+        scene.send(bearer(&token(json!({"scope": unreadable})))).refused(401, "invalid_claims");
+    }
+}
+
+/// A challenge names all scopes that are wanted, not only those that the token lacks.
+#[test]
+fn scopes_of_which_all_or_any_are_wanted() {
+    let mut scene = Scene::of(jwt(json!({}), json!({"require": {"scopes": ["a", "b"], "scopes_any": ["c", "d"]}})));
+    for (scope, enough) in [("a b c", true), ("d b a", true), ("a b", false), ("a c", false), ("c d", false)] {
+        match (scene.send(bearer(&token(scoped(scope)))), enough) {
+            (seen, true) => drop(seen.allowed()),
+            (seen, false) => {
+                let challenge = seen.refused(403, "insufficient_scope").challenge().unwrap();
+                assert_eq!(challenge["scope"], "a b c d");
+            }
+        }
+    }
+}
+
+/// Not the token is at fault, but whoever it belongs to may not do this: 403 without a challenge.
+#[test]
+fn required_claims() {
+    let require = |claims: Value| jwt(json!({}), json!({"require": {"claims": claims}}));
+    let cases = [
+        (json!({"claim": "role", "any_of": ["a", "b"]}), json!({"role": "b"}), true),
+        (json!({"claim": "role", "any_of": ["a", "b"]}), json!({"role": ["x", "a"]}), true),
+        (json!({"claim": "role", "any_of": ["a", "b"]}), json!({"role": "ab"}), false),
+        (json!({"claim": "role", "any_of": ["a", "b"]}), json!({}), false),
+        (json!({"claim": "role", "all_of": ["a", "b"]}), json!({"role": ["b", "c", "a"]}), true),
+        (json!({"claim": "role", "all_of": ["a", "b"]}), json!({"role": ["a"]}), false),
+        (json!({"claim": "role", "none_of": ["bad"]}), json!({"role": ["good"]}), true),
+        (json!({"claim": "role", "none_of": ["bad"]}), json!({"role": ["good", "bad"]}), false),
+        (json!({"claim": "role", "matches": "adm.*"}), json!({"role": "admin"}), true),
+        (json!({"claim": "role", "matches": "adm|op"}), json!({"role": "x-adm"}), false),
+        (json!({"claim": "role", "matches": "adm|op"}), json!({"role": "op-x"}), false),
+        (json!({"claim": "age", "any_of": "18"}), json!({"age": 18}), true),
+        (json!({"claim": "ok", "any_of": "true"}), json!({"ok": true}), true),
+        (json!({"path": "realm_access.roles", "any_of": "a"}), json!({"realm_access": {"roles": ["a"]}}), true),
+        (json!({"path": ["realm_access", "roles"], "any_of": "a"}), json!({"realm_access": {"roles": ["a"]}}), true),
+        (json!({"path": "realm_access.roles", "any_of": "a"}), json!({"realm_access.roles": ["a"]}), false),
+        (json!({"claim": "realm_access.roles", "any_of": "a"}), json!({"realm_access.roles": ["a"]}), true),
+        (json!({"path": "a.b", "any_of": "x"}), json!({"a": ["x"]}), false),
+        (json!({"claim": "role"}), json!({"role": "anything"}), true),
+        (json!({"claim": "role"}), json!({}), false),
+    ];
+    for (wanted, claims, enough) in cases {
+        let mut scene = Scene::of(require(json!([wanted])));
+        let seen = scene.send(bearer(&token(claims.clone())));
+        match enough {
+            true => drop(seen.allowed()),
+            false => assert_eq!(seen.refused(403, "insufficient_claims").challenge(), None, "{wanted} {claims}"),
+        }
+    }
+}
+
+#[test]
+fn ar_80_groups() {
+    let config = |list: Value| jwt(json!({}), json!({"require": {"groups_allowlist": list}}));
+    let mut scene = Scene::of(config(json!(["a", "b", "c"])));
+    scene.send(bearer(&token(json!({"groups": ["c", "d"]})))).allowed();
+    scene.send(bearer(&token(json!({"groups": "a"})))).allowed(); // AR-21
+    for groups in [json!(["d", "e"]), json!([]), json!(null), json!("abc"), json!([1, {}, null]), json!({"a": 1})] {
+        scene.send(bearer(&token(json!({"groups": groups})))).refused(403, "insufficient_claims"); // AR-22
+    }
+    let mut scene = Scene::of(config(json!(["x", "*"])));
+    scene.send(bearer(&token(json!({})))).allowed();
+}
+
+#[test]
+fn clocks_differ_and_lifetimes_are_bounded() {
+    let mut scene = Scene::of(jwt(json!({"clock_skew": "10s", "max_lifetime": "1h"}), json!({})));
+    for (claims, reason) in [
+        (json!({"iat": NOW, "exp": NOW + 3600}), None),
+        (json!({"iat": NOW, "exp": NOW + 3601}), Some("invalid_claims")),
+        (json!({"iat": null}), Some("invalid_claims")),
+        (json!({"exp": NOW - 9, "iat": NOW - 60}), None),
+        (json!({"exp": NOW - 10, "iat": NOW - 60}), Some("expired")),
+        (json!({"nbf": NOW + 10, "exp": NOW + 60}), None),
+        (json!({"nbf": NOW + 11, "exp": NOW + 60}), Some("not_yet_valid")),
+        (json!({"iat": NOW + 11, "exp": NOW + 60}), Some("not_yet_valid")),
+    ] {
+        let seen = scene.send(bearer(&token(claims)));
+        match reason {
+            None => drop(seen.allowed()),
+            Some(reason) => drop(seen.refused(401, reason)),
+        }
+    }
+    // AR-25: nobody says how far clocks differ, so it is a minute.
+    let mut scene = Scene::of(jwt(json!({}), json!({})));
+    scene.send(bearer(&token(json!({"nbf": NOW + 30})))).allowed();
+}
+
+#[test]
+fn alg_19_and_20_types_of_tokens() {
+    let typed = |typ: Value| key("k1").token_with(json!({"typ": typ}), json!({}));
+    let mut scene = Scene::of(jwt(json!({}), json!({})));
+    for good in [json!("at+jwt"), json!("AT+JWT"), json!("application/at+jwt"), json!("JWT"), json!(null)] {
+        scene.send(bearer(&typed(good))).allowed();
+    }
+    let mut strict = Scene::of(jwt(json!({"token_type": "at+jwt"}), json!({})));
+    for good in ["at+jwt", "AT+JWT", "application/at+jwt"] {
+        strict.send(bearer(&typed(json!(good)))).allowed();
+    }
+    for bad in [json!("JWT"), json!(null), json!("at+jwt ")] {
+        strict.send(bearer(&typed(bad))).refused(401, "wrong_type");
+    }
+    // No configuration makes a proof an access token.
+    for never in ["dpop+jwt", "logout+jwt", "secevent+jwt", "token-introspection+jwt"] {
+        let mut scene = Scene::of(jwt(json!({"token_type": [never, "at+jwt"]}), json!({})));
+        scene.send(bearer(&typed(json!(never)))).refused(401, "wrong_type");
+    }
+}
+
+/// AR-26, EXT-03: a header of one's own has no scheme unless it is given one.
+#[test]
+fn tokens_in_a_header_without_a_scheme() {
+    let mut scene = Scene::of(jwt(json!({}), json!({"access_token": {"key": "My-Auth_token"}})));
+    let at = |value: &str| bare().header("my-auth_token", value);
+    scene.send(at(&good())).allowed(); // TB-50, TB-53
+    scene.send(at(&format!("Bearer {}", good()))).refused(400, "invalid_request");
+    scene.send(at(&format!("{},{}", good(), good()))).refused(400, "invalid_request");
+    scene.send(at("")).refused(400, "invalid_request");
+    scene.send(bearer(&good())).refused(401, "missing_token"); // TB-54, the other way round
+    let mut scene = Scene::of(jwt(json!({}), json!({"access_token": {"key": "authorization", "scheme": ""}})));
+    scene.send(bare().header("authorization", good())).allowed();
+    let mut scene = Scene::of(jwt(json!({}), json!({"access_token": {"key": "x-token", "scheme": "Token"}})));
+    scene.send(bare().header("x-token", format!("token {}", good()))).allowed();
+    scene.send(bare().header("x-token", good())).refused(401, "unsupported_token");
+}
+
+/// EXT-05, OUT-07: in several places, or twice in one, is once too often.
+#[test]
+fn ext_05_one_token_in_one_place() {
+    let sources = json!([
+        {"key": "authorization"}, {"location": "cookie", "key": "t"}, {"location": "query_string", "key": "access_token"},
+        {"location": "metadata", "key": "t", "metadata_filter": "earlier"},
+    ]);
+    let config = jwt(json!({}), json!({"access_token": sources, "allow_missing": true}));
+    let mut scene = Scene::cold(config);
+    let token = good();
+    let in_cookie = || format!("a=1; t={token}");
+    let in_query = || format!("/p?a=1&access_token={token}");
+    scene.send(bearer(&token).header("cookie", in_cookie())).refused(400, "invalid_request");
+    scene.send(get(in_query()).bearer(&token)).refused(400, "invalid_request");
+    scene.send(get(in_query()).header("cookie", in_cookie())).refused(400, "invalid_request");
+    scene.send(bearer(&token).metadata(Some(&token))).refused(400, "invalid_request");
+    assert!(scene.calls.is_empty(), "a malformed request causes no call");
+    scene.send(bare().header("cookie", in_cookie())).allowed();
+    scene.send(get(in_query())).allowed();
+    scene.send(bare().metadata(Some(&token))).allowed(); // GM-16
+    scene.send(bearer(&token).metadata(None)).allowed();
+    assert_eq!(scene.send(bare().metadata(None)).upstream().result, "bypassed");
+    // A cookie or parameter of nearly that name is another.
+    let near = get(format!("/p?Access_Token={token}")).header("cookie", format!("T={token}; tt={token}"));
+    assert_eq!(scene.send(near).upstream().result, "bypassed");
+}
+
+/// ISS-03, ISS-04, EXT-04: only what is absent is missing.
+#[test]
+fn iss_03_allow_missing_allows_nothing_else() {
+    let mut scene = Scene::of(jwt(json!({}), json!({"allow_missing": true})));
+    let upstream = scene.send(bare()).upstream();
+    assert_eq!((upstream.result, upstream.reason, upstream.edits), ("bypassed", Some("missing_token"), 0));
+    scene.send(bearer(&token(json!({"iss": "https://other.example"})))).refused(401, "unknown_issuer");
+    scene.send(bearer(&token(json!({"exp": NOW - 3600})))).refused(401, "expired");
+    scene.send(bearer("opaque")).refused(401, "malformed_token");
+    scene.send(bare().header("authorization", "Basic dTpw")).refused(401, "unsupported_token");
+    scene.send(bare().header("authorization", "")).refused(400, "invalid_request");
+}
+
+/// MCP-04: a token in the query is none unless the operator says so.
+#[test]
+fn ext_06_the_query_is_no_place_for_tokens() {
+    let mut scene = Scene::of(jwt(json!({}), json!({})));
+    scene.send(get(format!("/p?access_token={}", good()))).refused(401, "missing_token");
+}
+
+/// AR-10, AR-16: the whole way, with the identity at its end.
+#[test]
+fn ar_10_user_and_groups() {
+    let headers = json!([
+        {"header": "kubeflow-userid", "claim": "email", "required": true},
+        {"header": "kubeflow-groups", "claim": "groups"},
+    ]);
+    let mut scene = Scene::of(jwt(json!({}), json!({"claim_headers": headers})));
+    let claims = json!({"email": "ann@example.com", "groups": ["a", "b"], "aud": [AUDIENCE]});
+    let upstream = scene.send(bearer(&token(claims))).allowed();
+    assert_eq!(upstream.header("kubeflow-userid"), Some("ann@example.com"));
+    assert_eq!(upstream.header("kubeflow-groups"), Some("a,b"));
+    // AR-17: AuthService answers 401; the token is good, its holder only isn't who may come.
+    scene.send(bearer(&token(json!({"groups": []})))).refused(403, "insufficient_claims");
+    // AR-23, AR-41
+    let upstream = scene.send(bearer(&token(json!({"email": "ann@example.com"})))).allowed();
+    assert_eq!(upstream.header("kubeflow-groups"), None);
+    let upstream = scene.send(bearer(&token(json!({"email": "ann@example.com", "groups": []})))).allowed();
+    assert_eq!(upstream.header("kubeflow-groups"), Some(""));
+}
+
+/// A request that has no method can't be read, and so not be cleaned: it goes nowhere, whatever the policy.
+#[test]
+fn what_cannot_be_read_is_refused() {
+    let mut scene =
+        Scene::of(jwt(json!({}), json!({"enforce": false, "allow_missing": true, "allow_preflight": true})));
+    scene.send(bare().set(":method", None)).refused(400, "invalid_request");
+    scene.send(bare().header(":method", "POST")).refused(400, "invalid_request");
+    // PTH-11: CONNECT has no path.
+    let connect = bearer(&good()).set(":method", Some("CONNECT")).set(":path", None);
+    scene.send(connect).allowed();
+}

@@ -1,0 +1,553 @@
+//! The life of a provider's keys: fetched before they are needed, refreshed before they end, kept through an outage,
+//! gone when they are withdrawn. TB-13, TB-65, MV-02 to MV-05, JWK-01 to JWK-22, OUT.
+
+use crate::scene::*;
+use crate::support::with;
+use oidc_filter::http::{Headers, MAX_ANSWER_BYTES, Response};
+use oidc_filter::time::Timestamp;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+const OAUTH_DISCOVERY: &str = "/.well-known/oauth-authorization-server";
+
+fn scene() -> Scene {
+    scene_with(json!({}))
+}
+
+fn scene_with(jwks: Value) -> Scene {
+    Scene::of(jwt(json!({"jwks": jwks}), json!({})))
+}
+
+/// What comes of a token by the key of this name.
+fn send_by(scene: &mut Scene, kid: &'static str) -> Seen {
+    scene.send(bearer(&long_lived(kid)))
+}
+
+fn long_lived(kid: &'static str) -> String {
+    key(kid).token(json!({"exp": NOW + 100 * 24 * 3600}))
+}
+
+#[test]
+fn keys_are_there_before_the_first_request() {
+    let mut scene = scene();
+    assert_eq!((scene.count(DISCOVERY), scene.count("/jwks"), scene.calls.len()), (1, 1, 2));
+    for call in &scene.calls {
+        assert_eq!((call.method, &*call.body), ("GET", ""));
+        assert_eq!(call.header("authorization"), None);
+    }
+    send_by(&mut scene, "k1").allowed();
+    assert_eq!(scene.calls.len(), 2);
+    let facts: Vec<_> = scene.filter.key_facts(scene.now()).collect();
+    assert_eq!(facts, [("idp.example.com", 1, Some(Duration::ZERO))]);
+}
+
+#[test]
+fn a_request_that_comes_first_waits() {
+    let mut scene = Scene::cold(jwt(json!({}), json!({})));
+    let stream = scene.begin(bearer(&good()));
+    assert!(scene.seen(stream).is_waiting());
+    scene.settle();
+    scene.seen(stream).allowed();
+    assert_eq!((scene.count(DISCOVERY), scene.count("/jwks")), (1, 1));
+}
+
+#[test]
+fn keys_are_refreshed_ahead_of_their_end() {
+    let mut scene = scene();
+    scene.pass_seconds(569);
+    assert_eq!(scene.count("/jwks"), 1);
+    scene.pass_seconds(2);
+    assert_eq!(scene.count("/jwks"), 2, "30 seconds before the end of 10 minutes");
+    scene.pass_seconds(3600);
+    assert_eq!(scene.count("/jwks"), 8);
+    assert!(scene.count(DISCOVERY) <= 3);
+}
+
+#[test]
+fn cache_control_counts_within_bounds() {
+    for (cache_control, refreshed_after) in [
+        ("max-age=120", 108),
+        ("public, max-age=120, must-revalidate", 108),
+        ("max-age=1", 27),
+        ("no-store", 27),
+        ("max-age=1800", 1770),
+        ("max-age=31536000", 3570),
+        ("max-age=99999999999999999999", 570),
+        ("max-age=-1", 570),
+        ("nonsense", 570),
+    ] {
+        let mut scene = Scene::cold(jwt(json!({}), json!({})));
+        scene.provider.at("/jwks", says_keys(&[key("k1").jwk()], cache_control));
+        scene.tick();
+        scene.pass_seconds(refreshed_after - 1);
+        assert_eq!(scene.count("/jwks"), 1, "{cache_control}");
+        scene.pass_seconds(2);
+        assert_eq!(scene.count("/jwks"), 2, "{cache_control}");
+    }
+}
+
+/// TB-13, MV-03, JWK-15
+#[test]
+fn tb_13_an_unknown_key_is_fetched_once_per_cooldown() {
+    let mut scene = scene();
+    scene.pass_seconds(60);
+    scene.provider.keys(&[key("k1").jwk(), key("k2").jwk()]);
+    send_by(&mut scene, "k2").allowed();
+    assert_eq!(scene.count("/jwks"), 2);
+    for round in 0..3 {
+        for index in 0..100 {
+            let kid = format!("made-up-{round}-{index}");
+            let forged = key("k1").token_with(json!({"kid": kid}), json!({}));
+            scene.send(bearer(&forged)).refused(401, "unknown_key");
+        }
+        scene.pass_seconds(30);
+    }
+    assert_eq!(scene.count("/jwks"), 2 + 2, "once per cooldown");
+    send_by(&mut scene, "k1").allowed();
+}
+
+#[test]
+fn the_cooldown_is_the_operators() {
+    let mut scene = scene_with(json!({"cooldown": "5m"}));
+    scene.pass_seconds(1);
+    send_by(&mut scene, "k2").refused(401, "unknown_key");
+    scene.provider.keys(&[key("k1").jwk(), key("k2").jwk()]);
+    scene.pass_seconds(298);
+    send_by(&mut scene, "k2").refused(401, "unknown_key");
+    scene.pass_seconds(2);
+    send_by(&mut scene, "k2").allowed();
+}
+
+/// JWK-16: a thousand requests, one fetch of each document, one answer to each request.
+#[test]
+fn jwk_16_many_wait_for_one_fetch() {
+    let mut scene = Scene::cold(jwt(json!({}), json!({})));
+    let good = good();
+    let foreign = key("foreign").token_with(json!({"kid": "k1"}), json!({}));
+    let streams: Vec<_> =
+        (0..1000).map(|index| scene.begin(bearer(if index % 2 == 0 { &good } else { &foreign }))).collect();
+    assert_eq!((scene.waiting(), scene.calls.len()), (1000, 1));
+    scene.settle();
+    assert_eq!((scene.waiting(), scene.calls.len()), (0, 2));
+    for (index, stream) in streams.into_iter().enumerate() {
+        match index % 2 {
+            0 => drop(scene.seen(stream).allowed()),
+            _ => drop(scene.seen(stream).refused(401, "bad_signature")),
+        }
+    }
+}
+
+/// OUT-06: what one client asked for belongs to all.
+#[test]
+fn a_client_that_leaves_takes_nothing_with_it() {
+    let mut scene = Scene::cold(jwt(json!({}), json!({})));
+    let (first, second) = (scene.begin(bearer(&good())), scene.begin(bearer(&good())));
+    scene.leave(first);
+    scene.settle();
+    scene.seen(second).allowed();
+    let mut scene = Scene::cold(jwt(json!({}), json!({})));
+    let only = scene.begin(bearer(&good()));
+    scene.leave(only);
+    scene.leave(only);
+    scene.settle();
+    scene.send(bearer(&good())).allowed();
+    assert_eq!((scene.count("/jwks"), scene.waiting()), (1, 0));
+}
+
+/// MV-04, JWK-17: keys serve through an outage, but not for ever.
+#[test]
+fn jwk_17_stale_keys_serve_up_to_max_stale() {
+    let mut scene = scene_with(json!({"max_stale": "1h"}));
+    scene.provider.at("/jwks", status(503));
+    scene.pass_seconds(600 + 3599);
+    send_by(&mut scene, "k1").allowed();
+    scene.pass_seconds(2);
+    let refusal = send_by(&mut scene, "k1").refused(503, "provider_unavailable");
+    assert!(refusal.header("retry-after").unwrap().parse::<u64>().unwrap() <= 16);
+    scene.provider.keys(&[key("k1").jwk()]);
+    scene.pass_seconds(17);
+    send_by(&mut scene, "k1").allowed();
+}
+
+#[test]
+fn nothing_stale_where_that_is_wanted() {
+    let mut scene = scene_with(json!({"max_stale": 0}));
+    scene.provider.at("/jwks", status(503));
+    scene.pass_seconds(599);
+    send_by(&mut scene, "k1").allowed();
+    scene.pass_seconds(1);
+    send_by(&mut scene, "k1").refused(503, "provider_unavailable");
+}
+
+/// With an outage behind it, a key that is unknown may be new: the token isn't to blame.
+#[test]
+fn an_unknown_key_during_an_outage_is_no_bad_token() {
+    let mut scene = scene();
+    scene.provider.at("/jwks", status(503));
+    scene.pass_seconds(60);
+    send_by(&mut scene, "k2").refused(503, "provider_unavailable");
+    send_by(&mut scene, "k1").allowed();
+    // What the keys at hand can tell is told all the same.
+    let forged = key("foreign").token_with(json!({"kid": "k1"}), json!({}));
+    scene.send(bearer(&forged)).refused(401, "bad_signature");
+    scene.provider.keys(&[key("k2").jwk()]);
+    scene.pass_seconds(30);
+    send_by(&mut scene, "k2").allowed();
+}
+
+/// JWK-14: the set is replaced, never added to.
+#[test]
+fn jwk_14_a_withdrawn_key_is_gone() {
+    let mut scene = scene();
+    scene.provider.keys(&[key("k2").jwk()]);
+    scene.pass_seconds(571);
+    send_by(&mut scene, "k1").refused(401, "unknown_key");
+    send_by(&mut scene, "k2").allowed();
+}
+
+/// MV-02
+#[test]
+fn old_and_new_keys_side_by_side() {
+    let mut scene = Scene::cold(jwt(json!({}), json!({})));
+    scene.provider.keys(&[key("new").jwk(), key("k1").jwk()]);
+    send_by(&mut scene, "k1").allowed();
+    send_by(&mut scene, "new").allowed();
+}
+
+/// JWK-01: one key that can't be used does no harm to its neighbours.
+#[test]
+fn jwk_01_one_bad_key_among_good_ones() {
+    let good = key("k1").jwk();
+    for bad in [
+        json!({"kty": "unknown"}),
+        json!(7),
+        json!({}),
+        with(key("k2").jwk(), json!({"use": "enc"})),
+        with(key("k2").jwk(), json!({"crv": "X25519"})),
+        with(key("k2").jwk(), json!({"x": "?"})),
+        with(key("k2").jwk(), json!({"kid": 7})),
+        json!({"kty": "oct", "kid": "k2", "k": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}),
+        json!({"kty": "RSA", "kid": "k2", "n": "AQAB", "e": "AQAB"}),
+    ] {
+        for keys in [[good.clone(), bad.clone()], [bad.clone(), good.clone()]] {
+            let mut scene = Scene::cold(jwt(json!({}), json!({})));
+            scene.provider.keys(&keys);
+            send_by(&mut scene, "k1").allowed();
+            send_by(&mut scene, "k2").refused(401, "unknown_key");
+        }
+    }
+}
+
+fn useless_documents() -> Vec<Answer> {
+    let keys = json!({"keys": [key("k1").jwk()]}).to_string();
+    let mut answers = vec![
+        Answer::Refuses,
+        Answer::TimesOut,
+        Answer::IsLost,
+        says_json(json!({"keys": []})),
+        says_json(json!({"keys": null})),
+        says_json(json!({"keys": {}})),
+        says_json(json!({})),
+        says_json(json!([key("k1").jwk()])),
+        says_json(json!({"keys": [{"kty": "unknown"}]})),
+        says_json(json!({"keys": [{"kty": "oct", "k": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}]})),
+        says(200, "application/json", ""),
+        says(200, "application/json", &keys[..keys.len() - 1]),
+        says(200, "application/json", keys.replace('}', ",}")),
+        says(200, "application/json", format!("\u{feff}{keys}")),
+        says(200, "application/json", format!("{{\"keys\":[],{}", &keys[1..])),
+        says(200, "application/json", "[".repeat(50_000)),
+        says(200, "application/json", vec![0xff; 64]),
+        says(200, "application/json", format!("{keys}{}", " ".repeat(MAX_ANSWER_BYTES))),
+        says(200, "text/html", keys.clone()),
+        Answer::Says(Response { status: 0, headers: Headers::default(), body: keys.clone().into_bytes() }),
+    ];
+    for status in [204, 301, 302, 304, 307, 308, 400, 401, 403, 404, 410, 429, 500, 502, 503, 504] {
+        answers.push(says(status, "application/json", keys.clone()));
+    }
+    answers
+}
+
+/// JWK-11, JWK-12: what can't be used leaves what there is.
+#[test]
+fn jwk_11_and_12_useless_answers_leave_the_keys_at_hand() {
+    for (index, answer) in useless_documents().into_iter().enumerate() {
+        let mut scene = scene();
+        scene.provider.at("/jwks", answer);
+        scene.pass_seconds(1200);
+        let stream = scene.begin(bearer(&long_lived("k1")));
+        scene.settle();
+        scene.seen(stream).allowed();
+        assert!(scene.count("/jwks") > 10, "{index}: it is tried again");
+        scene.provider.keys(&[key("k2").jwk()]);
+        scene.pass_seconds(30);
+        send_by(&mut scene, "k2").allowed();
+    }
+}
+
+/// JWK-13, MV-05, WSM-04: without keys nobody passes, and a token is not to blame.
+#[test]
+fn jwk_13_no_keys_at_all() {
+    for (index, answer) in useless_documents().into_iter().enumerate() {
+        let mut scene = Scene::cold(jwt(json!({}), json!({})));
+        scene.provider.at("/jwks", answer);
+        let stream = scene.begin(bearer(&good()));
+        scene.settle();
+        scene.pass_seconds(12);
+        scene.seen(stream).refused(503, "provider_unavailable");
+        scene.provider.keys(&[key("k1").jwk()]);
+        scene.pass_seconds(30);
+        scene.send(bearer(&good())).allowed();
+        assert_eq!(scene.waiting(), 0, "{index}");
+    }
+}
+
+/// TB-65, OUT-01, OUT-03, OUT-09: a provider that can't be read is not there; it is asked again.
+#[test]
+fn tb_65_useless_metadata() {
+    let metadata = metadata(ISSUER);
+    let text = metadata.to_string();
+    for (index, answer) in [
+        status(302),
+        status(404),
+        status(500),
+        Answer::Refuses,
+        Answer::TimesOut,
+        says_json(json!({})),
+        says_json(with(metadata.clone(), json!({"issuer": null}))),
+        says_json(with(metadata.clone(), json!({"issuer": "https://idp.example.com/"}))),
+        says_json(with(metadata.clone(), json!({"issuer": "https://evil.example"}))),
+        says_json(with(metadata.clone(), json!({"issuer": [ISSUER]}))),
+        says_json(with(metadata.clone(), json!({"jwks_uri": null}))),
+        says_json(with(metadata.clone(), json!({"jwks_uri": 7}))),
+        says_json(with(metadata.clone(), json!({"jwks_uri": ""}))),
+        says_json(with(metadata.clone(), json!({"jwks_uri": "/jwks"}))),
+        says_json(with(metadata.clone(), json!({"jwks_uri": "https://evil.example/jwks"}))),
+        says_json(with(metadata.clone(), json!({"jwks_uri": "http://127.0.0.1/jwks"}))),
+        says(200, "application/json", text.replacen('{', &format!("{{\"issuer\":\"{ISSUER}\","), 1)),
+        says(200, "text/html", text.clone()),
+        says(200, "application/json", "[".repeat(50_000)),
+        says(200, "application/json", format!("{text}{}", " ".repeat(MAX_ANSWER_BYTES))),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut scene = Scene::cold(jwt(json!({}), json!({})));
+        scene.provider.at(DISCOVERY, answer);
+        let stream = scene.begin(bearer(&good()));
+        scene.settle();
+        scene.pass_seconds(12);
+        let refusal = scene.seen(stream).refused(503, "provider_unavailable");
+        assert_eq!(refusal.provider.as_deref(), Some("idp.example.com"));
+        assert_eq!(scene.count("/jwks"), 0, "{index}");
+        let hosts = scene.calls.iter().all(|call| call.url.starts_with("https://idp.example.com/.well-known/"));
+        assert!(hosts, "{index}: {:?}", scene.calls);
+        scene.provider.metadata(json!({}));
+        scene.pass_seconds(30);
+        scene.send(bearer(&good())).allowed();
+    }
+}
+
+/// RFC 8414, section 3.1: a server of OAuth alone has its metadata elsewhere, with the issuer's path behind.
+#[test]
+fn metadata_of_an_oauth_server() {
+    let issuer = "https://idp.example.com/realms/a";
+    let mut scene = Scene::cold(jwt(json!({"issuer": issuer}), json!({})));
+    scene.provider.at(&format!("{OAUTH_DISCOVERY}/realms/a"), says_json(metadata(issuer)));
+    scene.provider.at("/realms/a/jwks", says_json(json!({"keys": [key("k1").jwk()]})));
+    scene.send(bearer(&token(json!({"iss": issuer})))).allowed();
+    let urls: Vec<&str> = scene.calls.iter().map(|call| &*call.url).collect();
+    assert_eq!(
+        urls,
+        [
+            "https://idp.example.com/realms/a/.well-known/openid-configuration",
+            "https://idp.example.com/.well-known/oauth-authorization-server/realms/a",
+            "https://idp.example.com/realms/a/jwks",
+        ]
+    );
+    assert!(scene.fetched.iter().all(|end| end.result == "ok"));
+}
+
+/// Keys that move are found: a fetch that fails asks for the metadata anew.
+#[test]
+fn moved_keys_are_found() {
+    let mut scene = scene();
+    scene.provider.metadata(json!({"jwks_uri": "https://idp.example.com/moved"}));
+    scene.provider.at("/moved", says_json(json!({"keys": [key("k2").jwk()]})));
+    scene.provider.at("/jwks", status(404));
+    scene.pass_seconds(60);
+    // While nobody knows better, the old place is asked; then the metadata; then the new place.
+    let stream = scene.begin(bearer(&long_lived("k2")));
+    scene.settle();
+    scene.seen(stream).refused(503, "provider_unavailable");
+    scene.pass_seconds(540);
+    assert!(scene.count("/moved") >= 1);
+    send_by(&mut scene, "k2").allowed();
+    send_by(&mut scene, "k1").refused(401, "unknown_key");
+}
+
+/// A provider that is down is asked less and less often, and found again soon.
+#[test]
+fn pauses_grow_and_end() {
+    let mut scene = Scene::cold(jwt(json!({"jwks": {"uri": "https://idp.example.com/jwks"}}), json!({})));
+    scene.provider.at("/jwks", status(503));
+    scene.tick();
+    let mut seen = Vec::new();
+    for second in 1..=64 {
+        scene.pass_seconds(1);
+        if scene.count("/jwks") > seen.len() + 1 {
+            seen.push(second);
+        }
+    }
+    assert_eq!(seen, [1, 3, 7, 15, 31, 47, 63]);
+    assert_eq!(scene.count(DISCOVERY), 0);
+    // During a pause nobody waits, and nobody is asked.
+    let calls = scene.calls.len();
+    for _ in 0..100 {
+        scene.send(bearer(&good())).refused(503, "provider_unavailable");
+    }
+    assert_eq!(scene.calls.len(), calls);
+    scene.provider.keys(&[key("k1").jwk()]);
+    scene.pass_seconds(16);
+    scene.send(bearer(&good())).allowed();
+    scene.provider.at("/jwks", status(503));
+    scene.pass_seconds(570);
+    let calls = scene.calls.len();
+    scene.pass_seconds(1);
+    assert!(scene.calls.len() <= calls + 1, "the pauses begin anew");
+}
+
+/// Operators write keys into the configuration where there is no way to fetch them.
+#[test]
+fn inline_keys() {
+    let set = json!({"keys": [key("k1").jwk()]});
+    for inline in [set.clone(), json!(set.to_string())] {
+        let mut scene = scene_with(json!({"inline": inline}));
+        send_by(&mut scene, "k1").allowed();
+        send_by(&mut scene, "k2").refused(401, "unknown_key");
+        scene.pass_seconds(100_000);
+        send_by(&mut scene, "k1").allowed();
+        assert!(scene.calls.is_empty());
+        let facts: Vec<_> = scene.filter.key_facts(scene.now()).collect();
+        assert_eq!(facts, [("idp.example.com", 1, None)]);
+    }
+    // Beside a place to fetch them from, they serve until there are newer ones.
+    let mut scene =
+        Scene::cold(jwt(json!({"jwks": {"inline": set, "uri": "https://idp.example.com/jwks"}}), json!({})));
+    scene.provider.keys(&[key("k2").jwk()]);
+    send_by(&mut scene, "k1").allowed();
+    assert_eq!(scene.count("/jwks"), 0);
+    send_by(&mut scene, "k2").allowed();
+    send_by(&mut scene, "k1").refused(401, "unknown_key");
+}
+
+/// CFG-03: one who may verify with a secret may sign with it, too: it must be the operator's own.
+#[test]
+fn shared_secrets() {
+    use crate::support::{Signing, sign};
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+    let secret = vec![7; 32];
+    let set = json!({"keys": [{"kty": "oct", "kid": "s", "alg": "HS256", "k": BASE64URL.encode(&secret)}]});
+    let header = json!({"alg": "HS256", "kid": "s"}).to_string();
+    let token = sign(&Signing::Hmac(secret), "HS256", header, good_claims().to_string());
+    let mut scene = Scene::of(jwt(json!({"jwks": {"inline": set}, "algorithms": "HS256"}), json!({})));
+    scene.send(bearer(&token)).allowed();
+    let mut scene = scene_with(json!({"inline": set}));
+    scene.send(bearer(&token)).refused(401, "unsupported_token");
+    let mut scene = Scene::cold(jwt(json!({}), json!({})));
+    scene.provider.keys(&[set["keys"][0].clone(), key("k1").jwk()]); // JWK-08, ALG-07
+    scene.send(bearer(&token)).refused(401, "unsupported_token");
+    send_by(&mut scene, "k1").allowed();
+}
+
+/// A provider that names no keys can change one without a sign.
+#[test]
+fn a_nameless_key_that_changes() {
+    let nameless = |kid: &'static str| with(key(kid).jwk(), json!({"kid": null}));
+    let by = |kid: &'static str| key(kid).token_with(json!({"kid": null}), json!({}));
+    let mut scene = Scene::cold(jwt(json!({}), json!({})));
+    scene.provider.keys(&[nameless("k1")]);
+    scene.send(bearer(&by("k1"))).allowed();
+    scene.provider.keys(&[nameless("k2")]);
+    scene.send(bearer(&by("k2"))).allowed();
+    scene.send(bearer(&by("k1"))).refused(401, "bad_signature");
+    assert_eq!(scene.count("/jwks"), 2);
+}
+
+/// JWK-18, OUT-04: nothing of a token reaches a URL.
+#[test]
+fn jwk_18_hostile_key_names() {
+    let mut scene = scene();
+    for kid in ["../../etc/passwd", "' OR 1=1", "\0", "\r\nx: y", "https://evil.example/k", "é", &"k".repeat(8192)] {
+        scene.pass_seconds(31);
+        let token = key("k1").token_with(json!({"kid": kid}), json!({}));
+        let refusal = scene.send(bearer(&token)).refused(401, "unknown_key");
+        assert!(!format!("{refusal:?}").contains(kid));
+    }
+    for header in [json!({"jku": "https://evil.example/jwks"}), json!({"x5u": "https://evil.example/x"})] {
+        let token = key("foreign").token_with(header, json!({}));
+        scene.send(bearer(&token)).refused(401, "unknown_key");
+    }
+    assert!(scene.calls.iter().all(|call| call.url.starts_with(ISSUER) && call.raw_query.is_empty()));
+}
+
+/// OUT-05: a call that can't even be sent ends like one that wasn't answered.
+#[test]
+fn out_05_no_such_cluster() {
+    let mut scene = Scene::cold(jwt(json!({"jwks": {"uri": "https://idp.example.com/jwks"}}), json!({})));
+    scene.provider.at("/jwks", Answer::Refuses);
+    scene.send(bearer(&good())).refused(503, "provider_unavailable");
+    assert_eq!(scene.fetched.iter().map(|end| (end.kind, end.result)).collect::<Vec<_>>(), [("jwks", "failed")]);
+}
+
+/// An answer that never comes, not even as an error, ends all the same; one that comes after that is too late.
+#[test]
+fn lost_and_late_answers() {
+    let mut scene = Scene::cold(jwt(json!({"timeout": "2s"}), json!({})));
+    scene.provider.at("/jwks", Answer::IsLost);
+    let stream = scene.begin(bearer(&good()));
+    scene.settle();
+    scene.pass_seconds(4);
+    assert!(scene.seen(stream).is_waiting());
+    scene.pass_seconds(4);
+    scene.seen(stream).refused(503, "provider_unavailable");
+}
+
+/// WSM-06: a clock that is set makes nothing worse than it was.
+#[test]
+fn the_clock_is_set() {
+    let token = key("k1").token(json!({"iat": null, "exp": 4_000_000_000_u64}));
+    let mut scene = scene();
+    for (unix, exp_is_over) in
+        [(0, false), (NOW - 86_400, false), (NOW + 10 * 86_400, false), (5_000_000_000, true), (NOW, false)]
+    {
+        scene.set_clock(Timestamp::from_unix_seconds(unix));
+        scene.pass_seconds(40);
+        match exp_is_over {
+            true => drop(scene.send(bearer(&token)).refused(401, "expired")),
+            false => drop(scene.send(bearer(&token)).allowed()),
+        }
+    }
+    scene.set_clock(Timestamp::from_unix_nanos(u64::MAX));
+    scene.tick();
+    scene.send(bearer(&token)).refused(401, "expired");
+    assert!(scene.filter.next_tick(scene.now()) > Duration::ZERO);
+}
+
+/// A pause that a clock made endless by going back is none.
+#[test]
+fn a_clock_that_goes_back_ends_pauses_and_cooldowns() {
+    let mut scene = Scene::cold(jwt(json!({}), json!({})));
+    scene.provider.at(DISCOVERY, status(503));
+    scene.tick();
+    scene.provider.metadata(json!({}));
+    scene.set_clock(Timestamp::from_unix_seconds(NOW - 86_400));
+    let token = token(json!({"iat": null}));
+    scene.send(bearer(&token)).allowed();
+    scene.set_clock(Timestamp::from_unix_seconds(NOW - 2 * 86_400));
+    scene.provider.keys(&[key("k1").jwk(), key("k2").jwk()]);
+    let token = key("k2").token(json!({"iat": null}));
+    scene.send(bearer(&token)).allowed();
+}

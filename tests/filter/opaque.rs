@@ -1,0 +1,391 @@
+//! Tokens that only their provider can read: RFC 7662. TB-30 to TB-46 of the MCP Toolbox, and attacks (INT).
+
+use crate::scene::*;
+use oidc_filter::http::{Headers, MAX_ANSWER_BYTES, Response};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const ENDPOINT: &str = "https://idp.example.com/introspect";
+
+fn scene() -> Scene {
+    scene_with(json!({}))
+}
+
+/// One provider with these settings of introspection, that knows the token `opaque`.
+fn scene_with(settings: Value) -> Scene {
+    let mut scene = Scene::of(introspection(json!({"introspection": settings}), json!({})));
+    scene.provider.tokens.insert("opaque".to_owned(), active(json!({})));
+    scene
+}
+
+/// What comes of a token about which the provider says this.
+fn told(answer: Value) -> Seen {
+    let mut scene = scene();
+    scene.provider.tokens.insert("opaque".to_owned(), answer);
+    scene.send(bearer("opaque"))
+}
+
+#[test]
+fn tb_30_and_int_10_one_question_in_the_form_of_rfc_7662() {
+    let mut scene = scene();
+    let upstream = scene.send(bearer("opaque")).allowed();
+    assert_eq!(upstream.header("authorization"), Some("Bearer opaque"));
+    let call = scene.the_call_to("/introspect");
+    assert_eq!((call.method, &*call.url, &*call.raw_query, &*call.cluster), ("POST", ENDPOINT, "", "idp.example.com"));
+    assert_eq!(call.body, "token=opaque&token_type_hint=access_token");
+    assert_eq!(call.header("content-type"), Some("application/x-www-form-urlencoded"));
+    assert_eq!(call.header("accept"), Some("application/json"));
+    assert_eq!(call.header("authorization"), None);
+    assert_eq!(call.timeout, Duration::from_secs(5));
+    assert_eq!(scene.count("/jwks"), 0);
+}
+
+#[test]
+fn tb_31_and_int_09_reserved_characters() {
+    let token = "a+b/c~d._-==";
+    for method in ["POST", "GET"] {
+        let mut scene = scene_with(json!({"method": method}));
+        scene.provider.tokens.insert(token.to_owned(), active(json!({})));
+        scene.send(bearer(token)).allowed();
+    }
+    // From a place where a token may have any visible character.
+    let token = "a&token_type_hint=x#%00;\"'<>+";
+    let source = json!({"access_token": {"location": "query_string", "key": "t"}});
+    let mut scene = Scene::of(introspection(json!({}), source));
+    scene.provider.tokens.insert(token.to_owned(), active(json!({})));
+    let encoded: String = url::form_urlencoded::byte_serialize(token.as_bytes()).collect();
+    scene.send(get(format!("/p?t={encoded}"))).allowed();
+    let form = scene.the_call_to("/introspect").form();
+    assert_eq!(
+        form.iter().map(|(n, v)| (&**n, &**v)).collect::<Vec<_>>(),
+        [("token", token), ("token_type_hint", "access_token")]
+    );
+}
+
+#[test]
+fn tb_32_get_keeps_the_query_of_the_endpoint() {
+    let settings = json!({"method": "GET", "param_name": "access_token", "endpoint": format!("{ENDPOINT}?a=b")});
+    let mut scene = scene_with(settings);
+    scene.provider.at("/introspect", Answer::Introspects("access_token"));
+    scene.send(bearer("opaque")).allowed();
+    let call = scene.the_call_to("/introspect");
+    assert_eq!((call.method, &*call.raw_query, &*call.body), ("GET", "?a=b&access_token=opaque", ""));
+    assert_eq!(call.header("content-type"), None);
+    // INT-11: with POST, the token is nowhere in the target.
+    let mut scene = scene_with(json!({"param_name": "t", "endpoint": format!("{ENDPOINT}?a=b")}));
+    scene.provider.at("/introspect", Answer::Introspects("t"));
+    scene.send(bearer("opaque")).allowed();
+    assert_eq!(scene.the_call_to("/introspect").raw_query, "?a=b");
+}
+
+/// TB-33: the Toolbox takes a number in a string; RFC 7662, section 2.2, has an integer.
+#[test]
+fn tb_33_to_35_and_int_05_times() {
+    told(active(json!({"exp": null}))).allowed();
+    told(active(json!({"exp": NOW - 30}))).allowed();
+    told(active(json!({"exp": 2_000_000_000.0, "iat": NOW - 1, "nbf": NOW + 30}))).allowed();
+    told(active(json!({"exp": NOW - 61}))).refused(401, "expired");
+    told(active(json!({"exp": 1.5}))).refused(401, "expired");
+    told(active(json!({"nbf": NOW + 120}))).refused(401, "not_yet_valid");
+    for exp in [json!("2000000000"), json!(true), json!([]), json!(-1), json!(1e300)] {
+        told(active(json!({"exp": exp}))).refused(401, "inactive");
+    }
+}
+
+/// The Toolbox takes `audience` where `aud` is missing; no RFC knows it.
+#[test]
+fn tb_36_and_int_06_audience_and_issuer() {
+    told(active(json!({"aud": ["x", AUDIENCE]}))).allowed();
+    for wrong in [json!({"aud": "x"}), json!({"aud": null}), json!({"aud": null, "audience": AUDIENCE})] {
+        told(active(wrong)).refused(401, "wrong_audience");
+    }
+    for wrong in [json!({"aud": 42}), json!({"aud": []}), json!({"iss": 42}), json!({"sub": {}})] {
+        told(active(wrong)).refused(401, "inactive");
+    }
+    for wrong in ["https://other.example", "", "https://idp.example.com/"] {
+        told(active(json!({"iss": wrong}))).refused(401, "unknown_issuer");
+    }
+    // TB-39: the Toolbox wants `iss`; RFC 7662, section 2.2, makes it optional, and the issuer itself has answered.
+    told(active(json!({"iss": null}))).allowed();
+    let any = introspection(json!({"audiences": null, "any_audience": true}), json!({}));
+    let mut scene = Scene::of(any);
+    scene.provider.tokens.insert("opaque".to_owned(), active(json!({"aud": null})));
+    scene.send(bearer("opaque")).allowed();
+}
+
+#[test]
+fn tb_37_and_38_and_int_01_only_true_is_active() {
+    for answer in [
+        json!({"active": false}),
+        active(json!({"active": false})),
+        json!({"scope": "read"}),
+        json!({}),
+        active(json!({"active": "true"})),
+        active(json!({"active": 1})),
+        active(json!({"active": [true]})),
+        active(json!({"active": {}})),
+        json!({"active": null, "aud": AUDIENCE}),
+        json!({"Active": true, "aud": AUDIENCE}),
+    ] {
+        let refusal = told(answer.clone()).refused(401, "inactive");
+        assert_eq!(refusal.error().as_deref(), Some("invalid_token"), "{answer}");
+    }
+}
+
+/// INT-02: an answer that says two things at once vouches for nothing.
+#[test]
+fn int_02_active_twice() {
+    for body in [
+        r#"{"active":false,"active":true,"aud":"https://api.example.com"}"#,
+        r#"{"active":true,"active":false,"aud":"https://api.example.com"}"#,
+        r#"{"active":true,"aud":"https://api.example.com","aud":"https://api.example.com"}"#,
+        r#"{"active":true,"\u0061ctive":true,"aud":"https://api.example.com"}"#,
+    ] {
+        let mut scene = scene();
+        scene.provider.at("/introspect", says(200, "application/json", body));
+        scene.send(bearer("opaque")).refused(401, "inactive");
+    }
+}
+
+/// TB-40 to TB-42, INT-03, INT-04, INT-12: what is no answer says nothing about the token, and is not remembered.
+#[test]
+fn tb_40_to_42_no_answer_is_503() {
+    let good = active(json!({})).to_string();
+    let json = |status| says(status, "application/json", good.clone());
+    let mut cases = vec![
+        Answer::Refuses,
+        Answer::TimesOut,
+        says(200, "text/html", "<html>"),
+        says(200, "text/html", good.clone()),
+        says(200, "application/jwt", good.clone()),
+        says(200, "application/token-introspection+jwt", "e30.e30.AA"),
+        says(200, "application/json", ""),
+        says(200, "application/json", "null"),
+        says(200, "application/json", "[]"),
+        says(200, "application/json", "<html>"),
+        says(200, "application/json", &good[..good.len() - 1]),
+        says(200, "application/json", format!("{good}{good}")),
+        says(200, "application/json", format!("\u{feff}{good}")),
+        says(200, "application/json", "[".repeat(50_000)),
+        says(200, "application/json", format!("{good}{}", " ".repeat(MAX_ANSWER_BYTES))),
+        says(200, "application/json", b"{\"active\":true,\"x\":\"\xff\"}".to_vec()),
+        Answer::Says(Response { status: 0, headers: Headers::default(), body: good.clone().into_bytes() }),
+    ];
+    cases.extend([201, 204, 206, 301, 302, 400, 401, 403, 404, 429, 500, 502, 503, 504].map(json));
+    for (index, answer) in cases.into_iter().enumerate() {
+        let mut scene = scene();
+        scene.provider.at("/introspect", answer);
+        let stream = scene.begin(bearer("opaque"));
+        scene.settle();
+        scene.pass_seconds(6);
+        let refusal = scene.seen(stream).refused(503, "provider_unavailable");
+        assert_eq!((refusal.challenge(), refusal.header("retry-after")), (None, Some("1")), "{index}");
+        assert_eq!(scene.fetched.last().map(|end| (end.kind, end.result)), Some(("introspection", "failed")));
+        scene.provider.at("/introspect", Answer::Introspects("token"));
+        scene.send(bearer("opaque")).allowed(); // CCH-07
+    }
+}
+
+/// TB-43: the Toolbox guesses `/introspect`. What the provider doesn't name is not called.
+#[test]
+fn tb_43_no_endpoint() {
+    let mut scene = Scene::cold(introspection(json!({}), json!({})));
+    scene.provider.metadata(json!({"introspection_endpoint": null}));
+    scene.send(bearer("opaque")).refused(503, "misconfigured");
+    assert_eq!(scene.count("/introspect"), 0);
+}
+
+#[test]
+fn tb_44_a_configured_endpoint_needs_no_discovery() {
+    let settings = json!({"endpoint": "https://idp.example.com/custom"});
+    let mut scene = Scene::of(introspection(json!({"cluster": "idp", "introspection": settings}), json!({})));
+    scene.provider.at("/custom", Answer::Introspects("token"));
+    scene.provider.tokens.insert("opaque".to_owned(), active(json!({})));
+    scene.send(bearer("opaque")).allowed();
+    assert_eq!(scene.calls.len(), 1);
+    assert_eq!((&*scene.calls[0].url, &*scene.calls[0].cluster), ("https://idp.example.com/custom", "idp"));
+}
+
+#[test]
+fn tb_45_and_int_10_client_authentication() {
+    // RFC 6749, section 2.3.1: each half is form-encoded before they are joined.
+    let mut basic = scene_with(json!({"client_id": "a:b c", "client_secret": "${SECRET}"}));
+    basic.send(bearer("opaque")).allowed();
+    let call = basic.the_call_to("/introspect");
+    assert_eq!(call.header("authorization"), Some("Basic YSUzQWIrYzpzM2NyM3QlMkYlMkIr")); // a%3Ab+c:s3cr3t%2F%2B+
+    assert!(!call.body.contains("client"));
+
+    let mut post = scene_with(json!({"client_id": "a b", "client_secret": "${SECRET}", "client_auth": "post"}));
+    post.send(bearer("opaque")).allowed();
+    let call = post.the_call_to("/introspect");
+    assert_eq!(call.header("authorization"), None);
+    let form = call.form();
+    assert_eq!((&*form["client_id"], &*form["client_secret"], &*form["token"]), ("a b", "s3cr3t/+ ", "opaque"));
+
+    let mut get = scene_with(json!({"client_id": "a", "client_secret": "b", "method": "GET"}));
+    get.send(bearer("opaque")).allowed();
+    assert_eq!(get.the_call_to("/introspect").header("authorization"), Some("Basic YTpi"));
+}
+
+/// RFC 7523, section 3: the assertion is for this issuer, and never the same again.
+#[test]
+fn client_authentication_by_a_private_key() {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "kid": "c", "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"});
+    let settings = json!({"client_id": "me", "client_auth": "private_key_jwt", "client_key": jwk, "cache": 0});
+    let mut scene = scene_with(settings);
+    scene.send(bearer("opaque")).allowed();
+    scene.pass_seconds(1);
+    scene.send(bearer("opaque")).allowed();
+    let claims = |call: &Call| -> Value {
+        let form = call.form();
+        assert_eq!(form["client_assertion_type"], "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+        let payload = form["client_assertion"].split('.').nth(1).unwrap().to_owned();
+        serde_json::from_slice(&BASE64URL.decode(payload).unwrap()).unwrap()
+    };
+    let calls = scene.calls_to("/introspect");
+    let (first, second) = (claims(calls[0]), claims(calls[1]));
+    assert_eq!((&first["iss"], &first["sub"], &first["aud"]), (&json!("me"), &json!("me"), &json!(ISSUER)));
+    assert_eq!((&first["iat"], &first["exp"]), (&json!(NOW), &json!(NOW + 60)));
+    assert_ne!(first["jti"], second["jti"]);
+}
+
+/// TB-46, ISS-06: a JWT of a provider that is always asked is never judged here.
+#[test]
+fn tb_46_jwts_are_introspected_where_that_is_wanted() {
+    let mut scene = scene();
+    let (good, forged) = (good(), key("foreign").token(json!({})));
+    for token in [&good, &forged] {
+        scene.provider.tokens.insert(token.clone(), active(json!({"sub": "told"})));
+        scene.send(bearer(token)).allowed();
+    }
+    scene.send(bearer(&token(json!({"jti": "unknown to the provider"})))).refused(401, "inactive");
+    assert_eq!((scene.count("/introspect"), scene.count("/jwks")), (3, 0));
+    // The issuer that it names must be this one all the same.
+    scene.send(bearer(&token(json!({"iss": "https://other.example"})))).refused(401, "unknown_issuer");
+    // DPP-02: what it says of its binding counts, whatever the provider leaves out.
+    scene.send(bearer(&token(json!({"cnf": {"jkt": "x"}})))).refused(401, "not_bound");
+    assert_eq!(scene.count("/introspect"), 3);
+}
+
+/// The eight shapes of the Toolbox's test, where a JWT goes to the keys and all else to introspection.
+#[test]
+fn shapes_of_tokens() {
+    for (token, is_jwt) in [
+        ("eyJhbGciOiJSUzI1NiJ9.p.s", true),
+        ("invalid_base64~+.p.s", false),
+        ("aGVsbG8.p.s", false),
+        ("eyJmb28iOiJiYXIifQ.p.s", false),
+        ("opaque-token", false),
+        ("a.b.c.d", false),
+        ("a.b", false),
+    ] {
+        let mut scene = Scene::of(auto(json!({}), json!({})));
+        scene.provider.tokens.insert(token.to_owned(), active(json!({})));
+        match is_jwt {
+            true => drop(scene.send(bearer(token)).refused(401, "malformed_token")),
+            false => drop(scene.send(bearer(token)).allowed()),
+        }
+        assert_eq!(scene.count("/introspect"), usize::from(!is_jwt), "{token}");
+    }
+}
+
+#[test]
+fn int_07_other_kinds_of_tokens() {
+    for kind in [json!({"token_type": "Bearer"}), json!({"token_type": "bearer"}), json!({"token_use": "access"})] {
+        told(active(kind)).allowed();
+    }
+    for kind in [
+        json!({"token_type": "refresh_token"}),
+        json!({"token_use": "id"}),
+        json!({"token_use": "refresh"}),
+        json!({"token_type": 7}),
+        json!({"token_type": "N_A"}),
+    ] {
+        told(active(kind)).refused(401, "inactive");
+    }
+}
+
+#[test]
+fn int_08_bound_tokens() {
+    for bound in
+        [json!({"cnf": {"jkt": "x"}}), json!({"cnf": {"x5t#S256": "x"}}), json!({"cnf": {}}), json!({"cnf": 1})]
+    {
+        told(active(bound)).refused(401, "not_bound");
+    }
+}
+
+/// RFC 9449, section 7.2: a token that the provider calls `DPoP` is bound, and this is not the scheme for it.
+#[test]
+#[ignore = "defect: token_type DPoP without cnf passes as a bearer token"]
+fn int_07_a_dpop_token_is_no_bearer() {
+    told(active(json!({"token_type": "DPoP"}))).refused(401, "not_bound");
+}
+
+#[test]
+fn scopes_and_claims_of_an_answer() {
+    let mut scene = Scene::of(introspection(json!({}), json!({"require": {"scopes": ["a"]}})));
+    scene.provider.tokens.insert("opaque".to_owned(), active(json!({"scope": "a b"})));
+    scene.provider.tokens.insert("weak".to_owned(), active(json!({"scope": "b"})));
+    scene.provider.tokens.insert("odd".to_owned(), active(json!({"scope": ["a"]})));
+    scene.send(bearer("opaque")).allowed();
+    assert_eq!(scene.send(bearer("weak")).refused(403, "insufficient_scope").challenge().unwrap()["scope"], "a");
+    scene.send(bearer("odd")).refused(401, "invalid_claims");
+}
+
+/// MV-51, MV-52: the next endpoint is for when the first has no answer, not for another opinion.
+#[test]
+fn mv_51_endpoints_in_order() {
+    let settings = json!({"endpoint": ["https://idp.example.com/a", "https://idp.example.com/b"], "cache": 0});
+    let mut scene = scene_with(settings);
+    scene.provider.at("/a", Answer::Introspects("token"));
+    scene.provider.at("/b", Answer::Introspects("token"));
+    scene.send(bearer("opaque")).allowed();
+    scene.send(bearer("unknown")).refused(401, "inactive");
+    assert_eq!((scene.count("/a"), scene.count("/b")), (2, 0));
+    for (index, outage) in [status(500), status(503), Answer::Refuses, Answer::TimesOut].into_iter().enumerate() {
+        scene.provider.at("/a", outage);
+        scene.pass_seconds(1);
+        let stream = scene.begin(bearer("opaque"));
+        scene.settle();
+        scene.pass_seconds(6);
+        scene.seen(stream).allowed();
+        assert_eq!((scene.count("/a"), scene.count("/b")), (3 + index, 1 + index));
+    }
+    scene.provider.at("/a", status(503));
+    scene.provider.at("/b", status(503));
+    scene.send(bearer("opaque")).refused(503, "provider_unavailable");
+    // MV-54
+    scene.provider.at("/a", Answer::Introspects("token"));
+    scene.send(bearer("opaque")).allowed();
+    assert_eq!(scene.count("/b"), 5);
+}
+
+/// OUT-02, OUT-08: an endpoint on a host that nobody has named a cluster for gets neither token nor secret.
+#[test]
+fn out_02_foreign_endpoints_are_not_called() {
+    for url in [
+        "https://evil.example/introspect",
+        "http://idp.example.com:8080/introspect",
+        "https://idp.example.com:8443/introspect",
+        "https://idp.example.com@evil.example/introspect",
+        "https://idp.example.com.evil.example/introspect",
+        "http://169.254.169.254/introspect",
+        "file:///introspect",
+        "/introspect",
+        "",
+    ] {
+        let mut scene = Scene::cold(introspection(json!({}), json!({})));
+        scene.provider.metadata(json!({"introspection_endpoint": url}));
+        scene.send(bearer("opaque")).refused(503, "misconfigured");
+        assert!(scene.calls.iter().all(|call| call.url.contains("/.well-known/")), "{url}: {:?}", scene.calls);
+    }
+    let config = introspection(json!({"clusters": {"auth.example": "auth"}}), json!({}));
+    let mut scene = Scene::cold(config);
+    scene.provider.metadata(json!({"introspection_endpoint": "https://auth.example/i"}));
+    scene.provider.serve("https://auth.example/i", Answer::Introspects("token"));
+    scene.provider.tokens.insert("opaque".to_owned(), active(json!({})));
+    scene.send(bearer("opaque")).allowed();
+    assert_eq!(scene.the_call_to("/i").cluster, "auth");
+}

@@ -1,0 +1,748 @@
+//! The stage: a filter, the providers that it calls, a clock, and what a client and an upstream see of it.
+//!
+//! Whatever a test is about, every decision here is held to what must always be true: see [`Scene::see`].
+
+use crate::support::{Signing, sign, with};
+use oidc_filter::config::Config;
+use oidc_filter::decision::{Decision, Forward, Outcome, Refused};
+use oidc_filter::filter::{CallId, Effect, FetchOutcome, Filter, StreamId};
+use oidc_filter::http::{Edit, Fetch, Headers, Request, Response};
+use oidc_filter::time::Timestamp;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+use url::form_urlencoded;
+
+pub const ISSUER: &str = "https://idp.example.com";
+pub const AUDIENCE: &str = "https://api.example.com";
+/// When every scene begins.
+pub const NOW: u64 = 1_800_000_000;
+
+// ---------------------------------------------------------------------------------------------- tokens
+
+/// A signing key of a provider, made from its name.
+pub struct Key {
+    pub kid: &'static str,
+    pub alg: &'static str,
+    pub signing: Signing,
+}
+
+/// The Ed25519 key of this name.
+pub fn key(kid: &'static str) -> Key {
+    let seed: [u8; 32] = Sha256::digest(kid).into();
+    Key { kid, alg: "EdDSA", signing: Signing::Ed25519(ed25519_dalek::SigningKey::from_bytes(&seed)) }
+}
+
+impl Key {
+    pub fn jwk(&self) -> Value {
+        with(self.signing.jwk(self.kid), json!({"use": "sig", "alg": self.alg}))
+    }
+
+    /// A good access token with these changes of its claims; `null` takes a claim out.
+    pub fn token(&self, claims: Value) -> String {
+        self.token_with(json!({}), claims)
+    }
+
+    /// The same with changes of its header.
+    pub fn token_with(&self, header: Value, claims: Value) -> String {
+        let header = with(json!({"alg": self.alg, "kid": self.kid, "typ": "at+jwt"}), header);
+        sign(&self.signing, self.alg, header.to_string(), with(good_claims(), claims).to_string())
+    }
+}
+
+pub fn good_claims() -> Value {
+    json!({
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "client_id": "client", "jti": "1",
+        "iat": NOW - 60, "exp": NOW + 3600, "scope": "read write",
+    })
+}
+
+/// A good access token of the first provider.
+pub fn good() -> String {
+    token(json!({}))
+}
+
+/// The same with other claims.
+pub fn token(claims: Value) -> String {
+    key("k1").token(claims)
+}
+
+/// What an introspection endpoint says about a good token.
+pub fn active(change: Value) -> Value {
+    with(json!({"active": true, "iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": NOW + 3600}), change)
+}
+
+// ---------------------------------------------------------------------------------------------- configurations
+
+/// One provider that proves JWTs by its keys.
+pub fn jwt(provider: Value, top: Value) -> Value {
+    configuration(json!({"validation": "jwt"}), provider, top)
+}
+
+/// One provider that is always asked.
+pub fn introspection(provider: Value, top: Value) -> Value {
+    configuration(json!({"validation": "introspection"}), provider, top)
+}
+
+/// One provider whose userinfo endpoint proves tokens, in the full form.
+pub fn userinfo(provider: Value, top: Value) -> Value {
+    configuration(json!({"validation": "userinfo", "audiences": null}), provider, top)
+}
+
+/// One provider that proves what it can.
+pub fn auto(provider: Value, top: Value) -> Value {
+    configuration(json!({}), provider, top)
+}
+
+fn configuration(kind: Value, provider: Value, top: Value) -> Value {
+    let base = json!({"issuer": ISSUER, "audiences": [AUDIENCE]});
+    with(json!({"providers": [with(with(base, kind), provider)]}), top)
+}
+
+/// The compact form of greymatter's users.
+pub fn compact(top: Value) -> Value {
+    with(json!({"provider": ISSUER, "accessToken": {"location": "header", "key": "Authorization"}}), top)
+}
+
+// ---------------------------------------------------------------------------------------------- providers
+
+/// What stands at a URL.
+#[derive(Clone)]
+pub enum Answer {
+    /// This answer, always.
+    Says(Response),
+    /// No answer, at once: the connection is refused, or there is no such cluster.
+    Refuses,
+    /// No answer before Envoy gives up.
+    TimesOut,
+    /// Not even Envoy says that there was none.
+    IsLost,
+    /// An introspection endpoint: what [`Provider::tokens`] says about the token in the parameter of this name.
+    Introspects(&'static str),
+    /// A userinfo endpoint: what [`Provider::users`] says about the bearer, or 401.
+    TellsUser,
+}
+
+pub fn says(status: u16, media_type: &str, body: impl Into<Vec<u8>>) -> Answer {
+    let headers = Headers::from_pairs([("content-type", media_type)]);
+    Answer::Says(Response { status, headers, body: body.into() })
+}
+
+pub fn says_json(document: Value) -> Answer {
+    says(200, "application/json", document.to_string())
+}
+
+/// A key set with a `Cache-Control`.
+pub fn says_keys(keys: &[Value], cache_control: &str) -> Answer {
+    let headers = Headers::from_pairs([("content-type", "application/jwk-set+json"), ("cache-control", cache_control)]);
+    Answer::Says(Response { status: 200, headers, body: json!({"keys": keys}).to_string().into_bytes() })
+}
+
+pub fn status(status: u16) -> Answer {
+    says(status, "text/plain", "")
+}
+
+/// Everything that can be called. One for all issuers: who is called is what a test looks at.
+#[derive(Default)]
+pub struct Provider {
+    answers: BTreeMap<String, Answer>,
+    /// What introspection says about tokens; unknown ones are inactive.
+    pub tokens: BTreeMap<String, Value>,
+    /// What userinfo says about tokens; unknown ones are refused.
+    pub users: BTreeMap<String, Value>,
+}
+
+impl Provider {
+    /// The answer of a URL without its query, from now on.
+    pub fn serve(&mut self, url: &str, answer: Answer) {
+        self.answers.insert(url.to_owned(), answer);
+    }
+
+    /// An issuer with all its endpoints, each under its own path, and one key.
+    pub fn add_issuer(&mut self, issuer: &str, keys: &[Value]) {
+        self.serve(&format!("{issuer}/.well-known/openid-configuration"), says_json(metadata(issuer)));
+        self.serve(&format!("{issuer}/jwks"), says_json(json!({"keys": keys})));
+        self.serve(&format!("{issuer}/introspect"), Answer::Introspects("token"));
+        self.serve(&format!("{issuer}/userinfo"), Answer::TellsUser);
+    }
+
+    /// The answer of the first issuer under this path.
+    pub fn at(&mut self, path: &str, answer: Answer) {
+        self.serve(&format!("{ISSUER}{path}"), answer);
+    }
+
+    /// The first issuer's metadata with these changes.
+    pub fn metadata(&mut self, change: Value) {
+        self.at("/.well-known/openid-configuration", says_json(with(metadata(ISSUER), change)));
+    }
+
+    /// The first issuer's keys.
+    pub fn keys(&mut self, keys: &[Value]) {
+        self.at("/jwks", says_json(json!({"keys": keys})));
+    }
+
+    fn answer(&self, call: &Call) -> Answer {
+        match self.answers.get(&call.url).unwrap_or(&status(404)) {
+            Answer::Introspects(parameter) => {
+                let token = call.form().remove(*parameter).or_else(|| call.query().remove(*parameter));
+                let known = token.and_then(|token| self.tokens.get(&token));
+                says_json(known.cloned().unwrap_or(json!({"active": false})))
+            }
+            Answer::TellsUser => {
+                let token = call.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+                match token.and_then(|token| self.users.get(token)) {
+                    Some(user) => says_json(user.clone()),
+                    None => status(401),
+                }
+            }
+            other => other.clone(),
+        }
+    }
+}
+
+pub fn metadata(issuer: &str) -> Value {
+    json!({
+        "issuer": issuer,
+        "jwks_uri": format!("{issuer}/jwks"),
+        "introspection_endpoint": format!("{issuer}/introspect"),
+        "userinfo_endpoint": format!("{issuer}/userinfo"),
+    })
+}
+
+/// A call that the filter made.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub cluster: String,
+    pub method: &'static str,
+    /// Without its query.
+    pub url: String,
+    /// The query with its mark, or nothing.
+    pub raw_query: String,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: String,
+    pub timeout: Duration,
+}
+
+impl Call {
+    fn of(fetch: &Fetch) -> Self {
+        let endpoint = &fetch.endpoint;
+        let (path, query) = endpoint.path.split_at(endpoint.path.find('?').unwrap_or(endpoint.path.len()));
+        Self {
+            cluster: endpoint.cluster.clone(),
+            method: fetch.method,
+            url: format!("{}://{}{path}", endpoint.scheme, endpoint.authority),
+            raw_query: query.to_owned(),
+            headers: fetch.headers.clone(),
+            body: String::from_utf8(fetch.body.clone()).unwrap(),
+            timeout: fetch.timeout,
+        }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let values: Vec<&str> = self.headers.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.as_str()).collect();
+        assert!(values.len() < 2, "{name} twice");
+        values.first().copied()
+    }
+
+    pub fn form(&self) -> BTreeMap<String, String> {
+        form_urlencoded::parse(self.body.as_bytes()).into_owned().collect()
+    }
+
+    pub fn query(&self) -> BTreeMap<String, String> {
+        form_urlencoded::parse(self.raw_query.trim_start_matches('?').as_bytes()).into_owned().collect()
+    }
+}
+
+// ---------------------------------------------------------------------------------------------- requests
+
+/// A request that a client sends.
+#[derive(Clone)]
+pub struct Ask {
+    headers: Vec<(Vec<u8>, Vec<u8>)>,
+    metadata: Vec<Option<Vec<u8>>>,
+}
+
+pub fn get(path: impl AsRef<[u8]>) -> Ask {
+    Ask { headers: Vec::new(), metadata: Vec::new() }
+        .header(":method", "GET")
+        .header(":scheme", "https")
+        .header(":authority", "api.example.com")
+        .header(":path", path)
+        .header("user-agent", "test")
+}
+
+/// A request without credentials.
+pub fn bare() -> Ask {
+    get("/things")
+}
+
+/// A request with a token where tokens usually are.
+pub fn bearer(token: &str) -> Ask {
+    bare().bearer(token)
+}
+
+impl Ask {
+    pub fn bearer(self, token: &str) -> Self {
+        self.header("authorization", format!("Bearer {token}"))
+    }
+
+    pub fn header(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        self.headers.push((name.as_ref().to_vec(), value.as_ref().to_vec()));
+        self
+    }
+
+    /// Replaces a header, or takes it out.
+    pub fn set(mut self, name: &str, value: Option<&str>) -> Self {
+        self.headers.retain(|(n, _)| n != name.as_bytes());
+        match value {
+            Some(value) => self.header(name, value),
+            None => self,
+        }
+    }
+
+    /// The value of the next metadata source.
+    pub fn metadata(mut self, value: Option<&str>) -> Self {
+        self.metadata.push(value.map(|value| value.as_bytes().to_vec()));
+        self
+    }
+
+    fn request(&self) -> Request {
+        let headers = self.headers.iter().map(|(name, value)| (name, value));
+        Request { headers: Headers::from_pairs(headers), metadata: self.metadata.clone() }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------- what is seen
+
+/// What became of a request.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    Upstream(Upstream),
+    Refused(Refusal),
+    Waiting,
+}
+
+impl Seen {
+    #[track_caller]
+    pub fn upstream(self) -> Upstream {
+        match self {
+            Self::Upstream(upstream) => upstream,
+            other => panic!("not forwarded: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub fn refused(self, status: u16, reason: &str) -> Refusal {
+        match self {
+            Self::Refused(refusal) => {
+                assert_eq!((refusal.status, refusal.reason), (status, reason), "{refusal:?}");
+                refusal
+            }
+            other => panic!("not refused with {status} {reason}: {other:?}"),
+        }
+    }
+
+    /// Went on with what a valid token says.
+    #[track_caller]
+    pub fn allowed(self) -> Upstream {
+        let upstream = self.upstream();
+        assert_eq!((upstream.result, upstream.reason), ("allowed", None));
+        upstream
+    }
+
+    /// Went on without an identity and without a token.
+    #[track_caller]
+    pub fn stripped(self, reason: &str) -> Upstream {
+        let upstream = self.upstream();
+        assert_eq!((upstream.result, upstream.reason), ("stripped", Some(reason)), "{upstream:?}");
+        upstream
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, Self::Waiting)
+    }
+}
+
+/// A request as the upstream gets it.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    pub headers: Vec<(String, String)>,
+    pub edits: usize,
+    pub response_cookies: Vec<String>,
+    pub filter_state: Vec<(String, Vec<u8>)>,
+    pub result: &'static str,
+    pub reason: Option<&'static str>,
+    pub provider: Option<String>,
+    /// Whether the token was known already.
+    pub cached: Option<bool>,
+    /// Whether a signature was verified for it.
+    pub verified: bool,
+}
+
+impl Upstream {
+    /// The only value of a header.
+    #[track_caller]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let values: Vec<&str> = self.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect();
+        assert!(values.len() < 2, "{name} twice: {values:?}");
+        values.first().copied()
+    }
+
+    #[track_caller]
+    pub fn path(&self) -> &str {
+        self.header(":path").unwrap()
+    }
+
+    #[track_caller]
+    pub fn cookie(&self) -> Option<&str> {
+        self.header("cookie")
+    }
+}
+
+/// An answer as the client gets it.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub status: u16,
+    pub reason: &'static str,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: String,
+    pub provider: Option<String>,
+}
+
+impl Refusal {
+    #[track_caller]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let values: Vec<&str> = self.headers.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.as_str()).collect();
+        assert!(values.len() < 2, "{name} twice: {values:?}");
+        values.first().copied()
+    }
+
+    /// The parameters of the only challenge, which must be `Bearer`; `None` if there is none.
+    #[track_caller]
+    pub fn challenge(&self) -> Option<BTreeMap<String, String>> {
+        let challenges = challenges(self.header("www-authenticate")?);
+        let [(scheme, parameters)] = challenges.as_slice() else { panic!("{challenges:?}") };
+        assert_eq!(scheme, "Bearer");
+        Some(parameters.clone())
+    }
+
+    /// The `error` of the challenge.
+    #[track_caller]
+    pub fn error(&self) -> Option<String> {
+        self.challenge()?.remove("error")
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// Takes a `WWW-Authenticate` apart: RFC 9110, section 11.6.1, of which only quoted strings may be values here.
+#[track_caller]
+pub fn challenges(value: &str) -> Vec<(String, BTreeMap<String, String>)> {
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let mut challenges: Vec<(String, BTreeMap<String, String>)> = Vec::new();
+    let mut rest = value;
+    loop {
+        rest = rest.trim_start_matches([' ', ',']);
+        if rest.is_empty() {
+            break;
+        }
+        let (name, after) = rest.split_at(rest.find(|c| !is_token(c)).unwrap_or(rest.len()));
+        assert!(!name.is_empty(), "a token was expected: {value}");
+        let Some(quoted) = after.strip_prefix("=\"") else {
+            assert!(after.is_empty() || after.starts_with(' '), "a challenge was expected: {value}");
+            challenges.push((name.to_owned(), BTreeMap::new()));
+            rest = after;
+            continue;
+        };
+        let (text, after) = quoted.split_once('"').unwrap_or_else(|| panic!("an open quote: {value}"));
+        // RFC 6750, section 3, allows neither quotes nor backslashes, so that nothing needs an escape.
+        let fits = |c: char| matches!(c, ' '..='~') && c != '"' && c != '\\';
+        assert!(text.chars().all(fits), "a character that may not stand there: {value}");
+        assert!(after.is_empty() || after.starts_with(','), "a comma was expected: {value}");
+        let (_, parameters) = challenges.last_mut().unwrap_or_else(|| panic!("no scheme: {value}"));
+        assert!(parameters.insert(name.to_ascii_lowercase(), text.to_owned()).is_none(), "{name} twice: {value}");
+        rest = after;
+    }
+    challenges
+}
+
+// ---------------------------------------------------------------------------------------------- the stage
+
+/// A call that is on its way.
+struct Open {
+    id: CallId,
+    call: Call,
+    gives_up: Timestamp,
+}
+
+pub struct Scene {
+    pub filter: Filter,
+    pub provider: Provider,
+    /// Every call that was made, in order.
+    pub calls: Vec<Call>,
+    /// How calls ended, as metrics count them.
+    pub fetched: Vec<FetchOutcome>,
+    now: Timestamp,
+    streams: u32,
+    asked: BTreeMap<StreamId, Ask>,
+    seen: BTreeMap<StreamId, Seen>,
+    open: Vec<Open>,
+    unanswered: Vec<Open>,
+}
+
+impl Scene {
+    /// A filter that has had time to fetch what it wants.
+    pub fn of(configuration: Value) -> Self {
+        let mut scene = Self::cold(configuration);
+        scene.tick();
+        scene
+    }
+
+    /// A filter that has not begun.
+    #[track_caller]
+    pub fn cold(configuration: Value) -> Self {
+        let environment = |name: &str| (name == "SECRET").then(|| "s3cr3t/+ ".to_owned());
+        let config = Config::read(configuration.to_string().as_bytes(), &environment);
+        let config = config.unwrap_or_else(|error| panic!("{error}\n{configuration}"));
+        let mut provider = Provider::default();
+        provider.add_issuer(ISSUER, &[key("k1").jwk()]);
+        Self {
+            filter: Filter::new(Rc::new(config), "oidc"),
+            provider,
+            calls: Vec::new(),
+            fetched: Vec::new(),
+            now: Timestamp::from_unix_seconds(NOW),
+            streams: 0,
+            asked: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            open: Vec::new(),
+            unanswered: Vec::new(),
+        }
+    }
+
+    // ------------------------------------------------------------------ what happens
+
+    /// A request with all that follows from it, up to its end unless somebody doesn't answer.
+    pub fn send(&mut self, ask: Ask) -> Seen {
+        let stream = self.begin(ask);
+        self.settle();
+        self.seen(stream)
+    }
+
+    /// A request, and nothing else: calls stay open until [`Scene::settle`].
+    pub fn begin(&mut self, ask: Ask) -> StreamId {
+        self.streams += 1;
+        let stream = StreamId(self.streams);
+        let request = ask.request();
+        self.asked.insert(stream, ask);
+        let decision = self.filter.on_request(stream, request, self.now);
+        self.see(stream, decision);
+        self.perform();
+        stream
+    }
+
+    /// The client leaves.
+    pub fn leave(&mut self, stream: StreamId) {
+        self.filter.on_closed(stream);
+        self.asked.remove(&stream);
+        self.seen.remove(&stream);
+        self.perform();
+    }
+
+    /// Answers every open call, and those that follow from the answers.
+    pub fn settle(&mut self) {
+        while !self.open.is_empty() {
+            let open = self.open.remove(0);
+            match self.provider.answer(&open.call) {
+                Answer::Says(response) => self.deliver(open.id, Some(response)),
+                Answer::Refuses => self.deliver(open.id, None),
+                Answer::TimesOut => self.unanswered.push(open),
+                Answer::IsLost => {}
+                Answer::Introspects(_) | Answer::TellsUser => unreachable!(),
+            }
+        }
+    }
+
+    /// Time goes by, with a tick whenever the filter asked for one.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now.saturating_add(time);
+        let mut ticks = 0;
+        loop {
+            let tick = self.now.saturating_add(self.filter.next_tick(self.now));
+            let timeout = self.unanswered.iter().map(|open| open.gives_up).min();
+            let next = timeout.into_iter().chain([tick, end]).min().unwrap();
+            self.now = self.now.max(next);
+            let over: Vec<Open> = self.unanswered.extract_if(.., |open| open.gives_up <= next).collect();
+            for open in over {
+                self.deliver(open.id, None);
+            }
+            if tick <= next {
+                ticks += 1;
+                self.tick();
+            }
+            self.settle();
+            if next >= end {
+                break;
+            }
+        }
+        // A timer that runs hot is a denial of service by the filter itself.
+        assert!(ticks <= 20 + 4 * time.as_secs(), "{ticks} ticks in {time:?}");
+    }
+
+    pub fn pass_seconds(&mut self, seconds: u64) {
+        self.pass(Duration::from_secs(seconds));
+    }
+
+    /// One tick now, and the answers to it.
+    pub fn tick(&mut self) {
+        self.filter.on_tick(self.now);
+        self.perform();
+        self.settle();
+    }
+
+    /// The wall clock is set.
+    pub fn set_clock(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The streams that wait.
+    pub fn waiting(&self) -> usize {
+        self.seen.values().filter(|seen| seen.is_waiting()).count()
+    }
+
+    // ------------------------------------------------------------------ what is looked at
+
+    pub fn seen(&self, stream: StreamId) -> Seen {
+        self.seen[&stream].clone()
+    }
+
+    /// The calls to a path.
+    pub fn calls_to(&self, path: &str) -> Vec<&Call> {
+        self.calls.iter().filter(|call| call.url.ends_with(path)).collect()
+    }
+
+    #[track_caller]
+    pub fn the_call_to(&self, path: &str) -> &Call {
+        let calls = self.calls_to(path);
+        let [call] = calls.as_slice() else { panic!("{calls:?}") };
+        call
+    }
+
+    pub fn count(&self, path: &str) -> usize {
+        self.calls_to(path).len()
+    }
+
+    // ------------------------------------------------------------------ within
+
+    fn deliver(&mut self, call: CallId, response: Option<Response>) {
+        self.filter.on_fetched(call, response, self.now);
+        self.perform();
+    }
+
+    fn perform(&mut self) {
+        for effect in self.filter.take_effects() {
+            match effect {
+                Effect::Fetch(id, fetch) => {
+                    let call = Call::of(&fetch);
+                    self.calls.push(call.clone());
+                    self.open.push(Open { id, gives_up: self.now.saturating_add(fetch.timeout), call });
+                }
+                Effect::Resolve(stream, decision) => {
+                    assert!(self.seen.get(&stream).is_none_or(Seen::is_waiting), "{stream:?} is resolved twice");
+                    assert!(decision != Decision::Wait, "{stream:?} is told to wait again");
+                    // The client may have left.
+                    if self.seen.contains_key(&stream) {
+                        self.see(stream, decision);
+                    }
+                }
+                Effect::Fetched(outcome) => self.fetched.push(outcome),
+            }
+        }
+    }
+
+    fn see(&mut self, stream: StreamId, decision: Decision) {
+        let seen = match decision {
+            Decision::Wait => Seen::Waiting,
+            Decision::Deny(refused) => Seen::Refused(client_sees(refused)),
+            Decision::Forward(forward) => Seen::Upstream(self.upstream_sees(stream, forward)),
+        };
+        self.seen.insert(stream, seen);
+    }
+
+    /// Applies the edits as Envoy does, and checks what is true of every request that goes on: of all spellings of
+    /// a name that the filter writes, the upstream gets what the filter wrote and nothing else.
+    fn upstream_sees(&self, stream: StreamId, forward: Forward) -> Upstream {
+        let Forward { edits, response_cookies, filter_state, outcome, tally } = forward;
+        let mut headers = self.asked[&stream].headers.clone();
+        let mut written = Vec::new();
+        for edit in &edits {
+            match edit {
+                Edit::Remove(name) => headers.retain(|(n, _)| n != name),
+                Edit::Set(name, value) => {
+                    let at = headers.iter().position(|(n, _)| n == name.as_bytes()).unwrap_or(headers.len());
+                    headers.retain(|(n, _)| n != name.as_bytes());
+                    headers.insert(at.min(headers.len()), (name.as_bytes().to_vec(), value.clone()));
+                    written.push(name.as_bytes().to_vec());
+                }
+            }
+        }
+        for (name, value) in &headers {
+            if self.filter.is_own_header(name) {
+                assert!(written.contains(name), "a forgery went on: {}", String::from_utf8_lossy(name));
+                assert!(value.iter().all(|byte| matches!(byte, b' '..=b'~')), "not printable: {value:?}");
+                assert_eq!(value.trim_ascii(), value, "white space at an end");
+            }
+        }
+        let (result, reason, provider) = words(&outcome);
+        if result != "allowed" {
+            assert!(written.iter().all(|name| !self.filter.is_own_header(name)), "an identity without a token");
+            assert!(response_cookies.is_empty() && filter_state.is_empty(), "an identity without a token");
+        }
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let headers = headers.into_iter().map(|(name, value)| (text(name), text(value))).collect();
+        Upstream {
+            headers,
+            edits: edits.len(),
+            response_cookies,
+            filter_state,
+            result,
+            reason,
+            provider,
+            cached: tally.cached,
+            verified: tally.verification.is_some(),
+        }
+    }
+}
+
+/// Checks what is true of every refusal.
+fn client_sees(refused: Refused) -> Refusal {
+    let Refused { reply, outcome, tally: _ } = refused;
+    let (result, reason, provider) = words(&outcome);
+    assert_eq!((result, reason), ("denied", Some(reply.reason.word())));
+    let refusal = Refusal {
+        status: reply.status,
+        reason: reply.reason.word(),
+        headers: reply.headers,
+        body: reply.body,
+        provider,
+    };
+    assert!((300..=599).contains(&refusal.status));
+    assert_eq!(refusal.header("cache-control"), Some("no-store")); // RSP-06
+    // RFC 9110, section 15.5.2: a 401 has a challenge.
+    assert!(refusal.status != 401 || refusal.challenge().is_some(), "{refusal:?}");
+    assert_eq!(refusal.status == 503 && refusal.reason != "misconfigured", refusal.header("retry-after").is_some());
+    refusal
+}
+
+fn words(outcome: &Outcome) -> (&'static str, Option<&'static str>, Option<String>) {
+    (outcome.result.word(), outcome.reason.map(|reason| reason.word()), outcome.provider.as_deref().map(str::to_owned))
+}

@@ -1,0 +1,205 @@
+//! What never gets through: identities that a client made up, in every spelling, on every path; and tokens where the
+//! operator wants none upstream (HDR-01 to HDR-05, AR-40, EXT-13, HTP-01).
+
+use crate::scene::*;
+use crate::support::with;
+use serde_json::{Value, json};
+
+fn outputs() -> Value {
+    json!({
+        "claim_headers": [{"header": "X-Auth-Sub", "claim": "sub"}, {"header": "x-mail", "claim": "mail"}],
+        "user_info": [
+            {"key": "Identity", "claims": "sub"}, {"location": "cookie", "key": "who", "claims": "sub"},
+            {"location": "query_string", "key": "user_info", "claims": "sub"},
+            {"location": "metadata", "key": "Claims", "claims": "sub"},
+        ],
+    })
+}
+
+/// Everything that an upstream could read as ours, among things that it can't.
+fn forged(ask: Ask) -> Ask {
+    let ask = ask.set(":path", Some(FORGED_PATH));
+    let names = [
+        "x-auth-sub",
+        "X-Auth-Sub",
+        "x_auth_sub",
+        "X_AUTH_SUB",
+        "x-auth_sub",
+        "x.auth.sub",
+        "x auth sub",
+        "x-mail",
+        "identity",
+        "IDENTITY",
+        "x-oidc-metadata-claims",
+        "x_oidc_metadata_claims",
+        "X-Oidc-Metadata-Claims",
+    ];
+    let ask = names.iter().fold(ask, |ask, name| ask.header(name, "forged").header(name, "again"));
+    let cookies = ["a=1; who=forged", "WHO=forged; b=2;who=again", "%77ho=forged; who[0]=forged; who", "whoever=c"];
+    let ask = cookies.iter().fold(ask, |ask, cookie| ask.header("cookie", cookie));
+    ask.header("x-auth-subject", "kept").header("xauthsub", "kept").header("identity2", "kept")
+}
+
+const FORGED_PATH: &str = "/p?a=%41&user_info=forged&USER_INFO=x&user-info=x&user.info=x&user%5Finfo=x&%75ser_info=x\
+    &user_info[]=x&user_info%5B0%5D=x&+user_info=x&user_info%00=x&user_info&b;user_info=x;c&user_information=d&&e";
+
+const CLEAN_PATH: &str = "/p?a=%41&b;c&user_information=d&&e";
+
+#[track_caller]
+fn is_clean(upstream: &Upstream) {
+    let values = || upstream.headers.iter().map(|(_, value)| value);
+    assert!(values().all(|value| !value.contains("forged") && !value.contains("again")), "{:?}", upstream.headers);
+    assert_eq!(values().filter(|value| *value == "kept").count(), 3);
+}
+
+/// HDR-01, HDR-03, HDR-04, AR-01, AR-40, GM-30
+#[test]
+fn hdr_01_to_04_forgeries_go_on_every_path() {
+    let preflight = |ask: Ask| {
+        ask.set(":method", Some("OPTIONS"))
+            .header("origin", "https://web.example")
+            .header("access-control-request-method", "POST")
+    };
+    for (id, policy, ask, result) in [
+        ("allowed", json!({}), bearer(&good()), "allowed"),
+        ("stripped", json!({"enforce": false}), bearer("bad"), "stripped"),
+        ("stripped, nothing there", json!({"enforce": false}), bare(), "stripped"),
+        ("stripped, two tokens", json!({"enforce": false}), bearer("a").bearer("b"), "stripped"),
+        ("missing is allowed", json!({"allow_missing": true}), bare(), "bypassed"),
+        ("preflight", json!({"allow_preflight": true}), preflight(bare()), "bypassed"),
+        ("preflight with a token", json!({"allow_preflight": true}), preflight(bearer("bad")), "bypassed"),
+    ] {
+        let mut scene = Scene::of(jwt(json!({}), with(outputs(), policy)));
+        let upstream = scene.send(forged(ask)).upstream();
+        assert_eq!(upstream.result, result, "{id}");
+        is_clean(&upstream);
+        if result == "allowed" {
+            let who = "%7B%22sub%22:%22ann%22%7D";
+            assert_eq!((upstream.header("x-auth-sub"), upstream.header("identity")), (Some("ann"), Some(who)));
+            assert_eq!(upstream.cookie(), Some(&*format!("a=1; b=2; whoever=c; who={who}")));
+            assert!(upstream.path().starts_with(CLEAN_PATH), "{}", upstream.path());
+        } else {
+            assert_eq!((upstream.header("x-auth-sub"), upstream.header("identity")), (None, None), "{id}");
+            assert_eq!((upstream.cookie(), upstream.path()), (Some("a=1; b=2; whoever=c"), CLEAN_PATH), "{id}");
+            assert_eq!(upstream.header("x-oidc-metadata-claims"), None, "{id}");
+        }
+        // HDR-02: the token has no such claim.
+        assert_eq!(upstream.header("x-mail"), None, "{id}");
+    }
+}
+
+/// Waiting changes nothing about it.
+#[test]
+fn forgeries_go_after_a_wait_too() {
+    for (token, enforce) in [("good", true), ("bad", false)] {
+        let mut scene = Scene::cold(introspection(json!({}), with(outputs(), json!({"enforce": enforce}))));
+        scene.provider.tokens.insert("good".to_owned(), active(json!({})));
+        let stream = scene.begin(forged(bearer(token)));
+        assert!(scene.seen(stream).is_waiting());
+        scene.settle();
+        is_clean(&scene.seen(stream).upstream());
+    }
+}
+
+/// Trailers can be merged into headers by an upstream: the host asks about each of their names.
+#[test]
+fn ext_14_names_of_trailers() {
+    let scene = Scene::of(jwt(json!({}), outputs()));
+    for own in ["x-auth-sub", "X_Auth.Sub", "identity", "x-oidc-metadata-claims", "x-mail"] {
+        assert!(scene.filter.is_own_header(own.as_bytes()), "{own}");
+    }
+    for other in ["x-auth-subs", "xauthsub", "", "who", "grpc-status", "authorization"] {
+        assert!(!scene.filter.is_own_header(other.as_bytes()), "{other}");
+    }
+    assert!(!scene.filter.is_own_header(b"\xff\xfe"));
+}
+
+/// HTP-01, HTP-02, AR-83: only a true preflight is one.
+#[test]
+fn htp_02_what_is_no_preflight() {
+    let options = || bare().set(":method", Some("OPTIONS"));
+    let origin = |ask: Ask| ask.header("origin", "https://web.example");
+    let wanted = |ask: Ask| ask.header("access-control-request-method", "POST");
+    let mut scene = Scene::of(jwt(json!({}), json!({"allow_preflight": true})));
+    scene.send(wanted(origin(options()))).upstream();
+    for ask in [
+        options(),
+        origin(options()),
+        wanted(options()),
+        origin(options()).header("access-control-request-method", ""),
+        wanted(options()).header("origin", ""),
+        wanted(origin(bare())),
+        wanted(origin(bare().set(":method", Some("options")))),
+        wanted(origin(bare().set(":method", Some("POST")))).header("x-http-method-override", "OPTIONS"),
+        wanted(wanted(origin(options()))),
+        origin(wanted(origin(options()))),
+    ] {
+        scene.send(ask).refused(401, "missing_token");
+    }
+    let mut scene = Scene::of(jwt(json!({}), json!({})));
+    scene.send(wanted(origin(options()))).refused(401, "missing_token");
+}
+
+/// EXT-13: a token that has done its work.
+#[test]
+fn ext_13_tokens_that_do_not_go_on() {
+    let sources = json!([
+        {"key": "authorization"}, {"key": "x-token"}, {"location": "cookie", "key": "t"},
+        {"location": "query_string", "key": "t"}, {"location": "metadata", "key": "t", "metadata_filter": "n"},
+    ]);
+    let mut scene = Scene::of(jwt(json!({}), json!({"forward": false, "access_token": sources})));
+    let token = good();
+    let upstream = scene.send(bearer(&token)).allowed();
+    assert_eq!((upstream.header("authorization"), upstream.edits), (None, 1));
+    let upstream = scene.send(bare().header("x-token", &token).header("x", "y")).allowed();
+    assert_eq!((upstream.header("x-token"), upstream.header("x")), (None, Some("y")));
+    let upstream = scene.send(bare().header("cookie", format!("a=1; t={token}; b=2"))).allowed();
+    assert_eq!(upstream.cookie(), Some("a=1; b=2"));
+    let upstream = scene.send(get(format!("/p?a=1&t={token}&b"))).allowed();
+    assert_eq!(upstream.path(), "/p?a=1&b");
+    let upstream = scene.send(bare().metadata(Some(&token))).allowed();
+    assert_eq!(upstream.edits, 0);
+    // What isn't ours to read stays where it is.
+    let mut scene = Scene::of(jwt(json!({}), json!({"forward": false, "access_token": {"key": "x-token"}})));
+    let upstream = scene.send(bare().header("x-token", &token).header("authorization", "Basic dTpw")).allowed();
+    assert_eq!((upstream.header("x-token"), upstream.header("authorization")), (None, Some("Basic dTpw")));
+}
+
+/// ISS-04: not enforcing is no reason to believe anything: whatever is not valid is taken off, from every place.
+#[test]
+fn iss_04_stripping() {
+    let sources = json!([
+        {"key": "authorization"}, {"location": "cookie", "key": "t"}, {"location": "query_string", "key": "t"},
+    ]);
+    let config = jwt(json!({}), json!({"enforce": false, "access_token": sources}));
+    let mut scene = Scene::of(config);
+    let expired = token(json!({"exp": NOW - 3600}));
+    for (ask, reason) in [
+        (bearer(&expired), "expired"),
+        (bearer("opaque"), "malformed_token"),
+        (bearer(&token(json!({"iss": "https://other.example"}))), "unknown_issuer"),
+        (bare().header("authorization", "Basic dTpw"), "unsupported_token"),
+        (bare().header("authorization", "Bearer"), "invalid_request"),
+        (bearer("a").bearer("b"), "invalid_request"),
+        (get(format!("/p?t={expired}&a")).header("cookie", "a=1; t=x").bearer(&good()), "invalid_request"),
+    ] {
+        let upstream = scene.send(ask).stripped(reason);
+        assert_eq!(upstream.header("authorization"), None, "{reason}");
+        let rest = upstream.headers.iter().all(|(_, value)| !value.contains("t=") && !value.contains(&expired));
+        assert!(rest, "{:?}", upstream.headers);
+    }
+    scene.send(bearer(&good())).allowed();
+    // A good token that isn't enough is refused all the same (RFC 6750, section 3.1).
+    let config = jwt(json!({}), json!({"enforce": false, "require": {"scopes": "admin"}}));
+    Scene::of(config).send(bearer(&good())).refused(403, "insufficient_scope");
+}
+
+/// What can't be verified is taken off, too.
+#[test]
+fn an_outage_without_enforcement() {
+    let mut scene = Scene::cold(jwt(json!({}), with(outputs(), json!({"enforce": false}))));
+    scene.provider.at("/jwks", Answer::Refuses);
+    let upstream = scene.send(forged(bearer(&good()))).stripped("provider_unavailable");
+    is_clean(&upstream);
+    assert_eq!((upstream.header("authorization"), upstream.provider.as_deref()), (None, Some("idp.example.com")));
+}
