@@ -166,12 +166,9 @@ def test_ext_01_two_authorization_headers(doors: Envoy, token: str) -> None:
         "Bearer {0},bad",
         "Bearer {0} bad",
         "Bearer {0} {0}",
-        'Bearer "{0}"',
         "Bearer\t{0}",
         "Bearer \t{0}",
         "Bearer",
-        "Bearer =",
-        "Bearer \xa0{0}",
         "",
     ],
 )
@@ -181,6 +178,15 @@ def test_ext_02_03_12_malformed_credentials(doors: Envoy, token: str, value: str
         response = doors.door(door).get("/", headers)
         assert refusal(response) == INVALID_REQUEST
         assert 'error="invalid_request"' in (response.header("www-authenticate") or "")
+    assert doors.door("strip").get("/", headers).seen.all("authorization") == []
+
+
+@pytest.mark.parametrize("value", ["Bearer =", 'Bearer "{0}"', "Bearer \xa0{0}", "Bearer <x>"])
+def test_ext_03_one_thing_that_is_no_token(doors: Envoy, token: str, value: str) -> None:
+    """The token is to blame then, not the request. On an optional route it is not "no token"."""
+    headers = [("Authorization", value.format(token))]
+    for door in ("enforce", "optional", "plain"):
+        assert refusal(doors.door(door).get("/", headers)) == (401, "invalid_token")
     assert doors.door("strip").get("/", headers).seen.all("authorization") == []
 
 
@@ -359,13 +365,10 @@ def test_ext_06_gm_15_a_parameter_is_found(doors: Envoy, token: str, query: str)
         "access_token=bad&access_token={0}",
         "access_token=&access_token={0}",
         "access_token&access_token={0}",
-        "access_token={0}%00",
-        "access_token=%00{0}",
         "access_token={0}+",
         "access_token=+{0}",
         "access_token={0}%0d%0a",
         "access_token={0},bad",
-        "access_token=%ff",
         "access_token=",
         "access_token",
     ],
@@ -375,6 +378,13 @@ def test_ext_06_gm_15_a_doubtful_parameter_is_refused(
 ) -> None:
     path = f"/p?z=0&{query.format(token)}"
     assert refusal(doors.get(path)) == INVALID_REQUEST
+    assert doors.door("strip").get(path).seen.path == "/p?z=0"
+
+
+@pytest.mark.parametrize("value", ["{0}%00", "%00{0}", "%ff", "{0}%7f"])
+def test_ext_06_gm_15_a_parameter_that_is_no_token(doors: Envoy, token: str, value: str) -> None:
+    path = f"/p?z=0&access_token={value.format(token)}"
+    assert refusal(doors.get(path)) == (401, "invalid_token")
     assert doors.door("strip").get(path).seen.path == "/p?z=0"
 
 
