@@ -227,7 +227,7 @@ impl Requirement {
         let requirement = Self {
             scopes: scopes(&mut fields, "scopes")?,
             scopes_any: scopes(&mut fields, "scopes_any")?,
-            claims: fields.objects("claims", ClaimRequirement::from_fields)?.unwrap_or_default(),
+            claims: claim_requirements(&mut fields)?,
             groups_allowlist: non_empty_list(&mut fields, "groups_allowlist")?,
         };
         fields.finish()?;
@@ -240,7 +240,11 @@ impl ClaimRequirement {
         let claim = Lookup::from_fields(&mut fields)?
             .ok_or_else(|| fields.error("claim", "required: the name of a claim, or `path` for a nested one"))?;
         let matches = match fields.string("matches")? {
-            Some(pattern) => Some(regex(&fields, "matches", &format!("^(?:{pattern})$"))?),
+            Some(pattern) => {
+                // By itself first: a parenthesis that closes ours would let go of the anchors.
+                regex(&fields, "matches", &pattern)?;
+                Some(regex(&fields, "matches", &format!("^(?:{pattern})$"))?)
+            }
             None => None,
         };
         let requirement = Self {
@@ -358,6 +362,15 @@ fn scopes(fields: &mut Fields, field: &'static str) -> Result<Vec<String>, Error
     match scopes.iter().all(|scope| scope.bytes().all(|byte| byte != b' ' && is_quotable(byte))) {
         true => Ok(scopes),
         false => Err(fields.error(field, "a scope is printable ASCII without space, quote and backslash")),
+    }
+}
+
+fn claim_requirements(fields: &mut Fields) -> Result<Vec<ClaimRequirement>, Error> {
+    match fields.objects("claims", ClaimRequirement::from_fields)? {
+        Some(list) if list.is_empty() => {
+            Err(fields.error("claims", "must not be empty; leave it out to demand nothing"))
+        }
+        list => Ok(list.unwrap_or_default()),
     }
 }
 

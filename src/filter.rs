@@ -110,7 +110,7 @@ pub struct Filter {
     last_call: u64,
     parked: HashMap<StreamId, Parked>,
     parked_bytes: usize,
-    warned_at: Timestamp,
+    complained_at: Cell<Timestamp>,
     effects: Vec<Effect>,
 }
 
@@ -118,7 +118,7 @@ impl Filter {
     /// A filter that knows nothing yet. `name` is its own name in Envoy's configuration.
     pub fn new(config: Rc<Config>, name: &str) -> Self {
         Self {
-            own: OwnNames::of([&config.policy]),
+            own: OwnNames::of([&config.policy], &config.sources),
             providers: config.providers.iter().cloned().map(Provider::new).collect(),
             config,
             name: name.to_owned(),
@@ -131,7 +131,7 @@ impl Filter {
             last_call: 0,
             parked: HashMap::new(),
             parked_bytes: 0,
-            warned_at: Timestamp::default(),
+            complained_at: Cell::default(),
             effects: Vec::new(),
         }
     }
@@ -148,7 +148,7 @@ impl Filter {
             return self.refuse(Denial::InvalidRequest, None);
         }
         match self.authorize(&request, &[], now) {
-            Ok(grant) => self.forward(&request, grant),
+            Ok(grant) => self.forward(&request, grant, now),
             Err(Halt::Deny(refusal)) => self.refuse_or_strip(&request, refusal),
             Err(Halt::Need(need)) => self.park(stream, request, need, now),
         }
@@ -160,7 +160,9 @@ impl Filter {
         match self.take(&need, response.as_ref(), now) {
             Ok(()) => self.conclude(&need, true, now),
             Err(fault) => {
-                self.warn(&need, &fault, now);
+                if let Some(provider) = self.providers.get(need.provider()) {
+                    self.complain(now, format_args!("{}: {}: {fault}", provider.config.name, need.word()));
+                }
                 if let Some(flight) = self.flights.get_mut(&need) {
                     flight.attempt = flight.attempt.saturating_add(1);
                 }
@@ -228,9 +230,14 @@ impl Filter {
         identity::filter_state_keys(&self.config.policy, &self.name).collect()
     }
 
-    /// Whether an upstream could read this header or trailer as one that only the filter writes.
+    /// Whether a header of this name is removed from every request.
     pub fn is_own_header(&self, name: &[u8]) -> bool {
         self.own.is_own_header(name)
+    }
+
+    /// Whether a trailer of this name must not reach the upstream.
+    pub fn is_own_trailer(&self, name: &[u8]) -> bool {
+        self.own.is_own_trailer(name)
     }
 
     /// Each provider's name with the number of its keys and their age.
@@ -241,10 +248,17 @@ impl Filter {
         })
     }
 
-    fn forward(&self, request: &Request, grant: Grant) -> Decision {
+    fn forward(&self, request: &Request, grant: Grant, now: Timestamp) -> Decision {
         let policy = &self.config.policy;
         match grant {
-            Grant::NoneNeeded(reason) => self.pass(request, Rewrite::default(), Verdict::Bypassed, reason, None),
+            Grant::Missing => {
+                self.pass(request, Rewrite::default(), Verdict::Bypassed, Some(Reason::MissingToken), None)
+            }
+            Grant::Preflight => {
+                let mut rewrite = Rewrite::default();
+                rewrite.strip(&self.config.sources);
+                self.pass(request, rewrite, Verdict::Bypassed, None, None)
+            }
             Grant::Token { token, provider, source } => {
                 let mut rewrite = Rewrite::default();
                 if !policy.forward
@@ -256,7 +270,10 @@ impl Filter {
                     Ok(aside) => aside,
                     Err(identity::Error::Missing(_)) => return self.refuse(Denial::InsufficientClaims, Some(provider)),
                     Err(identity::Error::TooLong(place)) => {
-                        log::error!("{place}: the claims are longer than it holds; name fewer in `claims`");
+                        self.complain(
+                            now,
+                            format_args!("{place}: the claims are longer than it holds; name fewer in `claims`"),
+                        );
                         return self.refuse(Denial::Misconfigured, Some(provider));
                     }
                 };
@@ -302,6 +319,15 @@ impl Filter {
             Outcome { result: Verdict::Denied, reason: Some(denial.reason()), provider: self.label(provider) };
         let reply = denial.reply(&self.config, require.scope_hint(), *enforce_response_code);
         Decision::Deny(Refused { reply, outcome, tally: self.tally.take() })
+    }
+
+    /// Tells the operator, but not more than once a second: clients decide how often there is cause.
+    fn complain(&self, now: Timestamp, problem: std::fmt::Arguments) {
+        let last = self.complained_at.get();
+        if now < last || now.saturating_since(last) >= WATCH_INTERVAL {
+            self.complained_at.set(now);
+            log::warn!("{problem}");
+        }
     }
 
     fn label(&self, provider: Option<usize>) -> Option<Rc<str>> {

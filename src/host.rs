@@ -15,6 +15,7 @@ use crate::filter::{CallId, Effect, FetchOutcome, Filter, StreamId};
 use crate::http::{Edit, Fetch, Headers, MAX_ANSWER_BYTES, Request, Response};
 use crate::jwk::Algorithm;
 use crate::protobuf;
+use crate::time::Timestamp;
 use crate::verifier::{self, Backend, Verifier};
 use abi::{Buffer, Failed, Map, MetricKind};
 use proxy_wasm::hostcalls;
@@ -34,7 +35,9 @@ mod entry {
 /// Tells the SDK who we are. Called once, when the module is loaded.
 fn start() {
     proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|id| Box::new(Root { id, shared: Rc::default(), calls: HashMap::new() }));
+    proxy_wasm::set_root_context(|id| {
+        Box::new(Root { id, shared: Rc::default(), calls: HashMap::new(), wakes_at: None })
+    });
 }
 
 /// What the root context and its requests share. One worker has one thread, and no callback runs within another but
@@ -63,6 +66,7 @@ struct Root {
     id: u32,
     shared: Rc<RefCell<Shared>>,
     calls: HashMap<u32, CallId>,
+    wakes_at: Option<Timestamp>,
 }
 
 impl Context for Root {
@@ -112,6 +116,7 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         adopt_log_level();
+        self.wakes_at = None;
         self.with_filter(Filter::on_tick);
         self.perform();
     }
@@ -132,7 +137,7 @@ impl RootContext for Root {
 }
 
 impl Root {
-    fn with_filter(&self, act: impl FnOnce(&mut Filter, crate::time::Timestamp)) {
+    fn with_filter(&self, act: impl FnOnce(&mut Filter, Timestamp)) {
         if let (Ok(mut shared), Some(now)) = (self.shared.try_borrow_mut(), abi::now())
             && let Some(filter) = &mut shared.filter
         {
@@ -165,15 +170,25 @@ impl Root {
                 }
             }
         }
-        let mut next = Duration::ZERO;
-        if let (Ok(mut shared), Some(now)) = (self.shared.try_borrow_mut(), abi::now()) {
-            let Shared { filter: Some(filter), metrics, .. } = &mut *shared else { return };
-            next = filter.next_tick(now);
-            for (provider, count, age) in filter.key_facts(now) {
-                metrics.keys(provider, count, age);
-            }
+        self.arm_timer();
+    }
+
+    /// Sees to it that `on_tick` comes when the filter wants it. Setting the period begins it anew: done at each event,
+    /// it would put the tick off for as long as there are events.
+    fn arm_timer(&mut self) {
+        let Ok(mut shared) = self.shared.try_borrow_mut() else { return };
+        let Shared { filter: Some(filter), metrics, .. } = &mut *shared else { return };
+        // Without a clock, look for one again soon.
+        let Some(now) = abi::now() else { return abi::set_tick_period(TICK_WITHOUT_CLOCK) };
+        for (provider, count, age) in filter.key_facts(now) {
+            metrics.keys(provider, count, age);
         }
-        abi::set_tick_period(u32::try_from(next.as_millis()).unwrap_or(u32::MAX).max(1));
+        let next = filter.next_tick(now);
+        let wakes_at = now.saturating_add(next);
+        if self.wakes_at.is_none_or(|armed| wakes_at < armed || armed < now) {
+            self.wakes_at = Some(wakes_at);
+            abi::set_tick_period(u32::try_from(next.as_millis()).unwrap_or(u32::MAX).max(1));
+        }
     }
 
     fn resolve(&self, stream: StreamId, decision: Decision) {
@@ -224,12 +239,16 @@ impl HttpContext for Stream {
         self.action()
     }
 
-    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        let action = self.action();
-        if action == Action::Continue {
-            self.scrub_trailers();
+    fn on_http_request_trailers(&mut self, count: usize) -> Action {
+        // At once, even while a decision is pending: this is the only call for them.
+        if self.scrub_trailers(count).is_err() {
+            log::error!("the trailers of a request could not be read or changed; it is refused");
+            if let Ok(mut progress) = self.progress.try_borrow_mut() {
+                *progress = Progress::Held;
+            }
+            refuse_unconfigured();
         }
-        action
+        self.action()
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
@@ -272,15 +291,17 @@ impl Stream {
     }
 
     /// A trailer can be read as a header by an upstream that merges them (RFC 9110, section 6.5.1).
-    fn scrub_trailers(&self) {
-        let Some(trailers) = abi::pairs(Map::RequestTrailers).and_then(Headers::from_wire) else { return };
-        let Ok(shared) = self.shared.try_borrow() else { return };
-        let Some(filter) = &shared.filter else { return };
-        for (name, _) in trailers.iter().filter(|(name, _)| filter.is_own_header(name)) {
-            if abi::remove(Map::RequestTrailers, name).is_err() {
-                log::error!("a trailer could not be removed");
-            }
+    fn scrub_trailers(&self, count: usize) -> Result<(), Failed> {
+        let shared = self.shared.try_borrow().map_err(|_| Failed)?;
+        let filter = shared.filter.as_ref().ok_or(Failed)?;
+        let trailers = abi::pairs(Map::RequestTrailers).and_then(Headers::from_wire).ok_or(Failed)?;
+        if trailers.iter().count() < count {
+            return Err(Failed);
         }
+        for (name, _) in trailers.iter().filter(|(name, _)| filter.is_own_trailer(name)) {
+            abi::remove(Map::RequestTrailers, name)?;
+        }
+        Ok(())
     }
 
     fn close(&self) {
@@ -369,7 +390,7 @@ fn dispatch(fetch: &Fetch) -> Result<u32, Failed> {
     #[expect(clippy::disallowed_methods, reason = "only through the SDK does the answer find its way back")]
     let sent = hostcalls::dispatch_http_call(&endpoint.cluster, all, body, Vec::new(), *timeout);
     sent.map_err(|status| {
-        log::warn!("{fetch:?} could not be sent to the cluster {:?}: {status:?}", endpoint.cluster);
+        log::debug!("{fetch:?} could not be sent to the cluster {:?}: {status:?}", endpoint.cluster);
         Failed
     })
 }
@@ -523,6 +544,9 @@ const REASON_KEY: &str = "oidc.reason";
 
 /// The namespace of metadata for a filter without a name.
 const DEFAULT_NAME: &str = "oidc";
+
+/// A second, in milliseconds.
+const TICK_WITHOUT_CLOCK: u32 = 1000;
 
 /// `WasmType::Protobuf` of `declare_property`.
 const TYPE_PROTOBUF: u64 = 3;

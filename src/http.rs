@@ -96,7 +96,7 @@ fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 /// What the filter sees of one request.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Request {
     /// The header list with its pseudo headers.
     pub headers: Headers,
@@ -120,6 +120,13 @@ impl Request {
     pub fn is_cors_preflight(&self) -> bool {
         let sent = |name| only(self.headers.all(name)).is_some_and(|value: &[u8]| !value.is_empty());
         self.method() == Some(b"OPTIONS") && sent("origin") && sent("access-control-request-method")
+    }
+}
+
+/// Header names only: any value may be a credential.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("headers", &self.headers).finish_non_exhaustive()
     }
 }
 
@@ -174,7 +181,7 @@ impl fmt::Debug for Fetch {
 }
 
 /// The answer to a [`Fetch`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Response {
     /// Status code; 0 if there was none.
     pub status: u16,
@@ -208,6 +215,13 @@ impl Response {
         let value = self.headers.first("content-type").unwrap_or_default();
         let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
         String::from_utf8_lossy(essence.trim_ascii()).to_ascii_lowercase()
+    }
+}
+
+/// Without the body, which may hold claims.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response").field("status", &self.status).finish_non_exhaustive()
     }
 }
 

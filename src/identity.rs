@@ -37,7 +37,9 @@ pub fn write(policy: &Policy, claims: &Claims, filter_name: &str, rewrite: &mut 
     let mut aside = Aside::default();
     for output in &policy.claim_headers {
         match header_value(output, claims.object()) {
-            None if output.required => return Err(Error::Missing(Rc::clone(&output.header))),
+            value if output.required && value.as_deref().is_none_or(str::is_empty) => {
+                return Err(Error::Missing(Rc::clone(&output.header)));
+            }
             None => {}
             Some(value) if value.len() > MAX_VALUE_BYTES => return Err(Error::TooLong(Rc::clone(&output.header))),
             Some(value) => rewrite.set_header(&output.header, value),
@@ -144,12 +146,10 @@ fn header_value(output: &ClaimHeader, claims: &Object) -> Option<String> {
         Value::Array(elements) => {
             let element = |element: &Value| {
                 let plain = header_text(&transformed(output, &text(element)));
-                // The separator is not empty; encoding its first byte is enough to break it.
-                let first = output.separator.bytes().next().unwrap_or(b',');
-                plain.replace(
-                    &output.separator,
-                    &format!("%{first:02X}{}", output.separator.get(1..).unwrap_or_default()),
-                )
+                // What marks the separator is left in no element, so that no two halves of one can meet.
+                let only_spaces = output.separator.bytes().all(|byte| byte == b' ');
+                let marks = output.separator.chars().filter(|character| only_spaces || *character != ' ');
+                marks.fold(plain, |plain, mark| plain.replace(mark, &format!("%{:02X}", u32::from(mark))))
             };
             elements.iter().map(element).collect::<Vec<_>>().join(&output.separator)
         }
@@ -232,7 +232,7 @@ const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'@');
 
 /// The same without what separates parameters or stands for a space.
-const QUERY_VALUE: &AsciiSet = &PATH_SEGMENT.add(b'&').add(b'+').add(b'=').add(b'#');
+pub const QUERY_VALUE: &AsciiSet = &PATH_SEGMENT.add(b'&').add(b'+').add(b'=').add(b'#');
 
 /// RFC 9110, section 5.5, without obs-text, which upstreams read in different character sets.
 const HEADER_VALUE: &AsciiSet = &percent_encoding::CONTROLS.add(b'%');

@@ -4,7 +4,7 @@
 
 use crate::config::{ClientAuthenticationMethod, Provider};
 use crate::credentials::Token;
-use crate::http::{Endpoint, Fetch, MAX_ANSWER_BYTES, Response};
+use crate::http::{Endpoint, Fetch, Response};
 use crate::json::{self, Object, Value};
 use crate::time::Timestamp;
 use base64::Engine as _;
@@ -49,7 +49,6 @@ pub fn request(provider: &Provider, mut endpoint: Endpoint, token: &Token, now: 
 }
 
 /// What the provider says about a token.
-#[derive(Debug)]
 pub enum Answer {
     /// It is active, and this is what else there is about it.
     Active(Object),
@@ -75,7 +74,7 @@ pub fn answer(response: &Response) -> Option<Answer> {
 pub fn json_object(response: &Response) -> Option<Answer> {
     let media_type = response.media_type();
     let is_json = media_type.is_empty() || media_type == "application/json" || media_type.ends_with("+json");
-    if response.status != 200 || !is_json || response.body.len() > MAX_ANSWER_BYTES {
+    if response.status != 200 || !is_json || response.body.len() > MAX_TOKEN_ANSWER_BYTES {
         return None;
     }
     match json::parse_object(&response.body) {
@@ -93,10 +92,16 @@ fn is_access_token(object: &Object) -> bool {
         Some(Value::String(text)) => known.iter().any(|known| known.eq_ignore_ascii_case(text)),
         Some(_) => false,
     };
-    // A DPoP token passes here and is refused for its `cnf`, or for the scheme that it came with.
-    is_one_of("token_type", &["Bearer", "DPoP", "access_token", "urn:ietf:params:oauth:token-type:access_token"])
+    // `typ` is Keycloak's word, and may also be that of the JWT's header: there, the known wrong ones are refused.
+    let is_other = |name: &str| ["Refresh", "Offline", "ID"].iter().any(|other| other.eq_ignore_ascii_case(name));
+    // A DPoP token is refused: its binding can't be checked (RFC 9449, section 7.2).
+    is_one_of("token_type", &["Bearer", "access_token", "urn:ietf:params:oauth:token-type:access_token"])
         && is_one_of("token_use", &["access", "access_token"])
+        && !object.get("typ").and_then(Value::as_str).is_some_and(is_other)
 }
+
+/// The largest answer about one token: eight times what fits into the headers of a request that carries its claims.
+const MAX_TOKEN_ANSWER_BYTES: usize = 64 * 1024;
 
 /// RFC 6749, section 2.3.1: both halves are form-encoded before they are joined.
 fn basic(id: &str, secret: &str) -> String {

@@ -35,6 +35,29 @@ pub fn parse_object(text: &[u8]) -> Result<Object, Error> {
     }
 }
 
+/// How much memory an object takes, in bytes, rounded up: far more than its text where it is made of small parts.
+pub fn weight(object: &Object) -> usize {
+    // A B-tree keeps five members or more in each node, but for a single one.
+    let nodes = object.len().div_ceil(5).saturating_mul(NODE_BYTES);
+    let members = object.iter().map(|(name, value)| name.len().saturating_add(weight_below(value)));
+    members.fold(nodes, usize::saturating_add)
+}
+
+/// What a value takes beyond the place that it stands in. The depth is that of a parsed document.
+fn weight_below(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 0,
+        Value::Number(number) => number.as_str().len().saturating_add(ALLOCATION_BYTES),
+        Value::String(text) => text.len().saturating_add(ALLOCATION_BYTES),
+        // A Vec that grew may have room for twice as many.
+        Value::Array(elements) => {
+            let places = elements.len().saturating_mul(2 * ELEMENT_BYTES).saturating_add(ALLOCATION_BYTES);
+            elements.iter().map(weight_below).fold(places, usize::saturating_add)
+        }
+        Value::Object(object) => weight(object),
+    }
+}
+
 /// Why a text was refused. Says nothing of the text itself, which may be a secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Error {
@@ -182,6 +205,15 @@ impl Visitor<'_> for NumberText {
 /// How many arrays and objects may be open at once. Real claims and keys need less than ten; the stack of a
 /// WebAssembly VM, which an overflow would kill with all its requests, has room for far more than this.
 pub const MAX_DEPTH: usize = 64;
+
+/// A node of a B-tree of eleven names and values, with what an allocator adds.
+const NODE_BYTES: usize = if cfg!(target_pointer_width = "32") { 352 } else { 704 };
+
+/// A value in an array.
+const ELEMENT_BYTES: usize = size_of::<Value>();
+
+/// What an allocator adds to a small piece of memory.
+const ALLOCATION_BYTES: usize = 16;
 
 /// serde_json's private name for a number in transit. A document that uses it is refused.
 const NUMBER_KEY: &str = "$serde_json::private::Number";

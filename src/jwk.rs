@@ -53,6 +53,11 @@ impl JwkSet {
         self.keys.iter().any(|other| other.fingerprint == key && other.permits(algorithm))
     }
 
+    /// Whether a key of the set has this `kid`.
+    pub fn names(&self, kid: Option<&str>) -> bool {
+        kid.is_some() && self.keys.iter().any(|key| key.kid() == kid)
+    }
+
     /// How many keys are usable.
     pub fn len(&self) -> usize {
         self.keys.len()
@@ -73,7 +78,7 @@ impl JwkSet {
     /// With a `kid`: the keys of that `kid` or, if the set has none, the keys that have no `kid` at all.
     /// Without: all keys that fit the algorithm, as RFC 7515 (section 4.1.4) makes `kid` a mere hint.
     pub fn candidates<'s>(&'s self, kid: Option<&'s str>, algorithm: Algorithm) -> impl Iterator<Item = &'s Jwk> + 's {
-        let is_known = kid.is_some() && self.keys.iter().any(|key| key.kid() == kid);
+        let is_known = self.names(kid);
         self.keys
             .iter()
             .filter(move |key| match kid {

@@ -9,6 +9,7 @@
 use std::fmt;
 
 use base64::Engine as _;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 
 use crate::json::{self, Object, Value};
@@ -122,25 +123,30 @@ pub enum Form {
     Opaque,
 }
 
-/// Tells the form of a token by its shape.
+/// Tells the form of a token by its header: what has one is never opaque, however many parts follow.
 ///
-/// A header that is JSON, but not the strict kind, still makes a JWS or JWE: it will be refused as such. As an
-/// opaque token it would be sent on to a reader that may be less strict.
+/// A header in a spelling that is refused here (with padding, with a member given twice) still makes a JWS or JWE: it
+/// will be refused as such. As an opaque token it would be sent on to a reader that may be less strict.
 pub fn form(token: &str) -> Form {
-    let (form, member) = match token.bytes().filter(|octet| *octet == b'.').count() {
-        2 => (Form::Jws, "alg"),
-        4 => (Form::Jwe, "enc"),
-        _ => return Form::Opaque,
-    };
     let header = token.split_once('.').map_or(token, |(header, _)| header);
-    let Ok(header) = base64url(header) else {
-        return Form::Opaque;
-    };
+    let Some(header) = forgivingly_decoded(header) else { return Form::Opaque };
     match json::parse_object(&header) {
-        Ok(header) if header.contains_key(member) => form,
-        Err(json::Error::DuplicateMember | json::Error::TooDeep) => form,
+        Ok(header) if header.contains_key("enc") => Form::Jwe,
+        Ok(header) if header.contains_key("alg") => Form::Jws,
+        Err(json::Error::DuplicateMember | json::Error::TooDeep) => Form::Jws,
         _ => Form::Opaque,
     }
+}
+
+/// What a reader that forgives more than [`CompactJws::parse`] may find in a part: padding, either alphabet, stray bits.
+pub(crate) fn forgivingly_decoded(part: &str) -> Option<Vec<u8>> {
+    let canonical = |octet: u8| match octet {
+        b'+' => b'-',
+        b'/' => b'_',
+        other => other,
+    };
+    let part: Vec<u8> = part.trim_end_matches('=').bytes().map(canonical).collect();
+    FORGIVING.decode(part).ok()
 }
 
 /// Why a token could not be taken apart.
@@ -188,6 +194,13 @@ fn is_jwt(content_type: &str) -> bool {
 /// The longest token that is looked at. Envoy takes 60 KiB of headers by default, and real tokens rarely pass 8 KiB.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
+const FORGIVING: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 /// Header parameters that change what the other parts mean. `crit` says "refuse me if you do not understand this"
 /// (RFC 7515, section 4.1.11), and no extension is understood.
 const UNSUPPORTED: &[&str] = &["b64", "crit", "enc", "zip"];
@@ -207,6 +220,9 @@ mod tests {
             (token(r#"{"alg":"RS256"}"#), Form::Jws),
             (token(r#"{"alg":"none"}"#), Form::Jws),
             (token(r#"{"alg":"a","alg":"b"}"#), Form::Jws),
+            (token(r#"{"alg":"RS256"}"#) + ".", Form::Jws),
+            (token(r#"{"alg":"RS256"}"#) + "=", Form::Jws),
+            (BASE64URL.encode(r#"{"alg":"RS256"}"#) + "==.a", Form::Jws),
             (token(r#"{"typ":"JWT"}"#), Form::Opaque),
             (token("[]"), Form::Opaque),
             ("a.b.c".to_owned(), Form::Opaque),

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::json::{self, Object, Value};
-use crate::jws::{CompactJws, VerifiedPayload};
+use crate::jws::{CompactJws, VerifiedPayload, forgivingly_decoded};
 use crate::time::Timestamp;
 
 /// The claims of one token, their registered members type-checked once.
@@ -55,6 +55,11 @@ impl Claims {
             object,
             source,
         })
+    }
+
+    /// How much memory the claims take, in bytes, rounded up.
+    pub fn weight(&self) -> usize {
+        json::weight(&self.object)
     }
 
     /// All the claims, as they were made.
@@ -302,6 +307,29 @@ impl Unverified {
         match claims.remove("iss") {
             Some(Value::String(issuer)) => Ok(Self { issuer, is_bound }),
             _ => Err(Error::InvalidClaims("iss")),
+        }
+    }
+}
+
+/// What a forgiving reader would find in something that looks like a JWT but is none. Good for refusing only.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Hint {
+    /// Who is said to have issued it.
+    pub issuer: Option<String>,
+    /// Whether it says that it is bound to a key of its sender.
+    pub is_bound: bool,
+}
+
+impl Hint {
+    /// Reads the second part, with whatever form it has.
+    pub fn read(token: &str) -> Self {
+        let payload = token.split('.').nth(1).and_then(forgivingly_decoded).unwrap_or_default();
+        match serde_json::from_slice(&payload) {
+            Ok(Value::Object(claims)) => Self {
+                issuer: claims.get("iss").and_then(Value::as_str).map(str::to_owned),
+                is_bound: claims.contains_key("cnf"),
+            },
+            _ => Self::default(),
         }
     }
 }

@@ -22,8 +22,8 @@ pub struct Provider {
     /// Its name, for metrics.
     pub label: Rc<str>,
     metadata: Document<Metadata>,
-    /// It has said that there are no metadata.
-    is_silent: bool,
+    /// How many of the places for metadata answered that there are none, since the last success.
+    silences: usize,
     keys: Document<Rc<JwkSet>>,
 }
 
@@ -87,9 +87,7 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoAnswer => {
-                f.write_str("no answer (refused, reset or timed out; does the cluster exist and resolve?)")
-            }
+            Self::NoAnswer => f.write_str("no answer (no such cluster or no host in it, reset, or timed out)"),
             Self::Status(504) => f.write_str("status 504 (or Envoy's own: the call timed out)"),
             Self::Status(503) => f.write_str("status 503 (or Envoy's own: no connection)"),
             Self::Status(status @ (301 | 302 | 303 | 307 | 308)) => {
@@ -108,7 +106,7 @@ impl Provider {
     pub fn new(config: Rc<config::Provider>) -> Self {
         let keys = config.jwks.inline.clone();
         let label = Rc::from(config.name.as_str());
-        Self { config, label, metadata: Document::default(), is_silent: false, keys: Document::starting_with(keys) }
+        Self { config, label, metadata: Document::default(), silences: 0, keys: Document::starting_with(keys) }
     }
 
     /// The keys, if they may be used at this time.
@@ -133,7 +131,7 @@ impl Provider {
 
     /// Whether the provider has answered that it has none, or never will, since only its keys are configured.
     pub fn has_no_metadata(&self) -> bool {
-        self.is_silent || !self.config.is_online()
+        self.silences >= self.config.discovery.len() || !self.config.is_online()
     }
 
     /// Whether metadata may be asked for now.
@@ -174,7 +172,10 @@ impl Provider {
 
     /// Takes in a metadata document.
     pub fn take_metadata(&mut self, response: Option<&Response>, now: Timestamp) -> Result<(), Fault> {
-        self.is_silent = response.is_some_and(|response| matches!(response.status, 404 | 410));
+        self.silences = match response.is_some_and(|response| matches!(response.status, 404 | 410)) {
+            true => self.silences.saturating_add(1),
+            false => 0,
+        };
         let body = document(response)?;
         let metadata = Metadata::parse(body, &self.config.issuer).map_err(|error| {
             Fault::Document(match error {

@@ -56,16 +56,17 @@ impl<'p> Parameter<'p> {
     }
 }
 
-/// `query` without the parameters that `unwanted` names; `None` if nothing is left.
+/// `query` without the parameters whose names are `unwanted`; `None` if nothing is left.
 ///
-/// A `;` separates parameters for some upstreams, so that a part behind one is looked at by itself.
-pub fn without(query: &[u8], unwanted: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
-    let keep = |part: &&[u8]| !unwanted(&Parameter::parse(part).name());
+/// A `;` separates parameters for some upstreams, so that a part behind one is looked at by itself: `unwanted` is told
+/// whether a name stands at the beginning of a parameter.
+pub fn without(query: &[u8], unwanted: impl Fn(&[u8], bool) -> bool) -> Option<Vec<u8>> {
+    let keep = |(index, part): &(usize, &[u8])| !unwanted(&Parameter::parse(part).name(), *index == 0);
     let mut kept = Vec::new();
     let mut removed = false;
     for parameter in query.split(|byte| *byte == b'&') {
         let parts: Vec<&[u8]> = parameter.split(|byte| *byte == b';').collect();
-        let wanted: Vec<&[u8]> = parts.iter().copied().filter(keep).collect();
+        let wanted: Vec<&[u8]> = parts.iter().copied().enumerate().filter(keep).map(|(_, part)| part).collect();
         removed |= wanted.len() < parts.len();
         if !wanted.is_empty() {
             kept.push(wanted.join(&b';'));
@@ -91,7 +92,7 @@ mod tests {
     use super::*;
 
     fn strip(query: &str) -> Option<String> {
-        without(query.as_bytes(), |name| name == b"t").map(|kept| String::from_utf8(kept).unwrap())
+        without(query.as_bytes(), |name, _| name == b"t").map(|kept| String::from_utf8(kept).unwrap())
     }
 
     #[test]

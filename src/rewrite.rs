@@ -2,51 +2,110 @@
 //! made up and that leave always, and identities that the filter writes.
 
 use crate::config::{Placement, Policy, Source, SourceLocation};
-use crate::cookie::cookies;
+use crate::cookie::{Cookie, cookies};
 use crate::http::{Edit, Request};
+use crate::identity::QUERY_VALUE;
 use crate::query::{Target, without};
 use percent_encoding::percent_decode;
 use std::rc::Rc;
 
-/// Every name that the filter can write to a request, under any policy: what a client sends under one of them is
-/// a forgery.
+/// The names that a client must not use: every one that the filter can write to a request, under any policy, and every
+/// misspelling of one that a token is read from. What is sent under them is a forgery, or would be read as a token that
+/// was proved.
 #[derive(Debug, Default)]
 pub struct OwnNames {
-    headers: Vec<Rc<str>>,
-    cookies: Vec<Rc<str>>,
-    parameters: Vec<Rc<str>>,
+    headers: Vec<Name>,
+    cookies: Vec<Name>,
+    parameters: Vec<Name>,
+}
+
+/// A name, and whether the filter alone may write it; if not, it is a token's place, and its exact spelling is good.
+#[derive(Debug)]
+struct Name {
+    text: Rc<str>,
+    is_written: bool,
 }
 
 impl OwnNames {
-    /// The names of all outputs of these policies.
-    pub fn of<'p>(policies: impl IntoIterator<Item = &'p Policy>) -> Self {
+    /// The names of all outputs of these policies, and of all places of tokens.
+    pub fn of<'p>(policies: impl IntoIterator<Item = &'p Policy>, sources: &[Source]) -> Self {
         let mut names = Self::default();
+        let written = |text: &Rc<str>| Name { text: Rc::clone(text), is_written: true };
         for policy in policies {
             for output in &policy.user_info {
                 match output.placement {
-                    Placement::Header => names.headers.push(Rc::clone(&output.key)),
-                    Placement::Cookie => names.cookies.push(Rc::clone(&output.key)),
-                    Placement::QueryString => names.parameters.push(Rc::clone(&output.key)),
-                    Placement::Metadata => names.headers.push(Rc::from(output.handoff_header())),
+                    Placement::Header => names.headers.push(written(&output.key)),
+                    Placement::Cookie => names.cookies.push(written(&output.key)),
+                    Placement::QueryString => names.parameters.push(written(&output.key)),
+                    // Its header is one of those that `is_own_header` knows by their beginning.
+                    Placement::Metadata => {}
                 }
             }
-            names.headers.extend(policy.claim_headers.iter().map(|output| Rc::clone(&output.header)));
+            names.headers.extend(policy.claim_headers.iter().map(|output| written(&output.header)));
+        }
+        for source in sources {
+            let read = |text: &str| Name { text: Rc::from(text), is_written: false };
+            match &source.location {
+                SourceLocation::Header { name, .. } => names.headers.push(read(name)),
+                SourceLocation::Cookie { name } => names.cookies.push(read(name)),
+                SourceLocation::Query { name } => names.parameters.push(read(name)),
+                SourceLocation::Metadata { .. } => {}
+            }
         }
         names
     }
 
-    /// Whether an upstream could read this header's name as one of ours.
+    /// Whether a header of this name is removed from every request.
     pub fn is_own_header(&self, name: &[u8]) -> bool {
-        self.headers.iter().any(|own| same_spelling(own.as_bytes(), name))
+        let is = |own: &Name| same_spelling(own.text.as_bytes(), name) && own.forbids(name);
+        is_handoff(name) || self.headers.iter().any(is)
     }
 
-    fn is_own_cookie(&self, name: &[u8]) -> bool {
-        self.cookies.iter().any(|own| same_spelling(own.as_bytes(), &as_read(name)))
+    /// Whether a trailer of this name is removed: an upstream that merges trailers into headers would read an identity,
+    /// a token or cookies that nobody looked at.
+    pub fn is_own_trailer(&self, name: &[u8]) -> bool {
+        let is = |own: &Name| same_spelling(own.text.as_bytes(), name);
+        is_handoff(name) || name == b"cookie" || self.headers.iter().any(is)
     }
 
-    /// For a parameter's decoded name.
-    fn is_own_parameter(&self, name: &[u8]) -> bool {
-        self.parameters.iter().any(|own| same_spelling(own.as_bytes(), plain_name(name)))
+    /// For one pair of a `Cookie` header. Some readers begin another cookie at white space or a comma.
+    fn is_own_cookie(&self, cookie: &Cookie) -> bool {
+        let separates = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',';
+        cookie.pair.split(separates).enumerate().any(|(index, part)| {
+            let sent = part.split(|byte| *byte == b'=').next().unwrap_or_default();
+            let sent: Vec<u8> = percent_decode(sent).collect();
+            let is_exact = index == 0 && self.cookies.iter().any(|own| own.text.as_bytes() == cookie.name);
+            self.cookies.iter().any(|own| own.is_alike(&sent) && (own.is_written || !is_exact))
+        })
+    }
+
+    /// For a parameter's decoded name, and whether it stands where a parameter begins, not behind a `;`.
+    fn is_own_parameter(&self, sent: &[u8], is_first: bool) -> bool {
+        let is_exact = is_first && self.parameters.iter().any(|own| own.text.as_bytes() == sent);
+        self.parameters.iter().any(|own| own.is_alike(sent) && (own.is_written || !is_exact))
+    }
+}
+
+impl Name {
+    fn forbids(&self, sent: &[u8]) -> bool {
+        self.is_written || self.text.as_bytes() != sent
+    }
+
+    /// Whether an upstream could read the name of a cookie or a parameter as this one. Rack and qs take brackets around
+    /// it for nothing, PHP takes one that is not closed for `_`; both end the name at an index, PHP at a NUL too.
+    ///
+    /// Few take upper case for lower case. An identity is not risked on that; but where a token may be, the same name
+    /// in another case is somebody else's.
+    fn is_alike(&self, sent: &[u8]) -> bool {
+        let is_edge = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'[' | b']');
+        let start = sent.iter().position(|byte| !is_edge(byte)).unwrap_or(sent.len());
+        let end = sent.iter().rposition(|byte| !is_edge(byte)).map_or(start, |last| last.saturating_add(1));
+        let whole = sent.get(start..end).unwrap_or_default();
+        let inner = whole.iter().position(|byte| matches!(byte, b'[' | b']' | 0)).unwrap_or(whole.len());
+        let before_index = whole.get(..inner).unwrap_or_default();
+        let own = self.text.as_bytes();
+        let is_same_case = |name: &[u8]| own.iter().zip(name).all(|(o, n)| o == n || !o.eq_ignore_ascii_case(n));
+        [whole, before_index].iter().any(|name| same_spelling(own, name) && (self.is_written || is_same_case(name)))
     }
 }
 
@@ -108,6 +167,7 @@ impl<'c> Rewrite<'c> {
                 }
             }
         }
+        edit_connection(request, own, edits);
     }
 
     fn edit_cookies(&self, request: &Request, own: &OwnNames, edits: &mut Vec<Edit>) {
@@ -122,13 +182,14 @@ impl<'c> Rewrite<'c> {
         let mut removed = false;
         let mut kept: Vec<&[u8]> = Vec::new();
         for cookie in cookies(&request.headers) {
-            match stripped(cookie.name) || own.is_own_cookie(cookie.name) {
+            match stripped(cookie.name) || own.is_own_cookie(&cookie) {
                 true => removed = true,
                 false => kept.push(cookie.pair),
             }
         }
+        // First, since some readers take the first of two that they read as one.
         let added: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        kept.extend(added.iter().map(|pair| pair.as_bytes()));
+        kept.splice(..0, added.iter().map(|pair| pair.as_bytes()));
         match (removed || !added.is_empty(), kept.is_empty()) {
             (false, _) => {}
             (true, true) => edits.push(Edit::Remove(b"cookie".to_vec())),
@@ -149,10 +210,10 @@ impl<'c> Rewrite<'c> {
         let target = Target::parse(path);
         let mut query = match target.query {
             None => None,
-            Some(query) => without(query, |name| stripped(name) || own.is_own_parameter(name)),
+            Some(query) => without(query, |name, is_first| stripped(name) || own.is_own_parameter(name, is_first)),
         };
         for (name, value) in &self.parameters {
-            let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
+            let name = percent_encoding::utf8_percent_encode(name, QUERY_VALUE);
             let query = query.get_or_insert_default();
             if !query.is_empty() {
                 query.push(b'&');
@@ -178,18 +239,28 @@ pub fn same_spelling(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && one.iter().map(folded).eq(other.iter().map(folded))
 }
 
-/// A cookie's name as an upstream may read it, which may decode it.
-fn as_read(name: &[u8]) -> Vec<u8> {
-    let decoded: Vec<u8> = percent_decode(name).collect();
-    plain_name(&decoded).to_vec()
+/// Whether this is a header that Envoy's `header_to_metadata` filter may read, for whichever key.
+fn is_handoff(name: &[u8]) -> bool {
+    let beginning = name.get(..HANDOFF_PREFIX.len());
+    beginning.is_some_and(|beginning| same_spelling(HANDOFF_PREFIX.as_bytes(), beginning))
 }
 
-/// A name without what PHP leaves out: white space before it, an index behind it, and all from a NUL on.
-fn plain_name(name: &[u8]) -> &[u8] {
-    let name = name.trim_ascii_start();
-    let end = name.iter().position(|byte| matches!(byte, b'[' | 0)).unwrap_or(name.len());
-    name.get(..end).unwrap_or_default()
+/// A header that `Connection` names is for the next hop only (RFC 9110, section 7.6.1): it would take an identity away
+/// from the upstream behind it. Envoy passes `Connection` on with an upgrade.
+fn edit_connection(request: &Request, own: &OwnNames, edits: &mut Vec<Edit>) {
+    let options = || request.headers.all("connection").flat_map(|field| field.split(|byte| *byte == b','));
+    let is_own = |option: &&[u8]| own.is_own_header(option.trim_ascii());
+    if options().any(|option| is_own(&option)) {
+        let kept: Vec<&[u8]> = options().filter(|option| !is_own(option)).map(<[u8]>::trim_ascii).collect();
+        edits.push(match kept.is_empty() {
+            true => Edit::Remove(b"connection".to_vec()),
+            false => Edit::Set(Rc::from("connection"), kept.join(&b", "[..])),
+        });
+    }
 }
+
+/// The header that hands metadata over is this and the key.
+pub const HANDOFF_PREFIX: &str = "x-oidc-metadata-";
 
 #[cfg(test)]
 mod tests {
@@ -197,11 +268,8 @@ mod tests {
     use crate::http::Headers;
 
     fn own() -> OwnNames {
-        OwnNames {
-            headers: vec![Rc::from("x-auth-sub")],
-            cookies: vec![Rc::from("identity")],
-            parameters: vec![Rc::from("who")],
-        }
+        let written = |text| vec![Name { text: Rc::from(text), is_written: true }];
+        OwnNames { headers: written("x-auth-sub"), cookies: written("identity"), parameters: written("who") }
     }
 
     fn edits(rewrite: Rewrite, headers: &[(&str, &str)]) -> Vec<String> {
@@ -219,10 +287,39 @@ mod tests {
         let sent =
             [("x-auth-sub", "a"), ("x_auth_sub", "b"), ("x.auth-sub", "c"), ("x-auth-sub", "d"), ("x-auth-subs", "e")];
         assert_eq!(edits(Rewrite::default(), &sent), ["-x-auth-sub", "-x_auth_sub", "-x.auth-sub"]);
-        let sent = [("cookie", "a=1; Identity=x; ident%69ty=y; identity[0]=z; b=2")];
+        let sent = [("cookie", "a=1; Identity=x; ident%69ty=y; identity[0]=z; c=3 identity=v; d=4,identity=w; b=2")];
         assert_eq!(edits(Rewrite::default(), &sent), ["cookie=a=1; b=2"]);
-        let sent = [(":path", "/p?a=%41&WHO=x&wh%6f=y&who%5B%5D=z&+who=q&a;who=r&b")];
-        assert_eq!(edits(Rewrite::default(), &sent), [":path=/p?a=%41&a&b"]);
+        let sent =
+            [(":path", "/p?a=%41&WHO=x&wh%6f=y&who%5B%5D=z&+who=q&a;who=r&[who]=s&]who=t&who]=u&who%00x=v&b&whom=w")];
+        assert_eq!(edits(Rewrite::default(), &sent), [":path=/p?a=%41&a&b&whom=w"]);
+        let sent = [("x-oidc-metadata-anything", "a"), ("x_oidc-metadata-b", "b"), ("x-oidc-metadata", "c")];
+        assert_eq!(edits(Rewrite::default(), &sent), ["-x-oidc-metadata-anything", "-x_oidc-metadata-b"]);
+    }
+
+    #[test]
+    fn ext_11_a_token_s_place_is_read_by_its_name_alone() {
+        let read = |text| vec![Name { text: Rc::from(text), is_written: false }];
+        let own = OwnNames { headers: read("x-token"), cookies: read("user_id"), parameters: read("token") };
+        let sent = [
+            (":path", "/?token=a&a;token=b&Token=c&token[]=d"),
+            ("x-token", "a"),
+            ("x_token", "b"),
+            ("cookie", "user_id=a; user[id=b; user%5Fid=c"),
+        ];
+        let request = Request { headers: Headers::from_pairs(sent), metadata: vec![] };
+        let edits = Rewrite::default().edits(&request, &own);
+        let expected = [
+            Edit::Remove(b"x_token".to_vec()),
+            Edit::Set(Rc::from("cookie"), b"user_id=a".to_vec()),
+            Edit::Set(Rc::from(":path"), b"/?token=a&a&Token=c".to_vec()),
+        ];
+        assert_eq!(edits, expected);
+    }
+
+    #[test]
+    fn hdr_05_nobody_takes_an_identity_away_by_naming_it() {
+        let sent = [("connection", "Upgrade, x-auth-sub"), ("upgrade", "websocket")];
+        assert_eq!(edits(Rewrite::default(), &sent), ["connection=Upgrade"]);
     }
 
     #[test]
@@ -245,7 +342,7 @@ mod tests {
         rewrite.add_cookie(&Rc::from("identity"), "me".to_owned());
         rewrite.add_parameter(&Rc::from("who"), "me".to_owned());
         let sent = [(":path", "/p?who=x&a"), ("cookie", "identity=x; c=d"), ("x-auth-sub", "x")];
-        let expected = ["-x-auth-sub", "cookie=c=d; identity=me", ":path=/p?a&who=me", "x-auth-sub=me"];
+        let expected = ["-x-auth-sub", "cookie=identity=me; c=d", ":path=/p?a&who=me", "x-auth-sub=me"];
         assert_eq!(edits(rewrite, &sent), expected);
     }
 }

@@ -55,15 +55,16 @@ impl<'e> Fields<'e> {
         Error::at(&self.path(field), problem)
     }
 
-    /// Whether the field is there and not `null`, which protobuf's JSON form gives for an unset field.
+    /// Whether the field is there.
     pub fn has(&self, field: &str) -> bool {
-        self.rest.get(field).is_some_and(|value| !value.is_null())
+        self.rest.contains_key(field)
     }
 
-    /// The raw value of a field.
+    /// The raw value of a field. A `null`, which is what an empty line in YAML says, is a value of the wrong type: a
+    /// demand that somebody meant to write must not be taken for none.
     pub fn take(&mut self, field: &'static str) -> Option<Value> {
         self.known.push(field);
-        self.rest.remove(field).filter(|value| !value.is_null())
+        self.rest.remove(field)
     }
 
     /// A string with its `${NAME}` replaced.
@@ -115,6 +116,14 @@ impl<'e> Fields<'e> {
             _ => None,
         };
         duration.map(Some).ok_or_else(|| wrong_type(&path, &value, r#"a duration like "10m", "60s" or "500ms""#))
+    }
+
+    /// The same, where an empty string stands for none.
+    pub fn signed_duration_or_empty(&mut self, field: &'static str) -> Result<Option<(bool, Duration)>, Error> {
+        match self.rest.get(field).and_then(Value::as_str) {
+            Some("") => Ok(self.take(field).and(None)),
+            _ => self.signed_duration(field),
+        }
     }
 
     /// A list of strings; one string stands for a list of one.
@@ -227,9 +236,13 @@ fn expand(text: &str, path: &str, environment: &dyn Environment) -> Result<Strin
         }
         let (name, after) =
             after.split_once('}').ok_or_else(|| Error::at(path, "${ without its }; write $${ for a literal ${"))?;
+        // What is no name may be part of a secret.
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            return Err(Error::at(path, "what stands in ${ } is no name of a variable; write $${ for a literal ${"));
+        }
         let value = environment.variable(name).ok_or_else(|| {
             let remedy = "list it under vm_config.environment_variables, or write $${ for a literal ${";
-            Error::at(path, format!("the environment variable {} is not set: {remedy}", printable(name)))
+            Error::at(path, format!("the environment variable {name} is not set: {remedy}"))
         })?;
         expanded.push_str(before);
         expanded.push_str(&value);

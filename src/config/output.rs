@@ -3,7 +3,7 @@
 use super::fields::Fields;
 use super::{Error, Policy, Source, SourceLocation, is_token_byte, regex};
 use crate::json::Value;
-use crate::rewrite::same_spelling;
+use crate::rewrite::{HANDOFF_PREFIX, same_spelling};
 use regex_lite::Regex;
 use std::rc::Rc;
 
@@ -168,8 +168,9 @@ impl ClaimHeader {
         }
         let prefix = fields.string("prefix")?.unwrap_or_default();
         let separator = fields.string("separator")?.unwrap_or_else(|| ",".to_owned());
-        if separator.is_empty() || separator.contains('%') || !separator.bytes().all(is_visible_or_space) {
-            return Err(fields.error("separator", "must be printable ASCII, not empty, and without %"));
+        let separates = |byte: u8| byte == b' ' || byte.is_ascii_punctuation() && byte != b'%';
+        if separator.is_empty() || !separator.bytes().all(separates) {
+            return Err(fields.error("separator", "must be made of ASCII punctuation or spaces, without %"));
         }
         if !prefix.bytes().all(is_visible_or_space) || prefix.starts_with(' ') {
             return Err(fields.error("prefix", "must be printable ASCII and not begin with a space"));
@@ -227,13 +228,14 @@ impl CookieOptions {
 
     fn from_fields(mut fields: Fields) -> Result<Self, Error> {
         let standard = Self::standard();
-        let max_age = match fields.signed_duration("max_age")? {
+        // Empty strings are greymatter's way of leaving these out.
+        let max_age = match fields.signed_duration_or_empty("max_age")? {
             None => None,
             Some((true, _)) => Some(-1),
             Some((false, age)) => Some(age.as_secs_f64().round() as i64),
         };
         let options = Self {
-            path: attribute(&mut fields, "path")?.unwrap_or(standard.path),
+            path: attribute(&mut fields, "path")?.filter(|path| !path.is_empty()).unwrap_or(standard.path),
             http_only: fields.boolean("http_only")?.unwrap_or(standard.http_only),
             secure: fields.boolean("secure")?.unwrap_or(standard.secure),
             same_site: same_site(&mut fields)?.unwrap_or(standard.same_site),
@@ -308,6 +310,11 @@ pub(super) fn check_collisions(policy: &Policy, sources: &[Source]) -> Result<()
         };
         (format!("user_info[{index}].key"), place)
     });
+    // Filter state joins namespace and key with a dot, which both may hold.
+    let states: Vec<String> = crate::identity::filter_state_keys(policy, "").collect();
+    if states.iter().enumerate().any(|(index, state)| states.iter().take(index).any(|earlier| earlier == state)) {
+        return Err(Error::at("user_info", "two outputs have one place in filter state; choose another key"));
+    }
     let claim_headers = policy.claim_headers.iter().enumerate().map(|(index, output)| {
         (format!("claim_headers[{index}].header"), (Placement::Header, output.header.to_string()))
     });
@@ -359,9 +366,6 @@ fn attribute(fields: &mut Fields, field: &'static str) -> Result<Option<String>,
 fn is_visible_or_space(byte: u8) -> bool {
     matches!(byte, 0x20..=0x7e)
 }
-
-/// The header that `header_to_metadata` reads is this and the key.
-const HANDOFF_PREFIX: &str = "x-oidc-metadata-";
 
 /// Headers that frame or route the message (RFC 9110, sections 7.6 and 10.1; RFC 9112, section 6), carry credentials,
 /// or are believed by proxies.

@@ -1,7 +1,7 @@
 //! The part of the configuration that says who may issue tokens, and how they are proved.
 
 use super::fields::Fields;
-use super::{Error, is_quotable, is_token_byte};
+use super::{Error, is_quotable};
 use crate::client_assertion::AssertionKey;
 use crate::http::Endpoint;
 use crate::jwk::{Algorithm, JwkSet, Origin};
@@ -302,6 +302,11 @@ impl Provider {
                 "{name}: any_audience accepts tokens that were meant for others (RFC 9700, section 2.3)"
             ));
         }
+        if self.validation == Validation::Auto && self.audiences != Audiences::Any {
+            warnings.push(format!(
+                "{name}: where the provider has no introspection endpoint, opaque tokens go to userinfo, which proves no audience; `validation: jwt` or `introspection` leaves that out"
+            ));
+        }
         if self.validation == Validation::Userinfo {
             warnings.push(format!(
                 "{name}: userinfo proves neither audience nor client: every token of this issuer with the scope openid passes"
@@ -399,8 +404,9 @@ impl Provider {
             Some(_) => return Err(introspection.error("method", "expected POST or GET")),
         };
         if let Some(name) = introspection.string("param_name")? {
-            if name.is_empty() || !name.bytes().all(is_token_byte) {
-                return Err(introspection.error("param_name", "must be letters, digits, - and _"));
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+            if name.is_empty() || !name.bytes().all(plain) {
+                return Err(introspection.error("param_name", "must be made of letters, digits and - _ . ~"));
             }
             self.introspection.parameter = name;
         }
@@ -490,10 +496,11 @@ fn audiences(fields: &mut Fields, validation: Validation) -> Result<Audiences, E
 }
 
 fn token_types(fields: &mut Fields) -> Result<Vec<String>, Error> {
-    let types = fields.strings("token_type")?.unwrap_or_default();
-    match types.iter().any(String::is_empty) {
-        true => Err(fields.error("token_type", "must not be empty; leave it out for the types of access tokens")),
-        false => Ok(types),
+    match fields.strings("token_type")? {
+        Some(types) if types.is_empty() || types.iter().any(String::is_empty) => {
+            Err(fields.error("token_type", "must not be empty; leave it out for the types of access tokens"))
+        }
+        types => Ok(types.unwrap_or_default()),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::credentials::{self, Credentials, Token};
 use crate::http::Request;
 use crate::jwk::{Algorithm, Fingerprint};
 use crate::jws::{self, CompactJws, Form};
-use crate::jwt::{self, AccessToken, Audiences, Claims, Expected, Issuer, Unverified};
+use crate::jwt::{self, AccessToken, Audiences, Claims, Expected, Hint, Issuer, Unverified};
 use crate::policy::Lack;
 use crate::provider::{Call, Unreachable};
 use crate::reply::{Denial, Reason};
@@ -18,7 +18,11 @@ use std::time::Duration;
 /// The right to pass. Made from an access token, or from a policy that asks for none.
 #[derive(Debug)]
 pub(super) enum Grant {
-    NoneNeeded(Option<Reason>),
+    /// There is no token, and none is needed.
+    Missing,
+    /// A browser asks whether it may ask (Fetch standard, section 3.2.2). It sends no token.
+    Preflight,
+    /// There is a good one.
     Token { token: AccessToken, provider: usize, source: usize },
 }
 
@@ -59,17 +63,25 @@ pub(super) enum Witness {
     Userinfo,
 }
 
+/// How a token is proved.
+enum Route<'t> {
+    /// By this provider's keys.
+    Verify(usize, CompactJws<'t>),
+    /// By an answer of this provider.
+    Ask(usize),
+}
+
 impl Filter {
     /// The only procedure that decides. `asked` is what this request has asked for already.
     pub(super) fn authorize(&self, request: &Request, asked: &[Need], now: Timestamp) -> Result<Grant, Halt> {
         self.tally.take();
         let policy = &self.config.policy;
         if policy.allow_preflight && request.is_cors_preflight() {
-            return Ok(Grant::NoneNeeded(None));
+            return Ok(Grant::Preflight);
         }
         let credentials = match credentials::find(request, &self.config.sources) {
             Ok(Some(credentials)) => credentials,
-            Ok(None) if policy.allow_missing => return Ok(Grant::NoneNeeded(Some(Reason::MissingToken))),
+            Ok(None) if policy.allow_missing => return Ok(Grant::Missing),
             Ok(None) => return Err(Denial::MissingToken.into()),
             Err(credentials::Error::UnsupportedScheme) => return Err(Denial::UnsupportedScheme.into()),
             Err(credentials::Error::Malformed | credentials::Error::Several) => {
@@ -92,17 +104,21 @@ impl Filter {
         Ok(Grant::Token { token, provider, source: credentials.source })
     }
 
-    /// A token that was vouched for, if that still holds: its key must still be the provider's.
+    /// A token that was vouched for, if that still holds: its key must still be the provider's, and a provider that
+    /// answered must still be the one to ask.
     fn known(&self, credentials: &Credentials, now: Timestamp) -> Option<Vouched> {
         let vouched = self.vouched.get(&credentials.token.digest(), now)?;
         let bound = self.bound_provider(credentials);
         let holds = match vouched.witness {
-            Witness::Introspection | Witness::Userinfo => true,
             Witness::Signature { key, algorithm } => {
-                self.providers.get(vouched.provider)?.keys(now)?.holds(key, algorithm)
+                bound.is_none_or(|bound| bound == vouched.provider)
+                    && self.providers.get(vouched.provider)?.keys(now)?.holds(key, algorithm)
+            }
+            Witness::Introspection | Witness::Userinfo => {
+                matches!(self.route(&credentials.token, bound), Ok(Route::Ask(index)) if index == vouched.provider)
             }
         };
-        (holds && bound.is_none_or(|bound| bound == vouched.provider)).then_some(vouched)
+        holds.then_some(vouched)
     }
 
     /// Keeps what a signature proved. What a provider answered was kept when it came.
@@ -111,7 +127,7 @@ impl Filter {
             let skew =
                 self.providers.get(vouched.provider).map(|provider| provider.config.clock_skew).unwrap_or_default();
             let end = vouched.claims.expires_at().map(|end| end.saturating_add(skew).saturating_since(now));
-            let weight = token.as_str().len().saturating_mul(CLAIMS_WEIGHT).saturating_add(ENTRY_WEIGHT);
+            let weight = vouched.claims.weight().saturating_add(ENTRY_WEIGHT);
             self.vouched.insert(token.digest(), vouched, weight, end.unwrap_or(ENDLESS_TOKEN_LIFETIME), now);
         }
     }
@@ -128,53 +144,63 @@ impl Filter {
 
     /// Finds who vouches for the token: a signature or an answer of its own provider, and of no other.
     fn prove(&self, credentials: &Credentials, asked: &[Need], now: Timestamp) -> Result<Vouched, Halt> {
-        let token = &credentials.token;
-        let bound = self.bound_provider(credentials);
-        let error = match jws::form(token.as_str()) {
-            Form::Jws => match CompactJws::parse(token.as_str()) {
-                Ok(jws) => match Unverified::read(&jws) {
-                    Ok(claimed) => return self.prove_issued(&claimed, &jws, token, bound, asked, now),
-                    Err(error) => Denial::from(error),
-                },
-                Err(error) => Denial::from(error),
-            },
-            Form::Jwe => Denial::InvalidToken(Reason::UnsupportedToken),
-            Form::Opaque => {
-                let index = self.opaque_provider(bound).ok_or(Denial::InvalidToken(Reason::UnknownIssuer))?;
-                return match self.validation(index) {
-                    Some(Validation::Jwt) => Err(deny(index, Denial::InvalidToken(Reason::MalformedToken))),
-                    _ => self.ask(index, token, asked, now),
-                };
-            }
-        };
-        // A JWT or JWE that can't be read here may still be an opaque token to a provider that is always asked.
-        match self.opaque_provider(bound) {
-            Some(index) if matches!(self.validation(index), Some(Validation::Introspection | Validation::Userinfo)) => {
-                self.ask(index, token, asked, now)
-            }
-            index => Err(Halt::Deny(Refusal { denial: error, provider: index })),
+        match self.route(&credentials.token, self.bound_provider(credentials))? {
+            Route::Verify(index, jws) => self.verify(index, &jws, asked, now),
+            Route::Ask(index) => self.ask(index, &credentials.token, asked, now),
         }
     }
 
-    /// For a JWT that names its issuer.
-    fn prove_issued(
-        &self,
-        claimed: &Unverified,
-        jws: &CompactJws,
-        token: &Token,
-        bound: Option<usize>,
-        asked: &[Need],
-        now: Timestamp,
-    ) -> Result<Vouched, Halt> {
-        let index = self.providers.iter().position(|provider| provider.config.issuer == claimed.issuer);
-        let index = index.filter(|index| bound.is_none_or(|bound| bound == *index));
-        let index = index.ok_or(Denial::InvalidToken(Reason::UnknownIssuer))?;
-        match self.validation(index) {
-            Some(Validation::Auto | Validation::Jwt) => self.verify(index, jws, asked, now),
-            // A provider's answer need not repeat what the token says of its binding (RFC 9449, section 6.2).
-            _ if claimed.is_bound => Err(deny(index, Denial::InvalidToken(Reason::NotBound))),
-            _ => self.ask(index, token, asked, now),
+    /// Whose the token is, and how that can be proved. What says that it is a JWT is never taken for something else.
+    fn route<'t>(&self, token: &'t Token, bound: Option<usize>) -> Result<Route<'t>, Halt> {
+        let unreadable = match jws::form(token.as_str()) {
+            Form::Opaque => return self.route_opaque(bound),
+            Form::Jwe => Denial::InvalidToken(Reason::UnsupportedToken),
+            Form::Jws => match CompactJws::parse(token.as_str()) {
+                Err(error) => error.into(),
+                Ok(jws) => match Unverified::read(&jws) {
+                    Err(error) => error.into(),
+                    Ok(claimed) => {
+                        let index = self.issued_by(&claimed.issuer, bound)?;
+                        return match self.asks_always(index) {
+                            false => Ok(Route::Verify(index, jws)),
+                            // An answer need not repeat what the token says of its binding (RFC 9449, section 6.2).
+                            true if claimed.is_bound => Err(deny(index, Denial::InvalidToken(Reason::NotBound))),
+                            true => Ok(Route::Ask(index)),
+                        };
+                    }
+                },
+            },
+        };
+        // What can't be read here may still be good to a provider that is always asked; but a reader that forgives
+        // more must not find in it what would be refused if it were well-formed.
+        let hint = Hint::read(token.as_str());
+        let index = match &hint.issuer {
+            Some(issuer) => self.issued_by(issuer, bound)?,
+            None => bound.or((self.providers.len() == 1).then_some(0)).ok_or(unreadable.clone())?,
+        };
+        match self.asks_always(index) && !hint.is_bound {
+            true => Ok(Route::Ask(index)),
+            false => Err(deny(index, unreadable)),
         }
+    }
+
+    fn route_opaque(&self, bound: Option<usize>) -> Result<Route<'static>, Halt> {
+        let index = self.opaque_provider(bound).ok_or(Denial::InvalidToken(Reason::UnknownIssuer))?;
+        match self.validation(index) {
+            Some(Validation::Jwt) => Err(deny(index, Denial::InvalidToken(Reason::MalformedToken))),
+            _ => Ok(Route::Ask(index)),
+        }
+    }
+
+    /// The provider with this issuer, if tokens of the place that this one was in may be its.
+    fn issued_by(&self, issuer: &str, bound: Option<usize>) -> Result<usize, Halt> {
+        let index = self.providers.iter().position(|provider| provider.config.issuer == issuer);
+        let index = index.filter(|index| bound.is_none_or(|bound| bound == *index));
+        index.ok_or_else(|| Denial::InvalidToken(Reason::UnknownIssuer).into())
+    }
+
+    fn asks_always(&self, index: usize) -> bool {
+        matches!(self.validation(index), Some(Validation::Introspection | Validation::Userinfo))
     }
 
     fn counted<T>(&self, verification: (Algorithm, Backend), result: T) -> T {
@@ -202,8 +228,11 @@ impl Filter {
                     let claims = Claims::from_jwt(payload).map_err(|error| deny(index, error.into()))?;
                     return Ok(Vouched { claims: Rc::new(claims), provider: index, witness });
                 }
-                // A provider that names no keys can change one without a sign.
-                Err(_) if jws.key_id().is_none() => Reason::BadSignature,
+                // Keys without a name were tried for want of the one that the token names.
+                Err(_) if !keys.names(jws.key_id()) => match jws.key_id() {
+                    Some(_) => Reason::UnknownKey,
+                    None => Reason::BadSignature,
+                },
                 Err(_) => return Err(deny(index, Denial::InvalidToken(Reason::BadSignature))),
             },
         };
@@ -225,15 +254,17 @@ impl Filter {
         // Where the metadata decide between introspection and userinfo, they come first.
         let undecided =
             provider.config.validation == Validation::Auto && provider.lacks_metadata(Call::Introspection(token), now);
+        let undecided = undecided && !provider.has_no_metadata();
         let need = match provider.introspects(now) {
             true => Need::Introspection(index, token.clone()),
             false => Need::Userinfo(index, token.clone()),
         };
-        if undecided && provider.has_no_metadata() {
+        let lacks = provider.lacks_metadata(need.call(), now);
+        if lacks && !undecided && provider.config.validation == Validation::Auto && provider.has_no_metadata() {
             // Nobody can say anything about opaque tokens of this provider.
             return Err(deny(index, Denial::InvalidToken(Reason::UnsupportedToken)));
         }
-        if undecided || provider.lacks_metadata(need.call(), now) {
+        if undecided || lacks {
             return Err(self.need_metadata(index, asked, unavailable(), now));
         }
         match provider.can_call(need.call(), now) {
@@ -343,9 +374,6 @@ impl From<Lack> for Denial {
         }
     }
 }
-
-/// Claims take about this many times the memory of their JSON text.
-pub(super) const CLAIMS_WEIGHT: usize = 4;
 
 /// A cache entry without its claims, rounded up.
 pub(super) const ENTRY_WEIGHT: usize = 512;

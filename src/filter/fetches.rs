@@ -1,6 +1,6 @@
 //! Those who wait, and what they wait for: one call for all who lack the same fact.
 
-use super::authorize::{CLAIMS_WEIGHT, ENTRY_WEIGHT, Halt, Vouched, Witness};
+use super::authorize::{ENTRY_WEIGHT, Halt, Vouched, Witness};
 use super::{CallId, Decision, Effect, FetchOutcome, Filter, Need, StreamId, WATCH_INTERVAL, document};
 use crate::http::{Request, Response};
 use crate::introspection::{self, Answer};
@@ -56,7 +56,7 @@ impl Filter {
     fn resume(&mut self, stream: StreamId, now: Timestamp) {
         let Some(mut parked) = self.unpark(stream) else { return };
         let decision = match self.authorize(&parked.request, &parked.asked, now) {
-            Ok(grant) => self.forward(&parked.request, grant),
+            Ok(grant) => self.forward(&parked.request, grant, now),
             Err(Halt::Deny(refusal)) => self.refuse_or_strip(&parked.request, refusal),
             Err(Halt::Need(need)) if !self.has_room_for(&need) => {
                 self.refuse(Denial::Overloaded, Some(need.provider()))
@@ -108,7 +108,8 @@ impl Filter {
             }
             Err(Unreachable::Exhausted) => self.conclude(need, false, now),
             Err(unreachable) => {
-                log::error!("{}: {} cannot be fetched: {unreachable}", provider.config.name, need.word());
+                let name = Rc::clone(&provider.label);
+                self.complain(now, format_args!("{name}: {} cannot be fetched: {unreachable}", need.word()));
                 self.conclude(need, false, now);
             }
         }
@@ -156,7 +157,6 @@ impl Filter {
             });
         };
         let config = &provider.config;
-        let size = response.map_or(0, |response| response.body.len());
         let claims = match answer {
             Answer::Active(object) => Claims::from_answer(object).ok(),
             Answer::Inactive => None,
@@ -166,7 +166,7 @@ impl Filter {
                 let cache = if introspected { config.introspection.cache } else { config.userinfo.cache };
                 // RFC 7662, section 4: an answer must not be believed beyond `exp`.
                 let left = claims.expires_at().map(|end| end.saturating_since(now)).unwrap_or(Duration::MAX);
-                let weight = size.saturating_mul(CLAIMS_WEIGHT).saturating_add(ENTRY_WEIGHT);
+                let weight = claims.weight().saturating_add(ENTRY_WEIGHT);
                 let witness = if introspected { Witness::Introspection } else { Witness::Userinfo };
                 let vouched = Vouched { claims: Rc::new(claims), provider: need.provider(), witness };
                 self.vouched.insert(token.digest(), vouched, weight, cache.min(left), now);
@@ -184,16 +184,6 @@ impl Filter {
             let due = provider.schedule(now).filter(move |(_, due)| *due <= now);
             due.map(move |(call, _)| document(index, call)).filter(|need| !self.flights.contains_key(need))
         })
-    }
-
-    /// Tells the operator, but not more than once a second: clients decide how often this happens.
-    pub(super) fn warn(&mut self, need: &Need, fault: &Fault, now: Timestamp) {
-        if now < self.warned_at || now.saturating_since(self.warned_at) >= WATCH_INTERVAL {
-            self.warned_at = now;
-            if let Some(provider) = self.providers.get(need.provider()) {
-                log::warn!("{}: {}: {fault}", provider.config.name, need.word());
-            }
-        }
     }
 }
 
