@@ -10,17 +10,18 @@
 mod abi;
 
 use crate::config::{Config, SourceLocation};
-use crate::decision::{Decision, Forward, Outcome, Refused, Tally};
+use crate::decision::{Decision, Forward, Outcome, Refused, Tally, Verdict};
 use crate::filter::{CallId, Effect, FetchOutcome, Filter, StreamId};
 use crate::http::{Edit, Fetch, Headers, MAX_ANSWER_BYTES, Request, Response};
 use crate::jwk::Algorithm;
 use crate::protobuf;
+use crate::reply::Reason;
 use crate::time::Timestamp;
 use crate::verifier::{self, Backend, Verifier};
 use abi::{Buffer, Failed, Map, MetricKind};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType, LogLevel};
+use proxy_wasm::types::{Action, ContextType};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -34,7 +35,7 @@ mod entry {
 
 /// Tells the SDK who we are. Called once, when the module is loaded.
 fn start() {
-    proxy_wasm::set_log_level(LogLevel::Info);
+    abi::log_to_host();
     proxy_wasm::set_root_context(|id| {
         Box::new(Root { id, shared: Rc::default(), calls: HashMap::new(), wakes_at: None })
     });
@@ -83,7 +84,10 @@ impl RootContext for Root {
     /// `false`, which would make Envoy leave the filter out on a worker.
     fn on_configure(&mut self, _size: usize) -> bool {
         adopt_log_level();
-        let bytes = abi::buffer(Buffer::PluginConfiguration, usize::MAX).unwrap_or_default();
+        let Some(bytes) = abi::buffer(Buffer::PluginConfiguration, usize::MAX) else {
+            log::error!("the configuration cannot be read: every request is refused");
+            return true;
+        };
         let environment = |name: &str| std::env::var(name).ok();
         let config = match Config::read(&bytes, &environment) {
             Ok(config) => Rc::new(config),
@@ -105,7 +109,15 @@ impl RootContext for Root {
             SourceLocation::Metadata { namespace, key } => Some((namespace.clone(), key.clone())),
             _ => None,
         });
+        // What a filter before this one waited for, this one knows nothing of.
+        self.calls.clear();
+        self.wakes_at = None;
         if let Ok(mut shared) = self.shared.try_borrow_mut() {
+            for (stream, _) in std::mem::take(&mut shared.waiting) {
+                if abi::act_on(stream.0).is_ok() {
+                    refuse_misconfigured(&mut shared.metrics);
+                }
+            }
             shared.metadata_sources = sources.collect();
             shared.filter = Some(filter);
         }
@@ -198,11 +210,14 @@ impl Root {
         if abi::act_on(stream.0).is_err() {
             return;
         }
-        let forwards = matches!(decision, Decision::Forward(_));
         carry_out(decision, &progress, &mut shared.metrics);
         let is_forwarded = progress.try_borrow().is_ok_and(|progress| matches!(*progress, Progress::Forwarded { .. }));
-        if forwards && is_forwarded && abi::resume_request().is_err() {
+        if is_forwarded && abi::resume_request().is_err() {
             log::error!("a request could not be resumed");
+            if let Ok(mut progress) = progress.try_borrow_mut() {
+                *progress = Progress::Held;
+            }
+            answer_misconfigured();
         }
     }
 }
@@ -225,7 +240,9 @@ impl Context for Stream {
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         let Some(needs_root) = self.decide() else {
-            refuse_unconfigured();
+            if let Ok(mut shared) = self.shared.try_borrow_mut() {
+                refuse_misconfigured(&mut shared.metrics);
+            }
             return Action::Pause;
         };
         let action = self.action();
@@ -243,10 +260,7 @@ impl HttpContext for Stream {
         // At once, even while a decision is pending: this is the only call for them.
         if self.scrub_trailers(count).is_err() {
             log::error!("the trailers of a request could not be read or changed; it is refused");
-            if let Ok(mut progress) = self.progress.try_borrow_mut() {
-                *progress = Progress::Held;
-            }
-            refuse_unconfigured();
+            self.abandon();
         }
         self.action()
     }
@@ -292,47 +306,56 @@ impl Stream {
 
     /// A trailer can be read as a header by an upstream that merges them (RFC 9110, section 6.5.1).
     fn scrub_trailers(&self, count: usize) -> Result<(), Failed> {
+        if count == 0 {
+            return Ok(());
+        }
         let shared = self.shared.try_borrow().map_err(|_| Failed)?;
         let filter = shared.filter.as_ref().ok_or(Failed)?;
         let trailers = abi::pairs(Map::RequestTrailers).and_then(Headers::from_wire).ok_or(Failed)?;
         if trailers.iter().count() < count {
             return Err(Failed);
         }
-        for (name, _) in trailers.iter().filter(|(name, _)| filter.is_own_trailer(name)) {
-            abi::remove(Map::RequestTrailers, name)?;
-        }
-        Ok(())
+        let mut own = trailers.iter().map(|(name, _)| name).filter(|name| filter.is_own_trailer(name));
+        own.try_for_each(|name| abi::remove(Map::RequestTrailers, name))
     }
 
-    fn close(&self) {
-        if let Ok(mut shared) = self.shared.try_borrow_mut()
-            && shared.waiting.remove(&self.id).is_some()
-            && let Some(filter) = &mut shared.filter
-        {
+    /// Answers a request that waits or has gone on. One that is answered already stays so.
+    fn abandon(&self) {
+        let progress = self.progress.try_borrow_mut().map(|mut progress| std::mem::take(&mut *progress));
+        let had_gone_on = matches!(progress, Ok(Progress::Forwarded { .. }));
+        if self.close() || had_gone_on {
+            answer_misconfigured();
+        }
+    }
+
+    /// Ends the wait; whether there was one.
+    fn close(&self) -> bool {
+        let Ok(mut shared) = self.shared.try_borrow_mut() else { return false };
+        let waited = shared.waiting.remove(&self.id).is_some();
+        if let Some(filter) = shared.filter.as_mut().filter(|_| waited) {
             filter.on_closed(self.id);
         }
+        waited
     }
 }
 
 /// Makes a decision true for the request of the effective context.
 fn carry_out(decision: Decision, progress: &RefCell<Progress>, metrics: &mut Metrics) {
     match decision {
-        Decision::Forward(forward) => {
-            metrics.request(&forward.outcome);
-            metrics.tally(forward.tally);
-            match apply(&forward) {
-                Ok(()) => {
-                    if let Ok(mut progress) = progress.try_borrow_mut() {
-                        *progress = Progress::Forwarded { response_cookies: forward.response_cookies };
-                    }
-                }
-                // Half a change could be a forged identity.
-                Err(Failed) => {
-                    log::error!("a request could not be changed as decided");
-                    refuse_unconfigured();
+        Decision::Forward(forward) => match apply(&forward) {
+            Ok(()) => {
+                metrics.request(&forward.outcome);
+                metrics.tally(forward.tally);
+                if let Ok(mut progress) = progress.try_borrow_mut() {
+                    *progress = Progress::Forwarded { response_cookies: forward.response_cookies };
                 }
             }
-        }
+            // Half a change could be a forged identity.
+            Err(Failed) => {
+                log::error!("a request could not be changed as decided");
+                refuse_misconfigured(metrics);
+            }
+        },
         Decision::Deny(refused) => {
             metrics.request(&refused.outcome);
             metrics.tally(refused.tally);
@@ -369,7 +392,12 @@ fn refuse(refused: &Refused) {
 }
 
 /// For when there is nothing to judge by: no filter, no clock, or a host that doesn't do what it is told.
-fn refuse_unconfigured() {
+fn refuse_misconfigured(metrics: &mut Metrics) {
+    metrics.request(&Outcome { result: Verdict::Denied, reason: Some(Reason::Misconfigured), provider: None });
+    answer_misconfigured();
+}
+
+fn answer_misconfigured() {
     let headers = [("cache-control", "no-store")];
     if abi::send_reply(503, "oidc_denied{misconfigured}", &headers, "").is_err() {
         log::error!("a request could not be answered; it stays on hold");

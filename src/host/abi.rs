@@ -39,6 +39,7 @@ pub struct Failed;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
+    fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
     fn proxy_get_log_level(level: *mut u32) -> u32;
     fn proxy_get_current_time_nanoseconds(nanos: *mut u64) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
@@ -89,6 +90,41 @@ unsafe extern "C" {
 unsafe extern "C" {
     /// Not the host's: the SDK's own entry point, in this module.
     fn proxy_on_queue_ready(root: u32, queue: u32);
+}
+
+/// Sends the filter's lines to Envoy's log, and what a panic has to say. The SDK would panic over a line that the host
+/// refuses.
+pub fn log_to_host() {
+    if log::set_logger(&HostLog).is_ok() {
+        log::set_max_level(log::LevelFilter::Info);
+        std::panic::set_hook(Box::new(|panic| write_line(LOG_CRITICAL, &panic.to_string())));
+    }
+}
+
+struct HostLog;
+
+impl log::Log for HostLog {
+    fn enabled(&self, metadata: &log::Metadata) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &log::Record) {
+        let level = match record.level() {
+            log::Level::Trace => 0,
+            log::Level::Debug => 1,
+            log::Level::Info => 2,
+            log::Level::Warn => 3,
+            log::Level::Error => 4,
+        };
+        write_line(level, &record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+fn write_line(level: u32, line: &str) {
+    // There is no other place to say that it was lost.
+    let _ = unsafe { proxy_log(level, line.as_ptr(), line.len()) };
 }
 
 /// Envoy's log level for wasm: 0 for trace to 5 for critical.
@@ -251,6 +287,7 @@ fn owned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, 
 
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
+const LOG_CRITICAL: u32 = 5;
 const NO_GRPC_STATUS: i32 = -1;
 
 /// 2026-01-01T00:00:00Z.
