@@ -259,7 +259,6 @@ fn a_known_token_s_damaged_twin_is_not_known() {
 
 /// What a source says of its provider holds for tokens that are known, too.
 #[test]
-#[ignore = "defect: an opaque token that one source's provider vouched for passes at a source that has none"]
 fn cch_02_a_known_token_at_another_source() {
     let provider = |issuer: &str| json!({"issuer": issuer, "audiences": AUDIENCE, "validation": "introspection"});
     let mut scene = Scene::of(json!({

@@ -134,7 +134,7 @@ fn gm_25_a_cookie_on_the_request_and_on_the_response() {
         (json!({"same_site": "none", "max_age": 60}), "; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=None"),
         (json!({"max_age": "-1.5h"}), "; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax"),
         (json!({"max_age": "300ms"}), "; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax"),
-        (json!({"domain": "", "path": ""}), "; HttpOnly; Secure; SameSite=Lax"),
+        (json!({"domain": "", "path": "", "maxAge": ""}), "; Path=/; HttpOnly; Secure; SameSite=Lax"),
     ] {
         let upstream = ann_at("cookie", json!({"cookie_options": options}));
         assert_eq!(upstream.response_cookies, [format!("Identity={ANN}{attributes}")]);
@@ -144,7 +144,7 @@ fn gm_25_a_cookie_on_the_request_and_on_the_response() {
     let mut scene = scene(ann(), output);
     let sent = bearer("good").header("cookie", "a=1; Identity=forged").header("cookie", "b=2");
     let upstream = scene.send(sent).allowed();
-    assert_eq!(upstream.cookie(), Some("a=1; b=2; Identity=%7B%22name%22:%22Ann%20Lee%22%7D"));
+    assert_eq!(upstream.cookie(), Some("Identity=%7B%22name%22:%22Ann%20Lee%22%7D; a=1; b=2"));
     let upstream = scene.send(bare().header("cookie", "Identity=forged").bearer("good")).allowed();
     assert_eq!(upstream.cookie(), Some("Identity=%7B%22name%22:%22Ann%20Lee%22%7D"));
 }
@@ -168,7 +168,6 @@ fn gm_26_a_parameter_of_the_query() {
 
 /// RFC 3986, section 2.3: unreserved characters are not escaped, so that those who match names by text find them.
 #[test]
-#[ignore = "defect: the name of a parameter has its unreserved characters escaped (user%5Finfo)"]
 fn gm_26_the_name_of_a_parameter() {
     let output = json!({"location": "query_string", "key": "user_info-1.0~x", "claims": "nope"});
     assert_eq!(told(ann(), output).path(), "/p?a=1&user_info-1.0~x=%7B%7D");
@@ -283,7 +282,7 @@ fn hdr_08_lists() {
     assert_eq!(joined(json!(["a,b"]), ";"), "a,b");
     assert_eq!(joined(json!(["a;b", "c"]), ";"), "a%3Bb;c");
     assert_eq!(joined(json!(["a b", "c"]), " "), "a%20b c");
-    assert_eq!(joined(json!(["a | b", "c"]), " | "), "a%20| b | c");
+    assert_eq!(joined(json!(["a | b", "c"]), " | "), "a %7C b | c");
     assert_eq!(joined(json!(["a%2Cb"]), ","), "a%252Cb");
     assert_eq!(joined(json!([" a", "b "]), ","), "%20a,b%20");
     assert_eq!(joined(json!(["", ""]), ","), ",");
@@ -293,7 +292,6 @@ fn hdr_08_lists() {
 
 /// HDR-08, with a separator that may overlap with what stands before it.
 #[test]
-#[ignore = "defect: lists that differ become one text, if the separator can overlap with an element's end"]
 fn hdr_08_separators_of_several_characters() {
     let joined = |list: Value, separator: &str| {
         let output = json!({"claim": "c", "separator": separator});
@@ -349,8 +347,8 @@ fn ar_42_transformers_and_prefixes() {
 #[test]
 fn a_claim_that_must_be_there() {
     let output = json!({"claim_headers": {"header": "h", "claim": "c", "required": true}});
-    scene(json!({"c": ""}), output.clone()).send(bearer("good")).allowed();
-    for lacking in [json!({}), json!({"c": null}), json!({"C": "x"})] {
+    scene(json!({"c": false}), output.clone()).send(bearer("good")).allowed();
+    for lacking in [json!({}), json!({"c": null}), json!({"C": "x"}), json!({"c": ""}), json!({"c": []})] {
         let refusal = scene(lacking, output.clone()).send(bearer("good")).refused(403, "insufficient_claims");
         assert_eq!(refusal.challenge(), None);
     }

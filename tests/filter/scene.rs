@@ -493,6 +493,7 @@ pub struct Scene {
     seen: BTreeMap<StreamId, Seen>,
     open: Vec<Open>,
     unanswered: Vec<Open>,
+    ended: Vec<CallId>,
 }
 
 impl Scene {
@@ -522,6 +523,7 @@ impl Scene {
             seen: BTreeMap::new(),
             open: Vec::new(),
             unanswered: Vec::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -566,6 +568,37 @@ impl Scene {
                 Answer::Introspects(_) | Answer::TellsUser => unreachable!(),
             }
         }
+    }
+
+    /// Ends one of the open calls with this answer, whatever stands at its URL; may come again later.
+    pub fn answer(&mut self, index: usize, response: Option<Response>) {
+        let open = self.open.remove(index);
+        self.ended.push(open.id);
+        self.deliver(open.id, response);
+    }
+
+    /// An answer comes for a call that has ended already.
+    pub fn answer_again(&mut self, index: usize, response: Option<Response>) {
+        self.deliver(self.ended[index], response);
+    }
+
+    /// What stands at the URL of an open call, if that is an answer.
+    pub fn honest_answer(&self, index: usize) -> Option<Response> {
+        match self.provider.answer(&self.open[index].call) {
+            Answer::Says(response) => Some(response),
+            _ => None,
+        }
+    }
+
+    /// The number of calls that are open, and of those that have ended by [`Scene::answer`].
+    pub fn open_and_ended(&self) -> (usize, usize) {
+        (self.open.len(), self.ended.len())
+    }
+
+    /// A tick, and nothing else.
+    pub fn only_tick(&mut self) {
+        self.filter.on_tick(self.now);
+        self.perform();
     }
 
     /// Time goes by, with a tick whenever the filter asked for one.
@@ -657,12 +690,10 @@ impl Scene {
                     self.open.push(Open { id, gives_up: self.now.saturating_add(fetch.timeout), call });
                 }
                 Effect::Resolve(stream, decision) => {
-                    assert!(self.seen.get(&stream).is_none_or(Seen::is_waiting), "{stream:?} is resolved twice");
+                    let waits = self.seen.get(&stream).is_some_and(Seen::is_waiting);
+                    assert!(waits, "{stream:?} is resolved twice, or after its end");
                     assert!(decision != Decision::Wait, "{stream:?} is told to wait again");
-                    // The client may have left.
-                    if self.seen.contains_key(&stream) {
-                        self.see(stream, decision);
-                    }
+                    self.see(stream, decision);
                 }
                 Effect::Fetched(outcome) => self.fetched.push(outcome),
             }

@@ -76,12 +76,15 @@ fn hdr_01_to_04_forgeries_go_on_every_path() {
         if result == "allowed" {
             let who = "%7B%22sub%22:%22ann%22%7D";
             assert_eq!((upstream.header("x-auth-sub"), upstream.header("identity")), (Some("ann"), Some(who)));
-            assert_eq!(upstream.cookie(), Some(&*format!("a=1; b=2; whoever=c; who={who}")));
+            assert_eq!(upstream.cookie(), Some(&*format!("who={who}; a=1; b=2; whoever=c")));
             assert!(upstream.path().starts_with(CLEAN_PATH), "{}", upstream.path());
         } else {
             assert_eq!((upstream.header("x-auth-sub"), upstream.header("identity")), (None, None), "{id}");
             assert_eq!((upstream.cookie(), upstream.path()), (Some("a=1; b=2; whoever=c"), CLEAN_PATH), "{id}");
             assert_eq!(upstream.header("x-oidc-metadata-claims"), None, "{id}");
+        }
+        if result != "allowed" {
+            assert_eq!(upstream.header("authorization"), None, "{id}: nobody has looked at it");
         }
         // HDR-02: the token has no such claim.
         assert_eq!(upstream.header("x-mail"), None, "{id}");
@@ -105,13 +108,13 @@ fn forgeries_go_after_a_wait_too() {
 #[test]
 fn ext_14_names_of_trailers() {
     let scene = Scene::of(jwt(json!({}), outputs()));
-    for own in ["x-auth-sub", "X_Auth.Sub", "identity", "x-oidc-metadata-claims", "x-mail"] {
-        assert!(scene.filter.is_own_header(own.as_bytes()), "{own}");
+    for own in ["x-auth-sub", "X_Auth.Sub", "identity", "x-oidc-metadata-claims", "x-mail", "authorization", "cookie"] {
+        assert!(scene.filter.is_own_trailer(own.as_bytes()), "{own}");
     }
-    for other in ["x-auth-subs", "xauthsub", "", "who", "grpc-status", "authorization"] {
-        assert!(!scene.filter.is_own_header(other.as_bytes()), "{other}");
+    for other in ["x-auth-subs", "xauthsub", "", "who", "grpc-status", "grpc-message"] {
+        assert!(!scene.filter.is_own_trailer(other.as_bytes()), "{other}");
     }
-    assert!(!scene.filter.is_own_header(b"\xff\xfe"));
+    assert!(!scene.filter.is_own_trailer(b"\xff\xfe"));
 }
 
 /// HTP-01, HTP-02, AR-83: only a true preflight is one.
