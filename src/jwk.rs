@@ -194,9 +194,15 @@ impl Jwk {
     }
 }
 
-/// The SHA-256 of a key's material.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// The SHA-256 of a key's material. Never printed: a secret may be guessed by it.
+#[derive(Clone, Copy, Eq, PartialEq)]
 pub struct Fingerprint([u8; 32]);
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint")
+    }
+}
 
 /// A JWS algorithm (RFC 7518, section 3.1; RFC 8037, section 3.1). A closed list: `none` cannot be said.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -108,8 +108,8 @@ impl Filter {
             }
             Err(Unreachable::Exhausted) => self.conclude(need, false, now),
             Err(unreachable) => {
-                let name = Rc::clone(&provider.label);
-                self.complain(now, format_args!("{name}: {} cannot be fetched: {unreachable}", need.word()));
+                // Only for documents, of which few are fetched: a call about a token is not begun without a way.
+                log::error!("{}: {} cannot be fetched: {unreachable}", provider.label, need.word());
                 self.conclude(need, false, now);
             }
         }
