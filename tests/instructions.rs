@@ -1,0 +1,117 @@
+//! How much work the pure filter has with one request, in machine instructions: a figure that doesn't depend on the
+//! machine's mood. Valgrind's callgrind counts; the figures in force stand in `tests/instructions.json`, and a path that
+//! takes a tenth more than its figure fails.
+//!
+//! The test runs itself under callgrind, once with few requests and once with more: the difference is the requests'.
+//! Without valgrind it says so and counts nothing.
+
+mod support;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+use oidc_filter::config::Config;
+use oidc_filter::decision::Decision;
+use oidc_filter::filter::{Filter, StreamId};
+use oidc_filter::http::{Headers, Request};
+use oidc_filter::time::Timestamp;
+use serde_json::{Value, json};
+use std::process::Command;
+use std::rc::Rc;
+use support::Signing;
+
+const NOW: u64 = 1_800_000_000;
+const FEW: u32 = 20;
+const MANY: u32 = 220;
+
+/// The paths that are counted. The signature is an HMAC, so that the filter's own work isn't lost in the arithmetic.
+const PATHS: [&str; 4] = ["refused", "cold", "warm", "warm_with_outputs"];
+
+#[test]
+fn requests_take_no_more_than_they_did() {
+    if let Ok(path) = std::env::var("OIDC_FILTER_PATH") {
+        let count = std::env::var("OIDC_FILTER_REQUESTS").unwrap().parse().unwrap();
+        return run(&path, count);
+    }
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        println!("valgrind is not installed: NO INSTRUCTIONS WERE COUNTED");
+        return;
+    }
+    let limits: Value = serde_json::from_str(include_str!("instructions.json")).unwrap();
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    for path in PATHS {
+        let spent = (counted(path, MANY) - counted(path, FEW)) / u64::from(MANY - FEW);
+        let limit = limits[profile][path].as_u64().unwrap_or_else(|| panic!("no figure for {path}: it takes {spent}"));
+        println!("{path}: {spent} instructions, {limit} in force");
+        assert!(spent <= limit + limit / 10, "{path} takes {spent} instructions, {limit} are in force");
+    }
+}
+
+fn counted(path: &str, requests: u32) -> u64 {
+    let output = std::env::temp_dir().join(format!("oidc-filter-{}-{path}-{requests}", std::process::id()));
+    let ran = Command::new("valgrind")
+        .args(["--tool=callgrind", "--quiet", &format!("--callgrind-out-file={}", output.display())])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "requests_take_no_more_than_they_did", "--nocapture", "--test-threads=1"])
+        .env("OIDC_FILTER_PATH", path)
+        .env("OIDC_FILTER_REQUESTS", requests.to_string())
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let profile = std::fs::read_to_string(&output).unwrap();
+    std::fs::remove_file(&output).unwrap();
+    let total = profile.lines().find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")));
+    total.unwrap().trim().parse().unwrap()
+}
+
+fn run(path: &str, count: u32) {
+    let key = Signing::Hmac(vec![7; 32]);
+    let mut configuration = json!({
+        "providers": {
+            "issuer": "https://idp.example.com",
+            "audiences": "https://api.example.com",
+            "algorithms": "HS256",
+            "jwks": {"inline": {"keys": [key.jwk("k")]}},
+        },
+        "require": {"scopes": "api:read"},
+    });
+    if path == "warm_with_outputs" {
+        configuration["claim_headers"] =
+            json!([{"header": "x-user", "claim": "sub"}, {"header": "x-mail", "claim": "email"}]);
+        configuration["user_info"] = json!({"key": "x-identity", "claims": ["sub", "name", "email"]});
+    }
+    let config = Config::read(configuration.to_string().as_bytes(), &|_: &str| None).unwrap();
+    let mut filter = Filter::new(Rc::new(config), "oidc");
+    let token = |number: u32| {
+        let audience = if path == "refused" { "https://other.example.com" } else { "https://api.example.com" };
+        let claims = json!({
+            "iss": "https://idp.example.com", "aud": audience, "sub": "0a1b2c3d-4e5f-6789-abcd-ef0123456789",
+            "exp": NOW + 3600, "iat": NOW, "jti": format!("jti-{number}"), "client_id": "a-client", "scope": "api:read api:write",
+            "name": "Ann Lee", "email": "ann.lee@example.com", "groups": ["one", "two", "three"],
+        });
+        let header = json!({"alg": "HS256", "kid": "k", "typ": "at+jwt"});
+        let input = format!("{}.{}", BASE64URL.encode(header.to_string()), BASE64URL.encode(claims.to_string()));
+        format!("{input}.{}", BASE64URL.encode(key.sign("HS256", input.as_bytes())))
+    };
+    // Tokens are made beforehand, the same number whatever the count, so that their making cancels out.
+    let tokens: Vec<String> = (0..MANY).map(token).collect();
+    for number in 0..count {
+        let token = if path == "cold" { &tokens[number as usize] } else { &tokens[0] };
+        let headers = Headers::from_pairs([
+            (":method", "GET"),
+            (":path", "/orders/42?view=full"),
+            (":authority", "api.example.com"),
+            (":scheme", "https"),
+            (
+                "user-agent",
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0 Safari/537.36",
+            ),
+            ("accept", "application/json"),
+            ("authorization", &format!("Bearer {token}")),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-request-id", "0d9e3f4e-1e2b-4f6a-9c3d-5b6a7c8d9e0f"),
+        ]);
+        let request = Request { headers, metadata: Vec::new() };
+        let decision = filter.on_request(StreamId(number), request, Timestamp::from_unix_seconds(NOW));
+        assert_eq!(matches!(decision, Decision::Forward(_)), path != "refused");
+    }
+}
