@@ -450,7 +450,7 @@ VALUES = {  # google.protobuf.Value
 
 @pytest.mark.parametrize("kind", VALUES)
 def test_gm_16_metadata_that_are_no_token(doors: Envoy, kind: str) -> None:
-    """Whatever an earlier filter left there is malformed or absent, but no crash and no identity."""
+    """Whatever an earlier filter left there is malformed or absent: no crash, no identity."""
     value = base64.b64encode(VALUES[kind]).decode()
     for door in ("enforce", "optional"):
         response = doors.door(door).get("/", [("x-early-value", value)])

@@ -230,19 +230,7 @@ def test_row_02_htp_06_07_nothing_reaches_the_upstream_before_the_verdict(
     assert response.seen.body["length"] == len(body)
 
 
-@pytest.mark.parametrize(
-    "allow",
-    [
-        False,
-        pytest.param(
-            True,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="trailers that come while the verdict is pending are held, never scrubbed",
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("allow", [False, True])
 def test_row_02_hdr_04_forged_trailers_go_though_they_come_before_the_verdict(
     start_envoy: StartEnvoy, fake: FakeProvider, allow: bool
 ) -> None:

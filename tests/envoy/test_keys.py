@@ -73,7 +73,7 @@ def test_jwk_14_cch_06_a_withdrawn_key_ends_with_the_cache(
     own_provider.rotate("publish")
     own_provider.rotate("activate")
     own_provider.rotate("retire")
-    scene.poll(lambda: envoy.get("/retired", token=old).status == 401, "the key to be forgotten", 15)
+    scene.poll(lambda: envoy.get("/retired", token=old).status == 401, "the key to go", 15)
     details = envoy.access_log(path="/retired", status=401)[0]["details"]
     assert details == "oidc_denied{unknown_key}"
     assert envoy.get("/", token=own_provider.token("es256")).status == 200

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from clients import Response
 from conftest import StartEnvoy
-from envoy_filters import UNDERSCORES, hand_off, http_filter, metadata_principal, rbac
+from envoy_filters import TYPE, UNDERSCORES, hand_off, http_filter, metadata_principal, rbac
 from fake_provider import FakeProvider, Reply
 from harness import Envoy, Upstream, config, provider_entry
 from tokens import Key
@@ -88,8 +88,8 @@ def doors(start_shared_envoy: StartEnvoy, fake: FakeProvider, upstream: Upstream
         "principals": [metadata_principal("oidc", "identity", "name", exact="root")],
     }
     route = {"route": {"cluster": "upstream"}}
-    off = {"@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"}
-    unasked = {"typed_per_filter_config": {"ext_authz": {**off, "disabled": True}}}
+    off = {"@type": f"{TYPE}.ext_authz.v3.ExtAuthzPerRoute", "disabled": True}
+    unasked = {"typed_per_filter_config": {"ext_authz": off}}
     return start_shared_envoy(
         config(fake, **outputs),
         listeners={
@@ -301,7 +301,7 @@ def test_gm_25_set_cookie_stands_beside_the_upstreams(doors: Envoy, fake: FakePr
         own, upstreams = sorted(response.all("set-cookie"), key=lambda line: "session" in line)
         assert own.startswith(f"identity={ANN_URI};")
         assert upstreams == "session=1"
-        assert response.seen.header("cookie") == f"b=2; identity={ANN_URI}"
+        assert response.seen.header("cookie") == f"identity={ANN_URI}; b=2"
 
 
 def h2(doors: Envoy, headers: list[tuple[str, str]], token: str) -> Response:
@@ -461,16 +461,16 @@ def test_gm_30_a_forged_cookie_goes_in_every_spelling(
     forged = "identity=forged; a=1; Identity=forged; ident%69ty=forged; identity=forged; b=2"
     more = "identity[x]=forged; identity=forged"
     response = request_in_a_way(doors, fake, way, headers=[("Cookie", forged), ("Cookie", more)])
-    own = f"; identity={ANN_URI}" if way == "allowed" else ""
-    assert response.seen.all("cookie") == [f"a=1; b=2{own}"]
+    own = f"identity={ANN_URI}; " if way == "allowed" else ""  # first: some readers stop there
+    assert response.seen.all("cookie") == [f"{own}a=1; b=2"]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_gm_26_30_a_forged_parameter_goes_in_every_spelling(
     doors: Envoy, fake: FakeProvider, way: str
 ) -> None:
-    path = "/p?identity=forged&a=%41&ident%69ty=forged&IDENTITY=forged&id64=forged&identity[]=forged"
-    path += "&b;identity=forged&+identity=forged&identity%00=forged"
+    path = "/p?identity=forged&a=%41&ident%69ty=forged&IDENTITY=forged&id64=forged"
+    path += "&identity[]=forged&b;identity=forged&+identity=forged&identity%00=forged"
     seen = request_in_a_way(doors, fake, way, path).seen
     assert "forged" not in seen.path
     assert seen.path.startswith("/p?a=%41&b")
@@ -516,11 +516,8 @@ def test_hdr_04_a_forged_trailer_goes(
     assert response.seen.trailers == [("x-sum", "1")]
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_nothing_is_written_but_what_was_asked_for(
-    doors: Envoy, fake: FakeProvider, way: str
-) -> None:
-    """GM-28, and that the token does not stay: a listener without user_info, with forward: false."""
+def test_nothing_is_written_but_what_was_asked_for(doors: Envoy, fake: FakeProvider) -> None:
+    """GM-28, and that the token does not stay: without user_info, with forward: false."""
     seen = doors.door("plain").get("/p", token=fake.token(**ANN)).seen
     assert {name.lower() for name, _ in seen.headers} <= {
         "host",

@@ -89,7 +89,7 @@ def test_htp_11_keep_alive_proves_nothing_for_the_next(envoy: Envoy, fresh: str)
 def test_htp_11_pipelined_requests_are_answered_in_order(envoy: Envoy, fresh: str) -> None:
     """Two at a time: Envoy ends a connection on which more answers have piled up."""
     with envoy.http1() as connection:
-        for number, user in enumerate(USERS[:12]):
+        for number, user in enumerate(USERS[:6]):
             good = request_bytes("/good", [bearer(token_of(user, fresh))])
             bad = request_bytes("/bad", [bearer(f"{BAD}-{number}-{fresh}"), ("x-user", user)])
             connection.send(good + bad if number % 2 else bad + good)
@@ -291,7 +291,8 @@ def test_htp_03_04_connect_over_http2_needs_a_token(envoy: Envoy) -> None:
         b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\n"
         b"Host: x\r\n\r\n",
         b"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n0\r\n\r\n",
-        b"Content-Length: 0\r\nContent-Length: 44\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"Content-Length: 0\r\nContent-Length: 44\r\n\r\nGET /smuggled HTTP/1.1\r\n"
+        b"Host: x\r\n\r\n",
         b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
         b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
         b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
@@ -472,7 +473,7 @@ def test_rsp_08_the_forms_of_a_body(bodies: Envoy, form: str, media_type: str | 
 
 
 def test_enforce_response_code_replaces_the_first_three_rows(bodies: Envoy) -> None:
-    expected = {row: status if row == "insufficient" else 418 for row, (_, status, _) in ROWS.items()}
+    expected = dict.fromkeys(ROWS, 418) | {"insufficient": 403}
     door = bodies.door("code")
     got = {
         row: door.get("/", [("authorization", value)] if value else []).status

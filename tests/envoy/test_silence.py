@@ -129,7 +129,8 @@ def send(envoy: Envoy, door: str, token: str) -> None:
     to.get("/twice", [("Authorization", f"Bearer {token}")] * 2)
     to.get("/joined", [("Authorization", f"Bearer {token}, Bearer {token}")])
     to.get("/scheme", [("Authorization", f"Basic {token}")])
-    to.get("/hostile\x7f", [("x-user", token), ("User-Agent", "\x1b[31m"), ("Cookie", "identity=x")])
+    hostile = [("x-user", token), ("User-Agent", "\x1b[31m"), ("Cookie", "identity=x")]
+    to.get("/hostile\x7f", hostile)
 
 
 def found(text: str, secrets: list[str]) -> list[str]:
