@@ -546,6 +546,11 @@ fn a_clock_that_goes_back_ends_pauses_and_cooldowns() {
     scene.set_clock(Timestamp::from_unix_seconds(NOW - 86_400));
     let token = token(json!({"iat": null}));
     scene.send(bearer(&token)).allowed();
+    // Keys of the future are fetched anew.
+    let calls = scene.count("/jwks");
+    scene.set_clock(Timestamp::from_unix_seconds(NOW - 86_400 - 3_600));
+    scene.tick();
+    assert_eq!(scene.count("/jwks"), calls + 1);
     scene.set_clock(Timestamp::from_unix_seconds(NOW - 2 * 86_400));
     scene.provider.keys(&[key("k1").jwk(), key("k2").jwk()]);
     let token = key("k2").token(json!({"iat": null}));

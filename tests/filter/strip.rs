@@ -104,6 +104,21 @@ fn forgeries_go_after_a_wait_too() {
     }
 }
 
+/// HDR-05: a client can't have an identity taken off by calling it hop-by-hop.
+#[test]
+fn hdr_05_what_a_connection_nominates() {
+    for (sent, left) in [
+        ("x-auth-sub", None),
+        ("keep-alive, X_Auth_Sub , upgrade", Some("keep-alive, upgrade")),
+        ("Identity,x-oidc-metadata-claims", None),
+        ("keep-alive,  x", Some("keep-alive,  x")),
+    ] {
+        let mut scene = Scene::of(jwt(json!({}), outputs()));
+        let upstream = scene.send(bearer(&good()).header("connection", sent)).allowed();
+        assert_eq!((upstream.header("connection"), upstream.header("x-auth-sub")), (left, Some("ann")), "{sent}");
+    }
+}
+
 /// Trailers can be merged into headers by an upstream: the host asks about each of their names.
 #[test]
 fn ext_14_names_of_trailers() {
