@@ -5,7 +5,7 @@ PROVIDER := envoy/provider
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help wasm test test-native test-envoy setup-envoy lint fmt doc demo up down clean clean-tools
+.PHONY: help wasm test test-native test-envoy setup-envoy lint fmt doc bench demo up down clean clean-tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,12 @@ fmt: ## Format the Rust sources
 
 doc: ## Build the Rust documentation
 	cargo doc --locked --no-deps --document-private-items
+
+bench: $(VENV)/.done ## Measure in a real Envoy, eight minutes: docs/performance.md (BENCH=--quick: a look)
+	@.make/need 'command -v wrk' 'wrk (Debian: apt-get install wrk).'
+	@.make/wasm
+	@.make/wasm --example empty_filter
+	$(VENV)/bin/python tests/bench/bench.py $(BENCH)
 
 demo: wasm setup-envoy ## Show the filter at work, then stop
 	$(VENV)/bin/python envoy/scene.py demo

@@ -1,0 +1,121 @@
+"""Tokens by the ten thousand, kept in .tools/bench: RSA signatures take half a millisecond each.
+
+They live for ten years, for an issuer that has no network. The private keys are not kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import scene
+from tokens import Key, b64url, claims, segment
+
+ISSUER = "https://issuer.bench.invalid"
+AUDIENCE = "https://api.bench.invalid"
+ALGORITHMS = ("RS256", "ES256", "EdDSA")
+DIRECTORY = scene.TOOLS / "bench"
+
+EDITION = 2  # of what is minted; another one makes what is kept useless
+TEN_YEARS = 10 * 365 * 24 * 3600
+
+CACHE_ENTRIES = 64 * 1024  # at most so many tokens are in the filter's cache: src/filter.rs
+COUNT = CACHE_ENTRIES * 9 // 8
+
+
+@dataclasses.dataclass
+class TokenFile:
+    """Valid tokens, one a line, all of one length; more than the filter's cache holds.
+
+    They are used in turn, from one measurement to the next: by the time that a token comes again,
+    a cache that keeps the latest has lost it.
+    """
+
+    algorithm: str
+    path: Path
+    length: int
+    count: int
+    offset: int = 0
+
+    def use(self, requests: int, in_flight: int) -> None:
+        self.offset += requests + in_flight + 1  # wrk asks for one more, to look at it
+
+    def take(self) -> str:
+        with self.path.open() as file:
+            for _ in range(self.offset % self.count):
+                next(file)
+            self.offset += 1
+            return next(file).strip()
+
+
+@dataclasses.dataclass
+class Mint:
+    """The public keys, and the files of the tokens that they prove."""
+
+    jwks: str
+    files: dict[str, TokenFile]
+    forgery: Path
+
+    @property
+    def sample(self) -> str:
+        """A valid token, always the same."""
+        with self.files["RS256"].path.open() as file:
+            return next(file).strip()
+
+
+def payload(number: int) -> dict[str, Any]:
+    """What an access token of RFC 9068 has in it: about 700 characters once RS256 has signed it."""
+    return claims(
+        ISSUER,
+        jti=f"{number:012}",
+        sub="248289761001",
+        aud=AUDIENCE,
+        client_id="s6BhdRkqt3",
+        scope="openid profile orders:read",
+        iat=int(time.time()) - 60,
+        exp=int(time.time()) + TEN_YEARS,
+        groups=["staff"],
+    )
+
+
+def open_mint(say: Callable[[str], None]) -> Mint:
+    """What an earlier run has minted, or new tokens."""
+    index = DIRECTORY / "mint.json"
+    if not index.exists() or json.loads(index.read_text())["edition"] != EDITION:
+        index.unlink(missing_ok=True)
+        DIRECTORY.mkdir(parents=True, exist_ok=True)
+        index.write_text(json.dumps(_mint(say)))
+    value = json.loads(index.read_text())
+    files = {
+        algorithm: TokenFile(algorithm, DIRECTORY / f"{algorithm}.tokens", **facts)
+        for algorithm, facts in value["files"].items()
+    }
+    return Mint(value["jwks"], files, DIRECTORY / "forgery")
+
+
+def _mint(say: Callable[[str], None]) -> dict[str, Any]:
+    keys = {algorithm: Key.make(algorithm, algorithm) for algorithm in ALGORITHMS}
+    files = {}
+    for algorithm, key in keys.items():
+        say(f"minting {COUNT} tokens with {algorithm}, once")
+        with (DIRECTORY / f"{algorithm}.tokens").open("w") as file:
+            for number in range(COUNT):
+                print(key.token(payload(number)), file=file)
+        files[algorithm] = {"length": len(key.token(payload(0))), "count": COUNT}
+    (DIRECTORY / "forgery").write_text("\n".join(_forgery(keys["RS256"])))
+    jwks = json.dumps({"keys": [key.jwk() for key in keys.values()]})
+    return {"edition": EDITION, "jwks": jwks, "files": files}
+
+
+def _forgery(key: Key) -> tuple[str, str]:
+    """A token around twelve digits of `jti`, with the signature of another one."""
+    head = {"alg": key.alg, "kid": key.kid, "typ": "at+jwt"}
+    members = payload(0)
+    del members["jti"]
+    first, rest = b'{"jti": "', b'",' + json.dumps(members, separators=(",", ":")).encode()[1:]
+    assert len(first) % 3 == 0, "or the digits would not begin with a character of their own"
+    return f"{segment(head)}.{b64url(first)}", f"{b64url(rest)}.{b64url(key.sign(b'another'))}"

@@ -1,0 +1,370 @@
+"""What `make bench` found, as docs/performance.md and docs/performance.svg."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+MEBIBYTE = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """What was to be reached, and what was."""
+
+    text: str
+    measured: float | None
+    bound: float
+    at_least: bool
+    shown: str
+
+    @property
+    def verdict(self) -> str:
+        if self.measured is None:
+            return "not measured"
+        if self.at_least:
+            met, distance = self.measured >= self.bound, self.measured / self.bound - 1
+            return f"met{by(distance)}" if met else f"**not met**, {-distance:.1%} short"
+        met, distance = self.measured <= self.bound, 1 - self.measured / self.bound
+        return f"met{by(distance)}" if met else f"**not met**, {-distance:.1%} over"
+
+
+@dataclasses.dataclass(frozen=True)
+class Ratio:
+    """A ratio of medians, and the least and the greatest ratio of one round."""
+
+    value: float
+    least: float
+    most: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ({self.least:.2f} to {self.most:.2f})"
+
+
+class Results:
+    """The figures of a run, and those that follow from them."""
+
+    def __init__(self, value: dict[str, Any]) -> None:
+        self.value = value
+        self.scenarios: list[dict[str, Any]] = value["scenarios"]
+        self.by_key = {scenario["key"]: scenario for scenario in self.scenarios}
+
+    def ratio(self, key: str, other: str) -> Ratio:
+        ours, theirs = self.by_key[key]["rates"], self.by_key[other]["rates"]
+        each = [a / b for a, b in zip(ours, theirs, strict=True)]
+        median = statistics.median(ours) / statistics.median(theirs)
+        return Ratio(median, min(each), max(each))
+
+    def p99(self, key: str) -> float:
+        return statistics.median(self.by_key[key]["p99"])
+
+    def growth(self) -> tuple[int, int]:
+        """Of resident memory under forged tokens: in the first tenth, and after it."""
+        sizes = self.value["forged"]["rss"]
+        return sizes[1] - sizes[0], max(sizes[1:]) - sizes[1]
+
+    def calls(self, workers: int, tokens: str) -> dict[str, Any]:
+        of = self.value["provider"]
+        return next(run for run in of if (run["workers"], run["tokens"]) == (workers, tokens))
+
+
+# Allocators keep some pages and give others back; a leak of one byte per token would be a megabyte.
+NO_GROWTH = 1 * MEBIBYTE
+
+
+def goals(results: Results) -> list[Goal]:
+    def at_least(text: str, key: str, other: str, bound: float) -> Goal:
+        ratio = results.ratio(key, other)
+        return Goal(f"{text} ≥ {bound}", ratio.value, bound, True, f"{ratio}")
+
+    size = results.value["sizes"]["optimised"]
+    growth = results.growth()[1]
+    count = results.value["forged"]["tokens"]
+    added = (results.p99("jwt") - results.p99("none")) / 1000
+    runs = [run["answers"] for run in results.value["provider"]]
+    good, asked = sum(run.get("200", 0) for run in runs), sum(sum(run.values()) for run in runs)
+    most = max(results.calls(workers, "one")["calls"] / workers for workers in (1, 2))
+    return [
+        at_least("warm JWT to jwt_authn with its cache", "jwt", "native-cache", 1.0),
+        at_least("new RS256 token to jwt_authn", "cold-RS256", "native-RS256", 1.0),
+        at_least("new ES256 token to jwt_authn", "cold-ES256", "native-ES256", 1.0),
+        at_least("warm JWT to an empty Wasm filter", "jwt", "empty", 0.85),
+        at_least("warm opaque token to ext_authz", "opaque", "ext-authz", 3.0),
+        Goal("p99 that a warm request adds ≤ 0.15 ms", added, 0.15, False, f"{added:.3f} ms"),
+        Goal("module after wasm-opt ≤ 500 kB", size, 500_000, False, kilobytes(size)),
+        Goal(
+            f"growth of memory over {count:,} forged tokens, after warm-up: none (≤ 1 MiB)",
+            growth,
+            NO_GROWTH,
+            False,
+            mebibytes(growth),
+        ),
+        Goal(
+            "calls for 1,000 simultaneous requests with one new opaque token: 1 per worker",
+            most,
+            1,
+            False,
+            f"{most:g} per worker",
+        ),
+        Goal(
+            "those and 1,000 with as many new tokens: all answered 200",
+            good,
+            asked,
+            True,
+            f"{good:,} of {asked:,}",
+        ),
+    ]
+
+
+def by(distance: float) -> str:
+    return f", by {distance:.1%}" if 0 < distance < 1 else ""
+
+
+def write(value: dict[str, Any], directory: Path, quick: bool) -> str:
+    results = Results(value)
+    text = markdown(results, quick)
+    (directory / "performance.md").write_text(text)
+    (directory / "performance.svg").write_text(chart(results))
+    return text
+
+
+# ---------------------------------------------------------------------------------------- Markdown
+
+
+def markdown(results: Results, quick: bool) -> str:
+    value, machine, effort = results.value, results.value["machine"], results.value["effort"]
+    command = "make bench BENCH=--quick" if quick else "make bench"
+    noise = "> **A quick look, not a measurement: these figures are noise.**\n\n" if quick else ""
+    base = statistics.median(results.by_key["none"]["cpu"])
+    lengths = ", ".join(f"{n} ({name})" for name, n in value["token lengths"].items())
+    backends = {"host": "Envoy's BoringSSL", "wasm": "the module itself"}
+    verified = ", ".join(f"{name} by {backends[by]}" for name, by in value["backends"].items())
+    warm_up, growth = results.growth()
+    start = {name: statistics.median(times) for name, times in value["start"].items()}
+    goal_rows = [[goal.text, goal.shown, goal.verdict] for goal in goals(results)]
+    forged = value["forged"]["tokens"]
+    return f"""\
+# Performance
+
+{noise}What the filter costs beside no filter, an empty one, and Envoy's own filters for the same
+task. All of it comes from one run of one command:
+
+```sh
+{command}
+```
+
+![Requests per second](performance.svg)
+
+## Goals
+
+{table(["goal", "measured", "verdict"], goal_rows)}
+A ratio is one of requests per second: of the medians over all rounds and, in brackets, the least
+and the greatest of a single round.
+
+## Requests per second and latency
+
+{table(SCENARIO_HEADINGS, [scenario_row(one, base) for one in results.scenarios], numbers=True)}
+*Requests/s* is the most that one worker does with {value["connections"]} connections: the median of
+{effort["rounds"]} rounds of {effort["seconds"]} s, the least and the greatest. *CPU* is what a
+request takes of Envoy's processor time, and what it takes more than without a filter. *Busy* is how
+much of its core Envoy used: near 100 %, Envoy was the bottleneck, and not what asked it. *Latency*
+is that of one connection that waits for each answer; the median of {effort["latency_rounds"]}
+rounds of 1 s.
+
+*Warm* is a token that was seen before. *New* is one that was not: these runs cycle through more
+tokens than the filter's cache holds, and end with an error if one is found there. Who verified the
+signatures for the filter: {verified}.
+
+## Provider
+
+Calls to introspection for 1,000 requests at the same time, over 20 HTTP/2 connections:
+
+{table(["workers", "tokens", "calls", "answers"], [provider_row(run) for run in value["provider"]])}
+## Memory
+
+Resident memory of an Envoy with one worker and one listener, which has the filter:
+
+{table(["after", "resident"], memory_rows(results), numbers=True)}
+The cache is bounded: when it is full, the least recently used tokens make room. Forged tokens have
+a signature that fits another token, and never enter it. Over {forged:,} of them, no two alike,
+memory grew by {mebibytes(warm_up)} in the first tenth, and by {mebibytes(growth)} at most from
+there on.
+
+## Module and start
+
+{table(["what", "measured"], module_rows(value, start), numbers=True)}
+## How it was measured
+
+- {machine["cpu"]}, {machine["cores"]} cores; {machine["system"]}; Envoy {machine["envoy"]};
+  wrk {machine["wrk"]}.
+- Envoy runs with one worker, and is bound to one core. wrk, with one thread, and all that Envoy
+  calls are bound to another.
+- All scenarios are listeners of one Envoy process, with the connection manager of
+  [envoy/minimal.yaml](../envoy/minimal.yaml) and a route that answers 200 by itself. They take
+  turns, a first one to warm up; each round begins elsewhere.
+- Before anything is measured, each is checked: 200 with the token and 401 without, the filter's own
+  counters, and the provider's count of introspections.
+- HTTP/1.1 without TLS. Each request carries a token, also where nobody looks at it. The JWTs are
+  {lengths} characters long.
+- jwt_authn has the keys inline, checks issuer and audience, and leaves the token on the request, as
+  the filter does. Its cache is larger than it needs to be.
+- ext_authz asks the leanest authorizer at hand: a second Envoy, on the other core, that answers 200
+  to any token by itself. The processor time that it takes is not counted.
+- The module is the one that `make wasm` builds, without wasm-opt.
+"""
+
+
+SCENARIO_HEADINGS = [
+    "scenario",
+    "requests/s",
+    "least to greatest",
+    "CPU, µs",
+    "more than none, µs",
+    "busy",
+    "p50, µs",
+    "p99, µs",
+]
+
+
+def scenario_row(scenario: dict[str, Any], base: float) -> list[str]:
+    rates = scenario["rates"]
+    cpu, busy, p50, p99 = (statistics.median(scenario[k]) for k in ("cpu", "busy", "p50", "p99"))
+    return [
+        scenario["title"],
+        f"{statistics.median(rates):,.0f}",
+        f"{min(rates):,.0f} to {max(rates):,.0f}",
+        f"{cpu:.1f}",
+        f"{cpu - base:.1f}" if scenario["key"] != "none" else "",
+        f"{busy:.0%}",
+        f"{p50:,.0f}",
+        f"{p99:,.0f}",
+    ]
+
+
+def provider_row(run: dict[str, Any]) -> list[str]:
+    tokens = {"one": "one new opaque token", "many": "1,000 new opaque tokens"}
+    answers = ", ".join(f"{count:,} × {status}" for status, count in run["answers"].items())
+    return [str(run["workers"]), tokens[run["tokens"]], f"{run['calls']:,}", answers]
+
+
+def memory_rows(results: Results) -> list[list[str]]:
+    value = results.value
+    names = ["its start and one request"]
+    names += [f"{one['tokens']:,} different valid tokens" for one in value["cached"][1:]]
+    rows = [[n, mebibytes(one["rss"])] for n, one in zip(names, value["cached"], strict=True)]
+    sizes, count = value["forged"]["rss"], value["forged"]["tokens"]
+    return [
+        *rows,
+        ["another start and one request", mebibytes(sizes[0])],
+        [f"{count // 10:,} different forged tokens", mebibytes(sizes[1])],
+        [f"{count:,} different forged tokens", mebibytes(sizes[-1])],
+    ]
+
+
+def module_rows(value: dict[str, Any], start: dict[str, float]) -> list[list[str]]:
+    sizes = value["sizes"]
+    return [
+        ["module, as built", kilobytes(sizes["raw"])],
+        ["module, after `wasm-opt -O3`", kilobytes(sizes["optimised"])],
+        ["start of Envoy to its first 200, without the filter", f"{start['without']:.2f} s"],
+        ["start of Envoy to its first 200, with the filter", f"{start['with']:.2f} s"],
+    ]
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = False) -> str:
+    """With `numbers`, every column but the first is aligned to the right."""
+    rules = ["---"] + ["---:" if numbers else "---"] * (len(headings) - 1)
+    return "".join(f"| {' | '.join(row)} |\n" for row in [headings, rules, *rows])
+
+
+def mebibytes(count: int) -> str:
+    return f"{count / MEBIBYTE:.1f} MiB"
+
+
+def kilobytes(count: int | None) -> str:
+    return "not measured" if count is None else f"{count / 1000:,.0f} kB"
+
+
+# ------------------------------------------------------------------------------------------- chart
+
+WIDTH, LEFT, RIGHT = 800, 300, 80
+TOP, STEP, BAR, BOTTOM = 84, 30, 18, 46
+STYLE = """
+    text { font: 13px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328; }
+    .title { font-size: 17px; font-weight: 600; }
+    .quiet { fill: #59636e; }
+    .grid { stroke: #d1d9e0; }
+    .spread { stroke: #1f2328; stroke-width: 1.5; opacity: .55; }
+    .none { fill: #9aa4af; }
+    .native { fill: #5b8def; }
+    .ours { fill: #1a9f6b; }
+    @media (prefers-color-scheme: dark) {
+      text { fill: #e6edf3; }
+      .quiet { fill: #9198a1; }
+      .grid { stroke: #3d444d; }
+      .spread { stroke: #f0f6fc; }
+      .none { fill: #6e7681; }
+      .native { fill: #4f7fd9; }
+      .ours { fill: #2ea878; }
+    }
+"""
+KINDS = {"none": "baseline", "native": "Envoy's own", "ours": "oidc-filter"}
+
+
+def chart(results: Results) -> str:
+    """Horizontal bars, requests per second; a thin line from the least to the greatest round."""
+    height = TOP + STEP * len(results.scenarios) + BOTTOM
+    most = max(max(scenario["rates"]) for scenario in results.scenarios)
+    tick = nice_step(most)
+    scale = (WIDTH - LEFT - RIGHT) / most
+    foot = TOP + STEP * len(results.scenarios)
+    parts = ['<text class="title" x="20" y="32">Requests per second, one worker on one core</text>']
+    x = 20.0
+    for kind, name in KINDS.items():
+        parts.append(f'<rect class="{kind}" x="{x:g}" y="48" width="12" height="12" rx="2"/>')
+        parts.append(f'<text class="quiet" x="{x + 18:g}" y="59">{html.escape(name)}</text>')
+        x += 40 + 7.2 * len(name)
+    for number in range(int(most / tick) + 1):
+        at = LEFT + number * tick * scale
+        label = f"{number * tick:,}"
+        parts.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP - 6}" y2="{foot}"/>')
+        parts.append(
+            f'<text class="quiet" x="{at:.1f}" y="{foot + 20}" text-anchor="middle">{label}</text>'
+        )
+    for row, scenario in enumerate(results.scenarios):
+        parts += bar(scenario, TOP + STEP * row, scale)
+    body = "\n  ".join(parts)
+    return f"""\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">
+  <title>Requests per second with each filter</title>
+  <style>{STYLE}  </style>
+  {body}
+</svg>
+"""
+
+
+def bar(scenario: dict[str, Any], y: int, scale: float) -> list[str]:
+    rates, middle, base = scenario["rates"], y + BAR / 2, y + BAR / 2 + 4.5
+    median, least, most = statistics.median(rates), min(rates), max(rates)
+    end, name = LEFT + most * scale, html.escape(label(scenario))
+    return [
+        f'<text x="{LEFT - 10}" y="{base:g}" text-anchor="end">{name}</text>',
+        f'<rect class="{scenario["kind"]}" x="{LEFT}" y="{y}" width="{median * scale:.1f}"'
+        f' height="{BAR}" rx="2"/>',
+        f'<line class="spread" x1="{LEFT + least * scale:.1f}" x2="{end:.1f}"'
+        f' y1="{middle:g}" y2="{middle:g}"/>',
+        f'<text x="{end + 8:.1f}" y="{base:g}">{median:,.0f}</text>',
+    ]
+
+
+def label(scenario: dict[str, Any]) -> str:
+    return scenario["title"].replace("every token new", "new tokens").replace(", no cache, ", ", ")
+
+
+def nice_step(most: float) -> int:
+    """So that there are four to eight lines."""
+    return next(step for step in (500, 1000, 2000, 2500, 5000, 10_000, 20_000) if most / step <= 8)

@@ -1,0 +1,220 @@
+"""What is measured: listeners of one Envoy that differ in one HTTP filter, and nothing else.
+
+The connection manager is that of envoy/minimal.yaml. The route answers 200 by itself, so that no
+service behind Envoy is measured along with it.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import scene
+import yaml
+from mint import AUDIENCE, ISSUER, Mint, TokenFile
+
+FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
+EMPTY_FILTER = scene.ROOT / "target/wasm32-wasip1/release/examples/empty_filter.wasm"
+
+NONE, NATIVE, OURS = "none", "native", "ours"  # whose filter it is
+
+
+@dataclasses.dataclass
+class Scenario:
+    """One line of the report: requests with these tokens to this listener."""
+
+    key: str
+    title: str
+    listener: str
+    kind: str
+    token: str | None = None
+    file: TokenFile | None = None
+    protected: bool = True
+
+
+def scenarios(mint: Mint, opaque: str) -> list[Scenario]:
+    jwt, files = mint.sample, mint.files
+    found = [
+        Scenario("none", "no filter", "none", NONE, jwt, protected=False),
+        Scenario("empty", "empty Wasm filter", "empty", NONE, jwt, protected=False),
+        Scenario("native", "jwt_authn, no cache", "jwt_authn", NATIVE, jwt),
+        Scenario("native-cache", "jwt_authn, its cache", "jwt_authn_cache", NATIVE, jwt),
+        Scenario("ext-authz", "ext_authz over HTTP", "ext_authz", NATIVE, jwt),
+        Scenario("jwt", "oidc-filter, JWT, warm", "oidc", OURS, jwt),
+        Scenario("opaque", "oidc-filter, opaque token, warm", "oidc_opaque", OURS, opaque),
+        Scenario("header", "oidc-filter, JWT, warm, claims to headers", "oidc_header", OURS, jwt),
+        Scenario(
+            "metadata", "oidc-filter, JWT, warm, claims to metadata", "oidc_metadata", OURS, jwt
+        ),
+    ]
+    for name, file in files.items():
+        # The same tokens for both, but each goes through all of them in turn.
+        native, ours = dataclasses.replace(file), dataclasses.replace(file)
+        title = f"jwt_authn, no cache, {name}, every token new"
+        found.append(Scenario(f"native-{name}", title, "jwt_authn", NATIVE, file=native))
+        title = f"oidc-filter, {name}, every token new"
+        found.append(Scenario(f"cold-{name}", title, "oidc_cold", OURS, file=ours))
+    return found
+
+
+def listeners(mint: Mint) -> dict[str, list[dict[str, Any]]]:
+    """The HTTP filters of each listener, without the router."""
+    jwt = {"providers": [provider(mint)]}
+    identity = {"key": "identity", "claims": ["sub", "client_id", "scope", "groups"]}
+    to_headers = {
+        "claim_headers": [
+            {"header": "x-user", "claim": "sub"},
+            {"header": "x-groups", "claim": "groups"},
+        ],
+        "user_info": [{**identity, "location": "header", "key": "x-identity"}],
+    }
+    to_metadata = {"user_info": [{**identity, "location": "metadata"}]}
+    return {
+        "none": [],
+        "empty": [wasm("empty", EMPTY_FILTER, "")],
+        "jwt_authn": [jwt_authn(mint, cached=False)],
+        "jwt_authn_cache": [jwt_authn(mint, cached=True)],
+        "ext_authz": [ext_authz()],
+        "oidc": [oidc("oidc", jwt)],
+        "oidc_cold": [oidc("oidc_cold", jwt)],
+        "oidc_opaque": [oidc("oidc_opaque", {"providers": [opaque_provider()]})],
+        "oidc_header": [oidc("oidc_header", jwt | to_headers)],
+        "oidc_metadata": [oidc("oidc_metadata", jwt | to_metadata), header_to_metadata()],
+    }
+
+
+def provider(mint: Mint) -> dict[str, Any]:
+    """JWTs by keys that are at hand, as jwt_authn has them."""
+    keys = {"inline": json.loads(mint.jwks)}
+    return {
+        "issuer": ISSUER,
+        "name": "bench",
+        "audiences": [AUDIENCE],
+        "validation": "jwt",
+        "jwks": keys,
+    }
+
+
+def opaque_provider() -> dict[str, Any]:
+    introspection = {
+        "endpoint": f"{ISSUER}/introspect",
+        "client_id": "rs",
+        "client_secret": "rs-secret",
+        "cache": "1h",
+    }
+    return {
+        "issuer": ISSUER,
+        "name": "bench",
+        "cluster": "idp",
+        "audiences": [AUDIENCE],
+        "validation": "introspection",
+        "introspection": introspection,
+    }
+
+
+def oidc(name: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
+    return wasm(name, scene.MODULE, json.dumps(configuration))
+
+
+def wasm(name: str, module: Any, configuration: str) -> dict[str, Any]:
+    """A filter in a virtual machine of its own."""
+    config = {
+        "name": "oidc",
+        "failure_policy": "FAIL_RELOAD",
+        "vm_config": {
+            "vm_id": f"bench-{name}",
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": {"local": {"filename": str(module)}},
+        },
+        "configuration": {
+            "@type": "type.googleapis.com/google.protobuf.StringValue",
+            "value": configuration,
+        },
+    }
+    return {"name": name, "typed_config": {"@type": f"{FILTERS}.wasm.v3.Wasm", "config": config}}
+
+
+def jwt_authn(mint: Mint, cached: bool) -> dict[str, Any]:
+    """As near to the filter's behaviour as can be: audience checked, token left on the request."""
+    entry: dict[str, Any] = {
+        "issuer": ISSUER,
+        "audiences": [AUDIENCE],
+        "local_jwks": {"inline_string": mint.jwks},
+        "forward": True,
+    }
+    if cached:
+        entry["jwt_cache_config"] = {"jwt_cache_size": 100_000}
+    config = {
+        "@type": f"{FILTERS}.jwt_authn.v3.JwtAuthentication",
+        "providers": {"bench": entry},
+        "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "bench"}}],
+    }
+    return {"name": "jwt_authn", "typed_config": config}
+
+
+def ext_authz() -> dict[str, Any]:
+    server = {"uri": "http://authorizer", "cluster": "authorizer", "timeout": "1s"}
+    kind = f"{FILTERS}.ext_authz.v3.ExtAuthz"
+    config = {"@type": kind, "http_service": {"server_uri": server}}
+    return {"name": "ext_authz", "typed_config": config}
+
+
+def header_to_metadata() -> dict[str, Any]:
+    """What takes the claims over from the filter: see envoy/outputs.yaml."""
+    present = {"metadata_namespace": "oidc", "key": "identity"}
+    present |= {"type": "PROTOBUF_VALUE", "encode": "BASE64"}
+    rule = {"header": "x-oidc-metadata-identity", "on_header_present": present, "remove": True}
+    kind = f"{FILTERS}.header_to_metadata.v3.Config"
+    return {"name": "metadata", "typed_config": {"@type": kind, "request_rules": [rule]}}
+
+
+def bootstrap(
+    http_filters: Mapping[str, list[dict[str, Any]]],
+    clusters: Mapping[str, int],
+    routes: list[dict[str, Any]] | None = None,
+) -> str:
+    """envoy/minimal.yaml with these listeners, on ports that the system chooses, and clusters."""
+    value = yaml.safe_load((scene.ROOT / "envoy/minimal.yaml").read_text())
+    value["admin"]["address"]["socket_address"]["port_value"] = 0
+    resources = value["static_resources"]
+    (first,) = resources["listeners"]
+    first["address"]["socket_address"] |= {"address": "127.0.0.1", "port_value": 0}
+    manager = first["filter_chains"][0]["filters"][0]["typed_config"]
+    (router,) = [found for found in manager["http_filters"] if found["name"].endswith(".router")]
+    if routes is None:
+        routes = [{"match": {"prefix": "/"}, "direct_response": answer(200)}]
+    manager["route_config"]["virtual_hosts"][0]["routes"] = routes
+    resources["listeners"] = []
+    for name, filters in http_filters.items():
+        manager["http_filters"] = [*filters, router]
+        resources["listeners"].append(copy.deepcopy(first) | {"name": name})
+    resources["clusters"] = [cluster(name, port) for name, port in clusters.items()]
+    return json.dumps(value)
+
+
+def answer(status: int) -> dict[str, Any]:
+    return {"status": status, "body": {"inline_string": "done\n"}}
+
+
+def authorizer() -> str:
+    """The leanest authorizer that tells a request with a token from one without: another Envoy."""
+    bearer = {"name": "authorization", "string_match": {"prefix": "Bearer "}}
+    routes = [
+        {"match": {"prefix": "/", "headers": [bearer]}, "direct_response": answer(200)},
+        {"match": {"prefix": "/"}, "direct_response": answer(401)},
+    ]
+    return bootstrap({"authorizer": []}, {}, routes)
+
+
+def cluster(name: str, port: int) -> dict[str, Any]:
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "load_assignment": {"cluster_name": name, "endpoints": endpoints},
+    }
