@@ -78,17 +78,17 @@ fn tb_08_to_21_wrong_tokens() {
     let foreign = key("foreign");
     let k1 = || key("k1");
     let cases = [
-        ("TB-08", token(json!({"exp": NOW - 3600})), "expired"),
+        ("TB-08, AR-11", token(json!({"exp": NOW - 3600})), "expired"),
         ("TB-09", token(json!({"exp": null})), "invalid_claims"),
         ("TB-10", token(json!({"nbf": NOW + 3600})), "not_yet_valid"),
-        ("TB-11", foreign.token_with(json!({"kid": "k1"}), json!({})), "bad_signature"),
+        ("TB-11, AR-12", foreign.token_with(json!({"kid": "k1"}), json!({})), "bad_signature"),
         ("TB-12", k1().token_with(json!({"alg": "none"}), json!({})), "unsupported_token"),
         ("TB-12", public_key_as_secret(), "unsupported_token"),
-        ("TB-16", token(json!({"aud": "wrong"})), "wrong_audience"),
+        ("TB-16, AR-14", token(json!({"aud": "wrong"})), "wrong_audience"),
         ("TB-18", token(json!({"aud": 42})), "invalid_claims"),
         ("TB-18", token(json!({"aud": null})), "wrong_audience"),
         ("TB-19", token(json!({"iss": null})), "invalid_claims"),
-        ("TB-20", token(json!({"iss": "https://other.example"})), "unknown_issuer"),
+        ("TB-20, AR-13", token(json!({"iss": "https://other.example"})), "unknown_issuer"),
         ("TB-21", token(json!({"iss": format!("{ISSUER}/")})), "unknown_issuer"),
         ("MV-01", token(json!({"iss": "https://IDP.example.com"})), "unknown_issuer"),
         ("TB-25", token(json!({"aud": "wrong", "scope": "wrong"})), "wrong_audience"),

@@ -286,7 +286,7 @@ fn jwk_11_and_12_useless_answers_leave_the_keys_at_hand() {
     }
 }
 
-/// JWK-13, MV-05, WSM-04: without keys nobody passes, and a token is not to blame.
+/// JWK-13, MV-05, AR-04, WSM-04: without keys nobody passes, and a token is not to blame.
 #[test]
 fn jwk_13_no_keys_at_all() {
     for (index, answer) in useless_documents().into_iter().enumerate() {

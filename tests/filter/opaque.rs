@@ -269,7 +269,7 @@ fn tb_46_jwts_are_introspected_where_that_is_wanted() {
     assert_eq!(scene.count("/introspect"), 3);
 }
 
-/// The eight shapes of the Toolbox's test, where a JWT goes to the keys and all else to introspection.
+/// INT-15, MV-06: the eight shapes of the Toolbox's test, where a JWT goes to the keys and all else to introspection.
 #[test]
 fn shapes_of_tokens() {
     for (token, is_jwt) in [
