@@ -110,7 +110,7 @@ pub struct Filter {
     last_call: u64,
     parked: HashMap<StreamId, Parked>,
     parked_bytes: usize,
-    complained_at: Cell<Timestamp>,
+    complained_at: Vec<Cell<Timestamp>>,
     effects: Vec<Effect>,
 }
 
@@ -120,6 +120,7 @@ impl Filter {
         Self {
             own: OwnNames::of([&config.policy], &config.sources),
             providers: config.providers.iter().cloned().map(Provider::new).collect(),
+            complained_at: config.providers.iter().map(|_| Cell::default()).collect(),
             config,
             name: name.to_owned(),
             verifier: Verifier::default(),
@@ -131,7 +132,7 @@ impl Filter {
             last_call: 0,
             parked: HashMap::new(),
             parked_bytes: 0,
-            complained_at: Cell::default(),
+
             effects: Vec::new(),
         }
     }
@@ -160,9 +161,7 @@ impl Filter {
         match self.take(&need, response.as_ref(), now) {
             Ok(()) => self.conclude(&need, true, now),
             Err(fault) => {
-                if let Some(provider) = self.providers.get(need.provider()) {
-                    self.complain(now, format_args!("{}: {}: {fault}", provider.config.name, need.word()));
-                }
+                self.complain(need.provider(), format_args!("{}: {fault}", need.word()), now);
                 if let Some(flight) = self.flights.get_mut(&need) {
                     flight.attempt = flight.attempt.saturating_add(1);
                 }
@@ -187,13 +186,13 @@ impl Filter {
             self.start(need, None, now);
         }
         // A call that is never answered, or an answer that got lost, ends here.
-        let lost = |(_, flight): &(&Need, &Flight)| now > flight.deadline;
+        let lost = |(_, flight): &(&Need, &Flight)| flight.deadline.is_over(now);
         let lost: Vec<Need> = self.flights.iter().filter(lost).map(|(need, _)| need.clone()).collect();
         for need in lost {
             self.calls.retain(|_, other| *other != need);
             self.conclude(&need, false, now);
         }
-        let late = |(_, parked): &(&StreamId, &Parked)| now > parked.deadline;
+        let late = |(_, parked): &(&StreamId, &Parked)| parked.deadline.is_over(now);
         let late: Vec<StreamId> = self.parked.iter().filter(late).map(|(stream, _)| *stream).collect();
         for stream in late {
             if let Some(parked) = self.unpark(stream) {
@@ -270,10 +269,9 @@ impl Filter {
                     Ok(aside) => aside,
                     Err(identity::Error::Missing(_)) => return self.refuse(Denial::InsufficientClaims, Some(provider)),
                     Err(identity::Error::TooLong(place)) => {
-                        self.complain(
-                            now,
-                            format_args!("{place}: the claims are longer than it holds; name fewer in `claims`"),
-                        );
+                        let problem =
+                            format_args!("{place}: the claims are longer than it holds; name fewer in `claims`");
+                        self.complain(provider, problem, now);
                         return self.refuse(Denial::Misconfigured, Some(provider));
                     }
                 };
@@ -321,12 +319,12 @@ impl Filter {
         Decision::Deny(Refused { reply, outcome, tally: self.tally.take() })
     }
 
-    /// Tells the operator, but not more than once a second: clients decide how often there is cause.
-    fn complain(&self, now: Timestamp, problem: std::fmt::Arguments) {
-        let last = self.complained_at.get();
-        if now < last || now.saturating_since(last) >= WATCH_INTERVAL {
-            self.complained_at.set(now);
-            log::warn!("{problem}");
+    /// Tells the operator, but for each provider not more than once a second: clients decide how often there is cause.
+    fn complain(&self, index: usize, problem: std::fmt::Arguments, now: Timestamp) {
+        let (Some(provider), Some(last)) = (self.providers.get(index), self.complained_at.get(index)) else { return };
+        if now < last.get() || now.saturating_since(last.get()) >= WATCH_INTERVAL {
+            last.set(now);
+            log::warn!("{}: {problem}", provider.label);
         }
     }
 

@@ -116,9 +116,10 @@ impl Request {
     }
 
     /// Whether this is a CORS preflight (Fetch standard, section 3.2.2): OPTIONS with both headers, each once
-    /// and not empty.
+    /// and not empty. A comma is what a proxy joins two of them with.
     pub fn is_cors_preflight(&self) -> bool {
-        let sent = |name| only(self.headers.all(name)).is_some_and(|value: &[u8]| !value.is_empty());
+        let is_one = |value: &[u8]| !value.is_empty() && !value.contains(&b',');
+        let sent = |name| only(self.headers.all(name)).is_some_and(is_one);
         self.method() == Some(b"OPTIONS") && sent("origin") && sent("access-control-request-method")
     }
 }

@@ -43,3 +43,22 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 }
+
+/// When waiting ends: after so long, or when the clock turns out to have gone back to before it began.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    since: Timestamp,
+    patience: Duration,
+}
+
+impl Deadline {
+    /// After `patience` from `since`.
+    pub const fn after(patience: Duration, since: Timestamp) -> Self {
+        Self { since, patience }
+    }
+
+    /// Whether it is over.
+    pub fn is_over(self, now: Timestamp) -> bool {
+        now < self.since || now.saturating_since(self.since) > self.patience
+    }
+}

@@ -11,6 +11,8 @@ use std::time::Duration;
 pub struct Fields<'e> {
     path: String,
     rest: Object,
+    /// Names as they were written, where that isn't `snake_case`.
+    spelled: Vec<(String, String)>,
     known: Vec<&'static str>,
     environment: &'e dyn Environment,
 }
@@ -34,15 +36,19 @@ impl<'e> Fields<'e> {
             return Err(wrong_type(path, &value, "an object"));
         };
         let mut rest = Object::new();
+        let mut spelled = Vec::new();
         for (name, value) in object {
             let canonical = snake_case(&name);
             if rest.contains_key(&canonical) {
                 let spelled = format!("given twice, as {canonical} and in camelCase; remove one of them");
                 return Err(Error::at(&join(path, &canonical), spelled));
             }
+            if canonical != name {
+                spelled.push((canonical.clone(), name));
+            }
             rest.insert(canonical, value);
         }
-        Ok(Self { path: path.to_owned(), rest, known: Vec::new(), environment })
+        Ok(Self { path: path.to_owned(), rest, spelled, known: Vec::new(), environment })
     }
 
     /// The path of a field of this object.
@@ -180,6 +186,8 @@ impl<'e> Fields<'e> {
         match self.rest.keys().next() {
             None => Ok(()),
             Some(unknown) => {
+                let written = self.spelled.iter().find(|(canonical, _)| canonical == unknown);
+                let unknown = written.map_or(unknown, |(_, name)| name);
                 let expected = self.known.join(", ");
                 Err(Error::at(&self.path(&printable(unknown)), format!("unknown field, expected one of {expected}")))
             }

@@ -7,7 +7,7 @@ use crate::introspection::{self, Answer};
 use crate::jwt::Claims;
 use crate::provider::{Fault, Unreachable};
 use crate::reply::Denial;
-use crate::time::Timestamp;
+use crate::time::{Deadline, Timestamp};
 use crate::userinfo;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -17,14 +17,14 @@ use std::time::Duration;
 pub(super) struct Flight {
     pub(super) attempt: usize,
     pub(super) waiters: BTreeSet<StreamId>,
-    pub(super) deadline: Timestamp,
+    pub(super) deadline: Deadline,
 }
 
 /// A request that waits.
 pub(super) struct Parked {
     pub(super) request: Request,
     pub(super) asked: Vec<Need>,
-    pub(super) deadline: Timestamp,
+    pub(super) deadline: Deadline,
 }
 
 impl Filter {
@@ -34,7 +34,7 @@ impl Filter {
         if full || !self.has_room_for(&need) {
             return self.refuse(Denial::Overloaded, Some(need.provider()));
         }
-        let deadline = now.saturating_add(MAX_WAIT);
+        let deadline = Deadline::after(MAX_WAIT, now);
         self.parked_bytes = self.parked_bytes.saturating_add(size);
         self.parked.insert(stream, Parked { request, asked: vec![need.clone()], deadline });
         self.start(need, Some(stream), now);
@@ -84,7 +84,8 @@ impl Filter {
             flight.waiters.extend(waiter);
             return;
         }
-        let flight = Flight { attempt: 0, waiters: waiter.into_iter().collect(), deadline: Timestamp::MAX };
+        let flight =
+            Flight { attempt: 0, waiters: waiter.into_iter().collect(), deadline: Deadline::after(MAX_WAIT, now) };
         self.flights.insert(need.clone(), flight);
         if let Some(provider) = self.providers.get_mut(need.provider())
             && waiter.is_some()
@@ -100,7 +101,7 @@ impl Filter {
         let Some(provider) = self.providers.get(need.provider()) else { return };
         match provider.fetch(need.call(), flight.attempt, now) {
             Ok(fetch) => {
-                flight.deadline = now.saturating_add(fetch.timeout.saturating_mul(2)).saturating_add(WATCH_INTERVAL);
+                flight.deadline = Deadline::after(fetch.timeout.saturating_mul(2).saturating_add(WATCH_INTERVAL), now);
                 self.last_call = self.last_call.wrapping_add(1);
                 let call = CallId(self.last_call);
                 self.calls.insert(call, need.clone());
