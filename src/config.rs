@@ -3,15 +3,17 @@
 //! Reading is a pure function of the bytes and of the VM's environment variables, so that every worker comes to the
 //! same result: a configuration that one worker refused and another took would be a filter that Envoy leaves out.
 
+mod clusters;
 mod fields;
 mod output;
 mod provider;
 
+pub use clusters::{Clusters, UnreachableUrl};
 pub use fields::Environment;
 pub use output::{ClaimHeader, CookieOptions, Encoding, Lookup, Placement, SameSite, Transformer, UserInfo};
 pub use provider::{
-    ClientAuthentication, ClientAuthenticationMethod, Clusters, Endpoints, Introspection, Jwks, Provider, Secret,
-    UnreachableUrl, Userinfo, Validation,
+    ClientAuthentication, ClientAuthenticationMethod, Endpoints, Introspection, Jwks, Provider, Secret, Userinfo,
+    Validation,
 };
 
 use crate::{json, protobuf};

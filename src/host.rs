@@ -8,24 +8,26 @@
 //! The invariant: a request that no decision was carried out for in full does not go on.
 
 mod abi;
+mod boringssl;
+mod metrics;
 
 use crate::config::{Config, SourceLocation};
-use crate::decision::{Decision, Forward, Outcome, Refused, Tally, Verdict};
-use crate::filter::{CallId, Effect, FetchOutcome, Filter, StreamId};
+use crate::decision::{Decision, Forward, Outcome, Refused, Verdict};
+use crate::filter::{CallId, Effect, Filter, StreamId};
 use crate::http::{Edit, Fetch, Headers, MAX_ANSWER_BYTES, Request, Response};
-use crate::jwk::Algorithm;
 use crate::protobuf;
 use crate::reply::Reason;
 use crate::time::Timestamp;
-use crate::verifier::{self, Backend, Verifier};
-use abi::{Buffer, Failed, Map, MetricKind};
+use crate::verifier::Verifier;
+use abi::{Buffer, Failed, Map};
+use boringssl::BoringSsl;
+use metrics::Metrics;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::Duration;
 
 /// The module's entry points.
 #[allow(missing_docs, unsafe_code, reason = "the SDK's macro writes `_initialize`")]
@@ -384,7 +386,7 @@ fn apply(forward: &Forward) -> Result<(), Failed> {
 fn refuse(refused: &Refused) {
     let Refused { reply, outcome, .. } = refused;
     let reason = reply.reason.word();
-    log::debug!("denied with {}: {reason} (provider {})", reply.status, label(outcome));
+    log::debug!("denied with {}: {reason} (provider {})", reply.status, outcome.provider.as_deref().unwrap_or("none"));
     let headers: Vec<(&str, &str)> = reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     if abi::send_reply(reply.status, &format!("oidc_denied{{{reason}}}"), &headers, &reply.body).is_err() {
         log::error!("a request could not be answered; it stays on hold");
@@ -460,111 +462,6 @@ fn adopt_log_level() {
     };
     log::set_max_level(level);
 }
-
-fn label(outcome: &Outcome) -> &str {
-    outcome.provider.as_deref().unwrap_or("none")
-}
-
-/// The metrics of this worker by what they count. Envoy adds up those of all workers.
-///
-/// Labels stand in the name behind semicolons, from where `stats_config.stats_tags` takes them.
-#[derive(Default)]
-struct Metrics {
-    requests: HashMap<Outcome, Option<u32>>,
-    fetches: HashMap<FetchOutcome, Option<u32>>,
-    verifications: HashMap<(Algorithm, Backend), Option<u32>>,
-    cache: HashMap<bool, Option<u32>>,
-    gauges: HashMap<String, Option<u32>>,
-}
-
-impl Metrics {
-    fn request(&mut self, outcome: &Outcome) {
-        let id = match self.requests.get(outcome) {
-            Some(id) => *id,
-            None => {
-                let (result, provider) = (outcome.result.word(), label(outcome));
-                let reason = outcome.reason.map_or("none", |reason| reason.word());
-                let name = format!("oidc_requests_total;result={result};reason={reason};provider={provider}");
-                *self.requests.entry(outcome.clone()).or_insert(abi::define_metric(MetricKind::Counter, &name))
-            }
-        };
-        if let Some(id) = id {
-            abi::increment(id);
-        }
-    }
-
-    fn tally(&mut self, tally: Tally) {
-        if let Some((algorithm, backend)) = tally.verification {
-            let define = || {
-                let (alg, backend) = (algorithm.name(), backend.word());
-                abi::define_metric(
-                    MetricKind::Counter,
-                    &format!("oidc_verifications_total;alg={alg};backend={backend}"),
-                )
-            };
-            if let Some(id) = *self.verifications.entry((algorithm, backend)).or_insert_with(define) {
-                abi::increment(id);
-            }
-        }
-        if let Some(cached) = tally.cached {
-            let define = || {
-                let result = if cached { "hit" } else { "miss" };
-                abi::define_metric(MetricKind::Counter, &format!("oidc_token_cache_total;result={result}"))
-            };
-            if let Some(id) = *self.cache.entry(cached).or_insert_with(define) {
-                abi::increment(id);
-            }
-        }
-    }
-
-    fn fetched(&mut self, outcome: &FetchOutcome) {
-        let define = || {
-            let FetchOutcome { provider, kind, result } = outcome;
-            let name = format!("oidc_fetches_total;provider={provider};kind={kind};result={result}");
-            abi::define_metric(MetricKind::Counter, &name)
-        };
-        if let Some(id) = *self.fetches.entry(outcome.clone()).or_insert_with(define) {
-            abi::increment(id);
-        }
-    }
-
-    fn keys(&mut self, provider: &str, count: usize, age: Option<Duration>) {
-        self.gauge(format!("oidc_jwks_keys;provider={provider}"), count as u64);
-        self.gauge(format!("oidc_jwks_age_seconds;provider={provider}"), age.unwrap_or_default().as_secs());
-    }
-
-    fn gauge(&mut self, name: String, value: u64) {
-        let id = match self.gauges.get(&name) {
-            Some(id) => *id,
-            None => {
-                let id = abi::define_metric(MetricKind::Gauge, &name);
-                *self.gauges.entry(name).or_insert(id)
-            }
-        };
-        if let Some(id) = id {
-            abi::record(id, value);
-        }
-    }
-}
-
-/// The BoringSSL of Envoy, behind its foreign function `verify_signature` (since 1.31).
-struct BoringSsl;
-
-impl verifier::Host for BoringSsl {
-    fn verify(&self, hash: &str, spki: &[u8], message: &[u8], signature: &[u8]) -> Option<bool> {
-        let mut arguments = Vec::with_capacity(spki.len().saturating_add(message.len()).saturating_add(SIGNATURE_ROOM));
-        protobuf::write_bytes(&mut arguments, 1, hash.as_bytes());
-        protobuf::write_bytes(&mut arguments, 2, spki);
-        protobuf::write_bytes(&mut arguments, 3, signature);
-        protobuf::write_bytes(&mut arguments, 4, message);
-        let answer = abi::call_foreign("verify_signature", &arguments).ok()?;
-        // VerifySignatureResult { bool result = 1; string error = 2 }, without an error.
-        Some(answer == [1 << 3, 1])
-    }
-}
-
-/// For the largest signature (RSA 8192), the hash's name and the fields' tags.
-const SIGNATURE_ROOM: usize = 1024 + 64;
 
 /// What Envoy's other filters can read about the decision, as `wasm.oidc.result` and `wasm.oidc.reason`.
 const RESULT_KEY: &str = "oidc.result";

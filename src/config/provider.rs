@@ -1,5 +1,6 @@
 //! The part of the configuration that says who may issue tokens, and how they are proved.
 
+use super::clusters::{Clusters, authority, parse_url};
 use super::fields::Fields;
 use super::{Error, is_quotable};
 use crate::client_assertion::AssertionKey;
@@ -146,48 +147,6 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")
     }
-}
-
-/// Which Envoy cluster reaches which host.
-#[derive(Debug)]
-pub struct Clusters {
-    issuer_authority: String,
-    issuer_cluster: String,
-    named: bool,
-    others: Vec<(String, String)>,
-}
-
-impl Clusters {
-    /// The endpoint for a URL that the provider named: its host must be the issuer's, or have a cluster.
-    pub fn discovered(&self, url: &str) -> Result<Endpoint, UnreachableUrl> {
-        let url = parse_url(url).ok_or(UnreachableUrl::NotAUrl)?;
-        let cluster = self.cluster(&url).ok_or_else(|| UnreachableUrl::NoCluster(authority(&url)))?;
-        Ok(endpoint(&url, cluster))
-    }
-
-    /// The endpoint for a URL that the operator wrote: beyond that, `cluster` or one named after the host serves.
-    fn configured(&self, url: &Url) -> Endpoint {
-        let host = || url.host_str().unwrap_or_default();
-        let fallback = if self.named { &self.issuer_cluster } else { host() };
-        endpoint(url, self.cluster(url).unwrap_or(fallback))
-    }
-
-    fn cluster(&self, url: &Url) -> Option<&str> {
-        let authority = authority(url);
-        let mapped = |name: &str| self.others.iter().find(|(host, _)| host.eq_ignore_ascii_case(name));
-        let mapped = mapped(&authority).or_else(|| mapped(url.host_str()?));
-        let issuer = || (authority == self.issuer_authority).then_some(self.issuer_cluster.as_str());
-        mapped.map(|(_, cluster)| cluster.as_str()).or_else(issuer)
-    }
-}
-
-/// Why a URL from a provider's metadata is not called.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum UnreachableUrl {
-    /// It is no absolute http or https URL.
-    NotAUrl,
-    /// No cluster is configured for this host.
-    NoCluster(String),
 }
 
 impl Provider {
@@ -548,12 +507,6 @@ fn issuer_url(issuer: &str) -> Result<Url, &'static str> {
     }
 }
 
-fn parse_url(text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
-    let plain = url.username().is_empty() && url.password().is_none();
-    (matches!(url.scheme(), "https" | "http") && url.has_host() && plain).then_some(url)
-}
-
 /// OpenID Connect Discovery, section 4; then RFC 8414, section 3.1, for servers that know only OAuth.
 fn discovery(issuer: &Url, clusters: &Clusters) -> Vec<Endpoint> {
     let base = clusters.configured(issuer);
@@ -563,24 +516,6 @@ fn discovery(issuer: &Url, clusters: &Clusters) -> Vec<Endpoint> {
         at(format!("{path}/.well-known/openid-configuration")),
         at(format!("/.well-known/oauth-authorization-server{path}")),
     ]
-}
-
-fn endpoint(url: &Url, cluster: &str) -> Endpoint {
-    let path = match url.query() {
-        None => url.path().to_owned(),
-        Some(query) => format!("{}?{query}", url.path()),
-    };
-    let scheme = if url.scheme() == "http" { "http" } else { "https" };
-    Endpoint { cluster: cluster.to_owned(), scheme, authority: authority(url), path }
-}
-
-/// Host, with the port unless it is the scheme's own.
-fn authority(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    match url.port() {
-        None => host.to_owned(),
-        Some(port) => format!("{host}:{port}"),
-    }
 }
 
 /// RFC 9068, section 4: a leeway of "no more than a few minutes".
