@@ -35,13 +35,17 @@ impl JwkSet {
             return Err(SetError::TooManyMembers);
         }
         let mut set = Self { keys: Vec::new(), refused: Vec::new() };
+        let mut broken = Vec::new();
         for member in members {
             match Jwk::parse(member, origin) {
                 Ok(key) => set.keys.push(key),
-                Err(error) => set.refused.push(error),
+                Err(error) => {
+                    set.refused.push(error);
+                    broken.extend((error == KeyError::Material).then(|| named(member)).flatten());
+                }
             }
         }
-        set.refuse_ambiguous();
+        set.refuse_ambiguous(&broken);
         if set.is_empty() {
             return Err(SetError::NoUsableKey);
         }
@@ -91,10 +95,11 @@ impl JwkSet {
     }
 
     /// Refuses keys whose `kid` also names a different key for the same algorithm: which of them verified
-    /// a token would depend on their order.
-    fn refuse_ambiguous(&mut self) {
-        let is_ambiguous: Vec<bool> =
-            self.keys.iter().map(|key| self.keys.iter().any(|other| key.is_rival_of(other))).collect();
+    /// a token would depend on their order. One that is broken is different: it may be the one that is meant.
+    fn refuse_ambiguous(&mut self, broken: &[(&str, &str)]) {
+        let is_twin = |key: &Jwk| broken.iter().any(|(kid, kty)| key.kid() == Some(kid) && key.material.kty() == *kty);
+        let is_rival = |key: &Jwk| self.keys.iter().any(|other| key.is_rival_of(other));
+        let is_ambiguous: Vec<bool> = self.keys.iter().map(|key| is_rival(key) || is_twin(key)).collect();
         let mut is_ambiguous = is_ambiguous.into_iter();
         self.keys.retain(|_| {
             let is_ambiguous = is_ambiguous.next().unwrap_or(true);
@@ -192,6 +197,11 @@ impl Jwk {
             && self.material != other.material
             && algorithms.any(|algorithm| self.permits(algorithm) && other.permits(algorithm))
     }
+}
+
+/// The `kid` and `kty` of a JWK that has both.
+fn named(member: &Value) -> Option<(&str, &str)> {
+    Some((member.get("kid")?.as_str()?, member.get("kty")?.as_str()?))
 }
 
 /// The SHA-256 of a key's material. Never printed: a secret may be guessed by it.

@@ -106,6 +106,16 @@ impl Material {
 }
 
 impl Material {
+    /// RFC 7518, section 6.1.
+    pub(super) fn kty(&self) -> &'static str {
+        match self {
+            Self::Ed25519(_) => "OKP",
+            Self::P256(_) | Self::P384(_) | Self::P521(_) => "EC",
+            Self::Rsa(_) => "RSA",
+            Self::Symmetric(_) => "oct",
+        }
+    }
+
     /// The public key as others take it.
     pub(super) fn spki(&self) -> Result<Vec<u8>, KeyError> {
         let der = match self {
