@@ -7,6 +7,10 @@
 //! The invariant: a request is forwarded with an identity only by a `Grant` that holds an [`AccessToken`], and
 //! an access token exists only if every check passed. Everything else that comes from the client under a name that the
 //! filter writes is removed, whatever is decided.
+//!
+//! A warm request, one with a token that is known, costs one allocation here (the token's text), three more for the first
+//! claim in a header, and one digest of the token. At the edge it costs five host calls beyond those for the claims: the
+//! headers, the clock, two counters, and the result as filter state. Tests hold these figures.
 
 mod authorize;
 mod fetches;

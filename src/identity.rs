@@ -11,6 +11,7 @@ use crate::rewrite::Rewrite;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::rc::Rc;
 
@@ -142,51 +143,55 @@ fn ascii(json: &str) -> String {
 
 fn header_value(output: &ClaimHeader, claims: &Object) -> Option<String> {
     let value = output.lookups.iter().find_map(|lookup| look_up(claims, lookup))?;
-    let written = match value {
+    let mut written = output.prefix.clone();
+    match value {
         Value::Array(elements) => {
-            let element = |element: &Value| {
-                let plain = header_text(&transformed(output, &text(element)));
-                // What marks the separator is left in no element, so that no two halves of one can meet.
-                let only_spaces = output.separator.bytes().all(|byte| byte == b' ');
+            // What marks the separator is left in no element, so that no two halves of one can meet.
+            let only_spaces = output.separator.bytes().all(|byte| byte == b' ');
+            for (index, element) in elements.iter().enumerate() {
+                if index > 0 {
+                    written.push_str(&output.separator);
+                }
                 let marks = output.separator.chars().filter(|character| only_spaces || *character != ' ');
-                marks.fold(plain, |plain, mark| plain.replace(mark, &format!("%{:02X}", u32::from(mark))))
-            };
-            elements.iter().map(element).collect::<Vec<_>>().join(&output.separator)
+                let plain = header_text(&transformed(output, &text(element))).into_owned();
+                let marked = marks.fold(plain, |plain, mark| plain.replace(mark, &format!("%{:02X}", u32::from(mark))));
+                written.push_str(&marked);
+            }
         }
-        value => header_text(&transformed(output, &text(value))),
-    };
-    Some(format!("{}{written}", output.prefix))
+        value => written.push_str(&header_text(&transformed(output, &text(value)))),
+    }
+    Some(written)
 }
 
 /// A claim's value as text: a string as it is, everything else as compact JSON.
-pub fn text(value: &Value) -> String {
+pub fn text(value: &Value) -> Cow<'_, str> {
     match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => Cow::Borrowed(text),
+        other => Cow::Owned(other.to_string()),
     }
 }
 
-fn transformed(output: &ClaimHeader, value: &str) -> String {
+fn transformed<'v>(output: &ClaimHeader, value: &'v str) -> Cow<'v, str> {
     match output.transformers.iter().find(|transformer| transformer.matches.is_match(value)) {
-        None => value.to_owned(),
-        Some(transformer) => transformer.matches.replace_all(value, transformer.replaces.as_str()).into_owned(),
+        None => Cow::Borrowed(value),
+        Some(transformer) => transformer.matches.replace_all(value, transformer.replaces.as_str()),
     }
 }
 
 /// A text as a header's value. What can't stand there is percent-encoded, and so is `%`, so that decoding always
 /// gives the claim back; white space at the ends, which servers cut off, likewise.
-fn header_text(text: &str) -> String {
-    let encoded = utf8_percent_encode(text, HEADER_VALUE).to_string();
+fn header_text(text: &str) -> Cow<'_, str> {
+    let encoded = Cow::from(utf8_percent_encode(text, HEADER_VALUE));
     let inner = encoded.trim_matches(' ');
     if inner.len() == encoded.len() {
         return encoded;
     }
     let before = encoded.len().saturating_sub(encoded.trim_start_matches(' ').len());
     let after = encoded.len().saturating_sub(encoded.trim_end_matches(' ').len());
-    match inner.is_empty() {
+    Cow::Owned(match inner.is_empty() {
         true => "%20".repeat(encoded.len()),
         false => format!("{}{inner}{}", "%20".repeat(before), "%20".repeat(after)),
-    }
+    })
 }
 
 /// RFC 6265, section 4.1.1.

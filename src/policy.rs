@@ -66,7 +66,7 @@ impl ClaimRequirement {
 /// The values that a claim holds: those of its elements if it is a list.
 fn values(value: &Value) -> Vec<String> {
     match value {
-        Value::Array(elements) => elements.iter().map(text).collect(),
-        value => vec![text(value)],
+        Value::Array(elements) => elements.iter().map(|element| text(element).into_owned()).collect(),
+        value => vec![text(value).into_owned()],
     }
 }
