@@ -8,6 +8,7 @@ use crate::credentials::Token;
 use crate::http::{Endpoint, Fetch, MAX_ANSWER_BYTES, Response};
 use crate::introspection;
 use crate::jwk::{JwkSet, Origin};
+use crate::jwt::Audiences;
 use crate::metadata::Metadata;
 use crate::time::Timestamp;
 use crate::userinfo;
@@ -186,6 +187,13 @@ impl Provider {
                 }
             })
         })?;
+        if self.falls_back_to_userinfo(&metadata) && self.metadata.held.is_none() {
+            log::warn!(
+                "{}: the provider has no introspection endpoint: opaque tokens go to userinfo, which proves no audience; \
+                 `validation: jwt` leaves that out",
+                self.label
+            );
+        }
         let max_stale = self.config.jwks.max_stale;
         self.metadata.renew(metadata, METADATA_LIFETIME, max_stale, now);
         Ok(())
@@ -240,6 +248,13 @@ impl Provider {
     pub fn key_facts(&self) -> Option<(usize, Option<Timestamp>)> {
         let held = self.keys.held.as_ref()?;
         Some((held.value.len(), held.fetched_at))
+    }
+
+    fn falls_back_to_userinfo(&self, metadata: &Metadata) -> bool {
+        self.config.validation == Validation::Auto
+            && self.config.introspection.endpoints == Endpoints::Discovered
+            && metadata.introspection_endpoint.is_none()
+            && self.config.audiences != Audiences::Any
     }
 
     fn wants_metadata(&self) -> bool {

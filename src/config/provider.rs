@@ -261,11 +261,6 @@ impl Provider {
                 "{name}: any_audience accepts tokens that were meant for others (RFC 9700, section 2.3)"
             ));
         }
-        if self.validation == Validation::Auto && self.audiences != Audiences::Any {
-            warnings.push(format!(
-                "{name}: where the provider has no introspection endpoint, opaque tokens go to userinfo, which proves no audience; `validation: jwt` or `introspection` leaves that out"
-            ));
-        }
         if self.validation == Validation::Userinfo {
             warnings.push(format!(
                 "{name}: userinfo proves neither audience nor client: every token of this issuer with the scope openid passes"
