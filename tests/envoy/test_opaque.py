@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import base64
 import json
 import urllib.parse
@@ -354,6 +355,26 @@ def test_int_14_100_at_once_are_one_question(
     responses = together(100, lambda _: envoy.get("/", token="same"))
     assert {response.status for response in responses} == {200 if good else 401}
     assert fake.count("/introspect") <= workers
+
+
+@pytest.mark.parametrize("active", [True, False], ids=["good", "bad"])
+@pytest.mark.parametrize("answers_itself", [True, False], ids=["direct", "upstream"])
+def test_int_14_wsm_07_a_thousand_wait_for_one_answer(
+    start_envoy: StartEnvoy, fake: FakeProvider, active: bool, answers_itself: bool
+) -> None:
+    """Envoy carries out what is decided in one call one within the other, on one stack."""
+    answer = {"active": active, "sub": "alice", "aud": AUDIENCE}
+    fake.routes["/introspect"] = Reply.json(answer, delay=2.0)
+    direct = [{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]
+    routes = {"routes": direct} if answers_itself else {}
+    envoy = start_envoy(with_introspection(fake), idp=fake.port, **routes)
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(envoy.http2()) for _ in range(20)]
+        headers = [("authorization", "Bearer one-that-many-have")]
+        waiting = [(c, c.start("/", headers)) for _ in range(50) for c in connections]
+        statuses = {c.receive(stream).status for c, stream in waiting}
+    assert statuses == {200 if active else 401}
+    assert fake.count("/introspect") == 1
 
 
 def test_dos_03_int_13_slow_questions_hold_up_nobody_else(
