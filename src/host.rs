@@ -137,6 +137,9 @@ impl RootContext for Root {
         self.wakes_at = None;
         self.with_filter(Filter::on_tick);
         self.perform();
+        if let Ok(mut shared) = self.shared.try_borrow_mut() {
+            shared.metrics.flush();
+        }
     }
 
     /// A request entered here because it has made calls necessary.

@@ -6,6 +6,7 @@
 //! The invariant: what a token says is either called unverified, or it is a [`VerifiedPayload`], which only
 //! [`CompactJws::verify`] can make. A key or an address that a token carries (`jwk`, `jku`, `x5c`, `x5u`) is never used.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use base64::Engine as _;
@@ -24,6 +25,8 @@ pub struct CompactJws<'t> {
     /// The header and the payload as they were sent: what the signature signs.
     signing_input: &'t str,
     payload: Vec<u8>,
+    /// The payload as JSON, once somebody has wanted it: parsing is what takes the most time here.
+    claims: RefCell<Option<Object>>,
     signature: Vec<u8>,
 }
 
@@ -52,7 +55,8 @@ impl<'t> CompactJws<'t> {
         if signature.is_empty() {
             return Err(Error::Malformed);
         }
-        Ok(Self { algorithm, key_id, token_type, signing_input, payload, signature })
+        let claims = RefCell::default();
+        Ok(Self { algorithm, key_id, token_type, signing_input, payload, claims, signature })
     }
 
     /// The algorithm that the header names (`alg`). Whether it is wanted is for the provider's list and the key to say.
@@ -75,6 +79,21 @@ impl<'t> CompactJws<'t> {
         &self.payload
     }
 
+    /// Shows the payload as a JSON object, before any proof.
+    pub fn with_unverified_claims<T>(&self, look: impl FnOnce(&Object) -> T) -> Result<T, json::Error> {
+        let claims = self.take_claims()?;
+        let seen = look(&claims);
+        self.claims.replace(Some(claims));
+        Ok(seen)
+    }
+
+    fn take_claims(&self) -> Result<Object, json::Error> {
+        match self.claims.take() {
+            Some(claims) => Ok(claims),
+            None => json::parse_object(&self.payload),
+        }
+    }
+
     /// Proves that one of `keys` signed this token with the algorithm of its header. Tries [`MAX_CANDIDATES`] at most.
     pub fn verify<'k>(
         &self,
@@ -84,21 +103,25 @@ impl<'t> CompactJws<'t> {
         let message = self.signing_input.as_bytes();
         let signed = |key: &&Jwk| verifier.verify(key, self.algorithm, message, &self.signature).is_ok();
         let key = keys.take(MAX_CANDIDATES).find(signed).ok_or(BadSignature)?.fingerprint();
-        Ok(VerifiedPayload { octets: &self.payload, token_type: self.token_type(), key })
+        Ok(VerifiedPayload { jws: self, key })
     }
 }
 
 /// What a token says, proved by a signature: its payload, and the `typ` that was signed with it.
 pub struct VerifiedPayload<'j> {
-    octets: &'j [u8],
-    token_type: Option<&'j str>,
+    jws: &'j CompactJws<'j>,
     key: Fingerprint,
 }
 
 impl<'j> VerifiedPayload<'j> {
     /// The payload.
     pub fn octets(&self) -> &'j [u8] {
-        self.octets
+        &self.jws.payload
+    }
+
+    /// The payload as a JSON object.
+    pub fn claims(&self) -> Result<Object, json::Error> {
+        self.jws.take_claims()
     }
 
     /// The key that signed it.
@@ -108,7 +131,7 @@ impl<'j> VerifiedPayload<'j> {
 
     /// The media type of the whole token (`typ`).
     pub fn token_type(&self) -> Option<&'j str> {
-        self.token_type
+        self.jws.token_type()
     }
 }
 

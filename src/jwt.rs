@@ -31,7 +31,7 @@ pub struct Claims {
 impl Claims {
     /// The claims of a JWT whose signature was proved.
     pub fn from_jwt(payload: VerifiedPayload<'_>) -> Result<Self, Error> {
-        let object = json::parse_object(payload.octets()).map_err(|_| Error::Malformed)?;
+        let object = payload.claims().map_err(|_| Error::Malformed)?;
         let token_type = payload.token_type().map(str::to_owned);
         Self::new(object, Source::Jwt { token_type })
     }
@@ -302,12 +302,11 @@ pub struct Unverified {
 impl Unverified {
     /// Reads the payload. A token that doesn't name its issuer is nobody's.
     pub fn read(jws: &CompactJws<'_>) -> Result<Self, Error> {
-        let mut claims = json::parse_object(jws.unverified_payload()).map_err(|_| Error::Malformed)?;
-        let is_bound = claims.contains_key("cnf");
-        match claims.remove("iss") {
-            Some(Value::String(issuer)) => Ok(Self { issuer, is_bound }),
+        let read = |claims: &Object| match claims.get("iss") {
+            Some(Value::String(issuer)) => Ok(Self { issuer: issuer.clone(), is_bound: claims.contains_key("cnf") }),
             _ => Err(Error::InvalidClaims("iss")),
-        }
+        };
+        jws.with_unverified_claims(read).map_err(|_| Error::Malformed)?
     }
 }
 

@@ -152,23 +152,23 @@ impl Filter {
 
     /// Whose the token is, and how that can be proved. What says that it is a JWT is never taken for something else.
     fn route<'t>(&self, token: &'t Token, bound: Option<usize>) -> Result<Route<'t>, Halt> {
-        let unreadable = match jws::form(token.as_str()) {
-            Form::Opaque => return self.route_opaque(bound),
-            Form::Jwe => Denial::InvalidToken(Reason::UnsupportedToken),
-            Form::Jws => match CompactJws::parse(token.as_str()) {
+        let unreadable = match CompactJws::parse(token.as_str()) {
+            Err(error) => match jws::form(token.as_str()) {
+                Form::Opaque => return self.route_opaque(bound),
+                Form::Jwe => Denial::InvalidToken(Reason::UnsupportedToken),
+                Form::Jws => error.into(),
+            },
+            Ok(jws) => match Unverified::read(&jws) {
                 Err(error) => error.into(),
-                Ok(jws) => match Unverified::read(&jws) {
-                    Err(error) => error.into(),
-                    Ok(claimed) => {
-                        let index = self.issued_by(&claimed.issuer, bound)?;
-                        return match self.asks_always(index) {
-                            false => Ok(Route::Verify(index, jws)),
-                            // An answer need not repeat what the token says of its binding (RFC 9449, section 6.2).
-                            true if claimed.is_bound => Err(deny(index, Denial::InvalidToken(Reason::NotBound))),
-                            true => Ok(Route::Ask(index)),
-                        };
-                    }
-                },
+                Ok(claimed) => {
+                    let index = self.issued_by(&claimed.issuer, bound)?;
+                    return match self.asks_always(index) {
+                        false => Ok(Route::Verify(index, jws)),
+                        // An answer need not repeat what the token says of its binding (RFC 9449, section 6.2).
+                        true if claimed.is_bound => Err(deny(index, Denial::InvalidToken(Reason::NotBound))),
+                        true => Ok(Route::Ask(index)),
+                    };
+                }
             },
         };
         // What can't be read here may still be good to a provider that is always asked; but a reader that forgives

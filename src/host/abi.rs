@@ -236,10 +236,10 @@ pub fn define_metric(kind: MetricKind, name: &str) -> Option<u32> {
     done(status).ok().map(|()| id)
 }
 
-/// Counts one.
-pub fn increment(metric: u32) {
+/// Counts so many more.
+pub fn increment(metric: u32, by: i64) {
     // A metric that can't be counted must not decide a request.
-    let _ = unsafe { proxy_increment_metric(metric, 1) };
+    let _ = unsafe { proxy_increment_metric(metric, by) };
 }
 
 /// Sets a gauge.
