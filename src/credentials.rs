@@ -168,10 +168,22 @@ fn text(token: &[u8]) -> Result<&str, Error> {
     }
 }
 
-/// RFC 6750, section 2.1.
 fn is_token68(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte)
+    TOKEN68.get(usize::from(byte)) == Some(&true)
 }
+
+/// RFC 6750, section 2.1, as a table: every byte of every token is looked up here.
+const TOKEN68: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < u8::MAX {
+        #[expect(clippy::indexing_slicing, reason = "a table of 256 has a place for each byte")]
+        let place = &mut table[byte as usize];
+        *place = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+        byte = byte.saturating_add(1);
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
