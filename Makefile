@@ -64,8 +64,8 @@ demo: wasm setup-envoy ## Show the filter at work, then stop
 up: wasm setup-envoy ## Start the demo scene and leave it running
 	$(VENV)/bin/python envoy/scene.py up
 
-down: wasm setup-envoy ## Stop the demo scene
-	$(VENV)/bin/python envoy/scene.py down
+down: ## Stop the demo scene
+	$(PYTHON) envoy/scene.py down
 
 clean: ## Remove what was built
 	rm -rf target

@@ -515,7 +515,7 @@ def up(config: Path) -> int:
     print(f"   curl -i {enforce}/hello")
     print(f'   curl -i -H "Authorization: Bearer $(token rs256)" {enforce}/hello')
     print(f"   curl http://{scene.envoy.admin_address}/stats/prometheus | grep ^oidc_")
-    print("\nEnd it with: python3 envoy/scene.py down")
+    print("\nEnd it with: make down")
     return 0
 
 

@@ -173,7 +173,7 @@ fn is_token68(byte: u8) -> bool {
 }
 
 /// RFC 6750, section 2.1, as a table: every byte of every token is looked up here.
-const TOKEN68: [bool; 256] = {
+static TOKEN68: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0_u8;
     while byte < u8::MAX {

@@ -165,7 +165,8 @@ impl Filter {
         match self.take(&need, response.as_ref(), now) {
             Ok(()) => self.conclude(&need, true, now),
             Err(fault) => {
-                self.complain(need.provider(), format_args!("{}: {fault}", need.word()), now);
+                let target = self.flights.get(&need).map(|flight| flight.target.as_str()).unwrap_or_default();
+                self.complain(need.provider(), format_args!("{}: {target}: {fault}", need.word()), now);
                 if let Some(flight) = self.flights.get_mut(&need) {
                     flight.attempt = flight.attempt.saturating_add(1);
                 }

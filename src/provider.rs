@@ -26,6 +26,8 @@ pub struct Provider {
     /// How many of the places for metadata answered that there are none, since the last success.
     silences: usize,
     keys: Document<Rc<JwkSet>>,
+    /// Its introspection endpoint has said that it doesn't answer strangers.
+    turns_us_away: bool,
 }
 
 /// What a provider is asked for.
@@ -107,7 +109,14 @@ impl Provider {
     pub fn new(config: Rc<config::Provider>) -> Self {
         let keys = config.jwks.inline.clone();
         let label = Rc::from(config.name.as_str());
-        Self { config, label, metadata: Document::default(), silences: 0, keys: Document::starting_with(keys) }
+        Self {
+            config,
+            label,
+            metadata: Document::default(),
+            silences: 0,
+            keys: Document::starting_with(keys),
+            turns_us_away: false,
+        }
     }
 
     /// The keys, if they may be used at this time.
@@ -133,6 +142,30 @@ impl Provider {
     /// Whether the provider has answered that it has none, or never will, since only its keys are configured.
     pub fn has_no_metadata(&self) -> bool {
         self.silences >= self.config.discovery.len() || !self.config.is_online()
+    }
+
+    /// Takes in that introspection was refused. Without credentials of ours (RFC 7662, section 2.1, wants some), a
+    /// discovered endpoint is of no use: it isn't asked again before the metadata are new.
+    pub fn take_refusal(&mut self, status: u16) -> bool {
+        let introspection = &self.config.introspection;
+        let is_stranger = self.config.validation == Validation::Auto
+            && introspection.client.is_none()
+            && introspection.endpoints == Endpoints::Discovered;
+        let turned_away = is_stranger && matches!(status, 400 | 401 | 403);
+        if turned_away && !self.turns_us_away {
+            log::warn!(
+                "{}: opaque tokens are refused: the introspection endpoint wants credentials; set \
+                 introspection.client_id, or validation to jwt",
+                self.label
+            );
+        }
+        self.turns_us_away |= turned_away;
+        turned_away
+    }
+
+    /// Whether introspection was refused since the metadata came.
+    pub fn turns_us_away(&self) -> bool {
+        self.turns_us_away
     }
 
     /// Whether metadata may be asked for now.
@@ -194,6 +227,7 @@ impl Provider {
                 self.label
             );
         }
+        self.turns_us_away = false;
         let max_stale = self.config.jwks.max_stale;
         self.metadata.renew(metadata, METADATA_LIFETIME, max_stale, now);
         Ok(())

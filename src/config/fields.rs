@@ -249,7 +249,7 @@ fn expand(text: &str, path: &str, environment: &dyn Environment) -> Result<Strin
             return Err(Error::at(path, "what stands in ${ } is no name of a variable; write $${ for a literal ${"));
         }
         let value = environment.variable(name).ok_or_else(|| {
-            let remedy = "list it under vm_config.environment_variables, or write $${ for a literal ${";
+            let remedy = "list it in vm_config.environment_variables (key_values, or host_env_keys and set it for Envoy), or write $${ for a literal ${";
             Error::at(path, format!("the environment variable {name} is not set: {remedy}"))
         })?;
         expanded.push_str(before);

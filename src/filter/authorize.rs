@@ -250,6 +250,9 @@ impl Filter {
         if self.inactive.get(&(index, token.digest()), now).is_some() {
             return Err(deny(index, Denial::InvalidToken(Reason::Inactive)));
         }
+        if provider.turns_us_away() {
+            return Err(deny(index, Denial::InvalidToken(Reason::UnsupportedToken)));
+        }
         let unavailable = || Denial::ProviderUnavailable(provider.retry_after(now));
         // Where the metadata decide between introspection and userinfo, they come first.
         let undecided =

@@ -16,6 +16,8 @@ use std::time::Duration;
 /// A fetch on its way, and who waits for it.
 pub(super) struct Flight {
     pub(super) attempt: usize,
+    /// Where the call went, for the operator.
+    pub(super) target: String,
     pub(super) waiters: BTreeSet<StreamId>,
     pub(super) deadline: Deadline,
 }
@@ -84,8 +86,12 @@ impl Filter {
             flight.waiters.extend(waiter);
             return;
         }
-        let flight =
-            Flight { attempt: 0, waiters: waiter.into_iter().collect(), deadline: Deadline::after(MAX_WAIT, now) };
+        let flight = Flight {
+            attempt: 0,
+            target: String::new(),
+            waiters: waiter.into_iter().collect(),
+            deadline: Deadline::after(MAX_WAIT, now),
+        };
         self.flights.insert(need.clone(), flight);
         if let Some(provider) = self.providers.get_mut(need.provider())
             && waiter.is_some()
@@ -102,6 +108,7 @@ impl Filter {
         match provider.fetch(need.call(), flight.attempt, now) {
             Ok(fetch) => {
                 flight.deadline = Deadline::after(fetch.timeout.saturating_mul(2).saturating_add(WATCH_INTERVAL), now);
+                flight.target = format!("{fetch:?} by cluster {:?}", fetch.endpoint.cluster);
                 self.last_call = self.last_call.wrapping_add(1);
                 let call = CallId(self.last_call);
                 self.calls.insert(call, need.clone());
@@ -150,6 +157,9 @@ impl Filter {
         };
         let Some(answer) = answer else {
             let status = response.map_or(0, |response| response.status);
+            if introspected && provider.take_refusal(status) {
+                return Ok(());
+            }
             return Err(match status {
                 0 => Fault::NoAnswer,
                 200 => Fault::Document("the answer is not the JSON object that it should be".to_owned()),
