@@ -57,10 +57,11 @@ from scenarios import (  # noqa: E402
     scenarios,
 )
 
+UNTOLD = 10 * 32  # the filter tells fast counters in lots of 32, and there are ten listeners
 CONNECTIONS = 32  # to find the most that Envoy does; for latency there is one
 SIMULTANEOUS = 1000
-WASM_OPT = ["-O3", "--enable-bulk-memory", "--enable-sign-ext", "--enable-mutable-globals"]
-WASM_OPT += ["--enable-nontrapping-float-to-int"]
+WASM_OPT = ["-O3", "--enable-simd", "--enable-bulk-memory", "--enable-sign-ext"]
+WASM_OPT += ["--enable-mutable-globals", "--enable-nontrapping-float-to-int"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,9 +209,10 @@ def measure(envoy: Envoy, scenario: Scenario, seconds: int, connections: int) ->
     cpu = envoy.cpu() - before
     if file:
         file.use(seen["requests"], connections)
-        # What the run before left on its way may still have been counted.
+        # What the run before left on its way may still have been counted, and what each listener's
+        # filter had counted but not told.
         hits = envoy.counted("token_cache", "hit") - hits
-        check(hits <= CONNECTIONS, f"{scenario.title}: {hits} tokens were in the cache")
+        check(hits <= CONNECTIONS + UNTOLD, f"{scenario.title}: {hits} tokens were in the cache")
     failed = seen["bad"] + seen["broken"]
     check(failed == 0, f"{scenario.title}: {failed} of {seen['requests']} requests failed")
     return Load(seen["requests"], seen["microseconds"] / 1e6, seen["p50"], seen["p99"], cpu)
@@ -477,6 +479,8 @@ def machine() -> dict[str, str]:
 
 def run(effort: Effort, mint: Mint) -> dict[str, Any]:
     cores, started = Cores.choose(), time.monotonic()
+    # First what may fail at once, so that it does.
+    facts = {"sizes": module_sizes(), "machine": machine(), "effort": dataclasses.asdict(effort)}
     with tempfile.TemporaryDirectory(prefix="oidc-filter-bench-") as name:
         directory = Path(name)
         value = throughput_and_latency(cores, effort, mint, directory)
@@ -488,7 +492,7 @@ def run(effort: Effort, mint: Mint) -> dict[str, Any]:
         value["cached"] = memory_of_cached_tokens(cores, effort, mint, directory / "cached")
         say(f"memory while {effort.forgeries:,} forged tokens come")
         value["forged"] = memory_under_forgeries(cores, effort, mint, directory / "forged")
-    value |= {"sizes": module_sizes(), "machine": machine(), "effort": dataclasses.asdict(effort)}
+    value |= facts
     say(f"measured in {time.monotonic() - started:.0f} s")
     return value
 

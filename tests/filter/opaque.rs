@@ -385,3 +385,21 @@ fn out_02_foreign_endpoints_are_not_called() {
     scene.send(bearer("opaque")).allowed();
     assert_eq!(scene.the_call_to("/i").cluster, "auth");
 }
+
+#[test]
+fn a_discovered_endpoint_that_wants_credentials_is_left_alone() {
+    for refusal in [400, 401, 403] {
+        let mut scene = Scene::of(auto(json!({}), json!({})));
+        scene.provider.at("/introspect", status(refusal));
+        scene.send(bearer("opaque")).refused(401, "unsupported_token");
+        scene.send(bearer("another")).refused(401, "unsupported_token");
+        assert_eq!(scene.count("/introspect"), 1, "{refusal}");
+        // Tokens that need no question are as good as ever.
+        scene.send(bearer(&good())).allowed();
+    }
+    // With credentials, it is they that are wrong: an outage, and nothing to do with the token (INT-03).
+    let client = json!({"client_id": "rs", "client_secret": "wrong"});
+    let mut scene = Scene::of(auto(json!({"introspection": client}), json!({})));
+    scene.provider.at("/introspect", status(401));
+    scene.send(bearer("opaque")).refused(503, "provider_unavailable");
+}
