@@ -136,7 +136,6 @@ impl Filter {
             last_call: 0,
             parked: HashMap::new(),
             parked_bytes: 0,
-
             effects: Vec::new(),
         }
     }

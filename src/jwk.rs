@@ -216,7 +216,6 @@ impl fmt::Debug for Fingerprint {
 
 /// A JWS algorithm (RFC 7518, section 3.1; RFC 8037, section 3.1). A closed list: `none` cannot be said.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[allow(missing_docs, reason = "the names of RFC 7518, section 3.1")]
 pub enum Algorithm {
     /// EdDSA on Ed25519, the only curve of RFC 8037 that is supported.
     EdDsa,

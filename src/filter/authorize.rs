@@ -11,7 +11,6 @@ use crate::policy::Lack;
 use crate::provider::{Call, Unreachable};
 use crate::reply::{Denial, Reason};
 use crate::time::Timestamp;
-use crate::verifier::Backend;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -203,11 +202,6 @@ impl Filter {
         matches!(self.validation(index), Some(Validation::Introspection | Validation::Userinfo))
     }
 
-    fn counted<T>(&self, verification: (Algorithm, Backend), result: T) -> T {
-        self.count(|tally| tally.verification = Some(verification));
-        result
-    }
-
     /// By signature, with the keys of this provider only.
     fn verify(&self, index: usize, jws: &CompactJws, asked: &[Need], now: Timestamp) -> Result<Vouched, Halt> {
         let provider = self.providers.get(index).ok_or(Denial::Misconfigured)?;
@@ -218,11 +212,14 @@ impl Filter {
             let denial = Denial::ProviderUnavailable(provider.retry_after(now));
             return Err(self.need_keys(index, asked, denial, now));
         };
-        let verification = (jws.algorithm(), self.verifier.backend(jws.algorithm()));
         let mut candidates = keys.candidates(jws.key_id(), jws.algorithm()).peekable();
+        if candidates.peek().is_some() {
+            let backend = self.verifier.backend(jws.algorithm());
+            self.count(|tally| tally.verification = Some((jws.algorithm(), backend)));
+        }
         let error = match candidates.peek() {
             None => Reason::UnknownKey,
-            Some(_) => match self.counted(verification, jws.verify(candidates, &self.verifier)) {
+            Some(_) => match jws.verify(candidates, &self.verifier) {
                 Ok(payload) => {
                     let witness = Witness::Signature { key: payload.key(), algorithm: jws.algorithm() };
                     let claims = Claims::from_jwt(payload).map_err(|error| deny(index, error.into()))?;
@@ -255,27 +252,25 @@ impl Filter {
         }
         let unavailable = || Denial::ProviderUnavailable(provider.retry_after(now));
         // Where the metadata decide between introspection and userinfo, they come first.
-        let undecided =
-            provider.config.validation == Validation::Auto && provider.lacks_metadata(Call::Introspection(token), now);
-        let undecided = undecided && !provider.has_no_metadata();
+        let is_auto = provider.config.validation == Validation::Auto;
+        let is_silent = is_auto && provider.has_no_metadata();
+        let is_undecided = is_auto && !is_silent && provider.lacks_metadata(Call::Introspection(token), now);
         let need = match provider.introspects(now) {
             true => Need::Introspection(index, token.clone()),
             false => Need::Userinfo(index, token.clone()),
         };
-        let lacks = provider.lacks_metadata(need.call(), now);
-        if lacks && !undecided && provider.config.validation == Validation::Auto && provider.has_no_metadata() {
-            // Nobody can say anything about opaque tokens of this provider.
-            return Err(deny(index, Denial::InvalidToken(Reason::UnsupportedToken)));
-        }
-        if undecided || lacks {
-            return Err(self.need_metadata(index, asked, unavailable(), now));
+        // For when nobody can say anything about opaque tokens of this provider.
+        let unsupported = || deny(index, Denial::InvalidToken(Reason::UnsupportedToken));
+        if is_undecided || provider.lacks_metadata(need.call(), now) {
+            return Err(match is_silent {
+                true => unsupported(),
+                false => self.need_metadata(index, asked, unavailable(), now),
+            });
         }
         match provider.can_call(need.call(), now) {
             Ok(()) if asked.contains(&need) => Err(deny(index, unavailable())),
             Ok(()) => Err(Halt::Need(need)),
-            Err(Unreachable::NoEndpoint) if provider.config.validation == Validation::Auto => {
-                Err(deny(index, Denial::InvalidToken(Reason::UnsupportedToken)))
-            }
+            Err(Unreachable::NoEndpoint) if is_auto => Err(unsupported()),
             Err(_) => Err(deny(index, Denial::Misconfigured)),
         }
     }
