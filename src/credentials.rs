@@ -18,6 +18,11 @@ use std::rc::Rc;
 pub struct Token(Rc<str>);
 
 impl Token {
+    /// A text to ask a provider about that is nobody's token.
+    pub fn nobodys() -> Self {
+        Self(Rc::from("oidc-filter-health-check"))
+    }
+
     /// The token's text, which proves nothing yet.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -44,6 +49,8 @@ pub struct TokenDigest([u8; 32]);
 pub struct Credentials {
     /// The token.
     pub token: Token,
+    /// Its digest, computed once.
+    pub digest: TokenDigest,
     /// Index of its source in the configuration.
     pub source: usize,
 }
@@ -86,7 +93,8 @@ pub fn find(request: &Request, sources: &[Source]) -> Result<Option<Credentials>
             if found.is_some() {
                 return Err(Error::Several);
             }
-            found = Some(Credentials { token: Token(Rc::from(&*text)), source: index });
+            let token = Token(Rc::from(&*text));
+            found = Some(Credentials { digest: token.digest(), token, source: index });
         }
     }
     // A header that one source can't read may be another one's: the same name with another scheme.
@@ -192,11 +200,11 @@ mod tests {
 
     fn header(name: &str, scheme: Option<&str>) -> Source {
         let location = SourceLocation::Header { name: Rc::from(name), scheme: scheme.map(str::to_owned) };
-        Source { location, provider: None }
+        Source { location, providers: None }
     }
 
     fn found(source: Source, headers: &[(&str, &str)]) -> Result<Option<String>, Error> {
-        let request = Request { headers: Headers::from_pairs(headers.iter().copied()), metadata: vec![] };
+        let request = Request { headers: Headers::from_pairs(headers.iter().copied()), ..Request::default() };
         find(&request, &[source]).map(|found| found.map(|credentials| credentials.token.as_str().to_owned()))
     }
 
@@ -234,7 +242,7 @@ mod tests {
 
     #[test]
     fn ext_07_cookies() {
-        let cookie = || Source { location: SourceLocation::Cookie { name: "t".to_owned() }, provider: None };
+        let cookie = || Source { location: SourceLocation::Cookie { name: "t".to_owned() }, providers: None };
         assert_eq!(found(cookie(), &[("cookie", "a=b; t=\"x=\"; c")]), Ok(Some("x=".to_owned())));
         assert_eq!(found(cookie(), &[("cookie", "T=x; tt=y; =t=z")]), Ok(None));
         assert_eq!(found(cookie(), &[("cookie", "t=x; t=x")]), Err(Error::Several));
@@ -244,7 +252,7 @@ mod tests {
 
     #[test]
     fn ext_06_query_parameters() {
-        let query = || Source { location: SourceLocation::Query { name: "access_token".to_owned() }, provider: None };
+        let query = || Source { location: SourceLocation::Query { name: "access_token".to_owned() }, providers: None };
         let path = |path: &str| found(query(), &[(":path", path)]);
         assert_eq!(path("/p?a=1&access%5Ftoken=x%2By&b"), Ok(Some("x+y".to_owned())));
         assert_eq!(path("/p?Access_Token=x"), Ok(None));
@@ -261,9 +269,9 @@ mod tests {
     fn ext_05_one_token_in_one_place() {
         let sources = [header("authorization", Some("Bearer")), header("x-token", None)];
         let headers = Headers::from_pairs([("authorization", "Bearer a"), ("x-token", "a")]);
-        assert_eq!(find(&Request { headers, metadata: vec![] }, &sources), Err(Error::Several));
+        assert_eq!(find(&Request { headers, ..Request::default() }, &sources), Err(Error::Several));
         let headers = Headers::from_pairs([("authorization", "Basic a"), ("x-token", "a")]);
-        assert_eq!(find(&Request { headers, metadata: vec![] }, &sources), Err(Error::UnsupportedScheme));
+        assert_eq!(find(&Request { headers, ..Request::default() }, &sources), Err(Error::UnsupportedScheme));
     }
 
     #[test]

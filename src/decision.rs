@@ -1,6 +1,7 @@
 //! What comes out of the filter for one request: data, which the edge carries out.
 
-use crate::http::Edit;
+use crate::config::Policy;
+use crate::http::{Edit, Request};
 use crate::jwk::Algorithm;
 use crate::reply::{Reason, Reply};
 use crate::verifier::Backend;
@@ -13,6 +14,8 @@ pub enum Decision {
     Forward(Forward),
     /// It is answered.
     Deny(Refused),
+    /// Another proxy asked about it: it may pass, with these headers.
+    Confirm(Confirmed),
     /// It waits; an [`Effect::Resolve`](crate::filter::Effect::Resolve) will follow.
     Wait,
 }
@@ -26,6 +29,39 @@ pub struct Forward {
     pub response_cookies: Vec<String>,
     /// Filter state: key and serialised `google.protobuf.Struct`.
     pub filter_state: Vec<(String, Vec<u8>)>,
+    /// What to count.
+    pub outcome: Outcome,
+    /// What else to count.
+    pub tally: Tally,
+    /// What the decision was about, if it rests on the route, which these edits can change: to be held against the route
+    /// that is taken, by [`Filter::on_routed`](crate::filter::Filter::on_routed).
+    pub case: Option<Box<Case>>,
+}
+
+/// What a decision is about: a request, and the policy that it falls under.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The request.
+    pub request: Request,
+    /// The policy.
+    pub policy: Rc<Policy>,
+    /// Another proxy asks about the request: it is answered, not forwarded.
+    pub is_question: bool,
+}
+
+impl PartialEq for Case {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.policy, &other.policy) && self.is_question == other.is_question
+    }
+}
+
+impl Eq for Case {}
+
+/// The answer to a proxy that asked.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Confirmed {
+    /// The identity, as headers.
+    pub headers: Vec<(Rc<str>, Vec<u8>)>,
     /// What to count.
     pub outcome: Outcome,
     /// What else to count.
@@ -86,4 +122,33 @@ pub struct Tally {
     pub verification: Option<(Algorithm, Backend)>,
     /// Whether the token was known already.
     pub cached: Option<bool>,
+    /// What the candidate policy would have done.
+    pub shadow: Option<Shadow>,
+}
+
+/// What a candidate policy would have done with a request.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Shadow {
+    /// This, for this reason.
+    Decided(Verdict, Option<Reason>),
+    /// It lacks a fact, for which no request waits.
+    Undecided,
+}
+
+impl Shadow {
+    /// The word for it in metrics, logs and filter state.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Decided(verdict, _) => verdict.word(),
+            Self::Undecided => "undecided",
+        }
+    }
+
+    /// Why.
+    pub const fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Decided(_, reason) => reason,
+            Self::Undecided => None,
+        }
+    }
 }

@@ -13,23 +13,26 @@
 //! headers, the clock, two counters, and the result as filter state. Tests hold these figures.
 
 mod authorize;
+mod cases;
 mod fetches;
 
+use crate::authorization::{self, Question};
 use crate::cache::{Bounds, Cache};
-use crate::config::{Config, Policy};
+use crate::config::{Config, Policy, RuleMatch};
 use crate::credentials::{Token, TokenDigest};
-use crate::decision::{Decision, Forward, Outcome, Refused, Tally, Verdict};
+use crate::decision::{Case, Confirmed, Decision, Forward, Outcome, Refused, Tally, Verdict};
 use crate::http::{Fetch, Request, Response};
-use crate::identity;
-use crate::provider::{Call, Provider};
+use crate::identity::{self, Aside, Identity};
+use crate::provider::{Call, Kind, Provider};
 use crate::reply::{Denial, Reason};
 use crate::rewrite::{OwnNames, Rewrite};
+use crate::rules::RuleIndex;
 use crate::time::Timestamp;
 use crate::verifier::Verifier;
 use authorize::{Grant, Halt, Refusal, Vouched};
 use fetches::{Flight, Parked};
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -57,9 +60,9 @@ pub enum Effect {
 pub struct FetchOutcome {
     /// Who was called.
     pub provider: Rc<str>,
-    /// `metadata`, `jwks`, `introspection` or `userinfo`.
+    /// `metadata`, `jwks`, `introspection`, `userinfo` or `authorization`.
     pub kind: &'static str,
-    /// `ok` or `failed`.
+    /// `ok`, `failed`, or `failed_over` if another endpoint of a list is tried.
     pub result: &'static str,
 }
 
@@ -70,6 +73,10 @@ enum Need {
     Keys(usize),
     Introspection(usize, Token),
     Userinfo(usize, Token),
+    /// What the external authorizer says about a token of this provider.
+    Authorization(usize, Question),
+    /// Whether an endpoint that was given up is back. Nobody waits for it.
+    Probe(usize, Kind, usize),
 }
 
 impl Need {
@@ -77,15 +84,18 @@ impl Need {
         match self {
             Self::Metadata(provider) | Self::Keys(provider) => *provider,
             Self::Introspection(provider, _) | Self::Userinfo(provider, _) => *provider,
+            Self::Authorization(provider, _) | Self::Probe(provider, ..) => *provider,
         }
     }
 
-    fn call(&self) -> Call<'_> {
+    /// The call of the provider's that it takes; `None` for one of another kind.
+    fn call(&self) -> Option<Call<'_>> {
         match self {
-            Self::Metadata(_) => Call::Metadata,
-            Self::Keys(_) => Call::Keys,
-            Self::Introspection(_, token) => Call::Introspection(token),
-            Self::Userinfo(_, token) => Call::Userinfo(token),
+            Self::Metadata(_) => Some(Call::Metadata),
+            Self::Keys(_) => Some(Call::Keys),
+            Self::Introspection(_, token) => Some(Call::Introspection(token)),
+            Self::Userinfo(_, token) => Some(Call::Userinfo(token)),
+            Self::Authorization(..) | Self::Probe(..) => None,
         }
     }
 
@@ -95,6 +105,8 @@ impl Need {
             Self::Keys(_) => "jwks",
             Self::Introspection(..) => "introspection",
             Self::Userinfo(..) => "userinfo",
+            Self::Authorization(..) => "authorization",
+            Self::Probe(_, kind, _) => kind.word(),
         }
     }
 }
@@ -104,10 +116,18 @@ pub struct Filter {
     config: Rc<Config>,
     name: String,
     own: OwnNames,
+    rules: Option<RuleIndex>,
+    /// The rules that route metadata can name.
+    named_rules: HashMap<String, usize>,
+    /// What the filter writes was seen to lead to a route with another policy.
+    routes_are_unstable: bool,
     providers: Vec<Provider>,
+    /// Providers by their issuers.
+    issuers: HashMap<String, usize>,
     verifier: Verifier,
     vouched: Cache<TokenDigest, Vouched>,
     inactive: Cache<(usize, TokenDigest), ()>,
+    verdicts: Cache<Question, authorization::Verdict>,
     tally: Cell<Tally>,
     flights: HashMap<Need, Flight>,
     calls: HashMap<CallId, Need>,
@@ -121,8 +141,17 @@ pub struct Filter {
 impl Filter {
     /// A filter that knows nothing yet. `name` is its own name in Envoy's configuration.
     pub fn new(config: Rc<Config>, name: &str) -> Self {
+        let rules = config.rules.as_deref().filter(|rules| !rules.is_empty());
+        let named = rules.iter().copied().flatten().enumerate();
+        let issuers = config.providers.iter().enumerate();
         Self {
-            own: OwnNames::of([&config.policy], &config.sources),
+            own: OwnNames::of(config.policies().map(|(_, policy)| policy), &config.sources),
+            rules: rules.map(|rules| {
+                RuleIndex::new(rules.iter().map(|rule| (rule.matching.clone(), rule.policy.bypass)).collect())
+            }),
+            named_rules: named.filter_map(|(index, rule)| Some((rule.name.clone()?, index))).collect(),
+            routes_are_unstable: false,
+            issuers: issuers.map(|(index, provider)| (provider.issuer.clone(), index)).collect(),
             providers: config.providers.iter().cloned().map(Provider::new).collect(),
             complained_at: config.providers.iter().map(|_| Cell::default()).collect(),
             config,
@@ -130,6 +159,7 @@ impl Filter {
             verifier: Verifier::default(),
             vouched: Cache::new(VOUCHED_BOUNDS),
             inactive: Cache::new(INACTIVE_BOUNDS),
+            verdicts: Cache::new(VERDICT_BOUNDS),
             tally: Cell::default(),
             flights: HashMap::new(),
             calls: HashMap::new(),
@@ -149,27 +179,42 @@ impl Filter {
     pub fn on_request(&mut self, stream: StreamId, request: Request, now: Timestamp) -> Decision {
         if request.method().is_none() {
             // The host had more headers than it hands over: what isn't seen can't be removed.
-            return self.refuse(Denial::InvalidRequest, None);
+            return self.refuse(&self.config.policy, Denial::InvalidRequest, None, false);
         }
-        match self.authorize(&request, &[], now) {
-            Ok(grant) => self.forward(&request, grant, now),
-            Err(Halt::Deny(refusal)) => self.refuse_or_strip(&request, refusal),
-            Err(Halt::Need(need)) => self.park(stream, request, need, now),
+        let case = match self.case(request) {
+            Ok(case) => case,
+            Err((denial, is_question)) => {
+                if denial == Denial::Misconfigured {
+                    self.complain(0, format_args!("the metadata of a route name a rule that is not there"), now);
+                }
+                let policy = &self.config.policy;
+                return self.refuse(policy, denial, None, is_question);
+            }
+        };
+        match self.authorize(&case.request, &case.policy, &[], now) {
+            Err(Halt::Need(need)) => self.park(stream, case, need, now),
+            Ok(grant) => self.decide(case, Ok(grant), now),
+            Err(Halt::Deny(refusal)) => self.decide(case, Err(refusal), now),
         }
     }
 
     /// A call ended: with an answer, or without one.
     pub fn on_fetched(&mut self, call: CallId, response: Option<Response>, now: Timestamp) {
         let Some(need) = self.calls.remove(&call) else { return };
-        match self.take(&need, response.as_ref(), now) {
+        let taken = self.take(&need, response.as_ref(), now);
+        let endpoint = self.flights.get(&need).and_then(|flight| flight.tried.last().copied()).unwrap_or_default();
+        let is_one_of_several = need.call().zip(self.providers.get_mut(need.provider()));
+        let is_one_of_several =
+            is_one_of_several.is_some_and(|(call, provider)| provider.note(call, endpoint, taken.is_ok(), now));
+        match taken {
             Ok(()) => self.conclude(&need, true, now),
             Err(fault) => {
                 let target = self.flights.get(&need).map(|flight| flight.target.as_str()).unwrap_or_default();
                 self.complain(need.provider(), format_args!("{}: {target}: {fault}", need.word()), now);
-                if let Some(flight) = self.flights.get_mut(&need) {
-                    flight.attempt = flight.attempt.saturating_add(1);
-                }
                 self.attempt(&need, now);
+                if is_one_of_several && self.flights.contains_key(&need) {
+                    self.count_fetch(&need, "failed_over");
+                }
             }
         }
     }
@@ -201,7 +246,7 @@ impl Filter {
         for stream in late {
             if let Some(parked) = self.unpark(stream) {
                 let refusal = Refusal { denial: Denial::ProviderUnavailable(RETRY_AFTER), provider: None };
-                let decision = self.refuse_or_strip(&parked.request, refusal);
+                let decision = self.decide(parked.case, Err(refusal), now);
                 self.effects.push(Effect::Resolve(stream, decision));
             }
         }
@@ -212,7 +257,9 @@ impl Filter {
         let schedules = self.providers.iter().enumerate();
         let times = schedules.flat_map(|(index, provider)| {
             let idle = move |(call, _): &(Call, Timestamp)| !self.flights.contains_key(&document(index, *call));
-            provider.schedule(now).filter(idle).map(|(_, due)| due.saturating_since(now))
+            let documents = provider.schedule(now).filter(idle).map(|(_, due)| due);
+            let probes = provider.probes().map(|(_, _, due)| due);
+            documents.chain(probes).map(move |due| due.saturating_since(now))
         });
         let busy = !self.flights.is_empty() || !self.parked.is_empty();
         times.chain(busy.then_some(WATCH_INTERVAL)).min().unwrap_or(IDLE_INTERVAL).clamp(MIN_TICK, IDLE_INTERVAL)
@@ -230,7 +277,22 @@ impl Filter {
 
     /// The keys of filter state that hold claims.
     pub fn filter_state_keys(&self) -> Vec<String> {
-        identity::filter_state_keys(&self.config.policy, &self.name).collect()
+        let policies = self.config.policies();
+        let keys: BTreeSet<String> = policies
+            .flat_map(|(_, policy)| identity::filter_state_keys(policy, &self.name).collect::<Vec<_>>())
+            .collect();
+        keys.into_iter().collect()
+    }
+
+    /// Whether rules look at the name of the route that Envoy has chosen.
+    pub fn reads_route_name(&self) -> bool {
+        let rules = self.config.rules.iter().flatten();
+        rules.filter_map(|rule| rule.matching.as_ref()).any(RuleMatch::reads_route)
+    }
+
+    /// The namespace of the route metadata in which rules are named; `None` if no rule has a name.
+    pub fn rule_namespace(&self) -> Option<&str> {
+        (!self.named_rules.is_empty()).then_some(&self.name)
     }
 
     /// Whether a header of this name is removed from every request.
@@ -251,76 +313,109 @@ impl Filter {
         })
     }
 
-    fn forward(&self, request: &Request, grant: Grant, now: Timestamp) -> Decision {
-        let policy = &self.config.policy;
-        match grant {
-            Grant::Missing => {
-                self.pass(request, Rewrite::default(), Verdict::Bypassed, Some(Reason::MissingToken), None)
+    /// Of each endpoint that is one of several: its provider's name, the kind of call, its place in the list, and whether it
+    /// is in use.
+    pub fn endpoint_facts(&self) -> impl Iterator<Item = (&str, Kind, usize, bool)> {
+        self.providers.iter().flat_map(|provider| {
+            provider.endpoint_facts().map(|(kind, index, is_up)| (&*provider.label, kind, index, is_up))
+        })
+    }
+
+    /// Makes a decision of what [`Filter::authorize`] found.
+    fn decide(&mut self, case: Case, found: Result<Grant, Refusal>, now: Timestamp) -> Decision {
+        if case.policy.shadow.is_some() {
+            self.judge_shadow(&case, now);
+        }
+        match found {
+            Ok(grant) => self.pass(case, grant, now),
+            Err(refusal) if case.policy.enforce || !refusal.denial.is_strippable() => {
+                self.refuse_case(&case, refusal.denial, refusal.provider)
             }
-            Grant::Preflight => {
+            Err(refusal) => {
                 let mut rewrite = Rewrite::default();
                 rewrite.strip(&self.config.sources);
-                self.pass(request, rewrite, Verdict::Bypassed, None, None)
+                let outcome = self.outcome(Verdict::Stripped, Some(refusal.denial.reason()), refusal.provider);
+                self.let_go(&case, rewrite, Aside::default(), outcome)
+            }
+        }
+    }
+
+    fn pass(&self, case: Case, grant: Grant, now: Timestamp) -> Decision {
+        let mut rewrite = Rewrite::default();
+        match grant {
+            Grant::Bypass => {
+                let outcome = self.outcome(Verdict::Bypassed, None, None);
+                self.let_go(&case, rewrite, Aside::default(), outcome)
+            }
+            Grant::Missing => {
+                let outcome = self.outcome(Verdict::Bypassed, Some(Reason::MissingToken), None);
+                self.let_go(&case, rewrite, Aside::default(), outcome)
+            }
+            Grant::Preflight => {
+                rewrite.strip(&self.config.sources);
+                let outcome = self.outcome(Verdict::Bypassed, None, None);
+                self.let_go(&case, rewrite, Aside::default(), outcome)
             }
             Grant::Token { token, provider, source } => {
-                let mut rewrite = Rewrite::default();
-                if !policy.forward
-                    && let Some(source) = self.config.sources.get(source)
-                {
+                let source = self.config.sources.get(source);
+                if let Some(source) = source.filter(|_| !case.policy.forward) {
                     rewrite.strip_one(source);
                 }
-                let aside = match identity::write(policy, token.claims(), &self.name, &mut rewrite) {
-                    Ok(aside) => aside,
-                    Err(identity::Error::Missing(_)) => return self.refuse(Denial::InsufficientClaims, Some(provider)),
+                let location = source.map(|source| source.location.word()).unwrap_or_default();
+                let label = self.providers.get(provider).map(|provider| &*provider.label).unwrap_or_default();
+                let identity = Identity { claims: token.claims(), provider: label, location };
+                match identity::write(&case.policy, identity, &self.name, &mut rewrite) {
+                    Ok(aside) => {
+                        let outcome = self.outcome(Verdict::Allowed, None, Some(provider));
+                        self.let_go(&case, rewrite, aside, outcome)
+                    }
+                    Err(identity::Error::Missing(_)) => {
+                        self.refuse_case(&case, Denial::InsufficientClaims, Some(provider))
+                    }
                     Err(identity::Error::TooLong(place)) => {
                         let problem =
                             format_args!("{place}: the claims are longer than it holds; name fewer in `claims`");
                         self.complain(provider, problem, now);
-                        return self.refuse(Denial::Misconfigured, Some(provider));
+                        self.refuse_case(&case, Denial::Misconfigured, Some(provider))
                     }
-                };
-                let mut decision = self.pass(request, rewrite, Verdict::Allowed, None, Some(provider));
-                if let Decision::Forward(forward) = &mut decision {
-                    forward.response_cookies = aside.response_cookies;
-                    forward.filter_state = aside.filter_state;
                 }
-                decision
             }
         }
     }
 
-    fn pass(
-        &self,
-        request: &Request,
-        rewrite: Rewrite,
-        result: Verdict,
-        reason: Option<Reason>,
-        provider: Option<usize>,
-    ) -> Decision {
-        let edits = rewrite.edits(request, &self.own);
-        let outcome = Outcome { result, reason, provider: self.label(provider) };
+    /// Forwards a request, or tells the proxy that asks about it that it may pass.
+    fn let_go(&self, case: &Case, rewrite: Rewrite, aside: Aside, outcome: Outcome) -> Decision {
         let tally = self.tally.take();
-        Decision::Forward(Forward { edits, response_cookies: Vec::new(), filter_state: Vec::new(), outcome, tally })
-    }
-
-    fn refuse_or_strip(&self, request: &Request, refusal: Refusal) -> Decision {
-        match self.config.policy.enforce || !refusal.denial.is_strippable() {
-            true => self.refuse(refusal.denial, refusal.provider),
-            false => {
-                let mut rewrite = Rewrite::default();
-                rewrite.strip(&self.config.sources);
-                let reason = Some(refusal.denial.reason());
-                self.pass(request, rewrite, Verdict::Stripped, reason, refusal.provider)
-            }
+        if case.is_question {
+            let mut headers = rewrite.into_headers();
+            let cookies =
+                aside.response_cookies.into_iter().map(|cookie| (Rc::from("set-cookie"), cookie.into_bytes()));
+            headers.extend(cookies);
+            return Decision::Confirm(Confirmed { headers, outcome, tally });
         }
+        let edits = rewrite.edits(&case.request, &self.own);
+        let rests_on_route = !edits.is_empty() && (self.rule_namespace().is_some() || self.reads_route_name());
+        if rests_on_route && self.routes_are_unstable {
+            return self.refuse_case(case, Denial::Misconfigured, None);
+        }
+        let case = rests_on_route.then(|| Box::new(case.clone()));
+        let Aside { response_cookies, filter_state } = aside;
+        Decision::Forward(Forward { edits, response_cookies, filter_state, outcome, tally, case })
     }
 
-    fn refuse(&self, denial: Denial, provider: Option<usize>) -> Decision {
-        let Policy { require, enforce_response_code, .. } = &self.config.policy;
-        let outcome =
-            Outcome { result: Verdict::Denied, reason: Some(denial.reason()), provider: self.label(provider) };
-        let reply = denial.reply(&self.config, require.scope_hint(), *enforce_response_code);
-        Decision::Deny(Refused { reply, outcome, tally: self.tally.take() })
+    fn refuse_case(&self, case: &Case, denial: Denial, provider: Option<usize>) -> Decision {
+        self.refuse(&case.policy, denial, provider, case.is_question)
+    }
+
+    fn refuse(&self, policy: &Policy, denial: Denial, provider: Option<usize>, is_question: bool) -> Decision {
+        // Who asks understands 401 and 403 only, and takes all else for a fault (ngx_http_auth_request_module).
+        let code = if is_question { Some(401) } else { policy.enforce_response_code };
+        let outcome = self.outcome(Verdict::Denied, Some(denial.reason()), provider);
+        Decision::Deny(Refused { reply: denial.reply(policy, code), outcome, tally: self.tally.take() })
+    }
+
+    fn outcome(&self, result: Verdict, reason: Option<Reason>, provider: Option<usize>) -> Outcome {
+        Outcome { result, reason, provider: self.label(provider) }
     }
 
     /// Tells the operator, but for each provider not more than once a second: clients decide how often there is cause.
@@ -350,6 +445,9 @@ const VOUCHED_BOUNDS: Bounds = Bounds { entries: 64 * 1024, bytes: 96 << 20 };
 
 /// Answers about worthless tokens live apart, so that a flood of these can't drive out good ones.
 const INACTIVE_BOUNDS: Bounds = Bounds { entries: 4 * 1024, bytes: 4 << 20 };
+
+/// Answers of authorizers: a user has several pages open.
+const VERDICT_BOUNDS: Bounds = Bounds { entries: 16 * 1024, bytes: 32 << 20 };
 
 /// What a client is told to wait when nothing better is known.
 const RETRY_AFTER: Duration = Duration::from_secs(5);

@@ -12,9 +12,9 @@ mod boringssl;
 mod metrics;
 
 use crate::config::{Config, SourceLocation};
-use crate::decision::{Decision, Forward, Outcome, Refused, Verdict};
+use crate::decision::{Case, Confirmed, Decision, Forward, Outcome, Refused, Tally, Verdict};
 use crate::filter::{CallId, Effect, Filter, StreamId};
-use crate::http::{Edit, Fetch, Headers, MAX_ANSWER_BYTES, Request, Response};
+use crate::http::{Edit, Fetch, Headers, MAX_ANSWER_BYTES, Request, Response, Route};
 use crate::protobuf;
 use crate::reply::Reason;
 use crate::time::Timestamp;
@@ -61,8 +61,8 @@ enum Progress {
     /// Nothing is decided, or what was decided is not carried out.
     #[default]
     Held,
-    /// It goes on. These cookies belong on its response.
-    Forwarded { response_cookies: Vec<String> },
+    /// It goes on. These cookies belong on its response, and if the decision rests on the route, this is what it was about.
+    Forwarded { response_cookies: Vec<String>, case: Option<Box<Case>> },
 }
 
 /// The context that owns the filter of this worker, and all its calls.
@@ -211,6 +211,9 @@ impl Root {
         for (provider, count, age) in filter.key_facts(now) {
             metrics.keys(provider, count, age);
         }
+        for (provider, kind, index, is_up) in filter.endpoint_facts() {
+            metrics.endpoint(provider, kind.word(), index, is_up);
+        }
         let next = if self.decided.is_empty() { filter.next_tick(now) } else { Duration::ZERO };
         let wakes_at = now.saturating_add(next);
         if self.wakes_at.is_none_or(|armed| wakes_at < armed || armed < now) {
@@ -283,8 +286,19 @@ impl HttpContext for Stream {
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         if let Ok(mut progress) = self.progress.try_borrow_mut()
-            && let Progress::Forwarded { response_cookies } = &mut *progress
+            && let Progress::Forwarded { response_cookies, case } = &mut *progress
         {
+            if let Some(case) = case.take()
+                && !self.stays_true(&case)
+            {
+                log::error!(
+                    "what the filter wrote led a request to a route with another rule: its response is withheld, and requests \
+                     under rules that rest on routes are refused from now on; no route may match on a header, cookie or \
+                     parameter that the filter writes"
+                );
+                answer_misconfigured();
+                return Action::Pause;
+            }
             for cookie in response_cookies.drain(..) {
                 if abi::add(Map::ResponseHeaders, b"set-cookie", cookie.as_bytes()).is_err() {
                     log::error!("a cookie could not be set on a response");
@@ -304,7 +318,8 @@ impl Stream {
         let filter = filter.as_mut()?;
         let headers = Headers::from_wire(abi::pairs(Map::RequestHeaders)?).unwrap_or_default();
         let metadata = metadata_sources.iter().map(|(namespace, key)| metadata(namespace, key)).collect();
-        match filter.on_request(self.id, Request { headers, metadata }, abi::now()?) {
+        let request = Request { headers, metadata, route: route(filter) };
+        match filter.on_request(self.id, request, abi::now()?) {
             Decision::Wait => {
                 waiting.insert(self.id, Rc::clone(&self.progress));
             }
@@ -335,6 +350,13 @@ impl Stream {
         own.try_for_each(|name| abi::remove(Map::RequestTrailers, name))
     }
 
+    /// Whether the route that was taken has the policy that was decided on. Every change of a header makes Envoy choose the
+    /// route anew, but it tells nobody which before the router has asked for it.
+    fn stays_true(&self, case: &Case) -> bool {
+        let Ok(mut shared) = self.shared.try_borrow_mut() else { return false };
+        shared.filter.as_mut().is_some_and(|filter| filter.on_routed(case, route(filter)))
+    }
+
     /// Answers a request that waits or has gone on. One that is answered already stays so.
     fn abandon(&self) {
         let progress = self.progress.try_borrow_mut().map(|mut progress| std::mem::take(&mut *progress));
@@ -360,10 +382,10 @@ fn carry_out(decision: Decision, progress: &RefCell<Progress>, metrics: &mut Met
     match decision {
         Decision::Forward(forward) => match apply(&forward) {
             Ok(()) => {
-                metrics.request(&forward.outcome);
-                metrics.tally(forward.tally);
+                count(&forward.outcome, forward.tally, metrics);
                 if let Ok(mut progress) = progress.try_borrow_mut() {
-                    *progress = Progress::Forwarded { response_cookies: forward.response_cookies };
+                    let Forward { response_cookies, case, .. } = forward;
+                    *progress = Progress::Forwarded { response_cookies, case };
                 }
             }
             // Half a change could be a forged identity.
@@ -373,11 +395,29 @@ fn carry_out(decision: Decision, progress: &RefCell<Progress>, metrics: &mut Met
             }
         },
         Decision::Deny(refused) => {
-            metrics.request(&refused.outcome);
-            metrics.tally(refused.tally);
+            count(&refused.outcome, refused.tally, metrics);
             refuse(&refused);
         }
+        Decision::Confirm(confirmed) => {
+            count(&confirmed.outcome, confirmed.tally, metrics);
+            confirm(&confirmed);
+        }
         Decision::Wait => {}
+    }
+}
+
+fn count(outcome: &Outcome, tally: Tally, metrics: &mut Metrics) {
+    metrics.request(outcome);
+    metrics.tally(tally);
+    if let Some(shadow) = tally.shadow {
+        metrics.shadow(outcome.provider.as_ref(), shadow);
+        let (result, reason) = (shadow.word(), shadow.reason().map_or("none", |reason| reason.word()));
+        log::debug!("the candidate policy: {result} ({reason}); in force: {}", outcome.result.word());
+        // For those who read logs and metadata only: a request must not be lost for it.
+        let told = abi::set_filter_state(SHADOW_RESULT_KEY, result.as_bytes());
+        if told.and_then(|()| abi::set_filter_state(SHADOW_REASON_KEY, reason.as_bytes())).is_err() {
+            log::warn!("what the candidate policy would have done could not be told as filter state");
+        }
     }
 }
 
@@ -403,6 +443,17 @@ fn refuse(refused: &Refused) {
     log::debug!("denied with {}: {reason} (provider {})", reply.status, outcome.provider.as_deref().unwrap_or("none"));
     let headers: Vec<(&str, &str)> = reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     if abi::send_reply(reply.status, &format!("oidc_denied{{{reason}}}"), &headers, &reply.body).is_err() {
+        log::error!("a request could not be answered; it stays on hold");
+    }
+}
+
+fn confirm(confirmed: &Confirmed) {
+    let mut headers = vec![("cache-control", "no-store")];
+    // Whatever a claim holds was written as ASCII.
+    let written =
+        confirmed.headers.iter().filter_map(|(name, value)| Some((&**name, std::str::from_utf8(value).ok()?)));
+    headers.extend(written);
+    if abi::send_reply(204, "oidc_confirmed", &headers, "").is_err() {
         log::error!("a request could not be answered; it stays on hold");
     }
 }
@@ -453,6 +504,24 @@ fn metadata(namespace: &str, key: &str) -> Option<Vec<u8>> {
     abi::property(&["metadata", "filter_metadata", namespace, key]).unwrap_or_else(|Failed| Some(Vec::new()))
 }
 
+/// What the rules look at of the route that Envoy has chosen, under the names of this Envoy or of older ones. What
+/// can't be read is not absent: it is a name that no rule has.
+fn route(filter: &Filter) -> Route {
+    let read = |path: &[&str]| {
+        let rooted: Vec<&str> = ["xds"].into_iter().chain(path.iter().copied()).collect();
+        match abi::property(&rooted) {
+            Ok(None) => abi::property(path).unwrap_or_else(|Failed| Some(Vec::new())),
+            Ok(value) => value,
+            Err(Failed) => Some(Vec::new()),
+        }
+    };
+    let rule = |namespace: &str| read(&["route_metadata", "filter_metadata", namespace, "rule"]);
+    Route {
+        name: if filter.reads_route_name() { read(&["route_name"]) } else { None },
+        rule: filter.rule_namespace().and_then(rule),
+    }
+}
+
 /// Tells Envoy that a key of filter state holds a `google.protobuf.Struct`, so that CEL and access logs can look into
 /// it. An Envoy that doesn't know of it keeps bytes there.
 fn declare_struct(key: &str) {
@@ -480,6 +549,8 @@ fn adopt_log_level() {
 /// What Envoy's other filters can read about the decision, as `wasm.oidc.result` and `wasm.oidc.reason`.
 const RESULT_KEY: &str = "oidc.result";
 const REASON_KEY: &str = "oidc.reason";
+const SHADOW_RESULT_KEY: &str = "oidc.shadow_result";
+const SHADOW_REASON_KEY: &str = "oidc.shadow_reason";
 
 /// The namespace of metadata for a filter without a name.
 const DEFAULT_NAME: &str = "oidc";

@@ -102,6 +102,17 @@ pub struct Request {
     pub headers: Headers,
     /// Envoy's dynamic metadata: one value for each metadata source of the configuration, in its order.
     pub metadata: Vec<Option<Vec<u8>>>,
+    /// The route that Envoy has chosen, if the configuration asks about it.
+    pub route: Route,
+}
+
+/// What is known of a route.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Route {
+    /// Its name.
+    pub name: Option<Vec<u8>>,
+    /// The rule that its metadata name.
+    pub rule: Option<Vec<u8>>,
 }
 
 impl Request {
@@ -110,9 +121,30 @@ impl Request {
         only(self.headers.all(":method"))
     }
 
+    /// `:authority`, which holds the host (RFC 9113, section 8.3.1).
+    pub fn authority(&self) -> Option<&[u8]> {
+        only(self.headers.all(":authority"))
+    }
+
     /// `:path` with its query, if there is one. A CONNECT request has none.
     pub fn path(&self) -> Option<&[u8]> {
         self.headers.first(":path")
+    }
+
+    /// The port of a host that names none, by `:scheme` (RFC 9110, sections 4.2.1 and 4.2.2).
+    pub fn default_port(&self) -> &'static str {
+        match only(self.headers.all(":scheme")) {
+            Some(b"https") => "443",
+            _ => "80",
+        }
+    }
+
+    /// The same with another request line: what a proxy asks about.
+    pub fn with_line(&self, method: &[u8], authority: &[u8], path: &[u8]) -> Self {
+        let line: [(&[u8], &[u8]); 3] = [(b":method", method), (b":authority", authority), (b":path", path)];
+        let is_of_line = |name: &[u8]| line.iter().any(|(replaced, _)| *replaced == name);
+        let others = self.headers.iter().filter(|(name, _)| !is_of_line(name));
+        Self { headers: Headers::from_pairs(line.into_iter().chain(others)), ..self.clone() }
     }
 
     /// Whether this is a CORS preflight (Fetch standard, section 3.2.2): OPTIONS with both headers, each once

@@ -3,7 +3,9 @@
 //! The invariant: nothing that a claim holds can end the value that it is written into, begin another, or be read as
 //! a different identity. What doesn't fit is an error, never cut.
 
-use crate::config::{ClaimHeader, CookieOptions, Encoding, Lookup, Placement, Policy, SameSite, UserInfo};
+use crate::config::{
+    Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, Lookup, Placement, Policy, SameSite, UserInfo,
+};
 use crate::json::{Object, Value};
 use crate::jwt::Claims;
 use crate::protobuf;
@@ -14,6 +16,17 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::rc::Rc;
+
+/// Whose a request is.
+#[derive(Clone, Copy)]
+pub struct Identity<'c> {
+    /// What the token says.
+    pub claims: &'c Claims,
+    /// The name of its provider.
+    pub provider: &'c str,
+    /// Where it was.
+    pub location: &'static str,
+}
 
 /// What is written beside the request itself.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -34,10 +47,10 @@ pub enum Error {
 }
 
 /// Writes what the policy says. `filter_name` is the default namespace of metadata.
-pub fn write(policy: &Policy, claims: &Claims, filter_name: &str, rewrite: &mut Rewrite) -> Result<Aside, Error> {
+pub fn write(policy: &Policy, identity: Identity, filter_name: &str, rewrite: &mut Rewrite) -> Result<Aside, Error> {
     let mut aside = Aside::default();
-    for output in &policy.claim_headers {
-        match header_value(output, claims.object()) {
+    for output in policy.claim_headers.iter() {
+        match header_value(output, identity) {
             value if output.required && value.as_deref().is_none_or(str::is_empty) => {
                 return Err(Error::Missing(Rc::clone(&output.header)));
             }
@@ -46,8 +59,8 @@ pub fn write(policy: &Policy, claims: &Claims, filter_name: &str, rewrite: &mut 
             Some(value) => rewrite.set_header(&output.header, value),
         }
     }
-    for output in &policy.user_info {
-        let selected = selected(output, claims.object());
+    for output in policy.user_info.iter() {
+        let selected = selected(output, identity.claims.object());
         match output.placement {
             Placement::Header => {
                 rewrite.set_header(&output.key, fitting(output, encoded(output, &selected, PATH_SEGMENT))?)
@@ -141,10 +154,16 @@ fn ascii(json: &str) -> String {
     text
 }
 
-fn header_value(output: &ClaimHeader, claims: &Object) -> Option<String> {
-    let value = output.lookups.iter().find_map(|lookup| look_up(claims, lookup))?;
+fn header_value(output: &ClaimHeader, identity: Identity) -> Option<String> {
+    let claims = identity.claims.object();
+    let found = match &output.source {
+        ClaimSource::Claims(lookups) => lookups.iter().find_map(|lookup| look_up(claims, lookup)).map(Cow::Borrowed),
+        ClaimSource::Attribute(Attribute::Location) => Some(Cow::Owned(identity.location.into())),
+        ClaimSource::Attribute(Attribute::Provider) => Some(Cow::Owned(identity.provider.into())),
+    };
+    let Some(value) = found else { return output.default.clone() };
     let mut written = output.prefix.clone();
-    match value {
+    match &*value {
         Value::Array(elements) => {
             // What marks the separator is left in no element, so that no two halves of one can meet.
             let only_spaces = output.separator.bytes().all(|byte| byte == b' ');

@@ -11,6 +11,8 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::config::ClaimMapping;
+use crate::identity::look_up;
 use crate::json::{self, Object, Value};
 use crate::jws::{CompactJws, VerifiedPayload, forgivingly_decoded};
 use crate::time::Timestamp;
@@ -42,6 +44,15 @@ impl Claims {
     }
 
     fn new(object: Object, source: Source) -> Result<Self, Error> {
+        // OpenID Connect Core, section 5.1: a boolean; some providers write a string.
+        let is_verified = |value: &Value| match value {
+            Value::Bool(_) | Value::Null => true,
+            Value::String(text) => matches!(text.as_str(), "true" | "false"),
+            _ => false,
+        };
+        if !object.get("email_verified").is_none_or(is_verified) {
+            return Err(Error::InvalidClaims("email_verified"));
+        }
         for name in STRINGS {
             if object.get(*name).is_some_and(|value| !value.is_string()) {
                 return Err(Error::InvalidClaims(name));
@@ -55,6 +66,22 @@ impl Claims {
             object,
             source,
         })
+    }
+
+    /// The same under the names that a mapping gives them. A name that is mapped is never the token's own claim of that
+    /// name, even if the claims that it stands for are not there. The checks of the token itself don't see the difference.
+    pub fn mapped(mut self, mapping: &ClaimMapping) -> Self {
+        if mapping.0.is_empty() {
+            return self;
+        }
+        let original = self.object.clone();
+        for (name, lookups) in &mapping.0 {
+            match lookups.iter().find_map(|lookup| look_up(&original, lookup)) {
+                Some(value) => self.object.insert(name.clone(), value.clone()),
+                None => self.object.remove(name),
+            };
+        }
+        self
     }
 
     /// How much memory the claims take, in bytes, rounded up.

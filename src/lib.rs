@@ -12,9 +12,9 @@
 //!   │ filter    decides, waits, fetches     │   pure: the same events give the same decisions
 //!   └──┬─────────┬──────────┬──────────┬───┘
 //!      ▼         ▼          ▼          ▼
-//!   credentials  provider   policy   identity, rewrite, reply
-//!   (a token     (keys,     (is it   (what the upstream, or
-//!    in it)       answers)   enough)  the client, gets)
+//!   credentials  provider   rules,   identity, rewrite, reply
+//!   (a token     (keys,     policy   (what the upstream, or
+//!    in it)       answers)  (enough?) the client, gets)
 //!                │
 //!                ▼
 //!       metadata, introspection, userinfo, jwt ──▶ jws ──▶ jwk ──▶ json
@@ -25,6 +25,7 @@
 //! | [`host`] | proxy-wasm 0.2.1 |
 //! | [`filter`], [`decision`] | the decision, and those who wait for one |
 //! | [`config`] | what the operator writes |
+//! | [`rules`], [`path`] | which rule a request falls under; RFC 3986, section 6 |
 //! | [`credentials`] | RFC 6750, section 2: where a token is in a request |
 //! | [`provider`] | one issuer's live state |
 //! | [`metadata`] | OpenID Connect Discovery, RFC 8414 |
@@ -34,7 +35,7 @@
 //! | [`jws`] | RFC 7515 |
 //! | [`jwk`], [`verifier`] | RFC 7517, RFC 7518, RFC 8037; who does the arithmetic |
 //! | [`json`] | RFC 8259, strictly |
-//! | [`policy`] | what a valid token must also have |
+//! | [`policy`], [`authorization`] | what a valid token must also have; a service that has the last word |
 //! | [`identity`] | claims into headers, cookies, parameters, metadata |
 //! | [`rewrite`], [`cookie`], [`query`] | what changes on a request, to the byte |
 //! | [`reply`] | RFC 6750, section 3: what a refused client gets |
@@ -43,6 +44,7 @@
 //! # The walk of a request
 //!
 //! Envoy calls [`host`] with headers; it hands them to [`Filter::on_request`](filter::Filter::on_request) with the time.
+//! First the rule that it falls under is found, and with it the policy. Then
 //! `Filter::authorize` reads from top to bottom: find the one token, find its issuer, find who vouches for it (a
 //! signature by that issuer's key, or that issuer's answer), check the claims against the time and the configuration, check
 //! what the policy requires. Each step gives a value that only it can make: [`credentials::Credentials`],
@@ -76,6 +78,7 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod authorization;
 pub mod cache;
 pub mod client_assertion;
 pub mod config;
@@ -92,12 +95,14 @@ pub mod jwk;
 pub mod jws;
 pub mod jwt;
 pub mod metadata;
+pub mod path;
 pub mod policy;
 pub mod protobuf;
 pub mod provider;
 pub mod query;
 pub mod reply;
 pub mod rewrite;
+pub mod rules;
 pub mod time;
 pub mod userinfo;
 pub mod verifier;

@@ -1,6 +1,6 @@
 //! What a rule asks of a valid token beyond being valid: RFC 6750's scopes, and claims.
 
-use crate::config::{ClaimRequirement, Requirement};
+use crate::config::{ClaimRequirement, Requirement, ScopeImplications};
 use crate::identity::{look_up, text};
 use crate::json::Value;
 use crate::jwt::{AccessToken, Claims, Error as ClaimsError};
@@ -8,7 +8,7 @@ use crate::jwt::{AccessToken, Claims, Error as ClaimsError};
 /// What a valid token lacks.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Lack {
-    /// Scopes, separated by spaces as a challenge names them (RFC 6750, section 3).
+    /// These scopes, separated by spaces as a challenge names them (RFC 6750, section 3).
     Scopes(String),
     /// A claim, or a value in it.
     Claims,
@@ -18,9 +18,9 @@ pub enum Lack {
 
 impl Requirement {
     /// Checks a valid token.
-    pub fn check(&self, token: &AccessToken) -> Result<(), Lack> {
+    pub fn check(&self, token: &AccessToken, implied: &ScopeImplications) -> Result<(), Lack> {
         let claims = token.claims();
-        self.check_scopes(claims)?;
+        self.check_scopes(claims, implied)?;
         let groups = || claims.object().get("groups").map(values).unwrap_or_default();
         let listed = |group: &String| self.groups_allowlist.contains(group);
         let any_group = self.groups_allowlist.is_empty() || self.groups_allowlist.iter().any(|group| group == "*");
@@ -38,16 +38,20 @@ impl Requirement {
         (!all.is_empty()).then(|| all.join(" "))
     }
 
-    fn check_scopes(&self, claims: &Claims) -> Result<(), Lack> {
+    fn check_scopes(&self, claims: &Claims, implied: &ScopeImplications) -> Result<(), Lack> {
         if self.scopes.is_empty() && self.scopes_any.is_empty() {
             return Ok(());
         }
         let granted = claims.scopes().map_err(Lack::Unreadable)?;
-        let has = |scope: &String| granted.contains(&scope.as_str());
-        if !self.scopes.iter().all(has) || !(self.scopes_any.is_empty() || self.scopes_any.iter().any(has)) {
-            return Err(Lack::Scopes(self.scope_hint().unwrap_or_default()));
+        let lacks = |wanted: &&String| !granted.iter().any(|granted| implied.implies(granted, wanted));
+        let mut missing: Vec<&str> = self.scopes.iter().filter(lacks).map(String::as_str).collect();
+        if self.scopes_any.iter().all(|wanted| lacks(&wanted)) {
+            missing.extend(self.scopes_any.iter().map(String::as_str));
         }
-        Ok(())
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(Lack::Scopes(missing.join(" "))),
+        }
     }
 }
 

@@ -28,6 +28,32 @@ pub struct Provider {
     keys: Document<Rc<JwkSet>>,
     /// Its introspection endpoint has said that it doesn't answer strangers.
     turns_us_away: bool,
+    /// Of each kind of call to a configured list of endpoints, how these are.
+    health: Vec<(Kind, Vec<Health>)>,
+    /// A token of this provider has come.
+    is_wanted: bool,
+}
+
+/// The calls that may go to one of several configured endpoints.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Kind {
+    /// RFC 7517.
+    Keys,
+    /// RFC 7662.
+    Introspection,
+    /// OpenID Connect Core, section 5.3.
+    Userinfo,
+}
+
+impl Kind {
+    /// The word for it in metrics and logs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Keys => "jwks",
+            Self::Introspection => "introspection",
+            Self::Userinfo => "userinfo",
+        }
+    }
 }
 
 /// What a provider is asked for.
@@ -41,6 +67,17 @@ pub enum Call<'t> {
     Introspection(&'t Token),
     /// Whose a token is.
     Userinfo(&'t Token),
+}
+
+impl Call<'_> {
+    fn kind(self) -> Option<Kind> {
+        match self {
+            Self::Metadata => None,
+            Self::Keys => Some(Kind::Keys),
+            Self::Introspection(_) => Some(Kind::Introspection),
+            Self::Userinfo(_) => Some(Kind::Userinfo),
+        }
+    }
 }
 
 /// Why a call can't be made.
@@ -109,7 +146,18 @@ impl Provider {
     pub fn new(config: Rc<config::Provider>) -> Self {
         let keys = config.jwks.inline.clone();
         let label = Rc::from(config.name.as_str());
+        let lists = [
+            (Kind::Keys, &config.jwks.uri),
+            (Kind::Introspection, &config.introspection.endpoints),
+            (Kind::Userinfo, &config.userinfo.endpoints),
+        ];
+        let health = lists.into_iter().filter_map(|(kind, endpoints)| match endpoints {
+            Endpoints::Configured(list) if list.len() > 1 => Some((kind, vec![Health::default(); list.len()])),
+            _ => None,
+        });
         Self {
+            health: health.collect(),
+            is_wanted: !config.on_demand,
             config,
             label,
             metadata: Document::default(),
@@ -189,9 +237,78 @@ impl Provider {
         self.keys.retry_at.max(self.metadata.retry_at).saturating_since(now).max(Duration::from_secs(1))
     }
 
-    /// The `attempt`th way to make a call.
-    pub fn fetch(&self, call: Call, attempt: usize, now: Timestamp) -> Result<Fetch, Unreachable> {
-        let endpoint = self.endpoint(call, attempt, now)?;
+    /// The endpoint of its list that a call goes to after it was at these: first those that were not given up, each in the
+    /// order of the configuration.
+    pub fn choice(&self, call: Call, tried: &[usize]) -> usize {
+        let Some(health) = self.health_of(call) else { return tried.len() };
+        let (down, up): (Vec<_>, Vec<_>) = health.iter().enumerate().partition(|(_, health)| health.is_down);
+        let mut left = up.iter().chain(&down).map(|(index, _)| *index).filter(|index| !tried.contains(index));
+        left.next().unwrap_or(health.len())
+    }
+
+    /// Notes how a call to one of several endpoints ended. Whether there are several.
+    pub fn note(&mut self, call: Call, endpoint: usize, succeeded: bool, now: Timestamp) -> bool {
+        let failover = self.config.failover;
+        let kind = call.kind();
+        let health =
+            self.health.iter_mut().find(|(k, _)| Some(*k) == kind).and_then(|(_, list)| list.get_mut(endpoint));
+        let Some(health) = health else { return false };
+        let was_down = health.is_down;
+        health.note(succeeded, failover, now);
+        if was_down != health.is_down {
+            let word = kind.map(Kind::word).unwrap_or_default();
+            let state = if was_down { "is back" } else { "is given up; it is tried again from time to time" };
+            log::warn!("{}: endpoint {endpoint} of {word} {state}", self.label);
+        }
+        true
+    }
+
+    /// The endpoints that were given up, and when each is to be tried again.
+    pub fn probes(&self) -> impl Iterator<Item = (Kind, usize, Timestamp)> {
+        self.health.iter().flat_map(|(kind, list)| {
+            let down = list.iter().enumerate().filter(|(_, health)| health.is_down);
+            down.map(|(index, health)| (*kind, index, health.probe_at))
+        })
+    }
+
+    /// A call that shows whether an endpoint answers, about nobody's token.
+    pub fn probe(&self, kind: Kind, endpoint: usize, now: Timestamp) -> Result<Fetch, Unreachable> {
+        let token = Token::nobodys();
+        self.fetch(kind.call(&token), endpoint, now)
+    }
+
+    /// Notes that a probe is sent.
+    pub fn probing(&mut self, kind: Kind, endpoint: usize, now: Timestamp) {
+        let interval = self.config.failover.interval;
+        let lists = self.health.iter_mut().filter(|(k, _)| *k == kind);
+        lists.filter_map(|(_, list)| list.get_mut(endpoint)).for_each(|health| {
+            health.probe_at = now.saturating_add(interval);
+        });
+    }
+
+    /// Takes in the answer to a probe. Userinfo says 401 to nobody.
+    pub fn take_probe(&mut self, kind: Kind, endpoint: usize, response: Option<&Response>, now: Timestamp) {
+        let status = response.map_or(0, |response| response.status);
+        let is_well = status == 200 || kind == Kind::Userinfo && matches!(status, 401 | 403);
+        let token = Token::nobodys();
+        self.note(kind.call(&token), endpoint, is_well, now);
+    }
+
+    /// Of each endpoint of a list, whether it is in use.
+    pub fn endpoint_facts(&self) -> impl Iterator<Item = (Kind, usize, bool)> {
+        self.health
+            .iter()
+            .flat_map(|(kind, list)| list.iter().enumerate().map(|(index, health)| (*kind, index, !health.is_down)))
+    }
+
+    fn health_of(&self, call: Call) -> Option<&[Health]> {
+        let kind = call.kind()?;
+        self.health.iter().find(|(k, _)| *k == kind).map(|(_, list)| list.as_slice())
+    }
+
+    /// The call to an endpoint of the list for it.
+    pub fn fetch(&self, call: Call, endpoint: usize, now: Timestamp) -> Result<Fetch, Unreachable> {
+        let endpoint = self.endpoint(call, endpoint, now)?;
         let timeout = self.config.timeout;
         Ok(match call {
             Call::Metadata | Call::Keys => {
@@ -260,6 +377,7 @@ impl Provider {
 
     /// Notes that keys are fetched for the sake of a key that is not among those at hand: anybody can name one.
     pub fn trying(&mut self, call: Call, now: Timestamp) {
+        self.is_wanted = true;
         if call == Call::Keys && self.keys.get(now).is_some() {
             self.keys.attempted_at = Some(now);
         }
@@ -267,8 +385,9 @@ impl Provider {
 
     /// The documents that are kept fresh, and when each is to be fetched next, needed or not.
     pub fn schedule(&self, now: Timestamp) -> impl Iterator<Item = (Call<'static>, Timestamp)> {
-        let metadata = self.wants_metadata().then(|| (Call::Metadata, self.metadata.due_at(now)));
-        let keys = self.wants_keys() && !self.lacks_metadata(Call::Keys, now);
+        let metadata = self.is_wanted && self.wants_metadata();
+        let metadata = metadata.then(|| (Call::Metadata, self.metadata.due_at(now)));
+        let keys = self.is_wanted && self.wants_keys() && !self.lacks_metadata(Call::Keys, now);
         let keys = keys.then(|| (Call::Keys, self.keys.due_at(now)));
         [metadata, keys].into_iter().flatten()
     }
@@ -326,12 +445,12 @@ impl Provider {
         }
     }
 
-    fn endpoint(&self, call: Call, attempt: usize, now: Timestamp) -> Result<Endpoint, Unreachable> {
-        let nth = |list: &[Endpoint]| list.get(attempt).cloned().ok_or(Unreachable::Exhausted);
+    fn endpoint(&self, call: Call, index: usize, now: Timestamp) -> Result<Endpoint, Unreachable> {
+        let nth = |list: &[Endpoint]| list.get(index).cloned().ok_or(Unreachable::Exhausted);
         match self.configured(call) {
             None => nth(&self.config.discovery),
             Some(Endpoints::Configured(list)) => nth(list),
-            Some(Endpoints::Discovered) if attempt > 0 => Err(Unreachable::Exhausted),
+            Some(Endpoints::Discovered) if index > 0 => Err(Unreachable::Exhausted),
             Some(Endpoints::Discovered) => {
                 let metadata = self.metadata.get(now).ok_or(Unreachable::NoMetadata)?;
                 let url = match call {
@@ -343,6 +462,40 @@ impl Provider {
                 let url = url.ok_or(Unreachable::NoEndpoint)?;
                 self.config.clusters.discovered(url).map_err(Unreachable::Refused)
             }
+        }
+    }
+}
+
+impl Kind {
+    fn call(self, token: &Token) -> Call<'_> {
+        match self {
+            Self::Keys => Call::Keys,
+            Self::Introspection => Call::Introspection(token),
+            Self::Userinfo => Call::Userinfo(token),
+        }
+    }
+}
+
+/// How one of several endpoints is.
+#[derive(Clone, Copy, Default)]
+struct Health {
+    failures: u32,
+    successes: u32,
+    is_down: bool,
+    probe_at: Timestamp,
+}
+
+impl Health {
+    fn note(&mut self, succeeded: bool, failover: config::Failover, now: Timestamp) {
+        match succeeded {
+            true => (self.successes, self.failures) = (self.successes.saturating_add(1), 0),
+            false => (self.successes, self.failures) = (0, self.failures.saturating_add(1)),
+        }
+        if self.is_down && self.successes >= failover.healthy_threshold {
+            self.is_down = false;
+        } else if !self.is_down && self.failures >= failover.unhealthy_threshold {
+            self.is_down = true;
+            self.probe_at = now.saturating_add(failover.interval);
         }
     }
 }

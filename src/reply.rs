@@ -1,11 +1,12 @@
 //! What a refused client gets: the one place where a refusal becomes HTTP. RFC 6750, section 3; RFC 9110, section 11.
 //!
 //! The invariant: every text in a reply is a constant or comes from the configuration. Nothing of a token, and nothing
-//! that a provider said, is ever told.
+//! that a provider said, is ever told. The one exception is what the operator's own authorizer has to say to the client.
 
-use crate::config::{Config, ResponseBody};
+use crate::config::{Policy, ResponseBody};
 use crate::json::Value;
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Why a request is refused.
@@ -23,6 +24,12 @@ pub enum Denial {
     InsufficientScope(String),
     /// The token is good, but lacks what claims must say.
     InsufficientClaims,
+    /// The token is good, but the external authorizer says no, with this reason for the client.
+    NotAuthorized(Option<Rc<str>>),
+    /// The token is good, but the external authorizer does not answer.
+    AuthorizerUnavailable,
+    /// Two readers of the path or host would find two different rules for it.
+    AmbiguousTarget,
     /// Nobody can say whether the token is good; worth another try after this time.
     ProviderUnavailable(Duration),
     /// The filter has too much to do.
@@ -117,8 +124,9 @@ impl Denial {
             Self::UnsupportedScheme => Reason::UnsupportedToken,
             Self::InvalidToken(reason) => *reason,
             Self::InsufficientScope(_) => Reason::InsufficientScope,
-            Self::InsufficientClaims => Reason::InsufficientClaims,
-            Self::ProviderUnavailable(_) => Reason::ProviderUnavailable,
+            Self::InsufficientClaims | Self::NotAuthorized(_) => Reason::InsufficientClaims,
+            Self::AmbiguousTarget => Reason::InvalidRequest,
+            Self::ProviderUnavailable(_) | Self::AuthorizerUnavailable => Reason::ProviderUnavailable,
             Self::Overloaded => Reason::Overloaded,
             Self::Misconfigured => Reason::Misconfigured,
         }
@@ -130,38 +138,43 @@ impl Denial {
         match self {
             Self::MissingToken | Self::InvalidRequest | Self::UnsupportedScheme | Self::InvalidToken(_) => true,
             Self::ProviderUnavailable(_) => true,
-            Self::InsufficientScope(_) | Self::InsufficientClaims | Self::Overloaded | Self::Misconfigured => false,
+            Self::InsufficientScope(_) | Self::InsufficientClaims | Self::NotAuthorized(_) => false,
+            Self::AuthorizerUnavailable | Self::AmbiguousTarget | Self::Overloaded | Self::Misconfigured => false,
         }
     }
 
-    /// The answer to the client. `scopes` are those that the rule wants, `code` replaces the status of what the client
-    /// sent wrongly.
-    pub fn reply(&self, config: &Config, scopes: Option<String>, code: Option<u16>) -> Reply {
+    /// The answer to the client under this policy. `code` replaces the status of what the client sent wrongly.
+    pub fn reply(&self, policy: &Policy, code: Option<u16>) -> Reply {
         let reason = self.reason();
         let (status, error) = match self {
             Self::MissingToken | Self::UnsupportedScheme => (code.unwrap_or(401), None),
-            Self::InvalidRequest => (code.unwrap_or(400), Some("invalid_request")),
+            Self::InvalidRequest | Self::AmbiguousTarget => (code.unwrap_or(400), Some("invalid_request")),
             Self::InvalidToken(_) => (code.unwrap_or(401), Some("invalid_token")),
             Self::InsufficientScope(_) => (403, Some("insufficient_scope")),
-            Self::InsufficientClaims => (403, None),
-            Self::ProviderUnavailable(_) | Self::Overloaded | Self::Misconfigured => (503, None),
+            Self::InsufficientClaims | Self::NotAuthorized(_) => (403, None),
+            Self::ProviderUnavailable(_) | Self::AuthorizerUnavailable => (503, None),
+            Self::Overloaded | Self::Misconfigured => (503, None),
         };
         let mut headers = vec![("cache-control", "no-store".to_owned())];
         let scope = match self {
-            Self::MissingToken | Self::UnsupportedScheme => scopes,
+            Self::MissingToken | Self::UnsupportedScheme => policy.require.scope_hint(),
             Self::InsufficientScope(scopes) => Some(scopes.clone()),
             _ => None,
         };
         let is_challenge = matches!(status, 400 | 401 | 403) && (error.is_some() || self.is_strippable());
         if is_challenge {
-            headers.push(("www-authenticate", challenge(&config.realm, error, reason, scope)));
+            headers.push(("www-authenticate", challenge(&policy.realm, error, reason, scope)));
         }
         match self {
             Self::ProviderUnavailable(after) => headers.push(("retry-after", after.as_secs().max(1).to_string())),
-            Self::Overloaded => headers.push(("retry-after", "1".to_owned())),
+            Self::Overloaded | Self::AuthorizerUnavailable => headers.push(("retry-after", "1".to_owned())),
             _ => {}
         }
-        let (media_type, body) = body(config.response_body, status, error, reason);
+        let description = match self {
+            Self::NotAuthorized(Some(why)) => format!("{}: {why}", reason.word()),
+            _ => description(reason),
+        };
+        let (media_type, body) = body(policy.response_body, status, error, reason, &description);
         if let Some(media_type) = media_type {
             headers.push(("content-type", media_type.to_owned()));
         }
@@ -181,9 +194,14 @@ fn challenge(realm: &str, error: Option<&str>, reason: Reason, scope: Option<Str
     challenge
 }
 
-fn body(form: ResponseBody, status: u16, error: Option<&str>, reason: Reason) -> (Option<&'static str>, String) {
+fn body(
+    form: ResponseBody,
+    status: u16,
+    error: Option<&str>,
+    reason: Reason,
+    description: &str,
+) -> (Option<&'static str>, String) {
     let error = error.unwrap_or(reason.word());
-    let description = description(reason);
     match form {
         ResponseBody::Json => {
             let body = object([("error", error.into()), ("error_description", description.into())]);

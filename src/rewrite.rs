@@ -30,18 +30,19 @@ impl OwnNames {
     /// The names of all outputs of these policies, and of all places of tokens.
     pub fn of<'p>(policies: impl IntoIterator<Item = &'p Policy>, sources: &[Source]) -> Self {
         let mut names = Self::default();
-        let written = |text: &Rc<str>| Name { text: Rc::clone(text), is_written: true };
         for policy in policies {
-            for output in &policy.user_info {
+            for output in policy.user_info.iter() {
                 match output.placement {
-                    Placement::Header => names.headers.push(written(&output.key)),
-                    Placement::Cookie => names.cookies.push(written(&output.key)),
-                    Placement::QueryString => names.parameters.push(written(&output.key)),
+                    Placement::Header => add_written(&mut names.headers, &output.key),
+                    Placement::Cookie => add_written(&mut names.cookies, &output.key),
+                    Placement::QueryString => add_written(&mut names.parameters, &output.key),
                     // Its header is one of those that `is_own_header` knows by their beginning.
                     Placement::Metadata => {}
                 }
             }
-            names.headers.extend(policy.claim_headers.iter().map(|output| written(&output.header)));
+            for output in policy.claim_headers.iter() {
+                add_written(&mut names.headers, &output.header);
+            }
         }
         for source in sources {
             let read = |text: &str| Name { text: Rc::from(text), is_written: false };
@@ -109,6 +110,13 @@ impl Name {
     }
 }
 
+/// Adds a name that is not there yet: many policies write under the same ones.
+fn add_written(names: &mut Vec<Name>, text: &Rc<str>) {
+    if !names.iter().any(|name| name.text == *text) {
+        names.push(Name { text: Rc::clone(text), is_written: true });
+    }
+}
+
 /// The changes of one request, gathered.
 #[derive(Debug, Default)]
 pub struct Rewrite<'c> {
@@ -142,6 +150,11 @@ impl<'c> Rewrite<'c> {
     /// Writes a parameter of the query; the value must be encoded.
     pub fn add_parameter(&mut self, name: &Rc<str>, value: String) {
         self.parameters.push((Rc::clone(name), value));
+    }
+
+    /// The headers that were written, but for those that only Envoy's next filter is to see.
+    pub fn into_headers(self) -> Vec<(Rc<str>, Vec<u8>)> {
+        self.headers.into_iter().filter(|(name, _)| !is_handoff(name.as_bytes())).collect()
     }
 
     /// The edits that make it so, on a request from which everything under the filter's own names goes first.
@@ -273,7 +286,7 @@ mod tests {
     }
 
     fn edits(rewrite: Rewrite, headers: &[(&str, &str)]) -> Vec<String> {
-        let request = Request { headers: Headers::from_pairs(headers.iter().copied()), metadata: vec![] };
+        let request = Request { headers: Headers::from_pairs(headers.iter().copied()), ..Request::default() };
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let shown = |edit: Edit| match edit {
             Edit::Remove(name) => format!("-{}", text(&name)),
@@ -306,7 +319,7 @@ mod tests {
             ("x_token", "b"),
             ("cookie", "user_id=a; user[id=b; user%5Fid=c"),
         ];
-        let request = Request { headers: Headers::from_pairs(sent), metadata: vec![] };
+        let request = Request { headers: Headers::from_pairs(sent), ..Request::default() };
         let edits = Rewrite::default().edits(&request, &own);
         let expected = [
             Edit::Remove(b"x_token".to_vec()),

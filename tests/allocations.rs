@@ -60,7 +60,7 @@ fn warm(change: serde_json::Value) -> u64 {
         let pairs = [(":method", "GET"), (":path", "/"), ("authorization", &authorization), ("accept", "*/*")];
         let headers = Headers::from_pairs(pairs);
         let before = COUNT.get();
-        let request = Request { headers, metadata: Vec::new() };
+        let request = Request { headers, ..Request::default() };
         let decision = filter.on_request(StreamId(number), request, Timestamp::from_unix_seconds(1_900_000_000));
         spent = COUNT.get() - before;
         assert!(matches!(decision, Decision::Forward(_)));

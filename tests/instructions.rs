@@ -110,7 +110,7 @@ fn run(path: &str, count: u32) {
             ("x-forwarded-for", "192.0.2.1"),
             ("x-request-id", "0d9e3f4e-1e2b-4f6a-9c3d-5b6a7c8d9e0f"),
         ]);
-        let request = Request { headers, metadata: Vec::new() };
+        let request = Request { headers, ..Request::default() };
         let decision = filter.on_request(StreamId(number), request, Timestamp::from_unix_seconds(NOW));
         assert_eq!(matches!(decision, Decision::Forward(_)), path != "refused");
     }

@@ -19,13 +19,22 @@ fn every_configuration_is_sound() {
 }
 
 /// Each object of the configuration: the heading of its table, and a configuration that has an unknown field in it.
-const OBJECTS: [(&str, &str); 12] = [
+const OBJECTS: [(&str, &str); 18] = [
     ("Top level", r#"{"provider":"https://a","?":1}"#),
     ("Source", r#"{"provider":"https://a","access_token":{"?":1}}"#),
     ("Provider", r#"{"providers":{"issuer":"https://a","audiences":"a","?":1}}"#),
     ("JWKS", r#"{"providers":{"issuer":"https://a","audiences":"a","jwks":{"?":1}}}"#),
     ("Introspection", r#"{"providers":{"issuer":"https://a","audiences":"a","introspection":{"?":1}}}"#),
     ("Userinfo", r#"{"providers":{"issuer":"https://a","audiences":"a","userinfo":{"?":1}}}"#),
+    ("Failover", r#"{"providers":{"issuer":"https://a","audiences":"a","failover":{"?":1}}}"#),
+    ("Rule", r#"{"provider":"https://a","rules":{"name":"a","?":1}}"#),
+    ("Match", r#"{"provider":"https://a","rules":{"match":{"?":1}}}"#),
+    ("Header match", r#"{"provider":"https://a","rules":{"match":{"headers":{"name":"a","exact":"b","?":1}}}}"#),
+    ("External authorization", r#"{"provider":"https://a","external_authorization":{"uri":"https://a","?":1}}"#),
+    (
+        "Verify request",
+        r#"{"provider":"https://a","verify_path":"/v","verify_request":{"method_header":"a","uri_header":"b","?":1}}"#,
+    ),
     ("Requirement", r#"{"provider":"https://a","require":{"?":1}}"#),
     ("Claim requirement", r#"{"provider":"https://a","require":{"claims":{"claim":"a","?":1}}}"#),
     ("User info", r#"{"provider":"https://a","user_info":{"key":"a","?":1}}"#),

@@ -5,9 +5,11 @@
 
 use super::Error;
 use crate::json::{Object, Value};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The fields of one object that have not been read yet.
+#[derive(Clone)]
 pub struct Fields<'e> {
     path: String,
     rest: Object,
@@ -64,6 +66,11 @@ impl<'e> Fields<'e> {
     /// Whether the field is there.
     pub fn has(&self, field: &str) -> bool {
         self.rest.contains_key(field)
+    }
+
+    /// Whether there is no field at all.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
     }
 
     /// The raw value of a field. A `null`, which is what an empty line in YAML says, is a value of the wrong type: a
@@ -168,6 +175,59 @@ impl<'e> Fields<'e> {
         }
     }
 
+    /// An object with a list of strings, or one string, under names that the operator chose.
+    pub fn string_lists(&mut self, field: &'static str) -> Result<Option<BTreeMap<String, Vec<String>>>, Error> {
+        let path = self.path(field);
+        let environment = self.environment;
+        let read = |(name, value): (String, Value)| {
+            let path = join(&path, &printable(&name));
+            let values = match value {
+                Value::Array(values) => values,
+                value => vec![value],
+            };
+            let texts = values.into_iter().map(|value| string(value, &path, environment));
+            Ok((name, texts.collect::<Result<_, _>>()?))
+        };
+        match self.take(field) {
+            None => Ok(None),
+            Some(Value::Object(entries)) => entries.into_iter().map(read).collect::<Result<_, _>>().map(Some),
+            Some(other) => Err(wrong_type(&path, &other, "an object with a list of strings for each name")),
+        }
+    }
+
+    /// Whether the field is an object under whose names, which the operator chose, something stands: not one object of
+    /// a list, which would have a `name`.
+    pub fn is_map(&self, field: &str) -> bool {
+        self.rest.get(field).and_then(Value::as_object).is_some_and(|object| !object.contains_key("name"))
+    }
+
+    /// The members of such an object, each with its text, or with its fields if it is an object.
+    pub fn each_member<T>(
+        &mut self,
+        field: &'static str,
+        read: impl Fn(&str, Option<String>, Fields<'e>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let path = self.path(field);
+        let environment = self.environment;
+        let entries = match self.take(field) {
+            Some(Value::Object(entries)) if !entries.is_empty() => entries,
+            Some(Value::Object(_)) => return Err(Error::at(&path, "must not be empty; leave it out")),
+            Some(other) => return Err(wrong_type(&path, &other, "an object")),
+            None => return Ok(Vec::new()),
+        };
+        let read = |(name, value): (String, Value)| {
+            let path = join(&path, &printable(&name));
+            match value {
+                Value::Object(_) => read(&name, None, Fields::of(value, &path, environment)?),
+                value => {
+                    let text = string(value, &path, environment)?;
+                    read(&name, Some(text), Fields::of(Value::Object(Object::new()), &path, environment)?)
+                }
+            }
+        };
+        entries.into_iter().map(read).collect()
+    }
+
     /// A JSON document, written out or as a string that holds it.
     pub fn json_text(&mut self, field: &'static str) -> Result<Option<String>, Error> {
         match self.is_string(field) {
@@ -179,6 +239,11 @@ impl<'e> Fields<'e> {
     /// Whether the field is a string.
     pub fn is_string(&self, field: &str) -> bool {
         self.rest.get(field).is_some_and(Value::is_string)
+    }
+
+    /// Whether the field is an object.
+    pub fn is_object(&self, field: &str) -> bool {
+        self.rest.get(field).is_some_and(Value::is_object)
     }
 
     /// Ends the reading: a field that is still there is unknown.
@@ -323,9 +388,10 @@ fn snake_case(name: &str) -> String {
 }
 
 fn join(path: &str, field: &str) -> String {
-    match path.is_empty() {
-        true => field.to_owned(),
-        false => format!("{path}.{field}"),
+    match (path.is_empty(), field.is_empty()) {
+        (true, _) => field.to_owned(),
+        (_, true) => path.to_owned(),
+        (false, false) => format!("{path}.{field}"),
     }
 }
 

@@ -1,10 +1,12 @@
 //! The part of the configuration that says which claims are written where.
 
 use super::fields::Fields;
-use super::{Error, Policy, Source, SourceLocation, is_token_byte, regex};
+use super::policy::Policy;
+use super::{Config, Error, SourceLocation, is_token_byte, regex};
 use crate::json::Value;
 use crate::rewrite::{HANDOFF_PREFIX, same_spelling};
 use regex_lite::Regex;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 /// Where something stands: the four locations of the configuration.
@@ -81,8 +83,8 @@ pub enum SameSite {
 pub struct ClaimHeader {
     /// The header, in lower case.
     pub header: Rc<str>,
-    /// Where the value is; the first that the token has counts.
-    pub lookups: Vec<Lookup>,
+    /// Where the value comes from.
+    pub source: ClaimSource,
     /// Written before the value.
     pub prefix: String,
     /// The first that matches rewrites the value.
@@ -91,6 +93,26 @@ pub struct ClaimHeader {
     pub separator: String,
     /// A token without the claim is not enough.
     pub required: bool,
+    /// What is written if the token lacks the claim.
+    pub default: Option<String>,
+}
+
+/// Where the value of a header comes from.
+#[derive(Debug)]
+pub enum ClaimSource {
+    /// From the token; the first that it has counts.
+    Claims(Vec<Lookup>),
+    /// From what the filter knows beside.
+    Attribute(Attribute),
+}
+
+/// What the filter knows about a valid token beside its claims.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Attribute {
+    /// Where it was: `header`, `cookie`, `query_string` or `metadata`.
+    Location,
+    /// The name of its provider.
+    Provider,
 }
 
 /// A claim by its name, or by the path to it.
@@ -161,11 +183,17 @@ impl ClaimHeader {
     pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Error> {
         let header = fields.required_string("header")?;
         let header = output_header(&fields, "header", &header)?;
-        let mut lookups: Vec<Lookup> = Lookup::from_fields(&mut fields)?.into_iter().collect();
-        lookups.extend(fields.strings("claims")?.unwrap_or_default().into_iter().map(Lookup::Claim));
-        if lookups.is_empty() {
-            return Err(fields.error("claim", "required: the name of a claim, or `path` for a nested one"));
-        }
+        let lookups = Lookup::list(&mut fields)?;
+        let source = match (fields.string("attribute")?.as_deref(), lookups.is_empty()) {
+            (None, false) => ClaimSource::Claims(lookups),
+            (Some("location"), true) => ClaimSource::Attribute(Attribute::Location),
+            (Some("provider"), true) => ClaimSource::Attribute(Attribute::Provider),
+            (Some(_), false) => return Err(fields.error("attribute", "not beside a claim")),
+            (Some(_), true) => return Err(fields.error("attribute", "expected location or provider")),
+            (None, true) => {
+                return Err(fields.error("claim", "required: the name of a claim, or `path` for a nested one"));
+            }
+        };
         let prefix = fields.string("prefix")?.unwrap_or_default();
         let separator = fields.string("separator")?.unwrap_or_else(|| ",".to_owned());
         let separates = |byte: u8| byte == b' ' || byte.is_ascii_punctuation() && byte != b'%';
@@ -177,8 +205,15 @@ impl ClaimHeader {
         }
         let transformers = fields.objects("transformers", Transformer::from_fields)?.unwrap_or_default();
         let required = fields.boolean("required")?.unwrap_or(false);
+        let default = fields.string("default")?;
+        if required && default.is_some() {
+            return Err(fields.error("default", "not beside `required`"));
+        }
+        if !default.iter().all(|default| default.bytes().all(is_visible_or_space)) {
+            return Err(fields.error("default", "must be printable ASCII"));
+        }
         fields.finish()?;
-        Ok(Self { header, lookups, prefix, transformers, separator, required })
+        Ok(Self { header, source, prefix, transformers, separator, required, default })
     }
 }
 
@@ -194,6 +229,13 @@ impl Transformer {
 }
 
 impl Lookup {
+    /// `claim` or `path`, and then `claims`.
+    pub(super) fn list(fields: &mut Fields) -> Result<Vec<Self>, Error> {
+        let mut lookups: Vec<Self> = Self::from_fields(fields)?.into_iter().collect();
+        lookups.extend(fields.strings("claims")?.unwrap_or_default().into_iter().map(Self::Claim));
+        Ok(lookups)
+    }
+
     /// `claim`, or `path` as a list of names or as names with dots between them.
     pub(super) fn from_fields(fields: &mut Fields) -> Result<Option<Self>, Error> {
         let claim = fields.string("claim")?;
@@ -292,40 +334,68 @@ fn output_header(fields: &Fields, field: &str, name: &str) -> Result<Rc<str>, Er
     }
 }
 
-/// No two outputs, nor an output and a token, share a place: one would take the other away.
-pub(super) fn check_collisions(policy: &Policy, sources: &[Source]) -> Result<(), Error> {
-    let mut taken: Vec<(Placement, String)> = Vec::new();
-    for source in sources {
+/// No two outputs of one policy, nor an output and a token, share a place: one would take the other away.
+pub(super) fn check_collisions(config: &Config) -> Result<(), Error> {
+    let mut sources: Vec<(Placement, String)> = Vec::new();
+    for source in &config.sources {
         match &source.location {
-            SourceLocation::Header { name, .. } => taken.push((Placement::Header, name.to_string())),
-            SourceLocation::Cookie { name } => taken.push((Placement::Cookie, name.clone())),
-            SourceLocation::Query { name } => taken.push((Placement::QueryString, name.clone())),
+            SourceLocation::Header { name, .. } => sources.push((Placement::Header, name.to_string())),
+            SourceLocation::Cookie { name } => sources.push((Placement::Cookie, name.clone())),
+            SourceLocation::Query { name } => sources.push((Placement::QueryString, name.clone())),
             SourceLocation::Metadata { .. } => {}
         }
     }
+    let mut checked: Vec<&Policy> = Vec::new();
+    let mut names = HashSet::new();
+    for (path, policy) in config.policies() {
+        // Most rules write what the top level says.
+        let is_same = |other: &&&Policy| {
+            Rc::ptr_eq(&other.user_info, &policy.user_info) && Rc::ptr_eq(&other.claim_headers, &policy.claim_headers)
+        };
+        if checked.iter().take(CHECKED_POLICIES).any(|other| is_same(&other)) {
+            continue;
+        }
+        checked.push(policy);
+        let taken = check_policy(&path, policy, &sources)?;
+        names.extend(taken.into_iter().map(|(_, name)| name.to_ascii_lowercase()));
+        if names.len() > MAX_OUTPUT_NAMES {
+            let problem = format!("all policies together write under more than {MAX_OUTPUT_NAMES} names");
+            return Err(Error::at(path.trim_end_matches('.'), problem));
+        }
+    }
+    Ok(())
+}
+
+fn check_policy(
+    base: &str,
+    policy: &Policy,
+    sources: &[(Placement, String)],
+) -> Result<Vec<(Placement, String)>, Error> {
+    let mut taken = Vec::new();
     let user_info = policy.user_info.iter().enumerate().map(|(index, output)| {
         let place = match output.placement {
             Placement::Metadata => (Placement::Header, output.handoff_header()),
             placement => (placement, output.key.to_string()),
         };
-        (format!("user_info[{index}].key"), place)
+        (format!("{base}user_info[{index}].key"), place)
     });
     // Filter state joins namespace and key with a dot, which both may hold.
     let states: Vec<String> = crate::identity::filter_state_keys(policy, "").collect();
     if states.iter().enumerate().any(|(index, state)| states.iter().take(index).any(|earlier| earlier == state)) {
-        return Err(Error::at("user_info", "two outputs have one place in filter state; choose another key"));
+        let problem = "two outputs have one place in filter state; choose another key";
+        return Err(Error::at(&format!("{base}user_info"), problem));
     }
     let claim_headers = policy.claim_headers.iter().enumerate().map(|(index, output)| {
-        (format!("claim_headers[{index}].header"), (Placement::Header, output.header.to_string()))
+        (format!("{base}claim_headers[{index}].header"), (Placement::Header, output.header.to_string()))
     });
     for (path, (placement, name)) in user_info.chain(claim_headers) {
         let same = |(p, n): &(Placement, String)| *p == placement && same_spelling(n.as_bytes(), name.as_bytes());
-        if taken.iter().any(same) {
+        if sources.iter().chain(&taken).any(same) {
             return Err(Error::at(&path, "is a place where a token or another output already is"));
         }
         taken.push((placement, name));
     }
-    Ok(())
+    Ok(taken)
 }
 
 fn encoding(fields: &mut Fields, placement: Placement) -> Result<Encoding, Error> {
@@ -366,6 +436,12 @@ fn attribute(fields: &mut Fields, field: &'static str) -> Result<Option<String>,
 fn is_visible_or_space(byte: u8) -> bool {
     matches!(byte, 0x20..=0x7e)
 }
+
+/// Every header of every request is compared with each of these names.
+const MAX_OUTPUT_NAMES: usize = 128;
+
+/// How many policies are compared with the next, to leave out a check that was made before.
+const CHECKED_POLICIES: usize = 16;
 
 /// Headers that frame or route the message (RFC 9110, sections 7.6 and 10.1; RFC 9112, section 6), carry credentials,
 /// or are believed by proxies.

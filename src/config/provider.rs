@@ -2,12 +2,15 @@
 
 use super::clusters::{Clusters, authority, parse_url};
 use super::fields::Fields;
+use super::output::Lookup;
 use super::{Error, is_quotable};
 use crate::client_assertion::AssertionKey;
 use crate::http::Endpoint;
 use crate::jwk::{Algorithm, JwkSet, Origin};
 use crate::jwt::Audiences;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 use url::Url;
@@ -43,8 +46,31 @@ pub struct Provider {
     pub introspection: Introspection,
     /// OpenID Connect Core, section 5.3.
     pub userinfo: Userinfo,
+    /// How opaque tokens of this provider begin; empty if that can't be told.
+    pub token_prefixes: Vec<String>,
+    /// What its claims are called here.
+    pub claim_mapping: ClaimMapping,
+    /// When one of several endpoints is given up, and when it is taken again.
+    pub failover: Failover,
+    /// Nothing is fetched before a token of this provider has come: one of many tenants.
+    pub on_demand: bool,
     /// Where calls go.
     pub clusters: Clusters,
+}
+
+/// Names for claims: where the value of each is in a token of this provider.
+#[derive(Debug, Default)]
+pub struct ClaimMapping(pub Vec<(String, Vec<Lookup>)>);
+
+/// When an endpoint of several is given up, and when it is taken again.
+#[derive(Clone, Copy, Debug)]
+pub struct Failover {
+    /// So many failures in a row.
+    pub unhealthy_threshold: u32,
+    /// So many successes in a row.
+    pub healthy_threshold: u32,
+    /// How often one that was given up is tried.
+    pub interval: Duration,
 }
 
 /// How tokens are proved.
@@ -157,12 +183,16 @@ impl Provider {
         Ok(Self::standard(issuer, &url))
     }
 
-    /// `providers: [...]`.
+    /// `providers: [...]`, in order; an issuer with tenants is one provider for each.
     pub(super) fn list(top: &mut Fields) -> Result<Vec<Self>, Error> {
         let problem = "required: at least one provider, or `provider` with an issuer's URL";
-        match top.objects("providers", Self::from_fields)? {
-            Some(providers) if !providers.is_empty() => Ok(providers),
-            _ => Err(top.error("providers", problem)),
+        let providers = top.objects("providers", Self::all_from_fields)?.unwrap_or_default();
+        match providers.is_empty() {
+            true => Err(top.error("providers", problem)),
+            false => {
+                check_names(&providers)?;
+                Ok(providers.into_iter().flatten().collect())
+            }
         }
     }
 
@@ -205,12 +235,47 @@ impl Provider {
                 negative_cache: Duration::from_secs(5),
             },
             userinfo: Userinfo { endpoints: Endpoints::Discovered, cache: Duration::from_secs(60) },
+            token_prefixes: Vec::new(),
+            claim_mapping: ClaimMapping::default(),
+            failover: Failover { unhealthy_threshold: 2, healthy_threshold: 2, interval: Duration::from_secs(30) },
+            on_demand: false,
             clusters,
         }
     }
 
-    fn from_fields(mut fields: Fields) -> Result<Self, Error> {
+    fn all_from_fields(mut fields: Fields) -> Result<Vec<Self>, Error> {
         let issuer = fields.required_string("issuer")?;
+        let tenants = fields.strings("tenants")?;
+        let Some((before, after)) = issuer.split_once('{') else {
+            return match tenants {
+                Some(_) => Err(fields.error("tenants", "only for an issuer with a place for them, such as {tenant}")),
+                None => Self::from_fields(fields, issuer).map(|provider| vec![provider]),
+            };
+        };
+        let after = after.split_once('}').map(|(_, after)| after).filter(|after| !after.contains(['{', '}']));
+        let after = after.ok_or_else(|| fields.error("issuer", "may have one place for a tenant, such as {tenant}"))?;
+        let tenants = tenants.unwrap_or_default();
+        let is_plain = |tenant: &String| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+            !tenant.is_empty() && tenant.bytes().all(plain) && !tenant.bytes().all(|byte| byte == b'.')
+        };
+        if tenants.is_empty() || tenants.len() > MAX_TENANTS || !tenants.iter().all(is_plain) {
+            let problem =
+                "required with an issuer that has a place for them: 1 to 1000 names of letters, digits and - _ . ~";
+            return Err(fields.error("tenants", problem));
+        }
+        let distinct: BTreeSet<&String> = tenants.iter().collect();
+        if distinct.len() < tenants.len() {
+            return Err(fields.error("tenants", "must not hold the same name twice"));
+        }
+        let read = |tenant: &String| {
+            let provider = Self::from_fields(fields.clone(), format!("{before}{tenant}{after}"))?;
+            Ok(Self { on_demand: tenants.len() > 1, ..provider })
+        };
+        tenants.iter().map(read).collect()
+    }
+
+    fn from_fields(mut fields: Fields, issuer: String) -> Result<Self, Error> {
         let url = issuer_url(&issuer).map_err(|problem| fields.error("issuer", problem))?;
         let mut provider = Self::standard(issuer, &url);
         if let Some(name) = fields.string("name")? {
@@ -238,6 +303,11 @@ impl Provider {
         provider.read_algorithms(&mut fields)?;
         provider.read_introspection(&mut fields)?;
         provider.read_userinfo(&mut fields)?;
+        provider.token_prefixes = token_prefixes(&mut fields)?;
+        provider.claim_mapping = ClaimMapping::from_fields(&mut fields)?;
+        if let Some(failover) = fields.object("failover")? {
+            provider.failover.read(failover)?;
+        }
         fields.finish()?;
         Ok(provider)
     }
@@ -305,8 +375,8 @@ impl Provider {
                 Some(Rc::new(set.map_err(|error| jwks.error("inline", format!("is no usable key set: {error}")))?))
             }
         };
-        if let Some(uri) = jwks.string("uri")? {
-            self.jwks.uri = Endpoints::Configured(vec![self.configured(&jwks, "uri", &uri)?]);
+        if let Some(urls) = jwks.strings("uri")? {
+            self.jwks.uri = self.configured_list(&jwks, "uri", &urls)?;
         }
         self.jwks.remote = self.jwks.inline.is_none() || self.jwks.uri != Endpoints::Discovered;
         for (field, setting, least) in [
@@ -406,18 +476,64 @@ impl Provider {
     }
 }
 
+impl ClaimMapping {
+    fn from_fields(fields: &mut Fields) -> Result<Self, Error> {
+        let mapping = fields.each_member("claim_mapping", |name, value, mut inner| {
+            if FIXED_CLAIMS.contains(&name) {
+                return Err(inner.error("", "is a claim by which the token itself is judged; it can't be mapped"));
+            }
+            let lookups = match value {
+                Some(claim) => vec![Lookup::Claim(claim)],
+                None => Lookup::list(&mut inner)?,
+            };
+            if lookups.is_empty() || lookups.contains(&Lookup::Claim(String::new())) {
+                return Err(inner.error("", "must name a claim, by its name, or by `claim`, `path` or `claims`"));
+            }
+            inner.finish()?;
+            Ok((name.to_owned(), lookups))
+        })?;
+        Ok(Self(mapping))
+    }
+}
+
+impl Failover {
+    fn read(&mut self, mut fields: Fields) -> Result<(), Error> {
+        for (field, threshold) in
+            [("unhealthy_threshold", &mut self.unhealthy_threshold), ("healthy_threshold", &mut self.healthy_threshold)]
+        {
+            if let Some(count) = fields.integer(field)? {
+                let count = u32::try_from(count).ok().filter(|count| (1..=1000).contains(count));
+                *threshold = count.ok_or_else(|| fields.error(field, "must be from 1 to 1000"))?;
+            }
+        }
+        if let Some(interval) = fields.duration("interval")? {
+            self.interval = interval;
+        }
+        if self.interval < Duration::from_secs(1) {
+            return Err(fields.error("interval", "must be at least 1s"));
+        }
+        fields.finish()
+    }
+}
+
+/// The indices of a provider by its name: several for one with tenants.
+pub(super) fn named(providers: &[Provider], name: &str) -> Option<Range<usize>> {
+    let first = providers.iter().position(|provider| provider.name == name)?;
+    let count = providers.iter().skip(first).take_while(|provider| provider.name == name).count();
+    Some(first..first.saturating_add(count))
+}
+
 /// Two providers with one name could not be told apart in metrics; two with one issuer, not by their tokens.
-pub(super) fn check_names(providers: &[Provider]) -> Result<(), Error> {
-    for (index, provider) in providers.iter().enumerate() {
-        let mut earlier = providers.iter().take(index);
-        if earlier.clone().any(|other| other.issuer == provider.issuer) {
+fn check_names(entries: &[Vec<Provider>]) -> Result<(), Error> {
+    let mut issuers = HashSet::new();
+    let mut names = HashSet::new();
+    for (index, providers) in entries.iter().enumerate() {
+        if !providers.iter().all(|provider| issuers.insert(&provider.issuer)) {
             return Err(Error::at(&format!("providers[{index}].issuer"), "is the issuer of an earlier provider"));
         }
-        if earlier.any(|other| other.name == provider.name) {
-            return Err(Error::at(
-                &format!("providers[{index}].name"),
-                "is the name of an earlier provider; set `name`",
-            ));
+        if !providers.first().is_none_or(|provider| names.insert(&provider.name)) {
+            let problem = "is the name of an earlier provider; set `name`";
+            return Err(Error::at(&format!("providers[{index}].name"), problem));
         }
     }
     Ok(())
@@ -435,17 +551,33 @@ fn validation(fields: &mut Fields) -> Result<Validation, Error> {
 
 fn audiences(fields: &mut Fields, validation: Validation) -> Result<Audiences, Error> {
     let any = fields.boolean("any_audience")?.unwrap_or(false);
-    match fields.strings("audiences")? {
+    match audience_list(fields)? {
         Some(_) if any => Err(fields.error("any_audience", "not beside `audiences`")),
-        Some(list) if list.is_empty() || list.iter().any(String::is_empty) => {
-            Err(fields.error("audiences", "must not be empty or hold an empty string"))
-        }
         Some(list) => Ok(Audiences::AnyOf(list)),
         None if any || validation == Validation::Userinfo => Ok(Audiences::Any),
         None => Err(fields.error(
             "audiences",
             "required: the value of `aud` that names your service; `any_audience: true` checks none",
         )),
+    }
+}
+
+/// `audiences`.
+pub(super) fn audience_list(fields: &mut Fields) -> Result<Option<Vec<String>>, Error> {
+    match fields.strings("audiences")? {
+        Some(list) if list.is_empty() || list.iter().any(String::is_empty) => {
+            Err(fields.error("audiences", "must not be empty or hold an empty string"))
+        }
+        list => Ok(list),
+    }
+}
+
+fn token_prefixes(fields: &mut Fields) -> Result<Vec<String>, Error> {
+    match fields.strings("token_prefixes")? {
+        Some(list) if list.is_empty() || list.iter().any(String::is_empty) => {
+            Err(fields.error("token_prefixes", "must not be empty or hold an empty string"))
+        }
+        list => Ok(list.unwrap_or_default()),
     }
 }
 
@@ -512,6 +644,12 @@ fn discovery(issuer: &Url, clusters: &Clusters) -> Vec<Endpoint> {
         at(format!("/.well-known/oauth-authorization-server{path}")),
     ]
 }
+
+/// What decides about the token itself: a mapping would make one claim pass for another there.
+const FIXED_CLAIMS: [&str; 8] = ["iss", "aud", "exp", "nbf", "iat", "jti", "cnf", "active"];
+
+/// Each has keys and a schedule of its own.
+const MAX_TENANTS: usize = 1000;
 
 /// RFC 9068, section 4: a leeway of "no more than a few minutes".
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);

@@ -1,8 +1,9 @@
 //! The only procedure that decides, and the checks that it is made of.
 
 use super::{Filter, Need, Tally};
-use crate::config::Validation;
-use crate::credentials::{self, Credentials, Token};
+use crate::authorization::{self, Question};
+use crate::config::{ExternalAuthorization, Policy, Validation};
+use crate::credentials::{self, Credentials, Token, TokenDigest};
 use crate::http::Request;
 use crate::jwk::{Algorithm, Fingerprint};
 use crate::jws::{self, CompactJws, Form};
@@ -11,12 +12,15 @@ use crate::policy::Lack;
 use crate::provider::{Call, Unreachable};
 use crate::reply::{Denial, Reason};
 use crate::time::Timestamp;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
 /// The right to pass. Made from an access token, or from a policy that asks for none.
 #[derive(Debug)]
 pub(super) enum Grant {
+    /// No token is looked at.
+    Bypass,
     /// There is no token, and none is needed.
     Missing,
     /// A browser asks whether it may ask (Fetch standard, section 3.2.2). It sends no token.
@@ -72,9 +76,17 @@ enum Route<'t> {
 
 impl Filter {
     /// The only procedure that decides. `asked` is what this request has asked for already.
-    pub(super) fn authorize(&self, request: &Request, asked: &[Need], now: Timestamp) -> Result<Grant, Halt> {
+    pub(super) fn authorize(
+        &self,
+        request: &Request,
+        policy: &Policy,
+        asked: &[Need],
+        now: Timestamp,
+    ) -> Result<Grant, Halt> {
         self.tally.take();
-        let policy = &self.config.policy;
+        if policy.bypass {
+            return Ok(Grant::Bypass);
+        }
         if policy.allow_preflight && request.is_cors_preflight() {
             return Ok(Grant::Preflight);
         }
@@ -88,51 +100,81 @@ impl Filter {
             }
             Err(credentials::Error::NoToken) => return Err(Denial::InvalidToken(Reason::MalformedToken).into()),
         };
-        let known = self.known(&credentials, now);
+        let trusted = self.trusted(&credentials, policy);
+        let known = self.known(&credentials, &trusted, now);
         self.count(|tally| tally.cached = Some(known.is_some()));
         let vouched = match &known {
             Some(vouched) => vouched.clone(),
-            None => self.prove(&credentials, asked, now)?,
+            None => self.prove(&credentials, &trusted, asked, now)?,
         };
         let provider = vouched.provider;
-        let token = self.check(&vouched, now).map_err(|error| deny(provider, error.into()))?;
+        let token = self.check(&vouched, policy, now).map_err(|error| deny(provider, error.into()))?;
         if known.is_none() {
-            self.remember(&credentials.token, vouched, now);
+            self.remember(credentials.digest, vouched, now);
         }
-        policy.require.check(&token).map_err(|lack| deny(provider, lack.into()))?;
+        policy.require.check(&token, &policy.implied_scopes).map_err(|lack| deny(provider, lack.into()))?;
+        if let Some(authorizer) = &policy.authorization {
+            self.consult(authorizer, request, &token, provider, asked, now)?;
+        }
         Ok(Grant::Token { token, provider, source: credentials.source })
     }
 
     /// A token that was vouched for, if that still holds: its key must still be the provider's, and a provider that
     /// answered must still be the one to ask.
-    fn known(&self, credentials: &Credentials, now: Timestamp) -> Option<Vouched> {
-        let vouched = self.vouched.get(&credentials.token.digest(), now)?;
-        let bound = self.bound_provider(credentials);
+    fn known(&self, credentials: &Credentials, trusted: &Trusted, now: Timestamp) -> Option<Vouched> {
+        let vouched = self.vouched.get(&credentials.digest, now)?;
         let holds = match vouched.witness {
             Witness::Signature { key, algorithm } => {
-                bound.is_none_or(|bound| bound == vouched.provider)
-                    && self.providers.get(vouched.provider)?.keys(now)?.holds(key, algorithm)
+                trusted.has(vouched.provider) && self.providers.get(vouched.provider)?.keys(now)?.holds(key, algorithm)
             }
             Witness::Introspection | Witness::Userinfo => {
-                matches!(self.route(&credentials.token, bound), Ok(Route::Ask(index)) if index == vouched.provider)
+                matches!(self.route(&credentials.token, trusted), Ok(Route::Ask(index)) if index == vouched.provider)
             }
         };
         holds.then_some(vouched)
     }
 
     /// Keeps what a signature proved. What a provider answered was kept when it came.
-    fn remember(&self, token: &Token, vouched: Vouched, now: Timestamp) {
+    fn remember(&self, digest: TokenDigest, vouched: Vouched, now: Timestamp) {
         if let Witness::Signature { .. } = vouched.witness {
             let skew =
                 self.providers.get(vouched.provider).map(|provider| provider.config.clock_skew).unwrap_or_default();
             let end = vouched.claims.expires_at().map(|end| end.saturating_add(skew).saturating_since(now));
             let weight = vouched.claims.weight().saturating_add(ENTRY_WEIGHT);
-            self.vouched.insert(token.digest(), vouched, weight, end.unwrap_or(ENDLESS_TOKEN_LIFETIME), now);
+            self.vouched.insert(digest, vouched, weight, end.unwrap_or(ENDLESS_TOKEN_LIFETIME), now);
         }
     }
 
-    fn bound_provider(&self, credentials: &Credentials) -> Option<usize> {
-        self.config.sources.get(credentials.source).and_then(|source| source.provider)
+    /// Whose tokens are good in the place that this one was in, under this policy.
+    fn trusted<'c>(&'c self, credentials: &Credentials, policy: &'c Policy) -> Trusted<'c> {
+        let source = self.config.sources.get(credentials.source);
+        Trusted {
+            by_source: source.and_then(|source| source.providers.clone()),
+            by_policy: policy.providers.as_deref(),
+            count: self.providers.len(),
+        }
+    }
+
+    /// Asks the authorizer, unless it has said lately what it thinks.
+    fn consult(
+        &self,
+        authorizer: &Rc<ExternalAuthorization>,
+        request: &Request,
+        token: &AccessToken,
+        provider: usize,
+        asked: &[Need],
+        now: Timestamp,
+    ) -> Result<(), Halt> {
+        let question = Question::new(authorizer, token.claims(), request);
+        let need = match self.verdicts.get(&question, now) {
+            Some(authorization::Verdict::Allowed) => return Ok(()),
+            Some(authorization::Verdict::Denied(reason)) => return Err(deny(provider, Denial::NotAuthorized(reason))),
+            None => Need::Authorization(provider, question),
+        };
+        match asked.contains(&need) {
+            true => Err(deny(provider, Denial::AuthorizerUnavailable)),
+            false => Err(Halt::Need(need)),
+        }
     }
 
     fn count(&self, count: impl FnOnce(&mut Tally)) {
@@ -142,25 +184,31 @@ impl Filter {
     }
 
     /// Finds who vouches for the token: a signature or an answer of its own provider, and of no other.
-    fn prove(&self, credentials: &Credentials, asked: &[Need], now: Timestamp) -> Result<Vouched, Halt> {
-        match self.route(&credentials.token, self.bound_provider(credentials))? {
+    fn prove(
+        &self,
+        credentials: &Credentials,
+        trusted: &Trusted,
+        asked: &[Need],
+        now: Timestamp,
+    ) -> Result<Vouched, Halt> {
+        match self.route(&credentials.token, trusted)? {
             Route::Verify(index, jws) => self.verify(index, &jws, asked, now),
-            Route::Ask(index) => self.ask(index, &credentials.token, asked, now),
+            Route::Ask(index) => self.ask(index, credentials, asked, now),
         }
     }
 
     /// Whose the token is, and how that can be proved. What says that it is a JWT is never taken for something else.
-    fn route<'t>(&self, token: &'t Token, bound: Option<usize>) -> Result<Route<'t>, Halt> {
+    fn route<'t>(&self, token: &'t Token, trusted: &Trusted) -> Result<Route<'t>, Halt> {
         let unreadable = match CompactJws::parse(token.as_str()) {
             Err(error) => match jws::form(token.as_str()) {
-                Form::Opaque => return self.route_opaque(bound),
+                Form::Opaque => return self.route_opaque(token, trusted),
                 Form::Jwe => Denial::InvalidToken(Reason::UnsupportedToken),
                 Form::Jws => error.into(),
             },
             Ok(jws) => match Unverified::read(&jws) {
                 Err(error) => error.into(),
                 Ok(claimed) => {
-                    let index = self.issued_by(&claimed.issuer, bound)?;
+                    let index = self.issued_by(&claimed.issuer, trusted)?;
                     return match self.asks_always(index) {
                         false => Ok(Route::Verify(index, jws)),
                         // An answer need not repeat what the token says of its binding (RFC 9449, section 6.2).
@@ -174,8 +222,8 @@ impl Filter {
         // more must not find in it what would be refused if it were well-formed.
         let hint = Hint::read(token.as_str());
         let index = match &hint.issuer {
-            Some(issuer) => self.issued_by(issuer, bound)?,
-            None => bound.or((self.providers.len() == 1).then_some(0)).ok_or(unreadable.clone())?,
+            Some(issuer) => self.issued_by(issuer, trusted)?,
+            None => trusted.only().ok_or(unreadable.clone())?,
         };
         match self.asks_always(index) && !hint.is_bound {
             true => Ok(Route::Ask(index)),
@@ -183,18 +231,17 @@ impl Filter {
         }
     }
 
-    fn route_opaque(&self, bound: Option<usize>) -> Result<Route<'static>, Halt> {
-        let index = self.opaque_provider(bound).ok_or(Denial::InvalidToken(Reason::UnknownIssuer))?;
+    fn route_opaque(&self, token: &Token, trusted: &Trusted) -> Result<Route<'static>, Halt> {
+        let index = self.opaque_provider(token, trusted).ok_or(Denial::InvalidToken(Reason::UnknownIssuer))?;
         match self.validation(index) {
             Some(Validation::Jwt) => Err(deny(index, Denial::InvalidToken(Reason::MalformedToken))),
             _ => Ok(Route::Ask(index)),
         }
     }
 
-    /// The provider with this issuer, if tokens of the place that this one was in may be its.
-    fn issued_by(&self, issuer: &str, bound: Option<usize>) -> Result<usize, Halt> {
-        let index = self.providers.iter().position(|provider| provider.config.issuer == issuer);
-        let index = index.filter(|index| bound.is_none_or(|bound| bound == *index));
+    /// The provider with this issuer, if it is trusted here.
+    fn issued_by(&self, issuer: &str, trusted: &Trusted) -> Result<usize, Halt> {
+        let index = self.issuers.get(issuer).copied().filter(|index| trusted.has(*index));
         index.ok_or_else(|| Denial::InvalidToken(Reason::UnknownIssuer).into())
     }
 
@@ -223,6 +270,7 @@ impl Filter {
                 Ok(payload) => {
                     let witness = Witness::Signature { key: payload.key(), algorithm: jws.algorithm() };
                     let claims = Claims::from_jwt(payload).map_err(|error| deny(index, error.into()))?;
+                    let claims = claims.mapped(&provider.config.claim_mapping);
                     return Ok(Vouched { claims: Rc::new(claims), provider: index, witness });
                 }
                 // Keys without a name were tried for want of the one that the token names.
@@ -242,9 +290,10 @@ impl Filter {
     }
 
     /// By asking the provider.
-    fn ask(&self, index: usize, token: &Token, asked: &[Need], now: Timestamp) -> Result<Vouched, Halt> {
+    fn ask(&self, index: usize, credentials: &Credentials, asked: &[Need], now: Timestamp) -> Result<Vouched, Halt> {
+        let Credentials { token, digest, .. } = credentials;
         let provider = self.providers.get(index).ok_or(Denial::Misconfigured)?;
-        if self.inactive.get(&(index, token.digest()), now).is_some() {
+        if self.inactive.get(&(index, *digest), now).is_some() {
             return Err(deny(index, Denial::InvalidToken(Reason::Inactive)));
         }
         if provider.turns_us_away() {
@@ -255,19 +304,19 @@ impl Filter {
         let is_auto = provider.config.validation == Validation::Auto;
         let is_silent = is_auto && provider.has_no_metadata();
         let is_undecided = is_auto && !is_silent && provider.lacks_metadata(Call::Introspection(token), now);
-        let need = match provider.introspects(now) {
-            true => Need::Introspection(index, token.clone()),
-            false => Need::Userinfo(index, token.clone()),
+        let (need, call) = match provider.introspects(now) {
+            true => (Need::Introspection(index, token.clone()), Call::Introspection(token)),
+            false => (Need::Userinfo(index, token.clone()), Call::Userinfo(token)),
         };
         // For when nobody can say anything about opaque tokens of this provider.
         let unsupported = || deny(index, Denial::InvalidToken(Reason::UnsupportedToken));
-        if is_undecided || provider.lacks_metadata(need.call(), now) {
+        if is_undecided || provider.lacks_metadata(call, now) {
             return Err(match is_silent {
                 true => unsupported(),
                 false => self.need_metadata(index, asked, unavailable(), now),
             });
         }
-        match provider.can_call(need.call(), now) {
+        match provider.can_call(call, now) {
             Ok(()) if asked.contains(&need) => Err(deny(index, unavailable())),
             Ok(()) => Err(Halt::Need(need)),
             Err(Unreachable::NoEndpoint) if is_auto => Err(unsupported()),
@@ -276,15 +325,20 @@ impl Filter {
     }
 
     /// What the claims must be, given who vouches for them.
-    fn check(&self, vouched: &Vouched, now: Timestamp) -> Result<AccessToken, jwt::Error> {
+    fn check(&self, vouched: &Vouched, policy: &Policy, now: Timestamp) -> Result<AccessToken, jwt::Error> {
         let Some(provider) = self.providers.get(vouched.provider) else { return Err(jwt::Error::WrongIssuer) };
         let config = &provider.config;
         let by_signature = matches!(vouched.witness, Witness::Signature { .. });
-        // Userinfo says nothing about the audience, as a rule; where it does, it is held to it.
+        // Userinfo says nothing about the audience, as a rule; where it does, or where a rule asks for one, it is held to it.
         let silent = vouched.witness == Witness::Userinfo && vouched.claims.audience().is_empty();
+        let audiences = match &policy.audiences {
+            Some(audiences) => audiences,
+            None if silent => &Audiences::Any,
+            None => &config.audiences,
+        };
         let expected = Expected {
             issuer: if by_signature { Issuer::Exactly(&config.issuer) } else { Issuer::IfPresent(&config.issuer) },
-            audiences: if silent { &Audiences::Any } else { &config.audiences },
+            audiences,
             token_types: &config.token_types,
             clock_skew: config.clock_skew,
             require_expiration: by_signature && config.require_expiration,
@@ -293,18 +347,23 @@ impl Filter {
         vouched.claims.check(&expected, now)
     }
 
-    /// The provider that takes tokens which don't say whose they are.
-    fn opaque_provider(&self, bound: Option<usize>) -> Option<usize> {
-        let takers = || {
-            let all = self.providers.iter().enumerate();
-            all.filter(|(_, provider)| provider.config.validation != Validation::Jwt).map(|(index, _)| index)
+    /// The provider that takes tokens which don't say whose they are: the one whose tokens begin like this one, or the only
+    /// one that is trusted here and takes any.
+    fn opaque_provider(&self, token: &Token, trusted: &Trusted) -> Option<usize> {
+        let all = || self.providers.iter().enumerate();
+        let prefixed = all().flat_map(|(index, provider)| {
+            let prefixes = provider.config.token_prefixes.iter().filter(|prefix| token.as_str().starts_with(*prefix));
+            prefixes.map(move |prefix| (prefix.len(), index))
+        });
+        if let Some((_, index)) = prefixed.max() {
+            return trusted.has(index).then_some(index);
+        }
+        let takes_any = |index: &usize| {
+            self.providers.get(*index).is_some_and(|provider| provider.config.token_prefixes.is_empty())
         };
-        let only = |mut indices: Box<dyn Iterator<Item = usize> + '_>| match (indices.next(), indices.next()) {
-            (Some(index), None) => Some(index),
-            _ => None,
-        };
+        let asked = |index: &usize| takes_any(index) && self.validation(*index) != Some(Validation::Jwt);
         // With one provider there is no doubt whose a token claims to be.
-        bound.or_else(|| only(Box::new(takers()))).or_else(|| only(Box::new(0..self.providers.len())))
+        only(trusted.indices().filter(asked)).or_else(|| trusted.only().filter(takes_any))
     }
 
     fn validation(&self, index: usize) -> Option<Validation> {
@@ -333,6 +392,34 @@ impl Filter {
             false => deny(index, denial),
         }
     }
+}
+
+/// Whose tokens are good for a request.
+struct Trusted<'c> {
+    by_source: Option<Range<usize>>,
+    by_policy: Option<&'c [usize]>,
+    count: usize,
+}
+
+impl Trusted<'_> {
+    fn has(&self, index: usize) -> bool {
+        self.by_source.as_ref().is_none_or(|range| range.contains(&index))
+            && self.by_policy.is_none_or(|indices| indices.contains(&index))
+    }
+
+    fn indices(&self) -> impl Iterator<Item = usize> {
+        (0..self.count).filter(|index| self.has(*index))
+    }
+
+    /// The only provider that is trusted.
+    fn only(&self) -> Option<usize> {
+        only(self.indices())
+    }
+}
+
+fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    let first = items.next()?;
+    items.next().is_none().then_some(first)
 }
 
 fn deny(provider: usize, denial: Denial) -> Halt {

@@ -2,7 +2,9 @@
 
 use super::authorize::{ENTRY_WEIGHT, Halt, Vouched, Witness};
 use super::{CallId, Decision, Effect, FetchOutcome, Filter, Need, StreamId, WATCH_INTERVAL, document};
-use crate::http::{Request, Response};
+use crate::authorization;
+use crate::decision::Case;
+use crate::http::Response;
 use crate::introspection::{self, Answer};
 use crate::jwt::Claims;
 use crate::provider::{Fault, Unreachable};
@@ -15,7 +17,8 @@ use std::time::Duration;
 
 /// A fetch on its way, and who waits for it.
 pub(super) struct Flight {
-    pub(super) attempt: usize,
+    /// The endpoints of the list for it that it was at, the last of which it may still be at.
+    pub(super) tried: Vec<usize>,
     /// Where the call went, for the operator.
     pub(super) target: String,
     pub(super) waiters: BTreeSet<StreamId>,
@@ -24,21 +27,21 @@ pub(super) struct Flight {
 
 /// A request that waits.
 pub(super) struct Parked {
-    pub(super) request: Request,
+    pub(super) case: Case,
     pub(super) asked: Vec<Need>,
     pub(super) deadline: Deadline,
 }
 
 impl Filter {
-    pub(super) fn park(&mut self, stream: StreamId, request: Request, need: Need, now: Timestamp) -> Decision {
-        let size = request.headers.size();
+    pub(super) fn park(&mut self, stream: StreamId, case: Case, need: Need, now: Timestamp) -> Decision {
+        let size = case.request.headers.size();
         let full = self.parked.len() >= MAX_PARKED || self.parked_bytes.saturating_add(size) > MAX_PARKED_BYTES;
         if full || !self.has_room_for(&need) {
-            return self.refuse(Denial::Overloaded, Some(need.provider()));
+            return self.refuse_case(&case, Denial::Overloaded, Some(need.provider()));
         }
         let deadline = Deadline::after(MAX_WAIT, now);
         self.parked_bytes = self.parked_bytes.saturating_add(size);
-        self.parked.insert(stream, Parked { request, asked: vec![need.clone()], deadline });
+        self.parked.insert(stream, Parked { case, asked: vec![need.clone()], deadline });
         self.start(need, Some(stream), now);
         // What can't even be sent is decided already.
         let resolved = |effect: &Effect| matches!(effect, Effect::Resolve(resolved, _) if *resolved == stream);
@@ -50,22 +53,23 @@ impl Filter {
 
     pub(super) fn unpark(&mut self, stream: StreamId) -> Option<Parked> {
         let parked = self.parked.remove(&stream)?;
-        self.parked_bytes = self.parked_bytes.saturating_sub(parked.request.headers.size());
+        self.parked_bytes = self.parked_bytes.saturating_sub(parked.case.request.headers.size());
         Some(parked)
     }
 
     /// Runs the decision again for a request that waited.
     fn resume(&mut self, stream: StreamId, now: Timestamp) {
         let Some(mut parked) = self.unpark(stream) else { return };
-        let decision = match self.authorize(&parked.request, &parked.asked, now) {
-            Ok(grant) => self.forward(&parked.request, grant, now),
-            Err(Halt::Deny(refusal)) => self.refuse_or_strip(&parked.request, refusal),
+        let case = &parked.case;
+        let decision = match self.authorize(&case.request, &case.policy, &parked.asked, now) {
+            Ok(grant) => self.decide(parked.case, Ok(grant), now),
+            Err(Halt::Deny(refusal)) => self.decide(parked.case, Err(refusal), now),
             Err(Halt::Need(need)) if !self.has_room_for(&need) => {
-                self.refuse(Denial::Overloaded, Some(need.provider()))
+                self.refuse_case(case, Denial::Overloaded, Some(need.provider()))
             }
             Err(Halt::Need(need)) => {
                 parked.asked.push(need.clone());
-                self.parked_bytes = self.parked_bytes.saturating_add(parked.request.headers.size());
+                self.parked_bytes = self.parked_bytes.saturating_add(parked.case.request.headers.size());
                 self.parked.insert(stream, parked);
                 self.start(need, Some(stream), now);
                 return;
@@ -75,7 +79,7 @@ impl Filter {
     }
 
     /// Questions about single tokens are bounded, since anybody can make up tokens; documents are few.
-    fn has_room_for(&self, need: &Need) -> bool {
+    pub(super) fn has_room_for(&self, need: &Need) -> bool {
         let is_document = matches!(need, Need::Metadata(_) | Need::Keys(_));
         is_document || self.flights.contains_key(need) || self.flights.len() < MAX_FLIGHTS
     }
@@ -87,16 +91,19 @@ impl Filter {
             return;
         }
         let flight = Flight {
-            attempt: 0,
+            tried: Vec::new(),
             target: String::new(),
             waiters: waiter.into_iter().collect(),
             deadline: Deadline::after(MAX_WAIT, now),
         };
         self.flights.insert(need.clone(), flight);
-        if let Some(provider) = self.providers.get_mut(need.provider())
+        if let (Need::Probe(_, kind, endpoint), Some(provider)) = (&need, self.providers.get_mut(need.provider())) {
+            provider.probing(*kind, *endpoint, now);
+        }
+        if let (Some(provider), Some(call)) = (self.providers.get_mut(need.provider()), need.call())
             && waiter.is_some()
         {
-            provider.trying(need.call(), now);
+            provider.trying(call, now);
         }
         self.attempt(&need, now);
     }
@@ -105,7 +112,15 @@ impl Filter {
     pub(super) fn attempt(&mut self, need: &Need, now: Timestamp) {
         let Some(flight) = self.flights.get_mut(need) else { return };
         let Some(provider) = self.providers.get(need.provider()) else { return };
-        match provider.fetch(need.call(), flight.attempt, now) {
+        let fetch = match (need, need.call()) {
+            (_, None) if !flight.tried.is_empty() => Err(Unreachable::Exhausted),
+            (Need::Authorization(_, question), _) => Ok(question.fetch(now)),
+            (Need::Probe(_, kind, endpoint), _) => provider.probe(*kind, *endpoint, now),
+            (_, Some(call)) => provider.fetch(call, provider.choice(call, &flight.tried), now),
+            (_, None) => Err(Unreachable::Exhausted),
+        };
+        flight.tried.push(need.call().map_or(0, |call| provider.choice(call, &flight.tried)));
+        match fetch {
             Ok(fetch) => {
                 flight.deadline = Deadline::after(fetch.timeout.saturating_mul(2).saturating_add(WATCH_INTERVAL), now);
                 flight.target = format!("{fetch:?} by cluster {:?}", fetch.endpoint.cluster);
@@ -126,13 +141,13 @@ impl Filter {
     /// Ends a fetch, and runs those who waited for it.
     pub(super) fn conclude(&mut self, need: &Need, succeeded: bool, now: Timestamp) {
         let Some(flight) = self.flights.remove(need) else { return };
-        if let Some(provider) = self.providers.get_mut(need.provider()) {
-            if !succeeded {
-                provider.failed(need.call(), now);
-            }
-            let result = if succeeded { "ok" } else { "failed" };
-            let outcome = FetchOutcome { provider: Rc::clone(&provider.label), kind: need.word(), result };
-            self.effects.push(Effect::Fetched(outcome));
+        if let (Some(provider), Some(call)) = (self.providers.get_mut(need.provider()), need.call())
+            && !succeeded
+        {
+            provider.failed(call, now);
+        }
+        if !matches!(need, Need::Probe(..)) {
+            self.count_fetch(need, if succeeded { "ok" } else { "failed" });
         }
         for stream in flight.waiters {
             self.resume(stream, now);
@@ -146,6 +161,13 @@ impl Filter {
         }
     }
 
+    pub(super) fn count_fetch(&mut self, need: &Need, result: &'static str) {
+        if let Some(provider) = self.providers.get(need.provider()) {
+            let outcome = FetchOutcome { provider: Rc::clone(&provider.label), kind: need.word(), result };
+            self.effects.push(Effect::Fetched(outcome));
+        }
+    }
+
     /// Takes in an answer.
     pub(super) fn take(&mut self, need: &Need, response: Option<&Response>, now: Timestamp) -> Result<(), Fault> {
         let Some(provider) = self.providers.get_mut(need.provider()) else { return Err(Fault::NoAnswer) };
@@ -154,6 +176,18 @@ impl Filter {
             Need::Keys(_) => return provider.take_keys(response, now),
             Need::Introspection(_, token) => (token, response.and_then(introspection::answer), true),
             Need::Userinfo(_, token) => (token, response.and_then(userinfo::answer), false),
+            Need::Authorization(_, question) => {
+                let verdict = response.and_then(authorization::verdict);
+                let status = response.map_or(0, |response| response.status);
+                let verdict = verdict.ok_or(if status == 0 { Fault::NoAnswer } else { Fault::Status(status) })?;
+                let weight = question.weight().saturating_add(ENTRY_WEIGHT);
+                self.verdicts.insert(question.clone(), verdict, weight, question.authorizer().cache, now);
+                return Ok(());
+            }
+            Need::Probe(_, kind, endpoint) => {
+                provider.take_probe(*kind, *endpoint, response, now);
+                return Ok(());
+            }
         };
         let Some(answer) = answer else {
             let status = response.map_or(0, |response| response.status);
@@ -169,7 +203,9 @@ impl Filter {
         };
         let config = &provider.config;
         let claims = match answer {
-            Answer::Active(object) => Claims::from_answer(object).ok(),
+            Answer::Active(object) => {
+                Claims::from_answer(object).ok().map(|claims| claims.mapped(&config.claim_mapping))
+            }
             Answer::Inactive => None,
         };
         match claims {
@@ -193,7 +229,10 @@ impl Filter {
     pub(super) fn due(&self, now: Timestamp) -> impl Iterator<Item = Need> {
         self.providers.iter().enumerate().flat_map(move |(index, provider)| {
             let due = provider.schedule(now).filter(move |(_, due)| *due <= now);
-            due.map(move |(call, _)| document(index, call)).filter(|need| !self.flights.contains_key(need))
+            let documents = due.map(move |(call, _)| document(index, call));
+            let probes = provider.probes().filter(move |(.., due)| *due <= now);
+            let probes = probes.map(move |(kind, endpoint, _)| Need::Probe(index, kind, endpoint));
+            documents.chain(probes).filter(|need| !self.flights.contains_key(need))
         })
     }
 }

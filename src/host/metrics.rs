@@ -1,11 +1,12 @@
 //! What is counted: the names of the metrics, and the numbers that Envoy gave them.
 
 use super::abi::{self, MetricKind};
-use crate::decision::{Outcome, Tally};
+use crate::decision::{Outcome, Shadow, Tally};
 use crate::filter::FetchOutcome;
 use crate::jwk::Algorithm;
 use crate::verifier::Backend;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// The metrics of this worker by what they count. Envoy adds up those of all workers.
@@ -17,6 +18,7 @@ pub struct Metrics {
     fetches: HashMap<FetchOutcome, Counter>,
     verifications: HashMap<(Algorithm, Backend), Counter>,
     cache: HashMap<bool, Counter>,
+    shadows: HashMap<(Option<Rc<str>>, Shadow), Counter>,
     gauges: HashMap<String, Option<u32>>,
 }
 
@@ -49,10 +51,24 @@ impl Metrics {
         self.fetches.entry(outcome.clone()).or_insert_with(|| Counter::new(&name())).count();
     }
 
+    pub fn shadow(&mut self, provider: Option<&Rc<str>>, shadow: Shadow) {
+        let name = || {
+            let (result, reason) = (shadow.word(), shadow.reason().map_or("none", |reason| reason.word()));
+            let provider = provider.map_or("none", |provider| provider);
+            format!("oidc_shadow_requests_total;result={result};reason={reason};provider={provider}")
+        };
+        self.shadows.entry((provider.cloned(), shadow)).or_insert_with(|| Counter::new(&name())).count();
+    }
+
+    pub fn endpoint(&mut self, provider: &str, kind: &str, index: usize, is_up: bool) {
+        self.gauge(format!("oidc_endpoint_up;provider={provider};kind={kind};endpoint={index}"), u64::from(is_up));
+    }
+
     /// Tells Envoy what it was not told yet.
     pub fn flush(&mut self) {
         let counters = self.requests.values_mut().chain(self.fetches.values_mut());
         let counters = counters.chain(self.verifications.values_mut()).chain(self.cache.values_mut());
+        let counters = counters.chain(self.shadows.values_mut());
         counters.for_each(Counter::flush);
     }
 

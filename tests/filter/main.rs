@@ -4,8 +4,11 @@
 //! are attacks by subject: ISS choice of the provider, INT introspection, UIF userinfo, CCH caches, OUT calls, EXT
 //! tokens in requests, HDR identities for the upstream, RSP replies, CFG configuration, JWK keys.
 
+mod authorization;
 mod caches;
 mod config;
+mod failover;
+mod identities;
 mod jwt;
 mod keys;
 mod opaque;
@@ -13,6 +16,7 @@ mod outputs;
 mod providers;
 mod replies;
 mod robustness;
+mod rules;
 mod scene;
 mod strip;
 mod userinfo;

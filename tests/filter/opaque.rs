@@ -330,34 +330,6 @@ fn scopes_and_claims_of_an_answer() {
     scene.send(bearer("odd")).refused(401, "invalid_claims");
 }
 
-/// MV-51, MV-52: the next endpoint is for when the first has no answer, not for another opinion.
-#[test]
-fn mv_51_endpoints_in_order() {
-    let settings = json!({"endpoint": ["https://idp.example.com/a", "https://idp.example.com/b"], "cache": 0});
-    let mut scene = scene_with(settings);
-    scene.provider.at("/a", Answer::Introspects("token"));
-    scene.provider.at("/b", Answer::Introspects("token"));
-    scene.send(bearer("opaque")).allowed();
-    scene.send(bearer("unknown")).refused(401, "inactive");
-    assert_eq!((scene.count("/a"), scene.count("/b")), (2, 0));
-    for (index, outage) in [status(500), status(503), Answer::Refuses, Answer::TimesOut].into_iter().enumerate() {
-        scene.provider.at("/a", outage);
-        scene.pass_seconds(1);
-        let stream = scene.begin(bearer("opaque"));
-        scene.settle();
-        scene.pass_seconds(6);
-        scene.seen(stream).allowed();
-        assert_eq!((scene.count("/a"), scene.count("/b")), (3 + index, 1 + index));
-    }
-    scene.provider.at("/a", status(503));
-    scene.provider.at("/b", status(503));
-    scene.send(bearer("opaque")).refused(503, "provider_unavailable");
-    // MV-54
-    scene.provider.at("/a", Answer::Introspects("token"));
-    scene.send(bearer("opaque")).allowed();
-    assert_eq!(scene.count("/b"), 5);
-}
-
 /// OUT-02, OUT-08: an endpoint on a host that nobody has named a cluster for gets neither token nor secret.
 #[test]
 fn out_02_foreign_endpoints_are_not_called() {

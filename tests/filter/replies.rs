@@ -172,7 +172,7 @@ fn log_01_secrets_are_not_printed() {
     assert!(!format!("{config:?} {config:#?}").contains("hunter2"));
     let mut filter = Filter::new(Rc::new(config), "oidc");
     let headers = Headers::from_pairs([(":method", "GET"), (":path", "/"), ("authorization", "Bearer secret-token")]);
-    let request = Request { headers, metadata: vec![] };
+    let request = Request { headers, ..Request::default() };
     assert!(!format!("{request:?}").contains("secret-token"));
     filter.on_request(StreamId(1), request, Timestamp::from_unix_seconds(NOW));
     let effects = filter.take_effects();

@@ -211,7 +211,7 @@ fn whatever_comes() {
                     }
                 }
                 Seen::Refused(_) => refused += 1,
-                Seen::Waiting => unreachable!(),
+                Seen::Confirmed(_) | Seen::Waiting => unreachable!(),
             }
         }
     }

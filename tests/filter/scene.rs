@@ -4,9 +4,9 @@
 
 use crate::support::{Signing, sign, with};
 use oidc_filter::config::Config;
-use oidc_filter::decision::{Decision, Forward, Outcome, Refused};
+use oidc_filter::decision::{Case, Confirmed, Decision, Forward, Outcome, Refused, Shadow};
 use oidc_filter::filter::{CallId, Effect, FetchOutcome, Filter, StreamId};
-use oidc_filter::http::{Edit, Fetch, Headers, Request, Response};
+use oidc_filter::http::{Edit, Fetch, Headers, Request, Response, Route};
 use oidc_filter::time::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -262,10 +262,11 @@ impl Call {
 pub struct Ask {
     headers: Vec<(Vec<u8>, Vec<u8>)>,
     metadata: Vec<Option<Vec<u8>>>,
+    route: Route,
 }
 
 pub fn get(path: impl AsRef<[u8]>) -> Ask {
-    Ask { headers: Vec::new(), metadata: Vec::new() }
+    Ask { headers: Vec::new(), metadata: Vec::new(), route: Route::default() }
         .header(":method", "GET")
         .header(":scheme", "https")
         .header(":authority", "api.example.com")
@@ -308,9 +309,21 @@ impl Ask {
         self
     }
 
+    /// The route that Envoy has chosen.
+    pub fn route(mut self, name: &str) -> Self {
+        self.route.name = Some(name.as_bytes().to_vec());
+        self
+    }
+
+    /// The rule that the route's metadata name.
+    pub fn rule(mut self, name: &str) -> Self {
+        self.route.rule = Some(name.as_bytes().to_vec());
+        self
+    }
+
     fn request(&self) -> Request {
         let headers = self.headers.iter().map(|(name, value)| (name, value));
-        Request { headers: Headers::from_pairs(headers), metadata: self.metadata.clone() }
+        Request { headers: Headers::from_pairs(headers), metadata: self.metadata.clone(), route: self.route.clone() }
     }
 }
 
@@ -321,7 +334,26 @@ impl Ask {
 pub enum Seen {
     Upstream(Upstream),
     Refused(Refusal),
+    /// Another proxy asked, and gets these headers with its 204.
+    Confirmed(Confirmation),
     Waiting,
+}
+
+/// What a proxy that asked is told.
+#[derive(Clone, Debug)]
+pub struct Confirmation {
+    pub headers: Vec<(String, String)>,
+    pub result: &'static str,
+    pub reason: Option<&'static str>,
+}
+
+impl Confirmation {
+    #[track_caller]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let values: Vec<&str> = self.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect();
+        assert!(values.len() < 2, "{name} twice: {values:?}");
+        values.first().copied()
+    }
 }
 
 impl Seen {
@@ -341,6 +373,22 @@ impl Seen {
                 refusal
             }
             other => panic!("not refused with {status} {reason}: {other:?}"),
+        }
+    }
+
+    /// Went on without a token being looked at.
+    #[track_caller]
+    pub fn bypassed(self) -> Upstream {
+        let upstream = self.upstream();
+        assert_eq!((upstream.result, upstream.reason), ("bypassed", None));
+        upstream
+    }
+
+    #[track_caller]
+    pub fn confirmed(self) -> Confirmation {
+        match self {
+            Self::Confirmed(confirmation) => confirmation,
+            other => panic!("not confirmed: {other:?}"),
         }
     }
 
@@ -379,6 +427,10 @@ pub struct Upstream {
     pub cached: Option<bool>,
     /// Whether a signature was verified for it.
     pub verified: bool,
+    /// What the candidate policy would have done.
+    pub shadow: Option<Shadow>,
+    /// What the decision rests on, if that is the route.
+    pub case: Option<Box<Case>>,
 }
 
 impl Upstream {
@@ -409,6 +461,8 @@ pub struct Refusal {
     pub headers: Vec<(&'static str, String)>,
     pub body: String,
     pub provider: Option<String>,
+    /// What the candidate policy would have done.
+    pub shadow: Option<Shadow>,
 }
 
 impl Refusal {
@@ -705,14 +759,29 @@ impl Scene {
             Decision::Wait => Seen::Waiting,
             Decision::Deny(refused) => Seen::Refused(client_sees(refused)),
             Decision::Forward(forward) => Seen::Upstream(self.upstream_sees(stream, forward)),
+            Decision::Confirm(confirmed) => Seen::Confirmed(self.asker_sees(confirmed)),
         };
         self.seen.insert(stream, seen);
+    }
+
+    /// Checks what is true of every confirmation.
+    fn asker_sees(&self, confirmed: Confirmed) -> Confirmation {
+        let Confirmed { headers, outcome, tally: _ } = confirmed;
+        let (result, reason, _) = words(&outcome);
+        assert!(result == "allowed" || headers.is_empty(), "an identity without a token");
+        for (name, value) in &headers {
+            assert!(self.filter.is_own_header(name.as_bytes()) || &**name == "set-cookie", "{name}");
+            assert!(value.iter().all(|byte| matches!(byte, b' '..=b'~')), "not printable: {value:?}");
+        }
+        let text = |value: Vec<u8>| String::from_utf8(value).unwrap();
+        let headers = headers.into_iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        Confirmation { headers, result, reason }
     }
 
     /// Applies the edits as Envoy does, and checks what is true of every request that goes on: of all spellings of
     /// a name that the filter writes, the upstream gets what the filter wrote and nothing else.
     fn upstream_sees(&self, stream: StreamId, forward: Forward) -> Upstream {
-        let Forward { edits, response_cookies, filter_state, outcome, tally } = forward;
+        let Forward { edits, response_cookies, filter_state, outcome, tally, case } = forward;
         let mut headers = self.asked[&stream].headers.clone();
         let mut written = Vec::new();
         for edit in &edits {
@@ -750,13 +819,15 @@ impl Scene {
             provider,
             cached: tally.cached,
             verified: tally.verification.is_some(),
+            shadow: tally.shadow,
+            case,
         }
     }
 }
 
 /// Checks what is true of every refusal.
 fn client_sees(refused: Refused) -> Refusal {
-    let Refused { reply, outcome, tally: _ } = refused;
+    let Refused { reply, outcome, tally } = refused;
     let (result, reason, provider) = words(&outcome);
     assert_eq!((result, reason), ("denied", Some(reply.reason.word())));
     let refusal = Refusal {
@@ -765,6 +836,7 @@ fn client_sees(refused: Refused) -> Refusal {
         headers: reply.headers,
         body: reply.body,
         provider,
+        shadow: tally.shadow,
     };
     assert!((300..=599).contains(&refusal.status));
     assert_eq!(refusal.header("cache-control"), Some("no-store")); // RSP-06

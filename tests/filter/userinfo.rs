@@ -290,13 +290,18 @@ fn ar_18_one_question_per_token_and_minute() {
     assert_eq!(scene.count("/userinfo"), 1);
 }
 
-/// AR-20: nothing hangs on `email_verified`, whatever it looks like; a policy can ask for it.
+/// AR-20: `email_verified` is a boolean, also in quotes; what is neither is no answer about anybody. A policy can ask for
+/// it.
 #[test]
 fn ar_20_email_verified() {
     let require = json!({"require": {"claims": {"claim": "email_verified", "any_of": "true"}}});
-    for (value, verified) in
-        [(json!(true), true), (json!("true"), true), (json!(false), false), (json!(42), false), (json!(null), false)]
-    {
+    for (value, verified) in [
+        (json!(true), true),
+        (json!("true"), true),
+        (json!(false), false),
+        (json!("false"), false),
+        (json!(null), false),
+    ] {
         let user = json!({"sub": "1", "email_verified": value});
         let mut scene = Scene::of(userinfo(json!({}), json!({})));
         scene.provider.users.insert("good".to_owned(), user.clone());
@@ -382,6 +387,14 @@ fn auto_without_metadata() {
     asked(status(404), status(503)).refused(503, "provider_unavailable");
     // One that says that it has none will not read an opaque token either.
     asked(status(404), status(404)).refused(401, "unsupported_token");
+    for wrong in [json!(42), json!("fals"), json!([]), json!("True")] {
+        let mut scene = Scene::of(userinfo(json!({}), json!({})));
+        scene.provider.users.insert("good".to_owned(), json!({"sub": "1", "email_verified": wrong}));
+        scene.send(bearer("good")).refused(401, "inactive");
+        Scene::of(jwt(json!({}), json!({})))
+            .send(bearer(&token(json!({"email_verified": wrong}))))
+            .refused(401, "invalid_claims");
+    }
 }
 
 /// Most providers have one document only: that the other is not there says nothing while the first can't be had.

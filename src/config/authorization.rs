@@ -1,0 +1,57 @@
+//! The part of the configuration that says who is asked whether a valid token is enough.
+
+use super::clusters::{authority, parse_url};
+use super::fields::Fields;
+use super::output::Lookup;
+use super::{Error, lookups};
+use crate::http::Endpoint;
+use std::time::Duration;
+
+/// A service that decides by verified claims and the request line.
+#[derive(Debug)]
+pub struct ExternalAuthorization {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// When the call is given up.
+    pub timeout: Duration,
+    /// How long a decision about one token and one request line is believed.
+    pub cache: Duration,
+    /// The user's name; the first that the token has counts.
+    pub user: Vec<Lookup>,
+    /// The user's groups.
+    pub groups: Vec<Lookup>,
+}
+
+impl ExternalAuthorization {
+    pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Error> {
+        let uri = fields.required_string("uri")?;
+        let url = parse_url(&uri).ok_or_else(|| fields.error("uri", "must be an absolute http or https URL"))?;
+        let cluster = fields.string("cluster")?.unwrap_or_else(|| url.host_str().unwrap_or_default().to_owned());
+        if cluster.is_empty() {
+            return Err(fields.error("cluster", "must not be empty"));
+        }
+        let path = match url.query() {
+            None => url.path().to_owned(),
+            Some(query) => format!("{}?{query}", url.path()),
+        };
+        let scheme = if url.scheme() == "http" { "http" } else { "https" };
+        let timeout = fields.duration("timeout")?.unwrap_or(Duration::from_secs(5));
+        if timeout < Duration::from_millis(1) || timeout > MAX_TIMEOUT {
+            return Err(fields.error("timeout", "must be from 1ms to 60s"));
+        }
+        let cache = fields.duration("cache")?.unwrap_or_default();
+        let standard = |name: &str| vec![Lookup::Claim(name.to_owned())];
+        let authorization = Self {
+            endpoint: Endpoint { cluster, scheme, authority: authority(&url), path },
+            timeout,
+            cache,
+            user: lookups(&mut fields, "user")?.unwrap_or_else(|| standard("sub")),
+            groups: lookups(&mut fields, "groups")?.unwrap_or_else(|| standard("groups")),
+        };
+        fields.finish()?;
+        Ok(authorization)
+    }
+}
+
+/// A client waits this long at most for one call.
+const MAX_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,0 +1,208 @@
+//! The part of the configuration that says what becomes of a request: at the top level for every one, in a rule for
+//! those that it matches.
+
+use super::authorization::ExternalAuthorization;
+use super::fields::Fields;
+use super::output::{ClaimHeader, UserInfo};
+use super::provider::{self, Provider, audience_list};
+use super::requirement::{Requirement, ScopeImplications};
+use super::{Error, is_quotable};
+use crate::jwt::Audiences;
+use std::rc::Rc;
+
+/// What a request must fulfil, and what is done to it. What a rule doesn't say is as at the top level.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// No token is needed, and none is looked at.
+    pub bypass: bool,
+    /// Refuse what is invalid; otherwise strip it and continue.
+    pub enforce: bool,
+    /// With `enforce`: a request without any token passes.
+    pub allow_missing: bool,
+    /// A true CORS preflight passes.
+    pub allow_preflight: bool,
+    /// One status for a missing, malformed or invalid token.
+    pub enforce_response_code: Option<u16>,
+    /// What a refusal's body looks like.
+    pub response_body: ResponseBody,
+    /// The `realm` of the challenges (RFC 9110, section 11.5).
+    pub realm: Rc<str>,
+    /// A valid token stays on the request.
+    pub forward: bool,
+    /// The providers (their indices) whose tokens are good; `None` for all.
+    pub providers: Option<Rc<[usize]>>,
+    /// Whom a token must be meant for, instead of what its provider says.
+    pub audiences: Option<Rc<Audiences>>,
+    /// What a valid token must have.
+    pub require: Rc<Requirement>,
+    /// Scopes that stand for others.
+    pub implied_scopes: Rc<ScopeImplications>,
+    /// Who decides beyond what the claims say.
+    pub authorization: Option<Rc<ExternalAuthorization>>,
+    /// Objects of claims to write.
+    pub user_info: Rc<[UserInfo]>,
+    /// Single claims to write.
+    pub claim_headers: Rc<[ClaimHeader]>,
+    /// A candidate that is judged beside this one and changes nothing. It has none itself.
+    pub shadow: Option<Rc<Policy>>,
+}
+
+/// The form of a refusal's body.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ResponseBody {
+    /// `{"error","error_description"}`, the members of RFC 6749, section 5.2.
+    Json,
+    /// RFC 9457.
+    Problem,
+    /// JSON-RPC 2.0, section 5.1.
+    JsonRpc,
+    /// One line.
+    Text,
+    /// Nothing.
+    None,
+}
+
+impl Policy {
+    /// What holds where nothing is said.
+    fn standard(compact: bool) -> Self {
+        Self {
+            bypass: false,
+            enforce: !compact,
+            allow_missing: false,
+            allow_preflight: false,
+            enforce_response_code: compact.then_some(403),
+            response_body: ResponseBody::Json,
+            realm: Rc::from("oidc"),
+            forward: true,
+            providers: None,
+            audiences: None,
+            require: Rc::default(),
+            implied_scopes: Rc::default(),
+            authorization: None,
+            user_info: Rc::default(),
+            claim_headers: Rc::default(),
+            shadow: None,
+        }
+    }
+
+    /// The policy of the top level.
+    pub(super) fn top(fields: &mut Fields, compact: bool, providers: &[Provider]) -> Result<Self, Error> {
+        let policy = Self::standard(compact).overridden(fields)?;
+        policy.with_shadow(fields, providers)
+    }
+
+    /// This policy with what a rule says otherwise.
+    pub(super) fn of_rule(&self, fields: &mut Fields, providers: &[Provider]) -> Result<Self, Error> {
+        // A candidate belongs to the policy that it was written beside.
+        let base = Self { shadow: None, ..self.clone() };
+        base.narrowed(fields, providers)?.with_shadow(fields, providers)
+    }
+
+    fn with_shadow(self, fields: &mut Fields, providers: &[Provider]) -> Result<Self, Error> {
+        let Some(mut shadow) = fields.object("shadow")? else { return Ok(self) };
+        if shadow.is_empty() {
+            return Err(fields.error("shadow", "must not be empty: it says what would be otherwise"));
+        }
+        let candidate = self.narrowed(&mut shadow, providers)?;
+        shadow.finish()?;
+        Ok(Self { shadow: Some(Rc::new(candidate)), ..self })
+    }
+
+    /// With what only a rule or a candidate may say.
+    fn narrowed(&self, fields: &mut Fields, providers: &[Provider]) -> Result<Self, Error> {
+        let bypass = fields.boolean("bypass")?;
+        if bypass == Some(true)
+            && let Some(idle) = NEEDS_A_TOKEN.iter().find(|field| fields.has(field))
+        {
+            return Err(fields.error(idle, "not beside `bypass`, which looks at no token"));
+        }
+        let bypass = bypass.unwrap_or(self.bypass);
+        let named = match fields.strings("providers")? {
+            None => self.providers.clone(),
+            Some(names) if names.is_empty() => {
+                return Err(fields.error("providers", "must not be empty; leave it out for all"));
+            }
+            Some(names) => {
+                let mut indices = Vec::new();
+                for name in &names {
+                    let group = provider::named(providers, name);
+                    indices.extend(group.ok_or_else(|| fields.error("providers", "names no provider of `providers`"))?);
+                }
+                Some(Rc::from(indices))
+            }
+        };
+        let audiences = audience_list(fields)?.map(Audiences::AnyOf).map(Rc::new).or(self.audiences.clone());
+        Self { bypass, providers: named, audiences, ..self.clone() }.overridden(fields)
+    }
+
+    /// With what may be said at the top level, too.
+    fn overridden(self, fields: &mut Fields) -> Result<Self, Error> {
+        Ok(Self {
+            enforce: fields.boolean("enforce")?.unwrap_or(self.enforce),
+            allow_missing: fields.boolean("allow_missing")?.unwrap_or(self.allow_missing),
+            allow_preflight: fields.boolean("allow_preflight")?.unwrap_or(self.allow_preflight),
+            enforce_response_code: status(fields)?.or(self.enforce_response_code),
+            response_body: response_body(fields)?.unwrap_or(self.response_body),
+            realm: realm(fields)?.unwrap_or(self.realm),
+            forward: fields.boolean("forward")?.unwrap_or(self.forward),
+            require: fields.object("require")?.map(Requirement::from_fields).transpose()?.unwrap_or(self.require),
+            implied_scopes: ScopeImplications::from_fields(fields)?.map(Rc::new).unwrap_or(self.implied_scopes),
+            authorization: match fields.object("external_authorization")? {
+                Some(fields) => Some(Rc::new(ExternalAuthorization::from_fields(fields)?)),
+                None => self.authorization,
+            },
+            user_info: fields.objects("user_info", UserInfo::from_fields)?.map_or(self.user_info, Rc::from),
+            claim_headers: fields
+                .objects("claim_headers", ClaimHeader::from_fields)?
+                .map_or(self.claim_headers, Rc::from),
+            ..self
+        })
+    }
+}
+
+fn response_body(fields: &mut Fields) -> Result<Option<ResponseBody>, Error> {
+    match fields.string("response_body")?.as_deref() {
+        None => Ok(None),
+        Some("json") => Ok(Some(ResponseBody::Json)),
+        Some("problem") => Ok(Some(ResponseBody::Problem)),
+        Some("jsonrpc") => Ok(Some(ResponseBody::JsonRpc)),
+        Some("text") => Ok(Some(ResponseBody::Text)),
+        Some("none") => Ok(Some(ResponseBody::None)),
+        Some(_) => Err(fields.error("response_body", "expected json, problem, jsonrpc, text or none")),
+    }
+}
+
+fn realm(fields: &mut Fields) -> Result<Option<Rc<str>>, Error> {
+    let realm = fields.string("realm")?;
+    match realm.as_ref().is_none_or(|realm| realm.bytes().all(is_quotable)) {
+        true => Ok(realm.map(Rc::from)),
+        false => {
+            Err(fields.error("realm", "must be printable ASCII without quotes and backslashes (RFC 6750, section 3)"))
+        }
+    }
+}
+
+/// A status that a refusal may have. A 2xx would tell the client, and every proxy that asks us, that all is well.
+fn status(fields: &mut Fields) -> Result<Option<u16>, Error> {
+    let Some(code) = fields.integer("enforce_response_code")? else { return Ok(None) };
+    let status = u16::try_from(code).ok().filter(|status| (300..=599).contains(status));
+    let problem = "must be a status from 300 to 599: a refusal must not look like success";
+    status.map(Some).ok_or_else(|| fields.error("enforce_response_code", problem))
+}
+
+/// What means nothing where no token is looked at. Someone who writes it beside `bypass` means something else.
+const NEEDS_A_TOKEN: [&str; 13] = [
+    "allow_missing",
+    "allow_preflight",
+    "audiences",
+    "claim_headers",
+    "enforce",
+    "enforce_response_code",
+    "external_authorization",
+    "forward",
+    "implied_scopes",
+    "providers",
+    "realm",
+    "require",
+    "user_info",
+];

@@ -1,0 +1,127 @@
+//! The part of the configuration that says what a valid token must also have.
+
+use super::fields::Fields;
+use super::output::Lookup;
+use super::{Error, is_quotable, non_empty_list, regex};
+use regex_lite::Regex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+/// What a valid token must also have.
+#[derive(Debug, Default)]
+pub struct Requirement {
+    /// Each of these scopes.
+    pub scopes: Vec<String>,
+    /// At least one of these scopes, unless empty.
+    pub scopes_any: Vec<String>,
+    /// Each of these claims.
+    pub claims: Vec<ClaimRequirement>,
+    /// At least one of these in the claim `groups`, unless empty; `*` stands for any, or none.
+    pub groups_allowlist: Vec<String>,
+}
+
+/// What one claim must hold. A list fulfils `any_of` if one of its elements does.
+#[derive(Debug)]
+pub struct ClaimRequirement {
+    /// The claim.
+    pub claim: Lookup,
+    /// One of these.
+    pub any_of: Vec<String>,
+    /// All of these.
+    pub all_of: Vec<String>,
+    /// None of these.
+    pub none_of: Vec<String>,
+    /// A value that matches as a whole.
+    pub matches: Option<Regex>,
+}
+
+impl Requirement {
+    pub(super) fn from_fields(mut fields: Fields) -> Result<Rc<Self>, Error> {
+        let requirement = Self {
+            scopes: scopes(&mut fields, "scopes")?,
+            scopes_any: scopes(&mut fields, "scopes_any")?,
+            claims: claim_requirements(&mut fields)?,
+            groups_allowlist: non_empty_list(&mut fields, "groups_allowlist")?,
+        };
+        fields.finish()?;
+        Ok(Rc::new(requirement))
+    }
+}
+
+/// Scopes that stand for others: whoever has the one has the others too, and what those stand for.
+#[derive(Debug, Default)]
+pub struct ScopeImplications(BTreeMap<String, BTreeSet<String>>);
+
+impl ScopeImplications {
+    pub(super) fn from_fields(fields: &mut Fields) -> Result<Option<Self>, Error> {
+        let Some(direct) = fields.string_lists("implied_scopes")? else { return Ok(None) };
+        let is_scope = |scope: &String| is_scope(scope);
+        if !direct.iter().all(|(scope, implied)| is_scope(scope) && !implied.is_empty() && implied.iter().all(is_scope))
+        {
+            return Err(fields.error("implied_scopes", format!("each needs a list of scopes; {SCOPE}")));
+        }
+        let closure = |scope: &String| {
+            let mut reached = BTreeSet::new();
+            let mut open = vec![scope];
+            while let Some(scope) = open.pop() {
+                let implied = direct.get(scope).into_iter().flatten();
+                open.extend(implied.filter(|implied| reached.insert((*implied).clone())));
+            }
+            (scope.clone(), reached)
+        };
+        Ok(Some(Self(direct.keys().map(closure).collect())))
+    }
+
+    /// Whether whoever has `granted` has `wanted` too.
+    pub fn implies(&self, granted: &str, wanted: &str) -> bool {
+        granted == wanted || self.0.get(granted).is_some_and(|implied| implied.contains(wanted))
+    }
+}
+
+impl ClaimRequirement {
+    fn from_fields(mut fields: Fields) -> Result<Self, Error> {
+        let claim = Lookup::from_fields(&mut fields)?
+            .ok_or_else(|| fields.error("claim", "required: the name of a claim, or `path` for a nested one"))?;
+        let matches = match fields.string("matches")? {
+            Some(pattern) => {
+                // By itself first: a parenthesis that closes ours would let go of the anchors.
+                regex(&fields, "matches", &pattern)?;
+                Some(regex(&fields, "matches", &format!("^(?:{pattern})$"))?)
+            }
+            None => None,
+        };
+        let requirement = Self {
+            claim,
+            any_of: non_empty_list(&mut fields, "any_of")?,
+            all_of: non_empty_list(&mut fields, "all_of")?,
+            none_of: non_empty_list(&mut fields, "none_of")?,
+            matches,
+        };
+        fields.finish()?;
+        Ok(requirement)
+    }
+}
+
+fn scopes(fields: &mut Fields, field: &'static str) -> Result<Vec<String>, Error> {
+    let scopes = non_empty_list(fields, field)?;
+    match scopes.iter().all(|scope| is_scope(scope)) {
+        true => Ok(scopes),
+        false => Err(fields.error(field, SCOPE)),
+    }
+}
+
+/// Scopes are written into challenges: RFC 6749, section 3.3, says of what they are made.
+fn is_scope(scope: &str) -> bool {
+    !scope.is_empty() && scope.bytes().all(|byte| byte != b' ' && is_quotable(byte))
+}
+
+const SCOPE: &str = "a scope is printable ASCII without space, quote and backslash";
+
+fn claim_requirements(fields: &mut Fields) -> Result<Vec<ClaimRequirement>, Error> {
+    match fields.objects("claims", ClaimRequirement::from_fields)? {
+        Some(list) if list.is_empty() => {
+            Err(fields.error("claims", "must not be empty; leave it out to demand nothing"))
+        }
+        list => Ok(list.unwrap_or_default()),
+    }
+}

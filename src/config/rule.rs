@@ -1,0 +1,309 @@
+//! The part of the configuration that says which requests are treated otherwise than the others.
+
+use super::fields::Fields;
+use super::output::header_name;
+use super::policy::Policy;
+use super::provider::Provider;
+use super::{Config, Error, is_token_byte, regex};
+use crate::path;
+use crate::rewrite::OwnNames;
+use regex_lite::Regex;
+use std::collections::HashSet;
+use std::rc::Rc;
+
+/// Requests, and the policy for them.
+#[derive(Debug)]
+pub struct Rule {
+    /// What Envoy's route metadata may call it.
+    pub name: Option<String>,
+    /// The requests that it is for; `None` if only route metadata lead to it.
+    pub matching: Option<RuleMatch>,
+    /// What holds for them.
+    pub policy: Rc<Policy>,
+}
+
+/// What a request must be like. An empty list says nothing about it.
+#[derive(Clone, Debug)]
+pub struct RuleMatch {
+    /// Its path.
+    pub path: Option<PathMatch>,
+    /// Its method, one of these.
+    pub methods: Vec<String>,
+    /// Its host, one of these: in lower case, `*.` before it for all below it.
+    pub hosts: Vec<String>,
+    /// The name of the Envoy route that it takes, one of these.
+    pub route_names: Vec<String>,
+    /// Its headers, all of these.
+    pub headers: Vec<HeaderMatch>,
+}
+
+/// A path, as [`path::Path`] reads it.
+#[derive(Clone, Debug)]
+pub enum PathMatch {
+    /// One of these.
+    Exact(Vec<Box<[u8]>>),
+    /// One that begins with the segments of one of these.
+    Prefix(Vec<Box<[u8]>>),
+    /// One that one of these matches as a whole.
+    Pattern(Vec<PathPattern>),
+}
+
+/// A regular expression for a path.
+#[derive(Clone, Debug)]
+pub struct PathPattern {
+    /// With anchors.
+    pub regex: Regex,
+    /// The segments that every match begins with.
+    pub folder: Box<[u8]>,
+}
+
+/// What one header must be like.
+#[derive(Clone, Debug)]
+pub struct HeaderMatch {
+    /// In lower case.
+    pub name: Rc<str>,
+    /// Its value.
+    pub value: HeaderValue,
+}
+
+/// The value of a header; sent more than once, its values with commas between them.
+#[derive(Clone, Debug)]
+pub enum HeaderValue {
+    /// This.
+    Exact(String),
+    /// One that begins with this.
+    Prefix(String),
+    /// One that this matches as a whole.
+    Pattern(Regex),
+    /// Any, or none at all.
+    Present(bool),
+}
+
+impl Rule {
+    /// `rules: [...]`.
+    pub(super) fn list(top: &mut Fields, base: &Policy, providers: &[Provider]) -> Result<Option<Vec<Self>>, Error> {
+        let Some(rules) = top.objects("rules", |fields| Self::from_fields(fields, base, providers))? else {
+            return Ok(None);
+        };
+        if rules.len() > MAX_RULES {
+            return Err(top.error("rules", format!("at most {MAX_RULES}")));
+        }
+        let mut names = HashSet::new();
+        for (index, rule) in rules.iter().enumerate() {
+            if rule.name.as_ref().is_some_and(|name| !names.insert(name)) {
+                return Err(Error::at(&format!("rules[{index}].name"), "is the name of an earlier rule"));
+            }
+        }
+        check_patterns(&rules)?;
+        Ok(Some(rules))
+    }
+
+    fn from_fields(mut fields: Fields, base: &Policy, providers: &[Provider]) -> Result<Self, Error> {
+        let name = fields.string("name")?;
+        if name.as_deref() == Some("") {
+            return Err(fields.error("name", "must not be empty"));
+        }
+        let matching = fields.object("match")?.map(RuleMatch::from_fields).transpose()?;
+        if matching.is_none() && name.is_none() {
+            let problem = "required: the requests that the rule is for; or `name`, for a rule that route metadata name";
+            return Err(fields.error("match", problem));
+        }
+        let policy = Rc::new(base.of_rule(&mut fields, providers)?);
+        fields.finish()?;
+        Ok(Self { name, matching, policy })
+    }
+}
+
+impl RuleMatch {
+    fn from_fields(mut fields: Fields) -> Result<Self, Error> {
+        if fields.is_empty() {
+            let problem = "must not be empty: what holds for every request stands at the top level";
+            return Err(fields.error("", problem));
+        }
+        let matching = Self {
+            path: PathMatch::from_fields(&mut fields)?,
+            methods: list(&mut fields, "methods", method)?,
+            hosts: list(&mut fields, "hosts", host)?,
+            route_names: list(&mut fields, "route_name", |name| (!name.is_empty()).then_some(name).ok_or(EMPTY))?,
+            headers: headers(&mut fields)?,
+        };
+        fields.finish()?;
+        Ok(matching)
+    }
+
+    /// Whether it looks at the route that Envoy has chosen.
+    pub fn reads_route(&self) -> bool {
+        !self.route_names.is_empty()
+    }
+}
+
+impl PathMatch {
+    fn from_fields(fields: &mut Fields) -> Result<Option<Self>, Error> {
+        let given: Vec<&str> =
+            ["path", "path_prefix", "path_pattern"].into_iter().filter(|field| fields.has(field)).collect();
+        if let [_, second, ..] = given.as_slice() {
+            return Err(fields.error(second, "only one of path, path_prefix and path_pattern; each may be a list"));
+        }
+        let exact = list(fields, "path", |path| path::canonical(&path).ok_or(NOT_NORMAL))?;
+        let prefixes = list(fields, "path_prefix", |path| path::canonical(&path).ok_or(NOT_NORMAL))?;
+        let patterns = list(fields, "path_pattern", |pattern| PathPattern::new(&pattern))?;
+        let boxed = |paths: Vec<Vec<u8>>| paths.into_iter().map(Vec::into_boxed_slice).collect();
+        Ok(match (exact.is_empty(), prefixes.is_empty(), patterns.is_empty()) {
+            (false, _, _) => Some(Self::Exact(boxed(exact))),
+            (_, false, _) => {
+                let bare = |path: Vec<u8>| path.strip_suffix(b"/").map(<[u8]>::to_vec).unwrap_or(path);
+                Some(Self::Prefix(boxed(prefixes.into_iter().map(bare).collect())))
+            }
+            (_, _, false) => Some(Self::Pattern(patterns)),
+            (true, true, true) => None,
+        })
+    }
+}
+
+impl PathPattern {
+    fn new(pattern: &str) -> Result<Self, &'static str> {
+        let problem = "is no regular expression that begins with /";
+        // By itself first: a parenthesis that closes ours would let go of the anchors.
+        let regex = Regex::new(pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$"))).map_err(|_| problem)?;
+        // An alternative at the top has beginnings of its own.
+        let literal = match pattern.contains('|') {
+            true => 0,
+            false => pattern.find(|c: char| !c.is_ascii_alphanumeric() && !"/-_~".contains(c)).unwrap_or(pattern.len()),
+        };
+        // What stands before a quantifier may be left out of a match.
+        let is_certain = !pattern.get(literal..).is_some_and(|rest| rest.starts_with(['?', '*', '+', '{']));
+        let certain = if is_certain { literal } else { literal.saturating_sub(1) };
+        let beginning = pattern.get(..certain).unwrap_or_default();
+        let folder = beginning.rfind('/').and_then(|end| beginning.get(..end)).unwrap_or_default();
+        match pattern.starts_with('/') || pattern.starts_with('(') {
+            true => Ok(Self { regex, folder: Box::from(folder.as_bytes()) }),
+            false => Err(problem),
+        }
+    }
+}
+
+impl HeaderMatch {
+    /// `name`, and one of `exact`, `prefix`, `pattern` and `present`.
+    fn from_fields(mut fields: Fields) -> Result<Self, Error> {
+        let name = fields.required_string("name")?;
+        Self::value(fields, &name)
+    }
+
+    fn value(mut fields: Fields, name: &str) -> Result<Self, Error> {
+        let name = header_name(&fields, "name", name)?;
+        let exact = fields.string("exact")?;
+        let prefix = fields.string("prefix")?;
+        let pattern = fields.string("pattern")?;
+        let present = fields.boolean("present")?;
+        let value = match (exact, prefix, pattern, present) {
+            (Some(exact), None, None, None) => HeaderValue::Exact(exact),
+            (None, Some(prefix), None, None) if !prefix.is_empty() => HeaderValue::Prefix(prefix),
+            (None, None, Some(pattern), None) => {
+                regex(&fields, "pattern", &pattern)?;
+                HeaderValue::Pattern(regex(&fields, "pattern", &format!("^(?:{pattern})$"))?)
+            }
+            (None, None, None, Some(present)) => HeaderValue::Present(present),
+            _ => return Err(fields.error("exact", "expected one of exact, prefix, pattern and present")),
+        };
+        fields.finish()?;
+        Ok(Self { name, value })
+    }
+}
+
+/// A list of matchers; or an object of names with exact values, or with matchers.
+fn headers(fields: &mut Fields) -> Result<Vec<HeaderMatch>, Error> {
+    if fields.is_map("headers") {
+        return fields.each_member("headers", |name, value, inner| match value {
+            Some(exact) => {
+                let name = header_name(&inner, "", name)?;
+                Ok(HeaderMatch { name, value: HeaderValue::Exact(exact) })
+            }
+            None => HeaderMatch::value(inner, name),
+        });
+    }
+    match fields.objects("headers", HeaderMatch::from_fields)? {
+        Some(list) if list.is_empty() => Err(fields.error("headers", EMPTY)),
+        list => Ok(list.unwrap_or_default()),
+    }
+}
+
+/// A list that, where it is given, has elements.
+fn list<T>(
+    fields: &mut Fields,
+    field: &'static str,
+    read: impl Fn(String) -> Result<T, &'static str>,
+) -> Result<Vec<T>, Error> {
+    match fields.strings(field)? {
+        None => Ok(Vec::new()),
+        Some(list) if list.is_empty() => Err(fields.error(field, EMPTY)),
+        Some(list) => list.into_iter().map(|text| read(text).map_err(|problem| fields.error(field, problem))).collect(),
+    }
+}
+
+/// RFC 9110, section 9.1: methods differ by case. All that people use are in upper case.
+fn method(method: String) -> Result<String, &'static str> {
+    let is_method = |byte: u8| is_token_byte(byte) && !byte.is_ascii_lowercase();
+    match !method.is_empty() && method.bytes().all(is_method) {
+        true => Ok(method),
+        false => Err("must be methods in upper case, such as GET"),
+    }
+}
+
+/// A host without a port, or one with `*.` before it.
+fn host(host: String) -> Result<String, &'static str> {
+    let name = host.strip_prefix("*.").unwrap_or(&host);
+    let is_label =
+        |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_literal = literal.is_some_and(|inner| inner.bytes().all(|b| b.is_ascii_hexdigit() || b":.".contains(&b)));
+    match is_literal || name.split('.').all(is_label) {
+        true => Ok(host.to_ascii_lowercase()),
+        false => Err("must be hosts without port, such as api.example.com or *.example.com"),
+    }
+}
+
+/// A header that the filter writes is removed first, so that what a client sends under its name can't choose a rule.
+pub(super) fn check_headers(config: &Config) -> Result<(), Error> {
+    let own = OwnNames::of(config.policies().map(|(_, policy)| policy), &config.sources);
+    for (index, rule) in config.rules.iter().flatten().enumerate() {
+        let headers = rule.matching.iter().flat_map(|matching| &matching.headers);
+        if headers.into_iter().any(|header| own.is_own_header(header.name.as_bytes())) {
+            let problem = "is a header that the filter writes; a client must not choose a rule by it";
+            return Err(Error::at(&format!("rules[{index}].match.headers"), problem));
+        }
+    }
+    Ok(())
+}
+
+/// Expressions are tried one after the other: few of them may begin alike.
+fn check_patterns(rules: &[Rule]) -> Result<(), Error> {
+    let mut counts = std::collections::HashMap::new();
+    for (index, rule) in rules.iter().enumerate() {
+        let Some(PathMatch::Pattern(patterns)) = rule.matching.as_ref().and_then(|matching| matching.path.as_ref())
+        else {
+            continue;
+        };
+        for pattern in patterns {
+            let count: &mut usize = counts.entry(&pattern.folder).or_default();
+            *count = count.saturating_add(1);
+            if *count > MAX_PATTERNS {
+                let problem = format!(
+                    "at most {MAX_PATTERNS} patterns may begin with the same plain segments; begin with more of them, or use path_prefix"
+                );
+                return Err(Error::at(&format!("rules[{index}].match.path_pattern"), problem));
+            }
+        }
+    }
+    Ok(())
+}
+
+const EMPTY: &str = "must not be empty; leave it out to say nothing about it";
+
+const NOT_NORMAL: &str =
+    "must begin with / and be in normal form: no dot segments, no //, no encoded slash, none of \\ ; ? #";
+
+/// Far beyond what anybody maintains by hand, and a megabyte of index.
+const MAX_RULES: usize = 10_000;
+
+/// Each costs microseconds, and a client chooses the path.
+const MAX_PATTERNS: usize = 64;

@@ -1,0 +1,136 @@
+//! The part of the configuration that says where tokens are looked for.
+
+use super::fields::Fields;
+use super::output::{self, Placement};
+use super::provider::{self, Provider};
+use super::{Error, is_token_byte};
+use std::ops::Range;
+use std::rc::Rc;
+
+/// A place where a token may be.
+#[derive(Debug)]
+pub struct Source {
+    /// The place.
+    pub location: SourceLocation,
+    /// The providers (their indices) that every token from here belongs to: one, or one for each of its tenants.
+    pub providers: Option<Range<usize>>,
+}
+
+/// Where a token may be.
+#[derive(Debug, Eq, PartialEq)]
+pub enum SourceLocation {
+    /// A request header.
+    Header {
+        /// In lower case.
+        name: Rc<str>,
+        /// The authentication scheme before the token (RFC 9110, section 11.1).
+        scheme: Option<String>,
+    },
+    /// A cookie.
+    Cookie {
+        /// To the letter.
+        name: String,
+    },
+    /// A parameter of the query.
+    Query {
+        /// Decoded, to the letter.
+        name: String,
+    },
+    /// A string in Envoy's dynamic metadata.
+    Metadata {
+        /// The filter that wrote it.
+        namespace: String,
+        /// The key in its namespace.
+        key: String,
+    },
+}
+
+impl SourceLocation {
+    /// The word for it, as in the configuration.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Header { .. } => "header",
+            Self::Cookie { .. } => "cookie",
+            Self::Query { .. } => "query_string",
+            Self::Metadata { .. } => "metadata",
+        }
+    }
+}
+
+impl Source {
+    pub(super) fn list(top: &mut Fields, providers: &[Provider]) -> Result<Vec<Self>, Error> {
+        let sources = top.objects("access_token", |fields| Self::from_fields(fields, providers))?;
+        let standard = || {
+            let location =
+                SourceLocation::Header { name: Rc::from("authorization"), scheme: Some("Bearer".to_owned()) };
+            vec![Self { location, providers: None }]
+        };
+        let sources = sources.unwrap_or_else(standard);
+        if sources.is_empty() {
+            return Err(top.error("access_token", "must not be empty; leave it out for `Authorization: Bearer`"));
+        }
+        for (index, source) in sources.iter().enumerate() {
+            if sources.iter().take(index).any(|earlier| earlier.location == source.location) {
+                return Err(Error::at(&format!("access_token[{index}]"), "is the same place as an earlier one"));
+            }
+        }
+        Ok(sources)
+    }
+
+    fn from_fields(mut fields: Fields, providers: &[Provider]) -> Result<Self, Error> {
+        let placement = output::placement(&mut fields)?.unwrap_or(Placement::Header);
+        let key = fields.string("key")?;
+        let scheme = fields.string("scheme")?;
+        let namespace = fields.string("metadata_filter")?;
+        if scheme.is_some() && placement != Placement::Header {
+            return Err(fields.error("scheme", "only a header has an authentication scheme"));
+        }
+        if namespace.is_some() && placement != Placement::Metadata {
+            return Err(fields.error("metadata_filter", "only for the location metadata"));
+        }
+        let key = match (key, placement) {
+            (Some(key), _) if key.is_empty() => return Err(fields.error("key", "must not be empty")),
+            (Some(key), _) => key,
+            (None, Placement::Header) => "authorization".to_owned(),
+            (None, _) => return Err(fields.error("key", "required: the name of the cookie, parameter or metadata key")),
+        };
+        let location = match placement {
+            Placement::Header => {
+                let name = output::header_name(&fields, "key", &key)?;
+                let standard = || (&*name == "authorization").then(|| "Bearer".to_owned());
+                let scheme = match scheme {
+                    Some(scheme) if !scheme.bytes().all(is_token_byte) => {
+                        return Err(
+                            fields.error("scheme", "must be a token (RFC 9110, section 11.1), or empty for none")
+                        );
+                    }
+                    Some(scheme) => Some(scheme).filter(|scheme| !scheme.is_empty()),
+                    None => standard(),
+                };
+                SourceLocation::Header { name, scheme }
+            }
+            Placement::Cookie if !key.bytes().all(is_token_byte) => {
+                return Err(fields.error("key", "is no cookie name (RFC 6265, section 4.1.1)"));
+            }
+            Placement::Cookie => SourceLocation::Cookie { name: key },
+            Placement::QueryString => SourceLocation::Query { name: key },
+            Placement::Metadata => {
+                let namespace = namespace.filter(|namespace| !namespace.is_empty());
+                let namespace = namespace.ok_or_else(|| {
+                    fields
+                        .error("metadata_filter", "required for metadata: the namespace that an earlier filter writes")
+                })?;
+                SourceLocation::Metadata { namespace, key }
+            }
+        };
+        let providers = match fields.string("provider")? {
+            None => None,
+            Some(name) => {
+                let group = provider::named(providers, &name);
+                Some(group.ok_or_else(|| fields.error("provider", "names no provider of `providers`"))?)
+            }
+        };
+        fields.finish()?;
+        Ok(Self { location, providers })
+    }
+}

@@ -1,0 +1,62 @@
+//! The part of the configuration that says where other proxies ask about their requests, and what they tell of these.
+
+use super::Error;
+use super::fields::Fields;
+use super::output::header_name;
+use crate::path;
+use std::rc::Rc;
+
+/// The path at which the filter itself answers, for proxies that ask before they forward.
+#[derive(Debug)]
+pub struct Verify {
+    /// The path, without a slash at its end. What stands behind it is the path of the request that is asked about.
+    pub path: Box<[u8]>,
+    /// The headers that tell the request that is asked about; `None` if no such header is believed.
+    pub request: Option<VerifiedRequest>,
+}
+
+/// Headers of a proxy that overwrites what its clients send under their names.
+#[derive(Debug)]
+pub struct VerifiedRequest {
+    /// Holds the method.
+    pub method: Rc<str>,
+    /// Holds path and query.
+    pub uri: Rc<str>,
+    /// Holds the host; `None` for that of the question itself.
+    pub host: Option<Rc<str>>,
+}
+
+impl Verify {
+    /// `verify_path` and `verify_request`.
+    pub(super) fn from_fields(top: &mut Fields) -> Result<Option<Self>, Error> {
+        let written = top.string("verify_path")?;
+        let request = top.object("verify_request")?.map(VerifiedRequest::from_fields).transpose()?;
+        let Some(written) = written else {
+            return match request {
+                Some(_) => Err(top.error("verify_request", "only with `verify_path`")),
+                None => Ok(None),
+            };
+        };
+        let canonical =
+            path::canonical(&written).map(|path| path.strip_suffix(b"/").map(<[u8]>::to_vec).unwrap_or(path));
+        match canonical {
+            Some(path) if !path.is_empty() => Ok(Some(Self { path: path.into_boxed_slice(), request })),
+            _ => Err(top.error("verify_path", "must be a path in normal form, such as /verify")),
+        }
+    }
+}
+
+impl VerifiedRequest {
+    fn from_fields(mut fields: Fields) -> Result<Self, Error> {
+        let method = fields.required_string("method_header")?;
+        let uri = fields.required_string("uri_header")?;
+        let host = fields.string("host_header")?;
+        let request = Self {
+            method: header_name(&fields, "method_header", &method)?,
+            uri: header_name(&fields, "uri_header", &uri)?,
+            host: host.map(|host| header_name(&fields, "host_header", &host)).transpose()?,
+        };
+        fields.finish()?;
+        Ok(request)
+    }
+}

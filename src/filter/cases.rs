@@ -1,0 +1,138 @@
+//! What a request falls under: which one it is about, which policy holds for it, and what another policy would have done.
+
+use super::authorize::{Grant, Halt};
+use super::{Filter, Need};
+use crate::config::{Policy, VerifiedRequest};
+use crate::decision::{Case, Shadow, Verdict};
+use crate::http::{Request, Route};
+use crate::identity::{self, Identity};
+use crate::path::{self, Path};
+use crate::query::Target;
+use crate::reply::{Denial, Reason};
+use crate::rewrite::Rewrite;
+use crate::rules;
+use crate::time::Timestamp;
+use std::rc::Rc;
+
+impl Filter {
+    /// The request that is to be decided about, with its policy; or why there is none, and whether another proxy asks.
+    pub(super) fn case(&self, request: Request) -> Result<Case, (Denial, bool)> {
+        let (request, is_question) = match self.question(&request) {
+            None => (request, false),
+            Some(Ok(asked_about)) => (asked_about, true),
+            Some(Err(denial)) => return Err((denial, true)),
+        };
+        let policy = self.policy(&request).map_err(|denial| (denial, is_question))?;
+        Ok(Case { request, policy, is_question })
+    }
+
+    /// A request that was decided by its route has taken one: whether that has the same policy. If not, no such decision is
+    /// made any more: what Envoy's routes look at doesn't change from request to request.
+    pub fn on_routed(&mut self, case: &Case, route: Route) -> bool {
+        let request = Request { route, ..case.request.clone() };
+        let holds = self.policy(&request).is_ok_and(|policy| Rc::ptr_eq(&policy, &case.policy));
+        self.routes_are_unstable |= !holds;
+        holds
+    }
+
+    /// The policy for a request. Fails closed: a rule that isn't there, or that two readers would choose differently, is no
+    /// policy.
+    fn policy(&self, request: &Request) -> Result<Rc<Policy>, Denial> {
+        let Some(index) = &self.rules else { return Ok(Rc::clone(&self.config.policy)) };
+        let found = match &request.route.rule {
+            None => index.find(request).map_err(|rules::Error::Ambiguous| Denial::AmbiguousTarget)?,
+            Some(name) => {
+                let named = std::str::from_utf8(name).ok().and_then(|name| self.named_rules.get(name));
+                Some(*named.ok_or(Denial::Misconfigured)?)
+            }
+        };
+        let Some(number) = found else { return Ok(Rc::clone(&self.config.policy)) };
+        let rules = self.config.rules.as_deref().unwrap_or_default();
+        let policy = &rules.get(number).ok_or(Denial::Misconfigured)?.policy;
+        // Envoy may have found the route of a bypass by a path that the service reads otherwise.
+        let is_normal = || {
+            request.path().is_some_and(|path| !path.contains(&b'#') && Path::read(Target::parse(path).path).is_normal())
+        };
+        match policy.bypass && !is_normal() {
+            true => Ok(Rc::clone(&self.config.policy)),
+            false => Ok(Rc::clone(policy)),
+        }
+    }
+
+    /// The request that another proxy asks about; `None` if this is no such question.
+    fn question(&self, request: &Request) -> Option<Result<Request, Denial>> {
+        let verify = self.config.verify.as_ref()?;
+        let sent = request.path()?;
+        let target = Target::parse(sent);
+        // Only in normal form: whatever else might be meant is a request like any other.
+        if !Path::read(target.path).is_normal() || !path::prefixes(target.path).any(|prefix| *prefix == *verify.path) {
+            return None;
+        }
+        let method = request.method().unwrap_or_default();
+        let authority = request.authority().unwrap_or_default();
+        Some(match &verify.request {
+            Some(told) => Self::asked_about(request, told, authority),
+            None => {
+                // What the proxy has put behind the path of the question is its own request's path.
+                let rest = sent.get(verify.path.len()..).filter(|rest| rest.starts_with(b"/"));
+                Ok(match rest {
+                    Some(rest) => request.with_line(method, authority, rest),
+                    None => request.clone(),
+                })
+            }
+        })
+    }
+
+    fn asked_about(request: &Request, told: &VerifiedRequest, authority: &[u8]) -> Result<Request, Denial> {
+        let host = match &told.host {
+            Some(name) => one(request, name)?,
+            None => authority,
+        };
+        Ok(request.with_line(one(request, &told.method)?, host, one(request, &told.uri)?))
+    }
+
+    /// Notes what the candidate policy would have done. No request waits for that: a fact that is lacking is fetched for the
+    /// next one.
+    pub(super) fn judge_shadow(&mut self, case: &Case, now: Timestamp) {
+        let Some(candidate) = &case.policy.shadow else { return };
+        let mut tally = self.tally.get();
+        let shadow = match self.authorize(&case.request, candidate, &[], now) {
+            Ok(Grant::Bypass | Grant::Preflight) => Shadow::Decided(Verdict::Bypassed, None),
+            Ok(Grant::Missing) => Shadow::Decided(Verdict::Bypassed, Some(Reason::MissingToken)),
+            Ok(Grant::Token { token, .. }) => {
+                let identity = Identity { claims: token.claims(), provider: "", location: "" };
+                match identity::write(candidate, identity, &self.name, &mut Rewrite::default()) {
+                    Ok(_) => Shadow::Decided(Verdict::Allowed, None),
+                    Err(identity::Error::Missing(_)) => {
+                        Shadow::Decided(Verdict::Denied, Some(Reason::InsufficientClaims))
+                    }
+                    Err(identity::Error::TooLong(_)) => Shadow::Decided(Verdict::Denied, Some(Reason::Misconfigured)),
+                }
+            }
+            Err(Halt::Deny(refusal)) => {
+                let strips = !candidate.enforce && refusal.denial.is_strippable();
+                let verdict = if strips { Verdict::Stripped } else { Verdict::Denied };
+                Shadow::Decided(verdict, Some(refusal.denial.reason()))
+            }
+            Err(Halt::Need(need)) => {
+                self.fetch_for_nobody(need, now);
+                Shadow::Undecided
+            }
+        };
+        tally.shadow = Some(shadow);
+        self.tally.set(tally);
+    }
+
+    fn fetch_for_nobody(&mut self, need: Need, now: Timestamp) {
+        if self.has_room_for(&need) {
+            self.start(need, None, now);
+        }
+    }
+}
+
+/// The only value of a header that a proxy must have set.
+fn one<'r>(request: &'r Request, name: &'r str) -> Result<&'r [u8], Denial> {
+    let mut values = request.headers.all(name);
+    let value = values.next().filter(|value| !value.is_empty());
+    value.filter(|_| values.next().is_none()).ok_or(Denial::InvalidRequest)
+}

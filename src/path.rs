@@ -1,0 +1,312 @@
+//! The path of a request as rules see it: RFC 3986, sections 3.3 and 6.2.
+//!
+//! A service may read a path in another way than the proxy before it: decode `%2F`, follow `..`, cut off `;v=1`. So
+//! a path that can be read in more than one way is read here in each. The invariant: a path in normal form has one
+//! reading, every other path says that it is not in normal form.
+
+use percent_encoding::percent_decode;
+use std::borrow::Cow;
+
+/// What a path may mean.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Path<'p> {
+    readings: Readings<'p>,
+    is_normal: bool,
+}
+
+#[derive(Debug, Eq, PartialEq)]
+enum Readings<'p> {
+    One(&'p [u8]),
+    Several(Vec<Vec<u8>>),
+}
+
+impl<'p> Path<'p> {
+    /// Reads what stands before the query. Any bytes are a path; none at all (CONNECT) and `*` (RFC 9112, section 3.2.4)
+    /// have no reading.
+    pub fn read(path: &'p [u8]) -> Self {
+        let is_plain = |byte: &u8| PLAIN.get(usize::from(*byte)) == Some(&true);
+        let has_dots = || path.split(|byte| *byte == b'/').any(is_dots);
+        if path.first() == Some(&b'/') && path.iter().all(is_plain) && !has_empty_segment(path) && !has_dots() {
+            return Self { readings: Readings::One(path), is_normal: true };
+        }
+        if path.is_empty() || path == b"*" {
+            return Self { readings: Readings::Several(Vec::new()), is_normal: false };
+        }
+        let is_normal = is_normal(path);
+        let mut readings = vec![kept(path)];
+        if !is_normal {
+            // What a reader makes of it who decodes everything at once, and then perhaps once more.
+            let mut decoded = Cow::Borrowed(path);
+            for _ in 0..MAX_DECODINGS {
+                let next: Vec<u8> = percent_decode(&decoded).collect();
+                readings.push(resolved(&next));
+                if let Some(cut) = next.iter().position(|byte| matches!(byte, b'?' | b'#')) {
+                    readings.push(resolved(next.get(..cut).unwrap_or_default()));
+                }
+                if *decoded == *next {
+                    break;
+                }
+                decoded = Cow::Owned(next);
+            }
+            readings.sort_unstable();
+            readings.dedup();
+        }
+        Self { readings: Readings::Several(readings), is_normal }
+    }
+
+    /// Every way to read it, each once.
+    pub fn readings(&self) -> impl Iterator<Item = &[u8]> {
+        let (one, several) = match &self.readings {
+            Readings::One(path) => (Some(*path), &[][..]),
+            Readings::Several(paths) => (None, paths.as_slice()),
+        };
+        one.into_iter().chain(several.iter().map(Vec::as_slice))
+    }
+
+    /// Whether every reader finds the same path in it. If so, there is one reading.
+    pub fn is_normal(&self) -> bool {
+        self.is_normal
+    }
+}
+
+/// A path that an operator wrote, as [`Path::readings`] has it; `None` if it is not in normal form itself.
+pub fn canonical(path: &str) -> Option<Vec<u8>> {
+    // What stands in a configuration may be written plainly: `/caf%C3%A9` and `/café` are one path.
+    let is_clean = path.starts_with('/')
+        && !path.bytes().any(|byte| byte.is_ascii_control() || matches!(byte, b'\\' | b';' | b'?' | b'#'))
+        && !has_empty_segment(path.as_bytes());
+    let reading = kept(path.as_bytes());
+    let stays = std::str::from_utf8(&reading).is_ok() && !reading.split(|byte| *byte == b'/').any(is_dots);
+    (is_clean && stays && !has_kept_escape(path.as_bytes())).then_some(reading)
+}
+
+/// The prefixes of a path that end with a whole segment, the longest first and the empty one last.
+pub fn prefixes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let whole = path.strip_suffix(b"/").unwrap_or(path);
+    let ends = whole.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+    std::iter::once(whole).chain(ends.filter_map(move |end| whole.get(..end)))
+}
+
+/// RFC 3986, section 6.2.2: no escape that could be left out, no dot segment; and nothing that some reader takes for a
+/// slash, for the end of a segment or for the end of the path.
+fn is_normal(path: &[u8]) -> bool {
+    let raw = path.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b';' | b'#' | b'?'));
+    path.first() == Some(&b'/')
+        && raw
+        && !has_empty_segment(path)
+        && escapes(path).all(|escaped| {
+            escaped.is_some_and(|byte| {
+                !byte.is_ascii_control()
+                    && !matches!(byte, b'/' | b'\\' | b';' | b'?' | b'#' | b'%' | b'-' | b'.' | b'_' | b'~')
+                    && !byte.is_ascii_alphanumeric()
+            })
+        })
+        && !path.split(|byte| *byte == b'/').any(is_dots)
+        && std::str::from_utf8(&kept(path)).is_ok()
+}
+
+/// The path with its escapes decoded, but for those that separate segments, or begin another escape.
+fn kept(path: &[u8]) -> Vec<u8> {
+    let mut reading = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((byte, after)) = rest.split_first() {
+        match (byte, escape(rest)) {
+            (b'%', Some(escaped)) if !is_kept(escaped) => {
+                reading.push(escaped);
+                rest = rest.get(3..).unwrap_or_default();
+            }
+            (b'%', Some(_)) => {
+                reading.extend(rest.iter().take(3).map(u8::to_ascii_uppercase));
+                rest = rest.get(3..).unwrap_or_default();
+            }
+            _ => {
+                reading.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    reading
+}
+
+/// What a reader makes of a decoded path who forgives everything: backslashes are slashes, parameters of a segment are
+/// none of the path, empty segments are nothing, and dot segments are followed (RFC 3986, section 5.2.4).
+fn resolved(path: &[u8]) -> Vec<u8> {
+    let mut segments: Vec<&[u8]> = Vec::new();
+    for segment in path.split(|byte| matches!(byte, b'/' | b'\\')) {
+        let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
+        match name {
+            b"" | b"." => {}
+            b".." => {
+                segments.pop();
+            }
+            name => segments.push(name),
+        }
+    }
+    let mut reading = vec![b'/'];
+    reading.extend(segments.join(&b'/'));
+    if !segments.is_empty() && path.ends_with(b"/") {
+        reading.push(b'/');
+    }
+    reading
+}
+
+/// What each `%` of a path stands for; `None` for one that begins no escape.
+fn escapes(path: &[u8]) -> impl Iterator<Item = Option<u8>> {
+    let starts = path.iter().enumerate().filter(|(_, byte)| **byte == b'%');
+    starts.map(move |(start, _)| escape(path.get(start..).unwrap_or_default()))
+}
+
+fn has_kept_escape(path: &[u8]) -> bool {
+    escapes(path).any(|escaped| escaped.is_none_or(is_kept))
+}
+
+fn is_kept(escaped: u8) -> bool {
+    matches!(escaped, b'/' | b'\\' | b'%' | b'?' | b'#' | b';') || escaped.is_ascii_control()
+}
+
+/// The byte that `%XX` at the beginning stands for.
+fn escape(text: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = text else { return None };
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    u8::try_from(digit(high)?.checked_mul(16)?.checked_add(digit(low)?)?).ok()
+}
+
+fn is_dots(segment: &[u8]) -> bool {
+    matches!(segment, b"." | b"..")
+}
+
+fn has_empty_segment(path: &[u8]) -> bool {
+    path.windows(2).any(|pair| pair == b"//")
+}
+
+/// The bytes that mean themselves to every reader, as a table: every byte of every path is looked up here.
+static PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < u8::MAX {
+        #[expect(clippy::indexing_slicing, reason = "a table of 256 has a place for each byte")]
+        let place = &mut table[byte as usize];
+        *place = byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\' | b';' | b'#' | b'?');
+        byte = byte.saturating_add(1);
+    }
+    table
+};
+
+/// Nobody decodes more often.
+const MAX_DECODINGS: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readings(path: &str) -> Vec<String> {
+        let path = Path::read(path.as_bytes());
+        path.readings().map(|reading| String::from_utf8_lossy(reading).into_owned()).collect()
+    }
+
+    fn is_normal(path: &[u8]) -> bool {
+        Path::read(path).is_normal()
+    }
+
+    #[test]
+    fn a_normal_path_has_one_reading() {
+        for (path, reading) in [
+            ("/", "/"),
+            ("/a/b.c/d..e/...", "/a/b.c/d..e/..."),
+            ("/a/", "/a/"),
+            ("/a%20b/caf%C3%A9", "/a b/café"),
+            ("/a%20b/caf%c3%a9", "/a b/café"),
+            ("/a:b@c,d=e&f$g", "/a:b@c,d=e&f$g"),
+        ] {
+            assert_eq!(readings(path), [reading]);
+            assert!(is_normal(path.as_bytes()), "{path}");
+        }
+    }
+
+    #[test]
+    fn pth_01_02_03_what_can_be_read_twice_is_not_normal() {
+        for (path, meant) in [
+            ("/public/../admin", "/admin"),
+            ("/public/./../admin", "/admin"),
+            ("/public/..%2fadmin", "/admin"),
+            ("/public/%2e%2e/admin", "/admin"),
+            ("/public/.%2E/admin", "/admin"),
+            ("/public/..;/admin", "/admin"),
+            ("/public/..;a=b/admin", "/admin"),
+            ("/public\\..\\admin", "/admin"),
+            ("/public%5c..%5cadmin", "/admin"),
+            ("//public/../admin", "/admin"),
+            ("/public//../admin", "/admin"),
+            ("//admin", "/admin"),
+            ("///admin", "/admin"),
+            ("/%61dmin", "/admin"),
+            ("/public/%252e%252e/admin", "/admin"),
+            ("/public/%25%32%65%252e/admin", "/admin"),
+            ("/public/%252e%252e%252fadmin", "/admin"),
+            ("/admin%3fx=/public", "/admin"),
+            ("/admin%23/public", "/admin"),
+            ("/admin;jsessionid=1", "/admin"),
+            ("/../../admin", "/admin"),
+            ("admin", "/admin"),
+        ] {
+            assert!(readings(path).iter().any(|reading| reading == meant), "{path}: {:?}", readings(path));
+            assert!(!is_normal(path.as_bytes()), "{path}");
+        }
+    }
+
+    #[test]
+    fn pth_03_12_bytes_that_no_path_has() {
+        for path in
+            ["/public/%c0%ae%c0%ae/admin", "/public%00", "/public%0a", "/public%7f", "/public%", "/public%2", "/a%zz"]
+        {
+            assert!(!is_normal(path.as_bytes()), "{path}");
+        }
+        for path in [&b"/public\xff"[..], b"/public\x7f", b"/public x", b"/public\0", b"*", b"", b"https://a/b"] {
+            assert!(!is_normal(path), "{path:?}");
+        }
+        assert!(readings("*").is_empty() && readings("").is_empty());
+    }
+
+    #[test]
+    fn prefixes_end_with_whole_segments() {
+        let of = |path: &str| -> Vec<String> {
+            prefixes(path.as_bytes()).map(|prefix| String::from_utf8(prefix.to_vec()).unwrap()).collect()
+        };
+        assert_eq!(of("/a/bc/d"), ["/a/bc/d", "/a/bc", "/a", ""]);
+        assert_eq!(of("/a/"), ["/a", ""]);
+        assert_eq!(of("/"), [""]);
+    }
+
+    #[test]
+    fn a_configured_path_must_be_normal() {
+        let of = |path: &str| canonical(path).map(|path| String::from_utf8(path).unwrap());
+        for (written, path) in [
+            ("/a", "/a"),
+            ("/a/", "/a/"),
+            ("/a b", "/a b"),
+            ("/a%20b", "/a b"),
+            ("/café", "/café"),
+            ("/caf%C3%A9", "/café"),
+        ] {
+            assert_eq!(of(written).as_deref(), Some(path));
+        }
+        for wrong in [
+            "",
+            "a",
+            "/a//b",
+            "/a/..",
+            "/a/%2e%2e",
+            "/a%2Fb",
+            "/a;b",
+            "/a?b",
+            "/a#b",
+            "/a\\b",
+            "/a%",
+            "/%00",
+            "/%ff",
+            "//",
+        ] {
+            assert_eq!(of(wrong), None, "{wrong}");
+        }
+    }
+}

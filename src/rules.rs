@@ -1,0 +1,299 @@
+//! Which rule a request falls under: the first in the order of the configuration that matches it.
+//!
+//! Thousands of rules must cost no more than tens. So each rule is a bit, and for each dimension (route, host, method,
+//! path, one per header) a table gives the rules that a request's value leaves possible; the first bit that all
+//! dimensions leave is the rule. Regular expressions are tried only on what is left then. A rule without a word on a
+//! dimension stays possible, whatever the value.
+//!
+//! The invariant: the index leaves out no rule that matches, and a bypass is never found by a path or a host that two
+//! readers could read differently.
+
+use crate::config::{HeaderMatch, HeaderValue, PathMatch, RuleMatch};
+use crate::http::{Headers, Request};
+use crate::path::{self, Path};
+use crate::query::Target;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+/// The index of a list of rules.
+pub struct RuleIndex {
+    rules: Vec<Indexed>,
+    routes: Dimension,
+    hosts: Dimension,
+    methods: Dimension,
+    paths: Dimension,
+    headers: Vec<(Box<str>, Dimension)>,
+    /// Room to work in, kept from request to request.
+    scratch: RefCell<Scratch>,
+}
+
+/// What the index can't decide about a rule, and whether it opens a door.
+struct Indexed {
+    matching: Option<RuleMatch>,
+    is_bypass: bool,
+}
+
+#[derive(Default)]
+struct Scratch {
+    left: Bits,
+    possible: Bits,
+}
+
+type Bits = Vec<u64>;
+
+/// The rules that a value of one kind leaves possible.
+#[derive(Default)]
+struct Dimension {
+    /// Those that say nothing about it.
+    indifferent: Bits,
+    exact: HashMap<Box<[u8]>, Vec<usize>>,
+    /// Hosts: what stands behind `*`, with its dot. Paths: whole segments without the last slash.
+    partial: HashMap<Box<[u8]>, Vec<usize>>,
+}
+
+/// Why no rule is chosen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Error {
+    /// Two readers of this path or host would find two different rules.
+    Ambiguous,
+}
+
+impl RuleIndex {
+    /// The index of rules that are matched by these, in order, with whether each is a bypass. A rule without a match is
+    /// never found.
+    pub fn new(rules: Vec<(Option<RuleMatch>, bool)>) -> Self {
+        let count = rules.len();
+        let mut names: Vec<Box<str>> = Vec::new();
+        for header in rules.iter().filter_map(|(matching, _)| matching.as_ref()).flat_map(|matching| &matching.headers)
+        {
+            if !names.iter().any(|name| **name == *header.name) {
+                names.push(Box::from(&*header.name));
+            }
+        }
+        let dimension = || Dimension { indifferent: vec![0; count.div_ceil(WORD)], ..Dimension::default() };
+        let mut index = Self {
+            rules: Vec::new(),
+            routes: dimension(),
+            hosts: dimension(),
+            methods: dimension(),
+            paths: dimension(),
+            headers: names.into_iter().map(|name| (name, dimension())).collect(),
+            scratch: RefCell::default(),
+        };
+        for (number, (matching, is_bypass)) in rules.into_iter().enumerate() {
+            if let Some(matching) = &matching {
+                index.add(number, matching);
+            }
+            index.rules.push(Indexed { matching, is_bypass });
+        }
+        index
+    }
+
+    fn add(&mut self, number: usize, matching: &RuleMatch) {
+        let bytes =
+            |texts: &[String]| -> Vec<Box<[u8]>> { texts.iter().map(|text| Box::from(text.as_bytes())).collect() };
+        self.routes.add(number, bytes(&matching.route_names), Vec::new());
+        self.methods.add(number, bytes(&matching.methods), Vec::new());
+        let is_suffix = |host: &&String| host.starts_with('*');
+        let (suffixes, hosts): (Vec<_>, Vec<_>) = matching.hosts.iter().partition(is_suffix);
+        let suffixes = suffixes.into_iter().map(|host| Box::from(host.as_bytes().get(1..).unwrap_or_default()));
+        let hosts = hosts.into_iter().map(|host| Box::from(host.as_bytes()));
+        self.hosts.add(number, hosts.collect(), suffixes.collect());
+        match &matching.path {
+            None => self.paths.add(number, Vec::new(), Vec::new()),
+            Some(PathMatch::Exact(paths)) => self.paths.add(number, paths.clone(), Vec::new()),
+            Some(PathMatch::Prefix(prefixes)) => self.paths.add(number, Vec::new(), prefixes.clone()),
+            Some(PathMatch::Pattern(patterns)) => {
+                let folders = patterns.iter().map(|pattern| pattern.folder.clone()).collect();
+                self.paths.add(number, Vec::new(), folders);
+            }
+        }
+        for (name, dimension) in &mut self.headers {
+            let mut said = matching.headers.iter().filter(|header| *header.name == **name);
+            // More than one word about one header is left to the last check.
+            let values = match (said.next(), said.next()) {
+                (Some(HeaderMatch { value: HeaderValue::Exact(value), .. }), None) => vec![Box::from(value.as_bytes())],
+                _ => Vec::new(),
+            };
+            dimension.add(number, values, Vec::new());
+        }
+    }
+
+    /// The first rule that matches; `None` if none does.
+    pub fn find(&self, request: &Request) -> Result<Option<usize>, Error> {
+        let host = Host::read(request.authority().unwrap_or_default());
+        let path = Path::read(Target::parse(request.path().unwrap_or_default()).path);
+        let is_whole = !request.path().unwrap_or_default().contains(&b'#');
+        let facts = |reading| Facts { request, host: host.text.as_deref(), path: reading };
+        let is_normal = path.is_normal() && is_whole && (host.is_normal || self.hosts.is_indifferent());
+        if host.text.is_none() && !self.hosts.is_indifferent() {
+            return Err(Error::Ambiguous);
+        }
+        let mut readings = path.readings();
+        let Some(first) = readings.next() else { return Ok(self.find_one(&facts(None), is_normal)) };
+        let found = self.find_one(&facts(Some(first)), is_normal);
+        match readings.all(|reading| self.find_one(&facts(Some(reading)), is_normal) == found) {
+            true => Ok(found),
+            false => Err(Error::Ambiguous),
+        }
+    }
+
+    fn find_one(&self, facts: &Facts, is_normal: bool) -> Option<usize> {
+        let mut scratch = self.scratch.try_borrow_mut().ok()?;
+        let Scratch { left, possible } = &mut *scratch;
+        left.clear();
+        left.resize(self.rules.len().div_ceil(WORD), u64::MAX);
+        let Facts { request, host, path } = facts;
+        self.routes.narrow(left, possible, request.route.name.as_deref(), []);
+        self.methods.narrow(left, possible, request.method(), []);
+        self.hosts.narrow(left, possible, *host, host.iter().flat_map(|host| suffixes(host)));
+        self.paths.narrow(left, possible, *path, path.iter().flat_map(|path| path::prefixes(path)));
+        for (name, dimension) in &self.headers {
+            let value = combined(&request.headers, name);
+            dimension.narrow(left, possible, value.as_deref(), []);
+        }
+        set_bits(left).find(|number| {
+            self.rules.get(*number).is_some_and(|rule| {
+                (is_normal || !rule.is_bypass) && rule.matching.as_ref().is_some_and(|matching| is_met(matching, facts))
+            })
+        })
+    }
+}
+
+/// What a request is matched by, in one reading.
+struct Facts<'r> {
+    request: &'r Request,
+    host: Option<&'r [u8]>,
+    path: Option<&'r [u8]>,
+}
+
+/// What the index leaves open: expressions, and headers that are not compared as a whole.
+fn is_met(matching: &RuleMatch, facts: &Facts) -> bool {
+    let path = match (&matching.path, facts.path) {
+        (Some(PathMatch::Pattern(patterns)), Some(path)) => {
+            // Bytes that are no text must not lead around an expression.
+            let path = String::from_utf8_lossy(path);
+            patterns.iter().any(|pattern| pattern.regex.is_match(&path))
+        }
+        _ => true,
+    };
+    path && matching.headers.iter().all(|header| {
+        let value = combined(&facts.request.headers, &header.name);
+        match (&header.value, value.as_deref()) {
+            (HeaderValue::Present(wanted), value) => value.is_some() == *wanted,
+            (HeaderValue::Exact(wanted), Some(value)) => value == wanted.as_bytes(),
+            (HeaderValue::Prefix(wanted), Some(value)) => value.starts_with(wanted.as_bytes()),
+            (HeaderValue::Pattern(regex), Some(value)) => regex.is_match(&String::from_utf8_lossy(value)),
+            (_, None) => false,
+        }
+    })
+}
+
+impl Dimension {
+    fn add(&mut self, number: usize, exact: Vec<Box<[u8]>>, partial: Vec<Box<[u8]>>) {
+        if exact.is_empty() && partial.is_empty() {
+            set_bit(&mut self.indifferent, number);
+        }
+        for (keys, map) in [(exact, &mut self.exact), (partial, &mut self.partial)] {
+            for key in keys {
+                map.entry(key).or_default().push(number);
+            }
+        }
+    }
+
+    fn is_indifferent(&self) -> bool {
+        self.exact.is_empty() && self.partial.is_empty()
+    }
+
+    /// Takes from `left` the rules that this value rules out.
+    fn narrow<'v>(
+        &self,
+        left: &mut Bits,
+        possible: &mut Bits,
+        value: Option<&[u8]>,
+        parts: impl IntoIterator<Item = &'v [u8]>,
+    ) {
+        if self.is_indifferent() {
+            return;
+        }
+        possible.clone_from(&self.indifferent);
+        let exact = value.and_then(|value| self.exact.get(value));
+        let partial = parts.into_iter().filter_map(|part| self.partial.get(part));
+        for number in exact.into_iter().chain(partial).flatten() {
+            set_bit(possible, *number);
+        }
+        left.iter_mut().zip(possible.iter()).for_each(|(left, possible)| *left &= possible);
+    }
+}
+
+/// The host that a request is for: RFC 9110, section 7.2.
+struct Host<'r> {
+    /// In lower case, without the port. `None` if it is no host.
+    text: Option<Cow<'r, [u8]>>,
+    /// Whether it has no final dot, which some readers leave out.
+    is_normal: bool,
+}
+
+impl<'r> Host<'r> {
+    fn read(authority: &'r [u8]) -> Self {
+        let port = authority.iter().rposition(|byte| *byte == b':').filter(|colon| {
+            let digits = authority.get(colon.saturating_add(1)..).unwrap_or_default();
+            digits.iter().all(u8::is_ascii_digit) && !authority.ends_with(b"]")
+        });
+        let host = port.and_then(|colon| authority.get(..colon)).unwrap_or(authority);
+        let dotless = host.strip_suffix(b".").unwrap_or(host);
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        let is_literal =
+            |inner: &[u8]| inner.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
+        let literal = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]"));
+        let is_host = literal.is_some_and(is_literal) || dotless.iter().all(is_name) && !dotless.ends_with(b".");
+        if !is_host || dotless.is_empty() {
+            return Self { text: None, is_normal: false };
+        }
+        let text = match dotless.iter().any(u8::is_ascii_uppercase) {
+            true => Cow::Owned(dotless.to_ascii_lowercase()),
+            false => Cow::Borrowed(dotless),
+        };
+        Self { text: Some(text), is_normal: dotless.len() == host.len() }
+    }
+}
+
+/// Each end of a host that begins with a dot, the longest first.
+fn suffixes(host: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let dots = host.iter().enumerate().filter(|(_, byte)| **byte == b'.').map(|(dot, _)| dot);
+    dots.filter(|dot| *dot > 0).filter_map(|dot| host.get(dot..))
+}
+
+/// The value of a header, as Envoy sees one that was sent more than once: joined by commas.
+fn combined<'r>(headers: &'r Headers, name: &'r str) -> Option<Cow<'r, [u8]>> {
+    let mut values = headers.all(name);
+    let first = values.next()?;
+    let mut combined = Cow::Borrowed(first);
+    for value in values {
+        let joined = combined.to_mut();
+        joined.push(b',');
+        joined.extend_from_slice(value);
+    }
+    Some(combined)
+}
+
+fn set_bit(bits: &mut Bits, number: usize) {
+    if let Some(word) = bits.get_mut(number / WORD) {
+        *word |= 1 << (number % WORD);
+    }
+}
+
+fn set_bits(bits: &Bits) -> impl Iterator<Item = usize> {
+    bits.iter().enumerate().flat_map(|(index, word)| {
+        let mut rest = *word;
+        std::iter::from_fn(move || {
+            let bit = usize::try_from(rest.trailing_zeros()).ok().filter(|_| rest != 0)?;
+            rest &= rest.wrapping_sub(1);
+            Some(index.saturating_mul(WORD).saturating_add(bit))
+        })
+    })
+}
+
+/// Bits of a word.
+const WORD: usize = u64::BITS as usize;

@@ -1,0 +1,285 @@
+"""Rules on a real Envoy: routes that choose the policy, paths as they arrive, and services that
+ask or are asked."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from clients import Response, request_bytes
+from conftest import StartEnvoy
+from fake_provider import FakeProvider, Reply
+from harness import Envoy, Provider, config, provider_entry, validate_config
+from tokens import Key
+
+USER = {"header": "x-user", "claim": "sub"}
+
+
+@pytest.fixture(scope="module")
+def fake() -> Any:
+    with FakeProvider(Key.make()) as running:
+        yield running
+
+
+def route(prefix: str, name: str | None = None, rule: Any = None, **match: Any) -> dict[str, Any]:
+    entry: dict[str, Any] = {"match": {"prefix": prefix, **match}, "route": {"cluster": "upstream"}}
+    if name:
+        entry["name"] = name
+    if rule is not None:
+        entry["metadata"] = {"filter_metadata": {"oidc": {"rule": rule}}}
+    return entry
+
+
+def when(header: str, value: str) -> dict[str, Any]:
+    return {"headers": [{"name": header, "string_match": {"exact": value}}]}
+
+
+@pytest.fixture(scope="module")
+def routed(start_shared_envoy: StartEnvoy, fake: FakeProvider) -> Envoy:
+    rules = [
+        {"match": {"route_name": "admin"}, "require": {"scopes": ["admin"]}},
+        {"name": "open", "bypass": True},
+        {"name": "strict", "require": {"scopes": ["strict"]}},
+    ]
+    return start_shared_envoy(
+        config(fake, rules=rules, claim_headers=[USER]),
+        idp=fake.port,
+        routes=[
+            route("/named", "admin"),
+            route("/open", rule="open"),
+            route("/strict", rule="strict"),
+            route("/unknown", rule="nobody"),
+            route("/number", rule=7),
+            route("/null", rule=None) | {"metadata": {"filter_metadata": {"oidc": {"rule": None}}}},
+            route("/"),
+        ],
+    )
+
+
+def get(envoy: Any, path: str, token: str | None = None, **more: str) -> Response:
+    headers = [(name.replace("_", "-"), value) for name, value in more.items()]
+    if token:
+        headers.append(("authorization", f"Bearer {token}"))
+    return envoy.get(path, headers)
+
+
+@pytest.mark.parametrize("protocol", ["http1", "http2"])
+def test_the_route_chooses_the_policy(routed: Envoy, fake: FakeProvider, protocol: str) -> None:
+    plain, admin = fake.token(), fake.token(scope="admin")
+
+    def status(path: str, token: str | None) -> int:
+        headers = [("authorization", f"Bearer {token}")] if token else []
+        if protocol == "http1":
+            return routed.get(path, headers).status
+        with routed.http2() as connection:
+            return connection.request(path, headers).status
+
+    assert status("/named", plain) == 403
+    assert status("/named", admin) == 200
+    assert status("/elsewhere", plain) == 200
+    assert status("/open", None) == 200
+    assert status("/strict", admin) == 403
+    assert status("/strict", fake.token(scope="strict")) == 200
+
+
+def test_pth_15_a_rule_that_is_not_there_is_no_policy(routed: Envoy, fake: FakeProvider) -> None:
+    for path in ("/unknown", "/number", "/null"):
+        for token in (None, fake.token(scope="admin strict")):
+            assert get(routed, path, token).status == 503, path
+    assert "oidc_denied{misconfigured}" in {entry["details"] for entry in routed.access_log()}
+    # What a client sends is no metadata.
+    assert get(routed, "/x", None, x_rule="open", rule="open", x_envoy_original_path="/open").status == 401
+
+
+def test_an_open_route_that_was_found_by_an_ambiguous_path(routed: Envoy) -> None:
+    for path in ("/open/..%2fadmin", "/open/..;/admin", "/open/%252e%252e/admin", "/open/a%5c..%5cb"):
+        response = routed.raw(request_bytes(path))
+        # 307: Envoy itself unescapes slashes first.
+        assert response.status in (307, 400, 401), f"{path}: {response}"
+
+
+def test_hdr_15_writing_a_header_can_choose_another_route(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """Envoy chooses the route anew, and tells which only when it is taken: the client then gets
+    nothing of the response, and there is no second time."""
+    rules = [
+        {"match": {"route_name": "admin"}, "require": {"scopes": ["admin"]}},
+        {"match": {"path": "/unwritten"}, "claim_headers": []},
+    ]
+    envoy = start_envoy(
+        config(fake, rules=rules, claim_headers=[USER]),
+        idp=fake.port,
+        log_fields={"route": "%ROUTE_NAME%"},
+        routes=[
+            route("/tenant", "admin", **when("x-user", "root")),
+            route("/tenant", "tenant"),
+            route("/same", "one", **when("x-user", "root")),
+            route("/same", "two"),
+            route("/"),
+        ],
+    )
+    root, ann = fake.token(sub="root", scope="x"), fake.token(sub="ann", scope="x")
+    # To another route under the same policy the identity may lead.
+    assert get(envoy, "/same", root).seen.header("x-user") == "root"
+    assert envoy.access_log()[-1]["route"] == "one"
+    assert get(envoy, "/tenant", ann).seen.header("x-user") == "ann"
+    # A client's own copy of it is gone before.
+    assert get(envoy, "/tenant", None, x_user="root").status == 401
+    response = get(envoy, "/tenant", root)
+    assert (response.status, response.body) == (503, b"")
+    assert envoy.access_log(4)[-1]["route"] == "admin"
+    assert "no route may match on a header" in envoy.log()
+    for path in ("/tenant", "/same", "/"):
+        assert get(envoy, path, ann).status == 503
+    assert get(envoy, "/unwritten", ann).status == 200
+
+
+def test_paths_as_they_arrive(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """Whether or not Envoy normalises paths before."""
+    rules = [
+        {"match": {"path_prefix": "/public"}, "bypass": True},
+        {"match": {"path_prefix": "/admin"}, "require": {"scopes": ["admin"]}},
+    ]
+    raw = {"normalize_path": False, "merge_slashes": False, "path_with_escaped_slashes_action": "KEEP_UNCHANGED"}
+    for hcm in ({}, raw):
+        envoy = start_envoy(config(fake, rules=rules), idp=fake.port, hcm=hcm)
+        assert get(envoy, "/public/a").status == 200
+        for path in (
+            "/public/../admin", "/public/..%2fadmin", "/public/%2e%2e/admin", "/public/..;/admin", "//public/../admin",
+            "/public//../admin", "//admin", "/%61dmin", "/public/%252e%252e/admin", "/public\\..\\admin", "/public/%00",
+            "/public%2f..%2fadmin", "/admin?/public", "/admin%3f/public", "/public/%c0%ae%c0%ae/admin", "/Public/a", "/publicx",
+        ):  # fmt: skip
+            response = envoy.raw(request_bytes(path))
+            if response.status == 200:  # Envoy found its way back into /public
+                assert response.seen.path.startswith("/public/"), f"{path} {hcm}: {response}"
+            else:
+                assert response.status in (307, 400, 401), f"{path} {hcm}: {response}"
+            bearer = [("authorization", f"Bearer {fake.token()}")]
+            response = envoy.raw(request_bytes(path, bearer))
+            if "admin" in path and response.status == 200:
+                assert not response.seen.path.startswith("/admin"), f"{path} {hcm}: {response}"
+        for data in (
+            b"OPTIONS * HTTP/1.1\r\nhost: h\r\n\r\n",
+            b"GET http://h/public/../admin HTTP/1.1\r\nhost: h\r\n\r\n",
+            b"CONNECT h:80 HTTP/1.1\r\nhost: h:80\r\n\r\n",
+        ):
+            assert envoy.raw(data).status in (400, 401, 403, 404), data
+
+
+def test_five_thousand_rules(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    rules = [
+        {"match": {"path_prefix": f"/tenants/{number}", "methods": ["GET"]}, "require": {"scopes": [f"t{number}"]}}
+        for number in range(5000)
+    ]
+    envoy = start_envoy(config(fake, rules=rules), idp=fake.port)
+    token = fake.token(scope="t4999 t7")
+    assert get(envoy, "/tenants/4999/x", token).status == 200
+    assert get(envoy, "/tenants/7", token).status == 200
+    response = get(envoy, "/tenants/8/x", token)
+    assert response.status == 403
+    assert 'scope="t8"' in (response.header("www-authenticate") or "")
+    assert get(envoy, "/tenants/70000", token).status == 200
+
+
+def test_a_shadow_is_counted_and_told(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    shadow = {"enforce": True, "require": {"scopes": ["admin"]}}
+    fields = {"shadow": "%FILTER_STATE(wasm.oidc.shadow_result:PLAIN)% %FILTER_STATE(wasm.oidc.shadow_reason:PLAIN)%"}
+    envoy = start_envoy(config(fake, enforce=False, shadow=shadow), idp=fake.port, log_fields=fields)
+    assert get(envoy, "/").status == 200
+    assert get(envoy, "/", fake.token(scope="x")).status == 200
+    assert get(envoy, "/", fake.token(scope="admin")).status == 200
+    told = [entry["shadow"] for entry in envoy.access_log(3)]
+    assert told == ["denied missing_token", "denied insufficient_scope", "allowed none"]
+    name = "oidc_shadow_requests_total"
+    assert envoy.metric(name, result="denied", reason="missing_token", provider="none") == 1
+    assert envoy.metric(name, result="denied", reason="insufficient_scope", provider="127.0.0.1") == 1
+    assert envoy.metric(name, result="allowed", reason="none", provider="127.0.0.1") == 1
+
+
+def test_ar_82_the_authorizer_decides(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    fake.routes["/decide"] = Reply(204)
+    authorization = {"uri": f"{fake.issuer}/decide", "cluster": "idp"}
+    envoy = start_envoy(config(fake, external_authorization=authorization, claim_headers=[USER]), idp=fake.port)
+    token = fake.token(groups=["a"])
+    assert get(envoy, "/p?q=1", token).seen.header("x-user")
+    (asked,) = [request for request in fake.requests if request.path == "/decide"]
+    body = json.loads(asked.body)
+    assert (body["request"]["path"], body["request"]["method"], body["user"]["groups"]) == ("/p?q=1", "GET", ["a"])
+    fake.routes["/decide"] = Reply(403, body=b"closed on\r\nsundays")
+    response = get(envoy, "/p", token)
+    assert (response.status, response.json()["error_description"]) == (403, "insufficient_claims: closed on sundays")
+    for reply in (Reply(500), Reply(302, [("location", "/")])):
+        fake.routes["/decide"] = reply
+        assert get(envoy, "/p", token).status == 503
+    assert envoy.metric("oidc_fetches_total", kind="authorization", result="failed", provider="127.0.0.1") == 2
+
+
+def test_ar_50_other_proxies_ask(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    rules = [
+        {"match": {"path_prefix": "/open", "methods": ["GET"]}, "bypass": True},
+        {"match": {"path_prefix": "/admin"}, "require": {"scopes": ["admin"]}},
+    ]
+    told = {"method_header": "x-original-method", "uri_header": "x-original-uri"}
+    common = {"rules": rules, "claim_headers": [USER], "verify_path": "/verify"}
+    envoy = start_envoy(config(fake, **common), idp=fake.port, listeners={"told": config(fake, **common, verify_request=told)})
+    token = fake.token(sub="ann")
+    response = get(envoy, "/verify/things", token)
+    assert (response.status, response.header("x-user"), response.body) == (204, "ann", b"")
+    assert get(envoy, "/verify/things").status == 401
+    assert get(envoy, "/verify/open/x").status == 204
+    assert get(envoy, "/verify/admin/x", token).status == 403
+    assert get(envoy, "/verify", None, x_original_uri="/open", x_original_method="GET").status == 401
+    assert get(envoy, "/other", token).seen.header("x-user") == "ann"
+    door = envoy.door("told")
+    assert get(door, "/verify", None, x_original_uri="/open", x_original_method="GET").status == 204
+    assert get(door, "/verify", None, x_original_uri="/open", x_original_method="POST").status == 401
+    assert get(door, "/verify/open").status == 401
+    # AR-51: no method makes an unauthenticated question a success.
+    for method in (b"POST", b"PUT", b"OPTIONS", b"HEAD", b"TRACE"):
+        data = method + b" /verify/x HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n"
+        assert envoy.raw(data, head=method == b"HEAD").status in (401, 405)
+
+
+def test_two_providers_and_three_hosts(start_envoy: StartEnvoy, provider: Provider, own_provider: Provider) -> None:
+    """Two real providers. One rotates its keys during the run, then stops; the other's tokens go on."""
+    first, second = provider, own_provider
+    entries = [
+        provider_entry(first, name="first"),
+        provider_entry(second, name="second", cluster="second"),
+    ]
+    rules = [
+        {"match": {"hosts": ["first.example"]}, "providers": ["first"]},
+        {"match": {"hosts": ["second.example"]}, "providers": ["second"]},
+    ]
+    for entry in entries:
+        entry["jwks"] = {"cooldown": "1s"}
+    envoy = start_envoy({"providers": entries, "rules": rules}, clusters={"second": second.port}, workers=2)
+
+    def statuses(token: str) -> list[int]:
+        hosts = ("first.example", "second.example", "both.example")
+        bearer = ("authorization", f"Bearer {token}")
+        asks = (request_bytes("/", [("host", host), bearer]) for host in hosts)
+        return [envoy.raw(ask).status for ask in asks]
+
+    of_first, of_second = first.token("es256"), second.token("es256")
+    assert statuses(of_first) == [200, 401, 200]
+    assert statuses(of_second) == [401, 200, 200]
+    second.rotate()
+    rotated = second.token("es256")
+    assert rotated != of_second
+    until = time.monotonic() + 20
+    # Each worker finds the new key by itself.
+    while not all(statuses(rotated) == [401, 200, 200] for _ in range(10)):
+        assert time.monotonic() < until, "the new key is not found"
+        time.sleep(0.5)
+    assert statuses(of_first) == [200, 401, 200]
+    second.process.stop()
+    assert statuses(rotated) == [401, 200, 200], "keys at hand serve on"
+    assert statuses(first.token("es256")) == [200, 401, 200]
+
+
+def test_a_rule_that_is_wrong_is_refused_at_load(fake: FakeProvider) -> None:
+    result = validate_config(config(fake, rules=[{"match": {"path": "/a/../b"}}]))
+    assert result.returncode != 0
+    assert "rules[0].match.path" in result.stdout

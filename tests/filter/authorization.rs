@@ -1,0 +1,304 @@
+//! The external authorizer, and the verify endpoint: other services that decide, and other services that ask.
+
+use crate::scene::*;
+use crate::support::with;
+use serde_json::{Value, json};
+
+const AUTHORIZER: &str = "https://authz.example/decide";
+
+fn authorized(settings: Value) -> Scene {
+    let authorization = with(json!({"uri": AUTHORIZER, "cluster": "authz"}), settings);
+    let mut scene = Scene::of(jwt(json!({}), json!({"external_authorization": authorization})));
+    scene.provider.serve(AUTHORIZER, status(200));
+    scene
+}
+
+#[test]
+fn ar_82_what_the_authorizer_is_asked() {
+    let mut scene = authorized(json!({"user": ["email", "sub"]}));
+    let token = token(json!({"email": "ann@example.com", "groups": ["a", "b"]}));
+    scene.send(get("/things?a=b").bearer(&token)).allowed();
+    let call = scene.the_call_to("/decide");
+    assert_eq!((call.method, &*call.cluster, call.header("content-type")), ("POST", "authz", Some("application/json")));
+    let body: Value = serde_json::from_str(&call.body).unwrap();
+    assert_eq!(body["timestamp"], "2027-01-15T08:00:00Z");
+    assert_eq!(
+        body["request"],
+        json!({"host": "api.example.com", "port": "443", "path": "/things?a=b", "method": "GET"})
+    );
+    let claims = with(good_claims(), json!({"email": "ann@example.com", "groups": ["a", "b"]}));
+    assert_eq!(
+        body["user"],
+        json!({"name": "ann@example.com", "id": "ann", "groups": ["a", "b"], "extra": {}, "claims": claims})
+    );
+    // The port is the request's, or that of its scheme.
+    for (host, scheme, expected) in [
+        ("h:443", "http", ("h", "443")),
+        ("h", "http", ("h", "80")),
+        ("h", "https", ("h", "443")),
+        ("[::1]:8080", "http", ("[::1]", "8080")),
+    ] {
+        scene.pass_seconds(1);
+        let ask = get("/p").set(":authority", Some(host)).set(":scheme", Some(scheme)).bearer(&good());
+        scene.send(ask).allowed();
+        let body: Value = serde_json::from_str(&scene.calls_to("/decide").pop().unwrap().body).unwrap();
+        assert_eq!((&body["request"]["host"], &body["request"]["port"]), (&json!(expected.0), &json!(expected.1)));
+    }
+    // One group is a list of one, none is an empty one, and no user is an empty name.
+    for (groups, expected) in
+        [(json!("a"), json!(["a"])), (json!(null), json!([])), (json!(["a", 1]), json!(["a", "1"]))]
+    {
+        scene.send(bearer(&crate::scene::token(json!({"groups": groups})))).allowed();
+        let body: Value = serde_json::from_str(&scene.calls_to("/decide").pop().unwrap().body).unwrap();
+        assert_eq!((&body["user"]["groups"], &body["user"]["name"]), (&expected, &json!("ann")));
+    }
+}
+
+/// 2xx allows, 401 and 403 deny with their reason, anything else fails closed.
+#[test]
+fn ar_82_what_the_authorizer_says() {
+    for good_status in [200, 204, 299] {
+        let mut scene = authorized(json!({}));
+        scene.provider.serve(AUTHORIZER, status(good_status));
+        scene.send(bearer(&good())).allowed();
+    }
+    for bad in [401, 403] {
+        let mut scene = authorized(json!({}));
+        scene.provider.serve(AUTHORIZER, says(bad, "text/plain", "not on \"Sundays\"\r\nx: y"));
+        let refusal = scene.send(bearer(&good())).refused(403, "insufficient_claims");
+        assert_eq!(refusal.json()["error_description"], "insufficient_claims: not on Sundays x: y");
+        assert!(refusal.challenge().is_none());
+        scene.provider.serve(AUTHORIZER, says(bad, "text/plain", ""));
+        scene.pass_seconds(1);
+        let refusal = scene.send(bearer(&good())).refused(403, "insufficient_claims");
+        assert_eq!(
+            refusal.json()["error_description"],
+            "insufficient_claims: the access token does not permit this request"
+        );
+    }
+    for bad in [status(500), status(503), status(302), status(404), status(429), status(100), Answer::Refuses] {
+        let mut scene = authorized(json!({}));
+        scene.provider.serve(AUTHORIZER, bad);
+        scene.send(bearer(&good())).refused(503, "provider_unavailable");
+    }
+    let mut scene = authorized(json!({"timeout": "2s"}));
+    scene.provider.serve(AUTHORIZER, Answer::TimesOut);
+    let stream = scene.begin(bearer(&good()));
+    scene.settle();
+    assert_eq!(scene.the_call_to("/decide").timeout.as_secs(), 2);
+    scene.pass_seconds(3);
+    scene.seen(stream).refused(503, "provider_unavailable");
+}
+
+/// An authorizer that is down is never better than one that says no, also where what is invalid is stripped.
+#[test]
+fn an_authorizer_is_never_stripped_away() {
+    for answer in [status(403), status(500), Answer::Refuses] {
+        let settings = json!({"enforce": false, "external_authorization": {"uri": AUTHORIZER}});
+        let mut scene = Scene::of(jwt(json!({}), settings));
+        scene.provider.serve(AUTHORIZER, answer);
+        assert!(matches!(scene.send(bearer(&good())), Seen::Refused(_)));
+        scene.send(bearer("bad")).stripped("malformed_token");
+    }
+    assert_eq!(authorized(json!({})).send(bare()).refused(401, "missing_token").status, 401);
+}
+
+/// Only valid tokens that are enough are asked about; and each time, unless answers may be kept.
+#[test]
+fn when_the_authorizer_is_asked() {
+    let settings = json!({"require": {"scopes": "read"}, "external_authorization": {"uri": AUTHORIZER}});
+    let mut scene = Scene::of(jwt(json!({}), settings));
+    scene.provider.serve(AUTHORIZER, status(200));
+    for bad in
+        [token(json!({"exp": NOW - 100})), token(json!({"scope": "x"})), token(json!({"aud": "x"})), "x".to_owned()]
+    {
+        assert!(matches!(scene.send(bearer(&bad)), Seen::Refused(_)));
+    }
+    assert_eq!(scene.count("/decide"), 0);
+    for _ in 0..3 {
+        scene.send(bearer(&good())).allowed();
+        scene.pass_seconds(1);
+    }
+    assert_eq!(scene.count("/decide"), 3);
+
+    let mut scene = authorized(json!({"cache": "10s"}));
+    for ask in
+        [bearer(&good()), bearer(&good()), get("/other").bearer(&good()), bearer(&good()).set(":method", Some("POST"))]
+    {
+        scene.send(ask).allowed();
+    }
+    scene.send(bearer(&token(json!({"jti": "2"})))).allowed();
+    assert_eq!(scene.count("/decide"), 4, "by user and request line");
+    scene.provider.serve(AUTHORIZER, status(403));
+    scene.pass_seconds(9);
+    scene.send(bearer(&good())).allowed();
+    scene.pass_seconds(2);
+    scene.send(bearer(&good())).refused(403, "insufficient_claims");
+    scene.provider.serve(AUTHORIZER, status(200));
+    scene.send(bearer(&good())).refused(403, "insufficient_claims");
+    assert_eq!(scene.count("/decide"), 5);
+    // One question for all who ask the same at a time.
+    let mut scene = authorized(json!({}));
+    let streams: Vec<_> = (0..10).map(|_| scene.begin(bearer(&good()))).collect();
+    scene.settle();
+    for stream in streams {
+        scene.seen(stream).allowed();
+    }
+    assert_eq!(scene.count("/decide"), 1);
+}
+
+/// The claims that are told are those that were proved, under their mapped names.
+#[test]
+fn the_authorizer_gets_mapped_claims_and_a_rule_its_own() {
+    let provider = json!({"claim_mapping": {"groups": {"path": "realm_access.roles"}}});
+    let other = "https://other.example/";
+    let rules = json!([{"match": {"path": "/b"}, "external_authorization": {"uri": other}}, {"match": {"path": "/c"}, "bypass": true}]);
+    let mut scene = Scene::of(jwt(provider, json!({"external_authorization": {"uri": AUTHORIZER}, "rules": rules})));
+    scene.provider.serve(AUTHORIZER, status(403));
+    scene.provider.serve(other, status(200));
+    let token = token(json!({"groups": ["forged"], "realm_access": {"roles": ["a"]}}));
+    scene.send(get("/b").bearer(&token)).allowed();
+    scene.send(get("/a").bearer(&token)).refused(403, "insufficient_claims");
+    scene.send(get("/c").bearer(&token)).bypassed();
+    let body: Value = serde_json::from_str(&scene.the_call_to("/decide").body).unwrap();
+    assert_eq!(body["user"]["groups"], json!(["a"]));
+}
+
+// ---------------------------------------------------------------------------------------------- the verify endpoint
+
+fn verifying(top: Value) -> Scene {
+    let base = json!({"verify_path": "/verify", "claim_headers": {"header": "x-user", "claim": "sub"}});
+    Scene::of(jwt(json!({}), with(base, top)))
+}
+
+#[test]
+fn ar_50_a_question_is_answered() {
+    let mut scene = verifying(json!({"require": {"scopes": "read"}}));
+    for path in ["/verify", "/verify/", "/verify/a/b?c=d", "/verify?x"] {
+        let confirmation = scene.send(get(path).bearer(&good())).confirmed();
+        assert_eq!((confirmation.header("x-user"), confirmation.result), (Some("ann"), "allowed"));
+        let refusal = scene.send(get(path)).refused(401, "missing_token");
+        assert!(refusal.challenge().is_some());
+        scene.send(get(path).bearer(&token(json!({"scope": "x"})))).refused(403, "insufficient_scope");
+        // Who asks knows 401 and 403 only.
+        scene.send(get(path).bearer(&good()).bearer(&good())).refused(401, "invalid_request");
+        scene.send(get(path).bearer("a.b")).refused(401, "malformed_token");
+    }
+    // AR-51: whatever the method.
+    for method in ["POST", "OPTIONS", "HEAD", "DELETE"] {
+        scene.send(get("/verify").set(":method", Some(method))).refused(401, "missing_token");
+        scene.send(get("/verify").set(":method", Some(method)).bearer(&good())).confirmed();
+    }
+    // What is no question is a request like any other.
+    for path in ["/verifyx", "/", "/x/verify", "/VERIFY"] {
+        scene.send(get(path).bearer(&good())).allowed();
+        scene.send(get(path)).refused(401, "missing_token");
+    }
+    for path in ["//verify", "/verify/../a", "/verify/%2e%2e/a", "/%76erify", "/verify;x", "/verify%2fa"] {
+        scene.send(get(path)).refused(401, "missing_token");
+        scene.send(get(path).bearer(&good())).allowed();
+    }
+    let mut scene = verifying(json!({"enforce_response_code": 404}));
+    scene.send(get("/verify")).refused(401, "missing_token");
+    scene.send(get("/a")).refused(404, "missing_token");
+}
+
+/// The answer holds what the upstream would get, but for what only Envoy's next filter may see.
+#[test]
+fn a_confirmation_holds_the_identity() {
+    let outputs = json!([
+        {"location": "header", "key": "x-info", "claims": "sub"}, {"location": "cookie", "key": "info", "claims": "sub"},
+        {"location": "metadata", "key": "info", "claims": "sub"}, {"location": "query_string", "key": "q", "claims": "sub"},
+    ]);
+    let mut scene = verifying(json!({"user_info": outputs}));
+    let confirmation = scene.send(get("/verify").bearer(&good()).header("x-user", "forged")).confirmed();
+    let names: Vec<&str> = confirmation.headers.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["x-user", "x-info", "set-cookie"]);
+    assert_eq!(confirmation.header("x-user"), Some("ann"));
+    // Without a valid token, no identity.
+    let mut scene = verifying(json!({"enforce": false}));
+    for ask in [get("/verify"), get("/verify").bearer("a.b.c")] {
+        let confirmation = scene.send(ask.header("x-user", "forged")).confirmed();
+        assert_eq!((confirmation.headers.len(), confirmation.result), (0, "stripped"));
+        assert!(matches!(confirmation.reason, Some("missing_token" | "malformed_token")));
+    }
+}
+
+/// Behind the path of the question stands the path that it is about: it chooses the rule.
+#[test]
+fn a_question_about_a_path() {
+    let rules = json!([{"match": {"path_prefix": "/open"}, "bypass": true}, {"match": {"path_prefix": "/admin"}, "require": {"scopes": "admin"}}]);
+    let mut scene = verifying(json!({"rules": rules}));
+    scene.send(get("/verify/open/x")).confirmed();
+    scene.send(get("/verify/other")).refused(401, "missing_token");
+    scene.send(get("/verify/admin").bearer(&good())).refused(403, "insufficient_scope");
+    scene.send(get("/verify/openx")).refused(401, "missing_token");
+    for path in ["/verify//open", "/verify/open/../admin", "/verify/open/..%2fadmin"] {
+        match scene.send(get(path)) {
+            Seen::Refused(refusal) => assert!(matches!(refusal.status, 400 | 401), "{path}"),
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+    // No header is believed that nobody was told to set.
+    for name in ["x-original-uri", "x-forwarded-uri"] {
+        scene.send(get("/verify").header(name, "/open")).refused(401, "missing_token");
+    }
+}
+
+/// nginx and Traefik tell the request in headers. Only where the operator says so are they believed, and then all of them.
+#[test]
+fn a_question_with_the_request_in_headers() {
+    let rules = json!([
+        {"match": {"path_prefix": "/open", "methods": "GET"}, "bypass": true},
+        {"match": {"hosts": "admin.example"}, "require": {"scopes": "admin"}},
+    ]);
+    let told = json!({"method_header": "X-Forwarded-Method", "uri_header": "x-forwarded-uri", "host_header": "x-forwarded-host"});
+    let query = json!([{"location": "query_string", "key": "token"}, {"key": "authorization"}]);
+    let mut scene = verifying(json!({"rules": rules, "verify_request": told, "access_token": query}));
+    let ask = |method: &str, uri: &str, host: &str| {
+        get("/verify")
+            .header("x-forwarded-method", method)
+            .header("x-forwarded-uri", uri)
+            .header("x-forwarded-host", host)
+    };
+    scene.send(ask("GET", "/open/x", "h")).confirmed();
+    for (method, uri) in
+        [("POST", "/open"), ("GET", "/openx"), ("GET", "/x?/open"), ("GET", "//open"), ("GET", "/open/../x")]
+    {
+        scene.send(ask(method, uri, "h")).refused(401, "missing_token");
+    }
+    scene.send(ask("GET", "/a", "admin.example").bearer(&good())).refused(403, "insufficient_scope");
+    scene.send(ask("GET", &format!("/a?token={}", good()), "h")).confirmed();
+    // What stands behind the path of the question is not believed then, and a header that is missing or there twice is a
+    // fault of the proxy.
+    scene.send(get("/verify/open")).refused(401, "invalid_request");
+    scene.send(ask("GET", "/open", "h").set("x-forwarded-method", None)).refused(401, "invalid_request");
+    scene.send(ask("GET", "/open", "h").set("x-forwarded-host", None)).refused(401, "invalid_request");
+    scene.send(ask("GET", "/open", "h").header("x-forwarded-uri", "/open")).refused(401, "invalid_request");
+    scene.send(ask("GET", "", "h")).refused(401, "invalid_request");
+}
+
+#[test]
+fn settings_that_are_refused() {
+    for (top, path) in [
+        (json!({"external_authorization": {}}), "external_authorization.uri"),
+        (json!({"external_authorization": {"uri": "decide"}}), "external_authorization.uri"),
+        (json!({"external_authorization": {"uri": AUTHORIZER, "cluster": ""}}), "external_authorization.cluster"),
+        (json!({"external_authorization": {"uri": AUTHORIZER, "timeout": 0}}), "external_authorization.timeout"),
+        (json!({"external_authorization": {"uri": AUTHORIZER, "user": []}}), "external_authorization.user"),
+        (json!({"external_authorization": {"uri": AUTHORIZER, "groups": {"x": 1}}}), "external_authorization.groups"),
+        (json!({"verify_path": "verify"}), "verify_path"),
+        (json!({"verify_path": "/"}), "verify_path"),
+        (json!({"verify_path": "/a/../b"}), "verify_path"),
+        (json!({"verify_request": {"method_header": "a", "uri_header": "b"}}), "verify_request"),
+        (json!({"verify_path": "/v", "verify_request": {"method_header": "a"}}), "verify_request.uri_header"),
+        (
+            json!({"verify_path": "/v", "verify_request": {"method_header": "a b", "uri_header": "b"}}),
+            "verify_request.method_header",
+        ),
+    ] {
+        let config = jwt(json!({}), top);
+        let error = oidc_filter::config::Config::read(config.to_string().as_bytes(), &|_: &str| None).expect_err(path);
+        assert!(error.to_string().starts_with(path), "{path}: {error}");
+    }
+}

@@ -1,0 +1,700 @@
+//! Rules: which request falls under which policy, and what each policy can say otherwise.
+
+use crate::scene::*;
+use crate::support::with;
+use oidc_filter::decision::Shadow;
+use oidc_filter::http::Route;
+use serde_json::{Value, json};
+
+/// A provider that proves JWTs, a header for the subject, and these rules.
+fn ruled(rules: Value) -> Scene {
+    ruled_with(rules, json!({}))
+}
+
+fn ruled_with(rules: Value, top: Value) -> Scene {
+    let base = json!({"rules": rules, "claim_headers": {"header": "x-user", "claim": "sub"}});
+    Scene::of(jwt(json!({}), with(base, top)))
+}
+
+fn bypass(matching: Value) -> Value {
+    json!({"match": matching, "bypass": true})
+}
+
+/// A rule that a request shows by its realm.
+fn marked(realm: &str, matching: Value) -> Value {
+    json!({"match": matching, "realm": realm})
+}
+
+/// The realm of the policy that a request without a token falls under.
+#[track_caller]
+fn realm(scene: &mut Scene, ask: Ask) -> String {
+    scene.send(ask).refused(401, "missing_token").challenge().unwrap().remove("realm").unwrap()
+}
+
+#[track_caller]
+fn protected(scene: &mut Scene, path: &str) {
+    match scene.send(get(path)) {
+        Seen::Refused(refusal) => assert!(matches!(refusal.status, 400 | 401), "{path}: {refusal:?}"),
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+/// AR-01: what a bypass lets through has no identity, and no forged one.
+#[test]
+fn ar_01_hdr_03_a_bypass_removes_identities() {
+    let mut scene = ruled(json!([bypass(json!({"path_prefix": "/my_app/"}))]));
+    let upstream = scene.send(get("/my_app/x").header("x-user", "admin").header("X_USER", "admin")).bypassed();
+    assert_eq!(upstream.header("x-user"), None);
+    // A token is not looked at: a bad one does no harm, a good one makes no identity.
+    for token in ["garbage", &good()] {
+        let upstream = scene.send(get("/my_app").bearer(token)).bypassed();
+        assert_eq!(upstream.header("x-user"), None);
+        assert_eq!(upstream.header("authorization"), Some(&*format!("Bearer {token}")));
+    }
+    protected(&mut scene, "/other");
+    assert_eq!(scene.send(get("/other").bearer(&good())).allowed().header("x-user"), Some("ann"));
+}
+
+/// AR-04: what needs no token needs no provider either.
+#[test]
+fn ar_04_a_bypass_before_the_provider_is_there() {
+    let mut scene = Scene::cold(jwt(json!({}), json!({"rules": [bypass(json!({"path": "/healthz"}))]})));
+    scene.provider.at("/.well-known/openid-configuration", status(503));
+    scene.tick();
+    scene.send(get("/healthz")).bypassed();
+    scene.send(bearer(&good())).refused(503, "provider_unavailable");
+}
+
+#[test]
+fn ar_02_pth_05_06_prefixes_are_whole_segments() {
+    let mut scene =
+        ruled(json!([bypass(json!({"path_prefix": ["/my_app", "/a/b/"]})), bypass(json!({"path": "/health"}))]));
+    for open in
+        ["/my_app", "/my_app/", "/my_app/x?y=/z", "/my_app?x", "/a/b", "/a/b/", "/a/b/c", "/health", "/health?x=../y"]
+    {
+        scene.send(get(open)).bypassed();
+    }
+    for closed in [
+        "/my_app_secret",
+        "/my_appx/",
+        "/my",
+        "/",
+        "/MY_APP",
+        "/My_app/x",
+        "/a",
+        "/a/bc",
+        "/x/my_app",
+        "/health/",
+        "/healthz",
+        "/health.evil",
+        "/admin/health",
+        "/health%20",
+        "/x?/my_app",
+        "/x#/my_app",
+        "/my_app;x=1",
+        "/my_app./x",
+    ] {
+        match closed {
+            // The whole segment is there; the dot belongs to another one.
+            "/my_app./x" => protected(&mut scene, closed),
+            _ => protected(&mut scene, closed),
+        }
+    }
+}
+
+#[test]
+fn ar_03_pth_01_02_03_04_ambiguous_paths_never_match_a_bypass() {
+    let mut scene =
+        ruled(json!([bypass(json!({"path_prefix": "/public"})), bypass(json!({"path_pattern": "/open/.*"}))]));
+    scene.send(get("/public/a")).bypassed();
+    scene.send(get("/public/caf%C3%A9/a%20b")).bypassed();
+    scene.send(get("/open/a")).bypassed();
+    for path in [
+        "/public/../admin",
+        "/public/..%2fadmin",
+        "/public/%2e%2e/admin",
+        "/public/.%2e/admin",
+        "/public/..;/admin",
+        "/public\\..\\admin",
+        "//public/../admin",
+        "/public//../admin",
+        "//admin",
+        "///admin",
+        "//public/a",
+        "/public%2fa",
+        "/public/a%2Fb",
+        "/public/a%5Cb",
+        "/public/a%5c..%5c..%5cadmin",
+        "/public/%252e%252e/admin",
+        "/public/%252e%252e%252fadmin",
+        "/public/%c0%ae%c0%ae/admin",
+        "/public/%00",
+        "/public/a%00",
+        "/public/./a",
+        "/%70ublic/a",
+        "/public/a%zz",
+        "/public/%",
+        "/public/a;b=c",
+        "/admin?/public",
+        "/admin?x=/public/health",
+        "/admin#/public",
+        "/public#/../admin",
+        "/public?../admin#x",
+        "/admin%3f/public",
+        "/public%3f",
+        "/public%23/a",
+        "/open/../admin",
+        "/open/%2e%2e/admin",
+        "/open//a",
+        "/open/a%0Ab",
+        "public/a",
+        "*",
+        "",
+        "/public/\u{7f}",
+        "/public/é",
+        "https://api.example.com/public/a",
+        "/public/ a",
+    ] {
+        protected(&mut scene, path);
+    }
+    protected(&mut scene, std::str::from_utf8(&[b'/', b'p', 0x7f]).unwrap());
+    let long = format!("/public/{}%2f..", "a/".repeat(8000));
+    protected(&mut scene, &long);
+    // With a token they are requests like any other.
+    for path in ["/public/../admin", "/public/a%2Fb", "//admin"] {
+        scene.send(get(path).bearer(&good())).allowed();
+    }
+    // PTH-11, PTH-12: no path at all, and bytes that are no text.
+    let ask = bare().set(":path", None);
+    scene.send(ask.clone()).refused(401, "missing_token");
+    scene.send(ask.header(":path", b"/public/\xff")).refused(401, "missing_token");
+}
+
+/// A rule that demands more must not be walked around either: what two readers would find under two rules is refused.
+#[test]
+fn pth_03_a_path_under_two_rules_is_refused() {
+    let mut scene = ruled(json!([{"match": {"path_prefix": "/admin"}, "require": {"scopes": "admin"}}]));
+    let ask = |path: &str| get(path).bearer(&good());
+    scene.send(ask("/things")).allowed();
+    scene.send(ask("/admin/x")).refused(403, "insufficient_scope");
+    for path in ["/%61dmin", "/admin/%2e/x", "/admin/..;x", "/admin//x", "/admin/%c0%ae", "/admin/a%2Fb"] {
+        // Whoever reads it, it is below /admin.
+        match scene.send(ask(path)) {
+            Seen::Refused(refusal) => assert!(matches!(refusal.status, 400 | 403), "{path}: {refusal:?}"),
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+    for path in [
+        "//admin",
+        "/x/../admin",
+        "/x/..%2fadmin",
+        "/x%2f..%2fadmin",
+        "/x/%252e%252e/admin",
+        "\\admin",
+        "/admin;a=b",
+        "/x\\..\\admin",
+        "/.//admin",
+        "/admin%3fx",
+        "/admin%2fx",
+        "/admin%5cx",
+        "/x/..;/admin",
+    ] {
+        let refusal = scene.send(ask(path)).refused(400, "invalid_request");
+        assert_eq!(refusal.error().as_deref(), Some("invalid_request"), "{path}");
+    }
+    // Also where what is invalid is stripped: nobody knows under which rule.
+    let rules = json!([{"match": {"path_prefix": "/admin"}, "enforce": true}]);
+    let mut scene = ruled_with(rules, json!({"enforce": false}));
+    scene.send(get("/things")).stripped("missing_token");
+    scene.send(get("/admin")).refused(401, "missing_token");
+    scene.send(get("//admin")).refused(400, "invalid_request");
+}
+
+#[test]
+fn pth_07_methods_are_exact() {
+    let mut scene = ruled(json!([bypass(json!({"path": "/a", "methods": ["GET", "OPTIONS"]}))]));
+    scene.send(get("/a")).bypassed();
+    scene.send(get("/a").set(":method", Some("OPTIONS"))).bypassed();
+    for method in ["HEAD", "POST", "get", "Get", "FOO", "GETX"] {
+        scene.send(get("/a").set(":method", Some(method))).refused(401, "missing_token");
+    }
+    let ask = get("/a").set(":method", Some("POST"));
+    for (name, value) in [("x-http-method-override", "GET"), ("x-method-override", "GET")] {
+        scene.send(ask.clone().header(name, value)).refused(401, "missing_token");
+    }
+    scene.send(get("/a?_method=GET").set(":method", Some("POST"))).refused(401, "missing_token");
+}
+
+#[test]
+fn pth_08_only_the_path_itself_counts() {
+    let mut scene = ruled(json!([bypass(json!({"path_prefix": "/public"}))]));
+    for name in [
+        "x-original-url",
+        "x-rewrite-url",
+        "x-forwarded-uri",
+        "x-forwarded-prefix",
+        "x-envoy-original-path",
+        "x-original-uri",
+    ] {
+        scene.send(get("/admin").header(name, "/public")).refused(401, "missing_token");
+    }
+}
+
+#[test]
+fn pth_09_hosts() {
+    let mut scene = ruled(json!([bypass(json!({"hosts": ["open.example.com", "*.any.example", "[::1]"]}))]));
+    let ask = |host: &str| get("/a").set(":authority", Some(host));
+    for host in [
+        "open.example.com",
+        "OPEN.example.COM",
+        "open.example.com:8443",
+        "a.any.example",
+        "a.b.any.example:1",
+        "[::1]:80",
+        "[::1]",
+    ] {
+        scene.send(ask(host)).bypassed();
+    }
+    for host in [
+        "api.example.com",
+        "xopen.example.com",
+        "open.example.com.evil.example",
+        "any.example",
+        "xany.example",
+        "open.example.com.",
+        ".any.example",
+        "[::2]",
+    ] {
+        scene.send(ask(host)).refused(401, "missing_token");
+        scene.send(ask(host).header("x-forwarded-host", "open.example.com")).refused(401, "missing_token");
+    }
+    for host in [
+        "",
+        "open.example.com, evil.example",
+        "open.example.com evil.example",
+        "open.example.com@evil.example",
+        "a..any.example..",
+    ] {
+        scene.send(ask(host)).refused(400, "invalid_request");
+    }
+    scene.send(get("/a").set(":authority", None)).refused(400, "invalid_request");
+    // Where no rule looks at the host, it may be any.
+    let mut scene = ruled(json!([bypass(json!({"path": "/a"}))]));
+    scene.send(get("/a").set(":authority", Some("x, y"))).bypassed();
+}
+
+#[test]
+fn headers_of_a_rule() {
+    let mut scene = ruled(json!([
+        marked("exact", json!({"headers": {"X-Env": "prod"}})),
+        marked("prefix", json!({"headers": {"name": "x-env", "prefix": "pre"}})),
+        marked(
+            "pattern",
+            json!({"headers": [{"name": "x-env", "pattern": "[a-c]+"}, {"name": "x-other", "present": false}]})
+        ),
+        marked("present", json!({"headers": {"x-env": {"present": true}}})),
+        marked("two", json!({"headers": {"x-a": "1", "x-b": {"exact": ""}}})),
+    ]));
+    let ask = |name: &str, value: &str| get("/a").header(name, value);
+    for (value, expected) in [
+        ("prod", "exact"),
+        ("PROD", "present"),
+        ("prod2", "present"),
+        ("pre", "prefix"),
+        ("prefix", "prefix"),
+        ("abc", "pattern"),
+        ("abcd", "present"),
+        ("", "present"),
+    ] {
+        assert_eq!(realm(&mut scene, ask("x-env", value)), expected, "{value}");
+    }
+    assert_eq!(realm(&mut scene, ask("x-env", "abc").header("x-other", "")), "present");
+    assert_eq!(realm(&mut scene, ask("x-env", "prod").header("x-env", "prod")), "present");
+    assert_eq!(realm(&mut scene, ask("x-a", "1").header("x-b", "")), "two");
+    for other in [ask("x-a", "1"), ask("x-b", ""), ask("x-a", "2").header("x-b", ""), bare()] {
+        assert_eq!(realm(&mut scene, other), "oidc");
+    }
+}
+
+#[test]
+fn the_first_rule_that_matches_holds() {
+    let mut scene = ruled(json!([
+        marked("post", json!({"path_prefix": "/a", "methods": "POST"})),
+        marked("deep", json!({"path_prefix": "/a/b/c"})),
+        marked("exact", json!({"path": ["/a/b", "/x y", "/café"]})),
+        marked("host", json!({"path_prefix": "/a", "hosts": "*.example.com"})),
+        marked("pattern", json!({"path_pattern": ["/v[0-9]+/.*", "(/p|/q)/?", "/ab?/c"]})),
+        marked("a", json!({"path_prefix": "/a"})),
+        marked("all", json!({"path_prefix": "/"})),
+        marked("never", json!({"path_prefix": "/z"})),
+    ]));
+    let at = |path: &str| get(path).set(":authority", Some("other.example"));
+    for (ask, expected) in [
+        (at("/a"), "a"),
+        (at("/a/"), "a"),
+        (at("/a/b"), "exact"),
+        (at("/a/b/"), "a"),
+        (at("/a/b/c"), "deep"),
+        (at("/a/b/c/d"), "deep"),
+        (at("/a/b/c").set(":method", Some("POST")), "post"),
+        (get("/a/b"), "exact"),
+        (get("/a/x"), "host"),
+        (get("/a/b/c"), "deep"),
+        (at("/v1/x"), "pattern"),
+        (at("/v12/"), "pattern"),
+        (at("/v1"), "all"),
+        (at("/p"), "pattern"),
+        (at("/q/"), "pattern"),
+        (at("/pq"), "all"),
+        (at("/a/c"), "pattern"),
+        (at("/ab/c"), "pattern"),
+        (at("/z"), "all"),
+        (at("/"), "all"),
+        (at("/x%20y"), "exact"),
+        (at("/caf%c3%a9"), "exact"),
+    ] {
+        assert_eq!(realm(&mut scene, ask.clone()), expected);
+    }
+}
+
+/// Every rule of some thousands is found, and each by its own condition only.
+#[test]
+fn thousands_of_rules() {
+    let count = 5000;
+    let matching = |number: usize| match number % 6 {
+        0 => json!({"path": format!("/exact/{number}")}),
+        1 => json!({"path_prefix": format!("/prefix/{number}")}),
+        2 => json!({"hosts": format!("h{number}.example")}),
+        3 => json!({"headers": {"x-tenant": format!("t{number}")}}),
+        4 => json!({"route_name": format!("r{number}")}),
+        _ => json!({"path_pattern": format!("/pattern/{number}/[a-z]+")}),
+    };
+    let rules: Vec<Value> = (0..count).map(|number| marked(&format!("r{number}"), matching(number))).collect();
+    let mut scene = ruled(json!(rules));
+    for number in (0..count).step_by(7).chain([count - 1]) {
+        let ask = match number % 6 {
+            0 => get(format!("/exact/{number}")),
+            1 => get(format!("/prefix/{number}/x")),
+            2 => bare().set(":authority", Some(&format!("h{number}.example"))),
+            3 => bare().header("x-tenant", format!("t{number}")),
+            4 => bare().route(&format!("r{number}")),
+            _ => get(format!("/pattern/{number}/abc")),
+        };
+        assert_eq!(realm(&mut scene, ask), format!("r{number}"));
+    }
+    for other in
+        [get("/exact/1"), get("/prefix/x"), bare().header("x-tenant", "t0"), bare().route("r0"), get("/pattern/5/A")]
+    {
+        assert_eq!(realm(&mut scene, other), "oidc");
+    }
+}
+
+/// The index must find what reading the rules one after the other would find.
+#[test]
+fn the_index_agrees_with_a_plain_reading() {
+    let mut seed = 1_u64;
+    let mut next = |bound: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed % bound as u64).unwrap()
+    };
+    let paths = ["/", "/a", "/a/", "/a/b", "/a/b/c", "/ab", "/b/a"];
+    let (methods, hosts, names) = (["GET", "POST"], ["x.test", "y.x.test", "z.test"], ["one", "two"]);
+    for _ in 0..30 {
+        let mut conditions = Vec::new();
+        for _ in 0..next(150) + 1 {
+            let path = paths[next(paths.len())];
+            let mut matching = match next(4) {
+                0 => json!({"path": path}),
+                1 => json!({"path_prefix": path}),
+                2 => json!({"path_pattern": format!("{path}.*")}),
+                _ => json!({"methods": methods[next(2)]}),
+            };
+            for (field, value) in [
+                ("methods", json!(methods[next(2)])),
+                ("route_name", json!(names[next(2)])),
+                ("headers", json!({"x-h": names[next(2)]})),
+                ("hosts", json!(["*.x.test", hosts[next(3)]])),
+            ] {
+                if next(3) == 0 {
+                    matching[field] = value;
+                }
+            }
+            conditions.push(matching);
+        }
+        let rules: Vec<Value> =
+            conditions.iter().enumerate().map(|(number, m)| marked(&format!("r{number}"), m.clone())).collect();
+        let mut scene = ruled(json!(rules));
+        for _ in 0..60 {
+            let (path, method, host) = (paths[next(paths.len())], methods[next(2)], hosts[next(3)]);
+            let (route, header) = (names[next(2)], names[next(2)]);
+            let is_met = |m: &Value| {
+                let says = |field: &str, found: &dyn Fn(&str) -> bool| {
+                    m[field].is_null() || m[field].as_str().is_some_and(found)
+                };
+                says("path", &|p| p == path)
+                    && says("path_prefix", &|p| {
+                        p == "/"
+                            || path == p.trim_end_matches('/')
+                            || path.starts_with(&format!("{}/", p.trim_end_matches('/')))
+                    })
+                    && says("path_pattern", &|p| path.starts_with(p.trim_end_matches(".*")))
+                    && says("methods", &|m| m == method)
+                    && says("route_name", &|r| r == route)
+                    && (m["headers"].is_null() || m["headers"]["x-h"] == header)
+                    && (m["hosts"].is_null() || m["hosts"][1] == host || host.ends_with(".x.test"))
+            };
+            let expected = conditions.iter().position(is_met).map_or("oidc".to_owned(), |number| format!("r{number}"));
+            let ask =
+                get(path).set(":method", Some(method)).set(":authority", Some(host)).header("x-h", header).route(route);
+            assert_eq!(realm(&mut scene, ask), expected, "{path} {method} {host} {route} {header} {conditions:#?}");
+        }
+    }
+}
+
+#[test]
+fn every_field_can_be_said_otherwise() {
+    let at = |rule: Value| json!([with(json!({"match": {"path": "/x"}}), rule)]);
+    let ask = || get("/x").bearer(&good());
+    // Not enforcing, missing, preflight.
+    let mut scene = ruled(at(json!({"enforce": false})));
+    scene.send(get("/x")).stripped("missing_token");
+    scene.send(get("/x").bearer("garbage.a.b")).stripped("malformed_token");
+    scene.send(get("/y")).refused(401, "missing_token");
+    let mut scene = ruled(at(json!({"allow_missing": true})));
+    assert_eq!(scene.send(get("/x")).upstream().result, "bypassed");
+    let preflight = get("/x")
+        .set(":method", Some("OPTIONS"))
+        .header("origin", "https://a")
+        .header("access-control-request-method", "GET");
+    let mut scene = ruled(at(json!({"allow_preflight": true})));
+    assert_eq!(scene.send(preflight.clone()).upstream().result, "bypassed");
+    scene.send(preflight.set(":path", Some("/y"))).refused(401, "missing_token");
+    // What the client gets.
+    let mut scene = ruled(at(json!({"enforce_response_code": 404, "response_body": "text", "realm": "r"})));
+    assert_eq!(scene.send(get("/x")).refused(404, "missing_token").body, "missing_token: no access token was sent\n");
+    scene.send(get("/y")).refused(401, "missing_token");
+    let mut scene = ruled_with(at(json!({"enforce_response_code": 401})), json!({"enforce_response_code": 403}));
+    scene.send(get("/x")).refused(401, "missing_token");
+    scene.send(get("/y")).refused(403, "missing_token");
+    // The token, and what it must have.
+    let mut scene = ruled(at(json!({"forward": false})));
+    assert_eq!(scene.send(ask()).allowed().header("authorization"), None);
+    let mut scene = ruled_with(at(json!({"require": {"scopes": "read"}})), json!({"require": {"scopes": "nobody"}}));
+    scene.send(ask()).allowed();
+    scene.send(bearer(&good())).refused(403, "insufficient_scope");
+    let mut scene = ruled_with(at(json!({"require": {}})), json!({"require": {"scopes": "nobody"}}));
+    scene.send(ask()).allowed();
+    let mut scene = ruled_with(at(json!({"implied_scopes": {"write": "all"}})), json!({"require": {"scopes": "all"}}));
+    scene.send(ask()).allowed();
+    scene.send(bearer(&good())).refused(403, "insufficient_scope");
+    // What is written. Names of every policy are removed under every policy.
+    let mut scene = ruled(at(
+        json!({"claim_headers": {"header": "x-sub", "claim": "sub"}, "user_info": {"key": "x-info", "claims": "sub"}}),
+    ));
+    let forged =
+        |path: &str| get(path).bearer(&good()).header("x-user", "f").header("x-sub", "f").header("x-info", "f");
+    let upstream = scene.send(forged("/x")).allowed();
+    assert_eq!((upstream.header("x-user"), upstream.header("x-sub")), (None, Some("ann")));
+    assert_eq!(upstream.header("x-info"), Some("%7B%22sub%22:%22ann%22%7D"));
+    let upstream = scene.send(forged("/y")).allowed();
+    assert_eq!(
+        (upstream.header("x-user"), upstream.header("x-sub"), upstream.header("x-info")),
+        (Some("ann"), None, None)
+    );
+    let mut scene = ruled(at(json!({"claim_headers": []})));
+    assert_eq!(scene.send(ask().header("x-user", "forged")).allowed().header("x-user"), None);
+}
+
+/// The same issuer with different audiences: a token for the one is none for the other, also when it is known.
+#[test]
+fn audiences_of_a_rule() {
+    let mut scene = ruled(json!([{"match": {"path_prefix": "/b"}, "audiences": ["b", "c"]}]));
+    let (ours, theirs) = (good(), token(json!({"aud": ["x", "b"]})));
+    for _ in 0..2 {
+        scene.send(get("/a").bearer(&ours)).allowed();
+        scene.send(get("/b").bearer(&ours)).refused(401, "wrong_audience");
+        scene.send(get("/b").bearer(&theirs)).allowed();
+        scene.send(get("/a").bearer(&theirs)).refused(401, "wrong_audience");
+    }
+    // Userinfo proves no audience. A rule that asks for one gets none.
+    let rules = json!({"rules": {"match": {"path": "/b"}, "audiences": "b"}});
+    let mut scene = Scene::of(userinfo(json!({}), rules));
+    scene.provider.users.insert("opaque".to_owned(), json!({"sub": "ann"}));
+    scene.send(get("/a").bearer("opaque")).allowed();
+    scene.send(get("/b").bearer("opaque")).refused(401, "wrong_audience");
+}
+
+/// The policy can follow the route that Envoy has chosen: by its name, or by what its metadata say.
+#[test]
+fn rules_by_route() {
+    let mut scene = ruled(json!([
+        marked("by-name", json!({"route_name": ["r1", "r2"]})),
+        {"name": "named", "realm": "by-metadata"},
+        {"name": "open", "bypass": true},
+        {"name": "both", "match": {"path": "/both"}, "realm": "both"},
+    ]));
+    assert_eq!(realm(&mut scene, bare().route("r2")), "by-name");
+    assert_eq!(realm(&mut scene, bare().route("r3")), "oidc");
+    assert_eq!(realm(&mut scene, bare().route("r1").rule("named")), "by-metadata");
+    assert_eq!(realm(&mut scene, get("/both")), "both");
+    assert_eq!(realm(&mut scene, bare().rule("both")), "both");
+    scene.send(bare().rule("open")).bypassed();
+    // PTH-15: a rule that isn't there is no policy.
+    for unknown in ["", "Open", "open ", "nobody", "\0"] {
+        scene.send(bare().rule(unknown)).refused(503, "misconfigured");
+        scene.send(bearer(&good()).rule(unknown)).refused(503, "misconfigured");
+    }
+    // Envoy chose the route of the bypass by a path that the service may read otherwise.
+    for path in ["/public/..%2fadmin", "/public/../admin", "/public/a;b", "/public#x", "*"] {
+        scene.send(get(path).rule("open")).refused(401, "missing_token");
+    }
+}
+
+/// Writing a header makes Envoy choose the route anew, and nobody knows which before it is taken. If that has another policy,
+/// no decision rests on a route any more.
+#[test]
+fn hdr_15_the_policy_is_that_of_the_route_that_is_taken() {
+    let route = |name: Option<&str>, rule: Option<&str>| Route {
+        name: name.map(|name| name.as_bytes().to_vec()),
+        rule: rule.map(|rule| rule.as_bytes().to_vec()),
+    };
+    let rules = || json!([marked("one", json!({"route_name": "r1"})), {"name": "n", "realm": "two"}, bypass(json!({"path": "/open"}))]);
+    for other in
+        [route(Some("r2"), None), route(None, None), route(Some("r1"), Some("n")), route(Some("r1"), Some("?"))]
+    {
+        let mut scene = ruled(rules());
+        let case = scene.send(bearer(&good()).route("r1")).allowed().case.expect("a header was written");
+        assert!(scene.filter.on_routed(&case, route(Some("r1"), None)));
+        scene.send(bearer(&good()).route("r1")).allowed();
+        assert!(!scene.filter.on_routed(&case, other));
+        scene.send(bearer(&good()).route("r1")).refused(503, "misconfigured");
+        scene.send(bearer(&good()).rule("n")).refused(503, "misconfigured");
+        // Where nothing is written, nothing is routed anew.
+        scene.send(get("/open")).bypassed();
+    }
+    let mut scene = ruled(rules());
+    let case = scene.send(bearer(&good()).route("r5")).allowed().case.unwrap();
+    assert!(scene.filter.on_routed(&case, route(Some("r6"), None)), "another route, the same policy");
+    // Nothing is written, or nothing rests on the route.
+    assert!(
+        ruled_with(json!([{"name": "n"}]), json!({"claim_headers": []})).send(bearer(&good())).allowed().case.is_none()
+    );
+    assert!(ruled(json!([marked("one", json!({"path": "/a"}))])).send(bearer(&good())).allowed().case.is_none());
+    // A request that waited is no different.
+    let one = json!({"rules": [marked("one", json!({"route_name": "r1"}))], "claim_headers": {"header": "x-user", "claim": "sub"}});
+    let mut scene = Scene::of(introspection(json!({}), one));
+    scene.provider.tokens.insert("opaque".to_owned(), active(json!({})));
+    assert!(scene.send(bearer("opaque").route("r1")).allowed().case.is_some());
+}
+
+// ---------------------------------------------------------------------------------------------- shadows
+
+fn shadow(seen: Seen) -> (&'static str, Option<&'static str>, &'static str) {
+    let (result, shadow) = match seen {
+        Seen::Upstream(upstream) => (upstream.result, upstream.shadow),
+        Seen::Refused(refusal) => ("denied", refusal.shadow),
+        other => panic!("{other:?}"),
+    };
+    let shadow: Shadow = shadow.expect("a candidate");
+    (shadow.word(), shadow.reason().map(|reason| reason.word()), result)
+}
+
+/// A candidate policy is judged, and changes nothing.
+#[test]
+fn a_shadow_says_what_would_be() {
+    let mut scene = Scene::of(jwt(
+        json!({}),
+        json!({"enforce": false, "shadow": {"enforce": true, "require": {"scopes": "admin"}}}),
+    ));
+    assert_eq!(shadow(scene.send(bare())), ("denied", Some("missing_token"), "stripped"));
+    assert_eq!(shadow(scene.send(bearer("garbage"))), ("denied", Some("malformed_token"), "stripped"));
+    assert_eq!(shadow(scene.send(bearer(&good()))), ("denied", Some("insufficient_scope"), "allowed"));
+    assert_eq!(shadow(scene.send(bearer(&token(json!({"scope": "admin"}))))), ("allowed", None, "allowed"));
+    // Beside a stricter policy, a looser candidate.
+    let mut scene = Scene::of(jwt(json!({}), json!({"shadow": {"enforce": false}})));
+    assert_eq!(shadow(scene.send(bare())), ("stripped", Some("missing_token"), "denied"));
+    let mut scene = Scene::of(jwt(json!({}), json!({"shadow": {"bypass": true}})));
+    assert_eq!(shadow(scene.send(bare())), ("bypassed", None, "denied"));
+    // What else is counted is that of the policy in force.
+    let upstream = scene.send(bearer(&good())).allowed();
+    assert!(upstream.verified && upstream.cached == Some(false));
+    let rules =
+        json!([{"match": {"path": "/x"}, "require": {"scopes": "admin"}, "shadow": {"require": {"scopes": "read"}}}]);
+    let mut scene = ruled_with(rules, json!({"shadow": {"enforce": false}}));
+    assert_eq!(shadow(scene.send(get("/x").bearer(&good()))), ("allowed", None, "denied"));
+    assert_eq!(shadow(scene.send(bare())), ("stripped", Some("missing_token"), "denied"));
+    // A rule has no candidate but its own.
+    let mut scene =
+        ruled_with(json!([{"match": {"path": "/x"}, "forward": false}]), json!({"shadow": {"enforce": false}}));
+    assert!(scene.send(get("/x").bearer(&good())).allowed().shadow.is_none());
+}
+
+/// No request waits for what only a candidate wants to know; the next one finds it.
+#[test]
+fn a_shadow_never_keeps_anybody_waiting() {
+    let rules = json!({"rules": [{"match": {"path": "/open"}, "bypass": true, "shadow": {"bypass": false}}]});
+    let mut scene = Scene::of(introspection(json!({}), rules));
+    scene.provider.tokens.insert("opaque".to_owned(), active(json!({})));
+    assert_eq!(shadow(scene.send(get("/open").bearer("opaque"))), ("undecided", None, "bypassed"));
+    assert_eq!(shadow(scene.send(get("/open").bearer("opaque"))), ("allowed", None, "bypassed"));
+    assert_eq!(shadow(scene.send(get("/open").bearer("unknown"))), ("undecided", None, "bypassed"));
+    assert_eq!(shadow(scene.send(get("/open").bearer("unknown"))), ("denied", Some("inactive"), "bypassed"));
+    assert_eq!(scene.count("/introspect"), 2);
+}
+
+// ---------------------------------------------------------------------------------------------- configurations
+
+#[test]
+fn rules_that_are_refused() {
+    let refused = |rules: Value, path: &str| {
+        let config = jwt(json!({}), json!({"rules": rules, "claim_headers": {"header": "x-user", "claim": "sub"}}));
+        let error = oidc_filter::config::Config::read(config.to_string().as_bytes(), &|_: &str| None).expect_err(path);
+        assert!(error.to_string().starts_with(&format!("{path}: ")), "{path}: {error}");
+    };
+    let at = |matching: Value| json!([{"match": matching}]);
+    refused(json!([{"bypass": true}]), "rules[0].match");
+    refused(at(json!({})), "rules[0].match");
+    refused(at(json!({"methods": []})), "rules[0].match.methods");
+    refused(at(json!({"methods": "get"})), "rules[0].match.methods");
+    refused(at(json!({"hosts": "https://a"})), "rules[0].match.hosts");
+    refused(at(json!({"hosts": "a:80"})), "rules[0].match.hosts");
+    refused(at(json!({"hosts": "*"})), "rules[0].match.hosts");
+    refused(at(json!({"hosts": "a*.example"})), "rules[0].match.hosts");
+    refused(at(json!({"path": "/a", "path_prefix": "/b"})), "rules[0].match.path_prefix");
+    for path in ["a", "", "/a//b", "/a/../b", "/a%2Fb", "/a?b", "/a;b", "/a\\b"] {
+        refused(at(json!({"path": path})), "rules[0].match.path");
+        refused(at(json!({"path_prefix": ["/x", path]})), "rules[0].match.path_prefix");
+    }
+    for pattern in ["a", "/(", "", ".*", "/a)|(.*"] {
+        refused(at(json!({"path_pattern": pattern})), "rules[0].match.path_pattern");
+    }
+    refused(at(json!({"headers": {}})), "rules[0].match.headers");
+    refused(at(json!({"headers": []})), "rules[0].match.headers");
+    refused(at(json!({"headers": {"name": "x"}})), "rules[0].match.headers.exact");
+    refused(at(json!({"headers": {"x": {"exact": "a", "prefix": "b"}}})), "rules[0].match.headers.x.exact");
+    refused(at(json!({"headers": {"x y": "a"}})), "rules[0].match.headers.x y");
+    // A client's own copy of an identity must not choose its rule.
+    refused(at(json!({"headers": {"X_User": "admin"}})), "rules[0].match.headers");
+    refused(json!([{"name": "a"}, {"name": "a"}]), "rules[1].name");
+    refused(json!([{"name": ""}]), "rules[0].name");
+    refused(json!([{"match": {"path": "/a"}, "bypass": true, "require": {"scopes": "a"}}]), "rules[0].require");
+    refused(json!([{"match": {"path": "/a"}, "providers": "nobody"}]), "rules[0].providers");
+    refused(json!([{"match": {"path": "/a"}, "providers": []}]), "rules[0].providers");
+    refused(json!([{"match": {"path": "/a"}, "audiences": []}]), "rules[0].audiences");
+    refused(json!([{"match": {"path": "/a"}, "shadow": {}}]), "rules[0].shadow");
+    refused(json!([{"match": {"path": "/a"}, "shadow": {"shadow": {}}}]), "rules[0].shadow.shadow");
+    refused(json!([{"match": {"path": "/a"}, "access_token": {"key": "x"}}]), "rules[0].access_token");
+    refused(
+        json!([{"match": {"path": "/a"}, "claim_headers": {"header": "authorization", "claim": "a"}}]),
+        "rules[0].claim_headers.header",
+    );
+    let patterns: Vec<Value> =
+        (0..65).map(|number| json!({"match": {"path_pattern": format!("/api/[a-z]+/{number}")}})).collect();
+    refused(json!(patterns), "rules[64].match.path_pattern");
+    let rules: Vec<Value> = (0..10_001).map(|number| json!({"match": {"path": format!("/{number}")}})).collect();
+    refused(json!(rules), "rules");
+    let outputs: Vec<Value> = (0..130).map(|number| json!({"match": {"path": format!("/{number}")}, "claim_headers": {"header": format!("x-h-{number}"), "claim": "sub"}})).collect();
+    refused(json!(outputs), "rules[127]");
+}
