@@ -4,7 +4,7 @@
 use crate::http::Headers;
 
 /// One `name=value` of a `Cookie` header, as it stands there without the white space around it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Eq, PartialEq)]
 pub struct Cookie<'h> {
     /// The whole pair.
     pub pair: &'h [u8],

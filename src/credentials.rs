@@ -40,8 +40,9 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The SHA-256 of a token, whole: a shorter or weaker one could be met by another token.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+/// The SHA-256 of a token, whole: a shorter or weaker one could be met by another token. Not printable: a token that is
+/// short may be guessed by it.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct TokenDigest([u8; 32]);
 
 /// A token and the place that it was found in.

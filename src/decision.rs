@@ -5,6 +5,7 @@ use crate::http::{Edit, Request};
 use crate::jwk::Algorithm;
 use crate::reply::{Reason, Reply};
 use crate::verifier::Backend;
+use std::fmt;
 use std::rc::Rc;
 
 /// What becomes of a request.
@@ -21,7 +22,7 @@ pub enum Decision {
 }
 
 /// How a request goes on.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Eq, PartialEq)]
 pub struct Forward {
     /// Changes of its headers.
     pub edits: Vec<Edit>,
@@ -66,6 +67,15 @@ pub struct Confirmed {
     pub outcome: Outcome,
     /// What else to count.
     pub tally: Tally,
+}
+
+/// Without cookies and filter state: they hold claims.
+impl fmt::Debug for Forward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { edits, response_cookies: _, filter_state: _, outcome, tally } = self;
+        let mut forward = f.debug_struct("Forward");
+        forward.field("edits", edits).field("outcome", outcome).field("tally", tally).finish_non_exhaustive()
+    }
 }
 
 /// How a request is answered.

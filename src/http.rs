@@ -169,7 +169,7 @@ fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
 }
 
 /// One change of the header list of the request on its way to the upstream.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub enum Edit {
     /// Removes every field of this name.
     Remove(Vec<u8>),
@@ -177,8 +177,18 @@ pub enum Edit {
     Set(Rc<str>, Vec<u8>),
 }
 
+/// Names only: a value may be a claim, or hold what else the client sent.
+impl fmt::Debug for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remove(name) => write!(f, "Remove({:?})", String::from_utf8_lossy(name)),
+            Self::Set(name, _) => write!(f, "Set({name:?})"),
+        }
+    }
+}
+
 /// Where a call to a provider goes: an Envoy cluster, and the request target for it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct Endpoint {
     /// Name of the Envoy cluster.
     pub cluster: String,
@@ -188,6 +198,14 @@ pub struct Endpoint {
     pub authority: String,
     /// Path, with the query if the URL has one.
     pub path: String,
+}
+
+/// Without the query, where `GET` puts the token.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.split('?').next().unwrap_or_default();
+        write!(f, "{}://{}{path}", self.scheme, self.authority)
+    }
 }
 
 /// One call to a provider.
@@ -205,11 +223,10 @@ pub struct Fetch {
     pub timeout: Duration,
 }
 
-/// Neither headers nor body: both may hold credentials. Nor the query, where `GET` puts the token.
+/// Neither headers nor body: both may hold credentials.
 impl fmt::Debug for Fetch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.endpoint.path.split('?').next().unwrap_or_default();
-        write!(f, "{} {}://{}{path}", self.method, self.endpoint.scheme, self.endpoint.authority)
+        write!(f, "{} {:?}", self.method, self.endpoint)
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Identity<'c> {
 }
 
 /// What is written beside the request itself.
-#[derive(Debug, Default, Eq, PartialEq)]
+#[derive(Default, Eq, PartialEq)]
 pub struct Aside {
     /// `Set-Cookie` values for the response.
     pub response_cookies: Vec<String>,

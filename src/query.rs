@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 /// A request target in three parts: `/path`, `?query` without its mark, and a `#fragment` with its mark that a
 /// client should not have sent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Eq, PartialEq)]
 pub struct Target<'p> {
     /// What stands before the first `?` (or `#`).
     pub path: &'p [u8],
@@ -32,7 +32,7 @@ impl<'p> Target<'p> {
 }
 
 /// One `name=value` of a query, still encoded.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Eq, PartialEq)]
 pub struct Parameter<'p> {
     name: &'p [u8],
     value: &'p [u8],

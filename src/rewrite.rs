@@ -118,7 +118,7 @@ fn add_written(names: &mut Vec<Name>, text: &Rc<str>) {
 }
 
 /// The changes of one request, gathered.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Rewrite<'c> {
     stripped: Vec<&'c SourceLocation>,
     headers: Vec<(Rc<str>, Vec<u8>)>,

@@ -6,6 +6,7 @@
 
 mod authorization;
 mod caches;
+mod clauses;
 mod config;
 mod failover;
 mod identities;
@@ -18,6 +19,7 @@ mod replies;
 mod robustness;
 mod rules;
 mod scene;
+mod silence;
 mod strip;
 mod userinfo;
 

@@ -2,6 +2,7 @@
 //!
 //! Whatever a test is about, every decision here is held to what must always be true: see [`Scene::see`].
 
+use crate::silence::Secrets;
 use crate::support::{Signing, sign, with};
 use oidc_filter::config::Config;
 use oidc_filter::decision::{Case, Confirmed, Decision, Forward, Outcome, Refused, Shadow};
@@ -548,6 +549,7 @@ pub struct Scene {
     open: Vec<Open>,
     unanswered: Vec<Open>,
     ended: Vec<CallId>,
+    secrets: Secrets,
 }
 
 impl Scene {
@@ -578,6 +580,7 @@ impl Scene {
             open: Vec::new(),
             unanswered: Vec::new(),
             ended: Vec::new(),
+            secrets: Secrets::of(&configuration),
         }
     }
 
@@ -595,6 +598,7 @@ impl Scene {
         self.streams += 1;
         let stream = StreamId(self.streams);
         let request = ask.request();
+        self.secrets.learn_request(&request);
         self.asked.insert(stream, ask);
         let decision = self.filter.on_request(stream, request, self.now);
         self.see(stream, decision);
@@ -706,6 +710,11 @@ impl Scene {
         self.seen.values().filter(|seen| seen.is_waiting()).count()
     }
 
+    /// What nothing may tell.
+    pub fn secrets(&mut self) -> &mut Secrets {
+        &mut self.secrets
+    }
+
     // ------------------------------------------------------------------ what is looked at
 
     pub fn seen(&self, stream: StreamId) -> Seen {
@@ -739,6 +748,8 @@ impl Scene {
         for effect in self.filter.take_effects() {
             match effect {
                 Effect::Fetch(id, fetch) => {
+                    self.secrets.learn_call(&fetch);
+                    self.secrets.are_not_in(&format!("{fetch:?} {fetch:#?} {:?}", fetch.endpoint));
                     let call = Call::of(&fetch);
                     self.calls.push(call.clone());
                     self.open.push(Open { id, gives_up: self.now.saturating_add(fetch.timeout), call });
@@ -755,6 +766,8 @@ impl Scene {
     }
 
     fn see(&mut self, stream: StreamId, decision: Decision) {
+        self.secrets.are_not_in(&format!("{decision:?}"));
+        self.secrets.were_not_said();
         let seen = match decision {
             Decision::Wait => Seen::Waiting,
             Decision::Deny(refused) => Seen::Refused(client_sees(refused)),
@@ -827,7 +840,8 @@ impl Scene {
 
 /// Checks what is true of every refusal.
 fn client_sees(refused: Refused) -> Refusal {
-    let Refused { reply, outcome, tally } = refused;
+let Refused { reply, outcome, tally } = refused;
+    crate::silence::check_alphabets(&reply);
     let (result, reason, provider) = words(&outcome);
     assert_eq!((result, reason), ("denied", Some(reply.reason.word())));
     let refusal = Refusal {

@@ -1,0 +1,40 @@
+//! What specifications ask that no other test is about: see `docs/conformance.md`.
+
+use crate::scene::*;
+use crate::support::with;
+use serde_json::json;
+
+/// OpenID Connect Discovery, section 4.1, and RFC 8414, section 3.1: where the metadata of an issuer are, whose last slash is
+/// not part of it. What isn't understood in them is ignored.
+#[test]
+fn metadata_are_where_the_specifications_say() {
+    let connect = ".well-known/openid-configuration";
+    let oauth = ".well-known/oauth-authorization-server";
+    for (issuer, expected) in [
+        ("https://idp.example.com", [format!("/{connect}"), format!("/{oauth}")]),
+        ("https://idp.example.com/", [format!("/{connect}"), format!("/{oauth}")]),
+        ("https://idp.example.com/a", [format!("/a/{connect}"), format!("/{oauth}/a")]),
+        ("https://idp.example.com/a/", [format!("/a/{connect}"), format!("/{oauth}/a")]),
+        ("https://idp.example.com/a/b", [format!("/a/b/{connect}"), format!("/{oauth}/a/b")]),
+        ("https://idp.example.com:8443/a", [format!("/a/{connect}"), format!("/{oauth}/a")]),
+    ] {
+        let host = issuer.split('/').take(3).collect::<Vec<_>>().join("/");
+        let urls = expected.map(|path| format!("{host}{path}"));
+        for place in &urls {
+            let mut scene = Scene::cold(jwt(json!({"issuer": issuer}), json!({})));
+            urls.iter().for_each(|url| scene.provider.serve(url, status(404)));
+            let change = json!({
+                "jwks_uri": format!("{host}/keys"), "signed_metadata": "e30.e30.e30", "unknown": {"a": [null]},
+                "response_types_supported": 7, "token_endpoint": "not a URL",
+            });
+            scene.provider.serve(place, says_json(with(metadata(issuer), change)));
+            scene.provider.serve(&format!("{host}/keys"), says_json(json!({"keys": [key("k1").jwk()]})));
+            // The slash that is left out of the address is still part of the name.
+            scene.send(bearer(&token(json!({"iss": issuer})))).allowed();
+            let called: Vec<&str> =
+                scene.calls.iter().map(|call| &*call.url).filter(|url| url.contains("well-known")).collect();
+            let tried: Vec<&String> = urls.iter().take_while(|url| *url != place).chain([place]).collect();
+            assert_eq!(called, tried, "{issuer}");
+        }
+    }
+}

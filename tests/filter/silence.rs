@@ -1,0 +1,487 @@
+//! LOG-01: nothing that the filter says or prints holds a token, a secret or a key. Every scene of these tests is listened
+//! to, at trace level; what a type prints of itself is looked at type by type.
+
+use crate::scene::*;
+use crate::support::with;
+use log::{LevelFilter, Log, Metadata, Record};
+use oidc_filter::client_assertion::AssertionKey;
+use oidc_filter::config::Config;
+use oidc_filter::credentials;
+use oidc_filter::decision::Decision;
+use oidc_filter::filter::{Effect, Filter, StreamId};
+use oidc_filter::http::{Edit, Fetch, Headers, Request, Response};
+use oidc_filter::reply::{Denial, Reason, Reply};
+use oidc_filter::time::Timestamp;
+use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Once;
+use std::time::Duration;
+
+// ---------------------------------------------------------------------------------------------- what is said
+
+thread_local! {
+    /// Each test has a thread of its own, and so has what is said in it.
+    static SAID: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static LINES: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Listener;
+
+impl Log for Listener {
+    fn enabled(&self, _: &Metadata) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record) {
+        SAID.with(|said| said.borrow_mut().push(record.args().to_string()));
+        LINES.set(LINES.get() + 1);
+    }
+
+    fn flush(&self) {}
+}
+
+fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Listener).unwrap();
+        log::set_max_level(LevelFilter::Trace);
+    });
+}
+
+/// What was said since the last time.
+fn heard() -> Vec<String> {
+    SAID.with(|said| std::mem::take(&mut *said.borrow_mut()))
+}
+
+/// What must not be said: what requests and calls carry where credentials are.
+pub struct Secrets {
+    /// Each with what it looks like as a list of bytes.
+    texts: BTreeMap<String, String>,
+    /// Words of the configuration, which tests use in tokens too.
+    known: String,
+}
+
+impl Secrets {
+    /// Those of a scene with this configuration, which is listened to from now on.
+    pub fn of(configuration: &Value) -> Self {
+        listen();
+        heard();
+        Self { texts: BTreeMap::new(), known: configuration.to_string() }
+    }
+
+    /// Everything in a request that may be a credential: the values of its headers, and its query.
+    pub fn learn_request(&mut self, request: &Request) {
+        for (name, value) in request.headers.iter() {
+            match name {
+                b":path" | b"cookie" => self.learn_values(value),
+                b"user-agent" | b"origin" | b"connection" => {}
+                name if name.starts_with(b":") => {}
+                _ => self.learn(value),
+            }
+        }
+        request.metadata.iter().flatten().for_each(|value| self.learn(value));
+    }
+
+    /// The credentials of a call: its query, its body, and its header Authorization.
+    pub fn learn_call(&mut self, fetch: &Fetch) {
+        self.learn_values(fetch.endpoint.path.as_bytes());
+        for (_, value) in url::form_urlencoded::parse(&fetch.body).filter(|(name, _)| name.contains("secret")) {
+            self.learn(value.as_bytes());
+        }
+        for (name, value) in &fetch.headers {
+            if *name == "authorization" {
+                self.learn(value.as_bytes());
+            }
+        }
+    }
+
+    /// What stands behind each name of a query, or of cookies.
+    fn learn_values(&mut self, text: &[u8]) {
+        for pair in text.split(|byte| b"?&;".contains(byte)) {
+            pair.splitn(2, |byte| *byte == b'=').skip(1).for_each(|value| self.learn(value));
+        }
+    }
+
+    /// The words of a text, and the parts of a token: long enough to be told from others.
+    fn learn(&mut self, text: &[u8]) {
+        let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
+        for word in text.split(|byte| !is_token(byte)) {
+            let word = str::from_utf8(word).unwrap();
+            for part in word.split('.').chain([word]) {
+                if part.len() >= 16 && !self.known.contains(part) {
+                    self.texts.entry(part.to_owned()).or_insert_with(|| as_bytes(part));
+                }
+            }
+        }
+    }
+
+    #[track_caller]
+    pub fn are_not_in(&self, text: &str) {
+        for (secret, bytes) in &self.texts {
+            assert!(!text.contains(secret) && !text.contains(bytes), "{secret} is told: {text}");
+        }
+    }
+
+    /// Looks at what was said since the last time.
+    #[track_caller]
+    pub fn were_not_said(&self) {
+        for line in heard() {
+            self.are_not_in(&line);
+            assert!(line.chars().all(|character| !character.is_control()), "a line that is two: {line:?}");
+        }
+    }
+}
+
+/// Whether a text tells another, as text or as a list of bytes.
+fn holds(text: &str, secret: &str) -> bool {
+    text.contains(secret) || text.contains(&as_bytes(secret))
+}
+
+fn as_bytes(secret: &str) -> String {
+    format!("{:?}", secret.as_bytes()).trim_matches(['[', ']']).to_owned()
+}
+
+// ---------------------------------------------------------------------------------------------- scenes
+
+const SECRET: &str = "hunter2-hunter2-hunter2";
+const PRIVATE: &str = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"; // RFC 8037, appendix A.1
+const CLAIM: &str = "a-claim-that-is-private";
+const HOSTILE: &str = "evil\"\\\r\n[critical] forged line\u{1b}[31m";
+
+/// All the kinds of tokens and answers, with secrets in each place where one may be, and a host that fails in every way.
+#[test]
+fn no_scene_says_a_secret_at_any_level() {
+    let mut tokens = vec![
+        token(json!({"sub": CLAIM, "email": CLAIM})),
+        token(json!({"exp": NOW - 3600, "sub": CLAIM})),
+        token(json!({"aud": CLAIM})),
+        token(json!({"iss": format!("https://{CLAIM}.example")})),
+        token(json!({"nbf": CLAIM})),
+        token(json!({"cnf": {"jkt": CLAIM}})),
+        token(json!({"scope": CLAIM})),
+        token(json!({"sub": HOSTILE})),
+        token(json!({"groups": vec![CLAIM; 400]})),
+        key("k1").token_with(json!({"kid": format!("{CLAIM}{HOSTILE}")}), json!({})),
+        key("k1").token_with(json!({"alg": CLAIM}), json!({})),
+        key("k1").token_with(json!({"typ": CLAIM}), json!({})),
+        key("k1").token_with(json!({"crit": [CLAIM]}), json!({})),
+        key("foreign").token_with(json!({"kid": "k1"}), json!({"sub": CLAIM})),
+        format!("{}=", good()),
+    ];
+    let moods = ["active", "inactive", "broken", "garbage", "refused", "silent", "foreign", "bound", "late"];
+    tokens.extend(moods.map(|mood| format!("opaque-{mood}-x7Kq9-{mood}")));
+    let client = json!({"client_id": "rs", "client_secret": SECRET});
+    let introspections = [
+        client.clone(),
+        with(client.clone(), json!({"client_auth": "post"})),
+        with(client.clone(), json!({"method": "GET"})),
+        json!({"client_id": "rs", "client_auth": "private_key_jwt", "client_key": {"kty": "OKP", "crv": "Ed25519", "d": PRIVATE}}),
+        with(client, json!({"endpoint": "https://elsewhere.example/introspect"})),
+    ];
+    let outputs = json!({
+        "user_info": [{"key": "x-identity"}, {"location": "cookie", "key": "identity"}, {"location": "metadata", "key": "m"}],
+        "claim_headers": {"header": "x-user", "claim": "sub"},
+        "access_token": [
+            {"key": "authorization"}, {"location": "cookie", "key": "t"}, {"location": "query_string", "key": "t"},
+        ],
+    });
+    let mut scenes = vec![jwt(json!({}), outputs.clone()), userinfo(json!({}), outputs.clone()), compact(json!({}))];
+    for settings in introspections {
+        let provider = json!({"introspection": settings});
+        scenes.push(introspection(provider.clone(), outputs.clone()));
+        scenes.push(auto(provider, with(outputs.clone(), json!({"enforce": false, "forward": false}))));
+    }
+    let answers = [
+        Answer::Refuses,
+        status(500),
+        says(401, "text/plain", CLAIM),
+        says(400, "application/json", json!({"error": CLAIM, "error_description": HOSTILE}).to_string()),
+        says(200, "text/html", CLAIM),
+        says_json(json!({"active": true, "sub": CLAIM, "aud": CLAIM, "iss": CLAIM})),
+        says_json(json!({"active": true, "sub": CLAIM, "aud": AUDIENCE, "email": CLAIM})),
+        says_json(json!({"active": true, "sub": CLAIM, "exp": CLAIM})),
+        says_json(json!({"issuer": CLAIM, "jwks_uri": CLAIM})),
+        says_json(json!({"keys": [{"kty": "oct", "k": CLAIM, "kid": CLAIM}, {"kty": CLAIM}]})),
+    ];
+    let lines = LINES.get();
+    for configuration in scenes {
+        let mut scene = Scene::cold(configuration);
+        for secret in [SECRET, PRIVATE, CLAIM, "forged line"] {
+            scene.secrets().texts.insert(secret.to_owned(), as_bytes(secret));
+        }
+        for answer in &answers {
+            for place in ["/introspect", "/userinfo", "/jwks", "/.well-known/openid-configuration"] {
+                scene.provider.at(place, answer.clone());
+            }
+            for token in &tokens {
+                scene.send(bearer(token));
+            }
+            scene.send(bare().header("cookie", format!("a=b; t={}", tokens[0])));
+            scene.send(get(format!("/p?a=b&t={}", tokens[0])));
+            scene.send(bearer(&tokens[0]).bearer(&tokens[1]));
+            scene.send(bare().header("authorization", format!("Basic {}", tokens[0])));
+            scene.pass_seconds(40);
+            scene.provider.add_issuer(ISSUER, &[key("k1").jwk()]);
+            // Once with metadata and keys that are right, and once with what there is without them.
+            for place in ["/introspect", "/userinfo"] {
+                scene.provider.at(place, answer.clone());
+            }
+            tokens.iter().for_each(|token| drop(scene.send(bearer(token))));
+            scene.pass_seconds(4000);
+        }
+    }
+    let lines = LINES.get() - lines;
+    assert!(lines > 100, "only {lines} lines were heard");
+}
+
+/// The ear itself.
+#[test]
+#[should_panic(expected = "is told")]
+fn a_secret_that_is_said_is_heard() {
+    let mut secrets = Secrets::of(&json!({}));
+    secrets.learn(b"Bearer abcdefghijklmnopqrstuvwxyz");
+    log::trace!("it was abcdefghijklmnopqrstuvwxyz");
+    secrets.were_not_said();
+}
+
+/// Errors of the configuration name a field, and never what stands in it.
+#[test]
+fn log_04_no_error_of_the_configuration_tells_a_secret() {
+    let client = |change: Value| {
+        let settings = with(json!({"client_id": "rs", "client_secret": SECRET}), change);
+        introspection(json!({"introspection": settings}), json!({}))
+    };
+    let inline = |jwks: Value| jwt(json!({"jwks": {"inline": jwks}}), json!({}));
+    for configuration in [
+        client(json!({"client_auth": SECRET})),
+        client(json!({"client_id": ""})),
+        client(json!({"client_id": null})),
+        client(json!({"client_secret": [SECRET]})),
+        client(json!({"client_secret": {"value": SECRET}})),
+        client(json!({"client_secret": format!("${{{SECRET}")})),
+        client(json!({"client_auth": "private_key_jwt"})),
+        client(json!({"client_key": {"d": PRIVATE}})),
+        client(json!({"client_secret": null, "client_auth": "private_key_jwt", "client_key": {"d": PRIVATE}})),
+        client(json!({"client_secret": null, "client_auth": "private_key_jwt", "client_key": PRIVATE})),
+        client(json!({"method": "GET", "client_auth": "post"})),
+        client(json!({"endpoint": format!("https://rs:{SECRET}@idp.example.com/")})),
+        client(json!({"endpoint": format!("/?key={SECRET}")})),
+        client(json!({"cache": SECRET})),
+        inline(json!(SECRET)),
+        inline(json!({"keys": [{"kty": "oct", "k": SECRET}]})),
+        inline(json!({"keys": [{"kty": "oct", "k": format!("{SECRET}!")}]})),
+        inline(json!({"keys": {"k": SECRET}})),
+        jwt(json!({"issuer": format!("https://u:{SECRET}@idp.example.com")}), json!({})),
+        json!({"provider": ISSUER, "response_body": SECRET}),
+        json!([SECRET]),
+    ] {
+        let error = Config::read(configuration.to_string().as_bytes(), &|_: &str| None).unwrap_err();
+        let told = format!("{error} {error:?} {error:#?}");
+        assert!(!holds(&told, SECRET) && !holds(&told, PRIVATE), "{told}");
+    }
+    // Neither does what comes after an error of the text itself.
+    let text = format!(r#"{{"provider":"{ISSUER}","x":"{SECRET}" "y":1}}"#);
+    let error = Config::read(text.as_bytes(), &|_: &str| None).unwrap_err();
+    assert!(!holds(&format!("{error} {error:?}"), SECRET));
+}
+
+// ---------------------------------------------------------------------------------------------- what is printed
+
+/// Every public type that may hold a token, a secret, a key or claims, with one in it, as `Debug` prints it.
+fn printed() -> Vec<(&'static str, String)> {
+    let token = token(json!({"sub": CLAIM}));
+    let environment = |_: &str| Some(SECRET.to_owned());
+    let settings = json!({"client_id": "rs", "client_secret": "${SECRET}", "method": "GET"});
+    let oct = json!({"keys": [{"kty": "oct", "k": PRIVATE}]});
+    let top = json!({
+        "access_token": [{"key": "authorization"}, {"location": "cookie", "key": "t"}, {"location": "query_string", "key": "q"}],
+        "user_info": [{"key": "x-identity", "encoding": "json"}, {"location": "cookie", "key": "i"}, {"location": "metadata", "key": "m"}],
+        "claim_headers": {"header": "x-user", "claim": "sub"},
+    });
+    let provider = json!({"introspection": settings, "jwks": {"inline": oct, "uri": "https://idp.example.com/k"}});
+    let config = introspection(provider, top).to_string();
+    let config = Rc::new(Config::read(config.as_bytes(), &environment).unwrap());
+
+    let authorization = format!("Bearer {token}");
+    let pairs = [(":method", "GET"), (":path", "/p?a=b"), ("authorization", &*authorization)];
+    let headers = Headers::from_pairs(pairs);
+    let request = Request { headers: headers.clone(), metadata: vec![Some(token.clone().into_bytes())] };
+    let found = credentials::find(&request, &config.sources[..1]).unwrap().unwrap();
+
+    let now = Timestamp::from_unix_seconds(NOW);
+    let mut filter = Filter::new(Rc::clone(&config), "oidc");
+    assert_eq!(filter.on_request(StreamId(1), request.clone(), now), Decision::Wait);
+    let metadata = says_json(with(metadata(ISSUER), json!({"introspection_endpoint": "https://idp.example.com/i"})));
+    let mut effects = filter.take_effects();
+    let mut fetches = Vec::new();
+    let mut decision = None;
+    // Metadata, and then the token's own question.
+    for answer in [metadata, says_json(active(json!({"sub": CLAIM})))] {
+        let Answer::Says(answer) = answer else { unreachable!() };
+        fetches.push(format!("{effects:?} {effects:#?}"));
+        let Some(Effect::Fetch(call, fetch)) = effects.into_iter().find(|effect| matches!(effect, Effect::Fetch(..)))
+        else {
+            panic!("no call")
+        };
+        fetches.push(format!("{fetch:?} {fetch:#?} {:?} {:#?} {answer:?}", fetch.endpoint, fetch.endpoint));
+        filter.on_fetched(call, Some(answer), now);
+        effects = filter.take_effects();
+        for effect in &effects {
+            if let Effect::Resolve(_, resolved) = effect {
+                decision = Some(format!("{effect:?} {resolved:#?}"));
+            }
+        }
+    }
+    let Decision::Forward(forward) = filter.on_request(StreamId(2), request.clone(), now) else { panic!() };
+    assert!(!forward.response_cookies.is_empty() && !forward.filter_state.is_empty() && forward.edits.len() > 2);
+
+    let key =
+        AssertionKey::parse(json!({"kty": "OKP", "crv": "Ed25519", "d": PRIVATE}).to_string().as_bytes()).unwrap();
+    let jwk = json!({"kty": "oct", "k": PRIVATE});
+    let jwk = oidc_filter::jwk::Jwk::parse(&jwk, oidc_filter::jwk::Origin::Inline).unwrap();
+    let response = Response { status: 200, headers, body: CLAIM.into() };
+    vec![
+        ("Config", format!("{config:?} {config:#?}")),
+        ("Request", format!("{request:?} {request:#?}")),
+        ("Response", format!("{response:?} {response:#?}")),
+        ("Token, Credentials", format!("{found:?} {found:#?} {:?}", found.token)),
+        ("Effect", fetches.concat()),
+        ("Decision", decision.unwrap()),
+        ("Forward", format!("{forward:?} {forward:#?}")),
+        ("Edit", format!("{:?}", Edit::Set(Rc::from("x-user"), CLAIM.into()))),
+        ("AssertionKey", format!("{key:?} {key:#?}")),
+        ("Jwk", format!("{jwk:?} {jwk:#?} {:?}", jwk.fingerprint())),
+    ]
+}
+
+#[test]
+fn nothing_that_is_printed_holds_a_secret() {
+    let token = token(json!({"sub": CLAIM}));
+    for (name, text) in printed() {
+        assert!(!text.is_empty(), "{name}");
+        for secret in token.split('.').chain([&*token, SECRET, PRIVATE, CLAIM]) {
+            assert!(!holds(&text, secret), "{name} prints {secret}: {text}");
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------- what is answered
+
+/// RFC 6750, section 3: what each word of a refusal is made of. Every refusal of every scene is held to it.
+#[track_caller]
+pub fn check_alphabets(reply: &Reply) {
+    let is_text = |byte: u8| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+    let mut names = BTreeSet::new();
+    for (name, value) in &reply.headers {
+        assert!(names.insert(*name), "{name} is there twice");
+        assert!(value.bytes().all(|byte| matches!(byte, 0x20..=0x7e)), "{name}: {value:?}");
+    }
+    for (name, value) in reply.headers.iter().filter(|(name, _)| *name == "www-authenticate") {
+        let challenges = challenges(value);
+        let [(scheme, parameters)] = challenges.as_slice() else { panic!("{name}: {value}") };
+        assert_eq!((scheme.as_str(), parameters.contains_key("realm")), ("Bearer", true), "{value}");
+        for (name, text) in parameters {
+            assert_eq!(value.matches(&format!("{name}=\"")).count(), 1, "{value}");
+            assert!(["realm", "scope", "error", "error_description"].contains(&name.as_str()), "{value}");
+            let is_allowed = |byte: u8| is_text(byte) && (name != "error" || byte != b' ');
+            assert!(!text.is_empty() || name == "realm", "{value}");
+            assert!(text.bytes().all(is_allowed), "{value}");
+        }
+        // One space between scopes, and none around them.
+        let scopes = parameters.get("scope").map(|scope| scope.split(' ').any(str::is_empty));
+        assert_ne!(scopes, Some(true), "{value}");
+    }
+    assert!(reply.body.bytes().all(|byte| matches!(byte, 0x20..=0x7e | b'\n')), "{:?}", reply.body);
+}
+
+#[test]
+fn every_word_of_a_refusal_is_in_the_alphabet_of_its_place() {
+    use Reason::*;
+    let reasons = [
+        MissingToken,
+        InvalidRequest,
+        MalformedToken,
+        UnsupportedToken,
+        UnknownIssuer,
+        UnknownKey,
+        BadSignature,
+        Expired,
+        NotYetValid,
+        WrongAudience,
+        WrongType,
+        InvalidClaims,
+        Inactive,
+        InsufficientScope,
+        InsufficientClaims,
+        NotBound,
+        ProviderUnavailable,
+        Overloaded,
+        Misconfigured,
+    ];
+    let mut denials: Vec<Denial> = reasons.into_iter().map(Denial::InvalidToken).collect();
+    denials.extend([
+        Denial::MissingToken,
+        Denial::InvalidRequest,
+        Denial::UnsupportedScheme,
+        Denial::InsufficientScope("!#$%&'()*+,-./:;<=>?@[]^_`{|}~ read".to_owned()),
+        Denial::InsufficientClaims,
+        Denial::ProviderUnavailable(Duration::MAX),
+        Denial::Overloaded,
+        Denial::Misconfigured,
+    ]);
+    let mut words = BTreeSet::new();
+    for form in ["json", "problem", "jsonrpc", "text", "none"] {
+        let top = json!({"response_body": form, "realm": "!#$%&'()*+,-./:;<=>?@[]^_`{|}~ x"});
+        let config = Config::read(jwt(json!({}), top).to_string().as_bytes(), &|_: &str| None).unwrap();
+        for denial in &denials {
+            for code in [None, Some(400), Some(401), Some(403), Some(302), Some(599)] {
+                let reply = denial.reply(&config, Some("read write".to_owned()), code);
+                check_alphabets(&reply);
+                words.insert(reply.reason.word());
+                let word = reply.reason.word();
+                assert!(word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{word}");
+            }
+        }
+    }
+    // All that there are: the source lists no other.
+    let source = include_str!("../../src/reply.rs");
+    let listed: BTreeSet<&str> = source
+        .lines()
+        .filter_map(|line| line.split_once("=> (\"").map(|(_, rest)| rest.split('"').next().unwrap()))
+        .collect();
+    assert_eq!(words, listed);
+}
+
+// ---------------------------------------------------------------------------------------------- time
+
+/// What compares MACs does so in constant time, which no test can measure here; but there is one place where it is done,
+/// and a MAC never becomes bytes, which `==` could compare.
+#[test]
+fn macs_are_compared_in_constant_time() {
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+    let mut verified = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = std::fs::read_to_string(&path).unwrap();
+            verified += source.matches(".verify_slice(").count();
+            let makes_macs = source.contains("Hmac") || source.contains("hmac::") || source.contains("Mac,");
+            assert_eq!(makes_macs, path.ends_with("jwk/material.rs"), "{}", path.display());
+            if makes_macs {
+                // The only digest that is made here is the fingerprint of a key.
+                let finalized: Vec<&str> = source.lines().filter(|line| line.contains("finalize")).collect();
+                assert!(finalized.len() == 1 && finalized[0].contains("Fingerprint("), "{finalized:?}");
+                for truncating in ["verify_truncated", "CtOutput", "into_bytes", "verify(tag"] {
+                    assert!(!source.contains(truncating), "{truncating}");
+                }
+            }
+        }
+    }
+    assert_eq!(verified, 1);
+}
