@@ -1,11 +1,12 @@
 PYTHON   ?= python3
 VENV     := .tools/venv
 PROVIDER := envoy/provider
+DENY     := .tools/cargo/.deny-0.20.2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help wasm test test-native test-envoy setup-envoy lint fmt doc bench demo up down clean clean-tools
+.PHONY: help wasm test test-native test-envoy setup-envoy lint fmt doc bench audit sbom reproducible demo up down clean clean-tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +58,19 @@ bench: $(VENV)/.done ## Measure in a real Envoy, eight minutes: docs/performance
 	@.make/wasm
 	@.make/wasm --example empty_filter
 	$(VENV)/bin/python tests/bench/bench.py $(BENCH)
+
+audit: $(DENY) ## Check the dependencies by .deny.toml (AUDIT='bans licenses sources': without the database of advisories)
+	.tools/cargo/bin/cargo-deny --locked check $(AUDIT)
+
+$(DENY):
+	cargo install --locked --root .tools/cargo --version $(@:.tools/cargo/.deny-%=%) cargo-deny
+	@touch $@
+
+sbom: wasm ## Write what is in the filter: target/wasm32-wasip1/release/oidc_filter.cdx.json
+	.make/sbom >target/wasm32-wasip1/release/oidc_filter.cdx.json
+
+reproducible: ## Build the filter twice, in two places, and compare the bytes
+	@.make/reproducible
 
 demo: wasm setup-envoy ## Show the filter at work, then stop
 	$(VENV)/bin/python envoy/scene.py demo
