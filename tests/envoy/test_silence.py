@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import urllib.parse
 from typing import Any
@@ -30,7 +31,16 @@ OUTPUTS = {
     ],
     "forward": False,
 }
+BASIC = base64.b64encode(f"rs:{SECRET}".encode()).decode()
 HOSTILE = "evil\x1b[31m\r\n[critical] forged line\x00"
+
+
+# All but `overloaded`, which takes ten thousand requests that wait.
+REASONS = """
+    missing_token invalid_request malformed_token unsupported_token unknown_issuer unknown_key
+    bad_signature expired not_yet_valid wrong_audience wrong_type invalid_claims inactive
+    insufficient_scope insufficient_claims not_bound provider_unavailable misconfigured
+""".split()
 
 
 class Answers:
@@ -62,13 +72,20 @@ class Answers:
                 return reply
         return Reply.json({"active": False, "sub": CLAIM})
 
+    def userinfo(self, request: Request) -> Reply:
+        token = request.headers.get("authorization") or ""
+        if "-active-" in token or "-audience-" in token:
+            return Reply.json({"sub": CLAIM, "email": CLAIM})
+        return Reply(500 if "-broken-" in token else 401, CLAIM.encode())
+
 
 @pytest.fixture(scope="module")
 def traffic(start_shared_envoy: StartEnvoy) -> Any:
     """A bit of everything, at trace; then what was said, and what should not have been."""
-    key, answers = Key.make(kid="k"), Answers()
+    key, shared, answers = Key.make(kid="k"), Key.make("HS256", "shared-secret-x7Kq9"), Answers()
     with FakeProvider(key) as fake, FakeProvider() as gone:
         fake.routes["/introspect"] = answers
+        fake.routes["/userinfo"] = answers.userinfo
         client = {"client_id": "rs", "client_secret": "${SECRET}"}
         signer = {"kty": "OKP", "crv": "Ed25519", "d": PRIVATE}
         by_key = {"client_id": "rs", "client_auth": "private_key_jwt", "client_key": signer}
@@ -77,6 +94,11 @@ def traffic(start_shared_envoy: StartEnvoy) -> Any:
             entry = provider_entry(fake, introspection=introspection, timeout="500ms")
             return config(fake, providers=[entry], **OUTPUTS | changes)
 
+        def by(**changes: Any) -> dict[str, Any]:
+            entry = provider_entry(fake, introspection=None, timeout="500ms", **changes)
+            return config(fake, providers=[entry], **OUTPUTS)
+
+        inline = {"keys": [shared.jwk()]}
         envoy = start_shared_envoy(
             of(client),
             listeners={
@@ -85,6 +107,10 @@ def traffic(start_shared_envoy: StartEnvoy) -> Any:
                 "get": of({**client, "method": "GET"}),
                 "key": of(by_key),
                 "needs": of(client, require={"claims": [{"claim": "sub", "any_of": "nobody"}]}),
+                "scopes": of(client, require={"scopes": ["nobody:can"]}),
+                "jwt": by(validation="jwt", token_type="at+jwt"),
+                "userinfo": by(validation="userinfo", audiences=None),
+                "shared": by(validation="jwt", algorithms=["HS256"], jwks={"inline": inline}),
                 "gone": config(gone, providers=[provider_entry(gone, cluster="nowhere")]),
             },
             idp=fake.port,
@@ -105,17 +131,26 @@ def traffic(start_shared_envoy: StartEnvoy) -> Any:
             key.token(claims(fake.issuer, **private), {"typ": CLAIM}),
             key.token(claims(fake.issuer, **private), {"alg": CLAIM}),
             key.token(claims(fake.issuer, **private, groups=[CLAIM] * 600)),
+            key.token(claims(fake.issuer, **private, groups=[CLAIM] * 400)),
+            key.token(claims(fake.issuer, **private, nbf=4_000_000_000)),
+            key.token(claims(fake.issuer, **private, cnf={"jkt": CLAIM})),
+            key.token(claims(fake.issuer, **private), {"typ": "logout+jwt"}),
+            shared.token(claims(fake.issuer, **private)),
+            shared.token(claims(fake.issuer, **private, exp=1_700_000_000)),
             key.token(claims(fake.issuer, sub=HOSTILE, name=CLAIM)),
             Key.make(kid="k").token(claims(fake.issuer, **private)),
             jwt_without_signature(key.token(claims(fake.issuer, **private))),
             key.token(claims(gone.issuer, **private)),
         ]
         moods = "active inactive broken garbage refused late cut audience claims bound".split()
-        for door in ("enforce", "strip", "post", "get", "key", "needs", "gone"):
+        doors = "enforce strip post get key needs gone scopes jwt userinfo shared".split()
+        for door in doors:
+            envoy.door(door).get("/nothing")
             for token in [*jwts, *(answers.token(f"{mood}-{door}") for mood in moods)]:
                 own.add(token)
                 send(envoy, door, token)
-        yield envoy, [*sorted(own), SECRET, urllib.parse.quote(SECRET), PRIVATE, CLAIM]
+        keys = [PRIVATE, shared.jwk()["k"], shared.private.decode()]
+        yield envoy, [*sorted(own), SECRET, urllib.parse.quote(SECRET), BASIC, CLAIM, *keys]
 
 
 def jwt_without_signature(token: str) -> str:
@@ -177,8 +212,38 @@ def test_log_05_filter_state_and_details_hold_no_token(traffic: tuple[Envoy, lis
     entries = envoy.access_log(count=500)
     assert {entry["result"] for entry in entries} <= {None, "allowed", "stripped", "bypassed"}
     ours = {entry["details"] for entry in entries if "oidc" in (entry["details"] or "")}
-    assert len(ours) > 8
-    assert all(re.fullmatch(r"oidc_denied\{[a-z_]+\}", details) for details in ours)
+    assert ours == {f"oidc_denied{{{reason}}}" for reason in REASONS}
+
+
+def test_log_01_every_kind_of_refusal_was_listened_to(traffic: tuple[Envoy, list[str]]) -> None:
+    envoy, _ = traffic
+    denied = set(re.findall(r"denied with \d+: (\w+) ", envoy.log()))
+    assert denied == set(REASONS)
+
+
+def test_rsp_03_the_words_of_a_refusal_are_those_of_rfc_6750(
+    traffic: tuple[Envoy, list[str]],
+) -> None:
+    """Section 3: of what realm, scope, error and error_description are made; and each but once."""
+    envoy, secrets = traffic
+    seen = set()
+    for door in ("enforce", "post", "get", "key", "needs", "scopes", "jwt", "userinfo", "shared"):
+        for token in [secret for secret in secrets if secret.startswith(("ey", "opaque-"))]:
+            response = envoy.door(door).get("/words", token=token)
+            if response.status == 200:
+                continue
+            challenges = response.all("www-authenticate")
+            assert len(challenges) <= 1
+            assert found(str(response.headers) + response.body.decode("ascii"), secrets) == []
+            for challenge in challenges:
+                scheme, _, parameters = challenge.partition(" ")
+                pairs = re.findall(r'(\w+)="([\x20-\x21\x23-\x5b\x5d-\x7e]*)"', parameters)
+                assert ", ".join(f'{name}="{value}"' for name, value in pairs) == parameters
+                names = [name for name, _ in pairs]
+                assert scheme == "Bearer" and names[0] == "realm" and len(set(names)) == len(names)
+                assert " " not in dict(pairs).get("error", "")
+                seen.add(dict(pairs).get("error"))
+    assert seen == {"invalid_token", "insufficient_scope"}
 
 
 def test_log_04_the_configuration_dump_holds_the_reference_not_the_secret(
@@ -199,8 +264,14 @@ def test_log_04_the_configuration_dump_holds_the_reference_not_the_secret(
         {"client_id": "rs", "client_secret": SECRET, SECRET[:3]: 1},
         {"client_id": "rs", "client_auth": "private_key_jwt", "client_key": {"d": PRIVATE}},
         {"client_id": "rs", "client_secret": "${" + SECRET},
+        {"client_id": "rs", "client_secret": SECRET, "client_auth": "private_key_jwt"},
+        {"client_id": "rs", "client_secret": SECRET, "client_key": {"d": PRIVATE}},
+        {"client_id": "rs", "client_secret": SECRET, "client_auth": "post", "method": "GET"},
+        {"client_id": "rs", "client_auth": "private_key_jwt", "client_key": PRIVATE},
+        {"client_id": "rs", "client_secret": SECRET, "endpoint": f"https://u:{SECRET}@idp/"},
+        {"client_id": "rs", "client_secret": SECRET, "cache": SECRET},
     ],
-    ids=range(6),
+    ids=range(12),
 )
 def test_log_04_errors_in_the_configuration_tell_no_secret(
     fake: FakeProvider, introspection: dict[str, Any]
