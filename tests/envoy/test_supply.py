@@ -1,0 +1,88 @@
+"""What the module is made of: nothing of the machine that built it, and what its bill says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+from typing import Any
+
+import pytest
+from harness import ROOT
+
+RELEASE = ROOT / "target" / "wasm32-wasip1" / "release"
+MODULE = RELEASE / "oidc_filter.wasm"
+
+
+def sbom() -> str:
+    command = [ROOT / ".make/sbom"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module")
+def bill() -> dict[str, Any]:
+    return json.loads(sbom())
+
+
+def test_the_module_names_no_place_of_the_machine_that_built_it() -> None:
+    """Or two machines would build two modules."""
+    module = MODULE.read_bytes()
+    sources = set(re.findall(rb"/(?:crates|rustc)/[\w./-]+\.rs", module))
+    assert len(sources) > 20, "or this would prove nothing"
+    for place in (ROOT, ROOT.resolve(), os.environ["HOME"], ".tools/debian", ".cargo/registry"):
+        assert os.fsencode(place) not in module, place
+
+
+def test_the_bill_is_the_same_each_time(bill: dict[str, Any]) -> None:
+    assert json.loads(sbom()) == bill
+    assert "timestamp" not in bill["metadata"]
+
+
+def test_the_bill_is_that_of_this_module(bill: dict[str, Any]) -> None:
+    (digest,) = bill["metadata"]["component"]["hashes"]
+    assert digest == {"alg": "SHA-256", "content": hashlib.sha256(MODULE.read_bytes()).hexdigest()}
+    (std,) = (part for part in bill["components"] if part["name"] == "std")
+    assert std["version"] == (RELEASE / "oidc_filter.toolchain").read_text().split()[1]
+
+
+def test_the_bill_lists_what_is_linked_and_nothing_else(bill: dict[str, Any]) -> None:
+    lock = (ROOT / "Cargo.lock").read_text()
+    crates = {part["name"]: part for part in bill["components"] if part["name"] != "std"}
+    for name, part in crates.items():
+        (digest,) = part["hashes"]
+        entry = f'name = "{name}"\nversion = "{part["version"]}"\n'
+        assert entry in lock and f'checksum = "{digest["content"]}"' in lock.split(entry)[1][:200]
+        assert part["licenses"][0]["expression"]
+    # Each crate whose sources the module names is there.
+    named = re.findall(rb"/crates/[^/]+/([\w-]+?)-\d[\w.+-]*/", MODULE.read_bytes())
+    assert {name.decode() for name in named} <= set(crates)
+    manifest = (ROOT / "Cargo.toml").read_text().split("[dependencies]\n")[1].split("\n[")[0]
+    direct = set(re.findall(r"^([\w-]+) = ", manifest, re.M))
+    assert len(direct) > 10 and direct <= set(crates)
+    # What only builds it is not.
+    assert not {"proc-macro2", "syn", "autocfg", "semver", "rustc_version"} & set(crates)
+    assert all(name in lock for name in ("proc-macro2", "autocfg"))
+
+
+def test_the_bill_hangs_together(bill: dict[str, Any]) -> None:
+    own = bill["metadata"]["component"]["bom-ref"]
+    refs = [part["bom-ref"] for part in bill["components"]]
+    assert len(set(refs)) == len(refs)
+    uses = {entry["ref"]: entry["dependsOn"] for entry in bill["dependencies"]}
+    reached, waiting = set(), [own]
+    while waiting:
+        if (ref := waiting.pop()) not in reached:
+            reached.add(ref)
+            waiting.extend(uses.get(ref, []))
+    assert reached == {own, *refs}
+
+
+def test_every_exception_of_the_audit_says_why() -> None:
+    lines = (ROOT / ".deny.toml").read_text().splitlines()
+    excepted = [index for index, line in enumerate(lines) if re.match(r'\s+"RUSTSEC-', line)]
+    assert excepted
+    assert all(lines[index - 1].strip().startswith("#") for index in excepted)
+    rejected = [line for line in lines if line.strip().startswith("{ crate =")]
+    assert all("reason = " in line for line in rejected)
