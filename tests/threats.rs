@@ -95,7 +95,8 @@ const INTRODUCTION: &str = "\
 # How others have failed, and what stops it here
 
 Each row is a class of failures that proxies, libraries and modules of this field have had, with some of the advisories, and with
-the choice in the design that stops it here: not a check that was added, where a type or a bound could rule it out.
+the choice in the design that stops it here: not a check that was added, where a type or a bound could rule it out. The identifiers
+are for looking further; of some, only the title was read.
 
 The source is [`tests/threats.json`](../../tests/threats.json). [`tests/threats.rs`](../../tests/threats.rs) checks that every file,
 every name and every test in it exists, and that this page says the same; `BLESS=1 cargo test --test threats` writes it.
