@@ -2,6 +2,8 @@
 
 use crate::scene::*;
 use crate::support::with;
+use oidc_filter::client_assertion::AssertionKey;
+use oidc_filter::time::Timestamp;
 use serde_json::json;
 
 /// OpenID Connect Discovery, section 4.1, and RFC 8414, section 3.1: where the metadata of an issuer are, whose last slash is
@@ -37,4 +39,29 @@ fn metadata_are_where_the_specifications_say() {
             assert_eq!(called, tried, "{issuer}");
         }
     }
+}
+
+/// RFC 7519, section 5.3: whoever copies claims into the header has not changed the claims.
+#[test]
+fn copies_of_claims_in_the_header_mean_nothing() {
+    let mut scene = Scene::of(jwt(json!({}), json!({"claim_headers": {"header": "x-user", "claim": "sub"}})));
+    let copies = json!({"iss": "https://other.example", "sub": "admin", "aud": "other", "exp": NOW - 3600, "cnf": {}});
+    let upstream = scene.send(bearer(&key("k1").token_with(copies, json!({})))).allowed();
+    assert_eq!(upstream.header("x-user"), Some("ann"));
+    let copies = json!({"aud": AUDIENCE, "exp": NOW + 3600});
+    let refused = |claims| key("k1").token_with(copies.clone(), claims);
+    scene.send(bearer(&refused(json!({"aud": "other"})))).refused(401, "wrong_audience");
+    scene.send(bearer(&refused(json!({"exp": null})))).refused(401, "invalid_claims");
+}
+
+/// RFC 8725, section 3.2: a number that is drawn badly for ECDSA gives the key away, so that none is drawn.
+#[test]
+fn the_filter_s_own_signatures_need_no_chance() {
+    let key = json!({"kty": "EC", "crv": "P-256", "d": "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}).to_string();
+    let signed = |jti: &str| {
+        let key = AssertionKey::parse(key.as_bytes()).unwrap();
+        key.assertion("rs", ISSUER, jti, Timestamp::from_unix_seconds(NOW))
+    };
+    assert_eq!(signed("a"), signed("a"));
+    assert_ne!(signed("a"), signed("b"));
 }
