@@ -88,7 +88,7 @@ impl Secrets {
     pub fn learn_call(&mut self, fetch: &Fetch) {
         self.learn_values(fetch.endpoint.path.as_bytes());
         for (_, value) in url::form_urlencoded::parse(&fetch.body).filter(|(name, _)| name.contains("secret")) {
-            self.learn(value.as_bytes());
+            self.texts.insert(value.to_string(), as_bytes(&value));
         }
         for (name, value) in &fetch.headers {
             if *name == "authorization" {
