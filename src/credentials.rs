@@ -46,7 +46,7 @@ impl fmt::Debug for Token {
 pub struct TokenDigest([u8; 32]);
 
 /// A token and the place that it was found in.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct Credentials {
     /// The token.
     pub token: Token,
@@ -54,6 +54,13 @@ pub struct Credentials {
     pub digest: TokenDigest,
     /// Index of its source in the configuration.
     pub source: usize,
+}
+
+/// Without the digest, by which a short token could be guessed.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("source", &self.source).finish_non_exhaustive()
+    }
 }
 
 /// Why a request has no usable token although something stands where tokens are looked for.

@@ -59,7 +59,7 @@ impl PartialEq for Case {
 impl Eq for Case {}
 
 /// The answer to a proxy that asked.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Eq, PartialEq)]
 pub struct Confirmed {
     /// The identity, as headers.
     pub headers: Vec<(Rc<str>, Vec<u8>)>,
@@ -69,10 +69,19 @@ pub struct Confirmed {
     pub tally: Tally,
 }
 
+/// Names of headers only: their values are claims.
+impl fmt::Debug for Confirmed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.headers.iter().map(|(name, _)| &**name).collect();
+        let mut confirmed = f.debug_struct("Confirmed");
+        confirmed.field("headers", &names).field("outcome", &self.outcome).field("tally", &self.tally).finish()
+    }
+}
+
 /// Without cookies and filter state: they hold claims.
 impl fmt::Debug for Forward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { edits, response_cookies: _, filter_state: _, outcome, tally } = self;
+        let Self { edits, response_cookies: _, filter_state: _, outcome, tally, case: _ } = self;
         let mut forward = f.debug_struct("Forward");
         forward.field("edits", edits).field("outcome", outcome).field("tally", tally).finish_non_exhaustive()
     }

@@ -840,7 +840,7 @@ impl Scene {
 
 /// Checks what is true of every refusal.
 fn client_sees(refused: Refused) -> Refusal {
-let Refused { reply, outcome, tally } = refused;
+    let Refused { reply, outcome, tally } = refused;
     crate::silence::check_alphabets(&reply);
     let (result, reason, provider) = words(&outcome);
     assert_eq!((result, reason), ("denied", Some(reply.reason.word())));

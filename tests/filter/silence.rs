@@ -307,7 +307,8 @@ fn printed() -> Vec<(&'static str, String)> {
     let authorization = format!("Bearer {token}");
     let pairs = [(":method", "GET"), (":path", "/p?a=b"), ("authorization", &*authorization)];
     let headers = Headers::from_pairs(pairs);
-    let request = Request { headers: headers.clone(), metadata: vec![Some(token.clone().into_bytes())] };
+    let request =
+        Request { headers: headers.clone(), metadata: vec![Some(token.clone().into_bytes())], ..Request::default() };
     let found = credentials::find(&request, &config.sources[..1]).unwrap().unwrap();
 
     let now = Timestamp::from_unix_seconds(NOW);
@@ -427,17 +428,21 @@ fn every_word_of_a_refusal_is_in_the_alphabet_of_its_place() {
         Denial::UnsupportedScheme,
         Denial::InsufficientScope("!#$%&'()*+,-./:;<=>?@[]^_`{|}~ read".to_owned()),
         Denial::InsufficientClaims,
+        Denial::NotAuthorized(None),
+        Denial::NotAuthorized(Some(Rc::from("ask me tomorrow"))),
+        Denial::AuthorizerUnavailable,
+        Denial::AmbiguousTarget,
         Denial::ProviderUnavailable(Duration::MAX),
         Denial::Overloaded,
         Denial::Misconfigured,
     ]);
     let mut words = BTreeSet::new();
     for form in ["json", "problem", "jsonrpc", "text", "none"] {
-        let top = json!({"response_body": form, "realm": "!#$%&'()*+,-./:;<=>?@[]^_`{|}~ x"});
+        let top = json!({"response_body": form, "realm": "!#$%&'()*+,-./:;<=>?@[]^_`{|}~ x", "require": {"scopes": ["read", "write"]}});
         let config = Config::read(jwt(json!({}), top).to_string().as_bytes(), &|_: &str| None).unwrap();
         for denial in &denials {
             for code in [None, Some(400), Some(401), Some(403), Some(302), Some(599)] {
-                let reply = denial.reply(&config, Some("read write".to_owned()), code);
+                let reply = denial.reply(&config.policy, code);
                 check_alphabets(&reply);
                 words.insert(reply.reason.word());
                 let word = reply.reason.word();
