@@ -47,9 +47,15 @@ type Bits = Vec<u64>;
 struct Dimension {
     /// Those that say nothing about it.
     indifferent: Bits,
-    exact: HashMap<Box<[u8]>, Vec<usize>>,
+    exact: HashMap<Box<[u8]>, Members>,
     /// Hosts: what stands behind `*`, with its dot. Paths: whole segments without the last slash.
-    partial: HashMap<Box<[u8]>, Vec<usize>>,
+    partial: HashMap<Box<[u8]>, Members>,
+}
+
+/// The rules that name one value: one by one while they are few, as bits when that is less to go through.
+enum Members {
+    Few(Vec<usize>),
+    Many(Bits),
 }
 
 /// Why no rule is chosen.
@@ -197,7 +203,7 @@ impl Dimension {
         }
         for (keys, map) in [(exact, &mut self.exact), (partial, &mut self.partial)] {
             for key in keys {
-                map.entry(key).or_default().push(number);
+                map.entry(key).or_insert(Members::Few(Vec::new())).add(number, self.indifferent.len());
             }
         }
     }
@@ -220,10 +226,29 @@ impl Dimension {
         possible.clone_from(&self.indifferent);
         let exact = value.and_then(|value| self.exact.get(value));
         let partial = parts.into_iter().filter_map(|part| self.partial.get(part));
-        for number in exact.into_iter().chain(partial).flatten() {
-            set_bit(possible, *number);
-        }
+        exact.into_iter().chain(partial).for_each(|members| members.add_to(possible));
         left.iter_mut().zip(possible.iter()).for_each(|(left, possible)| *left &= possible);
+    }
+}
+
+impl Members {
+    fn add(&mut self, number: usize, words: usize) {
+        match self {
+            Self::Few(numbers) if numbers.len() < words => numbers.push(number),
+            Self::Few(numbers) => {
+                let mut bits = vec![0; words];
+                numbers.iter().chain([&number]).for_each(|number| set_bit(&mut bits, *number));
+                *self = Self::Many(bits);
+            }
+            Self::Many(bits) => set_bit(bits, number),
+        }
+    }
+
+    fn add_to(&self, possible: &mut Bits) {
+        match self {
+            Self::Few(numbers) => numbers.iter().for_each(|number| set_bit(possible, *number)),
+            Self::Many(bits) => possible.iter_mut().zip(bits).for_each(|(possible, bits)| *possible |= bits),
+        }
     }
 }
 

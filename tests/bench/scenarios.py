@@ -49,6 +49,8 @@ def scenarios(mint: Mint, opaque: str) -> list[Scenario]:
         Scenario(
             "metadata", "oidc-filter, JWT, warm, claims to metadata", "oidc_metadata", OURS, jwt
         ),
+        Scenario("rule", "oidc-filter, JWT, warm, one rule", "oidc_rule", OURS, jwt),
+        Scenario("rules", "oidc-filter, JWT, warm, 5,000 rules", "oidc_rules", OURS, jwt),
     ]
     for name, file in files.items():
         # The same tokens for both, but each goes through all of them in turn.
@@ -83,7 +85,18 @@ def listeners(mint: Mint) -> dict[str, list[dict[str, Any]]]:
         "oidc_opaque": [oidc("oidc_opaque", {"providers": [opaque_provider()]})],
         "oidc_header": [oidc("oidc_header", jwt | to_headers)],
         "oidc_metadata": [oidc("oidc_metadata", jwt | to_metadata), header_to_metadata()],
+        "oidc_rule": [oidc("oidc_rule", jwt | {"rules": rules(1)})],
+        "oidc_rules": [oidc("oidc_rules", jwt | {"rules": rules(5000)})],
     }
+
+
+def rules(count: int) -> list[dict[str, Any]]:
+    """Rules of which the last is for every path."""
+    others = [
+        {"match": {"path_prefix": f"/tenants/{number}", "methods": ["GET", "POST"]}, "realm": "x"}
+        for number in range(1, count)
+    ]
+    return [*others, {"match": {"path_prefix": "/", "methods": ["GET"]}, "realm": "y"}]
 
 
 def provider(mint: Mint) -> dict[str, Any]:
