@@ -101,4 +101,19 @@ mod tests {
         cache.insert(1, 1, 60, MINUTE, START);
         assert_eq!((seen(1), seen(2)), (Some(1), Some(3)), "a replaced entry's weight is gone");
     }
+    /// As many tokens as anybody can make up: no more room than there is, and what is used stays.
+    #[test]
+    fn cch_08_a_million_entries() {
+        let bounds = Bounds { entries: 1_000, bytes: 50_000 };
+        let cache = Cache::new(bounds);
+        cache.insert(u32::MAX, 0, 100, MINUTE, START);
+        for key in 0..1_000_000 {
+            cache.insert(key, key, 100, MINUTE, START);
+            if key % 100 == 0 {
+                assert_eq!(cache.get(&u32::MAX, START), Some(0));
+            }
+        }
+        let contents = cache.contents.borrow();
+        assert_eq!((contents.entries.len(), contents.bytes), (500, bounds.bytes));
+    }
 }

@@ -258,7 +258,7 @@ fn wsm_04_whatever_fails_beside_the_configuration_it_is_taken() {
 }
 
 #[test]
-fn a_second_configuration_begins_anew() {
+fn wsm_10_a_second_configuration_begins_anew() {
     let envoy = cold();
     let waiting = envoy.request(request(&GOOD));
     assert_eq!(calls(), ["/.well-known/openid-configuration"]);
@@ -272,6 +272,38 @@ fn a_second_configuration_begins_anew() {
     envoy.answer(first, answer(200, &json!({"issuer": "https://other.example.com"}).to_string()));
     assert_eq!(metric("oidc_fetches_total;provider=other.example.com;kind=metadata;result=ok"), 0);
     assert_eq!(calls().len(), 1);
+}
+
+/// What was decided under one configuration is nothing under the next.
+#[test]
+fn cch_09_a_second_configuration_remembers_no_decision() {
+    let envoy = warm();
+    let opaque = "0paque";
+    upstream(envoy.request(request(&GOOD)));
+    let asked = envoy.request(request(opaque));
+    envoy.answer_all(provider);
+    upstream(asked);
+    upstream(envoy.request(request(opaque)));
+    let with_provider = |change: Value| {
+        let mut provider = config()["providers"][0].clone();
+        provider.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        config_with(json!({"providers": [provider]}))
+    };
+    for (change, status, reason) in [
+        (with_provider(json!({"audiences": "other"})), 401, "wrong_audience"),
+        (with_provider(json!({"algorithms": "ES256"})), 401, "unsupported_token"),
+        (config_with(json!({"require": {"scopes": "admin"}})), 403, "insufficient_scope"),
+    ] {
+        assert!(envoy.configure(&change));
+        envoy.tick();
+        envoy.answer_all(provider);
+        assert_eq!(refusal(envoy.request(request(&GOOD))), (status, reason.to_owned()));
+        // Nor is the provider's word of before: it is asked again.
+        let asked = envoy.request(request(opaque));
+        assert_eq!((asked.fate(), calls()), (Fate::Waits, vec!["/introspect".to_owned()]));
+        envoy.answer_all(|_| answer(200, r#"{"active":false}"#));
+        assert_eq!(refusal(asked), (401, "inactive".to_owned()));
+    }
 }
 
 // ---------------------------------------------------------------------------------------------- refusing
@@ -379,6 +411,43 @@ fn hdr_01_what_cannot_be_seen_cannot_be_let_through() {
     upstream(envoy.request([request("two words"), many(1000)].concat()));
     // CONNECT has no path.
     upstream(envoy.request(fields([(":method", "CONNECT"), (":authority", "shop.example.com:443")])));
+}
+
+/// Whatever can be told without arithmetic is told first: a flood of such tokens costs no signature.
+#[test]
+fn dos_01_what_is_cheap_comes_before_the_signature() {
+    let envoy = warm();
+    let verified = || {
+        host(|host| {
+            let all = host.metrics.iter().filter(|(name, _)| name.starts_with("oidc_verifications_total"));
+            all.map(|(_, value)| value).sum::<u64>()
+        })
+    };
+    let sign = |header: Value, claims: Value| {
+        let message = format!("{}.{}", BASE64URL.encode(header.to_string()), BASE64URL.encode(claims.to_string()));
+        format!("{message}.{}", BASE64URL.encode([0x2a; 64]))
+    };
+    let good = json!({"iss": "https://idp.example.com", "aud": "api", "sub": "ann", "exp": NOW + 3600});
+    let ours = json!({"alg": "EdDSA", "kid": "EdDSA"});
+    for (token, reason) in [
+        (format!("{}.x", *GOOD), "malformed_token"),
+        (format!("{}{}", *GOOD, "A".repeat(20_000)), "malformed_token"),
+        (sign(json!({"alg": "PS1024", "kid": "EdDSA"}), good.clone()), "unsupported_token"),
+        (sign(json!({"alg": "HS256", "kid": "EdDSA"}), good.clone()), "unsupported_token"),
+        (sign(json!({"alg": "EdDSA", "kid": "EdDSA", "crit": ["x"]}), good.clone()), "unsupported_token"),
+        (sign(json!({"alg": "RS256", "kid": "EdDSA"}), good.clone()), "unknown_key"),
+        (sign(json!({"alg": "EdDSA", "kid": "another"}), good.clone()), "unknown_key"),
+        (sign(ours.clone(), json!({"iss": "https://evil.example.com", "aud": "api"})), "unknown_issuer"),
+        (sign(ours.clone(), json!({"aud": "api"})), "invalid_claims"),
+        (sign(ours.clone(), json!([])), "malformed_token"),
+    ] {
+        let stream = envoy.request(request(&token));
+        envoy.answer_all(provider);
+        assert_eq!(refusal(stream), (401, reason.to_owned()));
+        assert_eq!(verified(), 0, "{reason}");
+    }
+    assert_eq!(refusal(envoy.request(request(&sign(ours, good)))), (401, "bad_signature".to_owned()));
+    assert_eq!(verified(), 1);
 }
 
 // ---------------------------------------------------------------------------------------------- letting pass
@@ -543,7 +612,7 @@ fn sig_09_a_host_verifies_what_it_has_been_seen_to_get_right() {
 // ---------------------------------------------------------------------------------------------- waiting
 
 #[test]
-fn a_cold_request_waits_for_two_calls_and_goes_on_once() {
+fn hdr_14_a_cold_request_waits_for_two_calls_and_goes_on_once() {
     let envoy = cold();
     let stream = envoy.request(request(&GOOD));
     assert_eq!(stream.fate(), Fate::Waits);
@@ -704,7 +773,7 @@ fn out_09_no_more_of_an_answer_is_read_than_is_of_use() {
 }
 
 #[test]
-fn a_token_is_asked_about_with_the_secret_and_the_log_holds_neither() {
+fn int_11_log_01_a_token_is_asked_about_with_the_secret_and_the_log_holds_neither() {
     let envoy = warm();
     let stream = envoy.request(request("0paque"));
     assert_eq!(calls(), ["/introspect"]);

@@ -19,6 +19,8 @@ use oidc_filter::jwt::{self, AccessToken, Audiences, Claims, Expected, Issuer};
 use oidc_filter::time::Timestamp;
 use oidc_filter::verifier::Verifier;
 use rsa::Pkcs1v15Sign;
+use rsa::pkcs1::EncodeRsaPublicKey as _;
+use rsa::pkcs8::EncodePublicKey as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256, Sha512};
 use support::{Noise, RSA_D, RSA_N, Signing, p521_key, rsa_key, sign, with};
@@ -169,12 +171,15 @@ fn refuses(id: &str, token: &str, refusal: Refusal) {
 // ---------------------------------------------------------------------------------------------- algorithms
 
 #[test]
-fn every_algorithm_verifies() {
+fn alg_09_every_algorithm_verifies() {
     accepts("", &good_token());
     for (kid, algorithm) in [
         ("RS256", "RS256"),
         ("RS256", "RS384"),
         ("RS256", "RS512"),
+        ("RS256", "PS256"),
+        ("RS256", "PS384"),
+        ("RS256", "PS512"),
         ("ES256", "ES256"),
         ("ES384", "ES384"),
         ("ES512", "ES512"),
@@ -231,16 +236,27 @@ fn alg_03_public_keys_as_secrets() {
     let spki_prefix =
         b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\0";
     let der = [&spki_prefix[..], &point].concat();
-    let base64 = base64::prelude::BASE64_STANDARD.encode(&der);
-    let pem = format!("-----BEGIN PUBLIC KEY-----\n{base64}\n-----END PUBLIC KEY-----\n");
-    let secrets: [&[u8]; 11] = [
+    let ec_pem = pem("PUBLIC KEY", &der);
+    let rsa = rsa_key().to_public_key();
+    let (pkcs1, spki) = (rsa.to_pkcs1_der().unwrap().into_vec(), rsa.to_public_key_der().unwrap().into_vec());
+    let (pkcs1_pem, spki_pem) = (pem("RSA PUBLIC KEY", &pkcs1), pem("PUBLIC KEY", &spki));
+    let Signing::Ed25519(ed25519) = key("EdDSA") else { unreachable!() };
+    let ed25519 = ed25519.verifying_key().to_bytes();
+    let secrets: [&[u8]; 18] = [
         &n,
         RSA_N.as_bytes(),
+        &pkcs1,
+        pkcs1_pem.as_bytes(),
+        pkcs1_pem.trim_end().as_bytes(),
+        &spki,
+        spki_pem.as_bytes(),
+        spki_pem.trim_end().as_bytes(),
         &point,
+        &point[1..],
         &der,
-        pem.as_bytes(),
-        pem.trim_end().as_bytes(),
-        &[7; 32],
+        ec_pem.as_bytes(),
+        ec_pem.trim_end().as_bytes(),
+        &ed25519,
         public("RS256").to_string().leak().as_bytes(),
         public("EdDSA").to_string().leak().as_bytes(),
         &[],
@@ -261,9 +277,16 @@ fn alg_03_public_keys_as_secrets() {
     }
 }
 
+/// As openssl writes it.
+fn pem(label: &str, der: &[u8]) -> String {
+    let base64 = base64::prelude::BASE64_STANDARD.encode(der);
+    let lines: Vec<&str> = base64.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
 /// ALG-04, ALG-06: a key verifies with what fits its type and its curve, whatever a header says.
 #[test]
-fn alg_04_keys_permit_what_fits_them() {
+fn alg_04_06_keys_permit_what_fits_them() {
     use Algorithm::*;
     for (kid, fitting) in [
         ("RS256", &[Rs256, Rs384, Rs512, Ps256, Ps384, Ps512][..]),
@@ -284,6 +307,9 @@ fn alg_04_keys_permit_what_fits_them() {
             assert_eq!(outcome(&token).is_ok(), algorithm.name() == kid, "{kid} {algorithm:?}");
         }
     }
+    // The other curve of 256 bits, by name only.
+    let token = sign(key("ES256"), "ES256", r#"{"alg":"ES256K","kid":"ES256"}"#, claims().to_string());
+    refuses("ALG-06", &token, UNSUPPORTED);
 }
 
 #[test]
@@ -297,12 +323,13 @@ fn alg_05_the_algorithm_of_the_key_decides() {
     assert_eq!(outcome(&token("RS256"), &set("RS256")), Ok(()));
     for other in ["RS384", "RS512", "PS256", "PS384", "PS512"] {
         assert_eq!(outcome(&token("RS256"), &set(other)), Err(Refusal::Signature), "{other}");
+        assert_eq!(outcome(&token(other), &set(other)), Ok(()), "{other}");
         assert_eq!(outcome(&token(other), &set("RS256")), Err(Refusal::Signature), "{other}");
     }
 }
 
 #[test]
-fn alg_07_published_secrets_are_no_keys() {
+fn alg_07_jwk_08_published_secrets_are_no_keys() {
     let secret = [7; 64];
     let oct = json!({"kid": "s", "kty": "oct", "alg": "HS256", "k": BASE64URL.encode(secret)});
     let set = set_of(&[oct.clone(), public("EdDSA")]).unwrap();
@@ -341,6 +368,13 @@ fn alg_10_to_13_keys_in_the_token() {
             accepts("ALG-13", &with_header(change));
         }
     }
+    // A secret that the token itself publishes.
+    let secret = Signing::Hmac(vec![9; 32]);
+    for kid in [json!("EdDSA"), json!("s"), json!(null)] {
+        let jwk = with(secret.jwk("s"), json!({"alg": "HS256"}));
+        let header = with(header(), json!({"alg": "HS256", "kid": kid, "jwk": jwk})).to_string();
+        refuses("ALG-10", &sign(&secret, "HS256", header, claims().to_string()), Refusal::Signature);
+    }
 }
 
 #[test]
@@ -352,6 +386,7 @@ fn alg_14_to_18_unsupported_header_parameters() {
         json!([1]),
         json!(["x", "x"]),
         json!(["alg"]),
+        json!(["typ"]),
         json!(["exp"]),
         json!(["b64"]),
         json!({}),
@@ -364,13 +399,30 @@ fn alg_14_to_18_unsupported_header_parameters() {
     for b64 in [json!(false), json!(true), json!("false")] {
         refuses("ALG-15", &with_header(json!({"b64": b64})), UNSUPPORTED);
     }
+    // RFC 7797, section 4: the payload as it is, and what is signed is that text.
+    for header in [r#"{"alg":"EdDSA","b64":false,"crit":["b64"]}"#, r#"{"alg":"EdDSA","b64":false}"#] {
+        for payload in ["e30", "{}", "$.02", "payload"] {
+            refuses("ALG-15", &signed_as_is(&BASE64URL.encode(header), payload), UNSUPPORTED);
+        }
+    }
     refuses("ALG-18", &with_header(json!({"zip": "DEF"})), UNSUPPORTED);
+    // One stored block (RFC 1951, section 3.2.4): deflated, and as readable as before.
+    let stored = claims().to_string();
+    let length = u16::try_from(stored.len()).unwrap();
+    let deflated = [&[1][..], &length.to_le_bytes(), &(!length).to_le_bytes(), stored.as_bytes()].concat();
+    refuses("ALG-18", &raw_claims(&deflated), NOT_CLAIMS);
+    let header = with(header(), json!({"zip": "DEF"})).to_string();
+    refuses("ALG-18", &sign(key("EdDSA"), "EdDSA", header, deflated), UNSUPPORTED);
     refuses("ALG-16", &with_header(json!({"enc": "A128GCM"})), UNSUPPORTED);
     for cty in ["JWT", "jwt", "application/JWT", "at+jwt"] {
         refuses("ALG-17", &with_header(json!({"cty": cty})), UNSUPPORTED);
     }
     refuses("ALG-17", &raw_claims(good_token()), NOT_CLAIMS);
     refuses("ALG-17", &raw_claims(format!("\"{}\"", good_token())), NOT_CLAIMS);
+    let unsigned = format!("{}.{}.", BASE64URL.encode(r#"{"alg":"none"}"#), BASE64URL.encode(claims().to_string()));
+    refuses("ALG-17", &raw_claims(&unsigned), NOT_CLAIMS);
+    let nesting = with(self::header(), json!({"cty": "JWT"})).to_string();
+    refuses("ALG-17", &sign(key("EdDSA"), "EdDSA", nesting, unsigned), UNSUPPORTED);
     accepts("ENC-15", &with_header(json!({"cty": "json"})));
     let good = good_token();
     let mut parts = good.split('.');
@@ -470,6 +522,38 @@ fn enc_01_to_04_base64url() {
         assert!(outcome(&format!("{}{stray}", good_token())).is_err(), "ENC-01 {stray:?}");
         assert!(outcome(&format!("{stray}{}", good_token())).is_err(), "ENC-02 {stray:?}");
     }
+    let good = good_token();
+    let signature = good.rfind('.').unwrap() + 1;
+    for stray in [" ", "\n", "\t", "%20", "%2E", "\u{2010}", "\u{a0}"] {
+        for at in [signature, signature + 20] {
+            let mut damaged = good.clone();
+            damaged.insert_str(at, stray);
+            refuses("ENC-02", &damaged, MALFORMED);
+        }
+    }
+    // ENC-03: the same octets in the other alphabet, signed as they are written.
+    let standard = |part: &str| part.replace('-', "+").replace('_', "/");
+    let header = BASE64URL.encode(with(self::header(), json!({"x": "?~?~?>?>"})).to_string());
+    let payload = BASE64URL.encode(with(claims(), json!({"x": "?~?~?>?>"})).to_string());
+    assert!(standard(&header) != header && standard(&payload) != payload);
+    accepts("ENC-03", &signed_as_is(&header, &payload));
+    refuses("ENC-03", &signed_as_is(&standard(&header), &payload), MALFORMED);
+    refuses("ENC-03", &signed_as_is(&header, &standard(&payload)), MALFORMED);
+    let (message, signature) = (1..50)
+        .map(|number| with_claims(json!({"jti": number.to_string()})))
+        .find_map(|token| {
+            token.rsplit_once('.').map(|(m, s)| (m.to_owned(), s.to_owned())).filter(|(_, s)| standard(s) != *s)
+        })
+        .unwrap();
+    accepts("ENC-03", &format!("{message}.{signature}"));
+    refuses("ENC-03", &format!("{message}.{}", standard(&signature)), MALFORMED);
+    // ENC-04: the same octets once more, with bits set that mean nothing.
+    let payload = (0..3).map(|spaces| BASE64URL.encode(format!("{}{}", claims(), " ".repeat(spaces))));
+    let payload = payload.into_iter().find(|payload| payload.len() % 4 == 3).unwrap();
+    let (start, last) = payload.split_at(payload.len() - 1);
+    let next = char::from(last.as_bytes()[0] + 1);
+    accepts("ENC-04", &signed_as_is(&header, &payload));
+    refuses("ENC-04", &signed_as_is(&header, &format!("{start}{next}")), MALFORMED);
     // 64 octets leave four bits unused in the last character, which must be zero: A, Q, g or w.
     let good = good_token();
     let (start, last) = good.split_at(good.len() - 1);
@@ -582,6 +666,37 @@ fn enc_11_to_13_not_json() {
         refuses("ENC-11", &raw_claims(text), NOT_CLAIMS);
     }
     // A text that would be right, but for one thing.
+    let good = header().to_string();
+    let member = |text: &str| good.replacen('{', &format!("{{{text},"), 1);
+    accepts("ENC-15", &raw_header(member(r#""x":[1]"#)));
+    for damaged in [
+        format!("\u{feff}{good}"),
+        format!("{good}\0"),
+        format!("{good}{{}}"),
+        format!("{good}x"),
+        format!("[{good}]"),
+        format!("/**/{good}"),
+        good.replace('}', ",}"),
+        good.replace('"', "'"),
+        good[..good.len() - 1].to_owned(),
+        member("\"x\":NaN"),
+        member("\"x\":-Infinity"),
+        member("\"x\":01"),
+        member("x:1"),
+        member(r#""x":"\ud800""#),
+        member("\"x\":\"\n\""),
+        member(&format!("\"x\":{}", deep(64))),
+        member(&format!("\"x\":{}", deep(5_000))),
+    ] {
+        refuses("ENC-11", &raw_header(damaged), MALFORMED);
+    }
+    let wide: Vec<u8> = good.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    refuses("ENC-12", &raw_header(wide), MALFORMED);
+    refuses(
+        "ENC-12",
+        &raw_header([&good.as_bytes()[..1], b"\"x\":\"\xff\",", &good.as_bytes()[1..]].concat()),
+        MALFORMED,
+    );
     let claims = claims().to_string();
     for damaged in [
         format!("\u{feff}{claims}"),
@@ -617,15 +732,17 @@ fn enc_15_what_json_allows() {
 // ---------------------------------------------------------------------------------------------- signatures
 
 #[test]
-fn sig_01_to_08_damaged_signatures() {
-    for (kid, signer) in KEYS.iter() {
-        let header = json!({"alg": kid, "kid": kid}).to_string();
-        let token = sign(signer, kid, &header, claims().to_string());
+fn sig_01_02_03_08_damaged_signatures() {
+    let by_its_name = KEYS.iter().map(|(kid, signer)| (*kid, *kid, signer));
+    for (kid, algorithm, signer) in by_its_name.chain([("RS256", "PS256", key("RS256"))]) {
+        let header = json!({"alg": algorithm, "kid": kid}).to_string();
+        let token = sign(signer, algorithm, &header, claims().to_string());
+        accepts(algorithm, &token);
         let (message, signature) = token.rsplit_once('.').unwrap();
         let signature = BASE64URL.decode(signature).unwrap();
         let length = signature.len();
         let half = length / 2;
-        let other = sign(signer, kid, &header, "{}");
+        let other = sign(signer, algorithm, &header, "{}");
         let other = BASE64URL.decode(other.rsplit_once('.').unwrap().1).unwrap();
         let flipped = |at: usize| {
             let mut flipped = signature.clone();
@@ -653,8 +770,9 @@ fn sig_01_to_08_damaged_signatures() {
             vec![0],                                                           // SIG-08
         ] {
             let token = format!("{message}.{}", BASE64URL.encode(&damaged));
-            refuses(kid, &token, Refusal::Signature);
+            refuses(algorithm, &token, Refusal::Signature);
         }
+        refuses("SIG-08", &format!("{message}."), MALFORMED);
     }
 }
 
@@ -671,9 +789,10 @@ fn sig_02_to_04_ecdsa() {
     // SIG-03: DER.
     let der = [&[0x30, 0x44, 0x02, 0x20][..], &r.to_bytes(), &[0x02, 0x20], &s.to_bytes()].concat();
     assert!(!verify(&der) && !verify(&der[..64]));
-    // SIG-02: (n, s), (r, n).
+    // SIG-02: (n, s), (r, n), (n, n), (n, 0), (0, n).
     let n = BASE64URL.decode("_____wAAAAD__________7zm-q2nF56E87nKwvxjJVE").unwrap();
     assert!(!verify(&[&n[..], &s.to_bytes()].concat()) && !verify(&[&r.to_bytes()[..], &n].concat()));
+    assert!(![[&n[..], &n], [&n, &[0; 32]], [&[0; 32], &n]].iter().any(|pair| verify(&pair.concat())));
 }
 
 #[test]
@@ -742,7 +861,7 @@ fn sig_07_ed25519_malleability() {
 // ---------------------------------------------------------------------------------------------- keys
 
 #[test]
-fn jwk_01_to_10_unusable_keys_are_skipped() {
+fn jwk_01_02_03_04_06_07_18_unusable_keys_are_skipped() {
     let (rsa, ec, okp) = (public("RS256"), public("ES256"), public("EdDSA"));
     let big = |octets: usize| {
         let mut n = vec![0xff; octets];
@@ -790,6 +909,7 @@ fn jwk_01_to_10_unusable_keys_are_skipped() {
         ("JWK-04", with(rsa.clone(), json!({"n": big(128)})), UnsuitableSize),
         ("JWK-04", with(rsa.clone(), json!({"n": big(255)})), UnsuitableSize),
         ("JWK-04", with(rsa.clone(), json!({"n": big(1025)})), UnsuitableSize),
+        ("JWK-04", with(rsa.clone(), json!({"n": big(2_048)})), UnsuitableSize),
         ("JWK-04", with(rsa.clone(), json!({"n": big(16_384)})), UnsuitableSize),
         ("JWK-04", with(rsa.clone(), json!({"n": BASE64URL.encode([0xfe; 256])})), Material),
         ("JWK-04", with(rsa.clone(), json!({"n": format!("{RSA_N}==")})), Material),
@@ -860,9 +980,12 @@ fn jwk_09_one_kid_for_two_keys() {
     let Signing::Ed25519(second) = &second else { unreachable!() };
     let x = BASE64URL.encode(second.verifying_key().as_bytes());
     let rival = with(public("EdDSA"), json!({"x": x}));
-    let set = set_of(&[public("EdDSA"), rival.clone(), public("ES256")]).unwrap();
-    assert_eq!(set.refused(), [KeyError::AmbiguousKeyId; 2]);
-    assert_eq!(set.candidates(Some("EdDSA"), Algorithm::EdDsa).count(), 0);
+    for pair in [[public("EdDSA"), rival.clone()], [rival.clone(), public("EdDSA")]] {
+        let set = set_of(&[&pair[..], &[public("ES256")]].concat()).unwrap();
+        assert_eq!(set.refused(), [KeyError::AmbiguousKeyId; 2]);
+        assert_eq!(set.candidates(Some("EdDSA"), Algorithm::EdDsa).count(), 0);
+        assert_eq!(prove(&good_token(), &set, &expected(), NOW).unwrap_err(), Refusal::Signature);
+    }
 
     // The same key twice, or keys for different algorithms, leave no doubt.
     let set = set_of(&[public("EdDSA"), public("EdDSA"), with(public("ES256"), json!({"kid": "EdDSA"}))]).unwrap();
@@ -908,7 +1031,7 @@ fn jwk_11_documents() {
 }
 
 #[test]
-fn jwk_18_to_20_choice_of_keys() {
+fn jwk_18_to_20_dos_02_choice_of_keys() {
     for kid in ["../../etc/passwd", "' OR 1=1 --", "\0", "\r\n", "\u{e9}", "$(id)", "", "eddsa"] {
         refuses("JWK-18", &with_header(json!({"kid": kid})), Refusal::Signature);
     }
@@ -923,6 +1046,10 @@ fn jwk_18_to_20_choice_of_keys() {
     let many: Vec<Value> = (1..=20).map(|number| ed25519_jwk([number; 32])).collect();
     let set = set_of(&many).unwrap();
     assert_eq!(set.candidates(None, Algorithm::EdDsa).count(), 8);
+    // DOS-02: however many there are.
+    let crowd: Vec<Value> =
+        (0..512_u16).map(|number| ed25519_jwk([number.to_be_bytes(); 16].concat().try_into().unwrap())).collect();
+    assert_eq!(set_of(&crowd).unwrap().candidates(None, Algorithm::EdDsa).count(), 8);
     assert_eq!(set.candidates(None, Algorithm::Es256).count(), 0);
     let seventh = with_header(json!({"kid": null}));
     assert!(prove(&seventh, &set, &expected(), NOW).is_ok());
@@ -1044,6 +1171,9 @@ fn clm_05_and_06_boundaries() {
     assert_eq!(outcome(json!({}), 60, Some(659)), Err(jwt::Error::InvalidClaims("exp")));
     assert_eq!(outcome(json!({"iat": null}), 60, Some(660)), Err(jwt::Error::InvalidClaims("iat")));
     assert_eq!(outcome(json!({"iat": null}), 60, None), Ok(()));
+    // Ended before it was issued: only a token that is over can say so, beyond the skew.
+    assert_eq!(outcome(json!({"iat": NOW, "exp": NOW - 1}), 0, None), expired);
+    assert_eq!(outcome(json!({"iat": NOW + 2, "exp": NOW + 1}), 0, None), early);
 }
 
 #[test]
@@ -1150,14 +1280,17 @@ fn clm_13_scopes() {
 }
 
 #[test]
-fn bound_tokens_are_refused() {
-    for text in ["{}", "null", "\"x\"", "[]", "1", r#"{"jkt":"x"}"#, r#"{"x5t#S256":"x"}"#] {
+fn tls_07_bound_tokens_are_refused() {
+    let both = r#"{"jkt":"x","x5t#S256":"x"}"#;
+    let by_key = r#"{"jwk":{"kty":"OKP","crv":"Ed25519","x":"AA"}}"#;
+    let unknown = r#"{"later":"x"}"#;
+    for text in ["{}", "null", "\"x\"", "[]", "1", r#"{"jkt":"x"}"#, r#"{"x5t#S256":"x"}"#, both, by_key, unknown] {
         refuses("cnf", &claim_text("cnf", text), Refusal::Jwt(jwt::Error::NotBound));
     }
 }
 
 #[test]
-fn checks_come_in_order() {
+fn rsp_05_checks_come_in_order() {
     let mut claims = with(claims(), json!({"cnf": {}, "iss": "x", "aud": "x", "exp": 1}));
     let mut header = with(header(), json!({"typ": "x"}));
     let refusal = |header: &Value, claims: &Value| {
@@ -1179,7 +1312,7 @@ fn checks_come_in_order() {
 }
 
 #[test]
-fn answers_pass_the_same_checks() {
+fn int_05_06_08_answers_pass_the_same_checks() {
     let outcome = |change: Value| {
         let Value::Object(object) = with(claims(), change) else { unreachable!() };
         let expected = Expected { issuer: Issuer::IfPresent(ISSUER), require_expiration: false, ..expected() };
@@ -1205,7 +1338,7 @@ fn answers_pass_the_same_checks() {
 // ---------------------------------------------------------------------------------------------- robustness
 
 #[test]
-fn damaged_tokens_are_never_accepted() {
+fn wsm_02_damaged_tokens_are_never_accepted() {
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
     let good = good_token();
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=";
@@ -1222,7 +1355,7 @@ fn damaged_tokens_are_never_accepted() {
 
 /// Texts that were signed by the provider all the same: whatever comes of it, it is no panic.
 #[test]
-fn damaged_headers_and_claims_do_no_harm() {
+fn wsm_02_damaged_headers_and_claims_do_no_harm() {
     let mut noise = Noise(1);
     let (header, claims) = (header().to_string(), claims().to_string());
     for _ in 0..2_000 {
@@ -1238,7 +1371,7 @@ fn damaged_headers_and_claims_do_no_harm() {
 }
 
 #[test]
-fn damaged_key_sets_do_no_harm() {
+fn wsm_02_damaged_key_sets_do_no_harm() {
     let mut noise = Noise(2);
     let keys: Vec<Value> = KEYS.iter().map(|(kid, _)| public(kid)).collect();
     let document = json!({"keys": keys}).to_string();

@@ -56,7 +56,7 @@ fn origin(keys: &Value) -> Origin {
 }
 
 #[test]
-fn wycheproof_json_web_signatures() {
+fn sig_05_06_08_jwk_02_wycheproof_json_web_signatures() {
     let cases = cases("wycheproof/jws.json");
     let mut accepted = 0;
     let mut relabelled = Vec::new();
@@ -126,14 +126,14 @@ fn fits_jose(group: &Value) -> bool {
 }
 
 #[test]
-fn wycheproof_ecdsa() {
+fn sig_02_03_04_wycheproof_ecdsa() {
     assert_eq!(primitives("ecdsa_secp256r1_sha256_p1363"), (262, 173));
     assert_eq!(primitives("ecdsa_secp384r1_sha384_p1363"), (280, 193));
     assert_eq!(primitives("ecdsa_secp521r1_sha512_p1363"), (318, 231));
 }
 
 #[test]
-fn wycheproof_ed25519() {
+fn sig_07_wycheproof_ed25519() {
     assert_eq!(primitives("ed25519"), (151, 88));
 }
 
@@ -145,7 +145,7 @@ fn wycheproof_hmac() {
 }
 
 #[test]
-fn wycheproof_rsa_pkcs1() {
+fn sig_05_wycheproof_rsa_pkcs1() {
     // "Acceptable" are signatures that lack the NULL parameter of the hash: refused.
     assert_eq!(primitives("rsa_signature_2048_sha256"), (259, 9));
     assert_eq!(primitives("rsa_signature_2048_sha384"), (258, 7));
@@ -160,7 +160,7 @@ fn wycheproof_rsa_pkcs1() {
 }
 
 #[test]
-fn wycheproof_rsa_pss() {
+fn sig_06_wycheproof_rsa_pss() {
     assert_eq!(primitives("rsa_pss_2048_sha256_mgf1_0"), (103, 1));
     assert_eq!(primitives("rsa_pss_2048_sha256_mgf1_32"), (108, 63));
     assert_eq!(primitives("rsa_pss_2048_sha384_mgf1_48"), (141, 95));
@@ -179,7 +179,7 @@ fn is_no_jws(token: &str) {
 }
 
 #[test]
-fn encrypted_tokens() {
+fn alg_16_encrypted_tokens() {
     let mut encrypted = 0;
     let cases = cases("wycheproof/jwe.json");
     for case in &cases {
@@ -193,7 +193,7 @@ fn encrypted_tokens() {
 }
 
 #[test]
-fn cookbook() {
+fn alg_15_16_enc_07_cookbook() {
     let mut proved = Vec::new();
     let cases = cases("cookbook/tokens.json");
     for case in &cases {
@@ -327,7 +327,7 @@ fn jwt_verify_lib_verify() {
 }
 
 #[test]
-fn fuzzing_seeds() {
+fn wsm_02_fuzzing_seeds() {
     let cases = cases("mod_auth_openidc/seeds.json");
     let mut usable_sets = Vec::new();
     for seed in cases.iter().filter(|seed| seed["kind"] == "jwks") {

@@ -393,7 +393,7 @@ def test_ext_06_another_parameter_is_no_place(doors: Envoy, token: str, query: s
     assert refusal(doors.get(f"/?{query.format(token)}")) == (401, "missing_token")
 
 
-def test_ext_06_a_query_is_no_place_unless_configured(doors: Envoy, token: str) -> None:
+def test_ext_06_08_mcp_04_neither_query_nor_cookie_is_a_place_unless_configured(doors: Envoy, token: str) -> None:
     for path, headers in (place("query", token), place("cookie", token), place("header", token)):
         response = doors.door("plain").get(path, headers)
         assert refusal(response) == (401, "missing_token")

@@ -118,7 +118,7 @@ def test_row_01_every_worker_has_the_filter(start_envoy: StartEnvoy, provider: P
     scene.poll(both_served, "a request on each worker", 20)
 
 
-def test_row_01_the_safety_net_holds_where_a_route_switches_the_filter_off(
+def test_row_01_cfg_07_the_safety_net_holds_where_a_route_switches_the_filter_off(
     provider: Provider, upstream: Upstream, tmp_path: Path
 ) -> None:
     bootstrap = Bootstrap("safety-net")
@@ -283,7 +283,7 @@ READ_HEADERS = [
 
 @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
 @pytest.mark.parametrize("name", READ_HEADERS)
-def test_row_04_ext_10_wsm_02_no_byte_of_a_header_crashes_the_filter(
+def test_row_04_ext_10_no_byte_of_a_header_crashes_the_filter(
     doors: Envoy, provider: Provider, name: str, method: str
 ) -> None:
     hostile = [HOSTILE, b"Bearer " + HOSTILE, b"token=" + HOSTILE, b"a=" + HOSTILE, b"Bearer\xa0x"]
@@ -318,7 +318,7 @@ def test_row_04_ext_10_no_byte_of_a_path_crashes_the_filter(doors: Envoy, path: 
     assert no_crash(doors)
 
 
-def test_row_04_thousands_of_cookies_take_no_time(doors: Envoy, provider: Provider) -> None:
+def test_row_04_ext_07_thousands_of_cookies_take_no_time(doors: Envoy, provider: Provider) -> None:
     """EXT-07: in linear time."""
     cookies = "; ".join(f"c{number}={number}" for number in range(10_000))
     response = doors.get("/", [("Cookie", f"{cookies}; token={provider.token('es256')}")])
@@ -520,7 +520,7 @@ def test_row_08_hdr_15_a_route_that_vanishes_is_a_404(
 # ------------------------------------------------------- 9: two policies in one virtual machine
 
 
-def test_row_09_wsm_11_cch_02_two_filters_in_one_vm_share_no_verdict(
+def test_row_09_iss_09_wsm_11_cch_02_two_filters_in_one_vm_share_no_verdict(
     start_envoy: StartEnvoy, fake: FakeProvider
 ) -> None:
     """Same code, same vm_id, so one virtual machine for each worker; different policies."""

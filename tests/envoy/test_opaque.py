@@ -149,7 +149,7 @@ def test_private_key_jwt_proves_who_asks(start_envoy: StartEnvoy, fake: FakeProv
 # ----------------------------------------------------------------------------- how long it holds
 
 
-def test_uif_07_a_revoked_token_ends_with_the_cache(
+def test_a_revoked_token_ends_with_the_cache(
     start_envoy: StartEnvoy, provider: Provider
 ) -> None:
     envoy = start_envoy(with_introspection(provider, cache="2s"))
@@ -294,7 +294,7 @@ def as_token(name: str) -> str:
 
 
 @pytest.mark.parametrize("fault", FAILURES)
-def test_int_03_04_gm_40_a_provider_that_fails_vouches_for_nobody(
+def test_int_03_04_12_gm_40_a_provider_that_fails_vouches_for_nobody(
     asking: Envoy, fault: str
 ) -> None:
     token = as_token(fault)

@@ -135,7 +135,7 @@ fn int_14_a_thousand_wait_for_one_answer() {
 
 /// INT-13: a flood of made-up tokens is bounded, and takes nothing from those who hold good ones.
 #[test]
-fn int_13_a_flood_of_tokens() {
+fn int_13_cch_08_a_flood_of_tokens() {
     let mut scene = Scene::of(auto(json!({}), json!({})));
     scene.provider.tokens.insert("opaque".to_owned(), active(json!({})));
     scene.send(bearer("opaque")).allowed();
@@ -204,7 +204,7 @@ fn cch_06_what_is_remembered_is_still_checked() {
 
 /// A signature is proved once; all else is looked at each time.
 #[test]
-fn a_jwt_that_was_proved_is_known() {
+fn cch_01_a_jwt_that_was_proved_is_known() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
     let token = token(json!({"exp": NOW + 100}));
     let first = scene.send(bearer(&token)).allowed();
@@ -220,7 +220,7 @@ fn a_jwt_that_was_proved_is_known() {
 
 /// CCH-06, JWK-14: with its key, what the key proved is gone.
 #[test]
-fn jwk_14_a_known_token_ends_with_its_key() {
+fn jwk_14_cch_06_a_known_token_ends_with_its_key() {
     let mut scene = Scene::of(jwt(json!({"jwks": {"max_stale": "1h"}}), json!({})));
     let token = token(json!({"exp": NOW + 100_000}));
     scene.send(bearer(&token)).allowed();
@@ -251,7 +251,7 @@ fn jwk_14_a_known_token_and_another_key_of_that_name() {
 
 /// CCH-11: twins of one token are different tokens, each proved for itself.
 #[test]
-fn a_known_token_s_damaged_twin_is_not_known() {
+fn cch_04_a_known_token_s_damaged_twin_is_not_known() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
     let token = good();
     scene.send(bearer(&token)).allowed();

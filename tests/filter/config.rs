@@ -277,7 +277,7 @@ fn wsm_05_every_object_refuses_what_it_does_not_know() {
 
 /// Each configuration with the path that its error must name.
 #[test]
-fn cfg_bad_configurations() {
+fn cfg_01_to_06_clm_10_jwk_10_bad_configurations() {
     let p = |provider: Value| jwt(provider, json!({}));
     let t = |top: Value| jwt(json!({}), top);
     let ui = |output: Value| t(json!({"user_info": [output]}));
@@ -495,7 +495,7 @@ fn cfg_bad_configurations() {
 
 /// What is no configuration at all.
 #[test]
-fn neither_json_nor_a_struct() {
+fn wsm_05_neither_json_nor_a_struct() {
     let good = jwt(json!({}), json!({})).to_string();
     for text in [
         "",
@@ -526,7 +526,7 @@ fn neither_json_nor_a_struct() {
 
 /// What is sound but deserves a word.
 #[test]
-fn warnings() {
+fn cfg_02_uif_04_warnings() {
     let warned = |configuration: Value, word: &str| {
         let config = accepts(&configuration);
         assert!(config.warnings.iter().any(|warning| warning.contains(word)), "{word}: {:?}", config.warnings);

@@ -74,7 +74,7 @@ fn tb_04_to_07_credentials_as_they_come() {
 
 /// Each with its reason; a wrong token is 401 `invalid_token`, whatever is wrong.
 #[test]
-fn tb_08_to_21_wrong_tokens() {
+fn tb_08_to_21_dpp_02_tls_01_wrong_tokens() {
     let foreign = key("foreign");
     let k1 = || key("k1");
     let cases = [
@@ -112,7 +112,7 @@ fn tb_08_to_21_wrong_tokens() {
 
 /// RSP-05: what is said of a token's claims is said only after its signature was found right.
 #[test]
-fn the_signature_comes_first() {
+fn rsp_05_the_signature_comes_first() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
     for claims in [json!({"exp": NOW - 3600}), json!({"aud": "x"}), json!({"nbf": NOW + 3600}), json!({"sub": 7})] {
         let forged = key("foreign").token_with(json!({"kid": "k1"}), claims);
@@ -127,7 +127,7 @@ fn public_key_as_secret() -> String {
 }
 
 #[test]
-fn tb_09_a_token_without_end_where_it_is_allowed() {
+fn tb_09_clm_01_a_token_without_end_where_it_is_allowed() {
     let mut scene = Scene::of(jwt(json!({"require_expiration": false}), json!({})));
     scene.send(bearer(&token(json!({"exp": null})))).allowed();
     scene.send(bearer(&token(json!({"exp": NOW - 3600})))).refused(401, "expired");
@@ -142,7 +142,7 @@ fn tb_14_no_kid_among_several_keys() {
 }
 
 #[test]
-fn tb_15_the_algorithm_of_the_key_decides() {
+fn tb_15_alg_05_07_the_algorithm_of_the_key_decides() {
     let signing = Signing::Rsa(Box::new(rsa_key()));
     let jwk = json!({"kid": "rsa", "kty": "RSA", "n": RSA_N, "e": "AQAB"});
     let header = json!({"alg": "RS256", "kid": "rsa"}).to_string();
@@ -162,7 +162,7 @@ fn tb_15_the_algorithm_of_the_key_decides() {
 }
 
 #[test]
-fn tb_17_audiences() {
+fn tb_17_clm_08_09_audiences() {
     let mut scene = Scene::of(jwt(json!({"audiences": [AUDIENCE, "urn:other"]}), json!({})));
     for audience in [json!(["x", AUDIENCE]), json!("urn:other"), json!([AUDIENCE])] {
         scene.send(bearer(&token(json!({"aud": audience})))).allowed();
@@ -180,7 +180,7 @@ fn tb_17_audiences() {
 }
 
 #[test]
-fn tb_22_to_24_scopes() {
+fn tb_22_to_24_clm_13_scopes() {
     let mut scene = scene();
     for enough in ["read:files", "read:files  write:files\t", "x read:files"] {
         scene.send(bearer(&token(scoped(enough)))).allowed();
@@ -329,7 +329,7 @@ fn tokens_in_a_header_without_a_scheme() {
 
 /// EXT-05, OUT-07: in several places, or twice in one, is once too often.
 #[test]
-fn ext_05_one_token_in_one_place() {
+fn ext_05_out_07_one_token_in_one_place() {
     let sources = json!([
         {"key": "authorization"}, {"location": "cookie", "key": "t"}, {"location": "query_string", "key": "access_token"},
         {"location": "metadata", "key": "t", "metadata_filter": "earlier"},
@@ -356,7 +356,7 @@ fn ext_05_one_token_in_one_place() {
 
 /// ISS-03, ISS-04, EXT-04: only what is absent is missing.
 #[test]
-fn iss_03_allow_missing_allows_nothing_else() {
+fn iss_03_04_ext_04_12_allow_missing_allows_nothing_else() {
     let mut scene = Scene::of(jwt(json!({}), json!({"allow_missing": true})));
     let upstream = scene.send(bare()).upstream();
     assert_eq!((upstream.result, upstream.reason, upstream.edits), ("bypassed", Some("missing_token"), 0));
@@ -369,7 +369,7 @@ fn iss_03_allow_missing_allows_nothing_else() {
 
 /// MCP-04: a token in the query is none unless the operator says so.
 #[test]
-fn ext_06_the_query_is_no_place_for_tokens() {
+fn ext_06_mcp_04_the_query_is_no_place_for_tokens() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
     scene.send(get(format!("/p?access_token={}", good()))).refused(401, "missing_token");
 }

@@ -89,7 +89,7 @@ fn cache_control_counts_within_bounds() {
 
 /// TB-13, MV-03, JWK-15
 #[test]
-fn tb_13_an_unknown_key_is_fetched_once_per_cooldown() {
+fn tb_13_jwk_15_an_unknown_key_is_fetched_once_per_cooldown() {
     let mut scene = scene();
     scene.pass_seconds(60);
     scene.provider.keys(&[key("k1").jwk(), key("k2").jwk()]);
@@ -140,7 +140,7 @@ fn jwk_16_many_wait_for_one_fetch() {
 
 /// OUT-06: what one client asked for belongs to all.
 #[test]
-fn a_client_that_leaves_takes_nothing_with_it() {
+fn out_06_a_client_that_leaves_takes_nothing_with_it() {
     let mut scene = Scene::cold(jwt(json!({}), json!({})));
     let (first, second) = (scene.begin(bearer(&good())), scene.begin(bearer(&good())));
     scene.leave(first);
@@ -305,7 +305,7 @@ fn jwk_13_no_keys_at_all() {
 
 /// TB-65, OUT-01, OUT-03, OUT-09: a provider that can't be read is not there; it is asked again.
 #[test]
-fn tb_65_useless_metadata() {
+fn tb_65_out_01_03_09_useless_metadata() {
     let metadata = metadata(ISSUER);
     let text = metadata.to_string();
     for (index, answer) in [
@@ -478,7 +478,7 @@ fn a_nameless_key_that_changes() {
 
 /// JWK-18, OUT-04: nothing of a token reaches a URL.
 #[test]
-fn jwk_18_hostile_key_names() {
+fn jwk_18_out_04_alg_11_hostile_key_names() {
     let mut scene = scene();
     for kid in ["../../etc/passwd", "' OR 1=1", "\0", "\r\nx: y", "https://evil.example/k", "é", &"k".repeat(8192)] {
         scene.pass_seconds(31);
@@ -504,7 +504,7 @@ fn out_05_no_such_cluster() {
 
 /// An answer that never comes, not even as an error, ends all the same; one that comes after that is too late.
 #[test]
-fn lost_and_late_answers() {
+fn out_06_lost_answers() {
     let mut scene = Scene::cold(jwt(json!({"timeout": "2s"}), json!({})));
     scene.provider.at("/jwks", Answer::IsLost);
     let stream = scene.begin(bearer(&good()));
@@ -517,7 +517,7 @@ fn lost_and_late_answers() {
 
 /// WSM-06: a clock that is set makes nothing worse than it was.
 #[test]
-fn the_clock_is_set() {
+fn wsm_06_the_clock_is_set() {
     let token = key("k1").token(json!({"iat": null, "exp": 4_000_000_000_u64}));
     let mut scene = scene();
     for (unix, exp_is_over) in

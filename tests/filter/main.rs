@@ -1,8 +1,7 @@
 //! Whole scenarios on the pure filter: a configuration, a provider that answers from memory, a clock that is set.
 //!
 //! The ids name where a case comes from: TB, AR and GM are systems whose users this filter serves (`TB-01`), the others
-//! are attacks by subject: ISS choice of the provider, INT introspection, UIF userinfo, CCH caches, OUT calls, EXT
-//! tokens in requests, HDR identities for the upstream, RSP replies, CFG configuration, JWK keys.
+//! are attacks: `docs/security/cases.md` lists them with their tests.
 
 mod authorization;
 mod caches;
@@ -19,6 +18,9 @@ mod replies;
 mod robustness;
 mod rules;
 mod scene;
+mod security_limits;
+mod security_requests;
+mod security_tokens;
 mod silence;
 mod strip;
 mod userinfo;

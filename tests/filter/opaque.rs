@@ -63,7 +63,7 @@ fn tb_31_and_int_09_reserved_characters() {
 }
 
 #[test]
-fn tb_32_get_keeps_the_query_of_the_endpoint() {
+fn tb_32_int_11_get_keeps_the_query_of_the_endpoint() {
     let settings = json!({"method": "GET", "param_name": "access_token", "endpoint": format!("{ENDPOINT}?a=b")});
     let mut scene = scene_with(settings);
     scene.provider.at("/introspect", Answer::Introspects("access_token"));
@@ -149,7 +149,7 @@ fn int_02_active_twice() {
 
 /// TB-40 to TB-42, INT-03, INT-04, INT-12: what is no answer says nothing about the token, and is not remembered.
 #[test]
-fn tb_40_to_42_no_answer_is_503() {
+fn tb_40_to_42_int_03_04_12_cch_07_no_answer_is_503() {
     let good = active(json!({})).to_string();
     let json = |status| says(status, "application/json", good.clone());
     let mut cases = vec![
@@ -271,7 +271,7 @@ fn tb_46_jwts_are_introspected_where_that_is_wanted() {
 
 /// INT-15, MV-06: the eight shapes of the Toolbox's test, where a JWT goes to the keys and all else to introspection.
 #[test]
-fn shapes_of_tokens() {
+fn int_15_mv_06_shapes_of_tokens() {
     for (token, is_jwt) in [
         ("eyJhbGciOiJSUzI1NiJ9.p.s", true),
         ("invalid_base64~+.p.s", false),
@@ -332,7 +332,7 @@ fn scopes_and_claims_of_an_answer() {
 
 /// OUT-02, OUT-08: an endpoint on a host that nobody has named a cluster for gets neither token nor secret.
 #[test]
-fn out_02_foreign_endpoints_are_not_called() {
+fn out_02_08_foreign_endpoints_are_not_called() {
     for url in [
         "https://evil.example/introspect",
         "http://idp.example.com:8080/introspect",
@@ -359,7 +359,7 @@ fn out_02_foreign_endpoints_are_not_called() {
 }
 
 #[test]
-fn a_discovered_endpoint_that_wants_credentials_is_left_alone() {
+fn int_03_a_discovered_endpoint_that_wants_credentials_is_left_alone() {
     for refusal in [400, 401, 403] {
         let mut scene = Scene::of(auto(json!({}), json!({})));
         scene.provider.at("/introspect", status(refusal));

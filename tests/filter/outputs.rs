@@ -231,7 +231,7 @@ fn several_outputs_at_once() {
 // ---------------------------------------------------------------------------------------------- single claims
 
 #[test]
-fn claims_as_text() {
+fn hdr_11_claims_as_text() {
     for (value, written) in [
         (json!("plain, text; a=\"b\""), Some("plain, text; a=\"b\"")),
         (json!(42), Some("42")),
@@ -302,7 +302,7 @@ fn hdr_08_separators_of_several_characters() {
 }
 
 #[test]
-fn mv_40_paths_and_fallbacks() {
+fn mv_40_clm_17_paths_and_fallbacks() {
     let claims =
         json!({"a": {"b": {"c": "deep"}}, "a.b": "dotted", "mail": "m", "upn": "u", "nil": null, "list": [{"b": 1}]});
     for (output, written) in [
@@ -359,7 +359,7 @@ fn a_claim_that_must_be_there() {
 
 /// ENC-10, CLM-17: only the very name counts.
 #[test]
-fn enc_10_claims_of_nearly_that_name() {
+fn enc_10_clm_17_claims_of_nearly_that_name() {
     let claims = json!({"Email": "forged", "EMAIL": "forged", "email ": "forged"});
     assert_eq!(header(claims, json!({"claim": "email"})), None);
 }

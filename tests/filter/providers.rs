@@ -34,7 +34,7 @@ fn asked() -> Value {
 
 /// ISS-01, ISS-02, JWK-22, MV-50
 #[test]
-fn iss_01_and_02_keys_are_never_crossed() {
+fn iss_01_and_02_jwk_22_keys_are_never_crossed() {
     let mut scene = scene(jwt_only(), jwt_only(), json!({}));
     let ours = scene.send(bearer(&good())).allowed();
     let theirs = scene.send(bearer(&other_key().token(json!({"iss": OTHER})))).allowed();
@@ -74,7 +74,7 @@ fn alg_08_each_provider_has_its_algorithms() {
 
 /// ISS-03, ISS-05: an issuer that nobody named is refused before anybody is called.
 #[test]
-fn iss_03_an_unknown_issuer_causes_no_call() {
+fn iss_03_05_an_unknown_issuer_causes_no_call() {
     for kind in [jwt_only(), asked(), json!({}), json!({"validation": "userinfo"})] {
         let mut scene = scene(kind.clone(), kind, json!({}));
         let calls = scene.calls.len();
@@ -144,7 +144,7 @@ fn an_opaque_token_goes_to_the_only_taker() {
 
 /// Where tokens stand says whose they are.
 #[test]
-fn a_source_names_its_provider() {
+fn iss_01_a_source_names_its_provider() {
     let sources = json!([
         {"key": "authorization", "provider": "idp.example.com"},
         {"key": "x-partner", "provider": "other.example"},
@@ -191,7 +191,7 @@ fn iss_08_a_jwt_that_is_not_supported_stays_with_its_issuer() {
 
 /// An answer of one provider that names another as the issuer vouches for nothing.
 #[test]
-fn an_answer_about_somebody_elses_token() {
+fn int_06_an_answer_about_somebody_elses_token() {
     let mut scene = scene(asked(), jwt_only(), json!({}));
     scene.provider.tokens.insert("opaque".to_owned(), active(json!({"iss": OTHER})));
     scene.send(bearer("opaque")).refused(401, "unknown_issuer");

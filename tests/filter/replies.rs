@@ -63,7 +63,7 @@ const REASONS: [&str; 21] = [
 ];
 
 #[test]
-fn bodies() {
+fn rsp_08_bodies() {
     for (ask, status, reason, error) in rows() {
         assert!(REASONS.contains(&reason));
         let error = error.unwrap_or(reason);
@@ -131,7 +131,7 @@ fn enforce_response_code() {
 
 /// RSP-03, RSP-08: nothing that a client or a provider said comes back.
 #[test]
-fn rsp_03_nothing_is_echoed() {
+fn rsp_03_08_nothing_is_echoed() {
     let hostile = "\"<script>\r\nx-evil: 1\\";
     let mut scene = scene(json!({}));
     let tokens = [

@@ -148,7 +148,7 @@ fn some_answer(noise: &mut Noise, scene: &Scene, index: usize) -> Option<Respons
 }
 
 #[test]
-fn whatever_comes() {
+fn wsm_02_whatever_comes() {
     let (mut allowed, mut refused, mut stripped) = (0, 0, 0);
     for seed in 1..=200 {
         let noise = &mut Noise(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
@@ -266,7 +266,7 @@ fn nobody_waits_for_a_clock_that_went_back() {
 
 /// PTH-12, EXT-10: bytes that are no text.
 #[test]
-fn any_bytes_in_any_header() {
+fn ext_10_any_bytes_in_any_header() {
     let sources = json!([
         {"key": "authorization"}, {"location": "cookie", "key": "t"}, {"location": "query_string", "key": "t"},
         {"location": "metadata", "key": "t", "metadata_filter": "n"},
@@ -298,7 +298,7 @@ fn any_bytes_in_any_header() {
 
 /// EXT-07, ENC-06: much of everything, in linear time.
 #[test]
-fn much_of_everything() {
+fn enc_06_ext_07_much_of_everything() {
     let sources =
         json!([{"location": "cookie", "key": "t"}, {"location": "query_string", "key": "t"}, {"key": "authorization"}]);
     let output = json!({"location": "cookie", "key": "who"});

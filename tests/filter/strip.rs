@@ -93,7 +93,7 @@ fn hdr_01_to_04_forgeries_go_on_every_path() {
 
 /// Waiting changes nothing about it.
 #[test]
-fn forgeries_go_after_a_wait_too() {
+fn hdr_01_forgeries_go_after_a_wait_too() {
     for (token, enforce) in [("good", true), ("bad", false)] {
         let mut scene = Scene::cold(introspection(json!({}), with(outputs(), json!({"enforce": enforce}))));
         scene.provider.tokens.insert("good".to_owned(), active(json!({})));
@@ -134,7 +134,7 @@ fn ext_14_names_of_trailers() {
 
 /// HTP-01, HTP-02, AR-83: only a true preflight is one.
 #[test]
-fn htp_02_what_is_no_preflight() {
+fn htp_01_02_what_is_no_preflight() {
     let options = || bare().set(":method", Some("OPTIONS"));
     let origin = |ask: Ask| ask.header("origin", "https://web.example");
     let wanted = |ask: Ask| ask.header("access-control-request-method", "POST");
@@ -160,7 +160,7 @@ fn htp_02_what_is_no_preflight() {
 
 /// EXT-13: a token that has done its work.
 #[test]
-fn ext_13_tokens_that_do_not_go_on() {
+fn ext_13_mcp_07_tokens_that_do_not_go_on() {
     let sources = json!([
         {"key": "authorization"}, {"key": "x-token"}, {"location": "cookie", "key": "t"},
         {"location": "query_string", "key": "t"}, {"location": "metadata", "key": "t", "metadata_filter": "n"},

@@ -195,7 +195,7 @@ fn gm_31_and_32_no_token() {
 
 /// GM-40 to GM-43, UIF-03, UIF-05: nobody vouches for the token, and nobody says that it is bad.
 #[test]
-fn gm_40_to_43_no_answer() {
+fn gm_40_to_43_uif_03_05_no_answer() {
     let good = ann().to_string();
     for (index, answer) in [
         Answer::Refuses,
@@ -273,7 +273,7 @@ fn uif_06_claims_elsewhere() {
 
 /// AR-18, AR-19, AR-30, UIF-07
 #[test]
-fn ar_18_one_question_per_token_and_minute() {
+fn ar_18_uif_07_one_question_per_token_and_minute() {
     let mut scene = Scene::of(userinfo(json!({}), json!({})));
     scene.provider.users.insert("good".to_owned(), ann());
     scene.send(bearer("good")).allowed();

@@ -5,9 +5,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use ed25519_dalek::Signer as _;
 use hmac::Hmac;
-use rsa::{BoxedUint, Pkcs1v15Sign, RsaPrivateKey};
+use rsa::rand_core::{TryCryptoRng, TryRng};
+use rsa::{BoxedUint, Pkcs1v15Sign, Pss, RsaPrivateKey};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use std::convert::Infallible;
 
 /// A private key that signs as its name says.
 pub enum Signing {
@@ -38,6 +40,9 @@ impl Signing {
             }
             (Self::Rsa(key), "RS384") => key.sign(Pkcs1v15Sign::new::<Sha384>(), &Sha384::digest(message)).unwrap(),
             (Self::Rsa(key), "RS512") => key.sign(Pkcs1v15Sign::new::<Sha512>(), &Sha512::digest(message)).unwrap(),
+            (Self::Rsa(key), "PS256") => pss(key, Pss::<Sha256>::new(), &Sha256::digest(message)),
+            (Self::Rsa(key), "PS384") => pss(key, Pss::<Sha384>::new(), &Sha384::digest(message)),
+            (Self::Rsa(key), "PS512") => pss(key, Pss::<Sha512>::new(), &Sha512::digest(message)),
             (Self::Rsa(key), _) => key.sign(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message)).unwrap(),
             (Self::Hmac(secret), "HS384") => mac::<Hmac<Sha384>>(secret, message),
             (Self::Hmac(secret), "HS512") => mac::<Hmac<Sha512>>(secret, message),
@@ -61,6 +66,10 @@ impl Signing {
         let (x, y) = coordinates(&point);
         json!({"kid": kid, "kty": "EC", "crv": curve, "x": x, "y": y})
     }
+}
+
+fn pss(key: &RsaPrivateKey, scheme: impl rsa::traits::SignatureScheme, digest: &[u8]) -> Vec<u8> {
+    key.sign_with_rng(&mut Noise(0x9e37_79b9_7f4a_7c15), scheme, digest).unwrap()
 }
 
 fn mac<M: hmac::KeyInit + hmac::Mac>(secret: &[u8], message: &[u8]) -> Vec<u8> {
@@ -136,6 +145,26 @@ impl Noise {
         damaged
     }
 }
+
+/// For salts that are the same on every run.
+impl TryRng for Noise {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.below(1 << 32) as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.below(usize::MAX) as u64)
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        bytes.fill_with(|| self.below(256) as u8);
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Noise {}
 
 pub const RSA_N: &str = "\
     n4EPtAOCc9AlkeQHPzHStgAbgs7bTZLwUBZdR8_KuKPEHLd4rHVTeT-O-XV2jRojdNhxJWTDvNd7nqQ0VEiZQHz_AJmSCpMaJMRB\

@@ -1,0 +1,164 @@
+//! Attacks by the shape of a request, and what must not become of them upstream: see `docs/security/cases.md`.
+
+use crate::scene::*;
+use crate::support::{sign, with};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+use oidc_filter::config::Config;
+use serde_json::{Value, json};
+
+// ---------------------------------------------------------------------------------------------- credentials
+
+/// RFC 9110, section 5.3: a proxy may have joined two headers. Neither of them is chosen.
+#[test]
+fn ext_02_two_credentials_in_one_header() {
+    let good = good();
+    for top in [json!({}), json!({"allow_missing": true})] {
+        let mut scene = Scene::of(jwt(json!({}), top));
+        for joined in [
+            format!("Bearer {good}, Bearer {good}"),
+            format!("Bearer {good},Bearer x"),
+            format!("Bearer x, Bearer {good}"),
+            format!("Bearer {good}, Basic dTpw"),
+            format!("Bearer {good},{good}"),
+            format!("Bearer {good},"),
+            format!("Bearer ,{good}"),
+        ] {
+            scene.send(bare().header("authorization", joined)).refused(400, "invalid_request");
+        }
+        for other_first in [format!("Basic dTpw, Bearer {good}"), format!("Negotiate x,Bearer {good}")] {
+            scene.send(bare().header("authorization", other_first)).refused(401, "unsupported_token");
+        }
+    }
+}
+
+/// What an upstream might read as `Authorization`, or what other proxies use, is no place of ours.
+#[test]
+fn ext_09_11_places_that_are_nearly_ours() {
+    let value = format!("Bearer {}", good());
+    let mut scene = Scene::of(jwt(
+        json!({}),
+        json!({"allow_missing": true, "claim_headers": {"header": "x-user", "claim": "sub"}}),
+    ));
+    for name in [
+        "authorization_",
+        "authorization.",
+        "authorization-",
+        "_authorization",
+        "x-authorization",
+        "X_AUTHORIZATION",
+        "http_authorization",
+        "HTTP-AUTHORIZATION",
+        "proxy-authorization",
+        "x-forwarded-authorization",
+        "x-forwarded-access-token",
+        "x-auth-request-access-token",
+        "x-original-authorization",
+    ] {
+        let upstream = scene.send(bare().header(name, &value)).upstream();
+        assert_eq!((upstream.result, upstream.header("x-user")), ("bypassed", None), "{name}");
+    }
+    for place in ["cookie", "x-cookie"] {
+        let ask = bare().header(place, format!("authorization={value}; access_token={}; token={}", good(), good()));
+        assert_eq!(scene.send(ask).upstream().result, "bypassed", "{place}");
+    }
+}
+
+// ---------------------------------------------------------------------------------------------- identities
+
+/// Numbers as they were written: 2^53 + 1 is no other number.
+#[test]
+fn hdr_11_numbers_to_the_digit() {
+    let mut scene = Scene::of(jwt(json!({}), json!({"claim_headers": {"header": "x-c", "claim": "c"}})));
+    let header = json!({"alg": "EdDSA", "kid": "k1"}).to_string();
+    for (written, header_text) in [
+        ("9007199254740993", Some("9007199254740993")),
+        ("-9223372036854775809", Some("-9223372036854775809")),
+        ("123456789012345678901234567890", Some("123456789012345678901234567890")),
+        ("0.10000000000000000001", Some("0.10000000000000000001")),
+        ("-0", Some("-0")),
+        ("true", Some("true")),
+        ("null", None),
+        (r#"{"b":{"c":[1,null]},"a":9007199254740993}"#, Some(r#"{"a":9007199254740993,"b":{"c":[1,null]}}"#)),
+        ("[9007199254740993,false]", Some("9007199254740993,false")),
+    ] {
+        let claims = with(good_claims(), json!({"c": "@"})).to_string().replace("\"@\"", written);
+        let token = sign(&key("k1").signing, "EdDSA", &header, claims);
+        let upstream = scene.send(bearer(&token).header("x-c", "forged")).allowed();
+        assert_eq!(upstream.header("x-c"), header_text, "{written}");
+    }
+    // However it is written, it is the same number.
+    let claims = with(good_claims(), json!({"c": "@"})).to_string().replace("\"@\"", "1e3");
+    let upstream = scene.send(bearer(&sign(&key("k1").signing, "EdDSA", &header, claims))).allowed();
+    assert_eq!(upstream.header("x-c").unwrap().parse(), Ok(1000.0));
+}
+
+/// What steers the message, the connection or Envoy is nothing that a claim may say.
+#[test]
+fn hdr_12_headers_that_claims_may_not_write() {
+    let read = |top: Value| Config::read(jwt(json!({}), top).to_string().as_bytes(), &|_: &str| None);
+    for name in [
+        ":path",
+        ":authority",
+        ":method",
+        ":scheme",
+        ":protocol",
+        "host",
+        "Host",
+        "connection",
+        "content-length",
+        "Content_Length",
+        "transfer-encoding",
+        "te",
+        "trailer",
+        "upgrade",
+        "keep-alive",
+        "expect",
+        "proxy-connection",
+        "x-envoy-original-path",
+        "x-envoy-internal",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+    ] {
+        let claim_header = json!({"claim_headers": {"header": name, "claim": "c"}});
+        let error = read(claim_header).err().unwrap_or_else(|| panic!("{name}"));
+        assert!(error.to_string().starts_with("claim_headers.header: "), "{name}: {error}");
+        let user_info = json!({"user_info": {"location": "header", "key": name}});
+        let error = read(user_info).err().unwrap_or_else(|| panic!("{name}"));
+        assert!(error.to_string().starts_with("user_info.key: "), "{name}: {error}");
+    }
+    assert!(read(json!({"claim_headers": {"header": "x-user", "claim": ":path"}})).is_ok());
+}
+
+/// All claims in one header, as other filters hand on the payload.
+#[test]
+fn hdr_13_a_whole_payload_in_a_header() {
+    let output = json!({"user_info": {"key": "x-payload", "encoding": "base64url"}, "allow_missing": true});
+    let mut scene = Scene::of(jwt(json!({}), output));
+    let forged = |ask: Ask| ["x-payload", "X_Payload", "x.payload"].iter().fold(ask, |ask, n| ask.header(n, "e30"));
+    let upstream = scene.send(forged(bare())).upstream();
+    assert!(upstream.headers.iter().all(|(_, value)| value != "e30"), "{:?}", upstream.headers);
+    for name in ["a", "ab", "abc"] {
+        let upstream = scene.send(forged(bearer(&token(json!({"sub": name}))))).allowed();
+        let written = upstream.header("x-payload").unwrap();
+        assert!(!written.contains('='), "without padding: {written}");
+        let claims: Value = serde_json::from_slice(&BASE64URL.decode(written).unwrap()).unwrap();
+        assert_eq!((&claims["sub"], &claims["iss"]), (&json!(name), &json!(ISSUER)));
+    }
+}
+
+// ---------------------------------------------------------------------------------------------- refusals
+
+/// An outage has no challenge: the client can do nothing about it.
+#[test]
+fn rsp_02_an_outage_is_nobodys_invalid_token() {
+    for config in [jwt(json!({}), json!({})), introspection(json!({}), json!({})), userinfo(json!({}), json!({}))] {
+        let mut scene = Scene::cold(config);
+        for path in ["/.well-known/openid-configuration", "/jwks", "/introspect", "/userinfo"] {
+            scene.provider.at(path, status(503));
+        }
+        let refusal = scene.send(bearer(&good())).refused(503, "provider_unavailable");
+        assert_eq!((refusal.challenge(), refusal.header("retry-after").is_some()), (None, true));
+    }
+}
