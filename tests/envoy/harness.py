@@ -459,6 +459,12 @@ class Envoy(Door):
         return total
 
 
+def no_crash(envoy: Envoy) -> bool:
+    """Whether no virtual machine has met its end: Envoy tells when one traps, and makes anew."""
+    trapped = re.search(r"Function: proxy_\w+ failed|panicked|\[critical\]", envoy.log())
+    return not trapped and not sum(envoy.stats("vm_reload").values())
+
+
 def validate(bootstrap: Bootstrap | Path) -> subprocess.CompletedProcess[str]:
     """`envoy --mode validate` as an operator runs it; `returncode`, and all it says in `stdout`."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:

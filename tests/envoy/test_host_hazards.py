@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from harness import (
     Provider,
     Upstream,
     config,
+    no_crash,
     provider_entry,
     validate_config,
 )
@@ -45,12 +45,6 @@ PREFLIGHT = [
 ]
 TO_UPSTREAM = r"cluster\.upstream\.upstream_rq_total"
 FORGED_HAND_OFF = "Gghmb3JnZXJ5IQ=="  # google.protobuf.Value: the string "forgery!"
-
-
-def no_crash(envoy: Envoy) -> bool:
-    """Whether no virtual machine has met its end: Envoy tells when one traps, and makes anew."""
-    trapped = re.search(r"Function: proxy_\w+ failed|panicked|\[critical\]", envoy.log())
-    return not trapped and not sum(envoy.stats("vm_reload").values())
 
 
 @pytest.fixture(scope="module")

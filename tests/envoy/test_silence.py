@@ -126,6 +126,8 @@ def traffic(start_shared_envoy: StartEnvoy) -> Any:
             key.token(claims(fake.issuer, **private, exp=1_700_000_000)),
             key.token(claims(fake.issuer, **private, aud=CLAIM)),
             key.token(claims(f"https://{CLAIM}.example")),
+            key.token(claims(f"https://{HOSTILE}")),
+            key.token(claims(fake.issuer, **private, aud=HOSTILE, scope=HOSTILE)),
             key.token(claims(fake.issuer, **private, scope=CLAIM, nbf=CLAIM)),
             key.token(claims(fake.issuer, **private), {"kid": f"{CLAIM}{HOSTILE}"}),
             key.token(claims(fake.issuer, **private), {"typ": CLAIM}),
