@@ -9,7 +9,7 @@ DENY     := .tools/cargo/.deny-0.20.2
 .PHONY: help wasm test test-native test-envoy security-cases setup-envoy lint fmt doc bench audit sbom reproducible demo up down clean clean-tools
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
 
 wasm: ## Build the filter: target/wasm32-wasip1/release/oidc_filter.wasm
 	@.make/wasm

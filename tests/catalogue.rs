@@ -165,9 +165,9 @@ fn document(areas: &[(String, Vec<Case>)], tests: &Tests) -> String {
 
 /// Text in a cell of a Markdown table.
 fn cell(text: &str) -> String {
-    let escaped = text.chars().map(|c| match c {
-        '|' | '*' | '_' | '<' | '[' | '`' | '\\' if c != '`' => format!("\\{c}"),
-        c => c.to_string(),
+    let escaped = text.chars().map(|character| match character {
+        '|' | '*' | '_' | '<' | '[' | '\\' => format!("\\{character}"),
+        character => character.to_string(),
     });
     escaped.collect()
 }
