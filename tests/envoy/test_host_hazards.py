@@ -1,8 +1,8 @@
 """What makes a bypass or an outage of other wasm filters, row by row: here the filter is safe.
 
 The rows are those of the project's list of hazards of Envoy as a host of proxy-wasm. Rows 3 and 10
-are about what Envoy does after a trap, which nothing that these tests know brings about; row 12 is
-Envoy's own opinion of wasm.
+are about what Envoy does after a trap, which test_security_traps.py brings about; row 12 is Envoy's
+own opinion of wasm.
 """
 
 from __future__ import annotations

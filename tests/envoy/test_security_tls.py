@@ -60,7 +60,7 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Auth
     ],
     ids=["right", "wrong name", "longer name", "address", "self-made chain"],
 )
-def test_out_10_only_the_provider_itself_is_believed(
+def test_out_10_int_04_only_the_provider_itself_is_believed(
     start_envoy: StartEnvoy,
     authorities: tuple[Authority, Authority],
     issued_by: str,

@@ -150,6 +150,23 @@ def test_wsm_02_no_published_token_passes_or_does_harm(doors: Envoy, idp: FakePr
     assert serves_on(doors, idp)
 
 
+def test_ext_05_a_token_in_a_body_is_none(doors: Envoy, idp: FakeProvider) -> None:
+    """RFC 6750, section 2.2: no body is read, so that none is a place, and none is a second one."""
+    good = idp.token()
+    form = ("Content-Type", "application/x-www-form-urlencoded")
+    body = f"access_token={good}".encode()
+    for door in ("enforce", "optional"):
+        to = doors.door(door) if door != "enforce" else doors
+        response = to.get("/", [form], method="POST", body=body)
+        if door == "enforce":
+            assert (response.status, response.json()["error"]) == (401, "missing_token")
+        else:
+            assert response.seen.all("x-user") == []
+        assert to.get("/", [form], "x.y.z", method="POST", body=body).status == 401
+    response = doors.get("/", [form], good, method="POST", body=b"access_token=x.y.z")
+    assert response.seen.all("x-user") == ["alice"]
+
+
 # ------------------------------------------------------------------------ keys in foreign hands
 
 

@@ -135,7 +135,7 @@ fn int_14_a_thousand_wait_for_one_answer() {
 
 /// INT-13: a flood of made-up tokens is bounded, and takes nothing from those who hold good ones.
 #[test]
-fn int_13_cch_08_a_flood_of_tokens() {
+fn int_13_cch_08_dos_03_a_flood_of_tokens() {
     let mut scene = Scene::of(auto(json!({}), json!({})));
     scene.provider.tokens.insert("opaque".to_owned(), active(json!({})));
     scene.send(bearer("opaque")).allowed();
@@ -162,7 +162,7 @@ fn int_13_cch_08_a_flood_of_tokens() {
 
 /// WSM-07: those who wait are bounded too.
 #[test]
-fn wsm_07_not_more_than_can_wait() {
+fn wsm_07_dos_03_not_more_than_can_wait() {
     let mut scene = Scene::cold(jwt(json!({}), json!({})));
     let good = good();
     let streams: Vec<_> = (0..10_001).map(|_| scene.begin(bearer(&good))).collect();

@@ -288,6 +288,15 @@ fn int_15_mv_06_shapes_of_tokens() {
             false => drop(scene.send(bearer(token)).allowed()),
         }
         assert_eq!(scene.count("/introspect"), usize::from(!is_jwt), "{token}");
+        // Where the operator says how tokens are proved, no shape says otherwise.
+        let mut by_keys = Scene::of(jwt(json!({}), json!({})));
+        by_keys.provider.tokens.insert(token.to_owned(), active(json!({})));
+        by_keys.send(bearer(token)).refused(401, "malformed_token");
+        assert_eq!((by_keys.count("/introspect"), by_keys.count("/userinfo")), (0, 0), "{token}");
+        let mut asked = scene_with(json!({}));
+        asked.provider.tokens.insert(token.to_owned(), active(json!({})));
+        asked.send(bearer(token)).allowed();
+        assert_eq!((asked.count("/introspect"), asked.count("/jwks")), (1, 0), "{token}");
     }
 }
 
