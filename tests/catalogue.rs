@@ -76,7 +76,7 @@ fn tests_in(path: &Path) -> Vec<String> {
     }
 }
 
-/// The functions that `#[test]` stands before, with whatever attributes between.
+/// The functions that `#[test]` stands before, with whatever attributes between; but one that is ignored tests nothing.
 fn rust_tests(source: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut is_test = false;
@@ -85,15 +85,23 @@ fn rust_tests(source: &str) -> Vec<String> {
             Some((name, _)) if is_test => names.push(name.to_owned()),
             _ => {}
         }
-        is_test = line == "#[test]" || (is_test && line.starts_with("#["));
+        is_test = line == "#[test]" || (is_test && line.starts_with("#[") && !line.starts_with("#[ignore"));
     }
     names
 }
 
-/// The functions that pytest collects.
+/// The functions that pytest collects and runs.
 fn python_tests(source: &str) -> Vec<String> {
-    let test = |line: &str| Some(line.strip_prefix("def ")?.split_once('(')?.0.to_owned());
-    source.lines().filter_map(test).filter(|name| name.starts_with("test_")).collect()
+    let mut names = Vec::new();
+    let mut is_skipped = false;
+    for line in source.lines() {
+        is_skipped |= ["@pytest.mark.skip", "@pytest.mark.xfail"].iter().any(|mark| line.starts_with(mark));
+        if let Some((name, _)) = line.strip_prefix("def ").and_then(|rest| rest.split_once('(')) {
+            names.extend((name.starts_with("test_") && !is_skipped).then(|| name.to_owned()));
+            is_skipped = false;
+        }
+    }
+    names
 }
 
 /// The cases that a test's name names.
@@ -230,8 +238,11 @@ fn names_are_read_as_they_are_meant() {
     assert_eq!(read("enc_16_200_cold_requests"), "ENC-16");
     assert_eq!(read("an_int_of_16_bits"), "");
     assert_eq!(read("what_comes_01_to_enc"), "");
-    let rust = "#[test]\nfn a_1() {\n    fn helper() {}\n}\n// fn b() {\n#[test]\n#[ignore]\n    fn c() {\nfn d() {";
+    let rust =
+        "#[test]\nfn a_1() {\n    fn helper() {}\n}\n// fn b() {\n#[test]\n#[should_panic]\n    fn c() {\nfn d() {";
     assert_eq!(rust_tests(rust), ["a_1", "c"]);
+    assert_eq!(rust_tests("#[test]\n#[ignore = \"slow\"]\nfn a() {\n#[test]\nfn b() {"), ["b"]);
     let python = "def test_a(x) -> None:\n    def test_b():\ndef helper():\n# def test_c():\ndef test_d(\n";
     assert_eq!(python_tests(python), ["test_a", "test_d"]);
+    assert_eq!(python_tests("@pytest.mark.skipif(\n    True\n)\ndef test_a():\ndef test_b():"), ["test_b"]);
 }
