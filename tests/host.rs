@@ -795,6 +795,29 @@ fn int_11_log_01_a_token_is_asked_about_with_the_secret_and_the_log_holds_neithe
     assert_eq!(metric("oidc_fetches_total;provider=idp;kind=introspection;result=failed"), 2);
 }
 
+/// Userinfo proves less than introspection. Where the provider leaves no choice, the operator is told.
+#[test]
+fn uif_04_the_operator_is_told_that_userinfo_decides() {
+    let without_introspection = |call: &Call| match call.path().as_str() {
+        "/.well-known/openid-configuration" => {
+            let metadata = json!({"issuer": "https://idp.example.com", "jwks_uri": "https://idp.example.com/keys"});
+            answer(200, &metadata.to_string())
+        }
+        _ => provider(call),
+    };
+    let told = "opaque tokens go to userinfo, which proves no audience";
+    for (validation, is_told) in [("auto", true), ("jwt", false)] {
+        let only = json!({"issuer": "https://idp.example.com", "audiences": "api", "validation": validation});
+        let envoy = configured(config_with(json!({"providers": [only]})));
+        envoy.tick();
+        envoy.answer_all(without_introspection);
+        assert_eq!(log().contains(told), is_told, "{validation}: {}", log());
+    }
+    let envoy = warm();
+    upstream(envoy.request(request(&GOOD)));
+    assert!(!log().contains(told), "{}", log());
+}
+
 // ---------------------------------------------------------------------------------------------- time
 
 #[test]
