@@ -135,7 +135,7 @@ def test_hdr_15_writing_a_header_can_choose_another_route(start_envoy: StartEnvo
     assert get(envoy, "/unwritten", ann).status == 200
 
 
-def test_paths_as_they_arrive(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+def test_pth_01_02_03_04_14_paths_as_they_arrive(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
     """Whether or not Envoy normalises paths before."""
     rules = [
         {"match": {"path_prefix": "/public"}, "bypass": True},

@@ -17,6 +17,7 @@ import pytest
 from certificates import Authority
 from clients import request_bytes
 from conftest import StartEnvoy
+from envoy_filters import lua
 from fake_provider import FakeProvider, Reply, Request
 from harness import ROOT, Bootstrap, Envoy, config, no_crash, provider_entry
 from tokens import Key, b64url, claims, compact
@@ -419,3 +420,37 @@ def test_htp_12_copies_of_a_request_say_what_the_upstream_was_told(
         for request in [*service.requests, *mirror.requests]:
             assert names(request)["x-user"] == ["alice"], request
             assert ("authorization" in names(request)) == forward, request
+
+
+def test_pth_13_a_path_counts_as_it_is_at_the_filter(
+    start_envoy: StartEnvoy, fake: FakeProvider
+) -> None:
+    """What a route makes of it later doesn't open a door; what an earlier filter made of it does."""
+    code = """
+    function envoy_on_request(handle)
+      if handle:headers():get(":path") == "/alias" then
+        handle:headers():replace(":path", "/public/alias")
+      end
+    end
+    """
+
+    def rewritten(prefix: str, to: str) -> dict[str, Any]:
+        return {"match": {"prefix": prefix}, "route": {"cluster": "upstream", "prefix_rewrite": to}}
+
+    envoy = start_envoy(
+        config(fake, rules=[{"match": {"path_prefix": "/public"}, "bypass": True}], **IDENTITY),
+        idp=fake.port,
+        before=[lua(code)],
+        routes=[
+            rewritten("/inner", "/public"),
+            rewritten("/public/leak", "/admin"),
+            {"match": {"prefix": "/"}, "route": {"cluster": "upstream"}},
+        ],
+    )
+    forged = [("x-user", "admin"), ("x-envoy-original-path", "/public")]
+    assert envoy.get("/inner/x", forged).status == 401
+    assert envoy.get("/inner/x", forged, fake.token()).seen.path == "/public/x"
+    assert envoy.get("/alias", forged).seen.all("x-user") == []
+    # The operator's own doing: a path that is open by the rule, and leads elsewhere by the route.
+    leak = envoy.get("/public/leak", forged).seen
+    assert (leak.path, leak.all("x-user")) == ("/admin", [])

@@ -192,9 +192,9 @@ fn of_tenant(name: &str, signer: &'static str) -> String {
     Key { kid: "k", ..key(signer) }.token(json!({"iss": tenant(name)}))
 }
 
-/// ISS-06: only the tenants of the list are trusted, each by its own keys, and nothing is fetched for those without users.
+/// Only the tenants of the list are trusted, each by its own keys, and nothing is fetched for those without users.
 #[test]
-fn iss_06_an_issuer_with_tenants() {
+fn iss_05_an_issuer_with_tenants() {
     let mut scene =
         tenants(json!(["one", "two"]), json!({"claim_headers": {"header": "x-from", "attribute": "provider"}}));
     let to_login =

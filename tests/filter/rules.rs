@@ -41,7 +41,7 @@ fn protected(scene: &mut Scene, path: &str) {
 
 /// AR-01: what a bypass lets through has no identity, and no forged one.
 #[test]
-fn ar_01_hdr_03_a_bypass_removes_identities() {
+fn ar_01_hdr_01_03_a_bypass_removes_identities() {
     let mut scene = ruled(json!([bypass(json!({"path_prefix": "/my_app/"}))]));
     let upstream = scene.send(get("/my_app/x").header("x-user", "admin").header("X_USER", "admin")).bypassed();
     assert_eq!(upstream.header("x-user"), None);

@@ -162,3 +162,51 @@ fn rsp_02_an_outage_is_nobodys_invalid_token() {
         assert_eq!((refusal.challenge(), refusal.header("retry-after").is_some()), (None, true));
     }
 }
+
+// ---------------------------------------------------------------------------------------------- doors that are open
+
+fn open_doors() -> Scene {
+    let bypass = |matching: Value| json!({"match": matching, "bypass": true});
+    let rules = json!([bypass(json!({"path_prefix": "/public"})), bypass(json!({"path": ["/", "/healthz"]}))]);
+    Scene::of(jwt(json!({}), json!({"rules": rules})))
+}
+
+/// Whoever calls himself a prober is none by that.
+#[test]
+fn pth_10_no_word_of_a_client_opens_a_door() {
+    let mut scene = open_doors();
+    assert_eq!(scene.send(get("/healthz")).upstream().result, "bypassed");
+    for (name, value) in [
+        ("user-agent", "kube-probe/1.33"),
+        ("user-agent", "ELB-HealthChecker/2.0"),
+        ("user-agent", "GoogleHC/1.0"),
+        ("user-agent", "Envoy/HC"),
+        ("x-envoy-healthchecked-cluster", "api"),
+        ("x-health-check", "true"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-envoy-internal", "true"),
+    ] {
+        scene.send(get("/admin").set(name, Some(value))).refused(401, "missing_token");
+    }
+}
+
+/// Targets that have no path, or one that doesn't begin as paths do: none of them is an open door.
+#[test]
+fn pth_11_targets_of_other_forms() {
+    let mut scene = open_doors();
+    assert_eq!(scene.send(get("/")).upstream().result, "bypassed");
+    for path in
+        ["*", "", "public", "public/a", "pkg.Service/Method", "?/public", "#/public", "http://h/public", " /public"]
+    {
+        for method in ["GET", "OPTIONS", "POST", "CONNECT"] {
+            let ask = get(path).set(":method", Some(method)).set("content-type", Some("application/grpc"));
+            let Seen::Refused(refusal) = scene.send(ask) else { panic!("{method} {path}") };
+            assert!(matches!(refusal.status, 400 | 401), "{method} {path}: {refusal:?}");
+        }
+    }
+    for method in ["CONNECT", "GET", "OPTIONS"] {
+        let ask = bare().set(":method", Some(method)).set(":path", None);
+        let Seen::Refused(refusal) = scene.send(ask) else { panic!("{method} without a path") };
+        assert!(matches!(refusal.status, 400 | 401), "{method}: {refusal:?}");
+    }
+}

@@ -4,6 +4,7 @@ use crate::scene::*;
 use crate::support::{RSA_N, Signing, sign, with};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+use oidc_filter::config::Config;
 use oidc_filter::jws::{Form, MAX_TOKEN_BYTES, form};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -170,9 +171,12 @@ fn clm_16_addresses_that_only_look_like_ours() {
     ] {
         scene.send(bearer(&user(email))).refused(403, "insufficient_claims");
     }
-    for unverified in [json!(false), json!(null), json!("false"), json!(0), json!([])] {
-        let token = token(json!({"email": "ann@corp.example", "email_verified": unverified}));
-        scene.send(bearer(&token)).refused(403, "insufficient_claims");
+    let verified = |value: Value| token(json!({"email": "ann@corp.example", "email_verified": value}));
+    for unverified in [json!(false), json!(null), json!("false")] {
+        scene.send(bearer(&verified(unverified))).refused(403, "insufficient_claims");
+    }
+    for strange in [json!(0), json!([]), json!(1), json!([true]), json!({})] {
+        scene.send(bearer(&verified(strange))).refused(401, "invalid_claims");
     }
 }
 
@@ -191,7 +195,7 @@ fn clm_17_a_path_among_many_claims() {
 
 // ---------------------------------------------------------------------------------------------- issuers
 
-/// A tenant of the same provider is another issuer, and no template makes them one.
+/// A tenant of the same provider is another issuer.
 #[test]
 fn iss_05_tenants_are_strangers_to_each_other() {
     let issuer = "https://login.example.com/tenant-a/v2.0";
@@ -216,9 +220,12 @@ fn iss_05_tenants_are_strangers_to_each_other() {
         }
         assert_eq!(scene.calls.len(), calls);
     }
-    let template = "https://login.example.com/{tenantid}/v2.0";
-    let mut scene = Scene::of(jwt(json!({"issuer": template}), json!({})));
-    scene.send(bearer(&token(json!({"iss": issuer})))).refused(401, "unknown_issuer");
+    // A place for any tenant is none: the trusted ones must be named.
+    for tenants in [json!(null), json!([]), json!("*"), json!("{tenant}"), json!("a/../b")] {
+        let template = json!({"issuer": "https://login.example.com/{tenant}/v2.0", "tenants": tenants});
+        let error = Config::read(jwt(template, json!({})).to_string().as_bytes(), &|_: &str| None).unwrap_err();
+        assert!(error.to_string().starts_with("providers[0].tenants"), "{tenants}: {error}");
+    }
 }
 
 /// Whose tokens are to be asked about, only that provider can vouch for: no key of another, and not its own either.
