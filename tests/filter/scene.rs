@@ -322,7 +322,7 @@ impl Ask {
         self
     }
 
-    fn request(&self) -> Request {
+    pub fn request(&self) -> Request {
         let headers = self.headers.iter().map(|(name, value)| (name, value));
         Request { headers: Headers::from_pairs(headers), metadata: self.metadata.clone(), route: self.route.clone() }
     }

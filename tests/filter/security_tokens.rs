@@ -5,6 +5,8 @@ use crate::support::{RSA_N, Signing, sign, with};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use oidc_filter::config::Config;
+use oidc_filter::decision::Decision;
+use oidc_filter::filter::StreamId;
 use oidc_filter::jws::{Form, MAX_TOKEN_BYTES, form};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -106,14 +108,22 @@ fn jwk_15_ten_thousand_made_up_keys() {
     scene.pass_seconds(60);
     let (fetched, good) = (scene.count("/jwks"), good());
     let [payload, signature] = [1, 2].map(|part| good.split('.').nth(part).unwrap());
-    for number in 0..10_000 {
+    // The first is answered by a fetch; the others come past the scene, which looks for secrets at every step.
+    let made_up = |number: u32| {
         let header = json!({"alg": "EdDSA", "kid": format!("random-{number}")}).to_string();
-        let token = format!("{}.{payload}.{signature}", BASE64URL.encode(header));
-        scene.send(bearer(&token)).refused(401, "unknown_key");
-        if number % 1_000 == 0 {
-            scene.send(bearer(&good)).allowed();
+        bearer(&format!("{}.{payload}.{signature}", BASE64URL.encode(header)))
+    };
+    scene.send(made_up(0)).refused(401, "unknown_key");
+    assert_eq!(scene.count("/jwks"), fetched + 1);
+    let now = scene.now();
+    for number in 1..10_000 {
+        match scene.filter.on_request(StreamId(1_000_000 + number), made_up(number).request(), now) {
+            Decision::Deny(refused) => assert_eq!(refused.reply.reason.word(), "unknown_key"),
+            other => panic!("{other:?}"),
         }
+        assert!(!scene.filter.has_effects(), "nobody is called, and nobody is kept waiting");
     }
+    scene.send(bearer(&good)).allowed();
     assert_eq!(scene.count("/jwks"), fetched + 1);
 }
 
