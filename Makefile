@@ -23,6 +23,7 @@ test-envoy: wasm setup-envoy ## Run the tests against a real Envoy
 ifeq ($(wildcard tests/envoy/test_*.py),)
 	@echo '*** tests/envoy HOLDS NO TEST YET: nothing was tested against Envoy ***' >&2
 else
+	@.make/wasm --example vectors_filter
 	$(VENV)/bin/python -m pytest tests/envoy -q
 endif
 

@@ -20,7 +20,7 @@ use crate::reply::Reason;
 use crate::time::Timestamp;
 use crate::verifier::Verifier;
 use abi::{Buffer, Failed, Map};
-use boringssl::BoringSsl;
+pub use boringssl::BoringSsl;
 use metrics::Metrics;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
