@@ -58,6 +58,15 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
             contents.bytes = contents.bytes.saturating_sub(oldest.weight);
         }
     }
+
+    /// Forgets an entry, if it is `unwanted`, for good: one that is merely over is back when the clock goes back.
+    pub fn forget(&self, key: &K, unwanted: impl FnOnce(&V) -> bool) {
+        let mut contents = self.contents.borrow_mut();
+        if contents.entries.peek(key).is_some_and(|entry| unwanted(&entry.value)) {
+            let weight = contents.entries.pop(key).map_or(0, |entry| entry.weight);
+            contents.bytes = contents.bytes.saturating_sub(weight);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -100,6 +109,10 @@ mod tests {
         cache.insert(2, 3, 1, MINUTE, START);
         cache.insert(1, 1, 60, MINUTE, START);
         assert_eq!((seen(1), seen(2)), (Some(1), Some(3)), "a replaced entry's weight is gone");
+        cache.forget(&1, |value| *value == 1);
+        cache.forget(&2, |value| *value == 2);
+        cache.insert(3, 3, 60, MINUTE, START);
+        assert_eq!((seen(1), seen(2), seen(3)), (None, Some(3), Some(3)), "a forgotten entry's weight is gone");
     }
     /// As many tokens as anybody can make up: no more room than there is, and what is used stays.
     #[test]

@@ -219,6 +219,7 @@ impl Filter {
                 self.vouched.insert(token.digest(), vouched, weight, cache.min(left), now);
             }
             None => {
+                self.vouched.forget(&token.digest(), |vouched| vouched.provider == need.provider());
                 let key = (need.provider(), token.digest());
                 self.inactive.insert(key, (), ENTRY_WEIGHT, config.introspection.negative_cache, now);
             }

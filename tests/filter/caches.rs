@@ -2,6 +2,7 @@
 
 use crate::scene::*;
 use crate::support::with;
+use oidc_filter::time::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -46,6 +47,18 @@ fn no_cache() {
     scene.provider.tokens.clear();
     scene.send(bearer("opaque")).refused(401, "inactive");
     assert_eq!(scene.count("/introspect"), 2);
+}
+
+/// WSM-06: an earlier yes, long over, must not be back with the clock.
+#[test]
+fn a_token_that_was_revoked_stays_revoked_when_the_clock_goes_back() {
+    let mut scene = scene(json!({}));
+    scene.send(bearer("opaque")).allowed();
+    scene.pass_seconds(61);
+    scene.provider.tokens.clear();
+    scene.send(bearer("opaque")).refused(401, "inactive");
+    scene.set_clock(Timestamp::from_unix_seconds(NOW + 30));
+    scene.send(bearer("opaque")).refused(401, "inactive");
 }
 
 /// CCH-01, AR-32: RFC 7662, section 4, forbids to believe an answer beyond `exp`.
