@@ -179,7 +179,12 @@ fn header_value(output: &ClaimHeader, identity: Identity) -> Option<String> {
         }
         value => written.push_str(&header_text(&transformed(output, &text(value)))),
     }
-    Some(written)
+    // White space at the ends is cut off on the way, or makes the header invalid. That of a claim is encoded: this is
+    // what a prefix ends with, or a separator beside an element that is empty.
+    match written.trim_matches(' ') {
+        whole if whole.len() == written.len() => Some(written),
+        trimmed => Some(trimmed.to_owned()),
+    }
 }
 
 /// A claim's value as text: a string as it is, everything else as compact JSON.

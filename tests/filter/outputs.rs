@@ -286,6 +286,10 @@ fn hdr_08_lists() {
     assert_eq!(joined(json!(["a%2Cb"]), ","), "a%252Cb");
     assert_eq!(joined(json!([" a", "b "]), ","), "%20a,b%20");
     assert_eq!(joined(json!(["", ""]), ","), ",");
+    // No header may begin or end with white space (RFC 9110, section 5.5): what comes before and after an empty element.
+    assert_eq!(joined(json!(["a b", ""]), " "), "a%20b");
+    assert_eq!(joined(json!(["", "a", "", "b"]), " "), "a  b");
+    assert_eq!(joined(json!(["a", ""]), ", "), "a,");
     let list = json!([["x", "y"], {"a": 1, "b": 2}]);
     assert_eq!(joined(list, ","), r#"["x"%2C"y"],{"a":1%2C"b":2}"#);
 }
