@@ -49,9 +49,10 @@ fn weight_below(value: &Value) -> usize {
         Value::Null | Value::Bool(_) => 0,
         Value::Number(number) => number.as_str().len().saturating_add(ALLOCATION_BYTES),
         Value::String(text) => text.len().saturating_add(ALLOCATION_BYTES),
-        // A Vec that grew may have room for twice as many.
+        // A Vec that grew has room for four, and then for up to twice as many as there are.
         Value::Array(elements) => {
-            let places = elements.len().saturating_mul(2 * ELEMENT_BYTES).saturating_add(ALLOCATION_BYTES);
+            let places = elements.len().saturating_mul(2).max(4);
+            let places = places.saturating_mul(ELEMENT_BYTES).saturating_add(ALLOCATION_BYTES);
             elements.iter().map(weight_below).fold(places, usize::saturating_add)
         }
         Value::Object(object) => weight(object),
