@@ -6,7 +6,7 @@ DENY     := .tools/cargo/.deny-0.20.2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help wasm test test-native test-envoy security-cases setup-envoy lint fmt doc bench audit sbom reproducible demo up down clean clean-tools
+.PHONY: help wasm test test-native test-envoy security-cases setup-envoy lint fmt doc bench fuzz audit sbom reproducible demo up down clean clean-tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -49,10 +49,12 @@ lint: ## Check the format and run clippy with the rules of .clippy.toml
 	@.make/need 'cargo fmt --version' 'rustfmt (rustup component add rustfmt).'
 	@.make/need 'cargo clippy --version' 'clippy (rustup component add clippy).'
 	cargo fmt --check
+	cargo fmt --check --manifest-path tests/fuzz/libfuzzer/Cargo.toml
 	cargo clippy --all-targets --locked -- -D warnings
 
 fmt: ## Format the Rust sources
 	cargo fmt
+	cargo fmt --manifest-path tests/fuzz/libfuzzer/Cargo.toml
 
 doc: ## Build the Rust documentation
 	cargo doc --locked --no-deps --document-private-items
@@ -62,6 +64,9 @@ bench: $(VENV)/.done ## Measure in a real Envoy, eight minutes: docs/performance
 	@.make/wasm
 	@.make/wasm --example empty_filter
 	$(VENV)/bin/python tests/bench/bench.py $(BENCH)
+
+fuzz: ## Look for inputs that break something, in each target for FUZZ_SECONDS (60)
+	@.make/fuzz $(FUZZ_SECONDS)
 
 audit: $(DENY) ## Check the dependencies by .deny.toml (AUDIT='bans licenses sources': without the database of advisories)
 	.tools/cargo/bin/cargo-deny --locked check $(AUDIT)

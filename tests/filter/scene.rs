@@ -1,6 +1,7 @@
 //! The stage: a filter, the providers that it calls, a clock, and what a client and an upstream see of it.
 //!
 //! Whatever a test is about, every decision here is held to what must always be true: see [`Scene::see`].
+#![allow(dead_code, reason = "the scenarios and the fuzz targets stand on it, and neither need all of it")]
 
 use crate::silence::Secrets;
 use crate::support::{Signing, sign, with};
@@ -267,7 +268,7 @@ pub struct Ask {
 }
 
 pub fn get(path: impl AsRef<[u8]>) -> Ask {
-    Ask { headers: Vec::new(), metadata: Vec::new(), route: Route::default() }
+    Ask::empty()
         .header(":method", "GET")
         .header(":scheme", "https")
         .header(":authority", "api.example.com")
@@ -286,6 +287,11 @@ pub fn bearer(token: &str) -> Ask {
 }
 
 impl Ask {
+    /// Without any header, which no host sends.
+    pub fn empty() -> Self {
+        Self { headers: Vec::new(), metadata: Vec::new(), route: Route::default() }
+    }
+
     pub fn bearer(self, token: &str) -> Self {
         self.header("authorization", format!("Bearer {token}"))
     }
@@ -358,6 +364,13 @@ impl Confirmation {
 }
 
 impl Seen {
+    pub fn upstream_or_none(self) -> Option<Upstream> {
+        match self {
+            Self::Upstream(upstream) => Some(upstream),
+            _ => None,
+        }
+    }
+
     #[track_caller]
     pub fn upstream(self) -> Upstream {
         match self {
@@ -565,11 +578,15 @@ impl Scene {
     pub fn cold(configuration: Value) -> Self {
         let environment = |name: &str| (name == "SECRET").then(|| "s3cr3t/+ ".to_owned());
         let config = Config::read(configuration.to_string().as_bytes(), &environment);
-        let config = config.unwrap_or_else(|error| panic!("{error}\n{configuration}"));
+        Self::with(Rc::new(config.unwrap_or_else(|error| panic!("{error}\n{configuration}"))))
+    }
+
+    /// The same with a configuration that was read.
+    pub fn with(config: Rc<Config>) -> Self {
         let mut provider = Provider::default();
         provider.add_issuer(ISSUER, &[key("k1").jwk()]);
         Self {
-            filter: Filter::new(Rc::new(config), "oidc"),
+            filter: Filter::new(config, "oidc"),
             provider,
             calls: Vec::new(),
             fetched: Vec::new(),
@@ -638,6 +655,11 @@ impl Scene {
     /// An answer comes for a call that has ended already.
     pub fn answer_again(&mut self, index: usize, response: Option<Response>) {
         self.deliver(self.ended[index], response);
+    }
+
+    /// One of the open calls.
+    pub fn open_call(&self, index: usize) -> &Call {
+        &self.open[index].call
     }
 
     /// What stands at the URL of an open call, if that is an answer.

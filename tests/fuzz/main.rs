@@ -1,0 +1,80 @@
+//! Fuzzing with the same inputs on every run: every target with its seeds, damaged in many ways, and the whole filter
+//! with hundreds of scripts. `make fuzz` lets coverage look for more.
+//!
+//! An input that once broke something becomes a seed of its target, or a scenario of `tests/filter`.
+
+#[path = "../filter/scene.rs"]
+mod scene;
+#[path = "../support/mod.rs"]
+mod support;
+mod targets;
+
+use scene::{Scene, active, bearer, introspection};
+use serde_json::{Value, json};
+use std::panic;
+use support::Noise;
+use targets::memory::held;
+use targets::{TARGETS, Target, whole};
+
+/// Runs one input, and says which it was if it breaks something.
+fn run(target: &Target, octets: &[u8]) {
+    if let Err(cause) = panic::catch_unwind(|| (target.run)(octets)) {
+        eprintln!("{}: {}", target.name, octets.escape_ascii());
+        panic::resume_unwind(cause);
+    }
+}
+
+#[test]
+fn every_target_with_damaged_seeds() {
+    for target in TARGETS.iter().filter(|target| target.name != "whole") {
+        let noise = &mut Noise(0x9e37_79b9_7f4a_7c15);
+        let seeds = (target.seeds)();
+        for seed in &seeds {
+            run(target, seed);
+            for _ in 0..1500 / seeds.len() {
+                run(target, &noise.damage(seed, target.alphabet));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_whole_filter() {
+    let target = TARGETS.iter().find(|target| target.name == "whole").unwrap();
+    (target.seeds)().iter().for_each(|seed| run(target, seed));
+    let mut ends = whole::Ends::default();
+    for seed in 1000..1160 {
+        let script = whole::scribbled(seed);
+        match panic::catch_unwind(|| whole::play(&script)) {
+            Ok(more) => ends += more,
+            Err(cause) => {
+                eprintln!("whole: the script of seed {seed}");
+                panic::resume_unwind(cause);
+            }
+        }
+    }
+    // It would prove little if all went one way.
+    let whole::Ends { allowed, bypassed, stripped, refused, healed } = ends;
+    assert!(allowed > 100 && bypassed > 100 && stripped > 100 && refused > 1000 && healed > 300, "{ends:?}");
+}
+
+/// CCH-08: as much as the bounds say, and not more, whatever the answers about tokens are made of.
+#[test]
+fn what_is_kept_is_bounded() {
+    let shapes = [
+        json!({"a": "x".repeat(40_000)}),
+        json!({"a": vec![json!({}); 15_000]}),
+        json!({"a": vec![json!([1]); 8_000]}),
+        Value::Object((0..4_000).map(|number| (number.to_string(), json!(number))).collect()),
+    ];
+    let mut scene = Scene::of(introspection(json!({"introspection": {"cache": "1h"}}), json!({})));
+    let before = held();
+    for number in 0..200 {
+        let token = format!("opaque{number}");
+        scene.provider.tokens.insert(token.clone(), active(shapes[number % shapes.len()].clone()));
+        scene.send(bearer(&token)).allowed();
+        scene.provider.tokens.clear();
+    }
+    let held = held() - before;
+    assert!((60 << 20..104 << 20).contains(&held), "{} MiB", held >> 20);
+}

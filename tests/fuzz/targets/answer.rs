@@ -1,0 +1,66 @@
+//! Answers of a provider, to every question: what vouches for a token says so plainly.
+
+use super::lines;
+use super::script::Script;
+use crate::scene::{ISSUER, active, key, metadata};
+use oidc_filter::http::{Headers, Response};
+use oidc_filter::introspection::{self, Answer};
+use oidc_filter::jwk::{JwkSet, Origin};
+use oidc_filter::jwt::Claims;
+use oidc_filter::metadata::Metadata;
+use oidc_filter::userinfo;
+use serde_json::{Value, json};
+
+/// The first octets choose status and headers, the rest is the body.
+pub fn run(octets: &[u8]) {
+    let (choices, body) = octets.split_at(octets.len().min(3));
+    let mut script = Script::of(choices);
+    let status = *script.one_of(&[200, 401, 403, 404, 204, 500, 302, 0]);
+    let types = ["application/json", "application/token-introspection+jwt", "text/html", "", "a/b+json; charset=x"];
+    let media_type = *script.one_of(&types);
+    let control = *script.one_of(&["", "max-age=60, no-cache", "max-age=99999999999999999999", "MAX-AGE=7,max-age=x"]);
+    let headers = Headers::from_pairs([("content-type", media_type), ("cache-control", control)]);
+    let response = Response { status, headers, body: body.to_vec() };
+
+    let document: Option<Value> = serde_json::from_slice(body).ok();
+    let member = |name: &str| document.as_ref().and_then(|document| document.get(name));
+    if let Some(Answer::Active(object)) = introspection::answer(&response) {
+        assert_eq!((status, member("active")), (200, Some(&Value::Bool(true))));
+        checked(object);
+    }
+    if let Some(Answer::Active(object)) = userinfo::answer(&response) {
+        assert!(status == 200 && member("sub").and_then(Value::as_str).is_some_and(|sub| !sub.is_empty()));
+        checked(object);
+    }
+    if let Ok(found) = Metadata::parse(body, ISSUER) {
+        assert_eq!(member("issuer").and_then(Value::as_str), Some(ISSUER));
+        assert_eq!(found.jwks_uri.as_deref(), member("jwks_uri").and_then(Value::as_str));
+    }
+    assert!(JwkSet::parse(body, Origin::Remote).is_err() || member("keys").is_some_and(Value::is_array));
+    let _ = response.max_age();
+    let _ = response.media_type();
+}
+
+/// Claims of an answer have the types that they should have, or there are none.
+fn checked(object: oidc_filter::json::Object) {
+    let Ok(claims) = Claims::from_answer(object) else { return };
+    let is_text = |name: &str| claims.object().get(name).is_none_or(Value::is_string);
+    assert!(["iss", "sub", "jti", "azp", "client_id"].into_iter().all(is_text));
+    let is_number = |name: &str| claims.object().get(name).is_none_or(Value::is_number);
+    assert!(["exp", "nbf", "iat"].into_iter().all(is_number));
+    assert_eq!(claims.expires_at().is_some(), claims.object().contains_key("exp"));
+    let _ = claims.scopes();
+}
+
+pub fn seeds() -> Vec<Vec<u8>> {
+    let documents = [
+        active(json!({"scope": "read write", "client_id": "c", "nbf": 1.5, "token_type": "Bearer"})),
+        json!({"active": false}),
+        json!({"sub": "ann", "email": "ann@example.com", "aud": ["a", "b"]}),
+        metadata(ISSUER),
+        json!({"keys": [key("k1").jwk()]}),
+    ];
+    let mut seeds: Vec<_> = documents.iter().map(|d| [b"\0\0\0", d.to_string().as_bytes()].concat()).collect();
+    seeds.extend(lines(&["\0\0\0{\"active\":true,\"active\":false}", "\u{1}\0\0{}", "\0\u{2}\u{1}<html>"]));
+    seeds
+}

@@ -1,0 +1,65 @@
+//! Key sets: whatever a provider publishes, what comes of it is bounded, and verifies nothing that it shouldn't.
+
+use super::lines;
+use crate::scene::key;
+use crate::support::{Signing, p521_key, rsa_key};
+use oidc_filter::client_assertion::AssertionKey;
+use oidc_filter::jwk::{Algorithm, JwkSet, MAX_CANDIDATES, MAX_MEMBERS, Origin};
+use oidc_filter::verifier::Verifier;
+use serde_json::{Value, json};
+
+pub fn run(octets: &[u8]) {
+    for origin in [Origin::Remote, Origin::Inline] {
+        let Ok(set) = JwkSet::parse(octets, origin) else { continue };
+        assert!((1..=MAX_MEMBERS).contains(&set.len()) && set.refused().len() <= MAX_MEMBERS);
+        for algorithm in ["HS256", "HS384", "HS512"].iter().filter_map(|name| Algorithm::from_name(name)) {
+            let count = set.candidates(None, algorithm).count();
+            assert!(origin == Origin::Inline || count == 0, "a secret that is published");
+        }
+        for algorithm in Algorithm::ASYMMETRIC {
+            let candidates: Vec<_> = set.candidates(None, *algorithm).collect();
+            assert!(candidates.len() <= MAX_CANDIDATES);
+            for key in candidates {
+                assert!(key.permits(*algorithm) && set.holds(key.fingerprint(), *algorithm));
+                // Of one `kid`, only one key is ever in question.
+                let named = key.kid().map(|kid| set.candidates(Some(kid), *algorithm));
+                named.into_iter().flatten().for_each(|other| assert_eq!(other.fingerprint(), key.fingerprint()));
+                for signature in TRIVIAL {
+                    let verified = Verifier::default().verify(key, *algorithm, b"message", signature);
+                    assert!(verified.is_err(), "{} verifies a signature that nobody made", algorithm.name());
+                }
+            }
+        }
+    }
+    if let Ok(key) = AssertionKey::parse(octets) {
+        let assertion = key.assertion("client", "audience", "jti", oidc_filter::time::Timestamp::default());
+        assert_eq!(assertion.split('.').count(), 3);
+    }
+}
+
+/// What a key that is broken on purpose may take: zeros, ones, and the neutral point of Ed25519.
+const TRIVIAL: [&[u8]; 7] = [
+    &[0; 64],
+    &[1; 64],
+    &[0; 96],
+    &[0; 132],
+    &[0; 256],
+    b"\0\x01\xff\xff\xff\xff\xff\xff\xff\xff\0",
+    b"\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+];
+
+pub fn seeds() -> Vec<Vec<u8>> {
+    let p256 = Signing::P256(p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap());
+    let p384 = Signing::P384(p384::ecdsa::SigningKey::from_slice(&[7; 48]).unwrap());
+    let each = [p256, p384, Signing::P521(p521_key()), Signing::Rsa(Box::new(rsa_key())), Signing::Hmac(vec![7; 64])];
+    let mut keys: Vec<Value> = each.iter().map(|key| key.jwk("k")).collect();
+    keys.push(key("k1").jwk());
+    let mut seeds: Vec<_> = keys.iter().map(|key| json!({"keys": [key]}).to_string().into_bytes()).collect();
+    seeds.push(json!({"keys": keys}).to_string().into_bytes());
+    seeds.extend(lines(&[
+        r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}]}"#,
+        r#"{"keys":[{"kty":"RSA","n":"AQAB","e":"AQ","use":"sig","key_ops":["verify"],"alg":"RS256","kid":"a"}]}"#,
+        r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
+    ]));
+    seeds
+}

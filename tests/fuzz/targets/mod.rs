@@ -1,0 +1,48 @@
+//! What is fuzzed, and what must be true of it. Each target takes any octets, and panics if it finds a promise broken.
+//!
+//! Two drivers share them: `tests/fuzz/main.rs`, a part of `make test`, with the same inputs on every run; and
+//! `tests/fuzz/libfuzzer`, which `make fuzz` runs, with inputs that coverage leads to.
+
+mod answer;
+mod claims;
+mod config;
+mod json;
+mod keys;
+pub mod memory;
+mod path;
+mod request;
+mod script;
+mod token;
+pub mod whole;
+
+/// A target.
+pub struct Target {
+    /// Its name.
+    pub name: &'static str,
+    /// Does what the octets say.
+    pub run: fn(&[u8]),
+    /// Octets that are worth beginning with.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// What its inputs are often made of.
+    pub alphabet: &'static [u8],
+}
+
+/// Every target.
+pub const TARGETS: [Target; 9] = [
+    Target { name: "answer", run: answer::run, seeds: answer::seeds, alphabet: JSON },
+    Target { name: "claims", run: claims::run, seeds: claims::seeds, alphabet: JSON },
+    Target { name: "config", run: config::run, seeds: config::seeds, alphabet: JSON },
+    Target { name: "json", run: json::run, seeds: json::seeds, alphabet: JSON },
+    Target { name: "keys", run: keys::run, seeds: keys::seeds, alphabet: JSON },
+    Target { name: "path", run: path::run, seeds: path::seeds, alphabet: b"/.%2ef5c\\;?#v0publicopen" },
+    Target { name: "request", run: request::run, seeds: request::seeds, alphabet: b"t=;&?#%who[]+/ \"\\,.\0\r\n\xff" },
+    Target { name: "token", run: token::run, seeds: token::seeds, alphabet: b"ABCabc019-_.= ey" },
+    Target { name: "whole", run: whole::run, seeds: whole::seeds, alphabet: b"\0\x01\x02\x03\x07\x10\x40\xff" },
+];
+
+const JSON: &[u8] = b"{}[]\",:\\u0019.e- tfn";
+
+/// Lines of text as seeds.
+fn lines(texts: &[&str]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
