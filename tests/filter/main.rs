@@ -11,6 +11,7 @@ mod failover;
 mod identities;
 mod jwt;
 mod keys;
+mod listener;
 mod opaque;
 mod outputs;
 mod providers;

@@ -3,7 +3,7 @@
 //! Whatever a test is about, every decision here is held to what must always be true: see [`Scene::see`].
 #![allow(dead_code, reason = "the scenarios and the fuzz targets stand on it, and neither need all of it")]
 
-use crate::silence::Secrets;
+use crate::listener::{Secrets, check_alphabets};
 use crate::support::{Signing, sign, with};
 use oidc_filter::config::Config;
 use oidc_filter::decision::{Case, Confirmed, Decision, Forward, Outcome, Refused, Shadow};
@@ -578,7 +578,8 @@ impl Scene {
     pub fn cold(configuration: Value) -> Self {
         let environment = |name: &str| (name == "SECRET").then(|| "s3cr3t/+ ".to_owned());
         let config = Config::read(configuration.to_string().as_bytes(), &environment);
-        Self::with(Rc::new(config.unwrap_or_else(|error| panic!("{error}\n{configuration}"))))
+        let config = config.unwrap_or_else(|error| panic!("{error}\n{configuration}"));
+        Self { secrets: Secrets::of(&configuration), ..Self::with(Rc::new(config)) }
     }
 
     /// The same with a configuration that was read.
@@ -597,7 +598,7 @@ impl Scene {
             open: Vec::new(),
             unanswered: Vec::new(),
             ended: Vec::new(),
-            secrets: Secrets::of(&configuration),
+            secrets: Secrets::unknown(),
         }
     }
 
@@ -863,7 +864,7 @@ impl Scene {
 /// Checks what is true of every refusal.
 fn client_sees(refused: Refused) -> Refusal {
     let Refused { reply, outcome, tally } = refused;
-    crate::silence::check_alphabets(&reply);
+    check_alphabets(&reply);
     let (result, reason, provider) = words(&outcome);
     assert_eq!((result, reason), ("denied", Some(reply.reason.word())));
     let refusal = Refusal {

@@ -3,6 +3,8 @@
 //!
 //! An input that once broke something becomes a seed of its target, or a scenario of `tests/filter`.
 
+#[path = "../filter/listener.rs"]
+mod listener;
 #[path = "../filter/scene.rs"]
 mod scene;
 #[path = "../support/mod.rs"]

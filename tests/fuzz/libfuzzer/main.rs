@@ -3,6 +3,8 @@
 
 #![no_main]
 
+#[path = "../../filter/listener.rs"]
+mod listener;
 #[path = "../../filter/scene.rs"]
 mod scene;
 #[path = "../../support/mod.rs"]
