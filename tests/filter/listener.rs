@@ -107,7 +107,7 @@ impl Secrets {
     }
 
     /// The words of a text, and the parts of a token: long enough to be told from others.
-    fn learn(&mut self, text: &[u8]) {
+    pub fn learn(&mut self, text: &[u8]) {
         if !self.is_listening {
             return;
         }

@@ -41,7 +41,7 @@ fn every_target_with_damaged_seeds() {
 }
 
 #[test]
-fn the_whole_filter() {
+fn wsm_02_the_whole_filter() {
     let target = TARGETS.iter().find(|target| target.name == "whole").unwrap();
     (target.seeds)().iter().for_each(|seed| run(target, seed));
     let mut ends = whole::Ends::default();
