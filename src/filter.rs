@@ -32,7 +32,7 @@ use crate::verifier::Verifier;
 use authorize::{Grant, Halt, Refusal, Vouched};
 use fetches::{Flight, Parked};
 use std::cell::Cell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -134,6 +134,8 @@ pub struct Filter {
     last_call: u64,
     parked: HashMap<StreamId, Parked>,
     parked_bytes: usize,
+    /// Those whose document has come, or can't be had, and whose turn has not.
+    ready: VecDeque<StreamId>,
     complained_at: Vec<Cell<Timestamp>>,
     effects: Vec<Effect>,
 }
@@ -166,6 +168,7 @@ impl Filter {
             last_call: 0,
             parked: HashMap::new(),
             parked_bytes: 0,
+            ready: VecDeque::new(),
             effects: Vec::new(),
         }
     }
@@ -230,6 +233,7 @@ impl Filter {
 
     /// Time has passed.
     pub fn on_tick(&mut self, now: Timestamp) {
+        self.resume_some(now);
         let due: Vec<Need> = self.due(now).collect();
         for need in due {
             self.start(need, None, now);
@@ -261,6 +265,9 @@ impl Filter {
             let probes = provider.probes().map(|(_, _, due)| due);
             documents.chain(probes).map(move |due| due.saturating_since(now))
         });
+        if !self.ready.is_empty() {
+            return MIN_TICK;
+        }
         let busy = !self.flights.is_empty() || !self.parked.is_empty();
         times.chain(busy.then_some(WATCH_INTERVAL)).min().unwrap_or(IDLE_INTERVAL).clamp(MIN_TICK, IDLE_INTERVAL)
     }

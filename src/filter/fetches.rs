@@ -78,6 +78,14 @@ impl Filter {
         self.effects.push(Effect::Resolve(stream, decision));
     }
 
+    /// Runs the decision again for those who are ready, as many as a worker can do at a time.
+    pub(super) fn resume_some(&mut self, now: Timestamp) {
+        for _ in 0..MAX_RESUMED {
+            let Some(stream) = self.ready.pop_front() else { break };
+            self.resume(stream, now);
+        }
+    }
+
     /// Questions about single tokens are bounded, since anybody can make up tokens; documents are few.
     pub(super) fn has_room_for(&self, need: &Need) -> bool {
         let is_document = matches!(need, Need::Metadata(_) | Need::Keys(_));
@@ -149,8 +157,14 @@ impl Filter {
         if !matches!(need, Need::Probe(..)) {
             self.count_fetch(need, if succeeded { "ok" } else { "failed" });
         }
-        for stream in flight.waiters {
-            self.resume(stream, now);
+        match need {
+            // Each brings a token of its own, which takes a signature: the worker has other work, too.
+            Need::Metadata(_) | Need::Keys(_) => {
+                self.ready.extend(flight.waiters);
+                self.resume_some(now);
+            }
+            // All bring the same token, and the answer may be good for this moment only.
+            _ => flight.waiters.into_iter().for_each(|stream| self.resume(stream, now)),
         }
         if succeeded && matches!(need, Need::Metadata(_)) {
             // The keys whose place has just become known need not wait for the next tick.
@@ -240,6 +254,9 @@ impl Filter {
 
 /// Requests that may wait at a time; beyond, the provider is too slow for more to be of any use.
 const MAX_PARKED: usize = 10_000;
+
+/// How many signatures are verified in one call of the host: some ten milliseconds.
+const MAX_RESUMED: usize = 256;
 
 /// What their headers may weigh together.
 const MAX_PARKED_BYTES: usize = 64 << 20;

@@ -185,6 +185,7 @@ fn wsm_07_dos_03_not_more_than_can_wait() {
     let another = scene.begin(bearer(&good));
     assert!(scene.seen(another).is_waiting());
     scene.settle();
+    scene.pass_seconds(5);
     scene.seen(another).allowed();
     // By weight: 64 MiB of headers.
     let mut scene = Scene::cold(jwt(json!({}), json!({})));

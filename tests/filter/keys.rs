@@ -129,6 +129,7 @@ fn jwk_16_many_wait_for_one_fetch() {
         (0..1000).map(|index| scene.begin(bearer(if index % 2 == 0 { &good } else { &foreign }))).collect();
     assert_eq!((scene.waiting(), scene.calls.len()), (1000, 1));
     scene.settle();
+    scene.pass(Duration::from_millis(10));
     assert_eq!((scene.waiting(), scene.calls.len()), (0, 2));
     for (index, stream) in streams.into_iter().enumerate() {
         match index % 2 {
@@ -555,4 +556,21 @@ fn a_clock_that_goes_back_ends_pauses_and_cooldowns() {
     scene.provider.keys(&[key("k1").jwk(), key("k2").jwk()]);
     let token = key("k2").token(json!({"iat": null}));
     scene.send(bearer(&token)).allowed();
+}
+
+/// DOS: those who waited for keys are decided in portions, so that a worker is never away for long; and all of them are.
+#[test]
+fn those_who_waited_are_decided_in_portions() {
+    let mut scene = Scene::cold(jwt(json!({}), json!({})));
+    let streams: Vec<_> =
+        (0..1000).map(|number| scene.begin(bearer(&token(json!({"jti": number.to_string()}))))).collect();
+    scene.settle();
+    let waiting = scene.waiting();
+    assert!((500..1000).contains(&waiting), "{waiting} wait still");
+    scene.leave(streams[999]);
+    scene.pass(Duration::from_millis(10));
+    assert_eq!(scene.waiting(), 0);
+    for stream in &streams[..999] {
+        scene.seen(*stream).allowed();
+    }
 }
