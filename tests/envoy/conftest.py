@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fake_provider import FakeProvider
 from harness import Envoy, Provider, Upstream, config
+from xds import Xds
 
 StartEnvoy = Callable[..., Envoy]
 
@@ -40,6 +41,12 @@ def fake() -> Iterator[FakeProvider]:
     """A provider that can misbehave; `start_envoy(config(fake), idp=fake.port)`."""
     with FakeProvider() as running:
         yield running
+
+
+@pytest.fixture
+def xds(tmp_path: Path) -> Xds:
+    """For `start_envoy(…, adjust=xds.take_over)`."""
+    return Xds(tmp_path)
 
 
 @pytest.fixture(scope="session")

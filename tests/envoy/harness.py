@@ -346,6 +346,7 @@ class Envoy(Door):
     `clusters`        more clusters, name -> port on 127.0.0.1, e.g. `{"idp": fake.port}`
     `before`, `after` HTTP filters around the wasm filter
     `env`             the VM's environment variables, for `${NAME}`
+    `process_env`     those of Envoy itself
     `hcm`, `wasm`     members to change in the connection manager and the wasm plugin
     `routes`          in place of the one route that leads everything to the upstream
     `http2_upstream`  HTTP/2 to the upstream, for trailers and gRPC
@@ -366,6 +367,7 @@ class Envoy(Door):
         before: Sequence[dict] = (),
         after: Sequence[dict] = (),
         env: Mapping[str, str] | None = None,
+        process_env: Mapping[str, str] | None = None,
         hcm: Mapping[str, Any] | None = None,
         wasm: Mapping[str, Any] | None = None,
         routes: Sequence[dict] | None = None,
@@ -397,7 +399,7 @@ class Envoy(Door):
         self.bootstrap = bootstrap
         try:
             self.process = scene.EnvoyProcess(
-                bootstrap.text(), self.directory, workers, log_levels=log_levels
+                bootstrap.text(), self.directory, workers, process_env, log_levels
             )
         except BaseException:
             shutil.rmtree(self.directory)

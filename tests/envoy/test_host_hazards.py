@@ -8,7 +8,6 @@ own opinion of wasm.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from harness import (
     provider_entry,
     validate_config,
 )
+from xds import Xds
 
 IDENTITY = {"claim_headers": [{"header": "x-user", "claim": "sub"}]}
 HAND_OFF = {"user_info": [{"location": "metadata", "key": "identity", "claims": ["sub"]}]}
@@ -130,39 +130,6 @@ def test_row_01_cfg_07_the_safety_net_holds_where_a_route_switches_the_filter_of
         assert door.get("/forgotten").status == 403
         assert door.get("/forgotten", token=provider.token()).status == 403
         assert door.get("/", token=provider.token()).status == 200
-
-
-class Xds:
-    """A listener that Envoy reads from a file and watches, as a control plane would hand it out."""
-
-    def __init__(self, directory: Path) -> None:
-        self.file = directory / "listeners.json"
-        self._version = 0
-
-    def take_over(self, bootstrap: Bootstrap) -> None:
-        """For `adjust`: Envoy's listeners come from the file from now on."""
-        self._bootstrap = bootstrap
-        self.publish(None)
-        del bootstrap.value["static_resources"]["listeners"]
-        source = {"path_config_source": {"path": str(self.file)}, "resource_api_version": "V3"}
-        bootstrap.value["dynamic_resources"] = {"lds_config": source}
-        bootstrap.value["node"] = {"id": "test", "cluster": "test"}
-
-    def publish(self, filter_config: Any) -> None:
-        """Replaces the file in one step, which is what Envoy watches for."""
-        self._version += 1
-        if filter_config is not None:
-            self._bootstrap.configure(filter_config, struct=False)
-        listener = {"@type": "type.googleapis.com/envoy.config.listener.v3.Listener"}
-        listener |= self._bootstrap.listener
-        new = self.file.with_suffix(".new")
-        new.write_text(json.dumps({"version_info": str(self._version), "resources": [listener]}))
-        new.rename(self.file)
-
-
-@pytest.fixture
-def xds(tmp_path: Path) -> Xds:
-    return Xds(tmp_path)
 
 
 def test_row_01_a_bad_update_leaves_the_old_configuration_in_force(

@@ -1,0 +1,37 @@
+"""Configuration that changes while Envoy runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from harness import Bootstrap
+
+
+class Xds:
+    """A listener that Envoy reads from a file and watches, as a control plane would hand it out."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / "listeners.json"
+        self._version = 0
+
+    def take_over(self, bootstrap: Bootstrap) -> None:
+        """For `adjust`: Envoy's listeners come from the file from now on."""
+        self._bootstrap = bootstrap
+        self.publish(None)
+        del bootstrap.value["static_resources"]["listeners"]
+        source = {"path_config_source": {"path": str(self.file)}, "resource_api_version": "V3"}
+        bootstrap.value["dynamic_resources"] = {"lds_config": source}
+        bootstrap.value["node"] = {"id": "test", "cluster": "test"}
+
+    def publish(self, filter_config: Any) -> None:
+        """Replaces the file in one step, which is what Envoy watches for."""
+        self._version += 1
+        if filter_config is not None:
+            self._bootstrap.configure(filter_config, struct=False)
+        listener = {"@type": "type.googleapis.com/envoy.config.listener.v3.Listener"}
+        listener |= self._bootstrap.listener
+        new = self.file.with_suffix(".new")
+        new.write_text(json.dumps({"version_info": str(self._version), "resources": [listener]}))
+        new.rename(self.file)
