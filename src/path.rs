@@ -5,7 +5,6 @@
 //! reading, every other path says that it is not in normal form.
 
 use percent_encoding::percent_decode;
-use std::borrow::Cow;
 
 /// What a path may mean.
 #[derive(Debug, Eq, PartialEq)]
@@ -18,6 +17,7 @@ pub struct Path<'p> {
 enum Readings<'p> {
     One(&'p [u8]),
     Several(Vec<Vec<u8>>),
+    TooMany,
 }
 
 impl<'p> Path<'p> {
@@ -33,34 +33,18 @@ impl<'p> Path<'p> {
             return Self { readings: Readings::Several(Vec::new()), is_normal: false };
         }
         let is_normal = is_normal(path);
-        let mut readings = vec![kept(path)];
-        if !is_normal {
-            // What a reader makes of it who decodes everything at once, and then perhaps once more.
-            let mut decoded = Cow::Borrowed(path);
-            for _ in 0..MAX_DECODINGS {
-                let next: Vec<u8> = percent_decode(&decoded).collect();
-                readings.push(resolved(&next));
-                if let Some(cut) = next.iter().position(|byte| matches!(byte, b'?' | b'#')) {
-                    readings.push(resolved(next.get(..cut).unwrap_or_default()));
-                }
-                if *decoded == *next {
-                    break;
-                }
-                decoded = Cow::Owned(next);
-            }
-            readings.sort_unstable();
-            readings.dedup();
-        }
-        Self { readings: Readings::Several(readings), is_normal }
+        let readings = if is_normal { Some(vec![kept(path)]) } else { all_readings(path) };
+        Self { readings: readings.map_or(Readings::TooMany, Readings::Several), is_normal }
     }
 
-    /// Every way to read it, each once.
-    pub fn readings(&self) -> impl Iterator<Item = &[u8]> {
+    /// Every way to read it, each once; `None` if there are more than anybody writes in good faith.
+    pub fn readings(&self) -> Option<impl Iterator<Item = &[u8]>> {
         let (one, several) = match &self.readings {
             Readings::One(path) => (Some(*path), &[][..]),
             Readings::Several(paths) => (None, paths.as_slice()),
+            Readings::TooMany => return None,
         };
-        one.into_iter().chain(several.iter().map(Vec::as_slice))
+        Some(one.into_iter().chain(several.iter().map(Vec::as_slice)))
     }
 
     /// Whether every reader finds the same path in it. If so, there is one reading.
@@ -128,26 +112,122 @@ fn kept(path: &[u8]) -> Vec<u8> {
     reading
 }
 
-/// What a reader makes of a decoded path who forgives everything: backslashes are slashes, parameters of a segment are
-/// none of the path, empty segments are nothing, and dot segments are followed (RFC 3986, section 5.2.4).
-fn resolved(path: &[u8]) -> Vec<u8> {
-    let mut segments: Vec<&[u8]> = Vec::new();
-    for segment in path.split(|byte| matches!(byte, b'/' | b'\\')) {
-        let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
-        match name {
-            b"" | b"." => {}
-            b".." => {
-                segments.pop();
+/// Every path that readers can make of one. Each takes some of the steps, in an order of its own: what one decodes, or
+/// takes for a parameter, another has followed upwards before. So all steps are tried on all that comes out of them.
+fn all_readings(path: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut readings = vec![kept(path)];
+    let mut size = path.len();
+    let mut next = 0;
+    while let Some(reading) = readings.get(next).cloned() {
+        for step in STEPS {
+            let Some(further) = step(&reading).filter(|further| !readings.contains(further)) else { continue };
+            size = size.saturating_add(further.len());
+            readings.push(further);
+            if readings.len() > MAX_READINGS || size > MAX_READINGS_SIZE {
+                return None;
             }
-            name => segments.push(name),
+        }
+        next = next.saturating_add(1);
+    }
+    Some(readings)
+}
+
+/// What a reader does to a path; `None` where there is nothing to do.
+type Step = fn(&[u8]) -> Option<Vec<u8>>;
+
+const STEPS: [Step; 9] = [
+    decoded,
+    shortened,
+    cut,
+    with_slashes,
+    without_parameters,
+    without_empty_segments,
+    followed,
+    rooted,
+    without_authority,
+];
+
+/// All escapes, once.
+fn decoded(path: &[u8]) -> Option<Vec<u8>> {
+    path.contains(&b'%').then(|| kept(&percent_decode(path).collect::<Vec<u8>>()))
+}
+
+/// Overlong UTF-8 as what it stands for: a decoder must refuse it (RFC 3629, section 3), and not all do.
+fn shortened(path: &[u8]) -> Option<Vec<u8>> {
+    let mut short: Vec<u8> = Vec::with_capacity(path.len());
+    for byte in path {
+        match (short.last(), byte) {
+            (Some(lead @ (0xc0 | 0xc1)), 0x80..=0xbf) => {
+                let meant = (lead << 6) | (byte & 0x3f);
+                short.pop();
+                short.push(meant);
+            }
+            _ => short.push(*byte),
         }
     }
-    let mut reading = vec![b'/'];
-    reading.extend(segments.join(&b'/'));
-    if !segments.is_empty() && path.ends_with(b"/") {
-        reading.push(b'/');
+    (short.len() < path.len()).then_some(short)
+}
+
+/// What stands before a query or a fragment that was encoded, or before the end of a C string.
+fn cut(path: &[u8]) -> Option<Vec<u8>> {
+    let end = path.iter().position(|byte| matches!(byte, b'?' | b'#' | 0))?;
+    path.get(..end).map(<[u8]>::to_vec)
+}
+
+/// Backslashes as slashes.
+fn with_slashes(path: &[u8]) -> Option<Vec<u8>> {
+    let slash = |byte: &u8| if *byte == b'\\' { b'/' } else { *byte };
+    path.contains(&b'\\').then(|| path.iter().map(slash).collect())
+}
+
+/// Without the parameters of its segments (RFC 3986, section 3.3).
+fn without_parameters(path: &[u8]) -> Option<Vec<u8>> {
+    let name = |segment| <[u8]>::split(segment, |byte| *byte == b';').next().unwrap_or_default();
+    path.contains(&b';').then(|| path.split(|byte| *byte == b'/').map(name).collect::<Vec<_>>().join(&b'/'))
+}
+
+/// `//` as `/`.
+fn without_empty_segments(path: &[u8]) -> Option<Vec<u8>> {
+    let mut merged = path.to_vec();
+    merged.dedup_by(|byte, before| (*byte, *before) == (b'/', b'/'));
+    (merged.len() < path.len()).then_some(merged)
+}
+
+/// Without its dot segments (RFC 3986, section 5.2.4).
+fn followed(path: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = path.strip_prefix(b"/").unwrap_or(path).split(|byte| *byte == b'/').peekable();
+    if !rest.clone().any(is_dots) {
+        return None;
     }
-    reading
+    let mut segments: Vec<&[u8]> = Vec::new();
+    while let Some(segment) = rest.next() {
+        match segment {
+            b"." => {}
+            b".." => drop(segments.pop()),
+            name => segments.push(name),
+        }
+        // A folder remains, and ends with its slash.
+        if is_dots(segment) && rest.peek().is_none() {
+            segments.push(b"");
+        }
+    }
+    Some([&b"/"[..], &segments.join(&b'/')].concat())
+}
+
+/// As if it began with the slash that it lacks.
+fn rooted(path: &[u8]) -> Option<Vec<u8>> {
+    (path.first() != Some(&b'/')).then(|| [&b"/"[..], path].concat())
+}
+
+/// What a parser of whole URLs finds behind `//host` or `https://host` (RFC 3986, section 3.2).
+fn without_authority(path: &[u8]) -> Option<Vec<u8>> {
+    let start = path.windows(2).position(|pair| pair == b"//")?;
+    let is_scheme =
+        path.get(..start).is_some_and(|scheme| scheme.is_empty() || scheme.ends_with(b":") && !scheme.contains(&b'/'));
+    let slashes = path.get(start..)?;
+    let authority = slashes.get(slashes.iter().position(|byte| *byte != b'/')?..).filter(|_| is_scheme)?;
+    let end = authority.iter().position(|byte| *byte == b'/').unwrap_or(authority.len());
+    Some([&b"/"[..], authority.get(end.saturating_add(1)..).unwrap_or_default()].concat())
 }
 
 /// What each `%` of a path stands for; `None` for one that begins no escape.
@@ -192,8 +272,11 @@ static PLAIN: [bool; 256] = {
     table
 };
 
-/// Nobody decodes more often.
-const MAX_DECODINGS: usize = 3;
+/// What is both decoded twice and full of parameters has a dozen. Each is held against all rules.
+const MAX_READINGS: usize = 32;
+
+/// The bytes of all of them together.
+const MAX_READINGS_SIZE: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -201,7 +284,7 @@ mod tests {
 
     fn readings(path: &str) -> Vec<String> {
         let path = Path::read(path.as_bytes());
-        path.readings().map(|reading| String::from_utf8_lossy(reading).into_owned()).collect()
+        path.readings().expect("few").map(|reading| String::from_utf8_lossy(reading).into_owned()).collect()
     }
 
     fn is_normal(path: &[u8]) -> bool {
@@ -265,6 +348,66 @@ mod tests {
             assert!(!is_normal(path), "{path:?}");
         }
         assert!(readings("*").is_empty() && readings("").is_empty());
+    }
+
+    /// Readers do the same in different orders. Following `..` makes the order matter: what one decodes, another has left
+    /// behind by then.
+    #[test]
+    fn pth_01_03_readers_have_orders_of_their_own() {
+        for (path, meant) in [
+            // Tomcat takes parameters off before it decodes.
+            ("/admin;x=%2F..", "/admin"),
+            ("/admin;x=%2F../users", "/admin/users"),
+            ("/admin/;x", "/admin/"),
+            // nginx follows dots, and knows neither backslashes nor parameters.
+            ("/x/../admin/..\\", "/admin/..\\"),
+            ("/x/../admin/..%5c", "/admin/..\\"),
+            ("/x/../admin/..;/", "/admin/..;/"),
+            ("/x/../admin//../..;/", "/..;/"),
+            // WHATWG's URL follows `%2e%2e` and backslashes, and leaves `%2F` and empty segments.
+            ("/x/%2e%2e/admin/..%2f", "/admin/..%2F"),
+            ("/x/../admin//..", "/admin/"),
+            ("/x\\..\\admin//..", "/admin/"),
+            // A parser of whole URLs takes what follows two slashes for a host.
+            ("//x/admin", "/admin"),
+            ("///x/admin", "/admin"),
+            ("/\\x/admin", "/admin"),
+            ("https://x/admin", "/admin"),
+            ("https://x/a/../admin", "/admin"),
+            // A folder is left with its slash.
+            ("/admin/.", "/admin/"),
+            ("/admin/x/..", "/admin/"),
+            ("/x/../admin/.", "/admin/"),
+            // What stands behind a fragment's mark or a NUL may be cut off, or be part of the path.
+            ("/x#/../admin", "/x"),
+            ("/x#/../admin", "/admin"),
+            ("/admin%00/../..", "/admin"),
+            // A decoder that takes overlong UTF-8.
+            ("/x/%c0%ae%c0%ae/admin", "/admin"),
+            ("/x/..%c0%afadmin", "/admin"),
+            ("/%c1%a1dmin", "/admin"),
+            ("/a//..//b", "/a/b"),
+            ("/a//..//b", "/b"),
+        ] {
+            assert!(readings(path).iter().any(|reading| reading == meant), "{path}: {:?}", readings(path));
+        }
+    }
+
+    #[test]
+    fn nobody_writes_a_path_with_so_many_readings() {
+        let count = |path: &str| Path::read(path.as_bytes()).readings().map(Iterator::count);
+        for honest in
+            ["/a//b/c%2Fd", "/proxy/https%3A%2F%2Fx.example%2Fa%3Fb%3Dc%252F", "/a;v=1/../b;w=2", "/a%2Fb%5Cc"]
+        {
+            assert!(count(honest).is_some(), "{honest}");
+        }
+        let nested = format!("/%{}41", "25".repeat(100));
+        let long = format!("/{}%2f", "a/".repeat(40_000));
+        let tangled = "/a;%2f..%255c%2e%2e//%25%32%66..;\\..%3f#//b%00;c//..";
+        for strange in [&nested, &long, tangled] {
+            assert_eq!(count(strange), None, "{strange:.80}");
+            assert!(!is_normal(strange.as_bytes()));
+        }
     }
 
     #[test]

@@ -11,7 +11,6 @@
 use crate::config::{HeaderMatch, HeaderValue, PathMatch, RuleMatch};
 use crate::http::{Headers, Request};
 use crate::path::{self, Path};
-use crate::query::Target;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -129,14 +128,19 @@ impl RuleIndex {
     /// The first rule that matches; `None` if none does.
     pub fn find(&self, request: &Request) -> Result<Option<usize>, Error> {
         let host = Host::read(request.authority().unwrap_or_default());
-        let path = Path::read(Target::parse(request.path().unwrap_or_default()).path);
-        let is_whole = !request.path().unwrap_or_default().contains(&b'#');
+        let target = request.path().unwrap_or_default();
+        // A mark that begins a fragment is part of the path to some.
+        let path = Path::read(target.split(|byte| *byte == b'?').next().unwrap_or_default());
         let facts = |reading| Facts { request, host: host.text.as_deref(), path: reading };
+        let is_whole = !target.contains(&b'#');
         let is_normal = path.is_normal() && is_whole && (host.is_normal || self.hosts.is_indifferent());
         if host.text.is_none() && !self.hosts.is_indifferent() {
             return Err(Error::Ambiguous);
         }
-        let mut readings = path.readings();
+        if self.paths.is_indifferent() {
+            return Ok(self.find_one(&facts(None), is_normal));
+        }
+        let mut readings = path.readings().ok_or(Error::Ambiguous)?;
         let Some(first) = readings.next() else { return Ok(self.find_one(&facts(None), is_normal)) };
         let found = self.find_one(&facts(Some(first)), is_normal);
         match readings.all(|reading| self.find_one(&facts(Some(reading)), is_normal) == found) {
