@@ -49,6 +49,9 @@ struct Dimension {
     exact: HashMap<Box<[u8]>, Members>,
     /// Hosts: what stands behind `*`, with its dot. Paths: whole segments without the last slash.
     partial: HashMap<Box<[u8]>, Members>,
+    /// The length of the longest of these. A client chooses how many parts its path and its host have: those that are longer
+    /// are not looked up.
+    longest: usize,
 }
 
 /// The rules that name one value: one by one while they are few, as bits when that is less to go through.
@@ -205,6 +208,7 @@ impl Dimension {
         if exact.is_empty() && partial.is_empty() {
             set_bit(&mut self.indifferent, number);
         }
+        self.longest = partial.iter().map(|part| part.len()).max().unwrap_or_default().max(self.longest);
         for (keys, map) in [(exact, &mut self.exact), (partial, &mut self.partial)] {
             for key in keys {
                 map.entry(key).or_insert(Members::Few(Vec::new())).add(number, self.indifferent.len());
@@ -229,7 +233,8 @@ impl Dimension {
         }
         possible.clone_from(&self.indifferent);
         let exact = value.and_then(|value| self.exact.get(value));
-        let partial = parts.into_iter().filter_map(|part| self.partial.get(part));
+        let parts = parts.into_iter().filter(|part| part.len() <= self.longest);
+        let partial = parts.filter_map(|part| self.partial.get(part));
         exact.into_iter().chain(partial).for_each(|members| members.add_to(possible));
         left.iter_mut().zip(possible.iter()).for_each(|(left, possible)| *left &= possible);
     }

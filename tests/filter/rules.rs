@@ -439,6 +439,22 @@ fn thousands_of_rules() {
     }
 }
 
+/// A path of thousands of segments is looked at once, not once for each of them.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "how long it takes is what this is about")]
+fn dos_long_paths_and_hosts_cost_no_more_than_their_length() {
+    let mut scene = ruled(json!([
+        marked("prefix", json!({"path_prefix": "/a/b"})),
+        marked("host", json!({"hosts": "*.x.example"})),
+    ]));
+    let path = "/a".repeat(30_000);
+    let host = format!("{}x.example", "a.".repeat(30_000));
+    let begin = std::time::Instant::now();
+    assert_eq!(realm(&mut scene, get(&path)), "oidc");
+    assert_eq!(realm(&mut scene, get("/a").set(":authority", Some(&host))), "host");
+    assert!(begin.elapsed() < std::time::Duration::from_secs(1), "{:?}", begin.elapsed());
+}
+
 /// The index must find what reading the rules one after the other would find.
 #[test]
 fn the_index_agrees_with_a_plain_reading() {
