@@ -28,7 +28,7 @@ pub enum Denial {
     NotAuthorized(Option<Rc<str>>),
     /// The token is good, but the external authorizer does not answer.
     AuthorizerUnavailable,
-    /// Two readers of the path or host would find two different rules for it.
+    /// Two readers of the path, host or method would find two different rules for it.
     AmbiguousTarget,
     /// Nobody can say whether the token is good; worth another try after this time.
     ProviderUnavailable(Duration),

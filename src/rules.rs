@@ -5,8 +5,8 @@
 //! dimensions leave is the rule. Regular expressions are tried only on what is left then. A rule without a word on a
 //! dimension stays possible, whatever the value.
 //!
-//! The invariant: the index leaves out no rule that matches, and a bypass is never found by a path or a host that two
-//! readers could read differently.
+//! The invariant: the index leaves out no rule that matches, and a bypass is never found by a path, a host or a method
+//! that two readers could read differently.
 
 use crate::config::{HeaderMatch, HeaderValue, PathMatch, RuleMatch};
 use crate::http::{Headers, Request};
@@ -63,7 +63,7 @@ enum Members {
 /// Why no rule is chosen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Error {
-    /// Two readers of this path or host would find two different rules.
+    /// Two readers of this path, host or method would find two different rules.
     Ambiguous,
 }
 
@@ -134,19 +134,34 @@ impl RuleIndex {
         let target = request.path().unwrap_or_default();
         // A mark that begins a fragment is part of the path to some.
         let path = Path::read(target.split(|byte| *byte == b'?').next().unwrap_or_default());
-        let facts = |reading| Facts { request, host: host.text.as_deref(), path: reading };
-        let is_whole = !target.contains(&b'#');
-        let is_normal = path.is_normal() && is_whole && (host.is_normal || self.hosts.is_indifferent());
         if host.text.is_none() && !self.hosts.is_indifferent() {
             return Err(Error::Ambiguous);
         }
+        let facts = |method| Facts { request, method, host: host.text.as_deref(), path: None };
+        // Methods differ by case, but not for every service.
+        let method = request.method();
+        let upper = method.filter(|method| method.iter().any(u8::is_ascii_lowercase)).map(<[u8]>::to_ascii_uppercase);
+        let upper = upper.filter(|_| !self.methods.is_indifferent());
+        let is_normal = path.is_normal()
+            && !target.contains(&b'#')
+            && (host.is_normal || self.hosts.is_indifferent())
+            && upper.is_none();
+        let found = self.find_by_path(facts(method), &path, is_normal)?;
+        match upper {
+            Some(upper) if self.find_by_path(facts(Some(&upper)), &path, is_normal)? != found => Err(Error::Ambiguous),
+            _ => Ok(found),
+        }
+    }
+
+    fn find_by_path(&self, facts: Facts, path: &Path, is_normal: bool) -> Result<Option<usize>, Error> {
         if self.paths.is_indifferent() {
-            return Ok(self.find_one(&facts(None), is_normal));
+            return Ok(self.find_one(&facts, is_normal));
         }
         let mut readings = path.readings().ok_or(Error::Ambiguous)?;
-        let Some(first) = readings.next() else { return Ok(self.find_one(&facts(None), is_normal)) };
-        let found = self.find_one(&facts(Some(first)), is_normal);
-        match readings.all(|reading| self.find_one(&facts(Some(reading)), is_normal) == found) {
+        let Some(first) = readings.next() else { return Ok(self.find_one(&facts, is_normal)) };
+        let read = |reading| self.find_one(&Facts { path: Some(reading), ..facts }, is_normal);
+        let found = read(first);
+        match readings.all(|reading| read(reading) == found) {
             true => Ok(found),
             false => Err(Error::Ambiguous),
         }
@@ -157,9 +172,9 @@ impl RuleIndex {
         let Scratch { left, possible } = &mut *scratch;
         left.clear();
         left.resize(self.rules.len().div_ceil(WORD), u64::MAX);
-        let Facts { request, host, path } = facts;
+        let Facts { request, method, host, path } = facts;
         self.routes.narrow(left, possible, request.route.name.as_deref(), []);
-        self.methods.narrow(left, possible, request.method(), []);
+        self.methods.narrow(left, possible, *method, []);
         self.hosts.narrow(left, possible, *host, host.iter().flat_map(|host| suffixes(host)));
         self.paths.narrow(left, possible, *path, path.iter().flat_map(|path| path::prefixes(path)));
         for (name, dimension) in &self.headers {
@@ -175,8 +190,10 @@ impl RuleIndex {
 }
 
 /// What a request is matched by, in one reading.
+#[derive(Clone, Copy)]
 struct Facts<'r> {
     request: &'r Request,
+    method: Option<&'r [u8]>,
     host: Option<&'r [u8]>,
     path: Option<&'r [u8]>,
 }

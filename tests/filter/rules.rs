@@ -275,6 +275,21 @@ fn pth_07_methods_are_exact() {
     scene.send(get("/a?_method=GET").set(":method", Some("POST"))).refused(401, "missing_token");
 }
 
+/// Envoy lets a method in lower case through over HTTP/2, and Django, Symfony and others read it in upper case.
+#[test]
+fn pth_07_a_method_in_lower_case_leads_around_no_rule() {
+    let mut scene = ruled(json!([{"match": {"path": "/a", "methods": "DELETE"}, "require": {"scopes": "admin"}}]));
+    let ask = |path: &str, method: &str| get(path).set(":method", Some(method)).bearer(&good());
+    scene.send(ask("/a", "DELETE")).refused(403, "insufficient_scope");
+    for method in ["delete", "Delete"] {
+        scene.send(ask("/a", method)).refused(400, "invalid_request");
+        scene.send(ask("/b", method)).allowed();
+    }
+    scene.send(ask("/a", "get")).allowed();
+    // Where no rule looks at the method, it may be any.
+    ruled(json!([bypass(json!({"path": "/a"}))])).send(get("/a").set(":method", Some("get"))).bypassed();
+}
+
 #[test]
 fn pth_08_only_the_path_itself_counts() {
     let mut scene = ruled(json!([bypass(json!({"path_prefix": "/public"}))]));
