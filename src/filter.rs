@@ -262,7 +262,11 @@ impl Filter {
         let times = schedules.flat_map(|(index, provider)| {
             let idle = move |(call, _): &(Call, Timestamp)| !self.flights.contains_key(&document(index, *call));
             let documents = provider.schedule(now).filter(idle).map(|(_, due)| due);
-            let probes = provider.probes().map(|(_, _, due)| due);
+            // A probe may take longer than the interval.
+            let idle = move |(kind, endpoint, _): &(Kind, usize, Timestamp)| {
+                !self.flights.contains_key(&Need::Probe(index, *kind, *endpoint))
+            };
+            let probes = provider.probes().filter(idle).map(|(_, _, due)| due);
             documents.chain(probes).map(move |due| due.saturating_since(now))
         });
         if !self.ready.is_empty() {

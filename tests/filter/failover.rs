@@ -108,6 +108,20 @@ fn the_counts_and_the_interval_are_configured() {
     assert_eq!((counts(&scene), is_up(&scene)), ((4, 3), vec![true, true]));
 }
 
+/// A probe that takes longer than the interval is waited for, not looked for a thousand times a second.
+#[test]
+fn a_slow_probe_does_not_make_the_timer_run_hot() {
+    let mut scene = introspecting(json!({"interval": "1s"}));
+    scene.provider.at("/a", Answer::TimesOut);
+    for _ in 0..2 {
+        patiently(&mut scene, "opaque").allowed();
+    }
+    assert_eq!(is_up(&scene), [false, true]);
+    // The scene itself counts the ticks.
+    scene.pass_seconds(30);
+    assert_eq!(is_up(&scene), [false, true]);
+}
+
 /// When all are given up, each is tried all the same: one of them may be back.
 #[test]
 fn all_down_is_not_the_end() {
