@@ -266,7 +266,7 @@ impl Filter {
             let idle = move |(kind, endpoint, _): &(Kind, usize, Timestamp)| {
                 !self.flights.contains_key(&Need::Probe(index, *kind, *endpoint))
             };
-            let probes = provider.probes().filter(idle).map(|(_, _, due)| due);
+            let probes = provider.probes(now).filter(idle).map(|(_, _, due)| due);
             documents.chain(probes).map(move |due| due.saturating_since(now))
         });
         if !self.ready.is_empty() {

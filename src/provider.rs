@@ -263,11 +263,14 @@ impl Provider {
         true
     }
 
-    /// The endpoints that were given up, and when each is to be tried again.
-    pub fn probes(&self) -> impl Iterator<Item = (Kind, usize, Timestamp)> {
-        self.health.iter().flat_map(|(kind, list)| {
+    /// The endpoints that were given up, and when each is to be tried again. A pause longer than any comes of a clock that
+    /// went back.
+    pub fn probes(&self, now: Timestamp) -> impl Iterator<Item = (Kind, usize, Timestamp)> {
+        let latest = now.saturating_add(self.config.failover.interval);
+        self.health.iter().flat_map(move |(kind, list)| {
             let down = list.iter().enumerate().filter(|(_, health)| health.is_down);
-            down.map(|(index, health)| (*kind, index, health.probe_at))
+            let due = move |health: &Health| if health.probe_at > latest { now } else { health.probe_at };
+            down.map(move |(index, health)| (*kind, index, due(health)))
         })
     }
 

@@ -245,7 +245,7 @@ impl Filter {
         self.providers.iter().enumerate().flat_map(move |(index, provider)| {
             let due = provider.schedule(now).filter(move |(_, due)| *due <= now);
             let documents = due.map(move |(call, _)| document(index, call));
-            let probes = provider.probes().filter(move |(.., due)| *due <= now);
+            let probes = provider.probes(now).filter(move |(.., due)| *due <= now);
             let probes = probes.map(move |(kind, endpoint, _)| Need::Probe(index, kind, endpoint));
             documents.chain(probes).filter(|need| !self.flights.contains_key(need))
         })

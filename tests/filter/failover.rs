@@ -122,6 +122,21 @@ fn a_slow_probe_does_not_make_the_timer_run_hot() {
     assert_eq!(is_up(&scene), [false, true]);
 }
 
+/// WSM-06: a clock that goes back by a year doesn't put off the probes by one.
+#[test]
+fn wsm_06_a_clock_that_goes_back() {
+    let mut scene = introspecting(json!({}));
+    scene.provider.at("/a", status(503));
+    for _ in 0..2 {
+        patiently(&mut scene, "opaque").allowed();
+    }
+    assert_eq!(is_up(&scene), [false, true]);
+    scene.provider.at("/a", Answer::Introspects("token"));
+    scene.set_clock(scene.now().saturating_sub(Duration::from_secs(365 * 24 * 3600)));
+    scene.pass_seconds(61);
+    assert_eq!(is_up(&scene), [true, true]);
+}
+
 /// When all are given up, each is tried all the same: one of them may be back.
 #[test]
 fn all_down_is_not_the_end() {
