@@ -289,10 +289,14 @@ impl Provider {
         });
     }
 
-    /// Takes in the answer to a probe. Userinfo says 401 to nobody.
+    /// Takes in the answer to a probe. What wouldn't do as an answer to a request is no sign of health. Userinfo says 401
+    /// to nobody.
     pub fn take_probe(&mut self, kind: Kind, endpoint: usize, response: Option<&Response>, now: Timestamp) {
-        let status = response.map_or(0, |response| response.status);
-        let is_well = status == 200 || kind == Kind::Userinfo && matches!(status, 401 | 403);
+        let is_well = match kind {
+            Kind::Keys => document(response).is_ok_and(|body| JwkSet::parse(body, Origin::Remote).is_ok()),
+            Kind::Introspection => response.and_then(introspection::answer).is_some(),
+            Kind::Userinfo => response.and_then(userinfo::answer).is_some(),
+        };
         let token = Token::nobodys();
         self.note(kind.call(&token), endpoint, is_well, now);
     }

@@ -137,6 +137,40 @@ fn wsm_06_a_clock_that_goes_back() {
     assert_eq!(is_up(&scene), [true, true]);
 }
 
+/// What would fail a request doesn't bring an endpoint back: a page of a portal, a document without keys.
+#[test]
+fn garbage_brings_no_endpoint_back() {
+    for garbage in [says(200, "text/html", "<html>"), says(200, "application/json", "[]"), status(200)] {
+        let mut scene = introspecting(json!({}));
+        scene.provider.at("/a", garbage.clone());
+        for _ in 0..2 {
+            patiently(&mut scene, "opaque").allowed();
+        }
+        scene.pass_seconds(200);
+        assert_eq!(is_up(&scene), [false, true]);
+
+        let uris = json!(["https://idp.example.com/a", "https://idp.example.com/b"]);
+        let mut scene = Scene::cold(jwt(json!({"jwks": {"uri": uris, "cache": "10s"}}), json!({})));
+        scene.provider.at("/a", garbage.clone());
+        scene.provider.at("/b", says_json(json!({"keys": [key("k1").jwk()]})));
+        scene.tick();
+        scene.pass_seconds(200);
+        assert_eq!(is_up(&scene), [false, true]);
+
+        let both = json!({"endpoint": ["https://idp.example.com/a", "https://idp.example.com/b"], "cache": 0});
+        let mut scene = Scene::of(userinfo(json!({"userinfo": both}), json!({})));
+        scene.provider.users.insert("opaque".to_owned(), json!({"sub": "ann"}));
+        scene.provider.at("/b", Answer::TellsUser);
+        scene.provider.at("/a", status(503));
+        for _ in 0..2 {
+            patiently(&mut scene, "opaque").allowed();
+        }
+        scene.provider.at("/a", garbage);
+        scene.pass_seconds(200);
+        assert_eq!(is_up(&scene), [false, true]);
+    }
+}
+
 /// When all are given up, each is tried all the same: one of them may be back.
 #[test]
 fn all_down_is_not_the_end() {
