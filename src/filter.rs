@@ -249,7 +249,12 @@ impl Filter {
         let late: Vec<StreamId> = self.parked.iter().filter(late).map(|(stream, _)| *stream).collect();
         for stream in late {
             if let Some(parked) = self.unpark(stream) {
-                let refusal = Refusal { denial: Denial::ProviderUnavailable(RETRY_AFTER), provider: None };
+                // A good token that its authorizer has no word on is not one that can't be proved.
+                let denial = match parked.asked.last() {
+                    Some(Need::Authorization(..)) => Denial::AuthorizerUnavailable,
+                    _ => Denial::ProviderUnavailable(RETRY_AFTER),
+                };
+                let refusal = Refusal { denial, provider: None };
                 let decision = self.decide(parked.case, Err(refusal), now);
                 self.effects.push(Effect::Resolve(stream, decision));
             }

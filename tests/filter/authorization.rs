@@ -164,6 +164,20 @@ fn the_authorizer_gets_mapped_claims_and_a_rule_its_own() {
     assert_eq!(body["user"]["groups"], json!(["a"]));
 }
 
+/// A good token is not enough where an authorizer must agree: without its word nothing passes, not even without an identity.
+#[test]
+fn a_slow_authorizer_is_no_reason_to_strip() {
+    for (timeout, answer) in [("5s", Answer::TimesOut), ("60s", Answer::TimesOut), ("60s", Answer::IsLost)] {
+        let authorization = json!({"uri": AUTHORIZER, "timeout": timeout});
+        let mut scene = Scene::of(jwt(json!({}), json!({"external_authorization": authorization, "enforce": false})));
+        scene.provider.serve(AUTHORIZER, answer);
+        let stream = scene.begin(bearer(&good()));
+        scene.settle();
+        scene.pass_seconds(70);
+        scene.seen(stream).refused(503, "provider_unavailable");
+    }
+}
+
 // ---------------------------------------------------------------------------------------------- the verify endpoint
 
 fn verifying(top: Value) -> Scene {
