@@ -124,7 +124,11 @@ impl Filter {
     }
 
     fn fetch_for_nobody(&mut self, need: Need, now: Timestamp) {
-        if self.has_room_for(&need) {
+        if self.has_room_for(&need) && !self.flights.contains_key(&need) {
+            // It is for the sake of a request all the same: a cooldown holds for that, too.
+            if let (Some(provider), Some(call)) = (self.providers.get_mut(need.provider()), need.call()) {
+                provider.trying(call, now);
+            }
             self.start(need, None, now);
         }
     }

@@ -725,6 +725,18 @@ fn a_shadow_never_keeps_anybody_waiting() {
     assert_eq!(scene.count("/introspect"), 2);
 }
 
+/// Keys that only a candidate lacks are fetched no more often than others.
+#[test]
+fn a_shadow_keeps_the_cooldown() {
+    let rules = json!([{"match": {"path": "/open"}, "bypass": true, "shadow": {"bypass": false}}]);
+    let mut scene = ruled(rules);
+    let before = scene.count("/jwks");
+    for kid in ["x1", "x2", "x3", "x4", "x5"] {
+        scene.send(get("/open").bearer(&key("k1").token_with(json!({"kid": kid}), json!({})))).bypassed();
+    }
+    assert_eq!(scene.count("/jwks"), before + 1);
+}
+
 // ---------------------------------------------------------------------------------------------- configurations
 
 #[test]
