@@ -6,7 +6,7 @@ use crate::config::{Policy, VerifiedRequest};
 use crate::decision::{Case, Shadow, Verdict};
 use crate::http::{Request, Route};
 use crate::identity::{self, Identity};
-use crate::path::{self, Path};
+use crate::path::Path;
 use crate::query::Target;
 use crate::reply::{Denial, Reason};
 use crate::rewrite::Rewrite;
@@ -64,8 +64,9 @@ impl Filter {
         let verify = self.config.verify.as_ref()?;
         let sent = request.path()?;
         let target = Target::parse(sent);
-        // Only in normal form: whatever else might be meant is a request like any other.
-        if !Path::read(target.path).is_normal() || !path::prefixes(target.path).any(|prefix| *prefix == *verify.path) {
+        // What stands behind is whatever a client of the proxy sent: in no form does it make a question a request that goes on.
+        let behind = target.path.strip_prefix(&*verify.path)?;
+        if !behind.is_empty() && !behind.starts_with(b"/") {
             return None;
         }
         let method = request.method().unwrap_or_default();
