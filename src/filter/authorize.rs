@@ -9,7 +9,7 @@ use crate::jwk::{Algorithm, Fingerprint};
 use crate::jws::{self, CompactJws, Form};
 use crate::jwt::{self, AccessToken, Audiences, Claims, Expected, Hint, Issuer, Unverified};
 use crate::policy::Lack;
-use crate::provider::{Call, Unreachable};
+use crate::provider::{Call, Provider, Unreachable};
 use crate::reply::{Denial, Reason};
 use crate::time::Timestamp;
 use std::ops::Range;
@@ -351,12 +351,14 @@ impl Filter {
     /// one that is trusted here and takes any.
     fn opaque_provider(&self, token: &Token, trusted: &Trusted) -> Option<usize> {
         let all = || self.providers.iter().enumerate();
-        let prefixed = all().flat_map(|(index, provider)| {
+        let longest = |provider: &Provider| {
             let prefixes = provider.config.token_prefixes.iter().filter(|prefix| token.as_str().starts_with(*prefix));
-            prefixes.map(move |prefix| (prefix.len(), index))
-        });
-        if let Some((_, index)) = prefixed.max() {
-            return trusted.has(index).then_some(index);
+            prefixes.map(String::len).max()
+        };
+        if let Some(length) = all().filter_map(|(_, provider)| longest(provider)).max() {
+            // Tenants of one issuer begin their tokens alike: which of them is meant is for a rule or a place to say.
+            let prefixed = all().filter(|(index, provider)| longest(provider) == Some(length) && trusted.has(*index));
+            return only(prefixed.map(|(index, _)| index));
         }
         let takes_any = |index: &usize| {
             self.providers.get(*index).is_some_and(|provider| provider.config.token_prefixes.is_empty())

@@ -300,6 +300,29 @@ fn opaque_tokens_by_prefix_source_and_rule() {
     assert_eq!(counts(&scene), (1, 0));
 }
 
+/// Two providers whose tokens begin alike: neither is shown the other's.
+#[test]
+fn int_10_tokens_that_begin_alike() {
+    let asked = || json!({"validation": "introspection", "token_prefixes": ["a_", "ab_"]});
+    let rules = json!({"rules": [{"match": {"path": "/a"}, "providers": "idp.example.com"}]});
+    let mut scene = providers(asked(), asked(), rules);
+    for token in ["a_1", "ab_1"] {
+        scene.provider.tokens.insert(token.to_owned(), json!({"active": true, "aud": AUDIENCE, "sub": "ann"}));
+        scene.send(bearer(token)).refused(401, "unknown_issuer");
+        scene.send(get("/a").bearer(token)).allowed();
+    }
+    assert_eq!(scene.calls.iter().filter(|call| call.url.ends_with("/introspect")).count(), 2);
+
+    let tenant = json!({"name": "login", "issuer": "https://login.example/{t}", "tenants": ["one", "two"], "audiences": AUDIENCE,
+        "validation": "introspection", "token_prefixes": "t_"});
+    let mut scene = Scene::cold(json!({"providers": tenant}));
+    for name in ["one", "two"] {
+        scene.provider.add_issuer(&format!("https://login.example/{name}"), &[]);
+    }
+    scene.send(bearer("t_1")).refused(401, "unknown_issuer");
+    assert!(scene.calls.is_empty(), "{:?}", scene.calls);
+}
+
 /// MV-50: a rule that trusts one provider doesn't trust a token of the other, known or not.
 #[test]
 fn mv_50_providers_of_a_rule() {
