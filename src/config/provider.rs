@@ -531,7 +531,9 @@ fn check_names(entries: &[Vec<Provider>]) -> Result<(), Error> {
         if !providers.iter().all(|provider| issuers.insert(&provider.issuer)) {
             return Err(Error::at(&format!("providers[{index}].issuer"), "is the issuer of an earlier provider"));
         }
-        if !providers.first().is_none_or(|provider| names.insert(&provider.name)) {
+        // Tenants share their name, unless that is their host.
+        let own: BTreeSet<&String> = providers.iter().map(|provider| &provider.name).collect();
+        if !own.into_iter().all(|name| names.insert(name)) {
             let problem = "is the name of an earlier provider; set `name`";
             return Err(Error::at(&format!("providers[{index}].name"), problem));
         }

@@ -251,6 +251,19 @@ fn tenants_have_one_name() {
     }
 }
 
+/// A tenant whose name is its host is not named by another provider: a rule for the one would trust the other.
+#[test]
+fn a_tenant_s_name_is_nobody_else_s() {
+    let tenants = json!({"issuer": "https://{t}.example", "tenants": ["one", "two"], "audiences": AUDIENCE});
+    let other = json!({"issuer": "https://two.example/other", "audiences": AUDIENCE});
+    for order in [[&tenants, &other], [&other, &tenants]] {
+        let config = json!({"providers": order});
+        let error =
+            oidc_filter::config::Config::read(config.to_string().as_bytes(), &|_: &str| None).expect_err("name");
+        assert!(error.to_string().starts_with("providers[1].name: "), "{error}");
+    }
+}
+
 // ---------------------------------------------------------------------------------------------- who gets opaque tokens
 
 /// INT-10: an opaque token is shown to one provider: the one it was made for.
