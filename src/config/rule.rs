@@ -190,7 +190,7 @@ impl HeaderMatch {
     }
 
     fn value(mut fields: Fields, name: &str) -> Result<Self, Error> {
-        let name = header_name(&fields, "name", name)?;
+        let name = rule_header(&fields, "name", name)?;
         let exact = fields.string("exact")?;
         let prefix = fields.string("prefix")?;
         let pattern = fields.string("pattern")?;
@@ -210,12 +210,21 @@ impl HeaderMatch {
     }
 }
 
+/// A header that a request can have. Envoy makes `:authority` of `host`: a rule about that would be for no request.
+fn rule_header(fields: &Fields, field: &str, name: &str) -> Result<Rc<str>, Error> {
+    let name = header_name(fields, field, name)?;
+    match &*name {
+        "host" => Err(fields.error(field, "is told by `hosts`")),
+        _ => Ok(name),
+    }
+}
+
 /// A list of matchers; or an object of names with exact values, or with matchers.
 fn headers(fields: &mut Fields) -> Result<Vec<HeaderMatch>, Error> {
     if fields.is_map("headers") {
         return fields.each_member("headers", |name, value, inner| match value {
             Some(exact) => {
-                let name = header_name(&inner, "", name)?;
+                let name = rule_header(&inner, "", name)?;
                 Ok(HeaderMatch { name, value: HeaderValue::Exact(exact) })
             }
             None => HeaderMatch::value(inner, name),

@@ -768,6 +768,9 @@ fn rules_that_are_refused() {
     refused(at(json!({"headers": {"name": "x"}})), "rules[0].match.headers.exact");
     refused(at(json!({"headers": {"x": {"exact": "a", "prefix": "b"}}})), "rules[0].match.headers.x.exact");
     refused(at(json!({"headers": {"x y": "a"}})), "rules[0].match.headers.x y");
+    // No request has this header behind Envoy: the rule would never hold.
+    refused(at(json!({"headers": {"Host": "admin.example"}})), "rules[0].match.headers.Host");
+    refused(at(json!({"headers": {"name": "host", "prefix": "admin."}})), "rules[0].match.headers.name");
     // A client's own copy of an identity must not choose its rule.
     refused(at(json!({"headers": {"X_User": "admin"}})), "rules[0].match.headers");
     refused(json!([{"name": "a"}, {"name": "a"}]), "rules[1].name");
