@@ -75,6 +75,10 @@ impl Claims {
             return self;
         }
         let original = self.object.clone();
+        // The two spellings of one claim: what says where scopes are says that they aren't elsewhere.
+        if mapping.0.iter().any(|(name, _)| SCOPES.contains(&name.as_str())) {
+            SCOPES.iter().for_each(|name| drop(self.object.remove(*name)));
+        }
         for (name, lookups) in &mapping.0 {
             match lookups.iter().find_map(|lookup| look_up(&original, lookup)) {
                 Some(value) => self.object.insert(name.clone(), value.clone()),
@@ -426,6 +430,9 @@ const MAX_NUMERIC_DATE: Duration = Duration::from_secs(253_402_300_799);
 /// issuers and verify with the same keys (RFC 9449, section 4.2; OpenID Connect Back-Channel Logout 1.0,
 /// section 2.4; RFC 8417, section 2.3; RFC 9701, section 5).
 const NEVER_ACCESS_TOKENS: &[&str] = &["dpop+jwt", "logout+jwt", "secevent+jwt", "token-introspection+jwt"];
+
+/// Where the scopes of a token are.
+const SCOPES: [&str; 2] = ["scope", "scp"];
 
 /// Claims that are strings where they are present (RFC 7519, section 4.1; RFC 8693, section 4.3; OpenID Connect
 /// Core 1.0, section 2).

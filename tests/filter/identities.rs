@@ -170,6 +170,20 @@ fn ar_81_a_refusal_names_nobody() {
     assert!(!format!("{refusal:?}").contains('<'), "{refusal:?}");
 }
 
+/// `scope` and `scp` are one claim in two spellings: where the one is mapped, the token's own other one says nothing.
+#[test]
+fn scopes_that_are_mapped_are_nowhere_else() {
+    for name in ["scope", "scp"] {
+        let provider = json!({"claim_mapping": {name: "granted"}});
+        let mut scene = Scene::of(jwt(provider, json!({"require": {"scopes": "admin"}})));
+        scene.send(bearer(&token(json!({"granted": "admin"})))).allowed();
+        for own in ["scope", "scp"] {
+            scene.send(bearer(&token(json!({own: "admin", "granted": "x"})))).refused(403, "insufficient_scope");
+            scene.send(bearer(&token(json!({own: "admin"})))).refused(403, "insufficient_scope");
+        }
+    }
+}
+
 // ---------------------------------------------------------------------------------------------- tenants
 
 fn tenant(name: &str) -> String {
