@@ -51,7 +51,8 @@ pub fn write(policy: &Policy, identity: Identity, filter_name: &str, rewrite: &m
     let mut aside = Aside::default();
     for output in policy.claim_headers.iter() {
         match header_value(output, identity) {
-            value if output.required && value.as_deref().is_none_or(str::is_empty) => {
+            // An empty claim is none, whatever stands before it.
+            value if output.required && value.as_ref().is_none_or(|value| value.len() <= output.prefix.len()) => {
                 return Err(Error::Missing(Rc::clone(&output.header)));
             }
             None => {}

@@ -124,7 +124,9 @@ fn ar_10_the_headers_of_authservice() {
     let upstream = scene.send(bare().metadata(Some(&without))).allowed();
     assert_eq!(upstream.header("auth-method"), Some("metadata"));
     // AR-17
-    scene.send(bearer(&good())).refused(403, "insufficient_claims");
+    for nobody in [good(), token(json!({"email": ""})), token(json!({"email": []}))] {
+        scene.send(bearer(&nobody)).refused(403, "insufficient_claims");
+    }
     for (wrong, path) in [
         (json!({"header": "a", "attribute": "color"}), "claim_headers.attribute"),
         (json!({"header": "a", "attribute": "location", "claim": "b"}), "claim_headers.attribute"),
