@@ -64,6 +64,15 @@ pub fn canonical(path: &str) -> Option<Vec<u8>> {
     (is_clean && stays && !has_kept_escape(path.as_bytes())).then_some(reading)
 }
 
+/// Whether an expression holds an escape that no reading of a path has.
+pub fn has_idle_escape(pattern: &str) -> bool {
+    let is_lower = |escape: &[u8]| escape.iter().take(3).any(u8::is_ascii_lowercase);
+    let pattern = pattern.as_bytes();
+    (0..pattern.len())
+        .filter_map(|start| pattern.get(start..))
+        .any(|rest| escape(rest).is_some_and(|escaped| !is_kept(escaped) || is_lower(rest)))
+}
+
 /// The prefixes of a path that end with a whole segment, the longest first and the empty one last.
 pub fn prefixes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let whole = path.strip_suffix(b"/").unwrap_or(path);

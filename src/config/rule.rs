@@ -162,6 +162,9 @@ impl PathMatch {
 
 impl PathPattern {
     fn new(pattern: &str) -> Result<Self, &'static str> {
+        if path::has_idle_escape(pattern) {
+            return Err("holds an escape; paths are compared with theirs decoded, so write what it stands for");
+        }
         let problem = "is no regular expression that begins with /";
         // By itself first: a parenthesis that closes ours would let go of the anchors.
         let regex = Regex::new(pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$"))).map_err(|_| problem)?;
