@@ -37,6 +37,11 @@ impl<'p> Path<'p> {
         Self { readings: readings.map_or(Readings::TooMany, Readings::Several), is_normal }
     }
 
+    /// The bytes of the longest way to read it.
+    pub fn longest(&self) -> usize {
+        self.readings().into_iter().flatten().map(<[u8]>::len).max().unwrap_or_default()
+    }
+
     /// Every way to read it, each once; `None` if there are more than anybody writes in good faith.
     pub fn readings(&self) -> Option<impl Iterator<Item = &[u8]>> {
         let (one, several) = match &self.readings {
@@ -285,7 +290,7 @@ static PLAIN: [bool; 256] = {
 const MAX_READINGS: usize = 32;
 
 /// The bytes of all of them together.
-const MAX_READINGS_SIZE: usize = 64 * 1024;
+const MAX_READINGS_SIZE: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -23,6 +23,8 @@ pub struct RuleIndex {
     methods: Dimension,
     paths: Dimension,
     headers: Vec<(Box<str>, Dimension)>,
+    /// Whether expressions may be tried on a path.
+    has_patterns: bool,
     /// Room to work in, kept from request to request.
     scratch: RefCell<Scratch>,
 }
@@ -63,7 +65,7 @@ enum Members {
 /// Why no rule is chosen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Error {
-    /// Two readers of this path, host or method would find two different rules.
+    /// Two readers of this path, host or method would find two different rules; or it takes too long to find one.
     Ambiguous,
 }
 
@@ -87,6 +89,9 @@ impl RuleIndex {
             methods: dimension(),
             paths: dimension(),
             headers: names.into_iter().map(|name| (name, dimension())).collect(),
+            has_patterns: rules.iter().any(|(matching, _)| {
+                matching.as_ref().is_some_and(|matching| matches!(matching.path, Some(PathMatch::Pattern(_))))
+            }),
             scratch: RefCell::default(),
         };
         for (number, (matching, is_bypass)) in rules.into_iter().enumerate() {
@@ -156,6 +161,9 @@ impl RuleIndex {
     fn find_by_path(&self, facts: Facts, path: &Path, is_normal: bool) -> Result<Option<usize>, Error> {
         if self.paths.is_indifferent() {
             return Ok(self.find_one(&facts, is_normal));
+        }
+        if self.has_patterns && path.longest() > MAX_PATTERN_PATH {
+            return Err(Error::Ambiguous);
         }
         let mut readings = path.readings().ok_or(Error::Ambiguous)?;
         let Some(first) = readings.next() else { return Ok(self.find_one(&facts, is_normal)) };
@@ -345,6 +353,10 @@ fn set_bits(bits: &Bits) -> impl Iterator<Item = usize> {
         })
     })
 }
+
+/// The longest path that expressions are tried on, at some 40 ns for each byte and expression; that of a longer one is not
+/// known. Most servers refuse such a path themselves.
+const MAX_PATTERN_PATH: usize = 8 * 1024;
 
 /// Bits of a word.
 const WORD: usize = u64::BITS as usize;

@@ -470,6 +470,19 @@ fn dos_long_paths_and_hosts_cost_no_more_than_their_length() {
     assert!(begin.elapsed() < std::time::Duration::from_secs(1), "{:?}", begin.elapsed());
 }
 
+/// An expression is tried on each byte of a path, and a client chooses how many these are. None is left out for that.
+#[test]
+fn dos_a_path_too_long_for_patterns_is_refused() {
+    let mut scene = ruled(json!([marked("admin", json!({"path_pattern": "/.*/admin/.*"}))]));
+    let path = |length: usize| format!("{}/admin/x", "/a".repeat(length / 2));
+    assert_eq!(realm(&mut scene, get(path(8_000))), "admin");
+    for length in [8_192, 60_000] {
+        scene.send(get(path(length)).bearer(&good())).refused(400, "invalid_request");
+    }
+    let mut scene = ruled(json!([marked("admin", json!({"path_prefix": "/admin"}))]));
+    assert_eq!(realm(&mut scene, get(path(60_000))), "oidc");
+}
+
 /// The index must find what reading the rules one after the other would find.
 #[test]
 fn the_index_agrees_with_a_plain_reading() {
