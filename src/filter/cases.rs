@@ -1,6 +1,7 @@
 //! What a request falls under: which one it is about, which policy holds for it, and what another policy would have done.
 
 use super::authorize::{Grant, Halt};
+use super::fetches::MAX_FLIGHTS;
 use super::{Filter, Need};
 use crate::config::{Policy, VerifiedRequest};
 use crate::decision::{Case, Shadow, Verdict};
@@ -125,7 +126,9 @@ impl Filter {
     }
 
     fn fetch_for_nobody(&mut self, need: Need, now: Timestamp) {
-        if self.has_room_for(&need) && !self.flights.contains_key(&need) {
+        // Half of the room is left to those who wait.
+        let has_room = self.has_room_for(&need) && self.flights.len() < MAX_FLIGHTS_WITH_SHADOWS;
+        if has_room && !self.flights.contains_key(&need) {
             // It is for the sake of a request all the same: a cooldown holds for that, too.
             if let (Some(provider), Some(call)) = (self.providers.get_mut(need.provider()), need.call()) {
                 provider.trying(call, now);
@@ -134,6 +137,9 @@ impl Filter {
         }
     }
 }
+
+/// Calls that may be under way when one is made for the sake of a candidate.
+const MAX_FLIGHTS_WITH_SHADOWS: usize = MAX_FLIGHTS / 2;
 
 /// The only value of a header that a proxy must have set.
 fn one<'r>(request: &'r Request, name: &'r str) -> Result<&'r [u8], Denial> {

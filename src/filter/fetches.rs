@@ -262,7 +262,7 @@ const MAX_RESUMED: usize = 256;
 const MAX_PARKED_BYTES: usize = 64 << 20;
 
 /// Questions about tokens that may be open at a time: Envoy's default circuit breaker lets 1024 through to a cluster.
-const MAX_FLIGHTS: usize = 1000;
+pub(super) const MAX_FLIGHTS: usize = 1000;
 
 /// A request needs at most metadata, keys and an answer, each over a list of endpoints; a client gives up sooner.
 const MAX_WAIT: Duration = Duration::from_secs(60);

@@ -738,6 +738,18 @@ fn a_shadow_never_keeps_anybody_waiting() {
     assert_eq!(scene.count("/introspect"), 2);
 }
 
+/// However much a candidate wants to know, there is room for the questions of those who wait.
+#[test]
+fn a_shadow_leaves_room() {
+    let rules = json!({"rules": [{"match": {"path": "/open"}, "bypass": true, "shadow": {"bypass": false}}]});
+    let mut scene = Scene::of(introspection(json!({}), rules));
+    for number in 0..2000 {
+        scene.begin(get("/open").bearer(&format!("t{number}")));
+    }
+    scene.provider.tokens.insert("opaque".to_owned(), active(json!({})));
+    scene.send(bearer("opaque")).allowed();
+}
+
 /// Keys that only a candidate lacks are fetched no more often than others.
 #[test]
 fn a_shadow_keeps_the_cooldown() {
