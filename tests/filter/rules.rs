@@ -422,6 +422,18 @@ fn the_first_rule_that_matches_holds() {
     }
 }
 
+/// For services that read paths more loosely than the filter: the pattern of the README.
+#[test]
+fn pth_06_a_pattern_for_services_that_forgive() {
+    let mut scene = ruled(json!([marked("admin", json!({"path_pattern": "(?i)/admin([/.].*)?"}))]));
+    for path in ["/admin", "/Admin", "/ADMIN/", "/admin.json", "/aDmin/x"] {
+        assert_eq!(realm(&mut scene, get(path)), "admin", "{path}");
+    }
+    for path in ["/administrator", "/x/admin", "/"] {
+        assert_eq!(realm(&mut scene, get(path)), "oidc", "{path}");
+    }
+}
+
 /// Every rule of some thousands is found, and each by its own condition only.
 #[test]
 fn thousands_of_rules() {
