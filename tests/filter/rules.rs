@@ -466,6 +466,73 @@ fn thousands_of_rules() {
     }
 }
 
+/// Whatever an expression is made of, the folder that it is found by leaves out no path that it matches.
+#[test]
+fn a_pattern_is_found_by_its_folder() {
+    let patterns = [
+        "/a/b",
+        "/a/b/",
+        "/a/b?",
+        "/a/b*",
+        "/a/b+",
+        "/a/b{0,1}",
+        "/a/?",
+        "/a/*",
+        "/a/{0}",
+        "/a/b.c",
+        "/a/b\\.c",
+        "/a/(b/)?c",
+        "/a/b|/c",
+        "(/a)?/b",
+        "/a/[/b]*",
+        "/a/b-c",
+        "/a//b",
+        "/a/.*",
+        "/a.*",
+        "(?i)/A/B",
+        "/a(?i)/B",
+        "/a/(?x) b / c",
+        "/?",
+        "(/a|/b)/c",
+        "/a/b\\/c",
+        "/a/b(?:/.*)?",
+        "/a~/b_/?",
+        "/é/b",
+        "/a b/c",
+    ];
+    let paths = [
+        "/",
+        "/a",
+        "/a/",
+        "/a/b",
+        "/a/b/",
+        "/a/b/c",
+        "/a/c",
+        "/a/bb",
+        "/a/b.c",
+        "/b",
+        "/b/c",
+        "/c",
+        "/A/B",
+        "/a/B",
+        "/a/b-c",
+        "/ab",
+        "/a~/b_",
+        "/a~/b_/",
+        "/%C3%A9/b",
+        "/a%20b/c",
+    ];
+    for pattern in patterns {
+        let regex = regex_lite::Regex::new(&format!("^(?:{pattern})$")).unwrap();
+        let mut scene = ruled(json!([marked("found", json!({"path_pattern": pattern}))]));
+        for path in paths {
+            let decoded = path.replace("%C3%A9", "é").replace("%20", " ");
+            let expected = if regex.is_match(&decoded) { "found" } else { "oidc" };
+            assert_eq!(realm(&mut scene, get(path)), expected, "{pattern} {path}");
+        }
+    }
+}
+
 /// A path of thousands of segments is looked at once, not once for each of them.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "how long it takes is what this is about")]
