@@ -1,7 +1,8 @@
-//! Paths: however a service reads one that needs no token here, it is one that needs none.
+//! Paths: however a service reads one that needs no token here, it is one that needs none; and none that it reads as one
+//! that needs more than a token passes with less.
 
 use super::lines;
-use crate::scene::{Scene, get, jwt};
+use crate::scene::{Scene, get, good, jwt};
 use percent_encoding::percent_decode;
 use serde_json::json;
 
@@ -11,11 +12,16 @@ pub fn run(octets: &[u8]) {
         {"match": {"path_prefix": "/public"}, "bypass": true},
         {"match": {"path": "/favicon.ico"}, "bypass": true},
         {"match": {"path_pattern": "/v[0-9]+/open"}, "bypass": true},
+        {"match": {"path_prefix": "/admin"}, "require": {"scopes": "admin"}},
     ]);
     let mut scene = Scene::of(jwt(json!({}), json!({"rules": rules})));
+    let sent = octets.split(|octet| matches!(octet, b'?' | b'#')).next().unwrap_or_default();
+    if scene.send(get(octets).bearer(&good())).upstream_or_none().is_some_and(|upstream| upstream.result == "allowed") {
+        let is_admin = |reading: &Vec<Vec<u8>>| reading.first().is_some_and(|first| first == b"admin");
+        assert!(!readings(sent).iter().any(is_admin), "{} may be read as /admin", octets.escape_ascii());
+    }
     let Some(upstream) = scene.send(get(octets)).upstream_or_none() else { return };
     assert_eq!(upstream.result, "bypassed");
-    let sent = octets.split(|octet| matches!(octet, b'?' | b'#')).next().unwrap_or_default();
     for reading in readings(sent) {
         let is_open = reading.first().is_some_and(|first| first == b"public")
             || reading == [b"favicon.ico".to_vec()]
@@ -68,6 +74,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "/favicon.ico;x=/../admin",
         "/publicity",
         "/public;a/b",
+        "/admin;x=%2F..",
+        "/x/../admin/..%5c",
+        "/x/..;/admin//..",
         "/public/a%00",
         "http://host/public",
     ])
