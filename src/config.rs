@@ -110,9 +110,10 @@ impl Config {
         let verify = Verify::from_fields(&mut top)?;
         top.finish()?;
         let providers = providers.into_iter().map(Rc::new).collect();
-        let config = Self { providers, sources, policy: Rc::new(policy), rules, verify, warnings };
+        let mut config = Self { providers, sources, policy: Rc::new(policy), rules, verify, warnings };
         output::check_collisions(&config)?;
         rule::check_headers(&config)?;
+        config.warnings.extend(rule::warnings(&config));
         Ok(config)
     }
 

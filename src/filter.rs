@@ -32,7 +32,7 @@ use crate::verifier::Verifier;
 use authorize::{Grant, Halt, Refusal, Vouched};
 use fetches::{Flight, Parked};
 use std::cell::Cell;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -321,12 +321,17 @@ impl Filter {
         self.own.is_own_trailer(name)
     }
 
-    /// Each provider's name with the number of its keys and their age.
-    pub fn key_facts(&self, now: Timestamp) -> impl Iterator<Item = (&str, usize, Option<Duration>)> {
-        self.providers.iter().filter_map(move |provider| {
-            let (count, fetched) = provider.key_facts()?;
-            Some((provider.config.name.as_str(), count, fetched.map(|fetched| now.saturating_since(fetched))))
-        })
+    /// Each provider's name with the number of its keys, all tenants together, and the age of the oldest.
+    pub fn key_facts(&self, now: Timestamp) -> BTreeMap<&str, (usize, Duration)> {
+        let mut facts: BTreeMap<&str, (usize, Duration)> = BTreeMap::new();
+        for provider in &self.providers {
+            let Some((count, fetched)) = provider.key_facts() else { continue };
+            let age = fetched.map(|fetched| now.saturating_since(fetched)).unwrap_or_default();
+            let (keys, oldest) = facts.entry(&provider.label).or_default();
+            *keys = keys.saturating_add(count);
+            *oldest = age.max(*oldest);
+        }
+        facts
     }
 
     /// Of each endpoint that is one of several: its provider's name, the kind of call, its place in the list, and whether it

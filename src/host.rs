@@ -208,7 +208,7 @@ impl Root {
         let Shared { filter: Some(filter), metrics, .. } = &mut *shared else { return };
         // Without a clock, look for one again soon.
         let Some(now) = abi::now() else { return abi::set_tick_period(TICK_WITHOUT_CLOCK) };
-        for (provider, count, age) in filter.key_facts(now) {
+        for (provider, (count, age)) in filter.key_facts(now) {
             metrics.keys(provider, count, age);
         }
         for (provider, kind, index, is_up) in filter.endpoint_facts() {

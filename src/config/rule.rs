@@ -287,6 +287,36 @@ pub(super) fn check_headers(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
+/// What is allowed, and may not be what somebody means.
+pub(super) fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let asks_blindly = config.verify.as_ref().is_some_and(|verify| verify.request.is_none());
+    let base = &config.policy;
+    for (index, Rule { matching, policy, .. }) in config.rules.iter().flatten().enumerate() {
+        let asks_more = !Rc::ptr_eq(&policy.require, &base.require)
+            || policy.authorization.is_some() && base.authorization.is_none();
+        if asks_more && !policy.bypass && (policy.allow_missing || !policy.enforce) {
+            warnings.push(format!(
+                "rules[{index}]: what it asks of a token holds for requests with a valid one only: others pass, by enforce \
+                 or allow_missing"
+            ));
+        }
+        let Some(matching) = matching else { continue };
+        let by_header = !matching.headers.is_empty();
+        let by_nothing_else = matching.path.is_none() && matching.hosts.is_empty() && matching.route_names.is_empty();
+        if policy.bypass && by_header && by_nothing_else {
+            warnings.push(format!("rules[{index}]: whoever sends this header needs no token"));
+        }
+        if asks_blindly && !matching.methods.is_empty() {
+            warnings.push(format!(
+                "rules[{index}]: a question at verify_path has the method of the proxy that asks; verify_request tells that \
+                 of its client"
+            ));
+        }
+    }
+    warnings
+}
+
 /// Expressions are tried one after the other: few of them may begin alike.
 fn check_patterns(rules: &[Rule]) -> Result<(), Error> {
     let mut counts = std::collections::HashMap::new();

@@ -72,9 +72,9 @@ impl Metrics {
         counters.for_each(Counter::flush);
     }
 
-    pub fn keys(&mut self, provider: &str, count: usize, age: Option<Duration>) {
+    pub fn keys(&mut self, provider: &str, count: usize, age: Duration) {
         self.gauge(format!("oidc_jwks_keys;provider={provider}"), count as u64);
-        self.gauge(format!("oidc_jwks_age_seconds;provider={provider}"), age.unwrap_or_default().as_secs());
+        self.gauge(format!("oidc_jwks_age_seconds;provider={provider}"), age.as_secs());
     }
 
     fn gauge(&mut self, name: String, value: u64) {

@@ -221,6 +221,8 @@ fn iss_05_an_issuer_with_tenants() {
     assert_eq!(to_login(&scene), 2);
     scene.send(bearer(&of_tenant("two", "t-two"))).allowed();
     assert_eq!(to_login(&scene), 4);
+    let facts: Vec<_> = scene.filter.key_facts(scene.now()).into_iter().map(|(name, (keys, _))| (name, keys)).collect();
+    assert_eq!(facts, [("idp.example.com", 1), ("login", 2)], "one label, all keys");
     // Not the keys of another tenant, and no tenant but those of the list.
     scene.send(bearer(&of_tenant("one", "t-two"))).refused(401, "bad_signature");
     scene.send(bearer(&of_tenant("three", "t-two"))).refused(401, "unknown_issuer");

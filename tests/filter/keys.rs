@@ -38,8 +38,8 @@ fn keys_are_there_before_the_first_request() {
     }
     send_by(&mut scene, "k1").allowed();
     assert_eq!(scene.calls.len(), 2);
-    let facts: Vec<_> = scene.filter.key_facts(scene.now()).collect();
-    assert_eq!(facts, [("idp.example.com", 1, Some(Duration::ZERO))]);
+    let facts: Vec<_> = scene.filter.key_facts(scene.now()).into_iter().collect();
+    assert_eq!(facts, [("idp.example.com", (1, Duration::ZERO))]);
 }
 
 #[test]
@@ -430,8 +430,8 @@ fn inline_keys() {
         scene.pass_seconds(100_000);
         send_by(&mut scene, "k1").allowed();
         assert!(scene.calls.is_empty());
-        let facts: Vec<_> = scene.filter.key_facts(scene.now()).collect();
-        assert_eq!(facts, [("idp.example.com", 1, None)]);
+        let facts: Vec<_> = scene.filter.key_facts(scene.now()).into_iter().collect();
+        assert_eq!(facts, [("idp.example.com", (1, Duration::ZERO))]);
     }
     // Beside a place to fetch them from, they serve until there are newer ones.
     let mut scene =

@@ -899,3 +899,29 @@ fn rules_that_are_refused() {
     let outputs: Vec<Value> = (0..130).map(|number| json!({"match": {"path": format!("/{number}")}, "claim_headers": {"header": format!("x-h-{number}"), "claim": "sub"}})).collect();
     refused(json!(outputs), "rules[127]");
 }
+
+/// What is allowed, and may not be what somebody means, is said when the configuration is read.
+#[test]
+fn warnings_about_rules() {
+    let warnings = |top: Value| {
+        let config = jwt(json!({}), top).to_string();
+        let config = oidc_filter::config::Config::read(config.as_bytes(), &|_: &str| None).unwrap();
+        config.warnings.into_iter().filter(|warning| warning.starts_with("rules[")).collect::<Vec<_>>()
+    };
+    let admin = json!([{"match": {"path": "/a"}, "require": {"scopes": "admin"}}]);
+    for (top, expected) in [
+        (json!({"rules": admin}), ""),
+        (json!({"rules": admin, "enforce": false}), "rules[0]: what it asks"),
+        (json!({"rules": admin, "allow_missing": true}), "rules[0]: what it asks"),
+        (json!({"rules": [bypass(json!({"headers": {"x-probe": "1"}}))]}), "rules[0]: whoever sends"),
+        (json!({"rules": [bypass(json!({"headers": {"x-probe": "1"}, "path": "/a"}))]}), ""),
+        (json!({"rules": [marked("a", json!({"methods": "POST"}))], "verify_path": "/v"}), "rules[0]: a question"),
+        (json!({"rules": [marked("a", json!({"methods": "POST"}))]}), ""),
+    ] {
+        let found = warnings(top.clone());
+        match expected {
+            "" => assert!(found.is_empty(), "{top}: {found:?}"),
+            expected => assert!(found.len() == 1 && found[0].starts_with(expected), "{top}: {found:?}"),
+        }
+    }
+}
