@@ -319,7 +319,7 @@ def test_gm_31_32_no_token(gm: Envoy, gm_fake: FakeProvider) -> None:
     [
         Reply(500),
         Reply(302, headers=[("location", "/")]),
-        Reply(cut=0),
+        Reply(body=b'{"sub":"1"}', cut=3),
         Reply(body=b"[]"),
         Reply(body=b"not JSON"),
         Reply(body=b"{}.{}.x", headers=[("content-type", "application/jwt")]),
