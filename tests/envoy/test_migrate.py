@@ -187,6 +187,7 @@ def gm(start_shared_envoy: StartEnvoy, gm_fake: FakeProvider) -> Envoy:
         "as-metadata": one(userInfo={"location": "metadata", "key": "id", "metadata_namespace": "gm.oidc-validation"}),
         "silent": one(userInfo=None),
         "allow-missing": one(allow_missing=True),
+        "ann-only": one(require={"claims": {"claim": "name", "matches": "Ann( .*)?"}}),
         "consumed": greymatter(gm_fake.issuer, forward=False),
         "rules": GREYMATTER.json("Ours", index=1, idp=gm_fake.issuer),
     }
@@ -366,6 +367,11 @@ def test_gm_50_51_a_route_of_its_own(gm: Envoy) -> None:
 def test_gm_60_62_no_copy_is_needed(gm: Envoy) -> None:
     """The token is taken from the cookie where it is; `removeOriginal` is `forward: false`."""
     assert carrying(gm.door("consumed"), "cookie", "good").seen.header("cookie") == f"{CLIENTS}; d=4"
+
+
+def test_gm_61_a_value_that_must_match(gm: Envoy, gm_fake: FakeProvider) -> None:
+    gm_fake.active["anna"] = ANN | {"name": "Anna Lee"}
+    assert [gm.door("ann-only").get("/p", token=token).status for token in ("good", "anna")] == [200, 403]
 
 
 # ----------------------------------------------------------------------------------- MCP Toolbox
@@ -1166,3 +1172,25 @@ def test_istio_without_a_policy(istio: Envoy, ja_fake: FakeProvider) -> None:
     assert [door.get("/", headers).status for headers in ([], bearer(ask.token()), bearer(ask.token(exp=1)))] == [
         200, 200, 401,
     ]  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------- Kubernetes
+
+
+def test_a_service_account_of_kubernetes(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """docs/kubernetes.md, with a token in the form that Kubernetes gives it: no `typ`, and claims below a dotted name."""
+    config = Page("kubernetes.md").json("The provider")
+    config["providers"][0] |= {"issuer": fake.issuer, "jwks": {"uri": f"{fake.issuer}/jwks"}}
+    envoy = start_envoy(config, clusters={config["providers"][0]["cluster"]: fake.port})
+
+    def account(namespace: str, **changes: Any) -> Pairs:
+        about = {"namespace": namespace, "serviceaccount": {"name": "runner", "uid": "u1"}, "pod": {"name": "r-1"}}
+        own = {"sub": f"system:serviceaccount:{namespace}:runner", "aud": [API], "kubernetes.io": about}
+        return bearer(fake.token({"typ": None}, **(own | {"client_id": None, "scope": None} | changes)))
+
+    seen = envoy.get("/", account("build")).seen
+    assert (seen.header("x-namespace"), seen.header("x-service-account")) == ("build", "runner")
+    assert envoy.get("/", account("other")).status == 403
+    # A token for the API server, and one of the old kind.
+    assert envoy.get("/", account("build", aud=["https://kubernetes.default.svc.cluster.local"])).status == 401
+    assert envoy.get("/", account("build", aud=None, exp=None)).status == 401
