@@ -18,7 +18,7 @@ mod fetches;
 
 use crate::authorization::{self, Question};
 use crate::cache::{Bounds, Cache};
-use crate::config::{Config, Policy, RuleMatch};
+use crate::config::{Config, Policy, Rule};
 use crate::credentials::{Token, TokenDigest};
 use crate::decision::{Case, Confirmed, Decision, Forward, Outcome, Refused, Tally, Verdict};
 use crate::http::{Fetch, Request, Response};
@@ -119,6 +119,8 @@ pub struct Filter {
     rules: Option<RuleIndex>,
     /// The rules that route metadata can name.
     named_rules: HashMap<String, usize>,
+    /// Found out once: there may be thousands of rules.
+    reads_route_name: bool,
     /// What the filter writes was seen to lead to a route with another policy.
     routes_are_unstable: bool,
     providers: Vec<Provider>,
@@ -152,6 +154,7 @@ impl Filter {
                 RuleIndex::new(rules.iter().map(|rule| (rule.matching.clone(), rule.policy.bypass)).collect())
             }),
             named_rules: named.filter_map(|(index, rule)| Some((rule.name.clone()?, index))).collect(),
+            reads_route_name: rules.iter().copied().flatten().any(Rule::reads_route),
             routes_are_unstable: false,
             issuers: issuers.map(|(index, provider)| (provider.issuer.clone(), index)).collect(),
             providers: config.providers.iter().cloned().map(Provider::new).collect(),
@@ -302,8 +305,7 @@ impl Filter {
 
     /// Whether rules look at the name of the route that Envoy has chosen.
     pub fn reads_route_name(&self) -> bool {
-        let rules = self.config.rules.iter().flatten();
-        rules.filter_map(|rule| rule.matching.as_ref()).any(RuleMatch::reads_route)
+        self.reads_route_name
     }
 
     /// The namespace of the route metadata in which rules are named; `None` if no rule has a name.

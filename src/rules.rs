@@ -344,7 +344,8 @@ fn set_bit(bits: &mut Bits, number: usize) {
 }
 
 fn set_bits(bits: &Bits) -> impl Iterator<Item = usize> {
-    bits.iter().enumerate().flat_map(|(index, word)| {
+    // Most words of most requests are empty.
+    bits.iter().enumerate().filter(|(_, word)| **word != 0).flat_map(|(index, word)| {
         let mut rest = *word;
         std::iter::from_fn(move || {
             let bit = usize::try_from(rest.trailing_zeros()).ok().filter(|_| rest != 0)?;

@@ -80,6 +80,11 @@ pub enum HeaderValue {
 }
 
 impl Rule {
+    /// Whether it looks at the name of the route that Envoy has chosen.
+    pub fn reads_route(&self) -> bool {
+        self.matching.as_ref().is_some_and(|matching| !matching.route_names.is_empty())
+    }
+
     /// `rules: [...]`.
     pub(super) fn list(top: &mut Fields, base: &Policy, providers: &[Provider]) -> Result<Option<Vec<Self>>, Error> {
         let Some(rules) = top.objects("rules", |fields| Self::from_fields(fields, base, providers))? else {
@@ -129,11 +134,6 @@ impl RuleMatch {
         };
         fields.finish()?;
         Ok(matching)
-    }
-
-    /// Whether it looks at the route that Envoy has chosen.
-    pub fn reads_route(&self) -> bool {
-        !self.route_names.is_empty()
     }
 }
 

@@ -19,6 +19,8 @@ from mint import AUDIENCE, ISSUER, Mint, TokenFile
 FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
 EMPTY_FILTER = scene.ROOT / "target/wasm32-wasip1/release/examples/empty_filter.wasm"
 
+RULES = (1, 10, 100, 1000, 5000)
+
 NONE, NATIVE, OURS = "none", "native", "ours"  # whose filter it is
 
 
@@ -49,9 +51,10 @@ def scenarios(mint: Mint, opaque: str) -> list[Scenario]:
         Scenario(
             "metadata", "oidc-filter, JWT, warm, claims to metadata", "oidc_metadata", OURS, jwt
         ),
-        Scenario("rule", "oidc-filter, JWT, warm, one rule", "oidc_rule", OURS, jwt),
-        Scenario("rules", "oidc-filter, JWT, warm, 5,000 rules", "oidc_rules", OURS, jwt),
     ]
+    for count in RULES:
+        title = f"oidc-filter, JWT, warm, {count:,} rule{'s' if count > 1 else ''}"
+        found.append(Scenario(f"rules-{count}", title, f"oidc_rules_{count}", OURS, jwt))
     for name, file in files.items():
         # The same tokens for both, but each goes through all of them in turn.
         native, ours = dataclasses.replace(file), dataclasses.replace(file)
@@ -85,8 +88,10 @@ def listeners(mint: Mint) -> dict[str, list[dict[str, Any]]]:
         "oidc_opaque": [oidc("oidc_opaque", {"providers": [opaque_provider()]})],
         "oidc_header": [oidc("oidc_header", jwt | to_headers)],
         "oidc_metadata": [oidc("oidc_metadata", jwt | to_metadata), header_to_metadata()],
-        "oidc_rule": [oidc("oidc_rule", jwt | {"rules": rules(1)})],
-        "oidc_rules": [oidc("oidc_rules", jwt | {"rules": rules(5000)})],
+        **{
+            f"oidc_rules_{count}": [oidc(f"oidc_rules_{count}", jwt | {"rules": rules(count)})]
+            for count in RULES
+        },
     }
 
 

@@ -3,8 +3,10 @@ ask or are asked."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -254,42 +256,47 @@ def test_ar_50_other_proxies_ask(start_envoy: StartEnvoy, fake: FakeProvider) ->
         assert envoy.raw(data, head=method == b"HEAD").status in (401, 405)
 
 
-def test_two_providers_and_three_hosts(start_envoy: StartEnvoy, provider: Provider, own_provider: Provider) -> None:
-    """Two real providers. One rotates its keys during the run, then stops; the other's tokens go on."""
-    first, second = provider, own_provider
-    entries = [
-        provider_entry(first, name="first"),
-        provider_entry(second, name="second", cluster="second"),
-    ]
-    rules = [
-        {"match": {"hosts": ["first.example"]}, "providers": ["first"]},
-        {"match": {"hosts": ["second.example"]}, "providers": ["second"]},
-    ]
-    for entry in entries:
-        entry["jwks"] = {"cooldown": "1s"}
-    envoy = start_envoy({"providers": entries, "rules": rules}, clusters={"second": second.port}, workers=2)
+def test_two_providers_and_three_hosts(start_envoy: StartEnvoy, tmp_path: Path) -> None:
+    """Two real providers. During the run one rotates its keys and the other stops."""
+    with contextlib.ExitStack() as stack:
+        first, second = (
+            stack.enter_context(Provider(directory)) for directory in (tmp_path / "a", tmp_path / "b")
+        )
+        entries = [
+            provider_entry(first, name="first", cluster="first"),
+            provider_entry(second, name="second", cluster="second"),
+        ]
+        for entry in entries:
+            entry["jwks"] = {"cooldown": "1s"}
+        rules = [
+            {"match": {"hosts": ["first.example"]}, "providers": ["first"]},
+            {"match": {"hosts": ["second.example"]}, "providers": ["second"]},
+        ]
+        clusters = {"first": first.port, "second": second.port}
+        envoy = start_envoy({"providers": entries, "rules": rules}, clusters=clusters, workers=2)
 
-    def statuses(token: str) -> list[int]:
-        hosts = ("first.example", "second.example", "both.example")
-        bearer = ("authorization", f"Bearer {token}")
-        asks = (request_bytes("/", [("host", host), bearer]) for host in hosts)
-        return [envoy.raw(ask).status for ask in asks]
+        def statuses(token: str) -> list[int]:
+            hosts = ("first.example", "second.example", "both.example")
+            bearer = ("authorization", f"Bearer {token}")
+            asks = (request_bytes("/", [("host", host), bearer]) for host in hosts)
+            return [envoy.raw(ask).status for ask in asks]
 
-    of_first, of_second = first.token("es256"), second.token("es256")
-    assert statuses(of_first) == [200, 401, 200]
-    assert statuses(of_second) == [401, 200, 200]
-    second.rotate()
-    rotated = second.token("es256")
-    assert rotated != of_second
-    until = time.monotonic() + 20
-    # Each worker finds the new key by itself.
-    while not all(statuses(rotated) == [401, 200, 200] for _ in range(10)):
-        assert time.monotonic() < until, "the new key is not found"
-        time.sleep(0.5)
-    assert statuses(of_first) == [200, 401, 200]
-    second.process.stop()
-    assert statuses(rotated) == [401, 200, 200], "keys at hand serve on"
-    assert statuses(first.token("es256")) == [200, 401, 200]
+        of_first, of_second = first.token("es256"), second.token("es256")
+        for _ in range(10):  # more connections than workers
+            assert statuses(of_first) == [200, 401, 200]
+            assert statuses(of_second) == [401, 200, 200]
+        late = second.token("es256")
+        second.process.stop()
+        first.rotate()
+        rotated = first.token("es256")
+        until = time.monotonic() + 20
+        # Each worker finds the new key by itself.
+        while not all(statuses(rotated) == [200, 401, 200] for _ in range(10)):
+            assert time.monotonic() < until, "the new key is not found"
+            time.sleep(0.5)
+        for token in (of_second, late):
+            assert statuses(token) == [401, 200, 200], "keys at hand serve on"
+        assert statuses(first.token("rs256")) == [200, 401, 200]
 
 
 def test_a_rule_that_is_wrong_is_refused_at_load(fake: FakeProvider) -> None:

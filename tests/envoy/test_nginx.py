@@ -1,0 +1,110 @@
+"""The README's nginx configuration, as it stands there, before a real Envoy with the filter."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import StartEnvoy
+from fake_provider import FakeProvider
+from harness import ROOT, Upstream, config
+from tokens import Key
+
+NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+
+pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: nginx-light)")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def locations() -> str:
+    (block,) = (ROOT / "README.md").read_text().split("```nginx\n")[1:]
+    return block.split("```")[0]
+
+
+@pytest.fixture
+def nginx(start_envoy: StartEnvoy, upstream: Upstream, tmp_path: Path) -> Iterator[Any]:
+    rules = [
+        {"match": {"path_prefix": "/open", "methods": ["GET"]}, "bypass": True},
+        {"match": {"path_prefix": "/admin"}, "require": {"scopes": ["admin"]}},
+    ]
+    told = {"method_header": "x-original-method", "uri_header": "x-original-uri"}
+    with FakeProvider(Key.make()) as fake:
+        settings = config(
+            fake,
+            rules=rules,
+            claim_headers=[{"header": "x-user", "claim": "sub"}],
+            verify_path="/verify",
+            verify_request=told,
+        )
+        envoy = start_envoy(settings, idp=fake.port)
+        port = free_port()
+        text = locations().replace("envoy:10000", f"127.0.0.1:{envoy.port}")
+        text = text.replace("http://service", f"http://127.0.0.1:{upstream.port}")
+        # All else is what a server needs to run in a folder of its own.
+        server = f"server {{ listen 127.0.0.1:{port};\n{text}}}"
+        temporary = "".join(
+            f"{kind}_temp_path {tmp_path}/{kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        file = tmp_path / "nginx.conf"
+        file.write_text(
+            f"daemon off; master_process off; pid {tmp_path}/pid; error_log stderr;\n"
+            f"events {{}}\nhttp {{ access_log off;\n{temporary}{server} }}\n"
+        )
+        with subprocess.Popen([str(NGINX), "-p", str(tmp_path), "-e", "stderr", "-c", str(file)]) as process:
+            until = time.monotonic() + 10
+            while not listens(port):
+                assert process.poll() is None and time.monotonic() < until, "nginx has not started"
+                time.sleep(0.05)
+            yield port, fake
+            process.terminate()
+
+
+def test_ar_50_nginx_asks_the_filter(nginx: Any) -> None:
+    port, fake = nginx
+
+    def ask(path: str, token: str | None = None, method: str = "GET", **headers: str) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token:
+            sent["authorization"] = f"Bearer {token}"
+        connection.request(method, path, headers=sent)
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        return answer, body.decode()
+
+    ann = fake.token(sub="ann", scope="x")
+    answer, body = ask("/things?a=b", ann, x_user="forged")
+    assert answer.status == 200
+    assert '["x-user","ann"]' in body and "forged" not in body
+    answer, _ = ask("/things")
+    assert answer.status == 401
+    assert (answer.getheader("www-authenticate") or "").startswith("Bearer ")
+    assert ask("/admin/x", ann)[0].status == 403
+    assert ask("/admin/x", fake.token(scope="admin"))[0].status == 200
+    # The rule is that of the client's own method and path, whatever it says about them.
+    assert ask("/open/x")[0].status == 200
+    assert ask("/open/x", method="POST")[0].status == 401
+    told = {"x_original_uri": "/open", "x_original_method": "GET", "x_forwarded_uri": "/open"}
+    assert ask("/things", None, **told)[0].status == 401
+    _, body = ask("/open/x", None, x_user="forged")
+    assert "forged" not in body, "without an identity, nginx clears the header"
+    for path in ("/open/..%2fadmin", "/open/%2e%2e/admin", "//admin", "/verify", "/auth"):
+        assert ask(path)[0].status in (401, 404), path
