@@ -35,6 +35,7 @@ use fields::Fields;
 use regex_lite::Regex;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A checked configuration.
 #[derive(Debug)]
@@ -45,8 +46,8 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// What a request must fulfil that no rule is for.
     pub policy: Rc<Policy>,
-    /// Requests that are treated otherwise, in order; `None` if the configuration has no word on it.
-    pub rules: Option<Vec<Rule>>,
+    /// Requests that are treated otherwise, in order.
+    pub rules: Vec<Rule>,
     /// Where other proxies ask about their requests.
     pub verify: Option<Verify>,
     /// What is allowed but deserves a line in the log.
@@ -117,12 +118,9 @@ impl Config {
         Ok(config)
     }
 
-    /// Every policy that a request can fall under, with the path of its object: that of the top level first, candidates
-    /// left out.
-    pub fn policies(&self) -> impl Iterator<Item = (String, &Policy)> {
-        let rules = self.rules.iter().flatten().enumerate();
-        let rules = rules.map(|(index, rule)| (format!("rules[{index}]."), &*rule.policy));
-        std::iter::once((String::new(), &*self.policy)).chain(rules)
+    /// Every policy that a request can fall under: that of the top level, then those of the rules, candidates left out.
+    pub fn policies(&self) -> impl Iterator<Item = &Policy> {
+        std::iter::once(&self.policy).chain(self.rules.iter().map(|rule| &rule.policy)).map(Rc::as_ref)
     }
 }
 
@@ -159,9 +157,28 @@ fn non_empty_list(fields: &mut Fields, field: &'static str) -> Result<Vec<String
     }
 }
 
-fn regex(fields: &Fields, field: &str, pattern: &str) -> Result<Regex, Error> {
-    Regex::new(pattern).map_err(|error| fields.error(field, format!("is no regular expression: {error}")))
+fn regex(fields: &Fields, field: &str, compiled: Result<Regex, regex_lite::Error>) -> Result<Regex, Error> {
+    compiled.map_err(|error| fields.error(field, format!("is no regular expression: {error}")))
 }
+
+/// A regular expression for a whole value.
+fn whole_regex(pattern: &str) -> Result<Regex, regex_lite::Error> {
+    // By itself first: a parenthesis that closes ours would let go of the anchors.
+    Regex::new(pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$")))
+}
+
+/// When a call is given up.
+fn timeout(fields: &mut Fields) -> Result<Option<Duration>, Error> {
+    match fields.duration("timeout")? {
+        Some(timeout) if timeout < Duration::from_millis(1) || timeout > MAX_TIMEOUT => {
+            Err(fields.error("timeout", "must be from 1ms to 60s"))
+        }
+        timeout => Ok(timeout),
+    }
+}
+
+/// A client waits this long at most for one call; a service that needs more is down.
+const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// RFC 6750, section 3: what `realm`, `scope` and `error_description` are made of.
 fn is_quotable(byte: u8) -> bool {

@@ -5,7 +5,7 @@
 
 use crate::config::{Source, SourceLocation};
 use crate::cookie::{cookies, unquoted};
-use crate::http::Request;
+use crate::http::{ByteSet, Request};
 use crate::jws::MAX_TOKEN_BYTES;
 use crate::query::Target;
 use sha2::{Digest as _, Sha256};
@@ -132,7 +132,7 @@ fn in_header<'r>(request: &'r Request, name: &'r str, scheme: Option<&str>) -> R
     let token = token.get(spaces..).unwrap_or_default();
     let unpadded = token.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last.saturating_add(1));
     let (characters, _) = token.split_at_checked(unpadded).unwrap_or_default();
-    match characters.iter().all(|byte| is_token68(*byte)) {
+    match characters.iter().all(|byte| TOKEN68.contains(*byte)) {
         true if !characters.is_empty() => Ok(Some(Cow::Borrowed(text(token)?))),
         _ => Err(not_a_token(token)),
     }
@@ -184,22 +184,8 @@ fn text(token: &[u8]) -> Result<&str, Error> {
     }
 }
 
-fn is_token68(byte: u8) -> bool {
-    TOKEN68.get(usize::from(byte)) == Some(&true)
-}
-
-/// RFC 6750, section 2.1, as a table: every byte of every token is looked up here.
-static TOKEN68: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0_u8;
-    while byte < u8::MAX {
-        #[expect(clippy::indexing_slicing, reason = "a table of 256 has a place for each byte")]
-        let place = &mut table[byte as usize];
-        *place = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-        byte = byte.saturating_add(1);
-    }
-    table
-};
+/// RFC 6750, section 2.1. Every byte of every token is looked up here.
+static TOKEN68: ByteSet = ByteSet::of(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._~+/");
 
 #[cfg(test)]
 mod tests {

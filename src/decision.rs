@@ -34,8 +34,11 @@ pub struct Forward {
     pub outcome: Outcome,
     /// What else to count.
     pub tally: Tally,
+    /// The name of the route that this was decided for, if rules look at routes: a filter behind this one can hold it against
+    /// that of the route to be taken.
+    pub route: Option<Vec<u8>>,
     /// What the decision was about, if it rests on the route, which these edits can change: to be held against the route
-    /// that is taken, by [`Filter::on_routed`](crate::filter::Filter::on_routed).
+    /// that is taken, by [`Filter::holds`](crate::filter::Filter::holds).
     pub case: Option<Box<Case>>,
 }
 
@@ -81,7 +84,7 @@ impl fmt::Debug for Confirmed {
 /// Without cookies and filter state: they hold claims.
 impl fmt::Debug for Forward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { edits, response_cookies: _, filter_state: _, outcome, tally, case: _ } = self;
+        let Self { edits, response_cookies: _, filter_state: _, outcome, tally, route: _, case: _ } = self;
         let mut forward = f.debug_struct("Forward");
         forward.field("edits", edits).field("outcome", outcome).field("tally", tally).finish_non_exhaustive()
     }

@@ -29,7 +29,7 @@ use crate::rewrite::{OwnNames, Rewrite};
 use crate::rules::RuleIndex;
 use crate::time::Timestamp;
 use crate::verifier::Verifier;
-use authorize::{Grant, Halt, Refusal, Vouched};
+use authorize::{Exemption, Grant, Halt, Refusal, Vouched};
 use fetches::{Flight, Parked};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -119,8 +119,8 @@ pub struct Filter {
     rules: Option<RuleIndex>,
     /// The rules that route metadata can name.
     named_rules: HashMap<String, usize>,
-    /// Found out once: there may be thousands of rules.
-    reads_route_name: bool,
+    /// Whether any rule looks at routes. Found out once: there may be thousands of rules.
+    reads_routes: bool,
     /// What the filter writes was seen to lead to a route with another policy.
     routes_are_unstable: bool,
     providers: Vec<Provider>,
@@ -145,16 +145,14 @@ pub struct Filter {
 impl Filter {
     /// A filter that knows nothing yet. `name` is its own name in Envoy's configuration.
     pub fn new(config: Rc<Config>, name: &str) -> Self {
-        let rules = config.rules.as_deref().filter(|rules| !rules.is_empty());
-        let named = rules.iter().copied().flatten().enumerate();
+        let rules = &config.rules;
+        let named = rules.iter().enumerate();
         let issuers = config.providers.iter().enumerate();
         Self {
-            own: OwnNames::of(config.policies().map(|(_, policy)| policy), &config.sources),
-            rules: rules.map(|rules| {
-                RuleIndex::new(rules.iter().map(|rule| (rule.matching.clone(), rule.policy.bypass)).collect())
-            }),
+            own: OwnNames::of(config.policies(), &config.sources),
+            rules: (!rules.is_empty()).then(|| RuleIndex::new(rules)),
             named_rules: named.filter_map(|(index, rule)| Some((rule.name.clone()?, index))).collect(),
-            reads_route_name: rules.iter().copied().flatten().any(Rule::reads_route),
+            reads_routes: rules.iter().any(Rule::reads_route),
             routes_are_unstable: false,
             issuers: issuers.map(|(index, provider)| (provider.issuer.clone(), index)).collect(),
             providers: config.providers.iter().cloned().map(Provider::new).collect(),
@@ -266,6 +264,9 @@ impl Filter {
 
     /// When [`Filter::on_tick`] should be called next. Ask after every other call.
     pub fn next_tick(&self, now: Timestamp) -> Duration {
+        if !self.ready.is_empty() {
+            return MIN_TICK;
+        }
         let schedules = self.providers.iter().enumerate();
         let times = schedules.flat_map(|(index, provider)| {
             let idle = move |(call, _): &(Call, Timestamp)| !self.flights.contains_key(&document(index, *call));
@@ -277,9 +278,6 @@ impl Filter {
             let probes = provider.probes(now).filter(idle).map(|(_, _, due)| due);
             documents.chain(probes).map(move |due| due.saturating_since(now))
         });
-        if !self.ready.is_empty() {
-            return MIN_TICK;
-        }
         let busy = !self.flights.is_empty() || !self.parked.is_empty();
         times.chain(busy.then_some(WATCH_INTERVAL)).min().unwrap_or(IDLE_INTERVAL).clamp(MIN_TICK, IDLE_INTERVAL)
     }
@@ -297,15 +295,14 @@ impl Filter {
     /// The keys of filter state that hold claims.
     pub fn filter_state_keys(&self) -> Vec<String> {
         let policies = self.config.policies();
-        let keys: BTreeSet<String> = policies
-            .flat_map(|(_, policy)| identity::filter_state_keys(policy, &self.name).collect::<Vec<_>>())
-            .collect();
+        let keys: BTreeSet<String> =
+            policies.flat_map(|policy| identity::filter_state_keys(policy, &self.name).collect::<Vec<_>>()).collect();
         keys.into_iter().collect()
     }
 
-    /// Whether rules look at the name of the route that Envoy has chosen.
-    pub fn reads_route_name(&self) -> bool {
-        self.reads_route_name
+    /// Whether rules look at the route that Envoy has chosen: at its name, or at its metadata.
+    pub fn reads_routes(&self) -> bool {
+        self.reads_routes
     }
 
     /// The namespace of the route metadata in which rules are named; `None` if no rule has a name.
@@ -366,17 +363,11 @@ impl Filter {
     fn pass(&self, case: Case, grant: Grant, now: Timestamp) -> Decision {
         let mut rewrite = Rewrite::default();
         match grant {
-            Grant::Bypass => {
-                let outcome = self.outcome(Verdict::Bypassed, None, None);
-                self.let_go(&case, rewrite, Aside::default(), outcome)
-            }
-            Grant::Missing => {
-                let outcome = self.outcome(Verdict::Bypassed, Some(Reason::MissingToken), None);
-                self.let_go(&case, rewrite, Aside::default(), outcome)
-            }
-            Grant::Preflight => {
-                rewrite.strip(&self.config.sources);
-                let outcome = self.outcome(Verdict::Bypassed, None, None);
+            Grant::Exempt(exemption) => {
+                if exemption == Exemption::Preflight {
+                    rewrite.strip(&self.config.sources);
+                }
+                let outcome = self.outcome(Verdict::Bypassed, exemption.reason(), None);
                 self.let_go(&case, rewrite, Aside::default(), outcome)
             }
             Grant::Token { token, provider, source } => {
@@ -392,14 +383,13 @@ impl Filter {
                         let outcome = self.outcome(Verdict::Allowed, None, Some(provider));
                         self.let_go(&case, rewrite, aside, outcome)
                     }
-                    Err(identity::Error::Missing(_)) => {
-                        self.refuse_case(&case, Denial::InsufficientClaims, Some(provider))
-                    }
-                    Err(identity::Error::TooLong(place)) => {
-                        let problem =
-                            format_args!("{place}: the claims are longer than it holds; name fewer in `claims`");
-                        self.complain(provider, problem, now);
-                        self.refuse_case(&case, Denial::Misconfigured, Some(provider))
+                    Err(error) => {
+                        if let identity::Error::TooLong(place) = &error {
+                            let problem =
+                                format_args!("{place}: the claims are longer than it holds; name fewer in `claims`");
+                            self.complain(provider, problem, now);
+                        }
+                        self.refuse_case(&case, error.into(), Some(provider))
                     }
                 }
             }
@@ -408,22 +398,29 @@ impl Filter {
 
     /// Forwards a request, or tells the proxy that asks about it that it may pass.
     fn let_go(&self, case: &Case, rewrite: Rewrite, aside: Aside, outcome: Outcome) -> Decision {
-        let tally = self.tally.take();
+        let Aside { response_cookies, filter_state } = aside;
         if case.is_question {
             let mut headers = rewrite.into_headers();
-            let cookies =
-                aside.response_cookies.into_iter().map(|cookie| (Rc::from("set-cookie"), cookie.into_bytes()));
+            let cookies = response_cookies.into_iter().map(|cookie| (Rc::from("set-cookie"), cookie.into_bytes()));
             headers.extend(cookies);
-            return Decision::Confirm(Confirmed { headers, outcome, tally });
+            return Decision::Confirm(Confirmed { headers, outcome, tally: self.tally.take() });
         }
         let edits = rewrite.edits(&case.request, &self.own);
-        let rests_on_route = !edits.is_empty() && (self.rule_namespace().is_some() || self.reads_route_name());
-        if rests_on_route && self.routes_are_unstable {
+        let may_reroute = self.reads_routes && !edits.is_empty();
+        if may_reroute && self.routes_are_unstable {
             return self.refuse_case(case, Denial::Misconfigured, None);
         }
-        let case = rests_on_route.then(|| Box::new(case.clone()));
-        let Aside { response_cookies, filter_state } = aside;
-        Decision::Forward(Forward { edits, response_cookies, filter_state, outcome, tally, case })
+        let route = self.reads_routes.then(|| case.request.route.name.clone().unwrap_or_default());
+        let case = may_reroute.then(|| Box::new(case.clone()));
+        Decision::Forward(Forward {
+            edits,
+            response_cookies,
+            filter_state,
+            outcome,
+            tally: self.tally.take(),
+            route,
+            case,
+        })
     }
 
     fn refuse_case(&self, case: &Case, denial: Denial, provider: Option<usize>) -> Decision {

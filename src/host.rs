@@ -108,7 +108,10 @@ impl RootContext for Root {
         let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| DEFAULT_NAME.to_owned());
         let filter = Filter::new(Rc::clone(&config), &name).with_verifier(Verifier::with_host(Box::new(BoringSsl)));
         for key in filter.filter_state_keys() {
-            declare_struct(&key);
+            declare(&key, &FilterStateType::Message("type.googleapis.com/google.protobuf.Struct"));
+        }
+        if filter.reads_routes() {
+            declare(ROUTE_KEY, &FilterStateType::String);
         }
         let sources = config.sources.iter().filter_map(|source| match &source.location {
             SourceLocation::Metadata { namespace, key } => Some((namespace.clone(), key.clone())),
@@ -351,10 +354,16 @@ impl Stream {
     }
 
     /// Whether the route that was taken has the policy that was decided on. Every change of a header makes Envoy choose the
-    /// route anew, but it tells nobody which before the router has asked for it.
+    /// route anew, but it tells nobody which before somebody native has asked for it: the router, or an RBAC, which may have
+    /// refused the request for that very reason.
     fn stays_true(&self, case: &Case) -> bool {
         let Ok(mut shared) = self.shared.try_borrow_mut() else { return false };
-        shared.filter.as_mut().is_some_and(|filter| filter.on_routed(case, route(filter)))
+        let Some(filter) = &mut shared.filter else { return false };
+        let holds = filter.holds(case, route(filter)) || is_refused_by_rbac();
+        if !holds {
+            filter.distrust_routes();
+        }
+        holds
     }
 
     /// Answers a request that waits or has gone on. One that is answered already stays so.
@@ -430,6 +439,9 @@ fn apply(forward: &Forward) -> Result<(), Failed> {
     }
     for (key, value) in &forward.filter_state {
         abi::set_filter_state(key, value)?;
+    }
+    if let Some(name) = &forward.route {
+        abi::set_filter_state(ROUTE_KEY, name)?;
     }
     if let Some(reason) = forward.outcome.reason {
         abi::set_filter_state(REASON_KEY, reason.word().as_bytes())?;
@@ -517,18 +529,35 @@ fn route(filter: &Filter) -> Route {
     };
     let rule = |namespace: &str| read(&["route_metadata", "filter_metadata", namespace, "rule"]);
     Route {
-        name: if filter.reads_route_name() { read(&["route_name"]) } else { None },
+        name: if filter.reads_routes() { read(&["route_name"]) } else { None },
         rule: filter.rule_namespace().and_then(rule),
     }
 }
 
-/// Tells Envoy that a key of filter state holds a `google.protobuf.Struct`, so that CEL and access logs can look into
-/// it. An Envoy that doesn't know of it keeps bytes there.
-fn declare_struct(key: &str) {
+/// Whether Envoy's own RBAC has answered, behind this filter.
+fn is_refused_by_rbac() -> bool {
+    matches!(abi::property(&["response", "code_details"]), Ok(Some(details)) if details.starts_with(b"rbac_access_denied"))
+}
+
+/// What filter state holds, other than bytes.
+enum FilterStateType {
+    String,
+    /// A serialised message of this type.
+    Message(&'static str),
+}
+
+/// Tells Envoy what a key of filter state holds, so that CEL and access logs can look into it. An Envoy that doesn't know
+/// of it keeps bytes there.
+fn declare(key: &str, holds: &FilterStateType) {
     let mut arguments = Vec::new();
     protobuf::write_bytes(&mut arguments, 1, key.as_bytes());
-    protobuf::write_unsigned(&mut arguments, 3, TYPE_PROTOBUF);
-    protobuf::write_bytes(&mut arguments, 4, b"type.googleapis.com/google.protobuf.Struct");
+    match holds {
+        FilterStateType::String => protobuf::write_unsigned(&mut arguments, 3, TYPE_STRING),
+        FilterStateType::Message(schema) => {
+            protobuf::write_unsigned(&mut arguments, 3, TYPE_PROTOBUF);
+            protobuf::write_bytes(&mut arguments, 4, schema.as_bytes());
+        }
+    }
     if abi::call_foreign("declare_property", &arguments).is_err() {
         log::debug!("the host has no declare_property: {key} is bytes");
     }
@@ -546,9 +575,10 @@ fn adopt_log_level() {
     log::set_max_level(level);
 }
 
-/// What Envoy's other filters can read about the decision, as `wasm.oidc.result` and `wasm.oidc.reason`.
+/// What Envoy's other filters can read about the decision, as `wasm.oidc.result` and so on.
 const RESULT_KEY: &str = "oidc.result";
 const REASON_KEY: &str = "oidc.reason";
+const ROUTE_KEY: &str = "oidc.route";
 const SHADOW_RESULT_KEY: &str = "oidc.shadow_result";
 const SHADOW_REASON_KEY: &str = "oidc.shadow_reason";
 
@@ -562,5 +592,6 @@ const MAX_RESOLUTIONS: usize = 32;
 /// A second, in milliseconds.
 const TICK_WITHOUT_CLOCK: u32 = 1000;
 
-/// `WasmType::Protobuf` of `declare_property`.
+/// `WasmType::String` and `WasmType::Protobuf` of `declare_property`.
+const TYPE_STRING: u64 = 1;
 const TYPE_PROTOBUF: u64 = 3;

@@ -163,7 +163,30 @@ impl fmt::Debug for Request {
     }
 }
 
-fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+/// Bytes that may stand somewhere, as a table.
+pub struct ByteSet([bool; 256]);
+
+impl ByteSet {
+    /// These.
+    pub const fn of(mut members: &[u8]) -> Self {
+        let mut table = [false; 256];
+        while let Some((member, rest)) = members.split_first() {
+            #[expect(clippy::indexing_slicing, reason = "a table of 256 has a place for each byte")]
+            let place = &mut table[*member as usize];
+            *place = true;
+            members = rest;
+        }
+        Self(table)
+    }
+
+    /// Whether the byte is one of them.
+    pub fn contains(&self, byte: u8) -> bool {
+        self.0.get(usize::from(byte)) == Some(&true)
+    }
+}
+
+/// The one of them; `None` if there are more, or none.
+pub fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
     let first = items.next()?;
     items.next().is_none().then_some(first)
 }

@@ -4,6 +4,7 @@
 //! a path that can be read in more than one way is read here in each. The invariant: a path in normal form has one
 //! reading, every other path says that it is not in normal form.
 
+use crate::http::ByteSet;
 use percent_encoding::percent_decode;
 
 /// What a path may mean.
@@ -24,7 +25,7 @@ impl<'p> Path<'p> {
     /// Reads what stands before the query. Any bytes are a path; none at all (CONNECT) and `*` (RFC 9112, section 3.2.4)
     /// have no reading.
     pub fn read(path: &'p [u8]) -> Self {
-        let is_plain = |byte: &u8| PLAIN.get(usize::from(*byte)) == Some(&true);
+        let is_plain = |byte: &u8| PLAIN.contains(*byte);
         let has_dots = || path.split(|byte| *byte == b'/').any(is_dots);
         if path.first() == Some(&b'/') && path.iter().all(is_plain) && !has_empty_segment(path) && !has_dots() {
             return Self { readings: Readings::One(path), is_normal: true };
@@ -273,18 +274,9 @@ fn has_empty_segment(path: &[u8]) -> bool {
     path.windows(2).any(|pair| pair == b"//")
 }
 
-/// The bytes that mean themselves to every reader, as a table: every byte of every path is looked up here.
-static PLAIN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0_u8;
-    while byte < u8::MAX {
-        #[expect(clippy::indexing_slicing, reason = "a table of 256 has a place for each byte")]
-        let place = &mut table[byte as usize];
-        *place = byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\' | b';' | b'#' | b'?');
-        byte = byte.saturating_add(1);
-    }
-    table
-};
+/// The bytes that mean themselves to every reader. Every byte of every path is looked up here.
+static PLAIN: ByteSet =
+    ByteSet::of(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!\"$&'()*+,-./:<=>@[]^_`{|}~");
 
 /// What is both decoded twice and full of parameters has a dozen. Each is held against all rules.
 const MAX_READINGS: usize = 32;
@@ -303,6 +295,14 @@ mod tests {
 
     fn is_normal(path: &[u8]) -> bool {
         Path::read(path).is_normal()
+    }
+
+    #[test]
+    fn plain_bytes_are_visible_and_not_special() {
+        for byte in 0..=u8::MAX {
+            let expected = byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\' | b';' | b'#' | b'?');
+            assert_eq!(PLAIN.contains(byte), expected, "{byte}");
+        }
     }
 
     #[test]

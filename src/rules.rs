@@ -8,12 +8,13 @@
 //! The invariant: the index leaves out no rule that matches, and a bypass is never found by a path, a host or a method
 //! that two readers could read differently.
 
-use crate::config::{HeaderMatch, HeaderValue, PathMatch, RuleMatch};
+use crate::config::{HeaderMatch, HeaderValue, PathMatch, Rule, RuleMatch};
 use crate::http::{Headers, Request};
 use crate::path::{self, Path};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// The index of a list of rules.
 pub struct RuleIndex {
@@ -31,7 +32,7 @@ pub struct RuleIndex {
 
 /// What the index can't decide about a rule, and whether it opens a door.
 struct Indexed {
-    matching: Option<RuleMatch>,
+    matching: Option<Rc<RuleMatch>>,
     is_bypass: bool,
 }
 
@@ -70,13 +71,12 @@ pub enum Error {
 }
 
 impl RuleIndex {
-    /// The index of rules that are matched by these, in order, with whether each is a bypass. A rule without a match is
-    /// never found.
-    pub fn new(rules: Vec<(Option<RuleMatch>, bool)>) -> Self {
+    /// The index of these rules, in order. A rule without a match is never found.
+    pub fn new(rules: &[Rule]) -> Self {
         let count = rules.len();
         let mut names: Vec<Box<str>> = Vec::new();
-        for header in rules.iter().filter_map(|(matching, _)| matching.as_ref()).flat_map(|matching| &matching.headers)
-        {
+        let matches = || rules.iter().filter_map(|rule| rule.matching.as_deref());
+        for header in matches().flat_map(|matching| &matching.headers) {
             if !names.iter().any(|name| **name == *header.name) {
                 names.push(Box::from(&*header.name));
             }
@@ -89,16 +89,14 @@ impl RuleIndex {
             methods: dimension(),
             paths: dimension(),
             headers: names.into_iter().map(|name| (name, dimension())).collect(),
-            has_patterns: rules.iter().any(|(matching, _)| {
-                matching.as_ref().is_some_and(|matching| matches!(matching.path, Some(PathMatch::Pattern(_))))
-            }),
+            has_patterns: matches().any(|matching| matches!(matching.path, Some(PathMatch::Pattern(_)))),
             scratch: RefCell::default(),
         };
-        for (number, (matching, is_bypass)) in rules.into_iter().enumerate() {
-            if let Some(matching) = &matching {
+        for (number, Rule { matching, policy, .. }) in rules.iter().enumerate() {
+            if let Some(matching) = matching {
                 index.add(number, matching);
             }
-            index.rules.push(Indexed { matching, is_bypass });
+            index.rules.push(Indexed { matching: matching.clone(), is_bypass: policy.bypass });
         }
         index
     }

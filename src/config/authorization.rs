@@ -1,9 +1,9 @@
 //! The part of the configuration that says who is asked whether a valid token is enough.
 
-use super::clusters::{authority, parse_url};
+use super::clusters::{endpoint, parse_url};
 use super::fields::Fields;
 use super::output::Lookup;
-use super::{Error, lookups};
+use super::{Error, lookups, timeout};
 use crate::http::Endpoint;
 use std::time::Duration;
 
@@ -30,19 +30,11 @@ impl ExternalAuthorization {
         if cluster.is_empty() {
             return Err(fields.error("cluster", "must not be empty"));
         }
-        let path = match url.query() {
-            None => url.path().to_owned(),
-            Some(query) => format!("{}?{query}", url.path()),
-        };
-        let scheme = if url.scheme() == "http" { "http" } else { "https" };
-        let timeout = fields.duration("timeout")?.unwrap_or(Duration::from_secs(5));
-        if timeout < Duration::from_millis(1) || timeout > MAX_TIMEOUT {
-            return Err(fields.error("timeout", "must be from 1ms to 60s"));
-        }
+        let timeout = timeout(&mut fields)?.unwrap_or(Duration::from_secs(5));
         let cache = fields.duration("cache")?.unwrap_or_default();
         let standard = |name: &str| vec![Lookup::Claim(name.to_owned())];
         let authorization = Self {
-            endpoint: Endpoint { cluster, scheme, authority: authority(&url), path },
+            endpoint: endpoint(&url, &cluster),
             timeout,
             cache,
             user: lookups(&mut fields, "user")?.unwrap_or_else(|| standard("sub")),
@@ -52,6 +44,3 @@ impl ExternalAuthorization {
         Ok(authorization)
     }
 }
-
-/// A client waits this long at most for one call.
-const MAX_TIMEOUT: Duration = Duration::from_secs(60);

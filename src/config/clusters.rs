@@ -61,7 +61,8 @@ pub(super) fn parse_url(text: &str) -> Option<Url> {
     (matches!(url.scheme(), "https" | "http") && url.has_host() && plain).then_some(url)
 }
 
-fn endpoint(url: &Url, cluster: &str) -> Endpoint {
+/// The endpoint of a URL behind a cluster.
+pub(super) fn endpoint(url: &Url, cluster: &str) -> Endpoint {
     let path = match url.query() {
         None => url.path().to_owned(),
         Some(query) => format!("{}?{query}", url.path()),

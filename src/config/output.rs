@@ -220,7 +220,7 @@ impl ClaimHeader {
 impl Transformer {
     fn from_fields(mut fields: Fields) -> Result<Self, Error> {
         let pattern = fields.required_string("matches")?;
-        let matches = regex(&fields, "matches", &pattern)?;
+        let matches = regex(&fields, "matches", Regex::new(&pattern))?;
         let replaces = fields.string("replaces")?;
         let replaces = replaces.ok_or_else(|| fields.error("replaces", "required; may be empty"))?;
         fields.finish()?;
@@ -347,7 +347,7 @@ pub(super) fn check_collisions(config: &Config) -> Result<(), Error> {
     }
     let mut checked: Vec<&Policy> = Vec::new();
     let mut names = HashSet::new();
-    for (path, policy) in config.policies() {
+    for (number, policy) in config.policies().enumerate() {
         // Most rules write what the top level says.
         let is_same = |other: &&&Policy| {
             Rc::ptr_eq(&other.user_info, &policy.user_info) && Rc::ptr_eq(&other.claim_headers, &policy.claim_headers)
@@ -356,6 +356,8 @@ pub(super) fn check_collisions(config: &Config) -> Result<(), Error> {
             continue;
         }
         checked.push(policy);
+        // The top level comes first.
+        let path = number.checked_sub(1).map(|index| format!("rules[{index}].")).unwrap_or_default();
         let taken = check_policy(&path, policy, &sources)?;
         names.extend(taken.into_iter().map(|(_, name)| name.to_ascii_lowercase()));
         if names.len() > MAX_OUTPUT_NAMES {

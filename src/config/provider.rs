@@ -3,7 +3,7 @@
 use super::clusters::{Clusters, authority, parse_url};
 use super::fields::Fields;
 use super::output::Lookup;
-use super::{Error, is_quotable};
+use super::{Error, is_quotable, timeout};
 use crate::client_assertion::AssertionKey;
 use crate::http::Endpoint;
 use crate::jwk::{Algorithm, JwkSet, Origin};
@@ -357,13 +357,8 @@ impl Provider {
         }
         self.require_expiration = fields.boolean("require_expiration")?.unwrap_or(self.require_expiration);
         self.max_lifetime = fields.duration("max_lifetime")?;
-        if let Some(timeout) = fields.duration("timeout")? {
-            self.timeout = timeout;
-        }
-        match self.timeout < Duration::from_millis(1) || self.timeout > MAX_TIMEOUT {
-            true => Err(fields.error("timeout", "must be from 1ms to 60s")),
-            false => Ok(()),
-        }
+        self.timeout = timeout(fields)?.unwrap_or(self.timeout);
+        Ok(())
     }
 
     fn read_jwks(&mut self, fields: &mut Fields) -> Result<(), Error> {
@@ -655,6 +650,3 @@ const MAX_TENANTS: usize = 1000;
 
 /// RFC 9068, section 4: a leeway of "no more than a few minutes".
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
-
-/// A client waits this long at most for one call; a service that needs more is down.
-const MAX_TIMEOUT: Duration = Duration::from_secs(60);

@@ -2,7 +2,7 @@
 
 use super::fields::Fields;
 use super::output::Lookup;
-use super::{Error, is_quotable, non_empty_list, regex};
+use super::{Error, is_quotable, non_empty_list, regex, whole_regex};
 use regex_lite::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -82,14 +82,8 @@ impl ClaimRequirement {
     fn from_fields(mut fields: Fields) -> Result<Self, Error> {
         let claim = Lookup::from_fields(&mut fields)?
             .ok_or_else(|| fields.error("claim", "required: the name of a claim, or `path` for a nested one"))?;
-        let matches = match fields.string("matches")? {
-            Some(pattern) => {
-                // By itself first: a parenthesis that closes ours would let go of the anchors.
-                regex(&fields, "matches", &pattern)?;
-                Some(regex(&fields, "matches", &format!("^(?:{pattern})$"))?)
-            }
-            None => None,
-        };
+        let pattern = fields.string("matches")?;
+        let matches = pattern.map(|pattern| regex(&fields, "matches", whole_regex(&pattern))).transpose()?;
         let requirement = Self {
             claim,
             any_of: non_empty_list(&mut fields, "any_of")?,

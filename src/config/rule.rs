@@ -4,7 +4,7 @@ use super::fields::Fields;
 use super::output::header_name;
 use super::policy::Policy;
 use super::provider::Provider;
-use super::{Config, Error, is_token_byte, regex};
+use super::{Config, Error, is_token_byte, regex, whole_regex};
 use crate::path;
 use crate::rewrite::OwnNames;
 use regex_lite::Regex;
@@ -17,7 +17,7 @@ pub struct Rule {
     /// What Envoy's route metadata may call it.
     pub name: Option<String>,
     /// The requests that it is for; `None` if only route metadata lead to it.
-    pub matching: Option<RuleMatch>,
+    pub matching: Option<Rc<RuleMatch>>,
     /// What holds for them.
     pub policy: Rc<Policy>,
 }
@@ -80,16 +80,14 @@ pub enum HeaderValue {
 }
 
 impl Rule {
-    /// Whether it looks at the name of the route that Envoy has chosen.
+    /// Whether the route that Envoy has chosen says if a request falls under it: by its name, or by its metadata.
     pub fn reads_route(&self) -> bool {
-        self.matching.as_ref().is_some_and(|matching| !matching.route_names.is_empty())
+        self.name.is_some() || self.matching.as_ref().is_some_and(|matching| !matching.route_names.is_empty())
     }
 
     /// `rules: [...]`.
-    pub(super) fn list(top: &mut Fields, base: &Policy, providers: &[Provider]) -> Result<Option<Vec<Self>>, Error> {
-        let Some(rules) = top.objects("rules", |fields| Self::from_fields(fields, base, providers))? else {
-            return Ok(None);
-        };
+    pub(super) fn list(top: &mut Fields, base: &Policy, providers: &[Provider]) -> Result<Vec<Self>, Error> {
+        let rules = top.objects("rules", |fields| Self::from_fields(fields, base, providers))?.unwrap_or_default();
         if rules.len() > MAX_RULES {
             return Err(top.error("rules", format!("at most {MAX_RULES}")));
         }
@@ -100,7 +98,7 @@ impl Rule {
             }
         }
         check_patterns(&rules)?;
-        Ok(Some(rules))
+        Ok(rules)
     }
 
     fn from_fields(mut fields: Fields, base: &Policy, providers: &[Provider]) -> Result<Self, Error> {
@@ -108,7 +106,7 @@ impl Rule {
         if name.as_deref() == Some("") {
             return Err(fields.error("name", "must not be empty"));
         }
-        let matching = fields.object("match")?.map(RuleMatch::from_fields).transpose()?;
+        let matching = fields.object("match")?.map(RuleMatch::from_fields).transpose()?.map(Rc::new);
         if matching.is_none() && name.is_none() {
             let problem = "required: the requests that the rule is for; or `name`, for a rule that route metadata name";
             return Err(fields.error("match", problem));
@@ -166,8 +164,7 @@ impl PathPattern {
             return Err("holds an escape; paths are compared with theirs decoded, so write what it stands for");
         }
         let problem = "is no regular expression that begins with /";
-        // By itself first: a parenthesis that closes ours would let go of the anchors.
-        let regex = Regex::new(pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$"))).map_err(|_| problem)?;
+        let regex = whole_regex(pattern).map_err(|_| problem)?;
         // An alternative at the top has beginnings of its own.
         let literal = match pattern.contains('|') {
             true => 0,
@@ -202,8 +199,7 @@ impl HeaderMatch {
             (Some(exact), None, None, None) => HeaderValue::Exact(exact),
             (None, Some(prefix), None, None) if !prefix.is_empty() => HeaderValue::Prefix(prefix),
             (None, None, Some(pattern), None) => {
-                regex(&fields, "pattern", &pattern)?;
-                HeaderValue::Pattern(regex(&fields, "pattern", &format!("^(?:{pattern})$"))?)
+                HeaderValue::Pattern(regex(&fields, "pattern", whole_regex(&pattern))?)
             }
             (None, None, None, Some(present)) => HeaderValue::Present(present),
             _ => return Err(fields.error("exact", "expected one of exact, prefix, pattern and present")),
@@ -276,8 +272,8 @@ fn host(host: String) -> Result<String, &'static str> {
 
 /// A header that the filter writes is removed first, so that what a client sends under its name can't choose a rule.
 pub(super) fn check_headers(config: &Config) -> Result<(), Error> {
-    let own = OwnNames::of(config.policies().map(|(_, policy)| policy), &config.sources);
-    for (index, rule) in config.rules.iter().flatten().enumerate() {
+    let own = OwnNames::of(config.policies(), &config.sources);
+    for (index, rule) in config.rules.iter().enumerate() {
         let headers = rule.matching.iter().flat_map(|matching| &matching.headers);
         if headers.into_iter().any(|header| own.is_own_header(header.name.as_bytes())) {
             let problem = "is a header that the filter writes; a client must not choose a rule by it";
@@ -292,7 +288,7 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     let asks_blindly = config.verify.as_ref().is_some_and(|verify| verify.request.is_none());
     let base = &config.policy;
-    for (index, Rule { matching, policy, .. }) in config.rules.iter().flatten().enumerate() {
+    for (index, Rule { matching, policy, .. }) in config.rules.iter().enumerate() {
         let asks_more = !Rc::ptr_eq(&policy.require, &base.require)
             || policy.authorization.is_some() && base.authorization.is_none();
         if asks_more && !policy.bypass && (policy.allow_missing || !policy.enforce) {

@@ -4,7 +4,8 @@ use super::{Filter, Need, Tally};
 use crate::authorization::{self, Question};
 use crate::config::{ExternalAuthorization, Policy, Validation};
 use crate::credentials::{self, Credentials, Token, TokenDigest};
-use crate::http::Request;
+use crate::http::{Request, only};
+use crate::identity;
 use crate::jwk::{Algorithm, Fingerprint};
 use crate::jws::{self, CompactJws, Form};
 use crate::jwt::{self, AccessToken, Audiences, Claims, Expected, Hint, Issuer, Unverified};
@@ -19,14 +20,31 @@ use std::time::Duration;
 /// The right to pass. Made from an access token, or from a policy that asks for none.
 #[derive(Debug)]
 pub(super) enum Grant {
-    /// No token is looked at.
+    /// None is needed.
+    Exempt(Exemption),
+    /// There is a good one.
+    Token { token: AccessToken, provider: usize, source: usize },
+}
+
+/// Why a request needs no token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Exemption {
+    /// The policy looks at none.
     Bypass,
-    /// There is no token, and none is needed.
+    /// There is none, and the policy lets that pass.
     Missing,
     /// A browser asks whether it may ask (Fetch standard, section 3.2.2). It sends no token.
     Preflight,
-    /// There is a good one.
-    Token { token: AccessToken, provider: usize, source: usize },
+}
+
+impl Exemption {
+    /// What is told of it.
+    pub(super) const fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Missing => Some(Reason::MissingToken),
+            Self::Bypass | Self::Preflight => None,
+        }
+    }
 }
 
 /// Why [`Filter::authorize`] ended without a grant.
@@ -85,14 +103,14 @@ impl Filter {
     ) -> Result<Grant, Halt> {
         self.tally.take();
         if policy.bypass {
-            return Ok(Grant::Bypass);
+            return Ok(Grant::Exempt(Exemption::Bypass));
         }
         if policy.allow_preflight && request.is_cors_preflight() {
-            return Ok(Grant::Preflight);
+            return Ok(Grant::Exempt(Exemption::Preflight));
         }
         let credentials = match credentials::find(request, &self.config.sources) {
             Ok(Some(credentials)) => credentials,
-            Ok(None) if policy.allow_missing => return Ok(Grant::Missing),
+            Ok(None) if policy.allow_missing => return Ok(Grant::Exempt(Exemption::Missing)),
             Ok(None) => return Err(Denial::MissingToken.into()),
             Err(credentials::Error::UnsupportedScheme) => return Err(Denial::UnsupportedScheme.into()),
             Err(credentials::Error::Malformed | credentials::Error::Several) => {
@@ -419,11 +437,6 @@ impl Trusted<'_> {
     }
 }
 
-fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
-    let first = items.next()?;
-    items.next().is_none().then_some(first)
-}
-
 fn deny(provider: usize, denial: Denial) -> Halt {
     Halt::Deny(Refusal { denial, provider: Some(provider) })
 }
@@ -449,6 +462,15 @@ impl From<jwt::Error> for Denial {
             jwt::Error::WrongIssuer => Reason::UnknownIssuer,
             jwt::Error::WrongType => Reason::WrongType,
         })
+    }
+}
+
+impl From<identity::Error> for Denial {
+    fn from(error: identity::Error) -> Self {
+        match error {
+            identity::Error::Missing(_) => Self::InsufficientClaims,
+            identity::Error::TooLong(_) => Self::Misconfigured,
+        }
     }
 }
 

@@ -5,11 +5,11 @@ use super::fetches::MAX_FLIGHTS;
 use super::{Filter, Need};
 use crate::config::{Policy, VerifiedRequest};
 use crate::decision::{Case, Shadow, Verdict};
-use crate::http::{Request, Route};
+use crate::http::{Request, Route, only};
 use crate::identity::{self, Identity};
 use crate::path::Path;
 use crate::query::Target;
-use crate::reply::{Denial, Reason};
+use crate::reply::Denial;
 use crate::rewrite::Rewrite;
 use crate::rules;
 use crate::time::Timestamp;
@@ -27,37 +27,38 @@ impl Filter {
         Ok(Case { request, policy, is_question })
     }
 
-    /// A request that was decided by its route has taken one: whether that has the same policy. If not, no such decision is
-    /// made any more: what Envoy's routes look at doesn't change from request to request.
-    pub fn on_routed(&mut self, case: &Case, route: Route) -> bool {
+    /// Whether the policy that was decided on is that of this route, too.
+    pub fn holds(&self, case: &Case, route: Route) -> bool {
         let request = Request { route, ..case.request.clone() };
-        let holds = self.policy(&request).is_ok_and(|policy| Rc::ptr_eq(&policy, &case.policy));
-        self.routes_are_unstable |= !holds;
-        holds
+        self.policy(&request).is_ok_and(|policy| Rc::ptr_eq(&policy, &case.policy))
+    }
+
+    /// A request has taken a route with another policy than the one that was decided on. No decision rests on routes any
+    /// more: what Envoy's routes look at doesn't change from request to request.
+    pub fn distrust_routes(&mut self) {
+        self.routes_are_unstable = true;
     }
 
     /// The policy for a request. Fails closed: a rule that isn't there, or that two readers would choose differently, is no
     /// policy.
     fn policy(&self, request: &Request) -> Result<Rc<Policy>, Denial> {
         let Some(index) = &self.rules else { return Ok(Rc::clone(&self.config.policy)) };
-        let found = match &request.route.rule {
-            None => index.find(request).map_err(|rules::Error::Ambiguous| Denial::AmbiguousTarget)?,
+        let policy =
+            |number: usize| self.config.rules.get(number).map(|rule| &rule.policy).ok_or(Denial::Misconfigured);
+        let chosen = match &request.route.rule {
+            None => {
+                let found = index.find(request).map_err(|rules::Error::Ambiguous| Denial::AmbiguousTarget)?;
+                found.map(policy).transpose()?
+            }
             Some(name) => {
                 let named = std::str::from_utf8(name).ok().and_then(|name| self.named_rules.get(name));
-                Some(*named.ok_or(Denial::Misconfigured)?)
+                let named = policy(*named.ok_or(Denial::Misconfigured)?)?;
+                // Envoy may have found the route of a bypass by a path that the service reads otherwise.
+                let is_normal = |path: &[u8]| !path.contains(&b'#') && Path::read(Target::parse(path).path).is_normal();
+                Some(named).filter(|named| !named.bypass || request.path().is_some_and(is_normal))
             }
         };
-        let Some(number) = found else { return Ok(Rc::clone(&self.config.policy)) };
-        let rules = self.config.rules.as_deref().unwrap_or_default();
-        let policy = &rules.get(number).ok_or(Denial::Misconfigured)?.policy;
-        // Envoy may have found the route of a bypass by a path that the service reads otherwise.
-        let is_normal = || {
-            request.path().is_some_and(|path| !path.contains(&b'#') && Path::read(Target::parse(path).path).is_normal())
-        };
-        match policy.bypass && !is_normal() {
-            true => Ok(Rc::clone(&self.config.policy)),
-            false => Ok(Rc::clone(policy)),
-        }
+        Ok(Rc::clone(chosen.unwrap_or(&self.config.policy)))
     }
 
     /// The request that another proxy asks about; `None` if this is no such question.
@@ -99,16 +100,12 @@ impl Filter {
         let Some(candidate) = &case.policy.shadow else { return };
         let mut tally = self.tally.get();
         let shadow = match self.authorize(&case.request, candidate, &[], now) {
-            Ok(Grant::Bypass | Grant::Preflight) => Shadow::Decided(Verdict::Bypassed, None),
-            Ok(Grant::Missing) => Shadow::Decided(Verdict::Bypassed, Some(Reason::MissingToken)),
+            Ok(Grant::Exempt(exemption)) => Shadow::Decided(Verdict::Bypassed, exemption.reason()),
             Ok(Grant::Token { token, .. }) => {
                 let identity = Identity { claims: token.claims(), provider: "", location: "" };
                 match identity::write(candidate, identity, &self.name, &mut Rewrite::default()) {
                     Ok(_) => Shadow::Decided(Verdict::Allowed, None),
-                    Err(identity::Error::Missing(_)) => {
-                        Shadow::Decided(Verdict::Denied, Some(Reason::InsufficientClaims))
-                    }
-                    Err(identity::Error::TooLong(_)) => Shadow::Decided(Verdict::Denied, Some(Reason::Misconfigured)),
+                    Err(error) => Shadow::Decided(Verdict::Denied, Some(Denial::from(error).reason())),
                 }
             }
             Err(Halt::Deny(refusal)) => {
@@ -143,7 +140,5 @@ const MAX_FLIGHTS_WITH_SHADOWS: usize = MAX_FLIGHTS / 2;
 
 /// The only value of a header that a proxy must have set.
 fn one<'r>(request: &'r Request, name: &'r str) -> Result<&'r [u8], Denial> {
-    let mut values = request.headers.all(name);
-    let value = values.next().filter(|value| !value.is_empty());
-    value.filter(|_| values.next().is_none()).ok_or(Denial::InvalidRequest)
+    only(request.headers.all(name)).filter(|value| !value.is_empty()).ok_or(Denial::InvalidRequest)
 }

@@ -120,14 +120,15 @@ impl Filter {
     pub(super) fn attempt(&mut self, need: &Need, now: Timestamp) {
         let Some(flight) = self.flights.get_mut(need) else { return };
         let Some(provider) = self.providers.get(need.provider()) else { return };
+        let choice = need.call().map_or(0, |call| provider.choice(call, &flight.tried));
         let fetch = match (need, need.call()) {
             (_, None) if !flight.tried.is_empty() => Err(Unreachable::Exhausted),
             (Need::Authorization(_, question), _) => Ok(question.fetch(now)),
             (Need::Probe(_, kind, endpoint), _) => provider.probe(*kind, *endpoint, now),
-            (_, Some(call)) => provider.fetch(call, provider.choice(call, &flight.tried), now),
+            (_, Some(call)) => provider.fetch(call, choice, now),
             (_, None) => Err(Unreachable::Exhausted),
         };
-        flight.tried.push(need.call().map_or(0, |call| provider.choice(call, &flight.tried)));
+        flight.tried.push(choice);
         match fetch {
             Ok(fetch) => {
                 flight.deadline = Deadline::after(fetch.timeout.saturating_mul(2).saturating_add(WATCH_INTERVAL), now);

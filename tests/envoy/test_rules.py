@@ -13,7 +13,7 @@ import pytest
 from clients import Response, request_bytes
 from conftest import StartEnvoy
 from fake_provider import FakeProvider, Reply
-from harness import Envoy, Provider, config, provider_entry, validate_config
+from harness import Bootstrap, Envoy, Provider, config, provider_entry, validate_config
 from tokens import Key
 
 USER = {"header": "x-user", "claim": "sub"}
@@ -135,6 +135,56 @@ def test_hdr_15_writing_a_header_can_choose_another_route(start_envoy: StartEnvo
     for path in ("/tenant", "/same", "/"):
         assert get(envoy, path, ann).status == 503
     assert get(envoy, "/unwritten", ann).status == 200
+
+
+@pytest.mark.parametrize("by", ["name", "metadata"])
+def test_hdr_15_a_filter_behind_holds_requests_to_the_route(start_envoy: StartEnvoy, fake: FakeProvider, by: str) -> None:
+    """The RBAC of envoy/routes.yaml makes Envoy choose the route anew, and compares: not even the
+    first request reaches a route that was not decided on."""
+    rules = [
+        {"name": "admin", "match": {"route_name": "admin"}, "require": {"scopes": ["admin"]}},
+        {"match": {"path_prefix": "/open"}, "bypass": True},
+    ]
+    if by == "metadata":
+        del rules[0]["match"]
+    rule = "admin" if by == "metadata" else None
+    envoy = start_envoy(
+        config(fake, rules=rules, claim_headers=[USER]),
+        idp=fake.port,
+        log_fields={"route": "%ROUTE_NAME%", "upstream": "%UPSTREAM_HOST%"},
+        after=[route_check()],
+        routes=[
+            route("/tenant", "admin", rule, **when("x-user", "root")),
+            route("/tenant", "tenant"),
+            route("/admin", "admin", rule),
+            route("/open", "forged", rule, **when("x-user", "root")),
+            route("/open", "open"),
+            route("/nameless"),
+            route("/", "other"),
+        ],
+    )
+    root, ann = fake.token(sub="root", scope="x"), fake.token(sub="ann", scope="x")
+    for _ in range(3):
+        assert get(envoy, "/tenant", root).status == 403
+    told = [entry for entry in envoy.access_log(3) if entry["route"] == "admin" and entry["upstream"] is None]
+    assert len(told) == 3, "a request has reached the upstream"
+    # Nothing else is the worse for it.
+    for path, token, status in (
+        ("/tenant", ann, 200), ("/", root, 200), ("/admin", ann, 403), ("/nameless", ann, 200),
+        ("/admin", fake.token(scope="admin"), 200), ("/open", None, 200), ("/", None, 401),
+    ):  # fmt: skip
+        assert get(envoy, path, token).status == status, path
+    # A client's copy of the header chooses a route. Then it is removed, and with it the route.
+    assert get(envoy, "/open", None, x_user="root").status == (403 if by == "name" else 401)
+    assert "rests on routes" not in envoy.log()
+
+
+def route_check() -> dict[str, Any]:
+    """The filter of that name in envoy/routes.yaml."""
+    for http_filter in Bootstrap("routes").http_filters:
+        if http_filter["name"] == "route-check":
+            return http_filter
+    raise AssertionError
 
 
 def test_pth_01_02_03_04_14_paths_as_they_arrive(start_envoy: StartEnvoy, fake: FakeProvider) -> None:

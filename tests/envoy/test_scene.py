@@ -132,6 +132,25 @@ def test_the_safety_net_holds_without_the_filter(
     assert response.status == (200 if filter_is_there else 403)
 
 
+@pytest.mark.parametrize("filter_is_there", [True, False])
+def test_the_routes_have_their_policies(
+    filter_is_there: bool, provider: Provider, upstream: Upstream, tmp_path: Path
+) -> None:
+    bootstrap = Bootstrap("routes")
+    (ours,) = bootstrap.wasm["configuration"]["value"]["providers"]
+    ours["issuer"] = provider.issuer
+    bootstrap.cluster("idp", provider.port)
+    bootstrap.cluster("upstream", upstream.port)
+    if not filter_is_there:
+        del bootstrap.http_filters[0]
+    headers = [("Authorization", f"Bearer {provider.token()}")]
+    with scene.EnvoyProcess(bootstrap.text(), tmp_path) as envoy:
+        port = envoy.ports()["enforce"]
+        asked = (("/healthz", []), ("/admin/x", headers), ("/x", headers), ("/x", []))
+        statuses = [exchange(port, request_bytes(path, sent)).status for path, sent in asked]
+    assert statuses == ([200, 403, 200, 401] if filter_is_there else [403] * 4)
+
+
 @pytest.mark.parametrize(
     ("text", "rendered"),
     [

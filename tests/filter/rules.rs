@@ -739,9 +739,10 @@ fn hdr_15_the_policy_is_that_of_the_route_that_is_taken() {
     {
         let mut scene = ruled(rules());
         let case = scene.send(bearer(&good()).route("r1")).allowed().case.expect("a header was written");
-        assert!(scene.filter.on_routed(&case, route(Some("r1"), None)));
+        assert!(scene.filter.holds(&case, route(Some("r1"), None)));
+        assert!(!scene.filter.holds(&case, other));
         scene.send(bearer(&good()).route("r1")).allowed();
-        assert!(!scene.filter.on_routed(&case, other));
+        scene.filter.distrust_routes();
         scene.send(bearer(&good()).route("r1")).refused(503, "misconfigured");
         scene.send(bearer(&good()).rule("n")).refused(503, "misconfigured");
         // Where nothing is written, nothing is routed anew.
@@ -749,17 +750,35 @@ fn hdr_15_the_policy_is_that_of_the_route_that_is_taken() {
     }
     let mut scene = ruled(rules());
     let case = scene.send(bearer(&good()).route("r5")).allowed().case.unwrap();
-    assert!(scene.filter.on_routed(&case, route(Some("r6"), None)), "another route, the same policy");
+    assert!(scene.filter.holds(&case, route(Some("r6"), None)), "another route, the same policy");
     // Nothing is written, or nothing rests on the route.
-    assert!(
-        ruled_with(json!([{"name": "n"}]), json!({"claim_headers": []})).send(bearer(&good())).allowed().case.is_none()
-    );
-    assert!(ruled(json!([marked("one", json!({"path": "/a"}))])).send(bearer(&good())).allowed().case.is_none());
+    let unwritten = ruled_with(json!([{"name": "n"}]), json!({"claim_headers": []})).send(bearer(&good())).allowed();
+    assert!(unwritten.case.is_none());
+    let by_path = ruled(json!([marked("one", json!({"path": "/a"}))])).send(bearer(&good())).allowed();
+    assert!(by_path.case.is_none());
     // A request that waited is no different.
     let one = json!({"rules": [marked("one", json!({"route_name": "r1"}))], "claim_headers": {"header": "x-user", "claim": "sub"}});
     let mut scene = Scene::of(introspection(json!({}), one));
     scene.provider.tokens.insert("opaque".to_owned(), active(json!({})));
     assert!(scene.send(bearer("opaque").route("r1")).allowed().case.is_some());
+}
+
+/// A filter behind this one can compare: what rests on the route always says which one was decided on, also where nothing
+/// was written, for the filters between may write.
+#[test]
+fn hdr_15_the_route_is_told_that_was_decided_on() {
+    for rules in [json!([marked("one", json!({"route_name": "r1"}))]), json!([{"name": "n"}])] {
+        for (told, ask) in [("r1", bearer(&good()).route("r1")), ("", bearer(&good()))] {
+            for claim_headers in [json!({"header": "x-user", "claim": "sub"}), json!([])] {
+                let mut scene = ruled_with(rules.clone(), json!({"claim_headers": claim_headers}));
+                assert_eq!(scene.send(ask.clone()).allowed().route.as_deref(), Some(told));
+            }
+        }
+    }
+    let mut scene = ruled(json!([marked("one", json!({"route_name": "r1"})), bypass(json!({"path": "/open"}))]));
+    assert_eq!(scene.send(get("/open").route("r2")).bypassed().route.as_deref(), Some("r2"));
+    let mut scene = ruled(json!([marked("one", json!({"path": "/a"}))]));
+    assert_eq!(scene.send(bearer(&good()).route("r1")).allowed().route, None);
 }
 
 // ---------------------------------------------------------------------------------------------- shadows

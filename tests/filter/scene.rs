@@ -103,6 +103,18 @@ fn configuration(kind: Value, provider: Value, top: Value) -> Value {
     with(json!({"providers": [with(with(base, kind), provider)]}), top)
 }
 
+/// A filter that strips, with a token and an identity in each place where they may be.
+pub fn stripping_everywhere() -> Value {
+    let sources = json!([
+        {"key": "authorization"}, {"location": "cookie", "key": "t"}, {"location": "query_string", "key": "t"},
+        {"location": "metadata", "key": "t", "metadata_filter": "n"},
+    ]);
+    let outputs = json!([
+        {"key": "identity"}, {"location": "cookie", "key": "who"}, {"location": "query_string", "key": "who"},
+    ]);
+    jwt(json!({}), json!({"enforce": false, "access_token": sources, "user_info": outputs}))
+}
+
 /// The compact form of greymatter's users.
 pub fn compact(top: Value) -> Value {
     with(json!({"provider": ISSUER, "accessToken": {"location": "header", "key": "Authorization"}}), top)
@@ -443,6 +455,8 @@ pub struct Upstream {
     pub verified: bool,
     /// What the candidate policy would have done.
     pub shadow: Option<Shadow>,
+    /// The name of the route that was decided on, if rules look at routes.
+    pub route: Option<String>,
     /// What the decision rests on, if that is the route.
     pub case: Option<Box<Case>>,
 }
@@ -817,7 +831,7 @@ impl Scene {
     /// Applies the edits as Envoy does, and checks what is true of every request that goes on: of all spellings of
     /// a name that the filter writes, the upstream gets what the filter wrote and nothing else.
     fn upstream_sees(&self, stream: StreamId, forward: Forward) -> Upstream {
-        let Forward { edits, response_cookies, filter_state, outcome, tally, case } = forward;
+        let Forward { edits, response_cookies, filter_state, outcome, tally, route, case } = forward;
         let mut headers = self.asked[&stream].headers.clone();
         let mut written = Vec::new();
         for edit in &edits {
@@ -856,6 +870,7 @@ impl Scene {
             cached: tally.cached,
             verified: tally.verification.is_some(),
             shadow: tally.shadow,
+            route: route.map(text),
             case,
         }
     }

@@ -20,7 +20,7 @@ pub fn run(octets: &[u8]) {
     };
     assert!(!config.providers.is_empty() && !config.sources.is_empty());
     assert!(!format!("{config:?}").contains("s3cr3t"), "a secret is printed");
-    let may_pass = config.policies().any(|(_, policy)| policy.bypass || policy.allow_missing || !policy.enforce);
+    let may_pass = config.policies().any(|policy| policy.bypass || policy.allow_missing || !policy.enforce);
     let mut scene = Scene::with(config);
     // The scene checks that no header of the filter's own reaches the upstream.
     let forged = ["x-user", "identity", "x-oidc-metadata-who"].iter();

@@ -2,10 +2,9 @@
 //! as a token, once it was stripped.
 
 use super::script::Script;
-use crate::scene::{Ask, Scene, get, jwt};
+use crate::scene::{Ask, Scene, get, stripping_everywhere};
 use oidc_filter::http::Headers;
 use percent_encoding::percent_decode;
-use serde_json::json;
 
 /// The first octets say what stands in which header; if that is nothing, all of them are a header list on the wire.
 pub fn run(octets: &[u8]) {
@@ -30,16 +29,8 @@ pub fn run(octets: &[u8]) {
 }
 
 fn stripped(ask: Ask) {
-    let sources = json!([
-        {"key": "authorization"}, {"location": "cookie", "key": "t"}, {"location": "query_string", "key": "t"},
-        {"location": "metadata", "key": "t", "metadata_filter": "n"},
-    ]);
-    let outputs = json!([
-        {"key": "identity"}, {"location": "cookie", "key": "who"}, {"location": "query_string", "key": "who"},
-    ]);
-    let config = jwt(json!({}), json!({"enforce": false, "access_token": sources, "user_info": outputs}));
     // The scene checks that no header of the filter's own reaches the upstream.
-    let Some(upstream) = Scene::of(config).send(ask).upstream_or_none() else { return };
+    let Some(upstream) = Scene::of(stripping_everywhere()).send(ask).upstream_or_none() else { return };
     assert_eq!(upstream.result, "stripped");
     assert!(!upstream.headers.iter().any(|(name, _)| name == "authorization"));
     let names = |text: &str, separators: &[char]| -> Vec<Vec<u8>> {
