@@ -5,10 +5,9 @@
 
 use crate::config::{Source, SourceLocation};
 use crate::cookie::{cookies, unquoted};
-use crate::http::{ByteSet, Request};
+use crate::http::{Request, all_bytes};
 use crate::jws::MAX_TOKEN_BYTES;
 use crate::query::Target;
-use sha2::{Digest as _, Sha256};
 use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
@@ -30,7 +29,7 @@ impl Token {
 
     /// What a cache knows the token by.
     pub fn digest(&self) -> TokenDigest {
-        TokenDigest(Sha256::digest(self.0.as_bytes()).into())
+        TokenDigest(blake3::hash(self.0.as_bytes()).into())
     }
 }
 
@@ -40,8 +39,8 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The SHA-256 of a token, whole: a shorter or weaker one could be met by another token. Not printable: a token that is
-/// short may be guessed by it.
+/// The BLAKE3 of a token, with all its 256 bits: a shorter or weaker digest could be met by another token. Not printable: a
+/// token that is short may be guessed by it.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct TokenDigest([u8; 32]);
 
@@ -132,7 +131,7 @@ fn in_header<'r>(request: &'r Request, name: &'r str, scheme: Option<&str>) -> R
     let token = token.get(spaces..).unwrap_or_default();
     let unpadded = token.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last.saturating_add(1));
     let (characters, _) = token.split_at_checked(unpadded).unwrap_or_default();
-    match characters.iter().all(|byte| TOKEN68.contains(*byte)) {
+    match all_bytes(characters, is_token68) {
         true if !characters.is_empty() => Ok(Some(Cow::Borrowed(text(token)?))),
         _ => Err(not_a_token(token)),
     }
@@ -162,7 +161,7 @@ fn one<T>(mut items: impl Iterator<Item = T>) -> Result<Option<T>, Error> {
 
 /// A token without a scheme before it: visible ASCII, and no comma, with which proxies join two values of one header.
 fn plain(value: &[u8]) -> Result<&str, Error> {
-    match value.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',') {
+    match all_bytes(value, |byte| byte.is_ascii_graphic() & (byte != b',')) {
         true if !value.is_empty() => text(value),
         _ => Err(not_a_token(value)),
     }
@@ -184,8 +183,10 @@ fn text(token: &[u8]) -> Result<&str, Error> {
     }
 }
 
-/// RFC 6750, section 2.1. Every byte of every token is looked up here.
-static TOKEN68: ByteSet = ByteSet::of(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._~+/");
+/// RFC 6750, section 2.1.
+fn is_token68(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
+}
 
 #[cfg(test)]
 mod tests {

@@ -163,26 +163,9 @@ impl fmt::Debug for Request {
     }
 }
 
-/// Bytes that may stand somewhere, as a table.
-pub struct ByteSet([bool; 256]);
-
-impl ByteSet {
-    /// These.
-    pub const fn of(mut members: &[u8]) -> Self {
-        let mut table = [false; 256];
-        while let Some((member, rest)) = members.split_first() {
-            #[expect(clippy::indexing_slicing, reason = "a table of 256 has a place for each byte")]
-            let place = &mut table[*member as usize];
-            *place = true;
-            members = rest;
-        }
-        Self(table)
-    }
-
-    /// Whether the byte is one of them.
-    pub fn contains(&self, byte: u8) -> bool {
-        self.0.get(usize::from(byte)) == Some(&true)
-    }
+/// Whether all bytes are of a kind. All are looked at, whatever comes first, so that a processor does many at a time.
+pub fn all_bytes(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(true, |all, byte| all & is(*byte))
 }
 
 /// The one of them; `None` if there are more, or none.
