@@ -84,8 +84,12 @@ doc: ## Build the Rust documentation
 
 bench: $(VENV)/.done ## Measure in a real Envoy, eight minutes: docs/performance.md (BENCH=--quick: a look)
 	@.make/need 'command -v wrk' 'wrk (Debian: apt-get install wrk).'
+	@CARGO_PROFILE_RELEASE_STRIP=none .make/wasm
+	@mkdir -p .tools/bench
+	@cp target/wasm32-wasip1/release/oidc_filter.wasm .tools/bench/named.wasm
 	@.make/wasm
 	@.make/wasm --example empty_filter
+	@.make/wasm --example calls_filter
 	$(VENV)/bin/python tests/bench/bench.py $(BENCH)
 
 fuzz: ## Look for inputs that break something, in each target for FUZZ_SECONDS (60)

@@ -33,6 +33,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "envoy"), str(HERE.parent.parent / "envoy")]
 
+import module_size  # noqa: E402
 import report  # noqa: E402
 import scene  # noqa: E402
 from clients import Http2  # noqa: E402
@@ -57,7 +58,7 @@ from scenarios import (  # noqa: E402
     scenarios,
 )
 
-UNTOLD = 10 * 32  # the filter tells fast counters in lots of 32, and there are ten listeners
+UNTOLD = 10 * 32  # the filter tells fast counters in lots of 32, and there are some ten listeners
 CONNECTIONS = 32  # to find the most that Envoy does; for latency there is one
 SIMULTANEOUS = 1000
 WASM_OPT = ["-O3", "--enable-simd", "--enable-bulk-memory", "--enable-sign-ext"]
@@ -481,6 +482,7 @@ def run(effort: Effort, mint: Mint) -> dict[str, Any]:
     cores, started = Cores.choose(), time.monotonic()
     # First what may fail at once, so that it does.
     facts = {"sizes": module_sizes(), "machine": machine(), "effort": dataclasses.asdict(effort)}
+    facts["parts"] = module_size.parts(DIRECTORY / "named.wasm")
     with tempfile.TemporaryDirectory(prefix="oidc-filter-bench-") as name:
         directory = Path(name)
         value = throughput_and_latency(cores, effort, mint, directory)

@@ -178,6 +178,7 @@ task. All of it comes from one run of one command:
 A ratio is one of requests per second: of the medians over all rounds and, in brackets, the least
 and the greatest of a single round.
 
+{where_it_goes(results)}
 ## Requests per second and latency
 
 {table(SCENARIO_HEADINGS, [scenario_row(one, base) for one in results.scenarios], numbers=True)}
@@ -229,6 +230,80 @@ there on.
   to any token by itself. The processor time that it takes is not counted.
 - The module is the one that `make wasm` builds, without wasm-opt.
 """
+
+
+def where_it_goes(results: Results) -> str:
+    """What stands between the filter and the goals that it has not reached."""
+    lengths = results.value["token lengths"]
+
+    def step(text: str, key: str, before: str) -> list[str]:
+        return [text, f"{results.cpu(key) - results.cpu(before):.1f}"]
+
+    def bound(text: str, key: str) -> list[str]:
+        return [text, *(f"{results.ratio(of, key).value:.2f}" for of in ("empty", "calls", "jwt"))]
+
+    warm = [
+        ["the request itself, without a filter", f"{results.cpu('none'):.1f}"],
+        step("a Wasm filter that does nothing: Envoy's calls into the module", "empty", "none"),
+        step("its host calls: the headers, the clock, the mark for a safety net", "calls", "empty"),
+        step("finding an opaque token in the cache, judging it, counting", "opaque", "calls"),
+        step(f"the same with {lengths['RS256']} characters to read, copy and hash", "jwt", "opaque"),
+    ]
+    bounds = [
+        bound("jwt_authn with its cache", "native-cache"),
+        bound("an empty Wasm filter", "empty"),
+        bound("ext_authz (with an opaque token, ours: see above)", "ext-authz"),
+    ]
+    new = [
+        [
+            name,
+            f"{results.cpu(f'native-{name}') - results.cpu('native-cache'):.1f}",
+            f"{results.cpu(f'cold-{name}') - results.cpu('jwt'):.1f}",
+        ]
+        for name in lengths
+    ]
+    return f"""\
+## Where it goes
+
+A warm request, in microseconds of Envoy's processor, one thing after the other:
+
+{table(["what", "CPU, µs"], warm, numbers=True)}
+So much is within reach of a filter in WebAssembly at all, in requests per second as a ratio:
+
+{table(["to", "filter that does nothing", "only the host calls", "oidc-filter"], bounds, numbers=True)}
+What a new token costs beyond a known one: the signature, and decoding, reading and keeping the claims. Of
+RS256, RS512 and so on to ES512 the arithmetic is the same, Envoy's BoringSSL; the rest is native code there and
+WebAssembly here. The arithmetic of PS256 and EdDSA is WebAssembly, too.
+
+{table(["algorithm", "jwt_authn, µs", "oidc-filter, µs"], new, numbers=True)}
+The code of the module, before wasm-opt:
+
+{table(["part", "size"], part_rows(results.value["parts"]), numbers=True)}"""
+
+
+CRYPTOGRAPHY = (
+    "blake3 cmov const_oid crypto_bigint crypto_common ctutils curve25519_dalek der digest ecdsa ed25519_dalek"
+    " elliptic_curve hmac p256 p384 p521 pkcs8 primefield primeorder rfc6979 rsa sec1 sha2 signature spki subtle wnaf"
+)
+PARTS = {
+    "cryptography": CRYPTOGRAPHY.split(),
+    "Rust's standard library": ["alloc", "core", "foldhash", "hashbrown", "std", "no crate's"],
+    "JSON": ["itoa", "ryu", "serde", "serde_core", "serde_json", "zmij"],
+    "URLs": ["form_urlencoded", "idna", "idna_adapter", "percent_encoding", "url"],
+    "regular expressions": ["regex_lite"],
+    "tables, constants": ["data, tables"],
+}
+
+
+def part_rows(parts: dict[str, dict[str, int]]) -> list[list[str]]:
+    crates, own = dict(parts["crates"]), parts["own"]
+    config = own.get("config", 0)
+    crates["oidc_filter"] -= config
+    sizes = {"the filter": crates.pop("oidc_filter"), "the filter, reading its configuration": config}
+    for name, members in PARTS.items():
+        sizes[name] = sum(crates.pop(member, 0) for member in members)
+    sizes["other crates"] = sum(crates.values())
+    return [[name, kilobytes(size)] for name, size in sorted(sizes.items(), key=lambda part: -part[1])]
 
 
 SCENARIO_HEADINGS = [

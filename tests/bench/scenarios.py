@@ -17,7 +17,9 @@ import yaml
 from mint import AUDIENCE, ISSUER, Mint, TokenFile
 
 FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
-EMPTY_FILTER = scene.ROOT / "target/wasm32-wasip1/release/examples/empty_filter.wasm"
+EXAMPLES = scene.ROOT / "target/wasm32-wasip1/release/examples"
+EMPTY_FILTER = EXAMPLES / "empty_filter.wasm"
+CALLS_FILTER = EXAMPLES / "calls_filter.wasm"
 
 RULES = (1, 10, 100, 1000, 5000)
 
@@ -42,6 +44,7 @@ def scenarios(mint: Mint, opaque: str) -> list[Scenario]:
     found = [
         Scenario("none", "no filter", "none", NONE, jwt, protected=False),
         Scenario("empty", "empty Wasm filter", "empty", NONE, jwt, protected=False),
+        Scenario("calls", "Wasm filter, host calls only", "calls", NONE, jwt, protected=False),
         Scenario("native", "jwt_authn, no cache", "jwt_authn", NATIVE, jwt),
         Scenario("native-cache", "jwt_authn, its cache", "jwt_authn_cache", NATIVE, jwt),
         Scenario("ext-authz", "ext_authz over HTTP", "ext_authz", NATIVE, jwt),
@@ -80,6 +83,7 @@ def listeners(mint: Mint) -> dict[str, list[dict[str, Any]]]:
     return {
         "none": [],
         "empty": [wasm("empty", EMPTY_FILTER, "")],
+        "calls": [wasm("calls", CALLS_FILTER, "")],
         "jwt_authn": [jwt_authn(mint, cached=False)],
         "jwt_authn_cache": [jwt_authn(mint, cached=True)],
         "ext_authz": [ext_authz()],
