@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import functools
 import hashlib
 import http.client
 import json
@@ -234,6 +235,14 @@ def provider_entry(provider: Any, **changes: Any) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------------------------------- Envoy
+
+
+@functools.cache
+def envoy_release() -> tuple[int, int]:
+    """Of the Envoy under test: (1, 40)."""
+    said = subprocess.run([scene.envoy_binary(), "--version"], capture_output=True, text=True, check=True).stdout
+    major, minor = re.search(r"/(\d+)\.(\d+)\.\d+/", said).groups()
+    return int(major), int(minor)
 
 
 class Bootstrap:

@@ -20,7 +20,7 @@ from conftest import StartEnvoy
 from cryptography.hazmat.primitives import serialization
 from envoy_filters import UNDERSCORES, hand_off, header_to_metadata
 from fake_provider import FakeProvider, Reply
-from harness import Bootstrap, Door, Envoy, Provider, validate_config
+from harness import Bootstrap, Door, Envoy, Provider, envoy_release, validate_config
 from pages import Page
 from tokens import Key, claims, compact
 
@@ -1041,8 +1041,14 @@ def payload(seen: Any) -> Any:
     return value and json.loads(base64.urlsafe_b64decode(value + "=="))
 
 
+# jwt_authn removed no forged payload before, and held a path with `..;` for one.
+JA_EQUAL_SINCE = {"an open path with a forged identity": (1, 40), "optional, and out of it otherwise": (1, 39)}
+
+
 @pytest.mark.parametrize("case", JA_EQUAL)
 def test_jwt_authn_equal(both: Envoy, ja_fake: FakeProvider, case: str) -> None:
+    if envoy_release() < JA_EQUAL_SINCE.get(case, ()):
+        pytest.skip("jwt_authn of this release lets more through")
     theirs, ours = on_both(both, Ask(ja_fake.issuer), *JA_EQUAL[case])
     assert theirs.status == ours.status, f"{theirs}\n{ours}"
     if ours.status == 200:
