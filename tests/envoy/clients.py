@@ -203,6 +203,7 @@ class Http2:
         )
         self._responses: dict[int, Response] = {}
         self._ended: set[int] = set()
+        self._farewell: int | None = None
         self._h2.initiate_connection()
         self._flush()
 
@@ -268,6 +269,9 @@ class Http2:
         self.socket.sendall(self._h2.data_to_send())
 
     def _read(self) -> None:
+        # What came before a farewell counts: who is answered early may still have been talking.
+        if self._farewell is not None:
+            raise ConnectionError(f"GOAWAY {self._farewell}")
         data = self.socket.recv(1 << 16)
         if not data:
             raise ConnectionError("closed by the peer")
@@ -290,8 +294,8 @@ class Http2:
             case h2.events.StreamReset(stream_id=stream):
                 self._responses[stream].reset = True
                 self._ended.add(stream)
-            case h2.events.ConnectionTerminated():
-                raise ConnectionError(f"GOAWAY {event.error_code}")
+            case h2.events.ConnectionTerminated(error_code=code):
+                self._farewell = code
 
 
 def _text(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
