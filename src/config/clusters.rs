@@ -47,13 +47,14 @@ pub enum UnreachableUrl {
 
 /// An absolute http or https URL without user name and password.
 ///
-/// In the letters of RFC 3986, and with a host as it is called: what else the parser would forgive (one slash, a tab,
-/// a host in Unicode or percent-encoded) others read differently, or not at all.
+/// In the letters of RFC 3986, and with a host as it is called: what else the parser would forgive (one slash or three, a
+/// tab, a host in Unicode or percent-encoded) others read differently, or not at all.
 pub(super) fn parse_url(text: &str) -> Option<Url> {
     let (scheme, rest) = text.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let is_spelled_out = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-    if !is_spelled_out || authority.contains('%') || !["https", "http"].iter().any(|s| scheme.eq_ignore_ascii_case(s)) {
+    let is_called_so = !authority.is_empty() && !authority.contains('%');
+    if !is_spelled_out || !is_called_so || !["https", "http"].iter().any(|s| scheme.eq_ignore_ascii_case(s)) {
         return None;
     }
     let url = Url::parse(text).ok()?;

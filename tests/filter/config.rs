@@ -313,6 +313,7 @@ fn cfg_01_to_06_clm_10_jwk_10_bad_configurations() {
         (p(json!({"issuer": "https://idp.example.com#x"})), "providers[0].issuer"),
         (p(json!({"issuer": "https://u:p@idp.example.com"})), "providers[0].issuer"),
         (p(json!({"issuer": "https:/idp.example.com"})), "providers[0].issuer"),
+        (p(json!({"issuer": "https:///idp.example.com"})), "providers[0].issuer"),
         (p(json!({"issuer": "http:idp.X%BB.example/https://idp.example.com"})), "providers[0].issuer"),
         (p(json!({"issuer": "https:\\\\idp.example.com"})), "providers[0].issuer"),
         (p(json!({"issuer": "https://idp.ex\tample.com"})), "providers[0].issuer"),

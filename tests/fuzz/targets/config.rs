@@ -72,6 +72,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         r#"{"providers":[],"provider":null,"x":"${NOBODY}"}"#,
         r#"{"provider":"https://\u00fcX.example"}"#,
         r#"{"provider":"https://%C3%BCX.example"}"#,
+        r#"{"provider":"https:///%C3%BCX.example"}"#,
     ]));
     seeds
 }
