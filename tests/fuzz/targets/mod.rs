@@ -15,6 +15,11 @@ mod script;
 mod token;
 pub mod whole;
 
+use crate::scene::Scene;
+use oidc_filter::config::Config;
+use serde_json::Value;
+use std::rc::Rc;
+
 /// A target.
 pub struct Target {
     /// Its name.
@@ -45,4 +50,13 @@ const JSON: &[u8] = b"{}[]\",:\\u0019.e- tfn";
 /// Lines of text as seeds.
 fn lines(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// A filter that has had time to fetch what it wants, and that nobody listens to: a token or a query that is noise may
+/// hold the very words of a refusal, and then it isn't the refusal that tells them.
+fn unheard(configuration: Value) -> Scene {
+    let config = Config::read(configuration.to_string().as_bytes(), &|_: &str| None).unwrap();
+    let mut scene = Scene::with(Rc::new(config));
+    scene.tick();
+    scene
 }

@@ -1,8 +1,8 @@
 //! Paths: however a service reads one that needs no token here, it is one that needs none; and none that it reads as one
 //! that needs more than a token passes with less.
 
-use super::lines;
-use crate::scene::{Scene, get, good, jwt};
+use super::{lines, unheard};
+use crate::scene::{get, good, jwt};
 use percent_encoding::percent_decode;
 use serde_json::json;
 
@@ -14,7 +14,7 @@ pub fn run(octets: &[u8]) {
         {"match": {"path_pattern": "/v[0-9]+/open"}, "bypass": true},
         {"match": {"path_prefix": "/admin"}, "require": {"scopes": "admin"}},
     ]);
-    let mut scene = Scene::of(jwt(json!({}), json!({"rules": rules})));
+    let mut scene = unheard(jwt(json!({}), json!({"rules": rules})));
     let sent = octets.split(|octet| matches!(octet, b'?' | b'#')).next().unwrap_or_default();
     if scene.send(get(octets).bearer(&good())).upstream_or_none().is_some_and(|upstream| upstream.result == "allowed") {
         let is_admin = |reading: &Vec<Vec<u8>>| reading.first().is_some_and(|first| first == b"admin");
@@ -79,5 +79,6 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "/x/..;/admin//..",
         "/public/a%00",
         "http://host/public",
+        "/admin?x=error_description",
     ])
 }

@@ -1,7 +1,7 @@
 //! Tokens: whatever is sent, only what a key has signed is proved, and nothing that looks signed is taken for opaque.
 
-use super::lines;
-use crate::scene::{AUDIENCE, ISSUER, NOW, Scene, auto, bearer, good_claims, key};
+use super::{lines, unheard};
+use crate::scene::{AUDIENCE, ISSUER, NOW, auto, bearer, good_claims, key};
 use crate::support::{Signing, sign, with};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
@@ -74,7 +74,7 @@ pub fn run(octets: &[u8]) {
 
 /// By a whole filter that has keys and is asked about everything else.
 fn refused(token: &str) {
-    let mut scene = Scene::of(auto(json!({}), json!({})));
+    let mut scene = unheard(auto(json!({}), json!({})));
     assert!(scene.send(bearer(token)).upstream_or_none().is_none(), "{token}");
 }
 
@@ -109,6 +109,6 @@ pub fn seeds() -> Vec<Vec<u8>> {
     ] {
         seeds.push(with_header(header));
     }
-    seeds.extend(lines(&["2YotnFZFEjr1zCsicMWpAA", "a.b.c", "eyJhbGciOiJub25lIn0.e30."]));
+    seeds.extend(lines(&["2YotnFZFEjr1zCsicMWpAA", "a.b.c", "eyJhbGciOiJub25lIn0.e30.", "a.error_description.c"]));
     seeds
 }
