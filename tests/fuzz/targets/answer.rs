@@ -3,6 +3,7 @@
 use super::lines;
 use super::script::Script;
 use crate::scene::{ISSUER, active, key, metadata};
+use oidc_filter::authorization::{self, Verdict};
 use oidc_filter::http::{Headers, Response};
 use oidc_filter::introspection::{self, Answer};
 use oidc_filter::jwk::{JwkSet, Origin};
@@ -31,6 +32,17 @@ pub fn run(octets: &[u8]) {
     if let Some(Answer::Active(object)) = userinfo::answer(&response) {
         assert!(status == 200 && member("sub").and_then(Value::as_str).is_some_and(|sub| !sub.is_empty()));
         checked(object);
+    }
+    match authorization::verdict(&response) {
+        Some(Verdict::Allowed) => assert!((200..300).contains(&status), "{status}"),
+        // The reason is written between the quotes of a challenge.
+        Some(Verdict::Denied(Some(why))) => {
+            assert!(
+                !why.is_empty() && why.bytes().all(|byte| matches!(byte, b' '..=b'~' if !b"\"\\".contains(&byte))),
+                "{why}"
+            );
+        }
+        Some(Verdict::Denied(None)) | None => {}
     }
     if let Ok(found) = Metadata::parse(body, ISSUER) {
         assert_eq!(member("issuer").and_then(Value::as_str), Some(ISSUER));
@@ -61,6 +73,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
         json!({"keys": [key("k1").jwk()]}),
     ];
     let mut seeds: Vec<_> = documents.iter().map(|d| [b"\0\0\0", d.to_string().as_bytes()].concat()).collect();
-    seeds.extend(lines(&["\0\0\0{\"active\":true,\"active\":false}", "\u{1}\0\0{}", "\0\u{2}\u{1}<html>"]));
+    seeds.extend(lines(&[
+        "\0\0\0{\"active\":true,\"active\":false}",
+        "\u{1}\0\0{}",
+        "\0\u{2}\u{1}<html>",
+        "\u{2}\0\0not \"you\"\r\nx: y\\ \u{e9}",
+    ]));
     seeds
 }

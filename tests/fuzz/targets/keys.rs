@@ -12,11 +12,13 @@ pub fn run(octets: &[u8]) {
     for origin in [Origin::Remote, Origin::Inline] {
         let Ok(set) = JwkSet::parse(octets, origin) else { continue };
         assert!((1..=MAX_MEMBERS).contains(&set.len()) && set.refused().len() <= MAX_MEMBERS);
-        for algorithm in ["HS256", "HS384", "HS512"].iter().filter_map(|name| Algorithm::from_name(name)) {
-            let count = set.candidates(None, algorithm).count();
+        let symmetric: Vec<_> =
+            ["HS256", "HS384", "HS512"].iter().filter_map(|name| Algorithm::from_name(name)).collect();
+        for algorithm in &symmetric {
+            let count = set.candidates(None, *algorithm).count();
             assert!(origin == Origin::Inline || count == 0, "a secret that is published");
         }
-        for algorithm in Algorithm::ASYMMETRIC {
+        for algorithm in Algorithm::ASYMMETRIC.iter().chain(&symmetric) {
             let candidates: Vec<_> = set.candidates(None, *algorithm).collect();
             assert!(candidates.len() <= MAX_CANDIDATES);
             for key in candidates {
@@ -38,7 +40,9 @@ pub fn run(octets: &[u8]) {
 }
 
 /// What a key that is broken on purpose may take: zeros, ones, and the neutral point of Ed25519.
-const TRIVIAL: [&[u8]; 7] = [
+const TRIVIAL: [&[u8]; 9] = [
+    &[],
+    &[0; 32],
     &[0; 64],
     &[1; 64],
     &[0; 96],
@@ -60,6 +64,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}]}"#,
         r#"{"keys":[{"kty":"RSA","n":"AQAB","e":"AQ","use":"sig","key_ops":["verify"],"alg":"RS256","kid":"a"}]}"#,
         r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
+        r#"{"kty":"EC","crv":"P-256","d":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc","kid":"a"}"#,
     ]));
     seeds
 }
