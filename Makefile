@@ -10,7 +10,7 @@ SOAK_REQUESTS ?= 10000000
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help wasm test test-native test-envoy test-envoy-versions chaos soak security-cases setup-envoy lint fmt doc bench fuzz audit sbom reproducible demo up down clean clean-tools
+.PHONY: help wasm test test-native test-envoy test-envoy-versions chaos soak security-cases setup-envoy lint fmt doc bench fuzz fuzz-coverage audit sbom reproducible demo up down clean clean-tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' Makefile
@@ -94,6 +94,9 @@ bench: $(VENV)/.done ## Measure in a real Envoy, eight minutes: docs/performance
 
 fuzz: ## Look for inputs that break something, in each target for FUZZ_SECONDS (60)
 	@.make/fuzz $(FUZZ_SECONDS)
+
+fuzz-coverage: ## Count the lines of src/ that its inputs reach: docs/fuzzing.md
+	@.make/fuzz-coverage
 
 audit: $(DENY) ## Check the dependencies by .deny.toml (AUDIT='bans licenses sources': without the database of advisories)
 	.tools/cargo/bin/cargo-deny --locked check $(AUDIT)
