@@ -45,7 +45,8 @@ impl<'t> CompactJws<'t> {
         let key_id = string(&header, "kid")?.map(str::to_owned);
         let token_type = string(&header, "typ")?.map(str::to_owned);
         let content_type = string(&header, "cty")?;
-        if UNSUPPORTED.iter().any(|name| header.contains_key(*name)) || content_type.is_some_and(is_jwt) {
+        let is_zipped = header.get("zip").is_some_and(|zip| zip != "NONE");
+        if is_zipped || UNSUPPORTED.iter().any(|name| header.contains_key(*name)) || content_type.is_some_and(is_jwt) {
             return Err(Error::Unsupported);
         }
         let algorithm = Algorithm::from_name(name).ok_or(Error::Unsupported)?;
@@ -225,8 +226,9 @@ const FORGIVING: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Header parameters that change what the other parts mean. `crit` says "refuse me if you do not understand this"
-/// (RFC 7515, section 4.1.11), and no extension is understood.
-const UNSUPPORTED: &[&str] = &["b64", "crit", "enc", "zip"];
+/// (RFC 7515, section 4.1.11), and no extension is understood. So does `zip`, unless it says that nothing is compressed, as
+/// ForgeRock and PingAM write into every token.
+const UNSUPPORTED: &[&str] = &["b64", "crit", "enc"];
 
 #[cfg(test)]
 mod tests {

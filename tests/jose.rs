@@ -405,7 +405,11 @@ fn alg_14_to_18_unsupported_header_parameters() {
             refuses("ALG-15", &signed_as_is(&BASE64URL.encode(header), payload), UNSUPPORTED);
         }
     }
-    refuses("ALG-18", &with_header(json!({"zip": "DEF"})), UNSUPPORTED);
+    for zip in [json!("DEF"), json!("none"), json!("GZIP"), json!(""), json!(false), json!(["NONE"])] {
+        refuses("ALG-18", &with_header(json!({"zip": zip})), UNSUPPORTED);
+    }
+    refuses("ALG-18", &raw_header(r#"{"alg":"EdDSA","zip":null}"#), UNSUPPORTED);
+    accepts("ALG-18", &with_header(json!({"typ": "JWT", "zip": "NONE"})));
     // One stored block (RFC 1951, section 3.2.4): deflated, and as readable as before.
     let stored = claims().to_string();
     let length = u16::try_from(stored.len()).unwrap();
