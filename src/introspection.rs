@@ -85,7 +85,7 @@ pub fn json_object(response: &Response) -> Option<Answer> {
 }
 
 /// An active refresh or ID token is none that a resource server may take (RFC 9068, section 5; RFC 6749, section 1.5).
-/// Providers say so in `token_type` or `token_use`, in words of their own: known ones pass.
+/// Providers say so in `token_type`, `token_use` or (OpenIddict) `token_usage`, in words of their own: known ones pass.
 fn is_access_token(object: &Object) -> bool {
     let is_one_of = |name: &str, known: &[&str]| match object.get(name) {
         None | Some(Value::Null) => true,
@@ -97,6 +97,7 @@ fn is_access_token(object: &Object) -> bool {
     // A DPoP token is refused: its binding can't be checked (RFC 9449, section 7.2).
     is_one_of("token_type", &["Bearer", "access_token", "urn:ietf:params:oauth:token-type:access_token"])
         && is_one_of("token_use", &["access", "access_token"])
+        && is_one_of("token_usage", &["access_token"])
         && !object.get("typ").and_then(Value::as_str).is_some_and(is_other)
 }
 

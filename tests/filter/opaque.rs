@@ -302,7 +302,12 @@ fn int_15_mv_06_shapes_of_tokens() {
 
 #[test]
 fn int_07_other_kinds_of_tokens() {
-    for kind in [json!({"token_type": "Bearer"}), json!({"token_type": "bearer"}), json!({"token_use": "access"})] {
+    for kind in [
+        json!({"token_type": "Bearer"}),
+        json!({"token_type": "bearer"}),
+        json!({"token_use": "access"}),
+        json!({"token_type": "Bearer", "token_usage": "access_token"}),
+    ] {
         told(active(kind)).allowed();
     }
     for kind in [
@@ -313,6 +318,8 @@ fn int_07_other_kinds_of_tokens() {
         json!({"token_type": "N_A"}),
         json!({"typ": "Refresh"}),
         // RFC 9449, section 7.2: this is not the scheme for it.
+        json!({"token_usage": "refresh_token"}),
+        json!({"token_usage": "id_token"}),
         json!({"token_type": "DPoP"}),
     ] {
         told(active(kind)).refused(401, "inactive");
