@@ -34,6 +34,10 @@ impl Claims {
     /// The claims of a JWT whose signature was proved.
     pub fn from_jwt(payload: VerifiedPayload<'_>) -> Result<Self, Error> {
         let object = payload.claims().map_err(|_| Error::Malformed)?;
+        // RFC 8417, section 2.2: what makes a security event of a JWT, a logout token among them. Not all say so in `typ`.
+        if object.get("events").is_some_and(Value::is_object) {
+            return Err(Error::WrongType);
+        }
         let token_type = payload.token_type().map(str::to_owned);
         Self::new(object, Source::Jwt { token_type })
     }

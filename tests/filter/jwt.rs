@@ -311,6 +311,15 @@ fn alg_19_and_20_types_of_tokens() {
 }
 
 /// AR-26, EXT-03: a header of one's own has no scheme unless it is given one.
+    // Nor an event, whether or not its type says so (RFC 8417, section 2.2; OpenID Connect Back-Channel Logout, section 2.4).
+    let logout = || json!({"http://schemas.openid.net/event/backchannel-logout": {}});
+    for typ in [json!("JWT"), json!(null), json!("at+jwt")] {
+        let event = key("k1").token_with(json!({"typ": typ}), json!({"events": logout(), "sid": "s"}));
+        Scene::of(jwt(json!({}), json!({}))).send(bearer(&event)).refused(401, "wrong_type");
+        let mapped = json!({"claim_mapping": {"events": "other"}});
+        Scene::of(jwt(mapped, json!({}))).send(bearer(&event)).refused(401, "wrong_type");
+    }
+    scene.send(bearer(&token(json!({"events": ["concert"]})))).allowed();
 #[test]
 fn tokens_in_a_header_without_a_scheme() {
     let mut scene = Scene::of(jwt(json!({}), json!({"access_token": {"key": "My-Auth_token"}})));
