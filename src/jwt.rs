@@ -112,6 +112,11 @@ impl Claims {
         self.object.get("sub").and_then(Value::as_str)
     }
 
+    /// Whether the token says whom it is for, and be it nobody.
+    pub fn has_audience(&self) -> bool {
+        self.object.contains_key("aud")
+    }
+
     /// Whom the token is for (`aud`); empty if it does not say.
     pub fn audience(&self) -> &[String] {
         &self.audience
@@ -376,13 +381,14 @@ enum Source {
     Jwt { token_type: Option<String> },
 }
 
-/// `aud`: one string or an array of them (RFC 7519, section 4.1.3). An empty array, which is for nobody, is an error.
+/// `aud`: one string or an array of them (RFC 7519, section 4.1.3). An empty array is for nobody; Ory Hydra writes one where
+/// no audience was asked for.
 fn audience(claims: &Object) -> Result<Vec<String>, Error> {
     let error = Error::InvalidClaims("aud");
     match claims.get("aud") {
         None => Ok(Vec::new()),
         Some(Value::String(audience)) => Ok(vec![audience.clone()]),
-        Some(Value::Array(list)) if !list.is_empty() => {
+        Some(Value::Array(list)) => {
             list.iter().map(|audience| audience.as_str().map(str::to_owned).ok_or(error)).collect()
         }
         Some(_) => Err(error),

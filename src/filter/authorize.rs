@@ -348,7 +348,7 @@ impl Filter {
         let config = &provider.config;
         let by_signature = matches!(vouched.witness, Witness::Signature { .. });
         // Userinfo says nothing about the audience, as a rule; where it does, or where a rule asks for one, it is held to it.
-        let silent = vouched.witness == Witness::Userinfo && vouched.claims.audience().is_empty();
+        let silent = vouched.witness == Witness::Userinfo && !vouched.claims.has_audience();
         let audiences = match &policy.audiences {
             Some(audiences) => audiences,
             None if silent => &Audiences::Any,
