@@ -180,7 +180,7 @@ impl Provider {
     pub(super) fn compact(top: &mut Fields) -> Result<Self, Error> {
         let issuer = top.required_string("provider")?;
         let url = issuer_url(&issuer).map_err(|problem| top.error("provider", problem))?;
-        Ok(Self::standard(issuer, &url))
+        Ok(Self::standard(issuer, Some(&url)))
     }
 
     /// `providers: [...]`, in order; an issuer with tenants is one provider for each.
@@ -197,17 +197,17 @@ impl Provider {
     }
 
     /// A provider whose userinfo endpoint proves tokens: the compact form, and the defaults.
-    fn standard(issuer: String, url: &Url) -> Self {
-        let host = url.host_str().unwrap_or_default().to_owned();
+    fn standard(issuer: String, url: Option<&Url>) -> Self {
+        let host = url.and_then(Url::host_str).unwrap_or_default().to_owned();
         let clusters = Clusters {
-            issuer_authority: authority(url),
+            issuer_authority: url.map(authority).unwrap_or_default(),
             issuer_cluster: host.clone(),
             named: false,
             others: Vec::new(),
         };
-        let discovery = discovery(url, &clusters);
+        let discovery = url.map(|url| discovery(url, &clusters)).unwrap_or_default();
         Self {
-            name: host,
+            name: if url.is_some() { host } else { issuer.clone() },
             issuer,
             discovery,
             validation: Validation::Userinfo,
@@ -276,8 +276,11 @@ impl Provider {
     }
 
     fn from_fields(mut fields: Fields, issuer: String) -> Result<Self, Error> {
-        let url = issuer_url(&issuer).map_err(|problem| fields.error("issuer", problem))?;
-        let mut provider = Self::standard(issuer, &url);
+        let url = match issuer_url(&issuer) {
+            Err(_) if is_name(&issuer) => None,
+            url => Some(url.map_err(|problem| fields.error("issuer", problem))?),
+        };
+        let mut provider = Self::standard(issuer, url.as_ref());
         if let Some(name) = fields.string("name")? {
             provider.name = name;
         }
@@ -294,12 +297,16 @@ impl Provider {
             provider.clusters.named = true;
         }
         provider.clusters.others = fields.string_map("clusters")?;
-        provider.discovery = discovery(&url, &provider.clusters);
+        provider.discovery = url.as_ref().map(|url| discovery(url, &provider.clusters)).unwrap_or_default();
         provider.validation = validation(&mut fields)?;
         provider.audiences = audiences(&mut fields, provider.validation)?;
         provider.token_types = token_types(&mut fields)?;
         provider.read_times(&mut fields)?;
         provider.read_jwks(&mut fields)?;
+        if url.is_none() && !provider.has_own_keys() {
+            let problem = "must be an absolute https URL; any other name needs `validation: jwt` and `jwks`";
+            return Err(fields.error("issuer", problem));
+        }
         provider.read_algorithms(&mut fields)?;
         provider.read_introspection(&mut fields)?;
         provider.read_userinfo(&mut fields)?;
@@ -310,6 +317,12 @@ impl Provider {
         }
         fields.finish()?;
         Ok(provider)
+    }
+
+    /// Whether nothing is ever looked for at the issuer's own address.
+    fn has_own_keys(&self) -> bool {
+        let configured = self.jwks.inline.is_some() || self.jwks.uri != Endpoints::Discovered;
+        self.validation == Validation::Jwt && configured
     }
 
     /// Whether the provider is called at all. With nothing but inline keys there is nothing to call it for.
@@ -629,6 +642,14 @@ fn issuer_url(issuer: &str) -> Result<Url, &'static str> {
         true => Err("must not have a query or a fragment (RFC 8414, section 2)"),
         false => Ok(url),
     }
+}
+
+/// Whether this may be an issuer that has no address, such as `accounts.google.com` or the mail address of a service account
+/// (RFC 7519, section 4.1.1). What looks like a URL is none: it has a mistake in it.
+fn is_name(issuer: &str) -> bool {
+    let scheme = issuer.split(':').next().unwrap_or_default();
+    let is_url = ["https", "http"].iter().any(|url| scheme.eq_ignore_ascii_case(url)) || issuer.contains("://");
+    !issuer.is_empty() && !is_url && issuer.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// OpenID Connect Discovery, section 4; then RFC 8414, section 3.1, for servers that know only OAuth.

@@ -289,6 +289,7 @@ fn cfg_01_to_06_clm_10_jwk_10_bad_configurations() {
         let first = json!({"issuer": ISSUER, "audiences": "a"});
         json!({"providers": [first, with(json!({"issuer": "https://second.example", "audiences": "a"}), second)]})
     };
+    let keys = || json!({"uri": "https://keys.example.com/k"});
     let oct = json!({"keys": [{"kty": "oct", "k": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}]});
     for (configuration, path) in [
         // CFG-01: providers
@@ -319,6 +320,14 @@ fn cfg_01_to_06_clm_10_jwk_10_bad_configurations() {
         (p(json!({"issuer": "https://idp.ex\tample.com"})), "providers[0].issuer"),
         (p(json!({"issuer": "https://\u{fc}X.example.com"})), "providers[0].issuer"),
         (p(json!({"issuer": "https://%C3%BCX.example.com"})), "providers[0].issuer"),
+        (p(json!({"issuer": "accounts.google.com", "jwks": {"cache": 60}})), "providers[0].issuer"),
+        (p(json!({"issuer": "accounts.google.com", "validation": "auto", "jwks": keys()})), "providers[0].issuer"),
+        (p(json!({"issuer": "https:/idp.example.com", "jwks": keys()})), "providers[0].issuer"),
+        (p(json!({"issuer": "HTTP:idp.example.com", "jwks": keys()})), "providers[0].issuer"),
+        (p(json!({"issuer": "ftp://idp.example.com", "jwks": keys()})), "providers[0].issuer"),
+        (p(json!({"issuer": "idp example", "jwks": keys()})), "providers[0].issuer"),
+        (p(json!({"issuer": "", "jwks": keys()})), "providers[0].issuer"),
+        (p(json!({"issuer": "idp,example", "jwks": keys()})), "providers[0].name"),
         (p(json!({"name": ""})), "providers[0].name"),
         (p(json!({"name": "a b"})), "providers[0].name"),
         (p(json!({"name": "a;b"})), "providers[0].name"),

@@ -574,3 +574,34 @@ fn those_who_waited_are_decided_in_portions() {
         scene.seen(*stream).allowed();
     }
 }
+
+/// Google signs as `accounts.google.com`, a service account as its mail address: names without an address (RFC 7519, section
+/// 4.1.1). Where the keys are is configured then, and nothing else is called.
+#[test]
+fn clm_07_an_issuer_that_is_no_url() {
+    const KEYS: &str = "https://keys.example.com/certs";
+    for name in
+        ["accounts.google.com", "robot@project.iam.gserviceaccount.com", "kubernetes/serviceaccount", "urn:idp:1"]
+    {
+        let signed = |issuer: &str| token(json!({"iss": issuer}));
+        let provider = json!({"issuer": name, "jwks": {"uri": KEYS}, "cluster": "google"});
+        let mut scene = Scene::cold(jwt(provider, json!({})));
+        scene.provider.serve(KEYS, says_json(json!({"keys": [key("k1").jwk()]})));
+        scene.tick();
+        let upstream = scene.send(bearer(&signed(name))).allowed();
+        assert_eq!(upstream.provider.as_deref(), Some(name));
+        for other in [ISSUER, "", "accounts.google.com.", "Accounts.google.com", "https://accounts.google.com"] {
+            scene.send(bearer(&signed(other))).refused(401, "unknown_issuer");
+        }
+        scene.send(bearer("opaque")).refused(401, "malformed_token");
+        scene.provider.serve(KEYS, Answer::Refuses);
+        scene.pass_seconds(3660);
+        scene.send(bearer(&signed(name))).refused(401, "expired");
+        assert!(scene.calls.iter().all(|call| call.url == KEYS && call.cluster == "google"));
+        let inline = json!({"issuer": name, "jwks": {"inline": {"keys": [key("k1").jwk()]}}});
+        let mut scene = Scene::cold(jwt(inline, json!({})));
+        scene.tick();
+        scene.send(bearer(&signed(name))).allowed();
+        assert!(scene.calls.is_empty());
+    }
+}
