@@ -69,15 +69,19 @@ impl OwnNames {
         is_handoff(name) || name == b"cookie" || self.headers.iter().any(is)
     }
 
-    /// For one pair of a `Cookie` header. Some readers begin another cookie at white space or a comma.
+    /// For one pair of a `Cookie` header. Some readers begin another cookie at white space or a comma; to others (PHP) these
+    /// are part of the name.
     fn is_own_cookie(&self, cookie: &Cookie) -> bool {
         let separates = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',';
-        cookie.pair.split(separates).enumerate().any(|(index, part)| {
+        let is_exact = self.cookies.iter().any(|own| own.text.as_bytes() == cookie.name);
+        let is_own = |part: &[u8], is_exact: bool| {
             let sent = part.split(|byte| *byte == b'=').next().unwrap_or_default();
             let sent: Vec<u8> = percent_decode(sent).collect();
-            let is_exact = index == 0 && self.cookies.iter().any(|own| own.text.as_bytes() == cookie.name);
             self.cookies.iter().any(|own| own.is_alike(&sent) && (own.is_written || !is_exact))
-        })
+        };
+        let mut parts = cookie.pair.split(separates).enumerate();
+        let has_several = cookie.name.iter().any(separates);
+        has_several && is_own(cookie.name, false) || parts.any(|(index, part)| is_own(part, is_exact && index == 0))
     }
 
     /// For a parameter's decoded name, and whether it stands where a parameter begins, not behind a `;`.
@@ -302,6 +306,14 @@ mod tests {
         assert_eq!(edits(Rewrite::default(), &sent), ["-x-auth-sub", "-x_auth_sub", "-x.auth-sub"]);
         let sent = [("cookie", "a=1; Identity=x; ident%69ty=y; identity[0]=z; c=3 identity=v; d=4,identity=w; b=2")];
         assert_eq!(edits(Rewrite::default(), &sent), ["cookie=a=1; b=2"]);
+        // PHP reads a space in a name as `_`.
+        let own =
+            OwnNames { cookies: vec![Name { text: Rc::from("user_id"), is_written: true }], ..OwnNames::default() };
+        let sent =
+            [("cookie", "a=1; user id=x; user.id=y; user+id=z; user%20id=v; user,id=w; id=2; user=3; b=user id")];
+        let request = Request { headers: Headers::from_pairs(sent), ..Request::default() };
+        let expected = [Edit::Set(Rc::from("cookie"), b"a=1; id=2; user=3; b=user id".to_vec())];
+        assert_eq!(Rewrite::default().edits(&request, &own), expected);
         let sent =
             [(":path", "/p?a=%41&WHO=x&wh%6f=y&who%5B%5D=z&+who=q&a;who=r&[who]=s&]who=t&who]=u&who%00x=v&b&whom=w")];
         assert_eq!(edits(Rewrite::default(), &sent), [":path=/p?a=%41&a&b&whom=w"]);
@@ -317,7 +329,7 @@ mod tests {
             (":path", "/?token=a&a;token=b&Token=c&token[]=d"),
             ("x-token", "a"),
             ("x_token", "b"),
-            ("cookie", "user_id=a; user[id=b; user%5Fid=c"),
+            ("cookie", "user_id=a; user[id=b; user%5Fid=c; user id=d"),
         ];
         let request = Request { headers: Headers::from_pairs(sent), ..Request::default() };
         let edits = Rewrite::default().edits(&request, &own);
