@@ -149,8 +149,9 @@ fn all_readings(path: &[u8]) -> Option<Vec<Vec<u8>>> {
 /// What a reader does to a path; `None` where there is nothing to do.
 type Step = fn(&[u8]) -> Option<Vec<u8>>;
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     decoded,
+    without_unit_escapes,
     shortened,
     cut,
     with_slashes,
@@ -164,6 +165,31 @@ const STEPS: [Step; 9] = [
 /// All escapes, once.
 fn decoded(path: &[u8]) -> Option<Vec<u8>> {
     path.contains(&b'%').then(|| kept(&percent_decode(path).collect::<Vec<u8>>()))
+}
+
+/// `%uXXXX`, which no standard knows and IIS reads, as the character that it stands for.
+pub fn without_unit_escapes(text: &[u8]) -> Option<Vec<u8>> {
+    let mut read = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((byte, after)) = rest.split_first() {
+        match unit_escape(rest) {
+            Some(character) => {
+                read.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                rest = rest.get(6..).unwrap_or_default();
+            }
+            None => {
+                read.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    (read.len() < text.len()).then_some(read)
+}
+
+fn unit_escape(text: &[u8]) -> Option<char> {
+    let [b'%', b'u' | b'U', digits @ ..] = text else { return None };
+    let mut digits = digits.get(..4)?.iter().map(|byte| char::from(*byte).to_digit(16));
+    char::from_u32(digits.try_fold(0, |unit: u32, digit| Some((unit << 4) | digit?))?)
 }
 
 /// Overlong UTF-8 as what it stands for: a decoder must refuse it (RFC 3629, section 3), and not all do.
@@ -320,6 +346,9 @@ mod tests {
             ("/public/..%2fadmin", "/admin"),
             ("/public/%2e%2e/admin", "/admin"),
             ("/public/.%2E/admin", "/admin"),
+            ("/public/%u002e%U002E/admin", "/admin"),
+            ("/public%u002f..%u005cadmin", "/admin"),
+            ("/public/%25u002e%u002e/%u0061dmin", "/admin"),
             ("/public/..;/admin", "/admin"),
             ("/public/..;a=b/admin", "/admin"),
             ("/public\\..\\admin", "/admin"),

@@ -5,6 +5,7 @@ use crate::config::{Placement, Policy, Source, SourceLocation};
 use crate::cookie::{Cookie, cookies};
 use crate::http::{Edit, Request};
 use crate::identity::QUERY_VALUE;
+use crate::path::without_unit_escapes;
 use crate::query::{Target, without};
 use percent_encoding::percent_decode;
 use std::rc::Rc;
@@ -87,7 +88,9 @@ impl OwnNames {
     /// For a parameter's decoded name, and whether it stands where a parameter begins, not behind a `;`.
     fn is_own_parameter(&self, sent: &[u8], is_first: bool) -> bool {
         let is_exact = is_first && self.parameters.iter().any(|own| own.text.as_bytes() == sent);
-        self.parameters.iter().any(|own| own.is_alike(sent) && (own.is_written || !is_exact))
+        let is_own =
+            |sent: &[u8]| self.parameters.iter().any(|own| own.is_alike(sent) && (own.is_written || !is_exact));
+        is_own(sent) || without_unit_escapes(sent).is_some_and(|sent| is_own(&sent))
     }
 }
 
@@ -314,8 +317,10 @@ mod tests {
         let request = Request { headers: Headers::from_pairs(sent), ..Request::default() };
         let expected = [Edit::Set(Rc::from("cookie"), b"a=1; id=2; user=3; b=user id".to_vec())];
         assert_eq!(Rewrite::default().edits(&request, &own), expected);
-        let sent =
-            [(":path", "/p?a=%41&WHO=x&wh%6f=y&who%5B%5D=z&+who=q&a;who=r&[who]=s&]who=t&who]=u&who%00x=v&b&whom=w")];
+        let sent = [(
+            ":path",
+            "/p?a=%41&WHO=x&wh%6f=y&who%5B%5D=z&+who=q&a;who=r&[who]=s&]who=t&who]=u&who%00x=v&w%u0068o=t&b&whom=w",
+        )];
         assert_eq!(edits(Rewrite::default(), &sent), [":path=/p?a=%41&a&b&whom=w"]);
         let sent = [("x-oidc-metadata-anything", "a"), ("x_oidc-metadata-b", "b"), ("x-oidc-metadata", "c")];
         assert_eq!(edits(Rewrite::default(), &sent), ["-x-oidc-metadata-anything", "-x_oidc-metadata-b"]);
