@@ -132,6 +132,14 @@ impl Denial {
         }
     }
 
+    /// A sentence for people.
+    fn sentence(&self) -> &'static str {
+        match self {
+            Self::AmbiguousTarget => "the path, method or host of the request is ambiguous or too long",
+            other => other.reason().texts().1,
+        }
+    }
+
     /// Whether a filter that doesn't enforce strips and continues: nothing was proved, but nothing is believed either.
     /// A good token that isn't enough is refused all the same, and so is what the filter itself could not handle.
     pub fn is_strippable(&self) -> bool {
@@ -161,9 +169,10 @@ impl Denial {
             Self::InsufficientScope(scopes) => Some(scopes.clone()),
             _ => None,
         };
+        let description = format!("{}: {}", reason.word(), self.sentence());
         let is_challenge = matches!(status, 400 | 401 | 403) && (error.is_some() || self.is_strippable());
         if is_challenge {
-            headers.push(("www-authenticate", challenge(&policy.realm, error, reason, scope)));
+            headers.push(("www-authenticate", challenge(&policy.realm, error, &description, scope)));
         }
         match self {
             Self::ProviderUnavailable(after) => headers.push(("retry-after", after.as_secs().max(1).to_string())),
@@ -172,9 +181,10 @@ impl Denial {
         }
         let description = match self {
             Self::NotAuthorized(Some(why)) => format!("{}: {why}", reason.word()),
-            _ => description(reason),
+            _ => description,
         };
-        let (media_type, body) = body(policy.response_body, status, error, reason, &description);
+        let error = error.unwrap_or(reason.word());
+        let (media_type, body) = body(policy.response_body, status, error, self.sentence(), &description);
         if let Some(media_type) = media_type {
             headers.push(("content-type", media_type.to_owned()));
         }
@@ -183,10 +193,10 @@ impl Denial {
 }
 
 /// RFC 6750, section 3. Scopes and realm were checked when the configuration was read.
-fn challenge(realm: &str, error: Option<&str>, reason: Reason, scope: Option<String>) -> String {
+fn challenge(realm: &str, error: Option<&str>, description: &str, scope: Option<String>) -> String {
     let mut challenge = format!("Bearer realm=\"{realm}\"");
     if let Some(error) = error {
-        challenge.push_str(&format!(", error=\"{error}\", error_description=\"{}\"", description(reason)));
+        challenge.push_str(&format!(", error=\"{error}\", error_description=\"{description}\""));
     }
     if let Some(scope) = scope {
         challenge.push_str(&format!(", scope=\"{scope}\""));
@@ -197,18 +207,16 @@ fn challenge(realm: &str, error: Option<&str>, reason: Reason, scope: Option<Str
 fn body(
     form: ResponseBody,
     status: u16,
-    error: Option<&str>,
-    reason: Reason,
+    error: &str,
+    title: &'static str,
     description: &str,
 ) -> (Option<&'static str>, String) {
-    let error = error.unwrap_or(reason.word());
     match form {
         ResponseBody::Json => {
             let body = object([("error", error.into()), ("error_description", description.into())]);
             (Some("application/json"), body.to_string())
         }
         ResponseBody::Problem => {
-            let title = reason.texts().1;
             let members = [
                 ("title", title.into()),
                 ("status", status.into()),
@@ -229,9 +237,4 @@ fn body(
 
 fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
     Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
-}
-
-fn description(reason: Reason) -> String {
-    let (word, sentence) = reason.texts();
-    format!("{word}: {sentence}")
 }

@@ -200,6 +200,8 @@ fn pth_03_a_path_under_two_rules_is_refused() {
         "/x/..;/admin",
     ] {
         let refusal = scene.send(ask(path)).refused(400, "invalid_request");
+        let said = &refusal.challenge().unwrap()["error_description"];
+        assert!(said.contains("path, method or host") && refusal.body.contains(said.as_str()), "{}", refusal.body);
         assert_eq!(refusal.error().as_deref(), Some("invalid_request"), "{path}");
     }
     // Also where what is invalid is stripped: nobody knows under which rule.
