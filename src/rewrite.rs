@@ -100,12 +100,14 @@ impl Name {
     }
 
     /// Whether an upstream could read the name of a cookie or a parameter as this one. Rack and qs take brackets around
-    /// it for nothing, PHP takes one that is not closed for `_`; both end the name at an index, PHP at a NUL too.
+    /// it for nothing, PHP takes one that is not closed for `_`; both end the name at an index, PHP at a NUL too. Python and
+    /// JavaScript trim what Unicode calls white space, also where it is one byte of Latin-1; PHP 7 decodes `+` in a
+    /// cookie's name, `URLSearchParams` passes over a second `?`, and qs over a dot if told to read dots.
     ///
     /// Few take upper case for lower case. An identity is not risked on that; but where a token may be, the same name
     /// in another case is somebody else's.
     fn is_alike(&self, sent: &[u8]) -> bool {
-        let is_edge = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'[' | b']');
+        let is_edge = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'[' | b']' | b'+' | b'?' | b'.');
         let start = sent.iter().position(|byte| !is_edge(byte)).unwrap_or(sent.len());
         let end = sent.iter().rposition(|byte| !is_edge(byte)).map_or(start, |last| last.saturating_add(1));
         let whole = sent.get(start..end).unwrap_or_default();
@@ -113,7 +115,9 @@ impl Name {
         let before_index = whole.get(..inner).unwrap_or_default();
         let own = self.text.as_bytes();
         let is_same_case = |name: &[u8]| own.iter().zip(name).all(|(o, n)| o == n || !o.eq_ignore_ascii_case(n));
-        [whole, before_index].iter().any(|name| same_spelling(own, name) && (self.is_written || is_same_case(name)))
+        [sent, whole, before_index]
+            .iter()
+            .any(|name| same_spelling(own, name) && (self.is_written || is_same_case(name)))
     }
 }
 
@@ -309,6 +313,16 @@ mod tests {
         assert_eq!(edits(Rewrite::default(), &sent), ["-x-auth-sub", "-x_auth_sub", "-x.auth-sub"]);
         let sent = [("cookie", "a=1; Identity=x; ident%69ty=y; identity[0]=z; c=3 identity=v; d=4,identity=w; b=2")];
         assert_eq!(edits(Rewrite::default(), &sent), ["cookie=a=1; b=2"]);
+        let sent: [(&str, &[u8]); 1] = [(
+            "cookie",
+            b"a=1; \xa0identity=x; \xc2\xa0identity\xe3\x80\x80=y; identity\x85=z; +identity=v; \x0bidentity=w",
+        )];
+        let request = Request { headers: Headers::from_pairs(sent), ..Request::default() };
+        assert_eq!(Rewrite::default().edits(&request, &own()), [Edit::Set(Rc::from("cookie"), b"a=1".to_vec())]);
+        // An own name may itself begin or end with what others pass over.
+        let own = OwnNames { cookies: vec![Name { text: Rc::from(".id+"), is_written: true }], ..OwnNames::default() };
+        let request = Request { headers: Headers::from_pairs([("cookie", "a=1; .id+=x")]), ..Request::default() };
+        assert_eq!(Rewrite::default().edits(&request, &own), [Edit::Set(Rc::from("cookie"), b"a=1".to_vec())]);
         // PHP reads a space in a name as `_`.
         let own =
             OwnNames { cookies: vec![Name { text: Rc::from("user_id"), is_written: true }], ..OwnNames::default() };
@@ -319,7 +333,7 @@ mod tests {
         assert_eq!(Rewrite::default().edits(&request, &own), expected);
         let sent = [(
             ":path",
-            "/p?a=%41&WHO=x&wh%6f=y&who%5B%5D=z&+who=q&a;who=r&[who]=s&]who=t&who]=u&who%00x=v&w%u0068o=t&b&whom=w",
+            "/p??who=s&a=%41&%C2%A0who=q&WHO=x&wh%6f=y&who%5B%5D=z&+who=q&a;who=r&[who]=s&]who=t&who]=u&who%00x=v&w%u0068o=t&b&whom=w",
         )];
         assert_eq!(edits(Rewrite::default(), &sent), [":path=/p?a=%41&a&b&whom=w"]);
         let sent = [("x-oidc-metadata-anything", "a"), ("x_oidc-metadata-b", "b"), ("x-oidc-metadata", "c")];

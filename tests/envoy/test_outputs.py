@@ -459,8 +459,11 @@ def test_gm_30_a_forged_cookie_goes_in_every_spelling(
     doors: Envoy, fake: FakeProvider, way: str
 ) -> None:
     forged = "identity=forged; a=1; Identity=forged; ident%69ty=forged; identity=forged; b=2"
+    # White space to Python and JavaScript, where it is Latin-1, and in UTF-8.
+    spaces = "\xa0identity=forged; identity\x85=forged; \xc2\xa0identity=forged; +identity=forged"
     more = "identity[x]=forged; identity=forged"
-    response = request_in_a_way(doors, fake, way, headers=[("Cookie", forged), ("Cookie", more)])
+    headers = [("Cookie", cookie) for cookie in (forged, spaces, more)]
+    response = request_in_a_way(doors, fake, way, headers=headers)
     own = f"identity={ANN_URI}; " if way == "allowed" else ""  # first: some readers stop there
     assert response.seen.all("cookie") == [f"{own}a=1; b=2"]
 
@@ -471,6 +474,7 @@ def test_gm_26_30_a_forged_parameter_goes_in_every_spelling(
 ) -> None:
     path = "/p?identity=forged&a=%41&ident%69ty=forged&IDENTITY=forged&id64=forged"
     path += "&identity[]=forged&b;identity=forged&+identity=forged&identity%00=forged"
+    path += "&%C2%A0identity=forged&?identity=forged&ident%u0069ty=forged"
     seen = request_in_a_way(doors, fake, way, path).seen
     assert "forged" not in seen.path
     assert seen.path.startswith("/p?a=%41&b")
