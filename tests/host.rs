@@ -207,7 +207,7 @@ fn wsm_04_a_bad_configuration_is_refused_by_its_path_and_everything_with_it() {
         ("{", "neither a JSON object nor"),
         ("\u{1}", "neither a JSON object nor"),
         (&config_with(json!({"audiances": "api"})), "audiances: "),
-        (&config_with(json!({"providers": [{"issuer": "s3cret"}]})), "providers[0].issuer: "),
+        (&config_with(json!({"providers": [{"issuer": "s3cret", "any_audience": true}]})), "providers[0].issuer: "),
         (&config_with(json!({"realm": "${S3CRET}"})), "realm: "),
     ] {
         let envoy = Envoy::at(NOW);
