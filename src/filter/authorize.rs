@@ -338,7 +338,10 @@ impl Filter {
             Ok(()) if asked.contains(&need) => Err(deny(index, unavailable())),
             Ok(()) => Err(Halt::Need(need)),
             Err(Unreachable::NoEndpoint) if is_auto => Err(unsupported()),
-            Err(_) => Err(deny(index, Denial::Misconfigured)),
+            Err(unreachable) => {
+                self.complain(index, format_args!("{} cannot be fetched: {unreachable}", need.word()), now);
+                Err(deny(index, Denial::Misconfigured))
+            }
         }
     }
 

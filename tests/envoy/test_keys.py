@@ -375,6 +375,19 @@ def test_out_02_a_host_without_a_cluster_is_named_and_never_called(cold: Many, u
         assert f'{said}no cluster for the host "{host}"' in cold.envoy.log()
 
 
+@pytest.mark.parametrize("kind", ["introspection", "userinfo"])
+def test_out_02_an_endpoint_without_a_cluster_is_named(start_envoy: StartEnvoy, kind: str) -> None:
+    """Google's userinfo, for one, is on another host than its issuer."""
+    with FakeProvider() as fake:
+        changes = {f"{kind}_endpoint": "https://evil.example/x"}
+        fake.routes[DISCOVERY] = Reply.json(fake.metadata(**changes))
+        entry = provider_entry(fake, validation=kind, introspection=None, audiences=None, any_audience=True)
+        envoy = start_envoy(config(fake, providers=[entry]), idp=fake.port)
+        assert envoy.get("/", token="opaque").status == 503
+        assert f'{kind} cannot be fetched: no cluster for the host "evil.example"' in envoy.log()
+        assert {request.path for request in fake.requests} == {DISCOVERY}
+
+
 def test_out_02_a_host_with_a_cluster_is_called(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
     with FakeProvider(*fake.keys) as cdn:
         host = "cdn.example:8443"
