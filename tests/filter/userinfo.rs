@@ -321,11 +321,13 @@ fn uif_04_what_userinfo_does_not_prove() {
     let mut scene = Scene::of(userinfo(json!({"audiences": AUDIENCE}), json!({})));
     scene.provider.users.insert("good".to_owned(), ann());
     scene.provider.users.insert("other".to_owned(), json!({"sub": "1", "aud": "other"}));
+    scene.provider.users.insert("nobodys".to_owned(), json!({"sub": "1", "aud": []}));
     scene.provider.users.insert("ours".to_owned(), json!({"sub": "1", "aud": [AUDIENCE], "iss": ISSUER}));
     scene.provider.users.insert("theirs".to_owned(), json!({"sub": "1", "iss": "https://other.example"}));
     scene.send(bearer("good")).allowed();
     scene.send(bearer("ours")).allowed();
     scene.send(bearer("other")).refused(401, "wrong_audience");
+    scene.send(bearer("nobodys")).refused(401, "wrong_audience");
     scene.send(bearer("theirs")).refused(401, "unknown_issuer");
     let foreign = token(json!({"iss": "https://other.example"}));
     scene.provider.users.insert(foreign.clone(), ann());
