@@ -276,8 +276,9 @@ impl Provider {
     }
 
     fn from_fields(mut fields: Fields, issuer: String) -> Result<Self, Error> {
+        let may_be_name = fields.has("jwks") && validation(&mut fields.clone()) == Ok(Validation::Jwt);
         let url = match issuer_url(&issuer) {
-            Err(_) if is_name(&issuer) => None,
+            Err(_) if may_be_name && is_name(&issuer) => None,
             url => Some(url.map_err(|problem| fields.error("issuer", problem))?),
         };
         let mut provider = Self::standard(issuer, url.as_ref());
@@ -304,7 +305,7 @@ impl Provider {
         provider.read_times(&mut fields)?;
         provider.read_jwks(&mut fields)?;
         if url.is_none() && !provider.has_own_keys() {
-            let problem = "must be an absolute https URL; any other name needs `validation: jwt` and `jwks`";
+            let problem = "must be an absolute https URL; any other name needs `jwks.uri` or `jwks.inline`";
             return Err(fields.error("issuer", problem));
         }
         provider.read_algorithms(&mut fields)?;
