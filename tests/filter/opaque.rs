@@ -101,8 +101,18 @@ fn tb_36_and_int_06_audience_and_issuer() {
     {
         told(active(wrong)).refused(401, "wrong_audience");
     }
-    for wrong in [json!({"aud": 42}), json!({"iss": 42}), json!({"sub": {}})] {
+    for wrong in [json!({"aud": 42}), json!({"iss": 42}), json!({"sub": {}}), json!({"client_id": 7})] {
         told(active(wrong)).refused(401, "inactive");
+    }
+    let with_null = |name: &str| {
+        let mut answer = active(json!({}));
+        answer[name] = Value::Null;
+        answer
+    };
+    // Doorkeeper writes it for a token of no application.
+    told(with_null("client_id")).allowed();
+    for name in ["sub", "iss", "aud"] {
+        told(with_null(name)).refused(401, "inactive");
     }
     for wrong in ["https://other.example", "", "https://idp.example.com/"] {
         told(active(json!({"iss": wrong}))).refused(401, "unknown_issuer");
