@@ -7,7 +7,7 @@ use crate::config::{self, Endpoints, UnreachableUrl, Validation};
 use crate::credentials::Token;
 use crate::http::{Endpoint, Fetch, MAX_ANSWER_BYTES, Response};
 use crate::introspection;
-use crate::jwk::{JwkSet, Origin};
+use crate::jwk::{JwkSet, KeyError, Origin};
 use crate::jwt::Audiences;
 use crate::metadata::Metadata;
 use crate::time::Timestamp;
@@ -361,8 +361,11 @@ impl Provider {
     pub fn take_keys(&mut self, response: Option<&Response>, now: Timestamp) -> Result<(), Fault> {
         let body = document(response)?;
         let keys = JwkSet::parse(body, Origin::Remote).map_err(|error| Fault::Document(error.to_string()))?;
-        for refused in keys.refused().iter().take(MAX_LOGGED_KEYS) {
-            log::warn!("{}: a key of the provider is not used: {refused}", self.config.name);
+        let is_news = self.keys.held.as_ref().is_none_or(|held| held.value.refused() != keys.refused());
+        for refused in keys.refused().iter().take(MAX_LOGGED_KEYS).filter(|_| is_news) {
+            // Many sets hold keys for encryption, too.
+            let level = if *refused == KeyError::NotForVerifying { log::Level::Debug } else { log::Level::Warn };
+            log::log!(level, "{}: a key of the provider is not used: {refused}", self.config.name);
         }
         let lifetime = self.keys_lifetime(response.and_then(Response::max_age));
         self.keys.renew(Rc::new(keys), lifetime, self.config.jwks.max_stale, now);
