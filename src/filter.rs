@@ -30,7 +30,7 @@ use crate::rules::RuleIndex;
 use crate::time::Timestamp;
 use crate::verifier::Verifier;
 use authorize::{Exemption, Grant, Halt, Refusal, Vouched};
-use fetches::{Flight, Parked};
+use fetches::{Asked, Flight, Parked};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
@@ -195,8 +195,9 @@ impl Filter {
                 return self.refuse(policy, denial, None, is_question);
             }
         };
-        match self.authorize(&case.request, &case.policy, &[], now) {
-            Err(Halt::Need(need)) => self.park(stream, case, need, now),
+        match self.authorize(&case.request, &case.policy, &Asked::default(), now) {
+            Err(Halt::Need(need)) => self.park(stream, case, need, None, now),
+            Err(Halt::Consult(need, answer)) => self.park(stream, case, need, Some(answer), now),
             Ok(grant) => self.decide(case, Ok(grant), now),
             Err(Halt::Deny(refusal)) => self.decide(case, Err(refusal), now),
         }
@@ -226,7 +227,7 @@ impl Filter {
     /// A request is over, answered or not. What it waited for goes on: it belongs to everyone.
     pub fn on_closed(&mut self, stream: StreamId) {
         if let Some(parked) = self.unpark(stream)
-            && let Some(flight) = parked.asked.last().and_then(|need| self.flights.get_mut(need))
+            && let Some(flight) = parked.asked.needs.last().and_then(|need| self.flights.get_mut(need))
         {
             flight.waiters.remove(&stream);
         }
@@ -251,7 +252,7 @@ impl Filter {
         for stream in late {
             if let Some(parked) = self.unpark(stream) {
                 // A good token that its authorizer has no word on is not one that can't be proved.
-                let denial = match parked.asked.last() {
+                let denial = match parked.asked.needs.last() {
                     Some(Need::Authorization(..)) => Denial::AuthorizerUnavailable,
                     _ => Denial::ProviderUnavailable(RETRY_AFTER),
                 };

@@ -1,5 +1,6 @@
 //! The only procedure that decides, and the checks that it is made of.
 
+use super::fetches::Asked;
 use super::{Filter, Need, Tally};
 use crate::authorization::{self, Question};
 use crate::config::{ExternalAuthorization, Policy, Validation};
@@ -52,6 +53,8 @@ impl Exemption {
 pub(super) enum Halt {
     Deny(Refusal),
     Need(Need),
+    /// The token is good, and its authorizer is to be asked. The answer that proved it may be gone when that has spoken.
+    Consult(Need, Vouched),
 }
 
 /// A denial, and whose token it is about.
@@ -69,7 +72,7 @@ impl From<Denial> for Halt {
 
 /// A token that somebody vouched for. It holds nothing that depends on a request or a policy: those are judged each
 /// time.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Vouched {
     pub(super) claims: Rc<Claims>,
     pub(super) provider: usize,
@@ -77,7 +80,7 @@ pub(super) struct Vouched {
 }
 
 /// Who vouched.
-#[derive(Clone, Copy, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Witness {
     Introspection,
     Signature { key: Fingerprint, algorithm: Algorithm },
@@ -98,7 +101,7 @@ impl Filter {
         &self,
         request: &Request,
         policy: &Policy,
-        asked: &[Need],
+        asked: &Asked,
         now: Timestamp,
     ) -> Result<Grant, Halt> {
         self.tally.take();
@@ -119,20 +122,20 @@ impl Filter {
             Err(credentials::Error::NoToken) => return Err(Denial::InvalidToken(Reason::MalformedToken).into()),
         };
         let trusted = self.trusted(&credentials, policy);
-        let known = self.known(&credentials, &trusted, now);
+        let known = self.known(&credentials, &trusted, now).or_else(|| asked.answer(now));
         self.count(|tally| tally.cached = Some(known.is_some()));
         let vouched = match &known {
             Some(vouched) => vouched.clone(),
-            None => self.prove(&credentials, &trusted, asked, now)?,
+            None => self.prove(&credentials, &trusted, &asked.needs, now)?,
         };
         let provider = vouched.provider;
         let token = self.check(&vouched, policy, now).map_err(|error| deny(provider, error.into()))?;
         if known.is_none() {
-            self.remember(credentials.digest, vouched, now);
+            self.remember(credentials.digest, &vouched, now);
         }
         policy.require.check(&token, &policy.implied_scopes).map_err(|lack| deny(provider, lack.into()))?;
         if let Some(authorizer) = &policy.authorization {
-            self.consult(authorizer, request, &token, provider, asked, now)?;
+            self.consult(authorizer, request, &vouched, &asked.needs, now)?;
         }
         Ok(Grant::Token { token, provider, source: credentials.source })
     }
@@ -153,13 +156,13 @@ impl Filter {
     }
 
     /// Keeps what a signature proved. What a provider answered was kept when it came.
-    fn remember(&self, digest: TokenDigest, vouched: Vouched, now: Timestamp) {
+    fn remember(&self, digest: TokenDigest, vouched: &Vouched, now: Timestamp) {
         if let Witness::Signature { .. } = vouched.witness {
             let skew =
                 self.providers.get(vouched.provider).map(|provider| provider.config.clock_skew).unwrap_or_default();
             let end = vouched.claims.expires_at().map(|end| end.saturating_add(skew).saturating_since(now));
             let weight = vouched.claims.weight().saturating_add(ENTRY_WEIGHT);
-            self.vouched.insert(digest, vouched, weight, end.unwrap_or(ENDLESS_TOKEN_LIFETIME), now);
+            self.vouched.insert(digest, vouched.clone(), weight, end.unwrap_or(ENDLESS_TOKEN_LIFETIME), now);
         }
     }
 
@@ -178,12 +181,12 @@ impl Filter {
         &self,
         authorizer: &Rc<ExternalAuthorization>,
         request: &Request,
-        token: &AccessToken,
-        provider: usize,
+        vouched: &Vouched,
         asked: &[Need],
         now: Timestamp,
     ) -> Result<(), Halt> {
-        let question = Question::new(authorizer, token.claims(), request);
+        let provider = vouched.provider;
+        let question = Question::new(authorizer, &vouched.claims, request);
         let need = match self.verdicts.get(&question, now) {
             Some(authorization::Verdict::Allowed) => return Ok(()),
             Some(authorization::Verdict::Denied(reason)) => return Err(deny(provider, Denial::NotAuthorized(reason))),
@@ -191,7 +194,7 @@ impl Filter {
         };
         match asked.contains(&need) {
             true => Err(deny(provider, Denial::AuthorizerUnavailable)),
-            false => Err(Halt::Need(need)),
+            false => Err(Halt::Consult(need, vouched.clone())),
         }
     }
 

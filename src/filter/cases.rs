@@ -1,7 +1,7 @@
 //! What a request falls under: which one it is about, which policy holds for it, and what another policy would have done.
 
 use super::authorize::{Grant, Halt};
-use super::fetches::MAX_FLIGHTS;
+use super::fetches::{Asked, MAX_FLIGHTS};
 use super::{Filter, Need};
 use crate::config::{Policy, VerifiedRequest};
 use crate::decision::{Case, Shadow, Verdict};
@@ -99,7 +99,7 @@ impl Filter {
     pub(super) fn judge_shadow(&mut self, case: &Case, now: Timestamp) {
         let Some(candidate) = &case.policy.shadow else { return };
         let mut tally = self.tally.get();
-        let shadow = match self.authorize(&case.request, candidate, &[], now) {
+        let shadow = match self.authorize(&case.request, candidate, &Asked::default(), now) {
             Ok(Grant::Exempt(exemption)) => Shadow::Decided(Verdict::Bypassed, exemption.reason()),
             Ok(Grant::Token { token, .. }) => {
                 let identity = Identity { claims: token.claims(), provider: "", location: "" };
@@ -113,7 +113,7 @@ impl Filter {
                 let verdict = if strips { Verdict::Stripped } else { Verdict::Denied };
                 Shadow::Decided(verdict, Some(refusal.denial.reason()))
             }
-            Err(Halt::Need(need)) => {
+            Err(Halt::Need(need) | Halt::Consult(need, _)) => {
                 self.fetch_for_nobody(need, now);
                 Shadow::Undecided
             }

@@ -28,12 +28,37 @@ pub(super) struct Flight {
 /// A request that waits.
 pub(super) struct Parked {
     pub(super) case: Case,
-    pub(super) asked: Vec<Need>,
+    pub(super) asked: Asked,
     pub(super) deadline: Deadline,
 }
 
+/// What a request has asked for already.
+#[derive(Default)]
+pub(super) struct Asked {
+    pub(super) needs: Vec<Need>,
+    /// What its provider said of its token, and from when on it was waited for an authorizer with that: a cache may not keep it
+    /// for so long, and it is not asked again.
+    pub(super) answer: Option<(Vouched, Timestamp)>,
+}
+
+impl Asked {
+    /// The provider's answer. A signature is looked at again: its key may have gone.
+    pub(super) fn answer(&self, now: Timestamp) -> Option<Vouched> {
+        let (vouched, since) = self.answer.as_ref()?;
+        let is_answer = matches!(vouched.witness, Witness::Introspection | Witness::Userinfo);
+        (is_answer && *since <= now).then(|| vouched.clone())
+    }
+}
+
 impl Filter {
-    pub(super) fn park(&mut self, stream: StreamId, case: Case, need: Need, now: Timestamp) -> Decision {
+    pub(super) fn park(
+        &mut self,
+        stream: StreamId,
+        case: Case,
+        need: Need,
+        answer: Option<Vouched>,
+        now: Timestamp,
+    ) -> Decision {
         let size = case.request.headers.size();
         let full = self.parked.len() >= MAX_PARKED || self.parked_bytes.saturating_add(size) > MAX_PARKED_BYTES;
         if full || !self.has_room_for(&need) {
@@ -41,7 +66,8 @@ impl Filter {
         }
         let deadline = Deadline::after(MAX_WAIT, now);
         self.parked_bytes = self.parked_bytes.saturating_add(size);
-        self.parked.insert(stream, Parked { case, asked: vec![need.clone()], deadline });
+        let asked = Asked { needs: vec![need.clone()], answer: answer.map(|answer| (answer, now)) };
+        self.parked.insert(stream, Parked { case, asked, deadline });
         self.start(need, Some(stream), now);
         // What can't even be sent is decided already.
         let resolved = |effect: &Effect| matches!(effect, Effect::Resolve(resolved, _) if *resolved == stream);
@@ -61,21 +87,27 @@ impl Filter {
     fn resume(&mut self, stream: StreamId, now: Timestamp) {
         let Some(mut parked) = self.unpark(stream) else { return };
         let case = &parked.case;
-        let decision = match self.authorize(&case.request, &case.policy, &parked.asked, now) {
-            Ok(grant) => self.decide(parked.case, Ok(grant), now),
-            Err(Halt::Deny(refusal)) => self.decide(parked.case, Err(refusal), now),
-            Err(Halt::Need(need)) if !self.has_room_for(&need) => {
-                self.refuse_case(case, Denial::Overloaded, Some(need.provider()))
+        let (need, answer) = match self.authorize(&case.request, &case.policy, &parked.asked, now) {
+            Ok(grant) => {
+                let decision = self.decide(parked.case, Ok(grant), now);
+                return self.effects.push(Effect::Resolve(stream, decision));
             }
-            Err(Halt::Need(need)) => {
-                parked.asked.push(need.clone());
-                self.parked_bytes = self.parked_bytes.saturating_add(parked.case.request.headers.size());
-                self.parked.insert(stream, parked);
-                self.start(need, Some(stream), now);
-                return;
+            Err(Halt::Deny(refusal)) => {
+                let decision = self.decide(parked.case, Err(refusal), now);
+                return self.effects.push(Effect::Resolve(stream, decision));
             }
+            Err(Halt::Need(need)) => (need, None),
+            Err(Halt::Consult(need, answer)) => (need, Some(answer)),
         };
-        self.effects.push(Effect::Resolve(stream, decision));
+        if !self.has_room_for(&need) {
+            let decision = self.refuse_case(case, Denial::Overloaded, Some(need.provider()));
+            return self.effects.push(Effect::Resolve(stream, decision));
+        }
+        parked.asked.needs.push(need.clone());
+        parked.asked.answer = answer.map(|answer| (answer, now)).or(parked.asked.answer);
+        self.parked_bytes = self.parked_bytes.saturating_add(parked.case.request.headers.size());
+        self.parked.insert(stream, parked);
+        self.start(need, Some(stream), now);
     }
 
     /// Runs the decision again for those who are ready, as many as a worker can do at a time.

@@ -3,6 +3,7 @@
 use crate::scene::*;
 use crate::support::with;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const AUTHORIZER: &str = "https://authz.example/decide";
 
@@ -145,6 +146,53 @@ fn when_the_authorizer_is_asked() {
         scene.seen(stream).allowed();
     }
     assert_eq!(scene.count("/decide"), 1);
+}
+
+/// A provider whose answers are not kept, or not for as long as the authorizer thinks, is asked once for each request all the
+/// same: the answer was about this request.
+#[test]
+fn an_answer_serves_its_request_while_the_authorizer_thinks() {
+    let decided = |enforce: bool, kind: &str, answer: Answer| {
+        let top = json!({"enforce": enforce, "external_authorization": {"uri": AUTHORIZER}});
+        let settings = json!({"cache": 0});
+        let configuration = match kind {
+            "userinfo" => userinfo(json!({"userinfo": settings}), top),
+            _ => introspection(json!({"introspection": settings}), top),
+        };
+        let mut scene = Scene::of(configuration);
+        scene.provider.tokens.insert("opaque".to_owned(), active(json!({})));
+        scene.provider.users.insert("opaque".to_owned(), json!({"sub": "ann"}));
+        scene.provider.serve(AUTHORIZER, answer);
+        let stream = scene.begin(bearer("opaque"));
+        // The provider's answer, and later the authorizer's.
+        let answer = scene.honest_answer(0);
+        scene.answer(0, answer);
+        scene.set_clock(scene.now().saturating_add(Duration::from_millis(20)));
+        scene.settle();
+        assert_eq!(scene.count(&format!("/{}", if kind == "userinfo" { "userinfo" } else { "introspect" })), 1);
+        scene.seen(stream)
+    };
+    for kind in ["introspection", "userinfo"] {
+        for enforce in [true, false] {
+            decided(enforce, kind, status(200)).allowed();
+            decided(enforce, kind, status(403)).refused(403, "insufficient_claims");
+            decided(enforce, kind, status(500)).refused(503, "provider_unavailable");
+        }
+    }
+    // For this request only, and not once the token itself is over.
+    let provider = json!({"introspection": {"cache": 0}, "clock_skew": 0});
+    let mut scene = Scene::of(introspection(provider, json!({"external_authorization": {"uri": AUTHORIZER}})));
+    scene.provider.serve(AUTHORIZER, status(200));
+    scene.provider.tokens.insert("opaque".to_owned(), active(json!({"exp": NOW + 1})));
+    let stream = scene.begin(bearer("opaque"));
+    let answer = scene.honest_answer(0);
+    scene.answer(0, answer);
+    scene.set_clock(scene.now().saturating_add(Duration::from_secs(2)));
+    let late = scene.begin(bearer("opaque"));
+    scene.settle();
+    scene.seen(stream).refused(401, "expired");
+    scene.seen(late).refused(401, "expired");
+    assert_eq!(scene.count("/introspect"), 2);
 }
 
 /// The claims that are told are those that were proved, under their mapped names.
