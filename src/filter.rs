@@ -127,7 +127,9 @@ pub struct Filter {
     /// Providers by their issuers.
     issuers: HashMap<String, usize>,
     verifier: Verifier,
-    vouched: Cache<TokenDigest, Vouched>,
+    /// Tokens by who vouched for them: a signature, or an answer of this provider. Rules, places and candidates may ask several
+    /// about one token.
+    vouched: Cache<(Option<usize>, TokenDigest), Vouched>,
     inactive: Cache<(usize, TokenDigest), ()>,
     verdicts: Cache<Question, authorization::Verdict>,
     tally: Cell<Tally>,

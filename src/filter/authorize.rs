@@ -122,15 +122,16 @@ impl Filter {
             Err(credentials::Error::NoToken) => return Err(Denial::InvalidToken(Reason::MalformedToken).into()),
         };
         let trusted = self.trusted(&credentials, policy);
-        let known = self.known(&credentials, &trusted, now).or_else(|| asked.answer(now));
-        self.count(|tally| tally.cached = Some(known.is_some()));
-        let vouched = match &known {
-            Some(vouched) => vouched.clone(),
-            None => self.prove(&credentials, &trusted, &asked.needs, now)?,
+        let known = self.known(&credentials, &trusted, now);
+        let is_known = known.is_some();
+        self.count(|tally| tally.cached = Some(is_known));
+        let vouched = match known {
+            Some(vouched) => vouched,
+            None => self.prove(&credentials, &trusted, asked, now)?,
         };
         let provider = vouched.provider;
         let token = self.check(&vouched, policy, now).map_err(|error| deny(provider, error.into()))?;
-        if known.is_none() {
+        if !is_known {
             self.remember(credentials.digest, &vouched, now);
         }
         policy.require.check(&token, &policy.implied_scopes).map_err(|lack| deny(provider, lack.into()))?;
@@ -140,19 +141,21 @@ impl Filter {
         Ok(Grant::Token { token, provider, source: credentials.source })
     }
 
-    /// A token that was vouched for, if that still holds: its key must still be the provider's, and a provider that
-    /// answered must still be the one to ask.
+    /// A token whose signature was verified, if its key is still the provider's.
     fn known(&self, credentials: &Credentials, trusted: &Trusted, now: Timestamp) -> Option<Vouched> {
-        let vouched = self.vouched.get(&credentials.digest, now)?;
-        let holds = match vouched.witness {
-            Witness::Signature { key, algorithm } => {
-                trusted.has(vouched.provider) && self.providers.get(vouched.provider)?.keys(now)?.holds(key, algorithm)
-            }
-            Witness::Introspection | Witness::Userinfo => {
-                matches!(self.route(&credentials.token, trusted), Ok(Route::Ask(index)) if index == vouched.provider)
-            }
-        };
+        let vouched = self.vouched.get(&(None, credentials.digest), now)?;
+        let Witness::Signature { key, algorithm } = vouched.witness else { return None };
+        let holds =
+            trusted.has(vouched.provider) && self.providers.get(vouched.provider)?.keys(now)?.holds(key, algorithm);
         holds.then_some(vouched)
+    }
+
+    /// What this provider answered about a token: lately, or to this request.
+    fn answered(&self, index: usize, credentials: &Credentials, asked: &Asked, now: Timestamp) -> Option<Vouched> {
+        let vouched = self.vouched.get(&(Some(index), credentials.digest), now);
+        let vouched = vouched.or_else(|| asked.answer(now).filter(|answer| answer.provider == index))?;
+        self.count(|tally| tally.cached = Some(true));
+        Some(vouched)
     }
 
     /// Keeps what a signature proved. What a provider answered was kept when it came.
@@ -162,7 +165,7 @@ impl Filter {
                 self.providers.get(vouched.provider).map(|provider| provider.config.clock_skew).unwrap_or_default();
             let end = vouched.claims.expires_at().map(|end| end.saturating_add(skew).saturating_since(now));
             let weight = vouched.claims.weight().saturating_add(ENTRY_WEIGHT);
-            self.vouched.insert(digest, vouched.clone(), weight, end.unwrap_or(ENDLESS_TOKEN_LIFETIME), now);
+            self.vouched.insert((None, digest), vouched.clone(), weight, end.unwrap_or(ENDLESS_TOKEN_LIFETIME), now);
         }
     }
 
@@ -209,12 +212,15 @@ impl Filter {
         &self,
         credentials: &Credentials,
         trusted: &Trusted,
-        asked: &[Need],
+        asked: &Asked,
         now: Timestamp,
     ) -> Result<Vouched, Halt> {
         match self.route(&credentials.token, trusted)? {
-            Route::Verify(index, jws) => self.verify(index, &jws, asked, now),
-            Route::Ask(index) => self.ask(index, credentials, asked, now),
+            Route::Verify(index, jws) => self.verify(index, &jws, &asked.needs, now),
+            Route::Ask(index) => match self.answered(index, credentials, asked, now) {
+                Some(vouched) => Ok(vouched),
+                None => self.ask(index, credentials, &asked.needs, now),
+            },
         }
     }
 

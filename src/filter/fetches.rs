@@ -263,10 +263,10 @@ impl Filter {
                 let weight = claims.weight().saturating_add(ENTRY_WEIGHT);
                 let witness = if introspected { Witness::Introspection } else { Witness::Userinfo };
                 let vouched = Vouched { claims: Rc::new(claims), provider: need.provider(), witness };
-                self.vouched.insert(token.digest(), vouched, weight, cache.min(left), now);
+                self.vouched.insert((Some(need.provider()), token.digest()), vouched, weight, cache.min(left), now);
             }
             None => {
-                self.vouched.forget(&token.digest(), |vouched| vouched.provider == need.provider());
+                self.vouched.forget(&(Some(need.provider()), token.digest()), |_| true);
                 let key = (need.provider(), token.digest());
                 self.inactive.insert(key, (), ENTRY_WEIGHT, config.introspection.negative_cache, now);
             }

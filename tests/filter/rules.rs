@@ -838,6 +838,28 @@ fn a_shadow_never_keeps_anybody_waiting() {
     assert_eq!(scene.count("/introspect"), 2);
 }
 
+/// What one provider says of a token doesn't make the filter forget what another said: neither a candidate nor a rule makes
+/// those wait again whose policy asks somebody else.
+#[test]
+fn answers_of_several_providers_are_kept() {
+    let provider = |issuer: &str, name: &str| {
+        let base = json!({"issuer": issuer, "name": name, "audiences": AUDIENCE, "validation": "introspection"});
+        with(base, json!({"introspection": {"cache": "60s"}}))
+    };
+    let both = json!([provider(ISSUER, "one"), provider("https://other.example", "two")]);
+    let of = |name: &str| json!({"match": {"path_prefix": format!("/{name}")}, "providers": [name]});
+    let shadowed = with(of("one"), json!({"shadow": {"providers": ["two"]}}));
+    let mut scene = Scene::cold(json!({"providers": both, "rules": [shadowed, of("two")]}));
+    scene.provider.add_issuer("https://other.example", &[]);
+    scene.tick();
+    scene.provider.tokens.insert("opaque".to_owned(), active(json!({"iss": null})));
+    for _ in 0..3 {
+        assert_eq!(scene.send(get("/one").bearer("opaque")).allowed().provider.as_deref(), Some("one"));
+        assert_eq!(scene.send(get("/two").bearer("opaque")).allowed().provider.as_deref(), Some("two"));
+        assert_eq!(scene.count("/introspect"), 2);
+    }
+}
+
 /// However much a candidate wants to know, there is room for the questions of those who wait.
 #[test]
 fn a_shadow_leaves_room() {
