@@ -364,6 +364,9 @@ pub struct Confirmation {
     pub headers: Vec<(String, String)>,
     pub result: &'static str,
     pub reason: Option<&'static str>,
+    pub provider: Option<String>,
+    /// What the candidate policy would have done.
+    pub shadow: Option<Shadow>,
 }
 
 impl Confirmation {
@@ -816,8 +819,8 @@ impl Scene {
 
     /// Checks what is true of every confirmation.
     fn asker_sees(&self, confirmed: Confirmed) -> Confirmation {
-        let Confirmed { headers, outcome, tally: _ } = confirmed;
-        let (result, reason, _) = words(&outcome);
+        let Confirmed { headers, outcome, tally } = confirmed;
+        let (result, reason, provider) = words(&outcome);
         assert!(result == "allowed" || headers.is_empty(), "an identity without a token");
         for (name, value) in &headers {
             assert!(self.filter.is_own_header(name.as_bytes()) || &**name == "set-cookie", "{name}");
@@ -825,7 +828,7 @@ impl Scene {
         }
         let text = |value: Vec<u8>| String::from_utf8(value).unwrap();
         let headers = headers.into_iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-        Confirmation { headers, result, reason }
+        Confirmation { headers, result, reason, provider, shadow: tally.shadow }
     }
 
     /// Applies the edits as Envoy does, and checks what is true of every request that goes on: of all spellings of

@@ -45,7 +45,7 @@ fn wsm_02_the_whole_filter() {
     let target = TARGETS.iter().find(|target| target.name == "whole").unwrap();
     (target.seeds)().iter().for_each(|seed| run(target, seed));
     let mut ends = whole::Ends::default();
-    for seed in 1000..1160 {
+    for seed in 1000..1300 {
         let script = whole::scribbled(seed);
         match panic::catch_unwind(|| whole::play(&script)) {
             Ok(more) => ends += more,
@@ -56,8 +56,10 @@ fn wsm_02_the_whole_filter() {
         }
     }
     // It would prove little if all went one way.
-    let whole::Ends { allowed, bypassed, stripped, refused, healed } = ends;
+    let whole::Ends { allowed, bypassed, stripped, refused, healed, confirmed, authorized, forbidden, distrusted } =
+        ends;
     assert!(allowed > 100 && bypassed > 100 && stripped > 100 && refused > 1000 && healed > 300, "{ends:?}");
+    assert!(confirmed > 100 && authorized > 15 && forbidden > 15 && distrusted > 100, "{ends:?}");
 }
 
 /// CCH-08: as much as the bounds say, and not more, whatever the answers about tokens are made of.
