@@ -82,7 +82,7 @@ fmt: ## Format the Rust sources
 doc: ## Build the Rust documentation
 	cargo doc --locked --no-deps --document-private-items
 
-bench: $(VENV)/.done ## Measure in a real Envoy, eight minutes: docs/performance.md (BENCH=--quick: a look)
+bench: $(VENV)/.done ## Measure in a real Envoy, twelve minutes: docs/performance.md (BENCH=--quick: a look)
 	@.make/need 'command -v wrk' 'wrk (Debian: apt-get install wrk).'
 	@CARGO_PROFILE_RELEASE_STRIP=none .make/wasm
 	@mkdir -p .tools/bench

@@ -5,7 +5,7 @@ One Envoy with one worker on one core; wrk, and all that Envoy calls, on another
 turns, round after round, so that what slows the machine down for a while slows all of them down.
 Writes docs/performance.md and docs/performance.svg.
 
-    python3 tests/bench/bench.py             the whole run, eight minutes
+    python3 tests/bench/bench.py             the whole run, twelve minutes
     python3 tests/bench/bench.py --quick     a look, two minutes; writes to .tools/bench/quick
     python3 tests/bench/bench.py --report    only writes the report of the last run again
 """
@@ -71,7 +71,7 @@ class Effort:
 
     rounds: int = 7
     seconds: int = 2  # of each scenario in each round; one to warm up, and one for latency
-    latency_rounds: int = 3
+    latency_rounds: int = 7
     starts: int = 5
     forgeries: int = 1_000_000
     fills: tuple[int, ...] = (10_000, 25_000, 100_000)
