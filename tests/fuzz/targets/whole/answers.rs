@@ -134,7 +134,10 @@ impl World {
         }
         for stream in waiting {
             let sent = &self.undecided[&stream];
-            if !self.is_known(sent) {
+            // When the clock goes back, the same is asked again; when it goes on, the earlier word is in force again.
+            let law = sent.law.ok().map(|law| self.laws.policy(law));
+            let has_spoken = law.is_some_and(|law| self.verdicts_about(sent, law).next().is_some());
+            if !self.is_known(sent) || has_spoken && !is_word {
                 continue;
             }
             match (self.scene.seen(stream), status) {

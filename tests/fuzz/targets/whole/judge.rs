@@ -220,7 +220,7 @@ impl World {
     }
 
     /// What the policy's authorizer says at this time about this request line, and about whose token it says that.
-    fn verdicts_about(&self, sent: &Sent, law: &Value) -> impl Iterator<Item = (bool, Value)> {
+    pub(super) fn verdicts_about(&self, sent: &Sent, law: &Value) -> impl Iterator<Item = (bool, Value)> {
         let authorizer = law["external_authorization"].clone();
         let cache = Duration::from_secs(authorizer["cache"].as_u64().unwrap_or_default());
         let (line, now) = (sent.line(), self.scene.now());
