@@ -13,7 +13,7 @@ import pytest
 import scene
 from clients import Response, exchange, request_bytes
 from fake_provider import FakeProvider, Reply
-from harness import ROOT, Bootstrap, Provider, Upstream
+from harness import ROOT, Bootstrap, Provider, Upstream, envoy_release
 
 Ask = Callable[..., Response]
 
@@ -65,6 +65,9 @@ def forged_struct(**claims: str) -> str:
     return base64.b64encode(message(5, b"".join(entries))).decode()
 
 
+# ext_authz of Envoy 1.37.0 heeds no `status_on_error`, and hands on no header of a denial.
+IS_CURT = envoy_release() == (1, 37)
+
 FORGED = forged_struct(client_id="eve", scope="api:write")
 
 
@@ -74,7 +77,7 @@ def test_the_authorizer_has_the_last_word(ask: Ask, provider: Provider) -> None:
     assert ask("/things", writer, "POST").status == 200
     denied = ask("/things?a=b", reader, "POST")
     assert (denied.status, denied.body) == (403, b"writing to /things needs the scope api:write\n")
-    assert denied.header("content-type") == "text/plain; charset=utf-8"
+    assert denied.header("content-type") == ("text/plain" if IS_CURT else "text/plain; charset=utf-8")
 
 
 def test_the_filter_comes_first(ask: Ask, provider: Provider) -> None:
@@ -108,10 +111,11 @@ def test_what_the_authorizer_is_told(provider: Provider, upstream: Upstream, tmp
             assert [asked.header(name) for name in ("authorization", "x-secret", "cookie")] == [None] * 3
             assert token not in str(asked.headers)
             # Where it does not answer, or answers with an error: 503.
+            on_error = 403 if IS_CURT else 503
             authorizer.routes["/authz/p"] = Reply(500)
-            assert ask("/p", token).status == 503
+            assert ask("/p", token).status == on_error
             authorizer.routes["/authz/p"] = Reply(raw=b"")
-            assert ask("/p", token).status == 503
+            assert ask("/p", token).status == on_error
         assert len(authorizer.requests) == 3
 
 
