@@ -145,7 +145,7 @@ VENDORS = {
         {"issuer": "https://hydra.example.com/", **ANYONE},
         "https://hydra.example.com/.well-known/jwks.json",
         header={"typ": "JWT"},
-        claims={"scope": None, "aud": [], "scp": [], "ext": {}, "iat": float(NOW), "exp": NOW + 500.25},
+        claims={"scope": None, "aud": [], "scp": [], "ext": {}, "iat": float(NOW), "exp": NOW + 86_400.25},
     ),
     "Curity": Vendor(
         {"issuer": "https://curity.example.com/oauth/v2/oauth-anonymous"},

@@ -31,7 +31,7 @@ from fake_provider import FakeProvider, Reply, Request  # noqa: E402
 from harness import Bootstrap, Envoy, config, provider_entry  # noqa: E402
 from tokens import AUDIENCE, Key  # noqa: E402
 
-CACHE_ENTRIES = 64 * 1024  # of each worker: src/filter.rs
+CACHE_ENTRIES = 56_000  # of each worker: src/filter.rs
 GROWTH = 2 << 20  # bytes, over the second half
 RESERVE = 16 << 20  # bytes that the allocator may keep more, after a moment when much was going on
 SAMPLES = 20
