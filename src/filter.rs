@@ -198,8 +198,7 @@ impl Filter {
             }
         };
         match self.authorize(&case.request, &case.policy, &Asked::default(), now) {
-            Err(Halt::Need(need)) => self.park(stream, case, need, None, now),
-            Err(Halt::Consult(need, answer)) => self.park(stream, case, need, Some(answer), now),
+            Err(Halt::Need(need, answer)) => self.park(stream, case, need, answer, now),
             Ok(grant) => self.decide(case, Ok(grant), now),
             Err(Halt::Deny(refusal)) => self.decide(case, Err(refusal), now),
         }

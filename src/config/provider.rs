@@ -276,6 +276,7 @@ impl Provider {
     }
 
     fn from_fields(mut fields: Fields, issuer: String) -> Result<Self, Error> {
+        // Nothing is ever looked for at the address of an issuer with keys of its own.
         let may_be_name = fields.has("jwks") && validation(&mut fields.clone()) == Ok(Validation::Jwt);
         let url = match issuer_url(&issuer) {
             Err(_) if may_be_name && is_name(&issuer) => None,
@@ -304,7 +305,7 @@ impl Provider {
         provider.token_types = token_types(&mut fields)?;
         provider.read_times(&mut fields)?;
         provider.read_jwks(&mut fields)?;
-        if url.is_none() && !provider.has_own_keys() {
+        if url.is_none() && provider.jwks.inline.is_none() && provider.jwks.uri == Endpoints::Discovered {
             let problem = "must be an absolute https URL; any other name needs `jwks.uri` or `jwks.inline`";
             return Err(fields.error("issuer", problem));
         }
@@ -318,12 +319,6 @@ impl Provider {
         }
         fields.finish()?;
         Ok(provider)
-    }
-
-    /// Whether nothing is ever looked for at the issuer's own address.
-    fn has_own_keys(&self) -> bool {
-        let configured = self.jwks.inline.is_some() || self.jwks.uri != Endpoints::Discovered;
-        self.validation == Validation::Jwt && configured
     }
 
     /// Whether the provider is called at all. With nothing but inline keys there is nothing to call it for.

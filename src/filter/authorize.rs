@@ -52,9 +52,15 @@ impl Exemption {
 #[derive(Debug)]
 pub(super) enum Halt {
     Deny(Refusal),
-    Need(Need),
-    /// The token is good, and its authorizer is to be asked. The answer that proved it may be gone when that has spoken.
-    Consult(Need, Vouched),
+    /// A fact is lacking. Where only its authorizer's word is, the token is good already: the answer that proved it may be
+    /// gone when that has spoken.
+    Need(Need, Option<Vouched>),
+}
+
+impl From<Need> for Halt {
+    fn from(need: Need) -> Self {
+        Self::Need(need, None)
+    }
 }
 
 /// A denial, and whose token it is about.
@@ -197,7 +203,7 @@ impl Filter {
         };
         match asked.contains(&need) {
             true => Err(deny(provider, Denial::AuthorizerUnavailable)),
-            false => Err(Halt::Consult(need, vouched.clone())),
+            false => Err(Halt::Need(need, Some(vouched.clone()))),
         }
     }
 
@@ -345,7 +351,7 @@ impl Filter {
         }
         match provider.can_call(call, now) {
             Ok(()) if asked.contains(&need) => Err(deny(index, unavailable())),
-            Ok(()) => Err(Halt::Need(need)),
+            Ok(()) => Err(need.into()),
             Err(Unreachable::NoEndpoint) if is_auto => Err(unsupported()),
             Err(unreachable) => {
                 self.complain(index, format_args!("{} cannot be fetched: {unreachable}", need.word()), now);
@@ -412,7 +418,7 @@ impl Filter {
         }
         match provider.lacks_metadata(Call::Keys, now) {
             true if !in_flight => self.need_metadata(index, asked, denial, now),
-            _ => Halt::Need(need),
+            _ => need.into(),
         }
     }
 
@@ -420,7 +426,7 @@ impl Filter {
         let need = Need::Metadata(index);
         let allowed = self.providers.get(index).is_some_and(|provider| provider.may_fetch_metadata(now));
         match !asked.contains(&need) && (allowed || self.flights.contains_key(&need)) {
-            true => Halt::Need(need),
+            true => need.into(),
             false => deny(index, denial),
         }
     }

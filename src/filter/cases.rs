@@ -113,7 +113,7 @@ impl Filter {
                 let verdict = if strips { Verdict::Stripped } else { Verdict::Denied };
                 Shadow::Decided(verdict, Some(refusal.denial.reason()))
             }
-            Err(Halt::Need(need) | Halt::Consult(need, _)) => {
+            Err(Halt::Need(need, _)) => {
                 self.fetch_for_nobody(need, now);
                 Shadow::Undecided
             }

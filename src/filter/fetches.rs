@@ -87,27 +87,21 @@ impl Filter {
     fn resume(&mut self, stream: StreamId, now: Timestamp) {
         let Some(mut parked) = self.unpark(stream) else { return };
         let case = &parked.case;
-        let (need, answer) = match self.authorize(&case.request, &case.policy, &parked.asked, now) {
-            Ok(grant) => {
-                let decision = self.decide(parked.case, Ok(grant), now);
-                return self.effects.push(Effect::Resolve(stream, decision));
+        let decision = match self.authorize(&case.request, &case.policy, &parked.asked, now) {
+            Ok(grant) => self.decide(parked.case, Ok(grant), now),
+            Err(Halt::Deny(refusal)) => self.decide(parked.case, Err(refusal), now),
+            Err(Halt::Need(need, _)) if !self.has_room_for(&need) => {
+                self.refuse_case(case, Denial::Overloaded, Some(need.provider()))
             }
-            Err(Halt::Deny(refusal)) => {
-                let decision = self.decide(parked.case, Err(refusal), now);
-                return self.effects.push(Effect::Resolve(stream, decision));
+            Err(Halt::Need(need, answer)) => {
+                parked.asked.needs.push(need.clone());
+                parked.asked.answer = answer.map(|answer| (answer, now)).or(parked.asked.answer);
+                self.parked_bytes = self.parked_bytes.saturating_add(parked.case.request.headers.size());
+                self.parked.insert(stream, parked);
+                return self.start(need, Some(stream), now);
             }
-            Err(Halt::Need(need)) => (need, None),
-            Err(Halt::Consult(need, answer)) => (need, Some(answer)),
         };
-        if !self.has_room_for(&need) {
-            let decision = self.refuse_case(case, Denial::Overloaded, Some(need.provider()));
-            return self.effects.push(Effect::Resolve(stream, decision));
-        }
-        parked.asked.needs.push(need.clone());
-        parked.asked.answer = answer.map(|answer| (answer, now)).or(parked.asked.answer);
-        self.parked_bytes = self.parked_bytes.saturating_add(parked.case.request.headers.size());
-        self.parked.insert(stream, parked);
-        self.start(need, Some(stream), now);
+        self.effects.push(Effect::Resolve(stream, decision));
     }
 
     /// Runs the decision again for those who are ready, as many as a worker can do at a time.

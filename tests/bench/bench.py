@@ -58,7 +58,7 @@ from scenarios import (  # noqa: E402
     scenarios,
 )
 
-UNTOLD = 10 * 32  # the filter tells fast counters in lots of 32, and there are some ten listeners
+UNTOLD = 10 * 32  # the filter tells fast counters in lots of 32, and ten listeners have it
 CONNECTIONS = 32  # to find the most that Envoy does; for latency there is one
 SIMULTANEOUS = 1000
 WASM_OPT = ["-O3", "--enable-simd", "--enable-bulk-memory", "--enable-sign-ext"]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from clients import Response, request_bytes
 from conftest import StartEnvoy
+from envoy_filters import lua
 from fake_provider import FakeProvider, Reply
 from harness import Bootstrap, Envoy, Provider, config, provider_entry, validate_config
 from tokens import Key
@@ -353,11 +354,6 @@ def test_a_rule_that_is_wrong_is_refused_at_load(fake: FakeProvider) -> None:
     result = validate_config(config(fake, rules=[{"match": {"path": "/a/../b"}}]))
     assert result.returncode != 0
     assert "rules[0].match.path" in result.stdout
-
-
-def lua(script: str) -> dict[str, Any]:
-    kind = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua"
-    return {"name": "lua", "typed_config": {"@type": kind, "default_source_code": {"inline_string": script}}}
 
 
 @pytest.mark.parametrize("by", ["name", "metadata"])

@@ -10,25 +10,11 @@ use serde_json::json;
 use std::time::Duration;
 
 fn nonsense(noise: &mut Noise) -> Response {
-    let bodies: [&[u8]; 12] = [
-        b"",
-        b"{}",
-        b"[]",
-        b"null",
-        b"\xff\xfe\0",
-        b"<html>",
-        b"{\"keys\":[]}",
-        b"{\"active\":\"true\"}",
-        b"{\"sub\":\"\"}",
-        b"{\"issuer\":\"https://evil.example\",\"jwks_uri\":\"https://evil.example/k\"}",
-        b"{\"active\":true,\"active\":true}",
-        b"{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k1\",\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]}",
-    ];
     let status = [200, 200, 200, 0, 204, 302, 401, 403, 404, 500, 503, 999][noise.below(12)];
     let media_type = ["application/json", "text/html", "", "\u{e9}"][noise.below(4)];
     let control = ["max-age=0", "max-age=99999999999", "no-store", "max-age=x"][noise.below(4)];
     let headers = Headers::from_pairs([("content-type", media_type), ("cache-control", control)]);
-    Response { status, headers, body: bodies[noise.below(12)].to_vec() }
+    Response { status, headers, body: NONSENSE[noise.below(NONSENSE.len())].to_vec() }
 }
 
 /// After any outage, a provider that is well again serves again.

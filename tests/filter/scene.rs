@@ -269,6 +269,26 @@ impl Call {
     }
 }
 
+/// What no provider should say, whatever it was asked.
+pub const NONSENSE: [&[u8]; 16] = [
+    b"",
+    b"{}",
+    b"[]",
+    b"null",
+    b"\xff\xfe\0",
+    b"<html>",
+    b"{\"keys\":[]}",
+    b"{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k1\",\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]}",
+    b"{\"active\":\"true\"}",
+    b"{\"active\":\"true\",\"sub\":\"x\"}",
+    b"{\"sub\":\"\"}",
+    b"{\"issuer\":\"https://evil.example\",\"jwks_uri\":\"https://evil.example/k\"}",
+    b"{\"issuer\":\"https://idp.example.com\",\"jwks_uri\":\"https://other.example/jwks\"}",
+    b"{\"active\":true,\"active\":true}",
+    b"{\"active\":true,\"active\":true,\"sub\":\"x\"}",
+    b"{\"active\":true,\"sub\":\"x\",\"aud\":\"https://api.example.com\",\"exp\":1e300}",
+];
+
 // ---------------------------------------------------------------------------------------------- requests
 
 /// A request that a client sends.
