@@ -252,10 +252,11 @@ struct Stream {
     progress: Rc<RefCell<Progress>>,
 }
 
-impl Context for Stream {
-    fn on_done(&mut self) -> bool {
+impl Context for Stream {}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
         self.close();
-        true
     }
 }
 

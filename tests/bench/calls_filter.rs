@@ -1,5 +1,6 @@
 //! A filter that makes the host calls of the oidc-filter's warm request and nothing else, for `make bench`: what a filter in
-//! WebAssembly costs that reads the headers, looks at the clock and leaves a mark, however fast it thinks.
+//! WebAssembly costs that reads the headers, looks at the clock and leaves a mark, however fast it thinks. It exports the
+//! same callbacks.
 
 #![allow(unsafe_code, reason = "the host's functions")]
 

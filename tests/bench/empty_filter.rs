@@ -1,6 +1,6 @@
 //! A filter that does nothing, for `make bench`: what WebAssembly in Envoy costs before a filter does anything.
 //!
-//! The SDK calls every callback of every request, as it does for the real filter; each says Continue.
+//! Envoy calls every callback that the SDK exports, for every request; each says Continue.
 
 use proxy_wasm::traits::{Context, HttpContext};
 

@@ -31,8 +31,6 @@ unsafe extern "C" {
     safe fn proxy_on_request_trailers(context: u32, count: usize) -> u32;
     safe fn proxy_on_response_headers(context: u32, count: usize, end: bool) -> u32;
     safe fn proxy_on_http_call_response(root: u32, token: u32, headers: usize, body: usize, trailers: usize);
-    safe fn proxy_on_done(context: u32) -> bool;
-    safe fn proxy_on_log(context: u32);
     safe fn proxy_on_delete(context: u32);
 }
 
@@ -292,7 +290,6 @@ impl Envoy {
 
 impl Drop for Envoy {
     fn drop(&mut self) {
-        enter(self.root, || proxy_on_done(self.root));
         enter(self.root, || proxy_on_delete(self.root));
     }
 }
@@ -340,8 +337,7 @@ impl Stream {
 
     /// The stream ends, after its response or before.
     pub fn end(self) {
-        enter(self.0, || proxy_on_log(self.0));
-        assert!(enter(self.0, || proxy_on_done(self.0)));
+        enter(self.0, || proxy_on_delete(self.0));
         self.vanish();
     }
 
@@ -360,7 +356,6 @@ impl Stream {
 
     /// The stream ends without a word.
     pub fn vanish(self) {
-        enter(self.0, || proxy_on_delete(self.0));
         host(|host| host.streams.remove(&self.0));
     }
 
