@@ -29,7 +29,7 @@ impl Token {
 
     /// What a cache knows the token by.
     pub fn digest(&self) -> TokenDigest {
-        TokenDigest(blake3::hash(self.0.as_bytes()).into())
+        TokenDigest::of(&self.0)
     }
 }
 
@@ -44,19 +44,31 @@ impl fmt::Debug for Token {
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct TokenDigest([u8; 32]);
 
+impl TokenDigest {
+    fn of(token: &str) -> Self {
+        Self(blake3::hash(token.as_bytes()).into())
+    }
+}
+
 /// A token and the place that it was found in.
 #[derive(Clone, Eq, PartialEq)]
-pub struct Credentials {
-    /// The token.
-    pub token: Token,
-    /// Its digest, computed once.
+pub struct Credentials<'r> {
+    text: Cow<'r, str>,
+    /// The token's digest.
     pub digest: TokenDigest,
     /// Index of its source in the configuration.
     pub source: usize,
 }
 
+impl Credentials<'_> {
+    /// The token, for those whom the digest doesn't tell enough.
+    pub fn token(&self) -> Token {
+        Token(Rc::from(&*self.text))
+    }
+}
+
 /// Without the digest, by which a short token could be guessed.
-impl fmt::Debug for Credentials {
+impl fmt::Debug for Credentials<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials").field("source", &self.source).finish_non_exhaustive()
     }
@@ -76,7 +88,7 @@ pub enum Error {
 }
 
 /// The only token of the request; `None` if nothing stands in any of the places.
-pub fn find(request: &Request, sources: &[Source]) -> Result<Option<Credentials>, Error> {
+pub fn find<'r>(request: &'r Request, sources: &'r [Source]) -> Result<Option<Credentials<'r>>, Error> {
     let mut found: Option<Credentials> = None;
     let mut unsupported = None;
     let mut metadata = request.metadata.iter();
@@ -100,8 +112,7 @@ pub fn find(request: &Request, sources: &[Source]) -> Result<Option<Credentials>
             if found.is_some() {
                 return Err(Error::Several);
             }
-            let token = Token(Rc::from(&*text));
-            found = Some(Credentials { digest: token.digest(), token, source: index });
+            found = Some(Credentials { digest: TokenDigest::of(&text), text, source: index });
         }
     }
     // A header that one source can't read may be another one's: the same name with another scheme.
@@ -200,7 +211,7 @@ mod tests {
 
     fn found(source: Source, headers: &[(&str, &str)]) -> Result<Option<String>, Error> {
         let request = Request { headers: Headers::from_pairs(headers.iter().copied()), ..Request::default() };
-        find(&request, &[source]).map(|found| found.map(|credentials| credentials.token.as_str().to_owned()))
+        find(&request, &[source]).map(|found| found.map(|credentials| credentials.text.into_owned()))
     }
 
     fn bearer(value: &str) -> Result<Option<String>, Error> {

@@ -8,9 +8,9 @@
 //! an access token exists only if every check passed. Everything else that comes from the client under a name that the
 //! filter writes is removed, whatever is decided.
 //!
-//! A warm request, one with a token that is known, costs one allocation here (the token's text), three more for the first
-//! claim in a header, and one digest of the token. At the edge it costs five host calls beyond those for the claims: the
-//! headers, the clock, two counters, and the result as filter state. Tests hold these figures.
+//! A warm request, one with a token that is known, costs one digest of the token here, and no allocation; the first claim in
+//! a header costs three. At the edge it costs five host calls beyond those for the claims: the headers, the clock, two
+//! counters, and the result as filter state. Tests hold these figures.
 
 mod authorize;
 mod cases;

@@ -188,9 +188,8 @@ impl Claims {
         };
         let is_right = match token_type {
             None => expected.is_empty(),
-            Some(token_type) if is_one_of(token_type, NEVER_ACCESS_TOKENS) => false,
             Some(token_type) if expected.is_empty() => is_one_of(token_type, ACCESS_TOKENS),
-            Some(token_type) => is_one_of(token_type, expected),
+            Some(token_type) => is_one_of(token_type, expected) && !is_one_of(token_type, NEVER_ACCESS_TOKENS),
         };
         if is_right { Ok(()) } else { Err(Error::WrongType) }
     }

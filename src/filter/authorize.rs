@@ -157,8 +157,8 @@ impl Filter {
     }
 
     /// What this provider answered about a token: lately, or to this request.
-    fn answered(&self, index: usize, credentials: &Credentials, asked: &Asked, now: Timestamp) -> Option<Vouched> {
-        let vouched = self.vouched.get(&(Some(index), credentials.digest), now);
+    fn answered(&self, index: usize, digest: TokenDigest, asked: &Asked, now: Timestamp) -> Option<Vouched> {
+        let vouched = self.vouched.get(&(Some(index), digest), now);
         let vouched = vouched.or_else(|| asked.answer(now).filter(|answer| answer.provider == index))?;
         self.count(|tally| tally.cached = Some(true));
         Some(vouched)
@@ -221,11 +221,12 @@ impl Filter {
         asked: &Asked,
         now: Timestamp,
     ) -> Result<Vouched, Halt> {
-        match self.route(&credentials.token, trusted)? {
+        let token = credentials.token();
+        match self.route(&token, trusted)? {
             Route::Verify(index, jws) => self.verify(index, &jws, &asked.needs, now),
-            Route::Ask(index) => match self.answered(index, credentials, asked, now) {
+            Route::Ask(index) => match self.answered(index, credentials.digest, asked, now) {
                 Some(vouched) => Ok(vouched),
-                None => self.ask(index, credentials, &asked.needs, now),
+                None => self.ask(index, &token, credentials.digest, &asked.needs, now),
             },
         }
     }
@@ -323,10 +324,16 @@ impl Filter {
     }
 
     /// By asking the provider.
-    fn ask(&self, index: usize, credentials: &Credentials, asked: &[Need], now: Timestamp) -> Result<Vouched, Halt> {
-        let Credentials { token, digest, .. } = credentials;
+    fn ask(
+        &self,
+        index: usize,
+        token: &Token,
+        digest: TokenDigest,
+        asked: &[Need],
+        now: Timestamp,
+    ) -> Result<Vouched, Halt> {
         let provider = self.providers.get(index).ok_or(Denial::Misconfigured)?;
-        if self.inactive.get(&(index, *digest), now).is_some() {
+        if self.inactive.get(&(index, digest), now).is_some() {
             return Err(deny(index, Denial::InvalidToken(Reason::Inactive)));
         }
         if provider.turns_us_away() {

@@ -221,7 +221,7 @@ fn printed() -> Vec<(&'static str, String)> {
         ("Config", format!("{config:?} {config:#?}")),
         ("Request", format!("{request:?} {request:#?}")),
         ("Response", format!("{response:?} {response:#?}")),
-        ("Token, Credentials", format!("{found:?} {found:#?} {:?}", found.token)),
+        ("Token, Credentials", format!("{found:?} {found:#?} {:?}", found.token())),
         ("Effect", fetches.concat()),
         ("Decision", decision.unwrap()),
         ("Forward", format!("{forward:?} {forward:#?}")),
