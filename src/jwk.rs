@@ -138,7 +138,8 @@ impl Jwk {
         // RFC 7517, sections 4.2 and 4.3.
         let for_signatures = match jwk.get("use") {
             None => true,
-            Some(key_use) => key_use == "sig",
+            // SPIFFE Trust Domain and Bundle, section 4.2.2, has a word of its own for the keys of JWT-SVIDs.
+            Some(key_use) => key_use == "sig" || key_use == "jwt-svid",
         };
         let for_verifying = match jwk.get("key_ops") {
             None => true,

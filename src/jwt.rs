@@ -35,7 +35,7 @@ impl Claims {
     pub fn from_jwt(payload: VerifiedPayload<'_>) -> Result<Self, Error> {
         let object = payload.claims().map_err(|_| Error::Malformed)?;
         // RFC 8417, section 2.2: what makes a security event of a JWT, a logout token among them. Not all say so in `typ`.
-        if object.get("events").is_some_and(Value::is_object) {
+        if object.get("events").is_some_and(Value::is_object) || is_refresh_token(&object) {
             return Err(Error::WrongType);
         }
         let token_type = payload.token_type().map(str::to_owned);
@@ -57,9 +57,11 @@ impl Claims {
         if !object.get("email_verified").is_none_or(is_verified) {
             return Err(Error::InvalidClaims("email_verified"));
         }
-        // An answer may say of a client that there is none: Doorkeeper does where no application is registered.
-        let is_nothing =
-            |name: &str, value: &Value| matches!(source, Source::Answer) && name == "client_id" && value.is_null();
+        // An answer may say that there is none: Doorkeeper does of a client where no application is registered, Gluu of `jti`.
+        // Nothing is decided by these.
+        let is_nothing = |name: &str, value: &Value| {
+            matches!(source, Source::Answer) && matches!(name, "azp" | "client_id" | "jti") && value.is_null()
+        };
         for name in STRINGS {
             if object.get(*name).is_some_and(|value| !value.is_string() && !is_nothing(name, value)) {
                 return Err(Error::InvalidClaims(name));
@@ -395,6 +397,16 @@ fn audience(claims: &Object) -> Result<Vec<String>, Error> {
         }
         Some(_) => Err(error),
     }
+}
+
+/// Whether the claims say that they are those of a refresh token, as Keycloak and Cognito have it. An ID token may pass: there
+/// are users who send it for want of another, and its audience is checked.
+fn is_refresh_token(claims: &Object) -> bool {
+    let is = |name: &str, words: &[&str]| match claims.get(name) {
+        Some(Value::String(value)) => words.iter().any(|word| word.eq_ignore_ascii_case(value)),
+        _ => false,
+    };
+    is("typ", &["Refresh", "Offline"]) || is("token_use", &["refresh", "refresh_token"])
 }
 
 /// The scopes of a delimited string.

@@ -25,9 +25,13 @@ pub struct Provider {
     metadata: Document<Metadata>,
     /// How many of the places for metadata answered that there are none, since the last success.
     silences: usize,
+    /// Which of the places the metadata at hand came from.
+    place: usize,
     keys: Document<Rc<JwkSet>>,
-    /// Its introspection endpoint has said that it doesn't answer strangers.
-    turns_us_away: bool,
+    /// When its introspection endpoint said that it doesn't answer strangers.
+    turned_us_away: Option<Timestamp>,
+    /// It has answered a question of ours, where it is: what it refuses then is the token, or the moment.
+    has_answered: bool,
     /// Of each kind of call to a configured list of endpoints, how these are.
     health: Vec<(Kind, Vec<Health>)>,
     /// A token of this provider has come.
@@ -162,8 +166,10 @@ impl Provider {
             label,
             metadata: Document::default(),
             silences: 0,
+            place: 0,
             keys: Document::starting_with(keys),
-            turns_us_away: false,
+            turned_us_away: None,
+            has_answered: false,
         }
     }
 
@@ -193,27 +199,35 @@ impl Provider {
     }
 
     /// Takes in that introspection was refused. Without credentials of ours (RFC 7662, section 2.1, wants some), a
-    /// discovered endpoint is of no use: it isn't asked again before the metadata are new.
-    pub fn take_refusal(&mut self, status: u16) -> bool {
+    /// discovered endpoint that never answered is of no use: it is left alone for a while.
+    pub fn take_refusal(&mut self, status: u16, now: Timestamp) -> bool {
         let introspection = &self.config.introspection;
         let is_stranger = self.config.validation == Validation::Auto
             && introspection.client.is_none()
             && introspection.endpoints == Endpoints::Discovered;
-        let turned_away = is_stranger && matches!(status, 400 | 401 | 403);
-        if turned_away && !self.turns_us_away {
+        let turned_away = is_stranger && !self.has_answered && matches!(status, 400 | 401 | 403);
+        if turned_away && self.turned_us_away.is_none() {
             log::warn!(
                 "{}: opaque tokens are refused: the introspection endpoint wants credentials; set \
                  introspection.client_id, or validation to jwt",
                 self.label
             );
         }
-        self.turns_us_away |= turned_away;
+        if turned_away {
+            self.turned_us_away = Some(now);
+        }
         turned_away
     }
 
-    /// Whether introspection was refused since the metadata came.
-    pub fn turns_us_away(&self) -> bool {
-        self.turns_us_away
+    /// Takes in that introspection was answered.
+    pub fn take_answer(&mut self) {
+        self.has_answered = true;
+        self.turned_us_away = None;
+    }
+
+    /// Whether introspection was refused lately.
+    pub fn turns_us_away(&self, now: Timestamp) -> bool {
+        self.turned_us_away.is_some_and(|at| at <= now && now.saturating_since(at) < REFUSAL_PAUSE)
     }
 
     /// Whether metadata may be asked for now.
@@ -328,8 +342,9 @@ impl Provider {
         })
     }
 
-    /// Takes in a metadata document.
-    pub fn take_metadata(&mut self, response: Option<&Response>, now: Timestamp) -> Result<(), Fault> {
+    /// Takes in a metadata document from one of the places for it.
+    pub fn take_metadata(&mut self, response: Option<&Response>, place: usize, now: Timestamp) -> Result<(), Fault> {
+        let is_for_want_of_another = place > 0 && self.silences < place;
         self.silences = match response.is_some_and(|response| matches!(response.status, 404 | 410)) {
             true => self.silences.saturating_add(1),
             false => 0,
@@ -344,16 +359,22 @@ impl Provider {
                 }
             })
         })?;
-        if self.falls_back_to_userinfo(&metadata) && self.metadata.held.is_none() {
+        let was_introspected =
+            self.metadata.held.as_ref().is_none_or(|held| held.value.introspection_endpoint.is_some());
+        if self.falls_back_to_userinfo(&metadata) && was_introspected {
             log::warn!(
                 "{}: the provider has no introspection endpoint: opaque tokens go to userinfo, which proves no audience; \
                  `validation: jwt` leaves that out",
                 self.label
             );
         }
-        self.turns_us_away = false;
+        self.turned_us_away = None;
+        let held = self.metadata.held.as_ref().map(|held| &held.value.introspection_endpoint);
+        self.has_answered &= held == Some(&metadata.introspection_endpoint);
+        self.place = place;
+        let lifetime = if is_for_want_of_another { MAKESHIFT_LIFETIME } else { METADATA_LIFETIME };
         let max_stale = self.config.jwks.max_stale;
-        self.metadata.renew(metadata, METADATA_LIFETIME, max_stale, now);
+        self.metadata.renew(metadata, lifetime, max_stale, now);
         Ok(())
     }
 
@@ -458,6 +479,11 @@ impl Provider {
     fn endpoint(&self, call: Call, index: usize, now: Timestamp) -> Result<Endpoint, Unreachable> {
         let nth = |list: &[Endpoint]| list.get(index).cloned().ok_or(Unreachable::Exhausted);
         match self.configured(call) {
+            // What stands at the other places is another document, which may say less (RFC 8414 knows no userinfo): it is for
+            // an issuer that has none here, not for an outage.
+            None if index > self.place && self.metadata.get(now).is_some() && self.silences < index => {
+                Err(Unreachable::Exhausted)
+            }
             None => nth(&self.config.discovery),
             Some(Endpoints::Configured(list)) => nth(list),
             Some(Endpoints::Discovered) if index > 0 => Err(Unreachable::Exhausted),
@@ -595,6 +621,12 @@ impl<T> Document<T> {
 
 /// Endpoints move seldom, and a fetch of keys that fails asks for the metadata anew.
 const METADATA_LIFETIME: Duration = Duration::from_secs(3600);
+
+/// What a later place says while an earlier one can't be asked is good until that can be.
+const MAKESHIFT_LIFETIME: Duration = Duration::from_secs(60);
+
+/// How long an endpoint that doesn't answer strangers is left alone.
+const REFUSAL_PAUSE: Duration = Duration::from_secs(60);
 
 /// A key that was withdrawn must not be believed for longer because a CDN says so.
 const MAX_KEYS_LIFETIME: Duration = Duration::from_secs(3600);

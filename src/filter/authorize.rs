@@ -336,7 +336,7 @@ impl Filter {
         if self.inactive.get(&(index, digest), now).is_some() {
             return Err(deny(index, Denial::InvalidToken(Reason::Inactive)));
         }
-        if provider.turns_us_away() {
+        if provider.turns_us_away(now) {
             return Err(deny(index, Denial::InvalidToken(Reason::UnsupportedToken)));
         }
         let unavailable = || Denial::ProviderUnavailable(provider.retry_after(now));

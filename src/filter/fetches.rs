@@ -115,7 +115,15 @@ impl Filter {
     /// Questions about single tokens are bounded, since anybody can make up tokens; documents are few.
     pub(super) fn has_room_for(&self, need: &Need) -> bool {
         let is_document = matches!(need, Need::Metadata(_) | Need::Keys(_));
-        is_document || self.flights.contains_key(need) || self.flights.len() < MAX_FLIGHTS
+        // Who floods one provider takes no room from another, nor from the authorizers.
+        let whom = |need: &Need| (need.provider(), matches!(need, Need::Authorization(..)));
+        let of_the_same = || self.flights.keys().filter(|other| whom(other) == whom(need)).count();
+        let is_free = match self.flights.len() {
+            0..MAX_FLIGHTS => true,
+            MAX_FLIGHTS..MAX_ALL_FLIGHTS => of_the_same() < MAX_FLIGHTS,
+            _ => false,
+        };
+        is_document || is_free || self.flights.contains_key(need)
     }
 
     /// Joins the fetch that is under way, or begins it.
@@ -156,7 +164,9 @@ impl Filter {
         };
         flight.tried.push(choice);
         match fetch {
-            Ok(fetch) => {
+            Ok(mut fetch) => {
+                // RFC 9110, section 10.1.5: SHOULD. Firewalls before providers refuse calls without (AWS: NoUserAgent_HEADER).
+                fetch.headers.push(("user-agent", USER_AGENT.to_owned()));
                 flight.deadline = Deadline::after(fetch.timeout.saturating_mul(2).saturating_add(WATCH_INTERVAL), now);
                 flight.target = format!("{fetch:?} by cluster {:?}", fetch.endpoint.cluster);
                 self.last_call = self.last_call.wrapping_add(1);
@@ -211,9 +221,10 @@ impl Filter {
 
     /// Takes in an answer.
     pub(super) fn take(&mut self, need: &Need, response: Option<&Response>, now: Timestamp) -> Result<(), Fault> {
+        let place = self.flights.get(need).and_then(|flight| flight.tried.last().copied()).unwrap_or_default();
         let Some(provider) = self.providers.get_mut(need.provider()) else { return Err(Fault::NoAnswer) };
         let (token, answer, introspected) = match need {
-            Need::Metadata(_) => return provider.take_metadata(response, now),
+            Need::Metadata(_) => return provider.take_metadata(response, place, now),
             Need::Keys(_) => return provider.take_keys(response, now),
             Need::Introspection(_, token) => (token, response.and_then(introspection::answer), true),
             Need::Userinfo(_, token) => (token, response.and_then(userinfo::answer), false),
@@ -232,7 +243,7 @@ impl Filter {
         };
         let Some(answer) = answer else {
             let status = response.map_or(0, |response| response.status);
-            if introspected && provider.take_refusal(status) {
+            if introspected && provider.take_refusal(status, now) {
                 return Ok(());
             }
             return Err(match status {
@@ -242,6 +253,9 @@ impl Filter {
                 status => Fault::Status(status),
             });
         };
+        if introspected {
+            provider.take_answer();
+        }
         let config = &provider.config;
         let claims = match answer {
             Answer::Active(object) => {
@@ -279,6 +293,9 @@ impl Filter {
     }
 }
 
+/// Who calls.
+const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
 /// Requests that may wait at a time; beyond, the provider is too slow for more to be of any use.
 const MAX_PARKED: usize = 10_000;
 
@@ -288,8 +305,12 @@ const MAX_RESUMED: usize = 256;
 /// What their headers may weigh together.
 const MAX_PARKED_BYTES: usize = 64 << 20;
 
-/// Questions about tokens that may be open at a time: Envoy's default circuit breaker lets 1024 through to a cluster.
+/// Questions about tokens that may be open at a time with one provider, or with its authorizers: Envoy's default circuit
+/// breaker lets 1024 through to a cluster.
 pub(super) const MAX_FLIGHTS: usize = 1000;
+
+/// And with all of them.
+const MAX_ALL_FLIGHTS: usize = 4000;
 
 /// A request needs at most metadata, keys and an answer, each over a list of endpoints; a client gives up sooner.
 const MAX_WAIT: Duration = Duration::from_secs(60);

@@ -322,6 +322,23 @@ fn alg_19_and_20_types_of_tokens() {
     scene.send(bearer(&token(json!({"events": ["concert"]})))).allowed();
 }
 
+/// By the words of Keycloak and of Cognito. Its signature is as good as that of an access token.
+#[test]
+fn a_refresh_token_is_no_access_token() {
+    let mut scene = Scene::of(jwt(json!({}), json!({})));
+    for own in [
+        json!({"typ": "Refresh"}),
+        json!({"typ": "Offline"}),
+        json!({"typ": "refresh"}),
+        json!({"token_use": "refresh"}),
+    ] {
+        scene.send(bearer(&token(own))).refused(401, "wrong_type");
+    }
+    for own in [json!({"typ": "Bearer"}), json!({"typ": "ID"}), json!({"typ": 1}), json!({"token_use": "access"})] {
+        scene.send(bearer(&token(own))).allowed();
+    }
+}
+
 /// AR-26, EXT-03: a header of one's own has no scheme unless it is given one.
 #[test]
 fn tokens_in_a_header_without_a_scheme() {
