@@ -187,15 +187,9 @@ impl Filter {
             // The host had more headers than it hands over: what isn't seen can't be removed.
             return self.refuse(&self.config.policy, Denial::InvalidRequest, None, false);
         }
-        let case = match self.case(request) {
+        let case = match self.case(request, now) {
             Ok(case) => case,
-            Err((denial, is_question)) => {
-                if denial == Denial::Misconfigured {
-                    self.complain(0, format_args!("the metadata of a route name a rule that is not there"), now);
-                }
-                let policy = &self.config.policy;
-                return self.refuse(policy, denial, None, is_question);
-            }
+            Err((denial, is_question)) => return self.refuse(&self.config.policy, denial, None, is_question),
         };
         match self.authorize(&case.request, &case.policy, &Asked::default(), now) {
             Err(Halt::Need(need, answer)) => self.park(stream, case, need, answer, now),
@@ -387,8 +381,10 @@ impl Filter {
                     }
                     Err(error) => {
                         if let identity::Error::TooLong(place) = &error {
-                            let problem =
-                                format_args!("{place}: the claims are longer than it holds; name fewer in `claims`");
+                            let problem = format_args!(
+                                "{place}: what is to be written is too long; name fewer claims in `user_info`, or leave \
+                                     this one out of `claim_headers`"
+                            );
                             self.complain(provider, problem, now);
                         }
                         self.refuse_case(&case, error.into(), Some(provider))
@@ -442,11 +438,14 @@ impl Filter {
 
     /// Tells the operator, but for each provider not more than once a second: clients decide how often there is cause.
     fn complain(&self, index: usize, problem: std::fmt::Arguments, now: Timestamp) {
-        let (Some(provider), Some(last)) = (self.providers.get(index), self.complained_at.get(index)) else { return };
-        if now < last.get() || now.saturating_since(last.get()) >= WATCH_INTERVAL {
-            last.set(now);
+        if let Some(provider) = self.providers.get(index).filter(|_| self.may_complain(index, now)) {
             log::warn!("{}: {problem}", provider.label);
         }
+    }
+
+    fn may_complain(&self, index: usize, now: Timestamp) -> bool {
+        let is_due = |last: &&Cell<Timestamp>| now < last.get() || now.saturating_since(last.get()) >= WATCH_INTERVAL;
+        self.complained_at.get(index).filter(is_due).map(|last| last.set(now)).is_some()
     }
 
     fn label(&self, provider: Option<usize>) -> Option<Rc<str>> {

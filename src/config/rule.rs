@@ -142,8 +142,8 @@ impl PathMatch {
         if let [_, second, ..] = given.as_slice() {
             return Err(fields.error(second, "only one of path, path_prefix and path_pattern; each may be a list"));
         }
-        let exact = list(fields, "path", |path| path::canonical(&path).ok_or(NOT_NORMAL))?;
-        let prefixes = list(fields, "path_prefix", |path| path::canonical(&path).ok_or(NOT_NORMAL))?;
+        let exact = list(fields, "path", |path| literal(&path))?;
+        let prefixes = list(fields, "path_prefix", |path| literal(&path))?;
         let patterns = list(fields, "path_pattern", |pattern| PathPattern::new(&pattern))?;
         let boxed = |paths: Vec<Vec<u8>>| paths.into_iter().map(Vec::into_boxed_slice).collect();
         Ok(match (exact.is_empty(), prefixes.is_empty(), patterns.is_empty()) {
@@ -158,13 +158,25 @@ impl PathMatch {
     }
 }
 
+/// A path that stands for itself. In other systems `/admin/*` is all of `/admin`; taken literally, it would protect nothing.
+fn literal(path: &str) -> Result<Vec<u8>, &'static str> {
+    match path::canonical(path) {
+        Some(_) if path.contains('*') => Err(NO_WILDCARD),
+        Some(path) => Ok(path),
+        None => Err(NOT_NORMAL),
+    }
+}
+
 impl PathPattern {
     fn new(pattern: &str) -> Result<Self, &'static str> {
         if path::has_idle_escape(pattern) {
             return Err("holds an escape; paths are compared with theirs decoded, so write what it stands for");
         }
-        let problem = "is no regular expression that begins with /";
-        let regex = whole_regex(pattern).map_err(|_| problem)?;
+        if !pattern.starts_with(['/', '(']) {
+            return Err("must begin with / or (; it is for the whole path, so leave ^ and $ out");
+        }
+        let regex =
+            whole_regex(pattern).map_err(|_| "is no regular expression of regex-lite: no look-around, no \\p{…}")?;
         // An alternative at the top has beginnings of its own.
         let literal = match pattern.contains('|') {
             true => 0,
@@ -175,10 +187,7 @@ impl PathPattern {
         let certain = if is_certain { literal } else { literal.saturating_sub(1) };
         let beginning = pattern.get(..certain).unwrap_or_default();
         let folder = beginning.rfind('/').and_then(|end| beginning.get(..end)).unwrap_or_default();
-        match pattern.starts_with('/') || pattern.starts_with('(') {
-            true => Ok(Self { regex, folder: Box::from(folder.as_bytes()) }),
-            false => Err(problem),
-        }
+        Ok(Self { regex, folder: Box::from(folder.as_bytes()) })
     }
 }
 
@@ -336,6 +345,9 @@ fn check_patterns(rules: &[Rule]) -> Result<(), Error> {
 }
 
 const EMPTY: &str = "must not be empty; leave it out to say nothing about it";
+
+const NO_WILDCARD: &str =
+    "`*` is no wildcard here: `path_prefix: /admin` is for all of /admin; `path_pattern` takes a regular expression";
 
 const NOT_NORMAL: &str =
     "must begin with / and be in normal form: no dot segments, no //, no encoded slash, none of \\ ; ? #";

@@ -17,14 +17,35 @@ use std::rc::Rc;
 
 impl Filter {
     /// The request that is to be decided about, with its policy; or why there is none, and whether another proxy asks.
-    pub(super) fn case(&self, request: Request) -> Result<Case, (Denial, bool)> {
+    pub(super) fn case(&self, request: Request, now: Timestamp) -> Result<Case, (Denial, bool)> {
         let (request, is_question) = match self.question(&request) {
             None => (request, false),
             Some(Ok(asked_about)) => (asked_about, true),
-            Some(Err(denial)) => return Err((denial, true)),
+            Some(Err(denial)) => {
+                log::debug!(
+                    "a question at verify_path doesn't tell the request that it is about: each header of verify_request \
+                     must be there once; without verify_request, its path must stand behind verify_path"
+                );
+                return Err((denial, true));
+            }
         };
-        let policy = self.policy(&request).map_err(|denial| (denial, is_question))?;
-        Ok(Case { request, policy, is_question })
+        match self.policy(&request) {
+            Ok(policy) => Ok(Case { request, policy, is_question }),
+            Err(denial) => {
+                if denial == Denial::Misconfigured && self.may_complain(0, now) {
+                    let Route { name, rule } = &request.route;
+                    let text = |text: &Option<Vec<u8>>| {
+                        String::from_utf8_lossy(text.as_deref().unwrap_or_default()).into_owned()
+                    };
+                    log::warn!(
+                        "the metadata of the route {:?} name the rule {:?}, which is not in `rules`",
+                        text(name),
+                        text(rule)
+                    );
+                }
+                Err((denial, is_question))
+            }
+        }
     }
 
     /// Whether the policy that was decided on is that of this route, too.
@@ -78,10 +99,12 @@ impl Filter {
             None => {
                 // What the proxy has put behind the path of the question is its own request's path.
                 let rest = sent.get(verify.path.len()..).filter(|rest| rest.starts_with(b"/"));
-                Ok(match rest {
-                    Some(rest) => request.with_line(method, authority, rest),
-                    None => request.clone(),
-                })
+                match rest {
+                    Some(rest) => Ok(request.with_line(method, authority, rest)),
+                    None if self.rules.is_none() => Ok(request.clone()),
+                    // It could be under any of them.
+                    None => Err(Denial::InvalidRequest),
+                }
             }
         })
     }

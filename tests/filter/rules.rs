@@ -892,6 +892,7 @@ fn rules_that_are_refused() {
         let config = jwt(json!({}), json!({"rules": rules, "claim_headers": {"header": "x-user", "claim": "sub"}}));
         let error = oidc_filter::config::Config::read(config.to_string().as_bytes(), &|_: &str| None).expect_err(path);
         assert!(error.to_string().starts_with(&format!("{path}: ")), "{path}: {error}");
+        error.to_string()
     };
     let at = |matching: Value| json!([{"match": matching}]);
     refused(json!([{"bypass": true}]), "rules[0].match");
@@ -906,6 +907,17 @@ fn rules_that_are_refused() {
     for path in ["a", "", "/a//b", "/a/../b", "/a%2Fb", "/a?b", "/a;b", "/a\\b"] {
         refused(at(json!({"path": path})), "rules[0].match.path");
         refused(at(json!({"path_prefix": ["/x", path]})), "rules[0].match.path_prefix");
+    }
+    // What is a wildcard elsewhere would be a rule for no path.
+    for path in ["/admin/*", "/admin*", "/*", "/admin/**", "/*/users"] {
+        for field in ["path", "path_prefix"] {
+            let error = refused(at(json!({field: ["/x", path]})), &format!("rules[0].match.{field}"));
+            assert!(error.contains("no wildcard"), "{error}");
+        }
+    }
+    for (pattern, remedy) in [("^/admin$", "leave ^ and $ out"), ("/a(?=b)", "no look-around")] {
+        let error = refused(at(json!({"path_pattern": pattern})), "rules[0].match.path_pattern");
+        assert!(error.contains(remedy), "{error}");
     }
     // With an escape, it would be for no path.
     for pattern in ["a", "/(", "", ".*", "/a)|(.*", "/caf%C3%A9/.*", "/a%20b", "/a%2fb", "/[^/]+/%61dmin"] {

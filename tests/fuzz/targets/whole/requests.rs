@@ -179,8 +179,9 @@ impl World {
         let path = sent.path.clone();
         if !verify.by_headers {
             return match script.once_in(6) {
-                // About itself.
+                // About itself, which is nobody's rule.
                 true => {
+                    sent.is_garbled = !self.laws.is_empty();
                     let query = path.iter().position(|octet| *octet == b'?').unwrap_or(path.len());
                     sent.path = [b"/verify", &path[query..]].concat();
                     let ask = ask.set(":method", Some(sent.method)).set(":path", None);

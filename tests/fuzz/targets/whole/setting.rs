@@ -227,6 +227,10 @@ impl Laws {
         &self.policies[number]
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     pub fn has_names(&self) -> bool {
         self.rules.iter().any(|rule| rule.get("name").is_some())
     }
