@@ -30,8 +30,13 @@ pub enum Verdict {
 }
 
 impl Question {
-    /// Whether whoever has these claims may do what this request wants.
-    pub fn new(authorizer: &Rc<ExternalAuthorization>, claims: &Claims, request: &Request) -> Self {
+    /// Whether whoever has these claims may do what this request wants. `target` is its own without tokens and forgeries.
+    pub fn new(
+        authorizer: &Rc<ExternalAuthorization>,
+        claims: &Claims,
+        request: &Request,
+        target: Option<&[u8]>,
+    ) -> Self {
         let claims = claims.object();
         let value = |lookups: &[Lookup]| lookups.iter().find_map(|lookup| look_up(claims, lookup));
         let name = value(&authorizer.user).map(|name| text(name).into_owned()).unwrap_or_default();
@@ -57,7 +62,7 @@ impl Question {
         let line = object([
             ("host", Value::from(host)),
             ("method", Value::from(sent(request.method()))),
-            ("path", Value::from(sent(request.path()))),
+            ("path", Value::from(sent(target))),
             ("port", Value::from(port)),
         ]);
         let about = format!("\"request\":{line},\"user\":{user}");

@@ -380,9 +380,9 @@ impl Filter {
                         self.let_go(&case, rewrite, aside, outcome)
                     }
                     Err(error) => {
-                        if let identity::Error::TooLong(place) = &error {
+                        if let identity::Error::TooLarge(place) = &error {
                             let problem = format_args!(
-                                "{place}: what is to be written is too long; name fewer claims in `user_info`, or leave \
+                                "{place}: what is to be written is too long, or nested too deep; name fewer claims in `user_info`, or leave \
                                      this one out of `claim_headers`"
                             );
                             self.complain(provider, problem, now);

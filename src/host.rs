@@ -261,8 +261,8 @@ impl Drop for Stream {
 }
 
 impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        let Some(needs_root) = self.decide() else {
+    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        let Some(needs_root) = self.decide(!end_of_stream) else {
             if let Ok(mut shared) = self.shared.try_borrow_mut() {
                 refuse_misconfigured(&mut shared.metrics);
             }
@@ -316,13 +316,13 @@ impl HttpContext for Stream {
 impl Stream {
     /// Hands the request to the filter. Whether the root has something to do now; `None` if there is no filter, or
     /// no clock to judge by.
-    fn decide(&self) -> Option<bool> {
+    fn decide(&self, has_body: bool) -> Option<bool> {
         let mut shared = self.shared.try_borrow_mut().ok()?;
         let Shared { filter, metadata_sources, metrics, waiting } = &mut *shared;
         let filter = filter.as_mut()?;
         let headers = Headers::from_wire(abi::pairs(Map::RequestHeaders)?).unwrap_or_default();
         let metadata = metadata_sources.iter().map(|(namespace, key)| metadata(namespace, key)).collect();
-        let request = Request { headers, metadata, route: route(filter) };
+        let request = Request { headers, metadata, route: route(filter), has_body };
         match filter.on_request(self.id, request, abi::now()?) {
             Decision::Wait => {
                 waiting.insert(self.id, Rc::clone(&self.progress));

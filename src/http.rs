@@ -104,6 +104,8 @@ pub struct Request {
     pub metadata: Vec<Option<Vec<u8>>>,
     /// The route that Envoy has chosen, if the configuration asks about it.
     pub route: Route,
+    /// Whether something follows the headers.
+    pub has_body: bool,
 }
 
 /// What is known of a route.
@@ -147,12 +149,12 @@ impl Request {
         Self { headers: Headers::from_pairs(line.into_iter().chain(others)), ..self.clone() }
     }
 
-    /// Whether this is a CORS preflight (Fetch standard, section 3.2.2): OPTIONS with both headers, each once
+    /// Whether this is a CORS preflight (Fetch standard, section 3.2.2): OPTIONS without a body, with both headers, each once
     /// and not empty. A comma is what a proxy joins two of them with.
     pub fn is_cors_preflight(&self) -> bool {
         let is_one = |value: &[u8]| !value.is_empty() && !value.contains(&b',');
         let sent = |name| only(self.headers.all(name)).is_some_and(is_one);
-        self.method() == Some(b"OPTIONS") && sent("origin") && sent("access-control-request-method")
+        !self.has_body && self.method() == Some(b"OPTIONS") && sent("origin") && sent("access-control-request-method")
     }
 }
 

@@ -42,8 +42,8 @@ pub struct Aside {
 pub enum Error {
     /// The token lacks the claim that this header requires.
     Missing(Rc<str>),
-    /// The value for this key is longer than what its place holds.
-    TooLong(Rc<str>),
+    /// The value for this key is longer than what its place holds, or nested deeper.
+    TooLarge(Rc<str>),
 }
 
 /// Writes what the policy says. `filter_name` is the default namespace of metadata.
@@ -56,7 +56,7 @@ pub fn write(policy: &Policy, identity: Identity, filter_name: &str, rewrite: &m
                 return Err(Error::Missing(Rc::clone(&output.header)));
             }
             None => {}
-            Some(value) if value.len() > MAX_VALUE_BYTES => return Err(Error::TooLong(Rc::clone(&output.header))),
+            Some(value) if value.len() > MAX_VALUE_BYTES => return Err(Error::TooLarge(Rc::clone(&output.header))),
             Some(value) => rewrite.set_header(&output.header, value),
         }
     }
@@ -73,6 +73,10 @@ pub fn write(policy: &Policy, identity: Identity, filter_name: &str, rewrite: &m
             }
             Placement::QueryString => {
                 rewrite.add_parameter(&output.key, fitting(output, encoded(output, &selected, QUERY_VALUE))?);
+            }
+            // Envoy's header_to_metadata drops what is nested deeper, without a word.
+            Placement::Metadata if !protobuf::is_shallow(&selected) => {
+                return Err(Error::TooLarge(Rc::clone(&output.key)));
             }
             Placement::Metadata => {
                 let handoff = STANDARD.encode(protobuf::write_struct_value(&selected));
@@ -134,7 +138,7 @@ fn fitting(output: &UserInfo, value: String) -> Result<String, Error> {
     };
     match value.len() <= most {
         true => Ok(value),
-        false => Err(Error::TooLong(Rc::clone(&output.key))),
+        false => Err(Error::TooLarge(Rc::clone(&output.key))),
     }
 }
 

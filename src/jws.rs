@@ -158,8 +158,18 @@ pub fn form(token: &str) -> Form {
         Ok(header) if header.contains_key("enc") => Form::Jwe,
         Ok(header) if header.contains_key("alg") => Form::Jws,
         Err(json::Error::DuplicateMember | json::Error::TooDeep) => Form::Jws,
+        // A byte order mark, a comma too many, a comment: readers there are that take that.
+        Err(json::Error::Malformed) if token.contains('.') && begins_like_an_object(&header) => Form::Jws,
         _ => Form::Opaque,
     }
+}
+
+/// Whether octets begin as a JSON object does, with whatever before it some readers pass over.
+fn begins_like_an_object(octets: &[u8]) -> bool {
+    let is_passed_over =
+        |octet: &u8| octet.is_ascii_whitespace() || matches!(octet, 0x0b | 0xef | 0xbb | 0xbf | 0xfe | 0xff | 0);
+    let mut octets = octets.iter().filter(|octet| !is_passed_over(octet));
+    octets.next() == Some(&b'{') && matches!(octets.next(), Some(b'"' | b'\'' | b'/'))
 }
 
 /// What a reader that forgives more than [`CompactJws::parse`] may find in a part: padding, either alphabet, stray bits.

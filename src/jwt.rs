@@ -34,8 +34,7 @@ impl Claims {
     /// The claims of a JWT whose signature was proved.
     pub fn from_jwt(payload: VerifiedPayload<'_>) -> Result<Self, Error> {
         let object = payload.claims().map_err(|_| Error::Malformed)?;
-        // RFC 8417, section 2.2: what makes a security event of a JWT, a logout token among them. Not all say so in `typ`.
-        if object.get("events").is_some_and(Value::is_object) || is_refresh_token(&object) {
+        if is_of_another_kind(&object) {
             return Err(Error::WrongType);
         }
         let token_type = payload.token_type().map(str::to_owned);
@@ -43,7 +42,10 @@ impl Claims {
     }
 
     /// The claims that a provider answered with when it was asked about a token.
-    pub fn from_answer(object: Object) -> Result<Self, Error> {
+    ///
+    /// Some servers (Janssen, Gluu, Doorkeeper) write `null` for what they have nothing to say about.
+    pub fn from_answer(mut object: Object) -> Result<Self, Error> {
+        object.retain(|name, value| !value.is_null() || !NULLABLE.contains(&name.as_str()));
         Self::new(object, Source::Answer)
     }
 
@@ -57,13 +59,8 @@ impl Claims {
         if !object.get("email_verified").is_none_or(is_verified) {
             return Err(Error::InvalidClaims("email_verified"));
         }
-        // An answer may say that there is none: Doorkeeper does of a client where no application is registered, Gluu of `jti`.
-        // Nothing is decided by these.
-        let is_nothing = |name: &str, value: &Value| {
-            matches!(source, Source::Answer) && matches!(name, "azp" | "client_id" | "jti") && value.is_null()
-        };
         for name in STRINGS {
-            if object.get(*name).is_some_and(|value| !value.is_string() && !is_nothing(name, value)) {
+            if object.get(*name).is_some_and(|value| !value.is_string()) {
                 return Err(Error::InvalidClaims(name));
             }
         }
@@ -341,13 +338,20 @@ pub struct Unverified {
     pub issuer: String,
     /// Whether it says that it is bound to a key of its sender (`cnf`).
     pub is_bound: bool,
+    /// Whether it says that it is a JWT of another kind, which no configuration makes an access token.
+    pub is_other: bool,
 }
 
 impl Unverified {
     /// Reads the payload. A token that doesn't name its issuer is nobody's.
     pub fn read(jws: &CompactJws<'_>) -> Result<Self, Error> {
+        let is_typed = jws.token_type().is_some_and(|token_type| is_one_of(token_type, NEVER_ACCESS_TOKENS));
         let read = |claims: &Object| match claims.get("iss") {
-            Some(Value::String(issuer)) => Ok(Self { issuer: issuer.clone(), is_bound: claims.contains_key("cnf") }),
+            Some(Value::String(issuer)) => Ok(Self {
+                issuer: issuer.clone(),
+                is_bound: claims.contains_key("cnf"),
+                is_other: is_typed || is_of_another_kind(claims),
+            }),
             _ => Err(Error::InvalidClaims("iss")),
         };
         jws.with_unverified_claims(read).map_err(|_| Error::Malformed)?
@@ -377,6 +381,17 @@ impl Hint {
     }
 }
 
+/// Whether claims are those of a JWT that is never an access token, whatever its `typ`.
+fn is_of_another_kind(claims: &Object) -> bool {
+    // RFC 8417, section 2.2: what makes a security event of a JWT, a logout token among them. Not all say so in `typ`.
+    let is_event = claims.get("events").is_some_and(Value::is_object);
+    // RFC 6749, section 1.5: a refresh token is for the authorization server only. Libraries that sign both kinds with one
+    // key and for one audience (SimpleJWT, Keycloak, OpenIddict) say which is which by such a claim.
+    let says = |name: &&str| claims.get(*name).and_then(Value::as_str);
+    let is_refresh = |kind: &str| REFRESH_TOKENS.iter().any(|refresh| refresh.eq_ignore_ascii_case(kind));
+    is_event || KINDS.iter().filter_map(says).any(is_refresh)
+}
+
 /// Who vouched for the claims.
 enum Source {
     /// The provider, when it was asked. There is no header, and so no type.
@@ -397,16 +412,6 @@ fn audience(claims: &Object) -> Result<Vec<String>, Error> {
         }
         Some(_) => Err(error),
     }
-}
-
-/// Whether the claims say that they are those of a refresh token, as Keycloak and Cognito have it. An ID token may pass: there
-/// are users who send it for want of another, and its audience is checked.
-fn is_refresh_token(claims: &Object) -> bool {
-    let is = |name: &str, words: &[&str]| match claims.get(name) {
-        Some(Value::String(value)) => words.iter().any(|word| word.eq_ignore_ascii_case(value)),
-        _ => false,
-    };
-    is("typ", &["Refresh", "Offline"]) || is("token_use", &["refresh", "refresh_token"])
 }
 
 /// The scopes of a delimited string.
@@ -454,6 +459,15 @@ const MAX_NUMERIC_DATE: Duration = Duration::from_secs(253_402_300_799);
 /// issuers and verify with the same keys (RFC 9449, section 4.2; OpenID Connect Back-Channel Logout 1.0,
 /// section 2.4; RFC 8417, section 2.3; RFC 9701, section 5).
 const NEVER_ACCESS_TOKENS: &[&str] = &["dpop+jwt", "logout+jwt", "secevent+jwt", "token-introspection+jwt"];
+
+/// What an answer may say nothing about by `null`. Not what a decision needs: `aud`, `exp`, `iss`, `sub`.
+const NULLABLE: &[&str] = &["azp", "client_id", "cnf", "iat", "jti", "nbf"];
+
+/// Claims that say what kind of token this is.
+const KINDS: &[&str] = &["token_type", "token_usage", "token_use", "typ"];
+
+/// What these say of a refresh token.
+const REFRESH_TOKENS: &[&str] = &["offline", "refresh", "refresh_token"];
 
 /// Where the scopes of a token are.
 const SCOPES: [&str; 2] = ["scope", "scp"];

@@ -86,7 +86,7 @@ pub fn prefixes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// RFC 3986, section 6.2.2: no escape that could be left out, no dot segment; and nothing that some reader takes for a
-/// slash, for the end of a segment or for the end of the path.
+/// slash, for the end of a segment or for the end of the path, or trims.
 fn is_normal(path: &[u8]) -> bool {
     let raw = path.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b';' | b'#' | b'?'));
     path.first() == Some(&b'/')
@@ -100,7 +100,10 @@ fn is_normal(path: &[u8]) -> bool {
             })
         })
         && !path.split(|byte| *byte == b'/').any(is_dots)
-        && std::str::from_utf8(&kept(path)).is_ok()
+        && {
+            let reading = kept(path);
+            std::str::from_utf8(&reading).is_ok() && !reading.split(|byte| *byte == b'/').any(is_untrimmed)
+        }
 }
 
 /// The path with its escapes decoded, but for those that separate segments, or begin another escape.
@@ -149,10 +152,11 @@ fn all_readings(path: &[u8]) -> Option<Vec<Vec<u8>>> {
 /// What a reader does to a path; `None` where there is nothing to do.
 type Step = fn(&[u8]) -> Option<Vec<u8>>;
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     decoded,
     without_unit_escapes,
     shortened,
+    trimmed,
     cut,
     with_slashes,
     without_parameters,
@@ -192,20 +196,47 @@ fn unit_escape(text: &[u8]) -> Option<char> {
     char::from_u32(digits.try_fold(0, |unit: u32, digit| Some((unit << 4) | digit?))?)
 }
 
-/// Overlong UTF-8 as what it stands for: a decoder must refuse it (RFC 3629, section 3), and not all do.
+/// Overlong UTF-8 of two to four bytes as the ASCII that it stands for: a decoder must refuse it (RFC 3629, section 3), and
+/// not all do.
 fn shortened(path: &[u8]) -> Option<Vec<u8>> {
     let mut short: Vec<u8> = Vec::with_capacity(path.len());
-    for byte in path {
-        match (short.last(), byte) {
-            (Some(lead @ (0xc0 | 0xc1)), 0x80..=0xbf) => {
-                let meant = (lead << 6) | (byte & 0x3f);
-                short.pop();
-                short.push(meant);
+    let mut rest = path;
+    while let Some((byte, after)) = rest.split_first() {
+        let (lead, last, further) = match rest {
+            [lead @ (0xc0 | 0xc1), last @ 0x80..=0xbf, further @ ..]
+            | [0xe0, lead @ (0x80 | 0x81), last @ 0x80..=0xbf, further @ ..]
+            | [0xf0, 0x80, lead @ (0x80 | 0x81), last @ 0x80..=0xbf, further @ ..] => (lead, last, further),
+            _ => {
+                short.push(*byte);
+                rest = after;
+                continue;
             }
-            _ => short.push(*byte),
-        }
+        };
+        short.push((lead << 6) & 0x40 | (last & 0x3f));
+        rest = further;
     }
     (short.len() < path.len()).then_some(short)
+}
+
+/// Without the white space and the control characters at the ends of segments: some readers trim them, and to a regular
+/// expression's `$` a line break at the end is none.
+fn trimmed(path: &[u8]) -> Option<Vec<u8>> {
+    let segments = || path.split(|byte| *byte == b'/');
+    segments().any(is_untrimmed).then(|| segments().map(trim).collect::<Vec<_>>().join(&b'/'))
+}
+
+fn is_untrimmed(segment: &[u8]) -> bool {
+    segment.first().is_some_and(is_idle) || segment.last().is_some_and(is_idle)
+}
+
+fn trim(segment: &[u8]) -> &[u8] {
+    let start = segment.iter().position(|byte| !is_idle(byte)).unwrap_or(segment.len());
+    let end = segment.iter().rposition(|byte| !is_idle(byte)).map_or(start, |last| last.saturating_add(1));
+    segment.get(start..end).unwrap_or_default()
+}
+
+fn is_idle(byte: &u8) -> bool {
+    *byte == b' ' || byte.is_ascii_control()
 }
 
 /// What stands before a query or a fragment that was encoded, or before the end of a C string.

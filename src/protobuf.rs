@@ -33,6 +33,24 @@ pub fn write_struct_value(object: &Object) -> Vec<u8> {
     message
 }
 
+/// Whether every reader of protobuf takes the [`write_struct_value`] of this: most end at a hundred messages within each other.
+pub fn is_shallow(object: &Object) -> bool {
+    let fields = object.values().map(depth).max().unwrap_or_default();
+    fields.saturating_add(3) <= MAX_MESSAGES
+}
+
+/// How many messages a value is within each other. The depth of a parsed document bounds the recursion.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(values) => values.iter().map(depth).max().unwrap_or_default().saturating_add(2),
+        Value::Object(object) => object.values().map(depth).max().unwrap_or_default().saturating_add(3),
+        _ => 1,
+    }
+}
+
+/// The recursion limit of protobuf's own readers, Envoy's among them.
+const MAX_MESSAGES: usize = 100;
+
 /// Appends a length-delimited field.
 pub fn write_bytes(message: &mut Vec<u8>, field: u64, bytes: &[u8]) {
     write_varint(message, field << 3 | LENGTH_DELIMITED);

@@ -8,6 +8,7 @@ use crate::identity::QUERY_VALUE;
 use crate::path::without_unit_escapes;
 use crate::query::{Target, without};
 use percent_encoding::percent_decode;
+use std::borrow::Cow;
 use std::rc::Rc;
 
 /// The names that a client must not use: every one that the filter can write to a request, under any policy, and every
@@ -221,15 +222,17 @@ impl<'c> Rewrite<'c> {
         }
     }
 
-    fn edit_query(&self, request: &Request, own: &OwnNames, edits: &mut Vec<Edit>) {
+    /// The request target with all changes. With none of ours, it is for those who are told of a request without being its
+    /// upstream.
+    pub fn target<'r>(&self, request: &'r Request, own: &OwnNames) -> Option<Cow<'r, [u8]>> {
         let stripped = |name: &[u8]| {
             let is = |l: &&SourceLocation| matches!(l, SourceLocation::Query { name: own } if own.as_bytes() == name);
             self.stripped.iter().any(is)
         };
         let strips = self.stripped.iter().any(|location| matches!(location, SourceLocation::Query { .. }));
-        let Some(path) = request.path() else { return };
+        let path = request.path()?;
         if self.parameters.is_empty() && !strips && own.parameters.is_empty() {
-            return;
+            return Some(Cow::Borrowed(path));
         }
         let target = Target::parse(path);
         let mut query = match target.query {
@@ -250,7 +253,13 @@ impl<'c> Rewrite<'c> {
             rewritten.extend(query);
         }
         rewritten.extend_from_slice(target.fragment);
-        if rewritten != path {
+        Some(Cow::Owned(rewritten))
+    }
+
+    fn edit_query(&self, request: &Request, own: &OwnNames, edits: &mut Vec<Edit>) {
+        if let Some(Cow::Owned(rewritten)) = self.target(request, own)
+            && Some(rewritten.as_slice()) != request.path()
+        {
             edits.push(Edit::Set(Rc::from(":path"), rewritten));
         }
     }
@@ -273,7 +282,11 @@ fn is_handoff(name: &[u8]) -> bool {
 /// from the upstream behind it. Envoy passes `Connection` on with an upgrade.
 fn edit_connection(request: &Request, own: &OwnNames, edits: &mut Vec<Edit>) {
     let options = || request.headers.all("connection").flat_map(|field| field.split(|byte| *byte == b','));
-    let is_own = |option: &&[u8]| own.is_own_header(option.trim_ascii());
+    let writes_cookies = own.cookies.iter().any(|cookie| cookie.is_written);
+    let is_own = |option: &&[u8]| {
+        let option = option.trim_ascii();
+        own.is_own_header(option) || writes_cookies && option.eq_ignore_ascii_case(b"cookie")
+    };
     if options().any(|option| is_own(&option)) {
         let kept: Vec<&[u8]> = options().filter(|option| !is_own(option)).map(<[u8]>::trim_ascii).collect();
         edits.push(match kept.is_empty() {

@@ -156,7 +156,7 @@ impl UserInfo {
         }
         if placement == Placement::Metadata
             && namespace.as_deref().is_none_or(|namespace| namespace == "oidc")
-            && matches!(&*key, "result" | "reason")
+            && matches!(&*key, "result" | "reason" | "route" | "shadow_result" | "shadow_reason")
         {
             return Err(fields.error("key", "is where the filter tells its decision, in filter state; choose another"));
         }

@@ -13,6 +13,7 @@ use crate::jwt::{self, AccessToken, Audiences, Claims, Expected, Hint, Issuer, U
 use crate::policy::Lack;
 use crate::provider::{Call, Provider, Unreachable};
 use crate::reply::{Denial, Reason};
+use crate::rewrite::Rewrite;
 use crate::time::Timestamp;
 use std::ops::Range;
 use std::rc::Rc;
@@ -195,7 +196,11 @@ impl Filter {
         now: Timestamp,
     ) -> Result<(), Halt> {
         let provider = vouched.provider;
-        let question = Question::new(authorizer, &vouched.claims, request);
+        // The authorizer is not who the token is for, and must not see an identity that the client has made up.
+        let mut rewrite = Rewrite::default();
+        rewrite.strip(&self.config.sources);
+        let target = rewrite.target(request, &self.own);
+        let question = Question::new(authorizer, &vouched.claims, request, target.as_deref());
         let need = match self.verdicts.get(&question, now) {
             Some(authorization::Verdict::Allowed) => return Ok(()),
             Some(authorization::Verdict::Denied(reason)) => return Err(deny(provider, Denial::NotAuthorized(reason))),
@@ -245,6 +250,7 @@ impl Filter {
                     let index = self.issued_by(&claimed.issuer, trusted)?;
                     return match self.asks_always(index) {
                         false => Ok(Route::Verify(index, jws)),
+                        true if claimed.is_other => Err(deny(index, Denial::InvalidToken(Reason::WrongType))),
                         // An answer need not repeat what the token says of its binding (RFC 9449, section 6.2).
                         true if claimed.is_bound => Err(deny(index, Denial::InvalidToken(Reason::NotBound))),
                         true => Ok(Route::Ask(index)),
@@ -494,7 +500,7 @@ impl From<identity::Error> for Denial {
     fn from(error: identity::Error) -> Self {
         match error {
             identity::Error::Missing(_) => Self::InsufficientClaims,
-            identity::Error::TooLong(_) => Self::Misconfigured,
+            identity::Error::TooLarge(_) => Self::Misconfigured,
         }
     }
 }

@@ -226,6 +226,25 @@ fn a_slow_authorizer_is_no_reason_to_strip() {
     }
 }
 
+/// RFC 9700, section 4.9.3: the authorizer is not who the token is for. And it decides about the path that is served.
+#[test]
+fn the_authorizer_gets_neither_token_nor_forgery() {
+    for forward in [true, false] {
+        let mut scene = Scene::of(jwt(
+            json!({}),
+            json!({
+                "forward": forward, "access_token": {"location": "query_string", "key": "t"},
+                "external_authorization": {"uri": "https://az.example/check"},
+                "user_info": {"location": "query_string", "key": "who", "claims": "sub"},
+            }),
+        ));
+        scene.provider.serve("https://az.example/check", says_json(json!({})));
+        scene.send(get(format!("/p?a=1&t={}&who=forged", good()))).allowed();
+        let body: serde_json::Value = serde_json::from_str(&scene.calls.last().unwrap().body).unwrap();
+        assert_eq!(body["request"]["path"], "/p?a=1");
+    }
+}
+
 // ---------------------------------------------------------------------------------------------- the verify endpoint
 
 fn verifying(top: Value) -> Scene {

@@ -170,3 +170,16 @@ fn a_provider_that_loses_its_introspection_endpoint_is_told_of() {
     scene.pass_seconds(3600);
     assert!(heard().iter().any(|line| line.contains("proves no audience")));
 }
+
+/// The sample answer on docs.jans.io, "Introspection Endpoint".
+#[test]
+fn an_answer_of_janssen() {
+    let answer = format!(
+        r#"{{"sub":"","iss":"{ISSUER}","active":true,"token_type":"Bearer","client_id":"1800.df1b","aud":"{AUDIENCE}","nbf":null,"scope":"read","acr_values":null,"cnf":null,"exp":{},"iat":{},"jti":null,"username":null}}"#,
+        NOW + 300,
+        NOW
+    );
+    let mut scene = Scene::of(introspection(json!({}), json!({})));
+    scene.provider.at("/introspect", says(200, "application/json", answer));
+    scene.send(bearer("opaque")).allowed();
+}

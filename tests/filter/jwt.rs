@@ -322,20 +322,23 @@ fn alg_19_and_20_types_of_tokens() {
     scene.send(bearer(&token(json!({"events": ["concert"]})))).allowed();
 }
 
-/// By the words of Keycloak and of Cognito. Its signature is as good as that of an access token.
+/// RFC 6749, section 1.5; RFC 8725, section 3.12. By the words of Keycloak, Cognito, SimpleJWT and OpenIddict; its signature is
+/// as good as that of an access token.
 #[test]
 fn a_refresh_token_is_no_access_token() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
-    for own in [
+    for claims in [
+        json!({"token_type": "refresh_token"}),
+        json!({"token_type": "refresh"}),
+        json!({"token_use": "refresh"}),
+        json!({"token_usage": "refresh_token"}),
         json!({"typ": "Refresh"}),
         json!({"typ": "Offline"}),
-        json!({"typ": "refresh"}),
-        json!({"token_use": "refresh"}),
     ] {
-        scene.send(bearer(&token(own))).refused(401, "wrong_type");
+        scene.send(bearer(&key("k1").token_with(json!({"typ": "JWT"}), claims))).refused(401, "wrong_type");
     }
-    for own in [json!({"typ": "Bearer"}), json!({"typ": "ID"}), json!({"typ": 1}), json!({"token_use": "access"})] {
-        scene.send(bearer(&token(own))).allowed();
+    for claims in [json!({"typ": "Bearer"}), json!({"token_type": "access"}), json!({"token_use": "access"})] {
+        scene.send(bearer(&key("k1").token_with(json!({"typ": "JWT"}), claims))).allowed();
     }
 }
 

@@ -367,3 +367,20 @@ fn enc_10_clm_17_claims_of_nearly_that_name() {
     let claims = json!({"Email": "forged", "EMAIL": "forged", "email ": "forged"});
     assert_eq!(header(claims, json!({"claim": "email"})), None);
 }
+
+/// Envoy's protobuf reads a hundred messages within each other, and drops what has more without a word.
+#[test]
+fn metadata_that_envoy_would_drop() {
+    let nested = |levels: usize, object: bool| {
+        (0..levels).fold(json!("bottom"), |inner, _| if object { json!({"a": inner}) } else { json!([inner]) })
+    };
+    let metadata = json!({"user_info": {"location": "metadata", "key": "identity"}});
+    let mut scene = Scene::of(jwt(json!({}), metadata));
+    for (levels, object, fits) in [(48, false, true), (49, false, false), (32, true, true), (33, true, false)] {
+        let seen = scene.send(bearer(&token(json!({"deep": nested(levels, object)}))));
+        match fits {
+            true => drop(seen.allowed()),
+            false => drop(seen.refused(503, "misconfigured")),
+        }
+    }
+}

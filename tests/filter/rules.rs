@@ -884,6 +884,34 @@ fn a_shadow_keeps_the_cooldown() {
     assert_eq!(scene.count("/jwks"), before + 1);
 }
 
+/// `$` of a regular expression matches before a line break; many readers trim; not all decoders refuse overlong UTF-8.
+#[test]
+fn pth_03_06_what_some_readers_trim_or_shorten() {
+    let rules = json!({"rules": [
+        {"match": {"path": ["/admin", "/admin/"]}, "require": {"scopes": "admin"}},
+        {"match": {"path_prefix": "/public"}, "bypass": true},
+    ]});
+    let mut scene = Scene::of(jwt(json!({}), rules));
+    for path in [
+        "/admin%20",
+        "/%20admin",
+        "/admin%09",
+        "/admin%0a",
+        "/admin/%0a",
+        "/admin%0d%0a",
+        "/admin%7f",
+        "/x/%e0%80%ae%e0%80%ae/admin",
+        "/x/..%f0%80%80%afadmin",
+        "/%e0%81%a1dmin",
+    ] {
+        scene.send(get(path).bearer(&good())).refused(400, "invalid_request");
+    }
+    scene.send(get("/public/a%20b")).bypassed();
+    for path in ["/public/a%20", "/public/%e0%80%ae%e0%80%ae/x"] {
+        scene.send(get(path)).refused(401, "missing_token");
+    }
+}
+
 // ---------------------------------------------------------------------------------------------- configurations
 
 #[test]

@@ -297,6 +297,7 @@ pub struct Ask {
     headers: Vec<(Vec<u8>, Vec<u8>)>,
     metadata: Vec<Option<Vec<u8>>>,
     route: Route,
+    has_body: bool,
 }
 
 pub fn get(path: impl AsRef<[u8]>) -> Ask {
@@ -321,7 +322,7 @@ pub fn bearer(token: &str) -> Ask {
 impl Ask {
     /// Without any header, which no host sends.
     pub fn empty() -> Self {
-        Self { headers: Vec::new(), metadata: Vec::new(), route: Route::default() }
+        Self { headers: Vec::new(), metadata: Vec::new(), route: Route::default(), has_body: false }
     }
 
     pub fn bearer(self, token: &str) -> Self {
@@ -354,6 +355,12 @@ impl Ask {
         self
     }
 
+    /// With something behind the headers.
+    pub fn with_body(mut self) -> Self {
+        self.has_body = true;
+        self
+    }
+
     /// The rule that the route's metadata name.
     pub fn rule(mut self, name: &str) -> Self {
         self.route.rule = Some(name.as_bytes().to_vec());
@@ -362,7 +369,12 @@ impl Ask {
 
     pub fn request(&self) -> Request {
         let headers = self.headers.iter().map(|(name, value)| (name, value));
-        Request { headers: Headers::from_pairs(headers), metadata: self.metadata.clone(), route: self.route.clone() }
+        Request {
+            headers: Headers::from_pairs(headers),
+            metadata: self.metadata.clone(),
+            route: self.route.clone(),
+            has_body: self.has_body,
+        }
     }
 }
 

@@ -210,3 +210,28 @@ fn pth_11_targets_of_other_forms() {
         assert!(matches!(refusal.status, 400 | 401), "{method}: {refusal:?}");
     }
 }
+
+/// A form that a method override makes something else of is no question whether one may ask.
+#[test]
+fn htp_02_a_preflight_has_no_body() {
+    let mut scene = Scene::of(jwt(json!({}), json!({"allow_preflight": true})));
+    let ask = || {
+        bare()
+            .set(":method", Some("OPTIONS"))
+            .header("origin", "https://web.example")
+            .header("access-control-request-method", "POST")
+    };
+    scene.send(ask()).bypassed();
+    scene.send(ask().with_body().header("x-http-method-override", "DELETE")).refused(401, "missing_token");
+}
+
+/// RFC 9110, section 7.6.1: what `Connection` names, the next hop drops.
+#[test]
+fn hdr_05_nobody_takes_an_identity_cookie_away_by_naming_cookies() {
+    let up = |ask: Ask| ask.header("connection", "Upgrade, Cookie").header("upgrade", "websocket");
+    let cookie = json!({"user_info": {"location": "cookie", "key": "who", "claims": "sub"}});
+    let upstream = Scene::of(jwt(json!({}), cookie)).send(up(bearer(&good()))).allowed();
+    assert_eq!(upstream.header("connection"), Some("Upgrade"));
+    let upstream = Scene::of(jwt(json!({}), json!({}))).send(up(bearer(&good()))).allowed();
+    assert_eq!(upstream.header("connection"), Some("Upgrade, Cookie"));
+}

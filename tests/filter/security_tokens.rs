@@ -429,3 +429,49 @@ fn cch_11_both_signatures_of_one_message() {
         assert_eq!(scene.send(bearer(token)).allowed().cached, Some(true));
     }
 }
+
+/// Nor shown to anybody.
+#[test]
+fn what_is_never_an_access_token_is_not_asked_about() {
+    for config in [introspection(json!({}), json!({})), userinfo(json!({}), json!({}))] {
+        let mut scene = Scene::of(config);
+        for (typ, claims) in [
+            ("dpop+jwt", json!({})),
+            ("application/logout+jwt", json!({})),
+            ("secevent+jwt", json!({})),
+            ("token-introspection+jwt", json!({})),
+            ("JWT", json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}})),
+        ] {
+            let token = key("k1").token_with(json!({"typ": typ}), claims);
+            scene.provider.tokens.insert(token.clone(), active(json!({})));
+            scene.provider.users.insert(token.clone(), json!({"sub": "ann"}));
+            scene.send(bearer(&token)).refused(401, "wrong_type");
+        }
+        assert_eq!((scene.count("/introspect"), scene.count("/userinfo")), (0, 0));
+    }
+}
+
+/// A JWT that fails here is never taken for something else: a provider may read more forgivingly.
+#[test]
+fn a_damaged_header_makes_no_opaque_token() {
+    let good = r#"{"alg":"EdDSA","kid":"k1","typ":"at+jwt"}"#;
+    for header in [
+        format!("\u{feff}{good}").into_bytes(),
+        format!("{good}x").into_bytes(),
+        format!("{good}{good}").into_bytes(),
+        good.replace('}', ",}").into_bytes(),
+        good.replace('"', "'").into_bytes(),
+        good.replace('{', "{/**/").into_bytes(),
+        good.replace("\"k1\"", "NaN").into_bytes(),
+        good.replace("k1", "\\ud800").into_bytes(),
+        [&good.as_bytes()[..good.len() - 2], b"\xff\"}"].concat(),
+        good.as_bytes()[..good.len() - 1].to_vec(),
+        good.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+    ] {
+        let token = crate::support::sign(&key("k1").signing, "EdDSA", &header, good_claims().to_string());
+        let mut scene = Scene::of(auto(json!({}), json!({})));
+        scene.provider.tokens.insert(token.clone(), active(json!({})));
+        scene.send(bearer(&token)).refused(401, "malformed_token");
+        assert_eq!(scene.count("/introspect"), 0);
+    }
+}
