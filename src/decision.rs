@@ -64,7 +64,9 @@ impl Eq for Case {}
 /// The answer to a proxy that asked.
 #[derive(Eq, PartialEq)]
 pub struct Confirmed {
-    /// The identity, as headers.
+    /// The status.
+    pub status: u16,
+    /// The identity, as headers, and which of the filter's own names are not among them.
     pub headers: Vec<(Rc<str>, Vec<u8>)>,
     /// What to count.
     pub outcome: Outcome,

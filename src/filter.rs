@@ -399,9 +399,16 @@ impl Filter {
         let Aside { response_cookies, filter_state } = aside;
         if case.is_question {
             let mut headers = rewrite.into_headers();
+            // Who asks may keep what its client has sent under a name that isn't in the answer.
+            let is_lacking = |own: &&str| !headers.iter().any(|(name, _)| &**name == *own);
+            let lacking: Vec<&str> = self.own.written_headers().filter(is_lacking).collect();
+            if !lacking.is_empty() {
+                headers.push((Rc::from(REMOVED_BY_EXT_AUTHZ), lacking.join(",").into_bytes()));
+            }
             let cookies = response_cookies.into_iter().map(|cookie| (Rc::from("set-cookie"), cookie.into_bytes()));
             headers.extend(cookies);
-            return Decision::Confirm(Confirmed { headers, outcome, tally: self.tally.take() });
+            let status = self.config.verify.as_ref().map_or(204, |verify| verify.response_code);
+            return Decision::Confirm(Confirmed { status, headers, outcome, tally: self.tally.take() });
         }
         let edits = rewrite.edits(&case.request, &self.own);
         let may_reroute = self.reads_routes && !edits.is_empty();
@@ -452,6 +459,9 @@ impl Filter {
         provider.and_then(|index| self.providers.get(index)).map(|provider| Rc::clone(&provider.label))
     }
 }
+
+/// Tells Envoy's `ext_authz` which headers to take off the request that it asks about.
+const REMOVED_BY_EXT_AUTHZ: &str = "x-envoy-auth-headers-to-remove";
 
 fn document(provider: usize, call: Call) -> Need {
     match call {

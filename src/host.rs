@@ -466,7 +466,7 @@ fn confirm(confirmed: &Confirmed) {
     let written =
         confirmed.headers.iter().filter_map(|(name, value)| Some((&**name, std::str::from_utf8(value).ok()?)));
     headers.extend(written);
-    if abi::send_reply(204, "oidc_confirmed", &headers, "").is_err() {
+    if abi::send_reply(confirmed.status, "oidc_confirmed", &headers, "").is_err() {
         log::error!("a request could not be answered; it stays on hold");
     }
 }

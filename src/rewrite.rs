@@ -58,6 +58,11 @@ impl OwnNames {
         names
     }
 
+    /// The headers that the filter alone may write.
+    pub fn written_headers(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().filter(|own| own.is_written).map(|own| &*own.text)
+    }
+
     /// Whether a header of this name is removed from every request.
     pub fn is_own_header(&self, name: &[u8]) -> bool {
         let is = |own: &Name| same_spelling(own.text.as_bytes(), name) && own.forbids(name);

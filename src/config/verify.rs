@@ -13,6 +13,8 @@ pub struct Verify {
     pub path: Box<[u8]>,
     /// The headers that tell the request that is asked about; `None` if no such header is believed.
     pub request: Option<VerifiedRequest>,
+    /// The status of a yes.
+    pub response_code: u16,
 }
 
 /// Headers of a proxy that overwrites what its clients send under their names.
@@ -27,20 +29,26 @@ pub struct VerifiedRequest {
 }
 
 impl Verify {
-    /// `verify_path` and `verify_request`.
+    /// `verify_path`, `verify_request` and `verify_response_code`.
     pub(super) fn from_fields(top: &mut Fields) -> Result<Option<Self>, Error> {
         let written = top.string("verify_path")?;
         let request = top.object("verify_request")?.map(VerifiedRequest::from_fields).transpose()?;
+        let response_code = match top.integer("verify_response_code")? {
+            None => None,
+            Some(200) => Some(200),
+            Some(204) => Some(204),
+            Some(_) => return Err(top.error("verify_response_code", "must be 204, or 200 for Envoy's ext_authz")),
+        };
         let Some(written) = written else {
-            return match request {
-                Some(_) => Err(top.error("verify_request", "only with `verify_path`")),
-                None => Ok(None),
-            };
+            let stray = request.map(|_| "verify_request").or(response_code.map(|_| "verify_response_code"));
+            return stray.map_or(Ok(None), |field| Err(top.error(field, "only with `verify_path`")));
         };
         let canonical =
             path::canonical(&written).map(|path| path.strip_suffix(b"/").map(<[u8]>::to_vec).unwrap_or(path));
         match canonical {
-            Some(path) if !path.is_empty() => Ok(Some(Self { path: path.into_boxed_slice(), request })),
+            Some(path) if !path.is_empty() => {
+                Ok(Some(Self { path: path.into_boxed_slice(), request, response_code: response_code.unwrap_or(204) }))
+            }
             _ => Err(top.error("verify_path", "must be a path in normal form, such as /verify")),
         }
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +91,13 @@ def test_the_filter_accepts_the_examples() -> None:
     gateway = documents("examples/envoy-gateway.yaml")["EnvoyExtensionPolicy"]["spec"]["wasm"]
     result = validate_config(gateway[0]["config"])
     assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
+def test_prometheus_gets_the_labels_that_the_readme_names(path: Path) -> None:
+    named = re.findall(r"^\| `oidc_\w+\{([a-z,]+)\}` \|", (ROOT / "README.md").read_text(), re.M)
+    tags = yaml.safe_load(path.read_text())["stats_config"]["stats_tags"]
+    assert {tag["tag_name"] for tag in tags} == set(",".join(named).split(","))
 
 
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)

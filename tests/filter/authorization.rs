@@ -296,12 +296,31 @@ fn a_confirmation_holds_the_identity() {
     let names: Vec<&str> = confirmation.headers.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["x-user", "x-info", "set-cookie"]);
     assert_eq!(confirmation.header("x-user"), Some("ann"));
+    assert_eq!((confirmation.status, confirmation.removed.len()), (204, 0));
     // Without a valid token, no identity.
     let mut scene = verifying(json!({"enforce": false}));
     for ask in [get("/verify"), get("/verify").bearer("a.b.c")] {
         let confirmation = scene.send(ask.header("x-user", "forged")).confirmed();
         assert_eq!((confirmation.headers.len(), confirmation.result), (0, "stripped"));
+        assert_eq!(confirmation.removed, ["x-user"]);
         assert!(matches!(confirmation.reason, Some("missing_token" | "malformed_token")));
+    }
+}
+
+/// Envoy's `ext_authz` takes nothing but 200 for a yes.
+#[test]
+fn the_status_of_a_yes() {
+    for status in [200, 204] {
+        let mut scene = verifying(json!({"verify_response_code": status}));
+        assert_eq!(scene.send(get("/verify").bearer(&good())).confirmed().status, status);
+    }
+    for (field, top) in [
+        ("verify_response_code", json!({"verify_path": "/v", "verify_response_code": 201})),
+        ("verify_response_code", json!({"verify_response_code": 200})),
+        ("verify_request", json!({"verify_request": {"method_header": "a", "uri_header": "b"}})),
+    ] {
+        let error = oidc_filter::config::Config::read(jwt(json!({}), top).to_string().as_bytes(), &|_: &str| None);
+        assert!(error.unwrap_err().to_string().starts_with(&format!("{field}: ")));
     }
 }
 

@@ -393,7 +393,10 @@ pub enum Seen {
 /// What a proxy that asked is told.
 #[derive(Clone, Debug)]
 pub struct Confirmation {
+    pub status: u16,
     pub headers: Vec<(String, String)>,
+    /// What Envoy's `ext_authz` is told to take off the request.
+    pub removed: Vec<String>,
     pub result: &'static str,
     pub reason: Option<&'static str>,
     pub provider: Option<String>,
@@ -851,8 +854,13 @@ impl Scene {
 
     /// Checks what is true of every confirmation.
     fn asker_sees(&self, confirmed: Confirmed) -> Confirmation {
-        let Confirmed { headers, outcome, tally } = confirmed;
+        let Confirmed { status, mut headers, outcome, tally } = confirmed;
         let (result, reason, provider) = words(&outcome);
+        // A name is in the answer, or is said to be none of the answer's.
+        let at = headers.iter().position(|(name, _)| &**name == "x-envoy-auth-headers-to-remove");
+        let removed = at.map(|at| String::from_utf8(headers.remove(at).1).unwrap()).unwrap_or_default();
+        let removed: Vec<String> = removed.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        assert!(!removed.iter().any(|name| headers.iter().any(|(written, _)| **written == **name)), "{removed:?}");
         assert!(result == "allowed" || headers.is_empty(), "an identity without a token");
         for (name, value) in &headers {
             assert!(self.filter.is_own_header(name.as_bytes()) || &**name == "set-cookie", "{name}");
@@ -860,7 +868,7 @@ impl Scene {
         }
         let text = |value: Vec<u8>| String::from_utf8(value).unwrap();
         let headers = headers.into_iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-        Confirmation { headers, result, reason, provider, shadow: tally.shadow }
+        Confirmation { status, headers, removed, result, reason, provider, shadow: tally.shadow }
     }
 
     /// Applies the edits as Envoy does, and checks what is true of every request that goes on: of all spellings of

@@ -1,0 +1,96 @@
+"""The verify endpoint, as another Envoy asks it with `ext_authz`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import scene
+from clients import Response, exchange, request_bytes
+from conftest import StartEnvoy
+from envoy_filters import http_filter
+from fake_provider import FakeProvider
+from harness import Upstream, config
+
+MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+USER = {"header": "x-user", "claim": "sub"}
+TEAM = {"header": "x-team", "claim": "team"}
+OPEN = {"match": {"path_prefix": "/open"}, "bypass": True}
+
+Ask = Callable[..., Response]
+
+
+def cluster(name: str, port: int) -> dict[str, Any]:
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+    return {"name": name, "type": "STATIC", "load_assignment": {"cluster_name": name, "endpoints": endpoints}}
+
+
+def asking_envoy(door: int, upstream: int) -> str:
+    """An Envoy without the filter, which asks one that has it."""
+    written = {"patterns": [{"exact": "x-user"}, {"exact": "x-team"}]}
+    service = {
+        "server_uri": {"uri": "http://door", "cluster": "door", "timeout": "5s"},
+        "path_prefix": "/verify",
+        "authorization_response": {"allowed_upstream_headers": written},
+    }
+    filters = [
+        http_filter("ext_authz", "ext_authz.v3.ExtAuthz", http_service=service),
+        http_filter("router", "router.v3.Router"),
+    ]
+    routes = [{"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}]
+    manager = {
+        "@type": MANAGER,
+        "stat_prefix": "asking",
+        "http_filters": filters,
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
+    }
+    listener = {
+        "name": "asking",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+        "filter_chains": [{"filters": [{"name": "manager", "typed_config": manager}]}],
+    }
+    resources = {"listeners": [listener], "clusters": [cluster("door", door), cluster("upstream", upstream)]}
+    admin = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}}
+    return json.dumps({"admin": admin, "static_resources": resources})
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeProvider]:
+    with FakeProvider() as running:
+        yield running
+
+
+@pytest.fixture
+def ask(start_envoy: StartEnvoy, fake: FakeProvider, upstream: Upstream, tmp_path: Path) -> Iterator[Ask]:
+    settings = config(fake, rules=[OPEN], claim_headers=[USER, TEAM], verify_path="/verify", verify_response_code=200)
+    door = start_envoy(settings, idp=fake.port)
+    with scene.EnvoyProcess(asking_envoy(door.port, upstream.port), tmp_path / "asking") as asking:
+        port = asking.ports()["asking"]
+
+        def ask(path: str, token: str | None = None, *headers: tuple[str, str]) -> Response:
+            credentials = [("authorization", f"Bearer {token}")] if token else []
+            return exchange(port, request_bytes(path, [*headers, *credentials], "GET"))
+
+        yield ask
+
+
+def test_ar_50_an_envoy_that_asks(ask: Ask, fake: FakeProvider) -> None:
+    response = ask("/things", fake.token(team="red"))
+    assert response.status == 200
+    assert (response.seen.all("x-user"), response.seen.all("x-team")) == (["alice"], ["red"])
+    assert ask("/things").status == 401
+    assert ask("/things", fake.token(aud="somebody else")).status == 401
+
+
+def test_hdr_01_an_envoy_that_asks_lets_no_forgery_through(ask: Ask, fake: FakeProvider) -> None:
+    """`ext_authz` keeps what the answer doesn't mention, unless it is told otherwise."""
+    forged = [("x-user", "admin"), ("x-team", "admin")]
+    bypassed = ask("/open", None, *forged)
+    assert bypassed.status == 200
+    assert (bypassed.seen.all("x-user"), bypassed.seen.all("x-team")) == ([], [])
+    without_team = ask("/things", fake.token(), *forged)
+    assert (without_team.seen.all("x-user"), without_team.seen.all("x-team")) == (["alice"], [])
