@@ -338,23 +338,22 @@ pub struct Unverified {
     pub issuer: String,
     /// Whether it says that it is bound to a key of its sender (`cnf`).
     pub is_bound: bool,
-    /// Whether it says that it is a JWT of another kind, which no configuration makes an access token.
-    pub is_other: bool,
 }
 
 impl Unverified {
     /// Reads the payload. A token that doesn't name its issuer is nobody's.
     pub fn read(jws: &CompactJws<'_>) -> Result<Self, Error> {
-        let is_typed = jws.token_type().is_some_and(|token_type| is_one_of(token_type, NEVER_ACCESS_TOKENS));
         let read = |claims: &Object| match claims.get("iss") {
-            Some(Value::String(issuer)) => Ok(Self {
-                issuer: issuer.clone(),
-                is_bound: claims.contains_key("cnf"),
-                is_other: is_typed || is_of_another_kind(claims),
-            }),
+            Some(Value::String(issuer)) => Ok(Self { issuer: issuer.clone(), is_bound: claims.contains_key("cnf") }),
             _ => Err(Error::InvalidClaims("iss")),
         };
         jws.with_unverified_claims(read).map_err(|_| Error::Malformed)?
+    }
+
+    /// Whether a JWT says that it is one of another kind, which no configuration makes an access token.
+    pub fn is_of_another_kind(jws: &CompactJws<'_>) -> bool {
+        jws.token_type().is_some_and(|token_type| is_one_of(token_type, NEVER_ACCESS_TOKENS))
+            || jws.with_unverified_claims(is_of_another_kind).unwrap_or(true)
     }
 }
 
@@ -383,13 +382,16 @@ impl Hint {
 
 /// Whether claims are those of a JWT that is never an access token, whatever its `typ`.
 fn is_of_another_kind(claims: &Object) -> bool {
-    // RFC 8417, section 2.2: what makes a security event of a JWT, a logout token among them. Not all say so in `typ`.
-    let is_event = claims.get("events").is_some_and(Value::is_object);
-    // RFC 6749, section 1.5: a refresh token is for the authorization server only. Libraries that sign both kinds with one
-    // key and for one audience (SimpleJWT, Keycloak, OpenIddict) say which is which by such a claim.
-    let says = |name: &&str| claims.get(*name).and_then(Value::as_str);
-    let is_refresh = |kind: &str| REFRESH_TOKENS.iter().any(|refresh| refresh.eq_ignore_ascii_case(kind));
-    is_event || KINDS.iter().filter_map(says).any(is_refresh)
+    claims.iter().any(|(name, value)| match name.as_str() {
+        // RFC 8417, section 2.2: what makes a security event of a JWT, a logout token among them. Not all say so in `typ`.
+        "events" => value.is_object(),
+        // RFC 6749, section 1.5: a refresh token is for the authorization server only. Libraries that sign both kinds with one
+        // key and for one audience (SimpleJWT, Keycloak, OpenIddict) say which is which by such a claim.
+        "token_type" | "token_usage" | "token_use" | "typ" => {
+            value.as_str().is_some_and(|kind| REFRESH_TOKENS.iter().any(|refresh| refresh.eq_ignore_ascii_case(kind)))
+        }
+        _ => false,
+    })
 }
 
 /// Who vouched for the claims.
@@ -463,10 +465,7 @@ const NEVER_ACCESS_TOKENS: &[&str] = &["dpop+jwt", "logout+jwt", "secevent+jwt",
 /// What an answer may say nothing about by `null`. Not what a decision needs: `aud`, `exp`, `iss`, `sub`.
 const NULLABLE: &[&str] = &["azp", "client_id", "cnf", "iat", "jti", "nbf"];
 
-/// Claims that say what kind of token this is.
-const KINDS: &[&str] = &["token_type", "token_usage", "token_use", "typ"];
-
-/// What these say of a refresh token.
+/// What claims about the kind of a token say of a refresh token.
 const REFRESH_TOKENS: &[&str] = &["offline", "refresh", "refresh_token"];
 
 /// Where the scopes of a token are.

@@ -250,7 +250,9 @@ impl Filter {
                     let index = self.issued_by(&claimed.issuer, trusted)?;
                     return match self.asks_always(index) {
                         false => Ok(Route::Verify(index, jws)),
-                        true if claimed.is_other => Err(deny(index, Denial::InvalidToken(Reason::WrongType))),
+                        true if Unverified::is_of_another_kind(&jws) => {
+                            Err(deny(index, Denial::InvalidToken(Reason::WrongType)))
+                        }
                         // An answer need not repeat what the token says of its binding (RFC 9449, section 6.2).
                         true if claimed.is_bound => Err(deny(index, Denial::InvalidToken(Reason::NotBound))),
                         true => Ok(Route::Ask(index)),

@@ -395,7 +395,26 @@ def test_hdr_09_too_much_is_refused_never_cut(
     big = fake.token(groups=[f"group-{number}" for number in range(700)])
     assert envoy.get("/", token=big).status == 503
     assert envoy.get("/", token=fake.token()).status == 200
-    assert "name fewer in `claims`" in envoy.log()
+    assert "name fewer claims in `user_info`" in envoy.log()
+
+
+@pytest.mark.parametrize(("levels", "kind"), [(32, dict), (33, dict), (48, list), (49, list)])
+def test_what_envoy_would_drop_for_its_depth_is_refused(
+    start_envoy: StartEnvoy, fake: FakeProvider, levels: int, kind: type
+) -> None:
+    envoy = start_envoy(
+        config(fake, user_info=[{"location": "metadata", "key": "identity"}]),
+        idp=fake.port,
+        after=[hand_off("identity")],
+        log_fields={"identity": "%DYNAMIC_METADATA(oidc:identity)%"},
+    )
+    claim: Any = "bottom"
+    for _ in range(levels):
+        claim = {"a": claim} if kind is dict else [claim]
+    response = envoy.get("/", token=fake.token(deep=claim))
+    (entry,) = envoy.access_log(count=1)
+    assert (response.status, entry["identity"] is None) in [(200, False), (503, True)]
+    assert (response.status == 200) == (levels in (32, 48))
 
 
 # ---------------------------------------------------------------------------------- forgeries

@@ -279,6 +279,10 @@ def test_htp_02_options_with_a_body_is_no_preflight(
     assert door.get("/", headers, method="OPTIONS", body=b"x=1").status == 401
     headers.append(("X-HTTP-Method-Override", "POST"))
     assert door.get("/", headers, method="OPTIONS", body=b"x=1").status == 401
+    headers.append(("Access-Control-Request-Method", "POST"))
+    assert door.get("/", headers, method="OPTIONS", body=b"x=1").status == 401
+    empty = [*headers, ("Content-Length", "0")]
+    assert door.get("/", empty, method="OPTIONS").status == (200 if origin else 401)
 
 
 @pytest.mark.parametrize("token", [None, "bad", "good"])
