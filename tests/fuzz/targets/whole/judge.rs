@@ -282,8 +282,12 @@ impl World {
         let trusted: Vec<usize> =
             (0..self.issuers.len()).filter(|number| self.is_trusted(*number, bound, law)).collect();
         let is_said = |number: usize| {
-            let said = self.said.get(&(number, token.clone()));
-            said.is_some_and(|said| said.is_plain && self.still_holds(said, number, Some(sent)))
+            let key = (number, token.clone());
+            // Who waits for an authorizer goes by the answer that came for it, which may be an older one.
+            let since = self.history.iter().filter(|(about, said)| *about == key && said.number >= sent.began);
+            let is_clear = !self.is_consulted(sent) || since.count() <= 1;
+            let said = self.said.get(&key);
+            is_clear && said.is_some_and(|said| said.is_plain && self.still_holds(said, number, Some(sent)))
         };
         if let Some(minted) = MINTED.iter().find(|minted| minted.text == *token) {
             let number = trusted.into_iter().find(|number| self.issuers[*number].home == minted.issuer);
