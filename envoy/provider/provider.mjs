@@ -40,10 +40,21 @@ const ALGORITHMS = {
   EdDSA: ['ed25519'],
 };
 
+/**
+ * A new private key as a JWK, by way of PEM: Node 20 may hang for ever where garbage is collected while a key that was just
+ * made is exported.
+ */
+function privateJwk(type, options) {
+  const publicKeyEncoding = { type: 'spki', format: 'pem' };
+  const privateKeyEncoding = { type: 'pkcs8', format: 'pem' };
+  const pair = crypto.generateKeyPairSync(type, { ...options, publicKeyEncoding, privateKeyEncoding });
+  return crypto.createPrivateKey(pair.privateKey).export({ format: 'jwk' });
+}
+
 /** One generation: a private key for each algorithm, with a kid that tells both. */
 function generation(number) {
   return Object.entries(ALGORITHMS).map(([alg, [type, options]]) => ({
-    ...crypto.generateKeyPairSync(type, options).privateKey.export({ format: 'jwk' }),
+    ...privateJwk(type, options),
     alg,
     use: 'sig',
     kid: `${alg.toLowerCase()}-${number}`,
