@@ -201,8 +201,8 @@ impl Filter {
     /// A call ended: with an answer, or without one.
     pub fn on_fetched(&mut self, call: CallId, response: Option<Response>, now: Timestamp) {
         let Some(need) = self.calls.remove(&call) else { return };
-        let taken = self.take(&need, response.as_ref(), now);
         let endpoint = self.flights.get(&need).and_then(|flight| flight.tried.last().copied()).unwrap_or_default();
+        let taken = self.take(&need, endpoint, response.as_ref(), now);
         let is_one_of_several = need.call().zip(self.providers.get_mut(need.provider()));
         let is_one_of_several =
             is_one_of_several.is_some_and(|(call, provider)| provider.note(call, endpoint, taken.is_ok(), now));
@@ -382,8 +382,8 @@ impl Filter {
                     Err(error) => {
                         if let identity::Error::TooLarge(place) = &error {
                             let problem = format_args!(
-                                "{place}: what is to be written is too long, or nested too deep; name fewer claims in `user_info`, or leave \
-                                     this one out of `claim_headers`"
+                                "{place}: what is to be written is too long, or nested too deep; name fewer claims in \
+                                 `user_info`, or leave this one out of `claim_headers`"
                             );
                             self.complain(provider, problem, now);
                         }

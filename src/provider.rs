@@ -342,9 +342,14 @@ impl Provider {
         })
     }
 
+    /// Whether all places for metadata before this one have answered that there are none.
+    fn is_only_place(&self, place: usize) -> bool {
+        self.silences >= place
+    }
+
     /// Takes in a metadata document from one of the places for it.
     pub fn take_metadata(&mut self, response: Option<&Response>, place: usize, now: Timestamp) -> Result<(), Fault> {
-        let is_for_want_of_another = place > 0 && self.silences < place;
+        let is_for_want_of_another = !self.is_only_place(place);
         self.silences = match response.is_some_and(|response| matches!(response.status, 404 | 410)) {
             true => self.silences.saturating_add(1),
             false => 0,
@@ -481,7 +486,7 @@ impl Provider {
         match self.configured(call) {
             // What stands at the other places is another document, which may say less (RFC 8414 knows no userinfo): it is for
             // an issuer that has none here, not for an outage.
-            None if index > self.place && self.metadata.get(now).is_some() && self.silences < index => {
+            None if index > self.place && self.metadata.get(now).is_some() && !self.is_only_place(index) => {
                 Err(Unreachable::Exhausted)
             }
             None => nth(&self.config.discovery),

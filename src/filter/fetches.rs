@@ -219,12 +219,17 @@ impl Filter {
         }
     }
 
-    /// Takes in an answer.
-    pub(super) fn take(&mut self, need: &Need, response: Option<&Response>, now: Timestamp) -> Result<(), Fault> {
-        let place = self.flights.get(need).and_then(|flight| flight.tried.last().copied()).unwrap_or_default();
+    /// Takes in the answer of the endpoint that was tried last.
+    pub(super) fn take(
+        &mut self,
+        need: &Need,
+        endpoint: usize,
+        response: Option<&Response>,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
         let Some(provider) = self.providers.get_mut(need.provider()) else { return Err(Fault::NoAnswer) };
         let (token, answer, introspected) = match need {
-            Need::Metadata(_) => return provider.take_metadata(response, place, now),
+            Need::Metadata(_) => return provider.take_metadata(response, endpoint, now),
             Need::Keys(_) => return provider.take_keys(response, now),
             Need::Introspection(_, token) => (token, response.and_then(introspection::answer), true),
             Need::Userinfo(_, token) => (token, response.and_then(userinfo::answer), false),
