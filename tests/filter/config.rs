@@ -461,6 +461,12 @@ fn cfg_01_to_06_clm_10_jwk_10_bad_configurations() {
         (ui(json!({"key": "x-oidc-metadata-x"})), "user_info[0].key"),
         (ui(json!({"location": "cookie", "key": "a=b"})), "user_info[0].key"),
         (ui(json!({"location": "metadata", "key": "a b"})), "user_info[0].key"),
+        // Where the filter tells its decision.
+        (ui(json!({"location": "metadata", "key": "result"})), "user_info[0].key"),
+        (ui(json!({"location": "metadata", "key": "reason"})), "user_info[0].key"),
+        (ui(json!({"location": "metadata", "key": "route"})), "user_info[0].key"),
+        (ui(json!({"location": "metadata", "key": "shadow_result"})), "user_info[0].key"),
+        (ui(json!({"location": "metadata", "key": "shadow_reason", "metadata_namespace": "oidc"})), "user_info[0].key"),
         (ui(json!({"location": "nowhere", "key": "a"})), "user_info[0].location"),
         (ui(json!({"key": "a", "encoding": "base64"})), "user_info[0].encoding"),
         (ui(json!({"location": "cookie", "key": "a", "encoding": "json"})), "user_info[0].encoding"),
