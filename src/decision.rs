@@ -104,7 +104,7 @@ pub struct Refused {
 }
 
 /// What a decision was, for logs and metrics.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Outcome {
     /// What was done.
     pub result: Verdict,
@@ -115,7 +115,7 @@ pub struct Outcome {
 }
 
 /// What was done with a request.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Verdict {
     /// A valid token let it pass.
     Allowed,
@@ -151,7 +151,7 @@ pub struct Tally {
 }
 
 /// What a candidate policy would have done with a request.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Shadow {
     /// This, for this reason.
     Decided(Verdict, Option<Reason>),

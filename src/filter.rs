@@ -56,7 +56,7 @@ pub enum Effect {
 }
 
 /// How a call ended, for metrics.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct FetchOutcome {
     /// Who was called.
     pub provider: Rc<str>,

@@ -26,7 +26,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ struct Shared {
     filter: Option<Filter>,
     metadata_sources: Vec<(String, String)>,
     metrics: Metrics,
-    waiting: HashMap<StreamId, Rc<RefCell<Progress>>>,
+    waiting: BTreeMap<StreamId, Rc<RefCell<Progress>>>,
 }
 
 /// How far a request has come.

@@ -216,7 +216,7 @@ impl fmt::Debug for Fingerprint {
 }
 
 /// A JWS algorithm (RFC 7518, section 3.1; RFC 8037, section 3.1). A closed list: `none` cannot be said.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Algorithm {
     /// EdDSA on Ed25519, the only curve of RFC 8037 that is supported.
     EdDsa,

@@ -39,7 +39,7 @@ pub enum Denial {
 }
 
 /// The closed list of reasons: the same word in the reply, the log, the metric and `%RESPONSE_CODE_DETAILS%`.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[allow(missing_docs, reason = "each is explained by its sentence below")]
 pub enum Reason {
     MissingToken,

@@ -17,7 +17,7 @@ pub trait Host {
 }
 
 /// Who did the arithmetic.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Backend {
     /// The host.
     Host,

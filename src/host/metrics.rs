@@ -5,7 +5,7 @@ use crate::decision::{Outcome, Shadow, Tally};
 use crate::filter::FetchOutcome;
 use crate::jwk::Algorithm;
 use crate::verifier::Backend;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,50 +14,46 @@ use std::time::Duration;
 /// Labels stand in the name behind semicolons, from where `stats_config.stats_tags` takes them.
 #[derive(Default)]
 pub struct Metrics {
-    requests: HashMap<Outcome, Counter>,
-    fetches: HashMap<FetchOutcome, Counter>,
-    verifications: HashMap<(Algorithm, Backend), Counter>,
-    cache: HashMap<bool, Counter>,
-    shadows: HashMap<(Option<Rc<str>>, Shadow), Counter>,
-    gauges: HashMap<String, Option<u32>>,
+    requests: Counters<Outcome>,
+    fetches: Counters<FetchOutcome>,
+    verifications: Counters<(Algorithm, Backend)>,
+    cache: Counters<bool>,
+    shadows: Counters<(Option<Rc<str>>, Shadow)>,
+    gauges: BTreeMap<String, Option<u32>>,
 }
 
 impl Metrics {
     pub fn request(&mut self, outcome: &Outcome) {
-        if let Some(counter) = self.requests.get_mut(outcome) {
-            return counter.count();
-        }
-        let (result, provider) = (outcome.result.word(), label(outcome));
-        let reason = outcome.reason.map_or("none", |reason| reason.word());
-        let name = format!("oidc_requests_total;result={result};reason={reason};provider={provider}");
-        self.requests.entry(outcome.clone()).or_insert(Counter::new(&name)).count();
+        self.requests.count(outcome, || {
+            let (result, provider) = (outcome.result.word(), label(outcome));
+            let reason = outcome.reason.map_or("none", |reason| reason.word());
+            format!("oidc_requests_total;result={result};reason={reason};provider={provider}")
+        });
     }
 
     pub fn tally(&mut self, tally: Tally) {
         if let Some((algorithm, backend)) = tally.verification {
             let (alg, by) = (algorithm.name(), backend.word());
             let name = || format!("oidc_verifications_total;alg={alg};backend={by}");
-            self.verifications.entry((algorithm, backend)).or_insert_with(|| Counter::new(&name())).count();
+            self.verifications.count(&(algorithm, backend), name);
         }
         if let Some(cached) = tally.cached {
-            let name = if cached { "oidc_token_cache_total;result=hit" } else { "oidc_token_cache_total;result=miss" };
-            self.cache.entry(cached).or_insert_with(|| Counter::new(name)).count();
+            let result = if cached { "hit" } else { "miss" };
+            self.cache.count(&cached, || format!("oidc_token_cache_total;result={result}"));
         }
     }
 
     pub fn fetched(&mut self, outcome: &FetchOutcome) {
         let FetchOutcome { provider, kind, result } = outcome;
-        let name = || format!("oidc_fetches_total;provider={provider};kind={kind};result={result}");
-        self.fetches.entry(outcome.clone()).or_insert_with(|| Counter::new(&name())).count();
+        self.fetches.count(outcome, || format!("oidc_fetches_total;provider={provider};kind={kind};result={result}"));
     }
 
     pub fn shadow(&mut self, provider: Option<&Rc<str>>, shadow: Shadow) {
-        let name = || {
+        self.shadows.count(&(provider.cloned(), shadow), || {
             let (result, reason) = (shadow.word(), shadow.reason().map_or("none", |reason| reason.word()));
             let provider = provider.map_or("none", |provider| provider);
             format!("oidc_shadow_requests_total;result={result};reason={reason};provider={provider}")
-        };
-        self.shadows.entry((provider.cloned(), shadow)).or_insert_with(|| Counter::new(&name())).count();
+        });
     }
 
     pub fn endpoint(&mut self, provider: &str, kind: &str, index: usize, is_up: bool) {
@@ -66,10 +62,11 @@ impl Metrics {
 
     /// Tells Envoy what it was not told yet.
     pub fn flush(&mut self) {
-        let counters = self.requests.values_mut().chain(self.fetches.values_mut());
-        let counters = counters.chain(self.verifications.values_mut()).chain(self.cache.values_mut());
-        let counters = counters.chain(self.shadows.values_mut());
-        counters.for_each(Counter::flush);
+        self.requests.flush();
+        self.fetches.flush();
+        self.verifications.flush();
+        self.cache.flush();
+        self.shadows.flush();
     }
 
     pub fn keys(&mut self, provider: &str, count: usize, age: Duration) {
@@ -93,6 +90,32 @@ impl Metrics {
 
 fn label(outcome: &Outcome) -> &str {
     outcome.provider.as_deref().unwrap_or("none")
+}
+
+/// Counters by what they count, in order: there are few, and each request looks two of them up.
+struct Counters<K>(Vec<(K, Counter)>);
+
+impl<K: Clone + Ord> Counters<K> {
+    /// Counts one more of this kind. Its name is asked for once.
+    fn count(&mut self, key: &K, name: impl FnOnce() -> String) {
+        let place = self.0.binary_search_by(|(other, _)| other.cmp(key)).unwrap_or_else(|place| {
+            self.0.insert(place, (key.clone(), Counter::new(&name())));
+            place
+        });
+        if let Some((_, counter)) = self.0.get_mut(place) {
+            counter.count();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.0.iter_mut().for_each(|(_, counter)| counter.flush());
+    }
+}
+
+impl<K> Default for Counters<K> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
 }
 
 /// One counter. Telling Envoy costs as much as finding a token in the cache: a counter that runs fast tells its count in
