@@ -29,7 +29,7 @@ impl Token {
 
     /// What a cache knows the token by.
     pub fn digest(&self) -> TokenDigest {
-        TokenDigest::of(&self.0)
+        TokenDigest::of(self.0.as_bytes())
     }
 }
 
@@ -45,25 +45,48 @@ impl fmt::Debug for Token {
 pub struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
-    fn of(token: &str) -> Self {
-        Self(blake3::hash(token.as_bytes()).into())
+    fn of(token: &[u8]) -> Self {
+        Self(blake3::hash(token).into())
     }
 }
 
-/// A token and the place that it was found in.
+/// What stands where a token belongs, and the place that it was found in. Its characters are looked at only when somebody
+/// asks for the token: one that is known by its digest has shown before that it is one.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Credentials<'r> {
-    text: Cow<'r, str>,
+    text: Cow<'r, [u8]>,
+    form: Form,
     /// The token's digest.
     pub digest: TokenDigest,
     /// Index of its source in the configuration.
     pub source: usize,
 }
 
+/// What a token is made of, in a kind of place.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Form {
+    /// Behind a scheme: RFC 6750, section 2.1.
+    Token68,
+    /// Alone: visible ASCII, and no comma, with which proxies join two values of one header.
+    Plain,
+}
+
 impl Credentials<'_> {
-    /// The token, for those whom the digest doesn't tell enough.
-    pub fn token(&self) -> Token {
-        Token(Rc::from(&*self.text))
+    /// The token, for those whom the digest doesn't tell enough; or why this is none.
+    pub fn token(&self) -> Result<Token, Error> {
+        let is_token = match self.form {
+            Form::Token68 => {
+                let padding = self.text.iter().rev().take_while(|byte| **byte == b'=').count();
+                let characters = self.text.len().saturating_sub(padding);
+                characters > 0
+                    && self.text.get(..characters).is_some_and(|characters| all_bytes(characters, is_token68))
+            }
+            Form::Plain => all_bytes(&self.text, |byte| byte.is_ascii_graphic() & (byte != b',')),
+        };
+        match std::str::from_utf8(&self.text) {
+            Ok(text) if is_token => Ok(Token(Rc::from(text))),
+            _ => Err(not_a_token(&self.text)),
+        }
     }
 }
 
@@ -87,7 +110,7 @@ pub enum Error {
     UnsupportedScheme,
 }
 
-/// The only token of the request; `None` if nothing stands in any of the places.
+/// What may be the only token of the request; `None` if nothing stands in any of the places.
 pub fn find<'r>(request: &'r Request, sources: &'r [Source]) -> Result<Option<Credentials<'r>>, Error> {
     let mut found: Option<Credentials> = None;
     let mut unsupported = None;
@@ -99,21 +122,24 @@ pub fn find<'r>(request: &'r Request, sources: &'r [Source]) -> Result<Option<Cr
                     unsupported = Some(name);
                     None
                 }
-                other => other?,
+                other => other?.map(Cow::Borrowed),
             },
-            SourceLocation::Cookie { name } => in_cookie(request, name)?,
+            SourceLocation::Cookie { name } => in_cookie(request, name)?.map(Cow::Borrowed),
             SourceLocation::Query { name } => in_query(request, name)?,
-            SourceLocation::Metadata { .. } => match metadata.next() {
-                Some(Some(value)) => Some(Cow::Borrowed(plain(value)?)),
-                _ => None,
-            },
+            SourceLocation::Metadata { .. } => metadata.next().and_then(|value| value.as_deref().map(Cow::Borrowed)),
         };
-        if let Some(text) = text {
-            if found.is_some() {
-                return Err(Error::Several);
-            }
-            found = Some(Credentials { digest: TokenDigest::of(&text), text, source: index });
+        let Some(text) = text else { continue };
+        if found.is_some() {
+            return Err(Error::Several);
         }
+        if text.is_empty() || text.len() > MAX_TOKEN_BYTES {
+            return Err(not_a_token(&text));
+        }
+        let form = match &source.location {
+            SourceLocation::Header { scheme: Some(_), .. } => Form::Token68,
+            _ => Form::Plain,
+        };
+        found = Some(Credentials { digest: TokenDigest::of(&text), text, form, source: index });
     }
     // A header that one source can't read may be another one's: the same name with another scheme.
     let read_by = |name: &Rc<str>| {
@@ -126,9 +152,9 @@ pub fn find<'r>(request: &'r Request, sources: &'r [Source]) -> Result<Option<Cr
     }
 }
 
-fn in_header<'r>(request: &'r Request, name: &'r str, scheme: Option<&str>) -> Result<Option<Cow<'r, str>>, Error> {
+fn in_header<'r>(request: &'r Request, name: &'r str, scheme: Option<&str>) -> Result<Option<&'r [u8]>, Error> {
     let Some(value) = one(request.headers.all(name))? else { return Ok(None) };
-    let Some(scheme) = scheme else { return Ok(Some(Cow::Borrowed(plain(value)?))) };
+    let Some(scheme) = scheme else { return Ok(Some(value)) };
     // RFC 9110, section 11.4: scheme 1*SP token68. A comma would begin another challenge's credentials.
     let split = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
     let (given, token) = value.split_at(split);
@@ -139,28 +165,18 @@ fn in_header<'r>(request: &'r Request, name: &'r str, scheme: Option<&str>) -> R
         return Err(Error::UnsupportedScheme);
     }
     let spaces = token.iter().position(|byte| *byte != b' ').unwrap_or(token.len());
-    let token = token.get(spaces..).unwrap_or_default();
-    let unpadded = token.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last.saturating_add(1));
-    let (characters, _) = token.split_at_checked(unpadded).unwrap_or_default();
-    match all_bytes(characters, is_token68) {
-        true if !characters.is_empty() => Ok(Some(Cow::Borrowed(text(token)?))),
-        _ => Err(not_a_token(token)),
-    }
+    Ok(Some(token.get(spaces..).unwrap_or_default()))
 }
 
-fn in_cookie<'r>(request: &'r Request, name: &str) -> Result<Option<Cow<'r, str>>, Error> {
+fn in_cookie<'r>(request: &'r Request, name: &str) -> Result<Option<&'r [u8]>, Error> {
     let values = cookies(&request.headers).filter(|cookie| cookie.name == name.as_bytes()).map(|cookie| cookie.value);
-    one(values)?.map(|value| plain(unquoted(value)).map(Cow::Borrowed)).transpose()
+    Ok(one(values)?.map(unquoted))
 }
 
-fn in_query<'r>(request: &'r Request, name: &str) -> Result<Option<Cow<'r, str>>, Error> {
+fn in_query<'r>(request: &'r Request, name: &str) -> Result<Option<Cow<'r, [u8]>>, Error> {
     let target = Target::parse(request.path().unwrap_or_default());
     let named = target.parameters().filter(|parameter| *parameter.name() == *name.as_bytes());
-    match one(named)?.map(|parameter| parameter.value()) {
-        None => Ok(None),
-        Some(Cow::Borrowed(value)) => Ok(Some(Cow::Borrowed(plain(value)?))),
-        Some(Cow::Owned(value)) => Ok(Some(Cow::Owned(plain(&value)?.to_owned()))),
-    }
+    Ok(one(named)?.map(|parameter| parameter.value()))
 }
 
 fn one<T>(mut items: impl Iterator<Item = T>) -> Result<Option<T>, Error> {
@@ -170,27 +186,12 @@ fn one<T>(mut items: impl Iterator<Item = T>) -> Result<Option<T>, Error> {
     }
 }
 
-/// A token without a scheme before it: visible ASCII, and no comma, with which proxies join two values of one header.
-fn plain(value: &[u8]) -> Result<&str, Error> {
-    match all_bytes(value, |byte| byte.is_ascii_graphic() & (byte != b',')) {
-        true if !value.is_empty() => text(value),
-        _ => Err(not_a_token(value)),
-    }
-}
-
 /// Nothing, or what may be two things, is a fault of the request (RFC 6750, section 3.1: `invalid_request`); one thing
 /// that is no token is a fault of the token.
 fn not_a_token(value: &[u8]) -> Error {
     match value.is_empty() || value.iter().any(|byte| byte.is_ascii_whitespace() || *byte == b',') {
         true => Error::Malformed,
         false => Error::NoToken,
-    }
-}
-
-fn text(token: &[u8]) -> Result<&str, Error> {
-    match std::str::from_utf8(token) {
-        Ok(token) if token.len() <= MAX_TOKEN_BYTES => Ok(token),
-        _ => Err(Error::NoToken),
     }
 }
 
@@ -211,7 +212,8 @@ mod tests {
 
     fn found(source: Source, headers: &[(&str, &str)]) -> Result<Option<String>, Error> {
         let request = Request { headers: Headers::from_pairs(headers.iter().copied()), ..Request::default() };
-        find(&request, &[source]).map(|found| found.map(|credentials| credentials.text.into_owned()))
+        let found = find(&request, std::slice::from_ref(&source))?;
+        found.map(|credentials| credentials.token().map(|token| token.as_str().to_owned())).transpose()
     }
 
     fn bearer(value: &str) -> Result<Option<String>, Error> {

@@ -65,7 +65,7 @@ impl OwnNames {
 
     /// Whether a header of this name is removed from every request.
     pub fn is_own_header(&self, name: &[u8]) -> bool {
-        let is = |own: &Name| same_spelling(own.text.as_bytes(), name) && own.forbids(name);
+        let is = |own: &Name| own.forbids(name) && same_spelling(own.text.as_bytes(), name);
         is_handoff(name) || self.headers.iter().any(is)
     }
 
@@ -274,7 +274,7 @@ impl<'c> Rewrite<'c> {
 /// everything that is neither letter nor digit (RFC 3875, section 4.1.18).
 pub fn same_spelling(one: &[u8], other: &[u8]) -> bool {
     let folded = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'_' };
-    one.len() == other.len() && one.iter().map(folded).eq(other.iter().map(folded))
+    one.len() == other.len() && one.iter().zip(other).all(|(o, n)| o == n || folded(o) == folded(n))
 }
 
 /// Whether this is a header that Envoy's `header_to_metadata` filter may read, for whichever key.

@@ -118,23 +118,24 @@ impl Filter {
         if policy.allow_preflight && request.is_cors_preflight() {
             return Ok(Grant::Exempt(Exemption::Preflight));
         }
-        let credentials = match credentials::find(request, &self.config.sources) {
-            Ok(Some(credentials)) => credentials,
-            Ok(None) if policy.allow_missing => return Ok(Grant::Exempt(Exemption::Missing)),
-            Ok(None) => return Err(Denial::MissingToken.into()),
-            Err(credentials::Error::UnsupportedScheme) => return Err(Denial::UnsupportedScheme.into()),
-            Err(credentials::Error::Malformed | credentials::Error::Several) => {
-                return Err(Denial::InvalidRequest.into());
-            }
-            Err(credentials::Error::NoToken) => return Err(Denial::InvalidToken(Reason::MalformedToken).into()),
+        let credentials = match credentials::find(request, &self.config.sources).map_err(Denial::from)? {
+            Some(credentials) => credentials,
+            None if policy.allow_missing => return Ok(Grant::Exempt(Exemption::Missing)),
+            None => return Err(Denial::MissingToken.into()),
         };
         let trusted = self.trusted(&credentials, policy);
         let known = self.known(&credentials, &trusted, now);
         let is_known = known.is_some();
-        self.count(|tally| tally.cached = Some(is_known));
         let vouched = match known {
-            Some(vouched) => vouched,
-            None => self.prove(&credentials, &trusted, asked, now)?,
+            Some(vouched) => {
+                self.count(|tally| tally.cached = Some(true));
+                vouched
+            }
+            None => {
+                let token = credentials.token().map_err(Denial::from)?;
+                self.count(|tally| tally.cached = Some(false));
+                self.prove(&token, credentials.digest, &trusted, asked, now)?
+            }
         };
         let provider = vouched.provider;
         let token = self.check(&vouched, policy, now).map_err(|error| deny(provider, error.into()))?;
@@ -221,17 +222,17 @@ impl Filter {
     /// Finds who vouches for the token: a signature or an answer of its own provider, and of no other.
     fn prove(
         &self,
-        credentials: &Credentials,
+        token: &Token,
+        digest: TokenDigest,
         trusted: &Trusted,
         asked: &Asked,
         now: Timestamp,
     ) -> Result<Vouched, Halt> {
-        let token = credentials.token();
-        match self.route(&token, trusted)? {
+        match self.route(token, trusted)? {
             Route::Verify(index, jws) => self.verify(index, &jws, &asked.needs, now),
-            Route::Ask(index) => match self.answered(index, credentials.digest, asked, now) {
+            Route::Ask(index) => match self.answered(index, digest, asked, now) {
                 Some(vouched) => Ok(vouched),
-                None => self.ask(index, &token, credentials.digest, &asked.needs, now),
+                None => self.ask(index, token, digest, &asked.needs, now),
             },
         }
     }
@@ -472,6 +473,16 @@ impl Trusted<'_> {
 
 fn deny(provider: usize, denial: Denial) -> Halt {
     Halt::Deny(Refusal { denial, provider: Some(provider) })
+}
+
+impl From<credentials::Error> for Denial {
+    fn from(error: credentials::Error) -> Self {
+        match error {
+            credentials::Error::Malformed | credentials::Error::Several => Self::InvalidRequest,
+            credentials::Error::NoToken => Self::InvalidToken(Reason::MalformedToken),
+            credentials::Error::UnsupportedScheme => Self::UnsupportedScheme,
+        }
+    }
 }
 
 impl From<jws::Error> for Denial {

@@ -273,7 +273,17 @@ fn cch_04_a_known_token_s_damaged_twin_is_not_known() {
     let (_, signature) =
         key("k1").token(json!({"jti": "2"})).rsplit_once('.').map(|(m, s)| (m.to_owned(), s.to_owned())).unwrap();
     scene.send(bearer(&format!("{message}.{signature}"))).refused(401, "bad_signature");
-    scene.send(bearer(&format!("{token}="))).refused(401, "malformed_token");
+    for (twin, status, reason) in [
+        (format!("{token}="), 401, "malformed_token"),
+        (format!("{token}\0"), 401, "malformed_token"),
+        (format!("{token}é"), 401, "malformed_token"),
+        (format!("{token} "), 400, "invalid_request"),
+        (format!("{token},"), 400, "invalid_request"),
+        (format!("{token},{token}"), 400, "invalid_request"),
+    ] {
+        scene.send(bearer(&twin)).refused(status, reason);
+    }
+    scene.send(bearer(&token)).allowed();
 }
 
 /// What a source says of its provider holds for tokens that are known, too.
