@@ -263,6 +263,10 @@ mod tests {
             ("a.b.c".to_owned(), Form::Opaque),
             ("2YotnFZFEjr1zCsicMWpAA".to_owned(), Form::Opaque),
             (encrypted, Form::Jwe),
+            (token(r#"{"alg":"RS256"/**/}"#), Form::Jws),
+            (token("{'alg':'RS256'}"), Form::Jws),
+            (token("{a"), Form::Opaque),
+            (token("x\"alg"), Form::Opaque),
             (".".repeat(60_000), Form::Opaque),
             (String::new(), Form::Opaque),
         ] {

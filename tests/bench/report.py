@@ -240,21 +240,26 @@ def where_it_goes(results: Results) -> str:
         return [text, f"{results.cpu(key) - results.cpu(before):.1f}"]
 
     def bound(text: str, key: str) -> list[str]:
-        return [text, *(f"{results.ratio(of, key).value:.2f}" for of in ("empty", "calls", "jwt"))]
+        return [text, *(f"{results.ratio(of, key).value:.2f}" for of in ("none", "empty", "calls", "jwt"))]
 
     warm = [
         ["the request itself, without a filter", f"{results.cpu('none'):.1f}"],
         step("Envoy's calls into the module, and the module's of Envoy: the headers, the clock, the mark for a safety net", "calls", "none"),
         step("the filter: reading and hashing the token, finding it, judging it, counting", "jwt", "calls"),
     ]
-    # With no more than the host calls, and a signature that takes what jwt_authn's takes.
-    signature = results.cpu("native-RS256") - results.cpu("native-cache")
-    new_at_most = results.cpu("native-RS256") / (results.cpu("calls") + signature)
+    def new_bound(name: str) -> list[str]:
+        # With no more than the host calls, and a signature that takes what jwt_authn's takes.
+        signature = results.cpu(f"native-{name}") - results.cpu("native-cache")
+        most = results.cpu(f"native-{name}") / (results.cpu("calls") + signature)
+        reached = results.ratio(f"cold-{name}", f"native-{name}").value
+        return [f"jwt_authn with new {name} tokens", "", "", f"{most:.2f}", f"{reached:.2f}"]
+
     bounds = [
         bound("jwt_authn with its cache", "native-cache"),
         bound("an empty Wasm filter", "empty"),
         bound("ext_authz, with the same JWT", "ext-authz"),
-        ["jwt_authn with new RS256 tokens", "", f"{new_at_most:.2f}", f"{results.ratio('cold-RS256', 'native-RS256').value:.2f}"],
+        new_bound("RS256"),
+        new_bound("ES256"),
     ]
     new = [
         [
@@ -264,6 +269,8 @@ def where_it_goes(results: Results) -> str:
         ]
         for name in results.value["token lengths"]
     ]
+    sizes = part_sizes(results.value["parts"])
+    libraries = sum(size for part, size in sizes.items() if part not in NOT_LIBRARIES)
     return f"""\
 ## Where it goes
 
@@ -275,7 +282,7 @@ calls each. This module, and the one with the host calls only, export those that
 
 So much is within reach of a filter in WebAssembly at all, in requests per second as a ratio:
 
-{table(["to", "filter that does nothing", "only the host calls", "oidc-filter"], bounds, numbers=True)}
+{table(["to", "no filter at all", "filter that does nothing", "only the host calls", "oidc-filter"], bounds, numbers=True)}
 (With new tokens: were their signatures as cheap as jwt_authn's, and all else but the host calls free.)
 
 What a new token costs beyond a known one: its signature, and decoding, reading and keeping the claims. With RS256 and
@@ -285,32 +292,37 @@ here. With PS256 and EdDSA the signature is verified in WebAssembly, too.
 {table(["algorithm", "jwt_authn, µs", "oidc-filter, µs"], new, numbers=True)}
 The code of the module, before wasm-opt:
 
-{table(["part", "size"], part_rows(results.value["parts"]), numbers=True)}"""
+{table(["part", "size"], [[part, kilobytes(size)] for part, size in sizes.items()], numbers=True)}
+(All but the filter's own parts and the tables: {kilobytes(libraries)}.)
+"""
 
 
 CRYPTOGRAPHY = (
     "blake3 cmov const_oid crypto_bigint crypto_common ctutils curve25519_dalek der digest ecdsa ed25519_dalek"
     " elliptic_curve hmac p256 p384 p521 pkcs8 primefield primeorder rfc6979 rsa sec1 sha2 signature spki subtle wnaf"
 )
+FILTER, CONFIGURATION, TABLES = "the filter", "the filter, reading its configuration", "tables, constants"
 PARTS = {
     "cryptography": CRYPTOGRAPHY.split(),
     "Rust's standard library": ["alloc", "core", "foldhash", "hashbrown", "std", "no crate's"],
     "JSON": ["itoa", "ryu", "serde", "serde_core", "serde_json", "zmij"],
     "URLs": ["form_urlencoded", "idna", "idna_adapter", "percent_encoding", "url"],
     "regular expressions": ["regex_lite"],
-    "tables, constants": ["data, tables"],
+    TABLES: ["data, tables"],
 }
+NOT_LIBRARIES = {FILTER, CONFIGURATION, TABLES}
 
 
-def part_rows(parts: dict[str, dict[str, int]]) -> list[list[str]]:
+def part_sizes(parts: dict[str, dict[str, int]]) -> dict[str, int]:
+    """The module's parts in bytes, the largest first."""
     crates, own = dict(parts["crates"]), parts["own"]
     config = own.get("config", 0)
     crates["oidc_filter"] -= config
-    sizes = {"the filter": crates.pop("oidc_filter"), "the filter, reading its configuration": config}
+    sizes = {FILTER: crates.pop("oidc_filter"), CONFIGURATION: config}
     for name, members in PARTS.items():
         sizes[name] = sum(crates.pop(member, 0) for member in members)
     sizes["other crates"] = sum(crates.values())
-    return [[name, kilobytes(size)] for name, size in sorted(sizes.items(), key=lambda part: -part[1])]
+    return dict(sorted(sizes.items(), key=lambda part: -part[1]))
 
 
 SCENARIO_HEADINGS = [

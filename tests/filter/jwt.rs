@@ -359,6 +359,20 @@ fn tokens_in_a_header_without_a_scheme() {
     scene.send(bare().header("x-token", good())).refused(401, "unsupported_token");
 }
 
+/// One header can be two places, by its scheme.
+#[test]
+fn tokens_under_either_of_two_schemes() {
+    let schemes = json!([{"key": "authorization"}, {"key": "authorization", "scheme": "Token"}]);
+    let mut scene = Scene::of(jwt(json!({}), json!({"access_token": schemes})));
+    for scheme in ["Bearer", "Token", "token"] {
+        scene.send(bare().header("authorization", format!("{scheme} {}", good()))).allowed();
+    }
+    scene.send(bare().header("authorization", format!("Basic {}", good()))).refused(401, "unsupported_token");
+    scene.send(bare().header("authorization", good())).refused(401, "unsupported_token");
+    let twice = bearer(&good()).header("authorization", format!("Token {}", good()));
+    scene.send(twice).refused(400, "invalid_request");
+}
+
 /// EXT-05, OUT-07: in several places, or twice in one, is once too often.
 #[test]
 fn ext_05_out_07_one_token_in_one_place() {

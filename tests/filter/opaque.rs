@@ -200,6 +200,19 @@ fn tb_40_to_42_int_03_04_12_cch_07_no_answer_is_503() {
     }
 }
 
+/// What a provider says of one token is kept for each: it may say so much, and no more.
+#[test]
+fn int_12_the_longest_answer() {
+    let good = active(json!({})).to_string();
+    let padded = |size: usize| format!("{good}{}", " ".repeat(size - good.len()));
+    let mut scene = scene();
+    scene.provider.at("/introspect", says(200, "application/json", padded((64 << 10) + 1)));
+    scene.send(bearer("opaque")).refused(503, "provider_unavailable");
+    scene.pass_seconds(6);
+    scene.provider.at("/introspect", says(200, "application/json", padded(64 << 10)));
+    scene.send(bearer("opaque")).allowed();
+}
+
 /// TB-43: the Toolbox guesses `/introspect`. What the provider doesn't name is not called.
 #[test]
 fn tb_43_no_endpoint() {
