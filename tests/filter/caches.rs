@@ -204,6 +204,25 @@ fn wsm_07_dos_03_not_more_than_can_wait() {
     assert_eq!(scene.waiting(), 63);
 }
 
+/// What is remembered is bounded by what it takes, not by how many there are: an answer of 60 kB can take megabytes.
+#[test]
+fn cch_08_heavy_answers_make_room_for_each_other() {
+    for (elements, others, asked_again) in [(1, 200, 0), (15_000, 200, 1)] {
+        let mut scene = scene(json!({"cache": "1h"}));
+        let heavy = active(json!({"exp": null, "x": vec![1; elements]}));
+        scene.provider.tokens.insert("first".to_owned(), heavy.clone());
+        scene.send(bearer("first")).allowed();
+        for number in 0..others {
+            let token = format!("token-{number}");
+            scene.provider.tokens.insert(token.clone(), heavy.clone());
+            scene.send(bearer(&token)).allowed();
+        }
+        let calls = scene.count("/introspect");
+        scene.send(bearer("first")).allowed();
+        assert_eq!(scene.count("/introspect") - calls, asked_again, "{elements}");
+    }
+}
+
 /// A cached answer is judged anew each time: only who vouched for it is remembered.
 #[test]
 fn cch_06_what_is_remembered_is_still_checked() {
