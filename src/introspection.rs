@@ -6,6 +6,7 @@ use crate::config::{ClientAuthenticationMethod, Provider};
 use crate::credentials::Token;
 use crate::http::{Endpoint, Fetch, Response};
 use crate::json::{self, Object, Value};
+use crate::jwt;
 use crate::time::Timestamp;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -101,6 +102,7 @@ fn is_access_token(object: &Object) -> bool {
         && is_one_of("token_use", &["access", "access_token"])
         && is_one_of("token_usage", &["access_token"])
         && !object.get("typ").and_then(Value::as_str).is_some_and(is_other)
+        && !jwt::is_of_another_kind(object)
 }
 
 /// The largest answer about one token: eight times what fits into the headers of a request that carries its claims.

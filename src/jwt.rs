@@ -50,13 +50,7 @@ impl Claims {
     }
 
     fn new(object: Object, source: Source) -> Result<Self, Error> {
-        // OpenID Connect Core, section 5.1: a boolean; some providers write a string.
-        let is_verified = |value: &Value| match value {
-            Value::Bool(_) | Value::Null => true,
-            Value::String(text) => matches!(text.as_str(), "true" | "false"),
-            _ => false,
-        };
-        if !object.get("email_verified").is_none_or(is_verified) {
+        if !object.get("email_verified").is_none_or(|value| value.is_null() || is_boolean(value)) {
             return Err(Error::InvalidClaims("email_verified"));
         }
         for name in STRINGS {
@@ -188,7 +182,7 @@ impl Claims {
         let is_right = match token_type {
             None => expected.is_empty(),
             Some(token_type) if expected.is_empty() => is_one_of(token_type, ACCESS_TOKENS),
-            Some(token_type) => is_one_of(token_type, expected) && !is_one_of(token_type, NEVER_ACCESS_TOKENS),
+            Some(token_type) => is_one_of(token_type, expected) && !is_never_access_token(token_type),
         };
         if is_right { Ok(()) } else { Err(Error::WrongType) }
     }
@@ -352,7 +346,7 @@ impl Unverified {
 
     /// Whether a JWT says that it is one of another kind, which no configuration makes an access token.
     pub fn is_of_another_kind(jws: &CompactJws<'_>) -> bool {
-        jws.token_type().is_some_and(|token_type| is_one_of(token_type, NEVER_ACCESS_TOKENS))
+        jws.token_type().is_some_and(is_never_access_token)
             || jws.with_unverified_claims(is_of_another_kind).unwrap_or(true)
     }
 }
@@ -380,18 +374,51 @@ impl Hint {
     }
 }
 
-/// Whether claims are those of a JWT that is never an access token, whatever its `typ`.
-fn is_of_another_kind(claims: &Object) -> bool {
-    claims.iter().any(|(name, value)| match name.as_str() {
-        // RFC 8417, section 2.2: what makes a security event of a JWT, a logout token among them. Not all say so in `typ`.
-        "events" => value.is_object(),
-        // RFC 6749, section 1.5: a refresh token is for the authorization server only. Libraries that sign both kinds with one
-        // key and for one audience (SimpleJWT, Keycloak, OpenIddict) say which is which by such a claim.
-        "token_type" | "token_usage" | "token_use" | "typ" => {
-            value.as_str().is_some_and(|kind| REFRESH_TOKENS.iter().any(|refresh| refresh.eq_ignore_ascii_case(kind)))
+/// Whether claims are those of a JWT that is never an access token, whatever its `typ`; or those that an answer about one
+/// repeats.
+pub(crate) fn is_of_another_kind(claims: &Object) -> bool {
+    let is_text = |name: &str| claims.get(name).is_some_and(Value::is_string);
+    let says_refresh = claims.iter().any(|(name, value)| {
+        let kind = value.as_str().map(letters).unwrap_or_default();
+        match &*letters(name) {
+            // SimpleJWT, Keycloak, OpenIddict, ForgeRock, Casdoor, in this order but for spelling.
+            "tokentype" | "typ" | "tokenusage" | "tokenuse" | "tokenname" => {
+                matches!(&*kind, "offline" | "refresh" | "refreshtoken")
+            }
+            // Flask-JWT-Extended, Curity.
+            "type" | "purpose" => matches!(&*kind, "refresh" | "refreshtoken"),
+            _ => false,
         }
+    });
+    // Cloud Foundry's UAA.
+    let ends_in_r = || claims.get("jti").and_then(Value::as_str).is_some_and(|id| id.ends_with("-r"));
+    let is_of_uaa = || claims.contains_key("granted_scopes") && !claims.contains_key("scope") && ends_in_r();
+    // RFC 8417, section 2.2: what makes a security event of a JWT, a logout token among them. Not all say so in `typ`.
+    claims.get("events").is_some_and(Value::is_object)
+        || claims.get("typ").and_then(Value::as_str).is_some_and(is_never_access_token)
+        // RFC 6749, section 1.5: a refresh token is for the authorization server only. Those who sign both kinds with one key and
+        // for one audience say which is which by a claim; Spring Security OAuth by the name of the access token.
+        || says_refresh
+        || is_text("ati")
+        || is_of_uaa()
+}
+
+/// A word without regard to case, hyphens and underscores.
+fn letters(word: &str) -> String {
+    word.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+}
+
+fn is_never_access_token(token_type: &str) -> bool {
+    is_one_of(token_type, NEVER_ACCESS_TOKENS)
+}
+
+/// OpenID Connect Core, section 5.1: a boolean. Some providers write a word, and .NET's is `True`.
+fn is_boolean(value: &Value) -> bool {
+    match value {
+        Value::Bool(_) => true,
+        Value::String(text) => ["true", "false"].iter().any(|word| word.eq_ignore_ascii_case(text)),
         _ => false,
-    })
+    }
 }
 
 /// Who vouched for the claims.
@@ -464,9 +491,6 @@ const NEVER_ACCESS_TOKENS: &[&str] = &["dpop+jwt", "logout+jwt", "secevent+jwt",
 
 /// What an answer may say nothing about by `null`. Not what a decision needs: `aud`, `exp`, `iss`, `sub`.
 const NULLABLE: &[&str] = &["azp", "client_id", "cnf", "iat", "jti", "nbf"];
-
-/// What claims about the kind of a token say of a refresh token.
-const REFRESH_TOKENS: &[&str] = &["offline", "refresh", "refresh_token"];
 
 /// Where the scopes of a token are.
 const SCOPES: [&str; 2] = ["scope", "scp"];

@@ -2,8 +2,9 @@
 //!
 //! Thousands of rules must cost no more than tens. So each rule is a bit, and for each dimension (route, host, method,
 //! path, one per header) a table gives the rules that a request's value leaves possible; the first bit that all
-//! dimensions leave is the rule. Regular expressions are tried only on what is left then. A rule without a word on a
-//! dimension stays possible, whatever the value.
+//! dimensions leave is the rule. Only on what is left then are regular expressions tried, and headers held against
+//! prefixes, presence, or several conditions: each rule's headers once for a request. A rule without a word on a dimension
+//! stays possible, whatever the value.
 //!
 //! The invariant: the index leaves out no rule that matches, and a bypass is never found by a path, a host or a method
 //! that two readers could read differently.
@@ -12,7 +13,7 @@ use crate::config::{HeaderMatch, HeaderValue, PathMatch, Rule, RuleMatch};
 use crate::http::{Headers, Request};
 use crate::path::{self, Path};
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -26,8 +27,10 @@ pub struct RuleIndex {
     headers: Vec<(Box<str>, Dimension)>,
     /// Whether expressions may be tried on a path.
     has_patterns: bool,
+    /// The headers that expressions may be tried on.
+    pattern_headers: Vec<Box<str>>,
     /// Room to work in, kept from request to request.
-    scratch: RefCell<Scratch>,
+    scratch: Cell<Scratch>,
 }
 
 /// What the index can't decide about a rule, and whether it opens a door.
@@ -40,6 +43,10 @@ struct Indexed {
 struct Scratch {
     left: Bits,
     possible: Bits,
+    /// Rules whose headers were held against this request's, and those whose headers fit: a request has one list of them,
+    /// however many readings its path has.
+    asked: Bits,
+    fitting: Bits,
 }
 
 type Bits = Vec<u64>;
@@ -74,13 +81,9 @@ impl RuleIndex {
     /// The index of these rules, in order. A rule without a match is never found.
     pub fn new(rules: &[Rule]) -> Self {
         let count = rules.len();
-        let mut names: Vec<Box<str>> = Vec::new();
         let matches = || rules.iter().filter_map(|rule| rule.matching.as_deref());
-        for header in matches().flat_map(|matching| &matching.headers) {
-            if !names.iter().any(|name| **name == *header.name) {
-                names.push(Box::from(&*header.name));
-            }
-        }
+        let headers = || matches().flat_map(|matching| &matching.headers);
+        let by_pattern = headers().filter(|header| matches!(header.value, HeaderValue::Pattern(_)));
         let dimension = || Dimension { indifferent: vec![0; count.div_ceil(WORD)], ..Dimension::default() };
         let mut index = Self {
             rules: Vec::new(),
@@ -88,9 +91,10 @@ impl RuleIndex {
             hosts: dimension(),
             methods: dimension(),
             paths: dimension(),
-            headers: names.into_iter().map(|name| (name, dimension())).collect(),
+            headers: names(headers()).into_iter().map(|name| (name, dimension())).collect(),
             has_patterns: matches().any(|matching| matches!(matching.path, Some(PathMatch::Pattern(_)))),
-            scratch: RefCell::default(),
+            pattern_headers: names(by_pattern),
+            scratch: Cell::default(),
         };
         for (number, Rule { matching, policy, .. }) in rules.iter().enumerate() {
             if let Some(matching) = matching {
@@ -140,6 +144,26 @@ impl RuleIndex {
         if host.text.is_none() && !self.hosts.is_indifferent() {
             return Err(Error::Ambiguous);
         }
+        let is_long =
+            |name: &str| request.headers.all(name).map(<[u8]>::len).fold(0, usize::saturating_add) > MAX_PATTERN_TEXT;
+        if self.pattern_headers.iter().any(|name| is_long(name)) {
+            return Err(Error::Ambiguous);
+        }
+        let mut scratch = self.scratch.take();
+        scratch.asked.clear();
+        let found = self.find_by_method(request, &host, &path, target, &mut scratch);
+        self.scratch.set(scratch);
+        found
+    }
+
+    fn find_by_method(
+        &self,
+        request: &Request,
+        host: &Host,
+        path: &Path,
+        target: &[u8],
+        scratch: &mut Scratch,
+    ) -> Result<Option<usize>, Error> {
         let facts = |method| Facts { request, method, host: host.text.as_deref(), path: None };
         // Methods differ by case, but not for every service.
         let method = request.method();
@@ -149,23 +173,31 @@ impl RuleIndex {
             && !target.contains(&b'#')
             && (host.is_normal || self.hosts.is_indifferent())
             && upper.is_none();
-        let found = self.find_by_path(facts(method), &path, is_normal)?;
+        let found = self.find_by_path(facts(method), path, is_normal, scratch)?;
         match upper {
-            Some(upper) if self.find_by_path(facts(Some(&upper)), &path, is_normal)? != found => Err(Error::Ambiguous),
+            Some(upper) if self.find_by_path(facts(Some(&upper)), path, is_normal, scratch)? != found => {
+                Err(Error::Ambiguous)
+            }
             _ => Ok(found),
         }
     }
 
-    fn find_by_path(&self, facts: Facts, path: &Path, is_normal: bool) -> Result<Option<usize>, Error> {
+    fn find_by_path(
+        &self,
+        facts: Facts,
+        path: &Path,
+        is_normal: bool,
+        scratch: &mut Scratch,
+    ) -> Result<Option<usize>, Error> {
         if self.paths.is_indifferent() {
-            return Ok(self.find_one(&facts, is_normal));
+            return Ok(self.find_one(&facts, is_normal, scratch));
         }
-        if self.has_patterns && path.longest() > MAX_PATTERN_PATH {
+        if self.has_patterns && path.longest() > MAX_PATTERN_TEXT {
             return Err(Error::Ambiguous);
         }
         let mut readings = path.readings().ok_or(Error::Ambiguous)?;
-        let Some(first) = readings.next() else { return Ok(self.find_one(&facts, is_normal)) };
-        let read = |reading| self.find_one(&Facts { path: Some(reading), ..facts }, is_normal);
+        let Some(first) = readings.next() else { return Ok(self.find_one(&facts, is_normal, scratch)) };
+        let mut read = |reading| self.find_one(&Facts { path: Some(reading), ..facts }, is_normal, scratch);
         let found = read(first);
         match readings.all(|reading| read(reading) == found) {
             true => Ok(found),
@@ -173,11 +205,13 @@ impl RuleIndex {
         }
     }
 
-    fn find_one(&self, facts: &Facts, is_normal: bool) -> Option<usize> {
-        let mut scratch = self.scratch.try_borrow_mut().ok()?;
-        let Scratch { left, possible } = &mut *scratch;
+    fn find_one(&self, facts: &Facts, is_normal: bool, scratch: &mut Scratch) -> Option<usize> {
+        let Scratch { left, possible, asked, fitting } = scratch;
+        let words = self.rules.len().div_ceil(WORD);
         left.clear();
-        left.resize(self.rules.len().div_ceil(WORD), u64::MAX);
+        left.resize(words, u64::MAX);
+        asked.resize(words, 0);
+        fitting.resize(words, 0);
         let Facts { request, method, host, path } = facts;
         self.routes.narrow(left, possible, request.route.name.as_deref(), []);
         self.methods.narrow(left, possible, *method, []);
@@ -187,12 +221,31 @@ impl RuleIndex {
             let value = combined(&request.headers, name);
             dimension.narrow(left, possible, value.as_deref(), []);
         }
+        let mut fits = |number: usize, matching: &RuleMatch| {
+            if !has_bit(asked, number) {
+                set_bit(asked, number);
+                put_bit(fitting, number, fits_headers(matching, &request.headers));
+            }
+            has_bit(fitting, number)
+        };
         set_bits(left).find(|number| {
-            self.rules.get(*number).is_some_and(|rule| {
-                (is_normal || !rule.is_bypass) && rule.matching.as_ref().is_some_and(|matching| is_met(matching, facts))
-            })
+            let Some(Indexed { matching: Some(matching), is_bypass }) = self.rules.get(*number) else { return false };
+            (is_normal || !is_bypass)
+                && fits_path(matching, *path)
+                && (matching.headers.is_empty() || fits(*number, matching))
         })
     }
+}
+
+/// The names of these headers, each once.
+fn names<'r>(headers: impl Iterator<Item = &'r HeaderMatch>) -> Vec<Box<str>> {
+    let mut names: Vec<Box<str>> = Vec::new();
+    for header in headers {
+        if !names.iter().any(|name| **name == *header.name) {
+            names.push(Box::from(&*header.name));
+        }
+    }
+    names
 }
 
 /// What a request is matched by, in one reading.
@@ -204,18 +257,22 @@ struct Facts<'r> {
     path: Option<&'r [u8]>,
 }
 
-/// What the index leaves open: expressions, and headers that are not compared as a whole.
-fn is_met(matching: &RuleMatch, facts: &Facts) -> bool {
-    let path = match (&matching.path, facts.path) {
+/// What the index leaves open of a path: expressions.
+fn fits_path(matching: &RuleMatch, path: Option<&[u8]>) -> bool {
+    match (&matching.path, path) {
         (Some(PathMatch::Pattern(patterns)), Some(path)) => {
             // Bytes that are no text must not lead around an expression.
             let path = String::from_utf8_lossy(path);
             patterns.iter().any(|pattern| pattern.regex.is_match(&path))
         }
         _ => true,
-    };
-    path && matching.headers.iter().all(|header| {
-        let value = combined(&facts.request.headers, &header.name);
+    }
+}
+
+/// What the index leaves open of headers: those that are not compared as a whole.
+fn fits_headers(matching: &RuleMatch, headers: &Headers) -> bool {
+    matching.headers.iter().all(|header| {
+        let value = combined(headers, &header.name);
         match (&header.value, value.as_deref()) {
             (HeaderValue::Present(wanted), value) => value.is_some() == *wanted,
             (HeaderValue::Exact(wanted), Some(value)) => value == wanted.as_bytes(),
@@ -341,6 +398,17 @@ fn set_bit(bits: &mut Bits, number: usize) {
     }
 }
 
+fn put_bit(bits: &mut Bits, number: usize, is_set: bool) {
+    if let Some(word) = bits.get_mut(number / WORD) {
+        let bit = 1 << (number % WORD);
+        *word = if is_set { *word | bit } else { *word & !bit };
+    }
+}
+
+fn has_bit(bits: &Bits, number: usize) -> bool {
+    bits.get(number / WORD).is_some_and(|word| word & (1 << (number % WORD)) != 0)
+}
+
 fn set_bits(bits: &Bits) -> impl Iterator<Item = usize> {
     // Most words of most requests are empty.
     bits.iter().enumerate().filter(|(_, word)| **word != 0).flat_map(|(index, word)| {
@@ -353,9 +421,9 @@ fn set_bits(bits: &Bits) -> impl Iterator<Item = usize> {
     })
 }
 
-/// The longest path that expressions are tried on, at some 40 ns for each byte and expression; that of a longer one is not
-/// known. Most servers refuse such a path themselves.
-const MAX_PATTERN_PATH: usize = 8 * 1024;
+/// The longest path, and the longest value of a header, that expressions are tried on, at some 40 ns for each byte and
+/// expression, and for a path in each of its readings; which rule a longer one has is not known.
+const MAX_PATTERN_TEXT: usize = 2 * 1024;
 
 /// Bits of a word.
 const WORD: usize = u64::BITS as usize;

@@ -322,10 +322,20 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     warnings
 }
 
-/// Expressions are tried one after the other: few of them may begin alike.
+/// Expressions are tried one after the other: few of them may begin alike, and few may be for headers.
 fn check_patterns(rules: &[Rule]) -> Result<(), Error> {
     let mut counts = std::collections::HashMap::new();
+    let mut header_patterns: usize = 0;
     for (index, rule) in rules.iter().enumerate() {
+        let headers = rule.matching.iter().flat_map(|matching| &matching.headers).enumerate();
+        for (number, _) in headers.filter(|(_, header)| matches!(header.value, HeaderValue::Pattern(_))) {
+            header_patterns = header_patterns.saturating_add(1);
+            if header_patterns > MAX_PATTERNS {
+                let problem =
+                    format!("at most {MAX_PATTERNS} patterns for headers in all; use exact values or prefixes");
+                return Err(Error::at(&format!("rules[{index}].match.headers[{number}].pattern"), problem));
+            }
+        }
         let Some(PathMatch::Pattern(patterns)) = rule.matching.as_ref().and_then(|matching| matching.path.as_ref())
         else {
             continue;
@@ -355,5 +365,5 @@ const NOT_NORMAL: &str =
 /// Far beyond what anybody maintains by hand, and a megabyte of index.
 const MAX_RULES: usize = 10_000;
 
-/// Each costs microseconds, and a client chooses the path.
+/// Each costs up to 80 µs for each reading of a path (`MAX_PATTERN_TEXT`), and a client chooses path and headers.
 const MAX_PATTERNS: usize = 64;

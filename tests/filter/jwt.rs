@@ -322,23 +322,32 @@ fn alg_19_and_20_types_of_tokens() {
     scene.send(bearer(&token(json!({"events": ["concert"]})))).allowed();
 }
 
-/// RFC 6749, section 1.5; RFC 8725, section 3.12. By the words of Keycloak, Cognito, SimpleJWT and OpenIddict; its signature is
-/// as good as that of an access token.
+/// RFC 6749, section 1.5; RFC 8725, section 3.12. By the words of Keycloak, Cognito, SimpleJWT, OpenIddict, ForgeRock, Casdoor,
+/// Flask, Curity, Spring and UAA; its signature is as good as that of an access token.
 #[test]
 fn a_refresh_token_is_no_access_token() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
-    for claims in [
-        json!({"token_type": "refresh_token"}),
-        json!({"token_type": "refresh"}),
-        json!({"token_use": "refresh"}),
-        json!({"token_usage": "refresh_token"}),
-        json!({"typ": "Refresh"}),
-        json!({"typ": "Offline"}),
-    ] {
-        scene.send(bearer(&key("k1").token_with(json!({"typ": "JWT"}), claims))).refused(401, "wrong_type");
+    let typed = |claims| key("k1").token_with(json!({"typ": "JWT"}), claims);
+    for claims in marks_of_refresh_tokens() {
+        scene.send(bearer(&typed(claims.clone()))).refused(401, "wrong_type");
+        let mut asked = Scene::of(introspection(json!({}), json!({})));
+        let token = typed(claims);
+        asked.provider.tokens.insert(token.clone(), active(json!({})));
+        asked.send(bearer(&token)).refused(401, "wrong_type");
     }
-    for claims in [json!({"typ": "Bearer"}), json!({"token_type": "access"}), json!({"token_use": "access"})] {
-        scene.send(bearer(&key("k1").token_with(json!({"typ": "JWT"}), claims))).allowed();
+    for claims in [
+        json!({"typ": "Bearer"}),
+        json!({"token_type": "access"}),
+        json!({"token_use": "access"}),
+        json!({"tokenName": "access_token", "token_type": "Bearer"}),
+        json!({"tokenType": "access-token"}),
+        json!({"type": "access", "purpose": "offline"}),
+        json!({"jti": "2f0c0b6e-r"}),
+        json!({"jti": "2f0c0b6e-r", "granted_scopes": ["read"], "scope": "read"}),
+        json!({"granted_scopes": ["read"]}),
+        json!({"ati": 7, "refresh": "refresh"}),
+    ] {
+        scene.send(bearer(&typed(claims))).allowed();
     }
 }
 

@@ -337,18 +337,18 @@ fn int_07_other_kinds_of_tokens() {
     ] {
         told(active(kind)).allowed();
     }
-    for kind in [
-        json!({"token_type": "refresh_token"}),
+    let others = [
         json!({"token_use": "id"}),
-        json!({"token_use": "refresh"}),
-        json!({"token_usage": "refresh_token"}),
         json!({"token_usage": "id_token"}),
         json!({"token_type": 7}),
         json!({"token_type": "N_A"}),
-        json!({"typ": "Refresh"}),
+        json!({"typ": "logout+jwt"}),
+        json!({"typ": "application/dpop+jwt"}),
+        json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}),
         // RFC 9449, section 7.2: this is not the scheme for it.
         json!({"token_type": "DPoP"}),
-    ] {
+    ];
+    for kind in marks_of_refresh_tokens().into_iter().chain(others) {
         told(active(kind)).refused(401, "inactive");
     }
 }

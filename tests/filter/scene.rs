@@ -269,6 +269,26 @@ impl Call {
     }
 }
 
+/// Claims by which refresh tokens say what they are.
+pub fn marks_of_refresh_tokens() -> Vec<Value> {
+    vec![
+        json!({"token_type": "refresh_token"}),
+        json!({"token_type": "refresh"}),
+        json!({"token_type": "refresh-token"}),
+        json!({"token_use": "refresh"}),
+        json!({"token_use": "refreshToken"}),
+        json!({"token_usage": "refresh_token"}),
+        json!({"typ": "Refresh"}),
+        json!({"typ": "Offline"}),
+        json!({"tokenName": "refresh_token", "token_type": "Bearer"}),
+        json!({"tokenType": "refresh-token"}),
+        json!({"type": "refresh"}),
+        json!({"purpose": "refresh_token"}),
+        json!({"ati": "2f0c0b6e"}),
+        json!({"jti": "2f0c0b6e-r", "granted_scopes": ["read"], "scope": null}),
+    ]
+}
+
 /// What no provider should say, whatever it was asked.
 pub const NONSENSE: [&[u8]; 16] = [
     b"",

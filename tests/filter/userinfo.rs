@@ -290,6 +290,20 @@ fn ar_18_uif_07_one_question_per_token_and_minute() {
     assert_eq!(scene.count("/userinfo"), 1);
 }
 
+/// What .NET makes of it is no reason to refuse every token; nor is it `true` for who asks for that.
+#[test]
+fn email_verified_in_the_words_of_dotnet() {
+    let require = json!({"require": {"claims": {"claim": "email_verified", "any_of": "true"}}});
+    for value in [json!("True"), json!("False"), json!("TRUE")] {
+        let token = token(json!({"email_verified": value}));
+        Scene::of(jwt(json!({}), json!({}))).send(bearer(&token)).allowed();
+        Scene::of(jwt(json!({}), require.clone())).send(bearer(&token)).refused(403, "insufficient_claims");
+        let mut scene = Scene::of(introspection(json!({}), json!({})));
+        scene.provider.tokens.insert("opaque".to_owned(), active(json!({"email_verified": value})));
+        scene.send(bearer("opaque")).allowed();
+    }
+}
+
 /// AR-20: `email_verified` is a boolean, also in quotes; what is neither is no answer about anybody. A policy can ask for
 /// it.
 #[test]
@@ -389,7 +403,7 @@ fn auto_without_metadata() {
     asked(status(404), status(503)).refused(503, "provider_unavailable");
     // One that says that it has none will not read an opaque token either.
     asked(status(404), status(404)).refused(401, "unsupported_token");
-    for wrong in [json!(42), json!("fals"), json!([]), json!("True")] {
+    for wrong in [json!(42), json!("fals"), json!([]), json!([42]), json!([["true"]]), json!({})] {
         let mut scene = Scene::of(userinfo(json!({}), json!({})));
         scene.provider.users.insert("good".to_owned(), json!({"sub": "1", "email_verified": wrong}));
         scene.send(bearer("good")).refused(401, "inactive");
