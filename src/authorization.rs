@@ -53,7 +53,7 @@ impl Question {
             ("id", Value::from(id)),
             ("name", Value::from(name)),
         ]);
-        let sent = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+        let sent = |bytes: Option<&[u8]>| written(bytes.unwrap_or_default());
         let authority = sent(request.authority());
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
@@ -86,6 +86,16 @@ impl Question {
         let endpoint = self.authorizer.endpoint.clone();
         Fetch { endpoint, method: "POST", headers, body: body.into_bytes(), timeout: self.authorizer.timeout }
     }
+}
+
+/// Octets as text: what is no UTF-8 is percent-encoded, so that two questions are never one.
+fn written(octets: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in octets.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|octet| format!("%{octet:02X}")));
+    }
+    text
 }
 
 /// Without what it is about: claims and the request's query.

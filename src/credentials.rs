@@ -50,8 +50,10 @@ impl TokenDigest {
     }
 }
 
-/// What stands where a token belongs, and the place that it was found in. Its characters are looked at only when somebody
-/// asks for the token: one that is known by its digest has shown before that it is one.
+/// What stands where a token belongs, and the place that it was found in.
+///
+/// Its characters are looked at only when somebody asks for the token. One that is known by its digest alone is a JWT whose
+/// signature was verified: that it is made of base64url and dots, which is good in any place, has been seen then.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Credentials<'r> {
     text: Cow<'r, [u8]>,
@@ -113,13 +115,13 @@ pub enum Error {
 /// What may be the only token of the request; `None` if nothing stands in any of the places.
 pub fn find<'r>(request: &'r Request, sources: &'r [Source]) -> Result<Option<Credentials<'r>>, Error> {
     let mut found: Option<Credentials> = None;
-    let mut unsupported = None;
+    let mut unsupported = Vec::new();
     let mut metadata = request.metadata.iter();
     for (index, source) in sources.iter().enumerate() {
         let text = match &source.location {
             SourceLocation::Header { name, scheme } => match in_header(request, name, scheme.as_deref()) {
                 Err(Error::UnsupportedScheme) => {
-                    unsupported = Some(name);
+                    unsupported.push(name);
                     None
                 }
                 other => other?.map(Cow::Borrowed),
@@ -146,9 +148,9 @@ pub fn find<'r>(request: &'r Request, sources: &'r [Source]) -> Result<Option<Cr
         let source = found.as_ref().and_then(|credentials| sources.get(credentials.source));
         source.is_some_and(|source| matches!(&source.location, SourceLocation::Header { name: n, .. } if n == name))
     };
-    match unsupported {
-        Some(name) if !read_by(name) => Err(Error::UnsupportedScheme),
-        _ => Ok(found),
+    match unsupported.iter().all(|name| read_by(name)) {
+        true => Ok(found),
+        false => Err(Error::UnsupportedScheme),
     }
 }
 

@@ -99,6 +99,15 @@ impl Need {
         }
     }
 
+    /// How much memory it holds, in bytes.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Introspection(_, token) | Self::Userinfo(_, token) => token.as_str().len(),
+            Self::Authorization(_, question) => question.weight(),
+            Self::Metadata(_) | Self::Keys(_) | Self::Probe(..) => 0,
+        }
+    }
+
     fn word(&self) -> &'static str {
         match self {
             Self::Metadata(_) => "metadata",
@@ -192,7 +201,11 @@ impl Filter {
             Err((denial, is_question)) => return self.refuse(&self.config.policy, denial, None, is_question),
         };
         match self.authorize(&case.request, &case.policy, &Asked::default(), now) {
-            Err(Halt::Need(need, answer)) => self.park(stream, case, need, answer, now),
+            Err(Halt::Need(need, answer)) => {
+                // Its tally is that of when it is decided.
+                self.tally.take();
+                self.park(stream, case, need, answer, now)
+            }
             Ok(grant) => self.decide(case, Ok(grant), now),
             Err(Halt::Deny(refusal)) => self.decide(case, Err(refusal), now),
         }
@@ -398,12 +411,13 @@ impl Filter {
     fn let_go(&self, case: &Case, rewrite: Rewrite, aside: Aside, outcome: Outcome) -> Decision {
         let Aside { response_cookies, filter_state } = aside;
         if case.is_question {
+            let stripped: Vec<&str> = rewrite.stripped_headers().collect();
             let mut headers = rewrite.into_headers();
             // Who asks may keep what its client has sent under a name that isn't in the answer.
             let is_lacking = |own: &&str| !headers.iter().any(|(name, _)| &**name == *own);
-            let lacking: Vec<&str> = self.own.written_headers().filter(is_lacking).collect();
-            if !lacking.is_empty() {
-                headers.push((Rc::from(REMOVED_BY_EXT_AUTHZ), lacking.join(",").into_bytes()));
+            let removed: Vec<&str> = self.own.written_headers().chain(stripped).filter(is_lacking).collect();
+            if !removed.is_empty() {
+                headers.push((Rc::from(REMOVED_BY_EXT_AUTHZ), removed.join(",").into_bytes()));
             }
             let cookies = response_cookies.into_iter().map(|cookie| (Rc::from("set-cookie"), cookie.into_bytes()));
             headers.extend(cookies);
@@ -416,7 +430,7 @@ impl Filter {
             return self.refuse_case(case, Denial::Misconfigured, None);
         }
         let route = self.reads_routes.then(|| case.request.route.name.clone().unwrap_or_default());
-        let case = may_reroute.then(|| Box::new(case.clone()));
+        let case = may_reroute.then(|| Box::new(self.matched(case)));
         Decision::Forward(Forward {
             edits,
             response_cookies,

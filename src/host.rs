@@ -105,7 +105,15 @@ impl RootContext for Root {
             log::warn!("{warning}");
         }
         let name = abi::property(&["plugin_name"]).ok().flatten().and_then(|name| String::from_utf8(name).ok());
-        let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| DEFAULT_NAME.to_owned());
+        let name = name.filter(|name| !name.is_empty());
+        if name.is_none() && config.rules.iter().any(|rule| rule.name.is_some()) {
+            log::error!(
+                "the filter's name in Envoy's configuration cannot be read, under which routes name rules: every request is refused"
+            );
+            self.begin_anew(None, Vec::new());
+            return true;
+        }
+        let name = name.unwrap_or_else(|| DEFAULT_NAME.to_owned());
         let filter = Filter::new(Rc::clone(&config), &name).with_verifier(Verifier::with_host(Box::new(BoringSsl)));
         for key in filter.filter_state_keys() {
             declare(&key, &FilterStateType::Message("type.googleapis.com/google.protobuf.Struct"));
@@ -117,19 +125,8 @@ impl RootContext for Root {
             SourceLocation::Metadata { namespace, key } => Some((namespace.clone(), key.clone())),
             _ => None,
         });
-        // What a filter before this one waited for, this one knows nothing of.
-        self.decided.clear();
-        self.calls.clear();
-        self.wakes_at = None;
-        if let Ok(mut shared) = self.shared.try_borrow_mut() {
-            for (stream, _) in std::mem::take(&mut shared.waiting) {
-                if abi::act_on(stream.0).is_ok() {
-                    refuse_misconfigured(&mut shared.metrics);
-                }
-            }
-            shared.metadata_sources = sources.collect();
-            shared.filter = Some(filter);
-        }
+        let sources = sources.collect();
+        self.begin_anew(Some(filter), sources);
         // The first fetches are made on the first tick: no cluster may be there yet.
         abi::set_tick_period(1);
         true
@@ -161,6 +158,22 @@ impl RootContext for Root {
 }
 
 impl Root {
+    /// Puts a filter in force, or none. What the one before it waited for, this one knows nothing of.
+    fn begin_anew(&mut self, filter: Option<Filter>, metadata_sources: Vec<(String, String)>) {
+        self.decided.clear();
+        self.calls.clear();
+        self.wakes_at = None;
+        if let Ok(mut shared) = self.shared.try_borrow_mut() {
+            for (stream, _) in std::mem::take(&mut shared.waiting) {
+                if abi::act_on(stream.0).is_ok() {
+                    refuse_misconfigured(&mut shared.metrics);
+                }
+            }
+            shared.metadata_sources = metadata_sources;
+            shared.filter = filter;
+        }
+    }
+
     fn with_filter(&self, act: impl FnOnce(&mut Filter, Timestamp)) {
         if let (Ok(mut shared), Some(now)) = (self.shared.try_borrow_mut(), abi::now())
             && let Some(filter) = &mut shared.filter
@@ -239,7 +252,7 @@ impl Root {
             if let Ok(mut progress) = progress.try_borrow_mut() {
                 *progress = Progress::Held;
             }
-            answer_misconfigured();
+            refuse_misconfigured(&mut shared.metrics);
         }
     }
 }
@@ -263,9 +276,7 @@ impl Drop for Stream {
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
         let Some(needs_root) = self.decide(!end_of_stream) else {
-            if let Ok(mut shared) = self.shared.try_borrow_mut() {
-                refuse_misconfigured(&mut shared.metrics);
-            }
+            self.refuse_misconfigured();
             return Action::Pause;
         };
         let action = self.action();
@@ -300,7 +311,7 @@ impl HttpContext for Stream {
                      under rules that rest on routes are refused from now on; no route may match on a header, cookie or \
                      parameter that the filter writes"
                 );
-                answer_misconfigured();
+                self.refuse_misconfigured();
                 return Action::Pause;
             }
             for cookie in response_cookies.drain(..) {
@@ -372,7 +383,14 @@ impl Stream {
         let progress = self.progress.try_borrow_mut().map(|mut progress| std::mem::take(&mut *progress));
         let had_gone_on = matches!(progress, Ok(Progress::Forwarded { .. }));
         if self.close() || had_gone_on {
-            answer_misconfigured();
+            self.refuse_misconfigured();
+        }
+    }
+
+    fn refuse_misconfigured(&self) {
+        match self.shared.try_borrow_mut() {
+            Ok(mut shared) => refuse_misconfigured(&mut shared.metrics),
+            Err(_) => answer_misconfigured(),
         }
     }
 

@@ -141,6 +141,12 @@ impl Request {
         }
     }
 
+    /// The same with only the headers whose names are wanted, and without what its token may have come from elsewhere.
+    pub fn with_headers(&self, is_wanted: impl Fn(&[u8]) -> bool) -> Self {
+        let headers = Headers::from_pairs(self.headers.iter().filter(|(name, _)| is_wanted(name)));
+        Self { headers, metadata: Vec::new(), route: self.route.clone(), has_body: self.has_body }
+    }
+
     /// The same with another request line: what a proxy asks about.
     pub fn with_line(&self, method: &[u8], authority: &[u8], path: &[u8]) -> Self {
         let line: [(&[u8], &[u8]); 3] = [(b":method", method), (b":authority", authority), (b":path", path)];

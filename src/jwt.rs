@@ -379,14 +379,13 @@ impl Hint {
 pub(crate) fn is_of_another_kind(claims: &Object) -> bool {
     let is_text = |name: &str| claims.get(name).is_some_and(Value::is_string);
     let says_refresh = claims.iter().any(|(name, value)| {
-        let kind = value.as_str().map(letters).unwrap_or_default();
-        match &*letters(name) {
-            // SimpleJWT, Keycloak, OpenIddict, ForgeRock, Casdoor, in this order but for spelling.
-            "tokentype" | "typ" | "tokenusage" | "tokenuse" | "tokenname" => {
-                matches!(&*kind, "offline" | "refresh" | "refreshtoken")
+        let names = |names: &[&str]| names.iter().any(|known| is_word(name, known));
+        match value.as_str() {
+            // SimpleJWT, Keycloak, OpenIddict, ForgeRock, Casdoor, Flask-JWT-Extended, Curity.
+            Some(kind) if is_word(kind, "refresh") || is_word(kind, "refreshtoken") => {
+                names(&["tokentype", "tokenuse", "tokenusage", "tokenname", "typ", "type", "purpose"])
             }
-            // Flask-JWT-Extended, Curity.
-            "type" | "purpose" => matches!(&*kind, "refresh" | "refreshtoken"),
+            Some(kind) if is_word(kind, "offline") => names(&["tokentype", "tokenuse", "tokenusage", "typ"]),
             _ => false,
         }
     });
@@ -403,9 +402,10 @@ pub(crate) fn is_of_another_kind(claims: &Object) -> bool {
         || is_of_uaa()
 }
 
-/// A word without regard to case, hyphens and underscores.
-fn letters(word: &str) -> String {
-    word.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+/// Compares with a word in lower case, without regard to case, hyphens and underscores.
+fn is_word(text: &str, word: &str) -> bool {
+    let letters = text.bytes().filter(|byte| !matches!(byte, b'-' | b'_')).map(|byte| byte.to_ascii_lowercase());
+    letters.eq(word.bytes())
 }
 
 fn is_never_access_token(token_type: &str) -> bool {

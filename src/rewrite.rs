@@ -169,6 +169,14 @@ impl<'c> Rewrite<'c> {
         self.parameters.push((Rc::clone(name), value));
     }
 
+    /// The headers that hold tokens which are taken off.
+    pub fn stripped_headers(&self) -> impl Iterator<Item = &'c str> {
+        self.stripped.iter().filter_map(|location| match location {
+            SourceLocation::Header { name, .. } => Some(&**name),
+            _ => None,
+        })
+    }
+
     /// The headers that were written, but for those that only Envoy's next filter is to see.
     pub fn into_headers(self) -> Vec<(Rc<str>, Vec<u8>)> {
         self.headers.into_iter().filter(|(name, _)| !is_handoff(name.as_bytes())).collect()

@@ -135,6 +135,12 @@ impl RuleIndex {
         }
     }
 
+    /// Whether a rule may be found by a header of this name.
+    pub fn reads_header(&self, name: &[u8]) -> bool {
+        matches!(name, b":authority" | b":method" | b":path")
+            || self.headers.iter().any(|(read, _)| read.as_bytes() == name)
+    }
+
     /// The first rule that matches; `None` if none does.
     pub fn find(&self, request: &Request) -> Result<Option<usize>, Error> {
         let host = Host::read(request.authority().unwrap_or_default());
@@ -210,8 +216,6 @@ impl RuleIndex {
         let words = self.rules.len().div_ceil(WORD);
         left.clear();
         left.resize(words, u64::MAX);
-        asked.resize(words, 0);
-        fitting.resize(words, 0);
         let Facts { request, method, host, path } = facts;
         self.routes.narrow(left, possible, request.route.name.as_deref(), []);
         self.methods.narrow(left, possible, *method, []);
@@ -222,6 +226,8 @@ impl RuleIndex {
             dimension.narrow(left, possible, value.as_deref(), []);
         }
         let mut fits = |number: usize, matching: &RuleMatch| {
+            asked.resize(words, 0);
+            fitting.resize(words, 0);
             if !has_bit(asked, number) {
                 set_bit(asked, number);
                 put_bit(fitting, number, fits_headers(matching, &request.headers));

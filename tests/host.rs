@@ -528,6 +528,43 @@ fn the_filter_s_own_name_is_the_namespace() {
     assert!(stream.look(|exchange| exchange.filter_state.contains_key("gate.claims")));
 }
 
+/// Route metadata name rules under the filter's own name. Without it, a rule that asks for more would not be found.
+#[test]
+fn rules_with_names_need_the_filter_s_own() {
+    for (status, reason) in [(None, "insufficient_scope"), (Some(1), "misconfigured"), (Some(10), "misconfigured")] {
+        let envoy = Envoy::at(NOW);
+        host(|host| {
+            host.properties.insert("plugin_name".to_owned(), b"gate".to_vec());
+            host.properties.insert("xds.route_metadata.filter_metadata.gate.rule".to_owned(), b"admin".to_vec());
+        });
+        if let Some(status) = status {
+            fail("property plugin_name", status);
+        }
+        let rule = json!({"name": "admin", "require": {"scopes": "admin"}});
+        assert!(envoy.configure(config_with(json!({"rules": [rule]}))));
+        heal();
+        envoy.tick();
+        envoy.answer_all(provider);
+        assert_eq!(refusal(envoy.request(request(&GOOD))).1, reason, "{status:?}");
+    }
+}
+
+/// What the client gets is what is counted, also when a response is withheld.
+#[test]
+fn a_response_that_is_withheld_is_counted() {
+    let envoy = Envoy::at(NOW);
+    let route = |name: &[u8]| host(|host| host.properties.insert("xds.route_name".to_owned(), name.to_vec()));
+    route(b"a");
+    let rule = json!({"match": {"route_name": "b"}, "require": {"scopes": "admin"}});
+    assert!(envoy.configure(config_with(json!({"rules": [rule]}))));
+    envoy.tick();
+    envoy.answer_all(provider);
+    let stream = envoy.request(request(&GOOD));
+    route(b"b");
+    stream.response(fields([(":status", "200")]));
+    assert_eq!(metric("oidc_requests_total;result=denied;reason=misconfigured;provider=none"), 1);
+}
+
 #[test]
 fn a_token_in_dynamic_metadata_is_found_or_refused() {
     let place = json!({"access_token": {"location": "metadata", "key": "token", "metadata_filter": "jwt"}});

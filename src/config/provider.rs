@@ -54,6 +54,8 @@ pub struct Provider {
     pub failover: Failover,
     /// Nothing is fetched before a token of this provider has come: one of many tenants.
     pub on_demand: bool,
+    /// What is written and is not looked at.
+    unused: Vec<&'static str>,
     /// Where calls go.
     pub clusters: Clusters,
 }
@@ -239,6 +241,7 @@ impl Provider {
             claim_mapping: ClaimMapping::default(),
             failover: Failover { unhealthy_threshold: 2, healthy_threshold: 2, interval: Duration::from_secs(30) },
             on_demand: false,
+            unused: Vec::new(),
             clusters,
         }
     }
@@ -301,6 +304,9 @@ impl Provider {
         provider.clusters.others = fields.string_map("clusters")?;
         provider.discovery = url.as_ref().map(|url| discovery(url, &provider.clusters)).unwrap_or_default();
         provider.validation = validation(&mut fields)?;
+        if matches!(provider.validation, Validation::Introspection | Validation::Userinfo) {
+            provider.unused = FOR_SIGNATURES.iter().copied().filter(|field| fields.has(field)).collect();
+        }
         provider.audiences = audiences(&mut fields, provider.validation)?;
         provider.token_types = token_types(&mut fields)?;
         provider.read_times(&mut fields)?;
@@ -343,6 +349,12 @@ impl Provider {
         if self.validation == Validation::Userinfo {
             warnings.push(format!(
                 "{name}: userinfo proves neither audience nor client: every token of this issuer with the scope openid passes"
+            ));
+        }
+        if !self.unused.is_empty() {
+            let unused = self.unused.join(", ");
+            warnings.push(format!(
+                "{name}: {unused}: of no effect, since the provider is asked about every token, and what it answers is believed"
             ));
         }
         let loopback = |host: &str| host == "localhost" || host.starts_with("127.") || host.starts_with("[::1]");
@@ -664,6 +676,9 @@ const FIXED_CLAIMS: [&str; 8] = ["iss", "aud", "exp", "nbf", "iat", "jti", "cnf"
 
 /// Each has keys and a schedule of its own.
 const MAX_TENANTS: usize = 1000;
+
+/// What is held against a token whose signature is verified, and not against an answer.
+const FOR_SIGNATURES: &[&str] = &["algorithms", "jwks", "max_lifetime", "require_expiration", "token_type"];
 
 /// RFC 9068, section 4: a leeway of "no more than a few minutes".
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);

@@ -36,6 +36,12 @@ pub struct ClaimRequirement {
 }
 
 impl Requirement {
+    /// Whether every valid token will do.
+    pub fn is_empty(&self) -> bool {
+        let Self { scopes, scopes_any, claims, groups_allowlist } = self;
+        scopes.is_empty() && scopes_any.is_empty() && claims.is_empty() && groups_allowlist.is_empty()
+    }
+
     pub(super) fn from_fields(mut fields: Fields) -> Result<Rc<Self>, Error> {
         let requirement = Self {
             scopes: scopes(&mut fields, "scopes")?,

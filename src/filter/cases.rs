@@ -48,6 +48,13 @@ impl Filter {
         }
     }
 
+    /// The case with as much of the request as rules are found by: it is kept until the response comes.
+    pub(super) fn matched(&self, case: &Case) -> Case {
+        let is_read = |name: &[u8]| self.rules.as_ref().is_some_and(|rules| rules.reads_header(name));
+        let Case { request, policy, is_question } = case;
+        Case { request: request.with_headers(is_read), policy: Rc::clone(policy), is_question: *is_question }
+    }
+
     /// Whether the policy that was decided on is that of this route, too.
     pub fn holds(&self, case: &Case, route: Route) -> bool {
         let request = Request { route, ..case.request.clone() };

@@ -30,6 +30,8 @@ pub(super) struct Parked {
     pub(super) case: Case,
     pub(super) asked: Asked,
     pub(super) deadline: Deadline,
+    /// What it is counted for in `parked_bytes`.
+    weight: usize,
 }
 
 /// What a request has asked for already.
@@ -48,6 +50,11 @@ impl Asked {
         let is_answer = matches!(vouched.witness, Witness::Introspection | Witness::Userinfo);
         (is_answer && *since <= now).then(|| vouched.clone())
     }
+
+    /// How much memory the answer takes, in bytes. Needs are shared with the fetches.
+    fn weight(&self) -> usize {
+        self.answer.as_ref().map_or(0, |(vouched, _)| vouched.claims.weight())
+    }
 }
 
 impl Filter {
@@ -59,15 +66,11 @@ impl Filter {
         answer: Option<Vouched>,
         now: Timestamp,
     ) -> Decision {
-        let size = case.request.headers.size();
-        let full = self.parked.len() >= MAX_PARKED || self.parked_bytes.saturating_add(size) > MAX_PARKED_BYTES;
-        if full || !self.has_room_for(&need) {
+        let need = self.shared(need);
+        let asked = Asked { needs: vec![need.clone()], answer: answer.map(|answer| (answer, now)) };
+        if let Some(case) = self.keep(stream, case, asked, Deadline::after(MAX_WAIT, now)) {
             return self.refuse_case(&case, Denial::Overloaded, Some(need.provider()));
         }
-        let deadline = Deadline::after(MAX_WAIT, now);
-        self.parked_bytes = self.parked_bytes.saturating_add(size);
-        let asked = Asked { needs: vec![need.clone()], answer: answer.map(|answer| (answer, now)) };
-        self.parked.insert(stream, Parked { case, asked, deadline });
         self.start(need, Some(stream), now);
         // What can't even be sent is decided already.
         let resolved = |effect: &Effect| matches!(effect, Effect::Resolve(resolved, _) if *resolved == stream);
@@ -79,26 +82,43 @@ impl Filter {
 
     pub(super) fn unpark(&mut self, stream: StreamId) -> Option<Parked> {
         let parked = self.parked.remove(&stream)?;
-        self.parked_bytes = self.parked_bytes.saturating_sub(parked.case.request.headers.size());
+        self.parked_bytes = self.parked_bytes.saturating_sub(parked.weight);
         Some(parked)
+    }
+
+    /// Keeps a request that has asked for its last need just now; gives its case back if there is no room for it.
+    fn keep(&mut self, stream: StreamId, case: Case, asked: Asked, deadline: Deadline) -> Option<Case> {
+        let weight = case.request.headers.size().saturating_add(asked.weight());
+        let bytes = self.parked_bytes.saturating_add(weight);
+        let has_room = asked.needs.last().is_some_and(|need| self.has_room_for(need));
+        if self.parked.len() >= MAX_PARKED || bytes > MAX_PARKED_BYTES || !has_room {
+            return Some(case);
+        }
+        self.parked_bytes = bytes;
+        self.parked.insert(stream, Parked { case, asked, deadline, weight });
+        None
+    }
+
+    /// The same need as the fetch under way for it has it, if there is one: a question holds all claims of a token, and many
+    /// may wait for one answer.
+    fn shared(&self, need: Need) -> Need {
+        self.flights.get_key_value(&need).map_or(need, |(known, _)| known.clone())
     }
 
     /// Runs the decision again for a request that waited.
     fn resume(&mut self, stream: StreamId, now: Timestamp) {
-        let Some(mut parked) = self.unpark(stream) else { return };
-        let case = &parked.case;
-        let decision = match self.authorize(&case.request, &case.policy, &parked.asked, now) {
-            Ok(grant) => self.decide(parked.case, Ok(grant), now),
-            Err(Halt::Deny(refusal)) => self.decide(parked.case, Err(refusal), now),
-            Err(Halt::Need(need, _)) if !self.has_room_for(&need) => {
-                self.refuse_case(case, Denial::Overloaded, Some(need.provider()))
-            }
+        let Some(Parked { case, mut asked, deadline, .. }) = self.unpark(stream) else { return };
+        let decision = match self.authorize(&case.request, &case.policy, &asked, now) {
+            Ok(grant) => self.decide(case, Ok(grant), now),
+            Err(Halt::Deny(refusal)) => self.decide(case, Err(refusal), now),
             Err(Halt::Need(need, answer)) => {
-                parked.asked.needs.push(need.clone());
-                parked.asked.answer = answer.map(|answer| (answer, now)).or(parked.asked.answer);
-                self.parked_bytes = self.parked_bytes.saturating_add(parked.case.request.headers.size());
-                self.parked.insert(stream, parked);
-                return self.start(need, Some(stream), now);
+                let need = self.shared(need);
+                asked.needs.push(need.clone());
+                asked.answer = answer.map(|answer| (answer, now)).or(asked.answer);
+                match self.keep(stream, case, asked, deadline) {
+                    None => return self.start(need, Some(stream), now),
+                    Some(case) => self.refuse_case(&case, Denial::Overloaded, Some(need.provider())),
+                }
             }
         };
         self.effects.push(Effect::Resolve(stream, decision));
@@ -123,7 +143,9 @@ impl Filter {
             MAX_FLIGHTS..MAX_ALL_FLIGHTS => of_the_same() < MAX_FLIGHTS,
             _ => false,
         };
-        is_document || is_free || self.flights.contains_key(need)
+        // They stay when those who waited for them have left.
+        let weights = || self.flights.keys().map(Need::weight).fold(need.weight(), usize::saturating_add);
+        is_document || self.flights.contains_key(need) || is_free && weights() <= MAX_FLIGHT_BYTES
     }
 
     /// Joins the fetch that is under way, or begins it.
@@ -304,11 +326,15 @@ const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VE
 /// Requests that may wait at a time; beyond, the provider is too slow for more to be of any use.
 const MAX_PARKED: usize = 10_000;
 
-/// How many signatures are verified in one call of the host: some ten milliseconds.
+/// How many requests are decided in one call of the host: with signatures that the host verifies, some ten milliseconds;
+/// a tenth of a second with those that the module has to.
 const MAX_RESUMED: usize = 256;
 
-/// What their headers may weigh together.
+/// What they may weigh together: their headers, and what was answered to them.
 const MAX_PARKED_BYTES: usize = 64 << 20;
+
+/// What the needs of all fetches may weigh together.
+const MAX_FLIGHT_BYTES: usize = 64 << 20;
 
 /// Questions about tokens that may be open at a time with one provider, or with its authorizers: Envoy's default circuit
 /// breaker lets 1024 through to a cluster.

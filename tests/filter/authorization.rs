@@ -302,8 +302,56 @@ fn a_confirmation_holds_the_identity() {
     for ask in [get("/verify"), get("/verify").bearer("a.b.c")] {
         let confirmation = scene.send(ask.header("x-user", "forged")).confirmed();
         assert_eq!((confirmation.headers.len(), confirmation.result), (0, "stripped"));
-        assert_eq!(confirmation.removed, ["x-user"]);
+        // What is stripped of a request that goes on, who asks must strip.
+        assert_eq!(confirmation.removed, ["x-user", "authorization"]);
         assert!(matches!(confirmation.reason, Some("missing_token" | "malformed_token")));
+    }
+    let sources = json!([{"location": "cookie", "key": "t"}, {"key": "x-token"}]);
+    let mut scene = verifying(json!({"forward": false, "access_token": sources}));
+    assert_eq!(scene.send(get("/verify").header("x-token", good())).confirmed().removed, ["x-token"]);
+    let mut scene = verifying(json!({"forward": false}));
+    assert_eq!(scene.send(get("/verify").bearer(&good())).confirmed().removed, ["authorization"]);
+}
+
+/// What waits for an authorizer holds what its provider answered, and that can weigh a megabyte.
+#[test]
+fn dos_03_who_waits_for_an_authorizer_weighs_what_was_answered() {
+    let mut scene = Scene::of(introspection(
+        json!({"introspection": {"cache": "0"}}),
+        json!({"external_authorization": {"uri": AUTHORIZER}}),
+    ));
+    scene.provider.serve(AUTHORIZER, Answer::TimesOut);
+    let streams: Vec<_> = (0..100)
+        .map(|number| {
+            let token = format!("token-{number}");
+            scene.provider.tokens.insert(token.clone(), active(json!({"x": vec![1; 15_000]})));
+            let stream = scene.begin(bearer(&token));
+            scene.settle();
+            stream
+        })
+        .collect();
+    assert!((20..70).contains(&scene.waiting()), "{}", scene.waiting());
+    scene.seen(streams[99]).refused(503, "overloaded");
+    scene.pass_seconds(70);
+    assert_eq!(scene.waiting(), 0);
+    scene.provider.serve(AUTHORIZER, status(200));
+    scene.send(bearer("token-99")).allowed();
+}
+
+/// Two paths that differ are never one question, also where they are no text.
+#[test]
+fn a_verdict_is_about_one_path() {
+    let top = json!({"external_authorization": {"uri": AUTHORIZER, "cache": "60s"}});
+    let mut scene = Scene::of(jwt(json!({}), top));
+    scene.provider.serve(AUTHORIZER, status(200));
+    let paths: [(&[u8], &str); 3] =
+        [(b"/x\xff", "/x%FF"), (b"/x\xfe", "/x%FE"), ("/x\u{fffd}".as_bytes(), "/x\u{fffd}")];
+    for (calls, (path, told)) in paths.into_iter().enumerate() {
+        scene.send(get(path).bearer(&good())).allowed();
+        scene.send(get(path).bearer(&good())).allowed();
+        assert_eq!(scene.calls_to("/decide").len(), calls + 1);
+        let body: Value = serde_json::from_str(&scene.calls_to("/decide").pop().unwrap().body).unwrap();
+        assert_eq!(body["request"]["path"], told);
     }
 }
 

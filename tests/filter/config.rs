@@ -558,6 +558,31 @@ fn cfg_02_uif_04_warnings() {
     warned(userinfo(json!({}), json!({})), "userinfo");
     let endpoint = json!({"introspection": {"endpoint": "https://idp.example.com/i"}});
     warned(introspection(endpoint, json!({})), "client_id");
+    for (field, value) in [
+        ("algorithms", json!("RS256")),
+        ("jwks", json!({"uri": "https://idp.example.com/j"})),
+        ("max_lifetime", json!("1h")),
+        ("require_expiration", json!(true)),
+        ("token_type", json!("at+jwt")),
+    ] {
+        let unused = format!("{field}: of no effect");
+        warned(introspection(json!({field: value}), json!({})), &unused);
+        warned(userinfo(json!({field: value}), json!({})), &unused);
+    }
+    let required = json!({"scopes": "admin"});
+    warned(jwt(json!({}), json!({"require": required, "enforce": false})), "others pass");
+    warned(jwt(json!({}), json!({"require": required, "allow_missing": true})), "others pass");
+    warned(jwt(json!({}), json!({"verify_path": "/verify"})), "leave paths as they are");
+    let in_cookie = json!({"location": "cookie", "key": "id", "claims": "sub"});
+    warned(jwt(json!({}), json!({"verify_path": "/verify", "user_info": in_cookie})), "writes headers only");
+    let told = json!({"method_header": "x-method", "uri_header": "x-uri"});
+    for sound in [
+        json!({"require": required}),
+        json!({"require": {}, "enforce": false}),
+        json!({"verify_path": "/verify", "verify_request": told, "user_info": {"key": "x-id", "claims": "sub"}}),
+    ] {
+        assert_eq!(accepts(&jwt(json!({}), sound)).warnings, Vec::<String>::new());
+    }
     assert_eq!(accepts(&jwt(json!({}), json!({}))).warnings, Vec::<String>::new());
 }
 

@@ -380,6 +380,15 @@ fn tokens_under_either_of_two_schemes() {
     scene.send(bare().header("authorization", good())).refused(401, "unsupported_token");
     let twice = bearer(&good()).header("authorization", format!("Token {}", good()));
     scene.send(twice).refused(400, "invalid_request");
+    // A scheme of nobody's counts, however many other places follow.
+    for sources in [
+        json!([{"key": "authorization"}, {"key": "x-token"}]),
+        json!([{"key": "authorization"}, {"key": "x-token", "scheme": "Tok"}, {"key": "x-token"}]),
+    ] {
+        let mut scene = Scene::of(jwt(json!({}), json!({"access_token": sources})));
+        let foreign = bare().header("authorization", "Basic dTpw").header("x-token", good());
+        scene.send(foreign).refused(401, "unsupported_token");
+    }
 }
 
 /// EXT-05, OUT-07: in several places, or twice in one, is once too often.

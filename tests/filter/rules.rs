@@ -565,8 +565,23 @@ fn dos_a_path_too_long_for_patterns_is_refused() {
     assert_eq!(realm(&mut scene, get(path(60_000))), "oidc");
 }
 
+/// What is kept of a request until its response comes is what rules are found by, and no more.
+#[test]
+fn a_case_that_is_kept_is_small() {
+    let rules = json!([{"match": {"route_name": "r1", "headers": {"name": "x-tag", "present": true}}, "realm": "x"}]);
+    let mut scene = ruled_with(rules, json!({"allow_missing": true}));
+    let ask = get("/p").route("r1").header("x-oidc-metadata-a", "1").header("x-tag", "t");
+    let case = scene.send(ask.header("x-fill", "a".repeat(50_000))).upstream().case.unwrap();
+    assert!(case.request.headers.size() < 1_000, "{}", case.request.headers.size());
+    assert_eq!(case.request.headers.first("x-tag"), Some(&b"t"[..]));
+    let taken = |name: &str| Route { name: Some(name.into()), rule: None };
+    assert!(scene.filter.holds(&case, taken("r1")));
+    assert!(!scene.filter.holds(&case, taken("r2")));
+}
+
 /// Nor is one tried on a long header; and each once for a request, however many ways there are to read its path.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it is about time")]
 fn dos_expressions_for_headers_have_bounds() {
     let by_header = |path: &str| json!({"path_prefix": path, "headers": {"name": "x-tag", "pattern": "a*b"}});
     let mut scene = ruled(json!([marked("tagged", by_header("/admin"))]));
