@@ -102,7 +102,8 @@ fn is_normal(path: &[u8]) -> bool {
         && !path.split(|byte| *byte == b'/').any(is_dots)
         && {
             let reading = kept(path);
-            std::str::from_utf8(&reading).is_ok() && !reading.split(|byte| *byte == b'/').any(is_untrimmed)
+            std::str::from_utf8(&reading).is_ok_and(|text| !text.contains(LOOKALIKES))
+                && !reading.split(|byte| *byte == b'/').any(is_untrimmed)
         }
 }
 
@@ -338,6 +339,12 @@ fn is_plain(byte: u8) -> bool {
 /// What is both decoded twice and full of parameters has a dozen. Each is held against all rules.
 const MAX_READINGS: usize = 32;
 
+/// What Unicode's compatibility forms (NFKC), or Windows' best fits, make a dot, two dots, a slash, a backslash or a semicolon of.
+const LOOKALIKES: &[char] = &[
+    '\u{2024}', '\u{2025}', '\u{2044}', '\u{2215}', '\u{2216}', '\u{fe52}', '\u{fe54}', '\u{fe68}', '\u{ff0e}',
+    '\u{ff0f}', '\u{ff1b}', '\u{ff3c}',
+];
+
 /// The bytes of all of them together.
 const MAX_READINGS_SIZE: usize = 16 * 1024;
 
@@ -414,6 +421,20 @@ mod tests {
             assert!(!is_normal(path), "{path:?}");
         }
         assert!(readings("*").is_empty() && readings("").is_empty());
+    }
+
+    #[test]
+    fn pth_03_signs_that_a_service_may_take_for_dots_and_slashes() {
+        for path in [
+            "/public/%ef%bc%8e%ef%bc%8e/admin",
+            "/public/%E2%80%A5/admin",
+            "/public%e2%88%95..%E2%88%95admin",
+            "/admin%ef%bc%8f",
+            "/public/..%ef%bc%9b/admin",
+        ] {
+            assert!(!is_normal(path.as_bytes()), "{path}");
+        }
+        assert!(is_normal("/docs/%e2%80%a6%E3%80%82".as_bytes()), "an ellipsis, a full stop of Chinese");
     }
 
     /// Readers do the same in different orders. Following `..` makes the order matter: what one decodes, another has left

@@ -117,14 +117,20 @@ impl Name {
         let start = sent.iter().position(|byte| !is_edge(byte)).unwrap_or(sent.len());
         let end = sent.iter().rposition(|byte| !is_edge(byte)).map_or(start, |last| last.saturating_add(1));
         let whole = sent.get(start..end).unwrap_or_default();
-        let inner = whole.iter().position(|byte| matches!(byte, b'[' | b']' | 0)).unwrap_or(whole.len());
-        let before_index = whole.get(..inner).unwrap_or_default();
+        // PHP passes over spaces only, and makes `_` of a dot behind them.
+        let spaces = sent.iter().position(|byte| !byte.is_ascii_whitespace() && *byte != b'+').unwrap_or(sent.len());
+        let behind_spaces = sent.get(spaces..).unwrap_or_default();
         let own = self.text.as_bytes();
         let is_same_case = |name: &[u8]| own.iter().zip(name).all(|(o, n)| o == n || !o.eq_ignore_ascii_case(n));
-        [sent, whole, before_index]
+        [sent, whole, before_index(whole), behind_spaces, before_index(behind_spaces)]
             .iter()
             .any(|name| same_spelling(own, name) && (self.is_written || is_same_case(name)))
     }
+}
+
+/// The name of a list or an object of which one element is named.
+fn before_index(name: &[u8]) -> &[u8] {
+    name.split(|byte| matches!(byte, b'[' | b']' | 0)).next().unwrap_or_default()
 }
 
 /// Adds a name that is not there yet: many policies write under the same ones.

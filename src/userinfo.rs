@@ -25,6 +25,10 @@ pub fn answer(response: &Response) -> Option<Answer> {
         return Some(Answer::Inactive);
     }
     let Answer::Active(object) = json_object(response)? else { return Some(Answer::Inactive) };
+    // Salesforce: a user who was frozen.
+    if object.get("active") == Some(&Value::Bool(false)) {
+        return Some(Answer::Inactive);
+    }
     match object.get("sub") {
         Some(Value::String(subject)) if !subject.is_empty() => Some(Answer::Active(object)),
         _ => Some(Answer::Inactive),

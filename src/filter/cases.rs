@@ -94,7 +94,8 @@ impl Filter {
         let verify = self.config.verify.as_ref()?;
         let sent = request.path()?;
         let target = Target::parse(sent);
-        // What stands behind is whatever a client of the proxy sent: in no form does it make a question a request that goes on.
+        // What stands behind is whatever a client of the proxy sent: in no form that comes here does it make a question a request
+        // that goes on. The listener must bring it here as it is: Envoy can follow `..` out of it before.
         let behind = target.path.strip_prefix(&*verify.path)?;
         if !behind.is_empty() && !behind.starts_with(b"/") {
             return None;

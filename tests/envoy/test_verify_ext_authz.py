@@ -13,7 +13,7 @@ from clients import Response, exchange, request_bytes
 from conftest import StartEnvoy
 from envoy_filters import http_filter
 from fake_provider import FakeProvider
-from harness import Upstream, config
+from harness import Bootstrap, Upstream, config
 
 MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 USER = {"header": "x-user", "claim": "sub"}
@@ -58,6 +58,15 @@ def asking_envoy(door: int, upstream: int) -> str:
     return json.dumps({"admin": admin, "static_resources": resources})
 
 
+def leave_paths_as_they_are(bootstrap: Bootstrap) -> None:
+    """For the listener that is asked: of `/verify/../x`, Envoy would make another request."""
+    bootstrap.hcm |= {
+        "normalize_path": False,
+        "merge_slashes": False,
+        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+    }
+
+
 @pytest.fixture(scope="module")
 def fake() -> Iterator[FakeProvider]:
     with FakeProvider() as running:
@@ -67,7 +76,8 @@ def fake() -> Iterator[FakeProvider]:
 @pytest.fixture
 def ask(start_envoy: StartEnvoy, fake: FakeProvider, upstream: Upstream, tmp_path: Path) -> Iterator[Ask]:
     settings = config(fake, rules=[OPEN], claim_headers=[USER, TEAM], verify_path="/verify", verify_response_code=200)
-    door = start_envoy(settings, idp=fake.port)
+    nothing_else = [{"match": {"prefix": "/"}, "direct_response": {"status": 403}}]
+    door = start_envoy(settings, idp=fake.port, routes=nothing_else, adjust=leave_paths_as_they_are)
     with scene.EnvoyProcess(asking_envoy(door.port, upstream.port), tmp_path / "asking") as asking:
         port = asking.ports()["asking"]
 
@@ -94,3 +104,12 @@ def test_hdr_01_an_envoy_that_asks_lets_no_forgery_through(ask: Ask, fake: FakeP
     assert (bypassed.seen.all("x-user"), bypassed.seen.all("x-team")) == ([], [])
     without_team = ask("/things", fake.token(), *forged)
     assert (without_team.seen.all("x-user"), without_team.seen.all("x-team")) == (["alice"], [])
+
+
+def test_pth_01_a_question_stays_one(ask: Ask, fake: FakeProvider) -> None:
+    """Whatever the client's path does to the path of the question, it is asked about what is served."""
+    forged = [("x-user", "admin")]
+    for path in ("/../things", "/../open/things", "/open/../things", "/open//../things", "/%2e%2e/open/things"):
+        assert ask(path, None, *forged).status == 401, path
+        response = ask(path, fake.token(), *forged)
+        assert (response.status, response.seen.all("x-user")) == (200, ["alice"]), path

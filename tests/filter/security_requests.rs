@@ -235,3 +235,16 @@ fn hdr_05_nobody_takes_an_identity_cookie_away_by_naming_cookies() {
     let upstream = Scene::of(jwt(json!({}), json!({}))).send(up(bearer(&good()))).allowed();
     assert_eq!(upstream.header("connection"), Some("Upgrade, Cookie"));
 }
+
+/// PHP passes over spaces before a name, and makes `_` of a dot in it.
+#[test]
+fn hdr_01_names_that_begin_with_an_underscore() {
+    let outputs = json!([{"location": "query_string", "key": "_id"}, {"location": "cookie", "key": "_id"}]);
+    let rules = json!([{"match": {"path": "/p"}, "bypass": true}]);
+    let mut scene = Scene::of(jwt(json!({}), json!({"user_info": outputs, "rules": rules})));
+    for query in [".id=f", "%20.id=f", "+.id=f", "%20%20_id[x]=f", "+.id[=f", "[id=f"] {
+        assert_eq!(scene.send(get(format!("/p?{query}"))).upstream().path(), "/p", "{query}");
+        let cookies = format!("{query}; a=1");
+        assert_eq!(scene.send(get("/p").header("cookie", cookies)).upstream().cookie(), Some("a=1"), "{query}");
+    }
+}

@@ -329,6 +329,17 @@ fn ar_20_email_verified() {
     }
 }
 
+/// Salesforce says it of users who were frozen.
+#[test]
+fn a_user_who_is_not_active() {
+    let mut scene = Scene::of(userinfo(json!({}), json!({})));
+    for (token, active) in [("good", true), ("frozen", false)] {
+        scene.provider.users.insert(token.to_owned(), json!({"sub": "1", "active": active}));
+    }
+    scene.send(bearer("good")).allowed();
+    scene.send(bearer("frozen")).refused(401, "inactive");
+}
+
 /// UIF-04: userinfo says nothing about the audience; where it does, it is held to it. A JWT must name this issuer.
 #[test]
 fn uif_04_what_userinfo_does_not_prove() {
