@@ -1,5 +1,4 @@
-//! The `Cookie` request header (RFC 6265, section 4.2): finding a cookie, and taking cookies out without
-//! touching a byte of the others.
+//! The `Cookie` request header (RFC 6265, section 4.2), as pairs to the byte.
 
 use crate::http::Headers;
 

@@ -57,7 +57,7 @@ impl TokenDigest {
 #[derive(Clone, Eq, PartialEq)]
 pub struct Credentials<'r> {
     text: Cow<'r, [u8]>,
-    form: Form,
+    syntax: Syntax,
     /// The token's digest.
     pub digest: TokenDigest,
     /// Index of its source in the configuration.
@@ -66,7 +66,7 @@ pub struct Credentials<'r> {
 
 /// What a token is made of, in a kind of place.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Form {
+enum Syntax {
     /// Behind a scheme: RFC 6750, section 2.1.
     Token68,
     /// Alone: visible ASCII, and no comma, with which proxies join two values of one header.
@@ -76,14 +76,14 @@ enum Form {
 impl Credentials<'_> {
     /// The token, for those whom the digest doesn't tell enough; or why this is none.
     pub fn token(&self) -> Result<Token, Error> {
-        let is_token = match self.form {
-            Form::Token68 => {
+        let is_token = match self.syntax {
+            Syntax::Token68 => {
                 let padding = self.text.iter().rev().take_while(|byte| **byte == b'=').count();
                 let characters = self.text.len().saturating_sub(padding);
                 characters > 0
                     && self.text.get(..characters).is_some_and(|characters| all_bytes(characters, is_token68))
             }
-            Form::Plain => all_bytes(&self.text, |byte| byte.is_ascii_graphic() & (byte != b',')),
+            Syntax::Plain => all_bytes(&self.text, |byte| byte.is_ascii_graphic() & (byte != b',')),
         };
         match std::str::from_utf8(&self.text) {
             Ok(text) if is_token => Ok(Token(Rc::from(text))),
@@ -137,11 +137,11 @@ pub fn find<'r>(request: &'r Request, sources: &'r [Source]) -> Result<Option<Cr
         if text.is_empty() || text.len() > MAX_TOKEN_BYTES {
             return Err(not_a_token(&text));
         }
-        let form = match &source.location {
-            SourceLocation::Header { scheme: Some(_), .. } => Form::Token68,
-            _ => Form::Plain,
+        let syntax = match &source.location {
+            SourceLocation::Header { scheme: Some(_), .. } => Syntax::Token68,
+            _ => Syntax::Plain,
         };
-        found = Some(Credentials { digest: TokenDigest::of(&text), text, form, source: index });
+        found = Some(Credentials { digest: TokenDigest::of(&text), text, syntax, source: index });
     }
     // A header that one source can't read may be another one's: the same name with another scheme.
     let read_by = |name: &Rc<str>| {

@@ -103,19 +103,9 @@ impl Claims {
         self.object.get("iss").and_then(Value::as_str)
     }
 
-    /// Whom the token is about (`sub`).
-    pub fn subject(&self) -> Option<&str> {
-        self.object.get("sub").and_then(Value::as_str)
-    }
-
     /// Whether the token says whom it is for, and be it nobody.
     pub fn has_audience(&self) -> bool {
         self.object.contains_key("aud")
-    }
-
-    /// Whom the token is for (`aud`); empty if it does not say.
-    pub fn audience(&self) -> &[String] {
-        &self.audience
     }
 
     /// When the token ends (`exp`).
@@ -123,17 +113,14 @@ impl Claims {
         self.expires_at
     }
 
+    /// Whom the token is for (`aud`); empty if it does not say.
+    pub fn audience(&self) -> &[String] {
+        &self.audience
+    }
+
     /// Whether the token says that it is bound to a key of its sender (`cnf`, RFC 7800), in whatever shape.
     pub fn is_bound(&self) -> bool {
         self.object.contains_key("cnf")
-    }
-
-    /// The `typ` of the JWT that made these claims.
-    pub fn token_type(&self) -> Option<&str> {
-        match &self.source {
-            Source::Answer => None,
-            Source::Jwt { token_type } => token_type.as_deref(),
-        }
     }
 
     /// The scopes of the token: those of `scope` (RFC 8693, section 4.2) and of `scp`, its older spelling.

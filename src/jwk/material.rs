@@ -14,7 +14,6 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 use std::fmt;
 
 /// What the parameters of a key make: a verifier, prepared once.
-///
 #[derive(Clone, PartialEq)]
 pub(super) enum Material {
     Ed25519(ed25519_dalek::VerifyingKey),
@@ -103,9 +102,7 @@ impl Material {
             _ => Err(BadSignature),
         }
     }
-}
 
-impl Material {
     /// RFC 7518, section 6.1.
     pub(super) fn kty(&self) -> &'static str {
         match self {
