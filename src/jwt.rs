@@ -108,14 +108,14 @@ impl Claims {
         self.object.contains_key("aud")
     }
 
-    /// When the token ends (`exp`).
-    pub fn expires_at(&self) -> Option<Timestamp> {
-        self.expires_at
-    }
-
     /// Whom the token is for (`aud`); empty if it does not say.
     pub fn audience(&self) -> &[String] {
         &self.audience
+    }
+
+    /// When the token ends (`exp`).
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
     }
 
     /// Whether the token says that it is bound to a key of its sender (`cnf`, RFC 7800), in whatever shape.
