@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import scene
 from clients import Response, exchange, request_bytes
-from conftest import StartEnvoy
 from envoy_filters import http_filter
 from fake_provider import FakeProvider
 from harness import Bootstrap, Upstream, config
@@ -58,15 +57,6 @@ def asking_envoy(door: int, upstream: int) -> str:
     return json.dumps({"admin": admin, "static_resources": resources})
 
 
-def leave_paths_as_they_are(bootstrap: Bootstrap) -> None:
-    """For the listener that is asked: of `/verify/../x`, Envoy would make another request."""
-    bootstrap.hcm |= {
-        "normalize_path": False,
-        "merge_slashes": False,
-        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
-    }
-
-
 @pytest.fixture(scope="module")
 def fake() -> Iterator[FakeProvider]:
     with FakeProvider() as running:
@@ -74,11 +64,20 @@ def fake() -> Iterator[FakeProvider]:
 
 
 @pytest.fixture
-def ask(start_envoy: StartEnvoy, fake: FakeProvider, upstream: Upstream, tmp_path: Path) -> Iterator[Ask]:
+def door(fake: FakeProvider, tmp_path: Path) -> Iterator[int]:
+    """The port of envoy/verify.yaml, with a rule and a header more."""
     settings = config(fake, rules=[OPEN], claim_headers=[USER, TEAM], verify_path="/verify", verify_response_code=200)
-    nothing_else = [{"match": {"prefix": "/"}, "direct_response": {"status": 403}}]
-    door = start_envoy(settings, idp=fake.port, routes=nothing_else, adjust=leave_paths_as_they_are)
-    with scene.EnvoyProcess(asking_envoy(door.port, upstream.port), tmp_path / "asking") as asking:
+    bootstrap = Bootstrap("verify")
+    bootstrap.configure(settings, struct=True)
+    bootstrap.cluster("idp", fake.port)
+    with scene.EnvoyProcess(bootstrap.text(), tmp_path / "door") as envoy:
+        yield envoy.ports()["verify"]
+
+
+@pytest.fixture
+def ask(door: int, upstream: Upstream, tmp_path: Path) -> Iterator[Ask]:
+    """By way of an Envoy that asks at the door."""
+    with scene.EnvoyProcess(asking_envoy(door, upstream.port), tmp_path / "asking") as asking:
         port = asking.ports()["asking"]
 
         def ask(path: str, token: str | None = None, *headers: tuple[str, str]) -> Response:
@@ -113,3 +112,11 @@ def test_pth_01_a_question_stays_one(ask: Ask, fake: FakeProvider) -> None:
         assert ask(path, None, *forged).status == 401, path
         response = ask(path, fake.token(), *forged)
         assert (response.status, response.seen.all("x-user")) == (200, ["alice"]), path
+
+
+def test_what_is_no_question_goes_nowhere(door: int, fake: FakeProvider) -> None:
+    good = [("authorization", f"Bearer {fake.token()}")]
+    for path in ("/things", "/open", "/verify2/things", "//verify/things", "/x/../verify/things"):
+        assert exchange(door, request_bytes(path, good, "GET")).status in (401, 403), path
+        assert exchange(door, request_bytes(path, [], "GET")).status in (401, 403), path
+    assert exchange(door, request_bytes("/verify/things", good, "GET")).status == 200
