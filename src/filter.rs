@@ -99,12 +99,11 @@ impl Need {
         }
     }
 
-    /// How much memory it holds, in bytes.
+    /// How much memory it holds beyond that of a token, in bytes.
     fn weight(&self) -> usize {
         match self {
-            Self::Introspection(_, token) | Self::Userinfo(_, token) => token.as_str().len(),
             Self::Authorization(_, question) => question.weight(),
-            Self::Metadata(_) | Self::Keys(_) | Self::Probe(..) => 0,
+            Self::Metadata(_) | Self::Keys(_) | Self::Introspection(..) | Self::Userinfo(..) | Self::Probe(..) => 0,
         }
     }
 

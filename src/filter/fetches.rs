@@ -143,9 +143,10 @@ impl Filter {
             MAX_FLIGHTS..MAX_ALL_FLIGHTS => of_the_same() < MAX_FLIGHTS,
             _ => false,
         };
-        // They stay when those who waited for them have left.
+        // A question to an authorizer holds all claims, and stays when those who waited have left. All else is small.
         let weights = || self.flights.keys().map(Need::weight).fold(need.weight(), usize::saturating_add);
-        is_document || self.flights.contains_key(need) || is_free && weights() <= MAX_FLIGHT_BYTES
+        let fits = || need.weight() == 0 || weights() <= MAX_QUESTION_BYTES;
+        is_document || self.flights.contains_key(need) || is_free && fits()
     }
 
     /// Joins the fetch that is under way, or begins it.
@@ -333,8 +334,8 @@ const MAX_RESUMED: usize = 256;
 /// What they may weigh together: their headers, and what was answered to them.
 const MAX_PARKED_BYTES: usize = 64 << 20;
 
-/// What the needs of all fetches may weigh together.
-const MAX_FLIGHT_BYTES: usize = 64 << 20;
+/// What the questions to authorizers that are open at a time may weigh together.
+const MAX_QUESTION_BYTES: usize = 64 << 20;
 
 /// Questions about tokens that may be open at a time with one provider, or with its authorizers: Envoy's default circuit
 /// breaker lets 1024 through to a cluster.

@@ -338,6 +338,29 @@ fn dos_03_who_waits_for_an_authorizer_weighs_what_was_answered() {
     scene.send(bearer("token-99")).allowed();
 }
 
+/// A question stays open when its client has left. It holds all claims, and the groups twice.
+#[test]
+fn dos_03_open_questions_are_bounded_by_what_they_weigh() {
+    let mut scene = Scene::of(introspection(
+        json!({"introspection": {"cache": "0"}}),
+        json!({"external_authorization": {"uri": AUTHORIZER, "timeout": "60s"}}),
+    ));
+    scene.provider.serve(AUTHORIZER, Answer::IsLost);
+    let groups = json!(["g".repeat(59_000)]);
+    let mut ask = |number: u32| {
+        let token = format!("token-{number}");
+        scene.provider.tokens.insert(token.clone(), active(json!({"sub": token, "groups": groups})));
+        let stream = scene.begin(bearer(&token));
+        scene.settle();
+        let seen = scene.seen(stream);
+        scene.leave(stream);
+        seen
+    };
+    let asked = (0..1_000).take_while(|number| ask(*number).is_waiting()).count();
+    assert!((500..600).contains(&asked), "{asked}");
+    ask(1_000).refused(503, "overloaded");
+}
+
 /// Two paths that differ are never one question, also where they are no text.
 #[test]
 fn a_verdict_is_about_one_path() {
