@@ -115,6 +115,8 @@ impl Config {
         output::check_collisions(&config)?;
         rule::check_headers(&config)?;
         config.warnings.extend(rule::warnings(&config));
+        let about_verify = config.verify.as_ref().map(|verify| verify.warnings(config.policies())).unwrap_or_default();
+        config.warnings.extend(about_verify);
         Ok(config)
     }
 

@@ -94,8 +94,7 @@ fn is_access_token(object: &Object) -> bool {
         Some(_) => false,
     };
     // `typ` is Keycloak's word, and may also be that of the JWT's header: there, the known wrong ones are refused.
-    let is_other =
-        |name: &str| ["Refresh", "Offline", "ID", "Logout"].iter().any(|other| other.eq_ignore_ascii_case(name));
+    let is_other = |name: &str| ["ID", "Logout"].iter().any(|other| other.eq_ignore_ascii_case(name));
     // A DPoP token is refused: its binding can't be checked (RFC 9449, section 7.2).
     // `JWT` is Oracle's word (IDCS) for its access tokens.
     is_one_of("token_type", &["Bearer", "access_token", "urn:ietf:params:oauth:token-type:access_token", "JWT"])

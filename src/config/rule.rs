@@ -1,7 +1,7 @@
 //! The part of the configuration that says which requests are treated otherwise than the others.
 
 use super::fields::Fields;
-use super::output::{Placement, header_name};
+use super::output::header_name;
 use super::policy::Policy;
 use super::provider::Provider;
 use super::{Config, Error, is_token_byte, regex, whole_regex};
@@ -298,37 +298,15 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     let asks_blindly = config.verify.as_ref().is_some_and(|verify| verify.request.is_none());
     let base = &config.policy;
     let asks_something = !base.require.is_empty() || base.authorization.is_some();
-    if asks_something && !base.bypass && (base.allow_missing || !base.enforce) {
-        warnings.push(
-            "require, external_authorization: what they ask of a token holds for requests with a valid one only: others pass, by \
-             enforce or allow_missing"
-                .to_owned(),
-        );
-    }
-    if asks_blindly {
-        warnings.push(
-            "verify_path: its listener must leave paths as they are (normalize_path, merge_slashes: false, \
-             path_with_escaped_slashes_action: KEEP_UNCHANGED) and route nothing else: Envoy makes another request of \
-             /verify/../x"
-                .to_owned(),
-        );
-    }
-    let elsewhere = |policy: &Policy| policy.user_info.iter().any(|output| output.placement != Placement::Header);
-    if config.verify.is_some() && config.policies().any(elsewhere) {
-        warnings.push(
-            "user_info: an answer at verify_path writes headers only: what has another `location` is neither written nor removed \
-             there"
-                .to_owned(),
-        );
+    let lets_others_pass = |policy: &Policy| !policy.bypass && (policy.allow_missing || !policy.enforce);
+    if asks_something && lets_others_pass(base) {
+        warnings.push(format!("require, external_authorization: what they ask {OTHERS_PASS}"));
     }
     for (index, Rule { matching, policy, .. }) in config.rules.iter().enumerate() {
         let asks_more = !Rc::ptr_eq(&policy.require, &base.require)
             || policy.authorization.is_some() && base.authorization.is_none();
-        if asks_more && !policy.bypass && (policy.allow_missing || !policy.enforce) {
-            warnings.push(format!(
-                "rules[{index}]: what it asks of a token holds for requests with a valid one only: others pass, by enforce \
-                 or allow_missing"
-            ));
+        if asks_more && lets_others_pass(policy) {
+            warnings.push(format!("rules[{index}]: what it asks {OTHERS_PASS}"));
         }
         let Some(matching) = matching else { continue };
         let by_header = !matching.headers.is_empty();
@@ -377,6 +355,9 @@ fn check_patterns(rules: &[Rule]) -> Result<(), Error> {
     }
     Ok(())
 }
+
+const OTHERS_PASS: &str =
+    "of a token holds for requests with a valid one only: others pass, by enforce or allow_missing";
 
 const EMPTY: &str = "must not be empty; leave it out to say nothing about it";
 

@@ -2,7 +2,8 @@
 
 use super::Error;
 use super::fields::Fields;
-use super::output::header_name;
+use super::output::{Placement, header_name};
+use super::policy::Policy;
 use crate::path;
 use std::rc::Rc;
 
@@ -51,6 +52,29 @@ impl Verify {
             }
             _ => Err(top.error("verify_path", "must be a path in normal form, such as /verify")),
         }
+    }
+}
+
+impl Verify {
+    /// What is allowed, and may not be what somebody means, where requests fall under these policies.
+    pub(super) fn warnings<'p>(&self, mut policies: impl Iterator<Item = &'p Policy>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.request.is_none() {
+            warnings.push(
+                "verify_path: its listener must leave paths as they are (normalize_path, merge_slashes: false, \
+                 path_with_escaped_slashes_action: KEEP_UNCHANGED) and route nothing else: Envoy makes another request of \
+                 /verify/../x"
+                    .to_owned(),
+            );
+        }
+        if policies.any(|policy| policy.user_info.iter().any(|output| output.placement != Placement::Header)) {
+            warnings.push(
+                "user_info: an answer at verify_path writes headers only: what has another `location` is neither written nor \
+                 removed there"
+                    .to_owned(),
+            );
+        }
+        warnings
     }
 }
 
