@@ -7,9 +7,11 @@ import json
 import os
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from harness import ROOT
 
 RELEASE = ROOT / "target" / "wasm32-wasip1" / "release"
@@ -86,3 +88,42 @@ def test_every_exception_of_the_audit_says_why() -> None:
     assert all(lines[index - 1].strip().startswith("#") for index in excepted)
     rejected = [line for line in lines if line.strip().startswith("{ crate =")]
     assert all("reason = " in line for line in rejected)
+
+
+# -------------------------------------------------------------------------------- the public forge
+
+
+def workflow(name: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / ".github/workflows" / f"{name}.yml").read_text())
+
+
+def steps(name: str) -> list[dict[str, Any]]:
+    return [step for job in workflow(name)["jobs"].values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("name", ["ci", "release"])
+def test_the_workflows_run_targets_that_the_makefile_has(name: str) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    scripts = "\n".join(step.get("run", "") for step in steps(name))
+    called = re.findall(r"^make ([a-z-]+)", scripts, re.M)
+    assert {"lint", "test"} <= set(called) <= targets
+
+
+@pytest.mark.parametrize("name", ["ci", "release"])
+def test_the_workflows_may_do_no_more_than_they_must(name: str) -> None:
+    assert workflow(name)["permissions"] == {"contents": "read"}
+    checkouts = [step for step in steps(name) if "checkout" in step.get("uses", "")]
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts) and checkouts
+    # What a stranger can write, such as a title or a branch's name, must not become a part of a script.
+    assert not [step for step in steps(name) if "${{" in step.get("run", "")]
+
+
+def test_a_release_has_checksums_that_hold(tmp_path: Path) -> None:
+    (gather,) = (step["run"] for step in steps("release") if step.get("name") == "Gather the files")
+    built = tmp_path / "work" / MODULE.relative_to(ROOT).parent
+    built.mkdir(parents=True)
+    (built / "oidc_filter.wasm").write_bytes(MODULE.read_bytes())
+    (built / "oidc_filter.cdx.json").write_text(sbom())
+    subprocess.run(["bash", "-euc", gather], cwd=tmp_path / "work", check=True)
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path / "work/dist", check=True)
+    assert f"| {MODULE.stat().st_size} |" in (tmp_path / "work/notes.md").read_text()
