@@ -4,6 +4,8 @@ PROVIDER := envoy/provider
 DENY     := .tools/cargo/.deny-0.20.2
 ENVOYS   := 1.36.4 1.37.0 1.38.2 1.39.3 1.40.0
 
+# Envoys that the tests start side by side. Most of what they do is to wait.
+ENVOY_JOBS    ?= 4
 CHAOS_SECONDS ?= 300
 SOAK_REQUESTS ?= 10000000
 
@@ -21,6 +23,7 @@ wasm: ## Build the filter: target/wasm32-wasip1/release/oidc_filter.wasm
 test: test-native test-envoy ## Run all tests
 
 test-native: ## Run the Rust tests natively
+	@echo '== cargo test: units, scenarios on the pure filter, vectors, the ABI, fuzz targets, instruction counts'
 	cargo test --locked
 
 test-envoy: wasm setup-envoy ## Run the tests against a real Envoy
@@ -29,7 +32,8 @@ ifeq ($(wildcard tests/envoy/test_*.py),)
 else
 	@.make/wasm --example vectors_filter
 	@.make/wasm --example trap
-	$(VENV)/bin/python -m pytest tests/envoy -q
+	@echo '== tests/envoy: a real Envoy and a real provider, $(ENVOY_JOBS) files at a time'
+	$(VENV)/bin/python -m pytest tests/envoy -q --numprocesses $(ENVOY_JOBS) --dist loadfile
 endif
 
 test-envoy-versions: wasm setup-envoy $(ENVOYS:%=.tools/envoy-%/.done) ## Run them on older releases of Envoy too: docs/compatibility.md

@@ -58,6 +58,7 @@ def run(version: str) -> Run:
     assert "compiled without support" not in said, f"{binary} is built without Wasm"
     with tempfile.NamedTemporaryFile(suffix=".xml") as file:
         command = [sys.executable, "-m", "pytest", str(ROOT / "tests/envoy"), "-q"]
+        command += ["--numprocesses", "4", "--dist", "loadfile"]
         command += ["--junitxml", file.name]
         subprocess.run(command, cwd=ROOT, env={**os.environ, "ENVOY": str(binary)}, check=False)
         return read(version, Path(file.name))
