@@ -92,3 +92,22 @@ fn claims_of_kubernetes_lie_below_a_name_with_a_dot() {
         assert!(mapping.contains(&(name.to_owned(), path(steps))), "{name}");
     }
 }
+
+/// What CONTRIBUTING.md tells to run, and where it says that things are.
+#[test]
+fn contributors_find_what_they_are_told_of() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
+    let makefile = std::fs::read_to_string(root.join("Makefile")).unwrap();
+    let (mut paths, mut targets) = (0, 0);
+    for quoted in text.split('`').skip(1).step_by(2) {
+        if let Some(target) = quoted.strip_prefix("make ") {
+            assert!(makefile.contains(&format!("\n{target}: ")), "no target {target}");
+            targets += 1;
+        } else if quoted.contains('/') && !quoted.contains([' ', '!']) {
+            assert!(root.join(quoted).exists(), "{quoted} is not there");
+            paths += 1;
+        }
+    }
+    assert!(paths > 20 && targets > 4, "{paths} paths, {targets} targets");
+}
