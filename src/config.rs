@@ -85,14 +85,13 @@ impl Config {
             return Err(Error::at("", "the configuration is empty; it needs `providers`, or `provider`"));
         }
         // No text is both: a JSON object's brace can't begin a protobuf message.
-        let top = json::parse_object(bytes).or_else(|error| {
-            let problem = || Error::at("", format!("neither a JSON object nor a google.protobuf.Struct: {error}"));
-            protobuf::read_struct(bytes).ok_or_else(problem)
-        })?;
+        let top = json::parse_object(bytes)
+            .or_else(|error| protobuf::read_struct(bytes).ok_or_else(|| not_an_object(bytes, error)))?;
         Self::from_fields(Fields::of(json::Value::Object(top), "", environment)?)
     }
 
     fn from_fields(mut top: Fields) -> Result<Self, Error> {
+        top.expect(&[TOP_FIELDS, Policy::FIELDS].concat())?;
         let mut warnings = Vec::new();
         let compact = top.has("provider");
         if compact && top.has("providers") {
@@ -126,12 +125,25 @@ impl Config {
     }
 }
 
+/// Why bytes are no configuration: where the mistake is, and of a field that is there twice, which one.
+fn not_an_object(bytes: &[u8], error: json::Error) -> Error {
+    match json::find_fault(bytes) {
+        Some(fault) if fault.error == json::Error::DuplicateMember => {
+            let (line, column) = (fault.line, fault.column);
+            Error::at(&fields::path_of(&fault.path), format!("given twice, again in line {line}, column {column}"))
+        }
+        Some(fault) => Error::at("", format!("neither a JSON object nor a google.protobuf.Struct: {fault}")),
+        None => Error::at("", format!("neither a JSON object nor a google.protobuf.Struct: {error}")),
+    }
+}
+
 /// Where a value may be: a claim's name, several to try in order, or an object with `claim`, `path` or `claims`.
 fn lookups(fields: &mut Fields, field: &'static str) -> Result<Option<Vec<Lookup>>, Error> {
     let lookups: Vec<Lookup> = match fields.is_object(field) {
         true => match fields.object(field)? {
             None => return Ok(None),
             Some(mut inner) => {
+                inner.expect(&["claim", "path", "claims"])?;
                 let lookups = Lookup::list(&mut inner)?;
                 inner.finish()?;
                 lookups
@@ -178,6 +190,10 @@ fn timeout(fields: &mut Fields) -> Result<Option<Duration>, Error> {
         timeout => Ok(timeout),
     }
 }
+
+/// What may be said at the top level only.
+const TOP_FIELDS: &[&str] =
+    &["providers", "provider", "access_token", "rules", "verify_path", "verify_request", "verify_response_code"];
 
 /// A client waits this long at most for one call; a service that needs more is down.
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);

@@ -94,7 +94,8 @@ pub fn filter_state_keys(policy: &Policy, filter_name: &str) -> impl Iterator<It
     outputs.map(move |output| filter_state_key(output, filter_name))
 }
 
-fn filter_state_key(output: &UserInfo, filter_name: &str) -> String {
+/// The key for one of them.
+pub fn filter_state_key(output: &UserInfo, filter_name: &str) -> String {
     format!("{}.{}", output.metadata_namespace.as_deref().unwrap_or(filter_name), output.key)
 }
 

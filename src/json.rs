@@ -7,7 +7,7 @@
 //! The invariant: a [`Value`] made here says exactly what its text says, to every reader, and is shallow
 //! enough for any recursion over it. Numbers keep their text, so no digit of a 64-bit identifier is lost.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
@@ -20,11 +20,77 @@ pub type Object = serde_json::Map<String, Value>;
 pub fn parse(text: &[u8]) -> Result<Value, Error> {
     let text = std::str::from_utf8(text).map_err(|_| Error::Malformed)?;
     let fault = Cell::new(Error::Malformed);
-    let document = Element { levels_left: MAX_DEPTH, fault: &fault };
+    read(text, Element { levels_left: MAX_DEPTH, fault: &fault, trail: None }).map_err(|_| fault.get())
+}
+
+fn read(text: &str, document: Element) -> Result<Value, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = document.deserialize(&mut deserializer).map_err(|_| fault.get())?;
-    deserializer.end().map_err(|_| Error::Malformed)?;
+    let value = document.deserialize(&mut deserializer)?;
+    deserializer.end()?;
     Ok(value)
+}
+
+/// Why and where [`parse`] refuses a text that an operator wrote; `None` if it doesn't.
+pub fn find_fault(text: &[u8]) -> Option<Fault> {
+    let at_end_of = |valid: &[u8]| {
+        let lines = valid.split(|byte| *byte == b'\n');
+        let column = lines.clone().next_back().map_or(0, <[u8]>::len);
+        (lines.count(), column.saturating_add(1))
+    };
+    let plain = |error, (line, column), detail: &str| {
+        Some(Fault { error, line, column, path: Vec::new(), detail: detail.to_owned() })
+    };
+    if text.starts_with(BYTE_ORDER_MARK) {
+        return plain(Error::Malformed, (1, 1), "it begins with a byte order mark");
+    }
+    let text = match std::str::from_utf8(text) {
+        Ok(text) => text,
+        Err(error) => {
+            let valid = text.get(..error.valid_up_to()).unwrap_or_default();
+            return plain(Error::Malformed, at_end_of(valid), "this byte is not UTF-8");
+        }
+    };
+    let (fault, trail) = (Cell::new(Error::Malformed), RefCell::default());
+    let error = read(text, Element { levels_left: MAX_DEPTH, fault: &fault, trail: Some(&trail) }).err()?;
+    let path = trail.take().into_iter().rev().collect();
+    // What serde_json says of syntax quotes nothing of the text.
+    let said = error.to_string();
+    let detail = said.split(" at line ").next().filter(|_| fault.get() == Error::Malformed).unwrap_or_default();
+    Some(Fault { error: fault.get(), line: error.line(), column: error.column(), path, detail: detail.to_owned() })
+}
+
+/// Why a text that an operator wrote is refused, and where. It holds names of members, and no value.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    /// Why.
+    pub error: Error,
+    /// Where the parser stood, counted from 1.
+    pub line: usize,
+    /// And at which byte of the line.
+    pub column: usize,
+    /// For a member that is there twice: the way to it, its own name last.
+    pub path: Vec<Step>,
+    /// What the parser missed.
+    detail: String,
+}
+
+/// One step on the way to a value.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// Into an object, by the name of the member.
+    Member(String),
+    /// Into an array, by the place of the element.
+    Element(usize),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { error, line, column, path: _, detail } = self;
+        match detail.is_empty() {
+            true => write!(f, "{error} (line {line}, column {column})"),
+            false => write!(f, "{error}: line {line}, column {column}: {detail}"),
+        }
+    }
 }
 
 /// Parses one JSON document that must be an object.
@@ -91,6 +157,8 @@ struct Element<'f> {
     levels_left: usize,
     /// serde's errors are prose; this keeps the reason as data beside them.
     fault: &'f Cell<Error>,
+    /// Where somebody asks: the way from a member that is there twice out to the top.
+    trail: Option<&'f RefCell<Vec<Step>>>,
 }
 
 impl Element<'_> {
@@ -104,6 +172,14 @@ impl Element<'_> {
     fn fail<E: de::Error>(self, fault: Error) -> E {
         self.fault.set(fault);
         E::custom(fault)
+    }
+
+    /// Notes on the way out from a member that is there twice, where that lies.
+    #[cold]
+    fn note(self, step: impl FnOnce() -> Step) {
+        if let Some(trail) = self.trail.filter(|_| self.fault.get() == Error::DuplicateMember) {
+            trail.borrow_mut().push(step());
+        }
     }
 }
 
@@ -145,10 +221,16 @@ impl<'de> Visitor<'de> for Element<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
         let inner = self.inner()?;
         let mut array = Vec::new();
-        while let Some(element) = elements.next_element_seed(inner)? {
-            array.push(element);
+        loop {
+            match elements.next_element_seed(inner) {
+                Ok(Some(element)) => array.push(element),
+                Ok(None) => return Ok(Value::Array(array)),
+                Err(error) => {
+                    self.note(|| Step::Element(array.len()));
+                    return Err(error);
+                }
+            }
         }
-        Ok(Value::Array(array))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
@@ -163,9 +245,18 @@ impl<'de> Visitor<'de> for Element<'_> {
                 return Err(self.fail(Error::Malformed));
             }
             if object.contains_key(&member) {
-                return Err(self.fail(Error::DuplicateMember));
+                let error = self.fail(Error::DuplicateMember);
+                self.note(|| Step::Member(member));
+                return Err(error);
             }
-            object.insert(member, members.next_value_seed(inner)?);
+            let value = match members.next_value_seed(inner) {
+                Ok(value) => value,
+                Err(error) => {
+                    self.note(|| Step::Member(member));
+                    return Err(error);
+                }
+            };
+            object.insert(member, value);
             name = members.next_key()?;
         }
         Ok(Value::Object(object))
@@ -206,6 +297,9 @@ impl Visitor<'_> for NumberText {
 /// How many arrays and objects may be open at once. Real claims and keys need less than ten; the stack of a
 /// WebAssembly VM, which an overflow would kill with all its requests, has room for far more than this.
 pub const MAX_DEPTH: usize = 64;
+
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A node of a B-tree of eleven names and values, with what an allocator adds.
 const NODE_BYTES: usize = if cfg!(target_pointer_width = "32") { 352 } else { 704 };
@@ -250,6 +344,33 @@ mod tests {
     fn refuses_duplicate_members_at_every_depth() {
         for text in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#"[{"x":{"a":1,"b":2,"a":3}}]"#, r#"{"":1,"":2}"#] {
             assert_eq!(parse(text.as_bytes()), Err(Error::DuplicateMember), "{text}");
+        }
+    }
+
+    #[test]
+    fn faults_have_a_place() {
+        let told = |text: &str| find_fault(text.as_bytes()).map(|fault| fault.to_string());
+        for (text, said) in [
+            ("{\n  \"a\": 1,\n}", "not a JSON text: line 3, column 1: trailing comma"),
+            ("{\n  \"a\" 1\n}", "not a JSON text: line 2, column 7: expected `:`"),
+            ("\u{feff}{}", "not a JSON text: line 1, column 1: it begins with a byte order mark"),
+            ("{\"a\":1,\n\"a\":2}", "two members of one JSON object have the same name (line 2, column 3)"),
+        ] {
+            assert_eq!(told(text).as_deref(), Some(said));
+        }
+        let broken = find_fault(b"{\n\"\xc3\xa9\xff\"}").unwrap();
+        assert_eq!((broken.line, broken.column), (2, 4));
+        let (member, element) = (|name: &str| Step::Member(name.to_owned()), Step::Element);
+        let twice = find_fault(br#"{"x":[1,{"y":{"a":1,"a":2}}]}"#).unwrap();
+        assert_eq!(twice.path, [member("x"), element(1), member("y"), member("a")]);
+        assert_eq!(find_fault(b"{}"), None);
+        // It refuses what `parse` refuses.
+        for text in ["", "[", "01", "{\"$serde_json::private::Number\":\"1\"}", &"[".repeat(50_000), "{} {}"] {
+            assert_eq!(
+                find_fault(text.as_bytes()).map(|fault| fault.error),
+                parse(text.as_bytes()).err(),
+                "{text:.40}"
+            );
         }
     }
 

@@ -4,7 +4,7 @@
 //! a field that nobody asked for is an error: a typing mistake in a policy must not become an open door.
 
 use super::Error;
-use crate::json::{Object, Value};
+use crate::json::{Object, Step, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -51,6 +51,23 @@ impl<'e> Fields<'e> {
             rest.insert(canonical, value);
         }
         Ok(Self { path: path.to_owned(), rest, spelled, known: Vec::new(), environment })
+    }
+
+    /// Refuses a field that is none of these, before any is read: a required one that is missing is mostly one that is
+    /// misspelled, and so is many a value that looks wrong for want of another.
+    pub fn expect(&self, known: &[&str]) -> Result<(), Error> {
+        let unknown = self.rest.keys().find(|field| !known.contains(&field.as_str()));
+        unknown.map_or(Ok(()), |field| Err(self.unknown(field, known)))
+    }
+
+    fn unknown(&self, field: &str, known: &[&str]) -> Error {
+        let spelled = self.spelled.iter().find(|(canonical, _)| canonical == field);
+        let written = spelled.map_or(field, |(_, name)| name);
+        let remedy = match nearest(field, known) {
+            Some(meant) => format!("did you mean `{meant}`? Expected"),
+            None => "expected".to_owned(),
+        };
+        self.error(&printable(written), format!("unknown field, {remedy} one of {}", known.join(", ")))
     }
 
     /// The path of a field of this object.
@@ -250,12 +267,7 @@ impl<'e> Fields<'e> {
     pub fn finish(self) -> Result<(), Error> {
         match self.rest.keys().next() {
             None => Ok(()),
-            Some(unknown) => {
-                let written = self.spelled.iter().find(|(canonical, _)| canonical == unknown);
-                let unknown = written.map_or(unknown, |(_, name)| name);
-                let expected = self.known.join(", ");
-                Err(Error::at(&self.path(&printable(unknown)), format!("unknown field, expected one of {expected}")))
-            }
+            Some(unknown) => Err(self.unknown(unknown, &self.known)),
         }
     }
 
@@ -274,6 +286,14 @@ impl<'e> Fields<'e> {
             Some(value) => Ok(Some(vec![read(value, &path)?])),
         }
     }
+}
+
+/// The one of these words that was probably meant: few letters differ, or two have changed places.
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    let word: String = word.chars().take(MAX_SHOWN).collect();
+    let distances = known.iter().map(|known| (strsim::osa_distance(&word, known), *known));
+    let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance > 0 && distance <= nearest.len() / 4).then_some(nearest)
 }
 
 /// What kind of value stands where another was expected. The value itself may be a secret and is not told.
@@ -395,10 +415,21 @@ fn join(path: &str, field: &str) -> String {
     }
 }
 
-/// A name from outside for an error text: short, one line.
-fn printable(name: &str) -> String {
-    name.chars().take(64).flat_map(char::escape_default).collect()
+/// The way to a value in JSON, as errors write it.
+pub fn path_of(steps: &[Step]) -> String {
+    steps.iter().fold(String::new(), |path, step| match step {
+        Step::Member(name) => join(&path, &printable(name)),
+        Step::Element(index) => format!("{path}[{index}]"),
+    })
 }
+
+/// A name from outside for an error text: short, one line.
+pub fn printable(name: &str) -> String {
+    name.chars().take(MAX_SHOWN).flat_map(char::escape_default).collect()
+}
+
+/// Characters of a name from outside that an error shows.
+const MAX_SHOWN: usize = 64;
 
 /// Three hundred years: more than any setting means, little enough that sums of it cannot overflow.
 const MAX_SECONDS: f64 = 1e10;
@@ -454,7 +485,27 @@ mod tests {
     fn an_unknown_field_is_named_with_what_was_expected() {
         let mut read = fields(r#"{"audiance":1}"#).unwrap();
         read.string("audience").unwrap();
-        assert_eq!(read.finish().unwrap_err().to_string(), "top.audiance: unknown field, expected one of audience");
+        let error = read.finish().unwrap_err().to_string();
+        assert_eq!(error, "top.audiance: unknown field, did you mean `audience`? Expected one of audience");
+    }
+
+    #[test]
+    fn a_misspelled_field_is_named_with_what_was_meant() {
+        let refused = |text: &str| {
+            fields(text).unwrap().expect(&["issuer", "audiences", "uri"]).map_err(|error| error.to_string())
+        };
+        for (written, meant) in
+            [("isuer", "issuer"), ("issure", "issuer"), ("Issuer", "issuer"), ("audience", "audiences")]
+        {
+            let expected = format!("top.{written}: unknown field, did you mean `{meant}`? Expected one of");
+            let error = refused(&format!(r#"{{"{written}":1}}"#)).unwrap_err();
+            assert!(error.starts_with(&expected), "{error}");
+        }
+        // A short word is near to too many.
+        let error = refused(r#"{"url":1}"#).unwrap_err();
+        assert_eq!(error, "top.url: unknown field, expected one of issuer, audiences, uri");
+        assert_eq!(refused(r#"{"issuer":1,"uri":2}"#), Ok(()));
+        assert!(refused(&format!(r#"{{"{}":1}}"#, "é".repeat(100_000))).is_err());
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use super::fields::Fields;
 use super::policy::Policy;
 use super::{Config, Error, SourceLocation, is_token_byte, regex};
+use crate::identity::filter_state_key;
 use crate::json::Value;
 use crate::rewrite::{HANDOFF_PREFIX, same_spelling};
 use regex_lite::Regex;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// Where something stands: the four locations of the configuration.
@@ -135,6 +136,7 @@ pub struct Transformer {
 
 impl UserInfo {
     pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Error> {
+        fields.expect(&["location", "key", "metadata_namespace", "encoding", "cookie_options", "claims"])?;
         let placement = placement(&mut fields)?.unwrap_or(Placement::Header);
         let key = fields.required_string("key")?;
         let key = match placement {
@@ -181,6 +183,7 @@ impl UserInfo {
 
 impl ClaimHeader {
     pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Error> {
+        fields.expect(&CLAIM_HEADER_FIELDS)?;
         let header = fields.required_string("header")?;
         let header = output_header(&fields, "header", &header)?;
         let lookups = Lookup::list(&mut fields)?;
@@ -219,6 +222,7 @@ impl ClaimHeader {
 
 impl Transformer {
     fn from_fields(mut fields: Fields) -> Result<Self, Error> {
+        fields.expect(&["matches", "replaces"])?;
         let pattern = fields.required_string("matches")?;
         let matches = regex(&fields, "matches", Regex::new(&pattern))?;
         let replaces = fields.string("replaces")?;
@@ -269,6 +273,7 @@ impl CookieOptions {
     }
 
     fn from_fields(mut fields: Fields) -> Result<Self, Error> {
+        fields.expect(&["max_age", "path", "http_only", "secure", "same_site", "domain"])?;
         let standard = Self::standard();
         // Empty strings are greymatter's way of leaving these out.
         let max_age = match fields.signed_duration_or_empty("max_age")? {
@@ -334,17 +339,35 @@ fn output_header(fields: &Fields, field: &str, name: &str) -> Result<Rc<str>, Er
     }
 }
 
+/// A place that a token or an output has, and the field that says so.
+struct Taken {
+    placement: Placement,
+    name: String,
+    by: String,
+}
+
+impl Taken {
+    fn new(placement: Placement, name: &str, by: String) -> Self {
+        Self { placement, name: name.to_owned(), by }
+    }
+
+    fn is_at(&self, other: &Self) -> bool {
+        self.placement == other.placement && same_spelling(self.name.as_bytes(), other.name.as_bytes())
+    }
+}
+
 /// No two outputs of one policy, nor an output and a token, share a place: one would take the other away.
 pub(super) fn check_collisions(config: &Config) -> Result<(), Error> {
-    let mut sources: Vec<(Placement, String)> = Vec::new();
-    for source in &config.sources {
+    let sources = config.sources.iter().enumerate().filter_map(|(index, source)| {
+        let by = format!("access_token[{index}]");
         match &source.location {
-            SourceLocation::Header { name, .. } => sources.push((Placement::Header, name.to_string())),
-            SourceLocation::Cookie { name } => sources.push((Placement::Cookie, name.clone())),
-            SourceLocation::Query { name } => sources.push((Placement::QueryString, name.clone())),
-            SourceLocation::Metadata { .. } => {}
+            SourceLocation::Header { name, .. } => Some(Taken::new(Placement::Header, name, by)),
+            SourceLocation::Cookie { name } => Some(Taken::new(Placement::Cookie, name, by)),
+            SourceLocation::Query { name } => Some(Taken::new(Placement::QueryString, name, by)),
+            SourceLocation::Metadata { .. } => None,
         }
-    }
+    });
+    let sources: Vec<Taken> = sources.collect();
     let mut checked: Vec<&Policy> = Vec::new();
     let mut names = HashSet::new();
     for (number, policy) in config.policies().enumerate() {
@@ -359,7 +382,7 @@ pub(super) fn check_collisions(config: &Config) -> Result<(), Error> {
         // The top level comes first.
         let path = number.checked_sub(1).map(|index| format!("rules[{index}].")).unwrap_or_default();
         let taken = check_policy(&path, policy, &sources)?;
-        names.extend(taken.into_iter().map(|(_, name)| name.to_ascii_lowercase()));
+        names.extend(taken.into_iter().map(|taken| taken.name.to_ascii_lowercase()));
         if names.len() > MAX_OUTPUT_NAMES {
             let problem = format!("all policies together write under more than {MAX_OUTPUT_NAMES} names");
             return Err(Error::at(path.trim_end_matches('.'), problem));
@@ -368,36 +391,51 @@ pub(super) fn check_collisions(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_policy(
-    base: &str,
-    policy: &Policy,
-    sources: &[(Placement, String)],
-) -> Result<Vec<(Placement, String)>, Error> {
-    let mut taken = Vec::new();
-    let user_info = policy.user_info.iter().enumerate().map(|(index, output)| {
-        let place = match output.placement {
-            Placement::Metadata => (Placement::Header, output.handoff_header()),
-            placement => (placement, output.key.to_string()),
-        };
-        (format!("{base}user_info[{index}].key"), place)
-    });
+fn check_policy(base: &str, policy: &Policy, sources: &[Taken]) -> Result<Vec<Taken>, Error> {
     // Filter state joins namespace and key with a dot, which both may hold.
-    let states: Vec<String> = crate::identity::filter_state_keys(policy, "").collect();
-    if states.iter().enumerate().any(|(index, state)| states.iter().take(index).any(|earlier| earlier == state)) {
-        let problem = "two outputs have one place in filter state; choose another key";
-        return Err(Error::at(&format!("{base}user_info"), problem));
-    }
-    let claim_headers = policy.claim_headers.iter().enumerate().map(|(index, output)| {
-        (format!("{base}claim_headers[{index}].header"), (Placement::Header, output.header.to_string()))
-    });
-    for (path, (placement, name)) in user_info.chain(claim_headers) {
-        let same = |(p, n): &(Placement, String)| *p == placement && same_spelling(n.as_bytes(), name.as_bytes());
-        if sources.iter().chain(&taken).any(same) {
-            return Err(Error::at(&path, "is a place where a token or another output already is"));
+    let mut states: HashMap<String, usize> = HashMap::new();
+    let in_metadata = |output: &UserInfo| output.placement == Placement::Metadata;
+    for (index, output) in policy.user_info.iter().enumerate().filter(|(_, output)| in_metadata(output)) {
+        if let Some(earlier) = states.insert(filter_state_key(output, ""), index) {
+            let problem =
+                format!("has the same place in filter state as {base}user_info[{earlier}]; choose another key");
+            return Err(Error::at(&format!("{base}user_info[{index}].key"), problem));
         }
-        taken.push((placement, name));
+    }
+    let mut taken = Vec::new();
+    for output in outputs(base, policy) {
+        if let Some(other) = sources.iter().chain(&taken).find(|other| output.is_at(other)) {
+            let what = if other.by.starts_with("access_token") { "a token" } else { "another output" };
+            let problem = format!("is a place where {what} already is, by {}", other.by);
+            return Err(Error::at(&output.by, problem));
+        }
+        taken.push(output);
     }
     Ok(taken)
+}
+
+/// The places that a policy's outputs have on a request, those on the way into metadata among them.
+fn outputs(base: &str, policy: &Policy) -> impl Iterator<Item = Taken> {
+    let user_info = policy.user_info.iter().enumerate().map(move |(index, output)| {
+        let by = format!("{base}user_info[{index}].key");
+        match output.placement {
+            Placement::Metadata => Taken::new(Placement::Header, &output.handoff_header(), by),
+            placement => Taken::new(placement, &output.key, by),
+        }
+    });
+    let claim_headers = policy.claim_headers.iter().enumerate().map(move |(index, output)| {
+        Taken::new(Placement::Header, &output.header, format!("{base}claim_headers[{index}].header"))
+    });
+    user_info.chain(claim_headers)
+}
+
+/// The field by which the filter writes a header of this name, if one does.
+pub(super) fn writer_of(config: &Config, header: &str) -> Option<String> {
+    let wanted = Taken::new(Placement::Header, header, String::new());
+    config.policies().enumerate().find_map(|(number, policy)| {
+        let base = number.checked_sub(1).map(|index| format!("rules[{index}].")).unwrap_or_default();
+        outputs(&base, policy).find(|output| output.is_at(&wanted)).map(|output| output.by)
+    })
 }
 
 fn encoding(fields: &mut Fields, placement: Placement) -> Result<Encoding, Error> {
@@ -438,6 +476,9 @@ fn attribute(fields: &mut Fields, field: &'static str) -> Result<Option<String>,
 fn is_visible_or_space(byte: u8) -> bool {
     matches!(byte, 0x20..=0x7e)
 }
+
+const CLAIM_HEADER_FIELDS: [&str; 10] =
+    ["header", "claim", "path", "claims", "attribute", "prefix", "separator", "transformers", "required", "default"];
 
 /// Every header of every request is compared with each of these names.
 const MAX_OUTPUT_NAMES: usize = 128;

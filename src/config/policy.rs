@@ -63,6 +63,26 @@ pub enum ResponseBody {
 }
 
 impl Policy {
+    /// What may be said at the top level and in a rule.
+    pub(super) const FIELDS: &[&str] = &[
+        "enforce",
+        "allow_missing",
+        "allow_preflight",
+        "enforce_response_code",
+        "response_body",
+        "realm",
+        "forward",
+        "require",
+        "implied_scopes",
+        "external_authorization",
+        "user_info",
+        "claim_headers",
+        "shadow",
+    ];
+
+    /// What only a rule or a candidate may say.
+    pub(super) const NARROWING_FIELDS: &[&str] = &["bypass", "providers", "audiences"];
+
     /// What holds where nothing is said.
     fn standard(compact: bool) -> Self {
         Self {
@@ -103,6 +123,8 @@ impl Policy {
         if shadow.is_empty() {
             return Err(fields.error("shadow", "must not be empty: it says what would be otherwise"));
         }
+        let without_shadow = Self::FIELDS.iter().filter(|field| **field != "shadow");
+        shadow.expect(&Self::NARROWING_FIELDS.iter().chain(without_shadow).copied().collect::<Vec<_>>())?;
         let candidate = self.narrowed(&mut shadow, providers)?;
         shadow.finish()?;
         Ok(Self { shadow: Some(Rc::new(candidate)), ..self })
@@ -126,7 +148,8 @@ impl Policy {
                 let mut indices = Vec::new();
                 for name in &names {
                     let group = provider::named(providers, name);
-                    indices.extend(group.ok_or_else(|| fields.error("providers", "names no provider of `providers`"))?);
+                    let problem = || fields.error("providers", provider::no_provider(providers, name));
+                    indices.extend(group.ok_or_else(problem)?);
                 }
                 Some(Rc::from(indices))
             }

@@ -1,14 +1,15 @@
 //! The part of the configuration that says who may issue tokens, and how they are proved.
 
 use super::clusters::{Clusters, authority, parse_url};
-use super::fields::Fields;
+use super::fields::{Fields, path_of, printable};
 use super::output::Lookup;
 use super::{Error, is_quotable, timeout};
 use crate::client_assertion::AssertionKey;
 use crate::http::Endpoint;
+use crate::json;
 use crate::jwk::{Algorithm, JwkSet, Origin};
 use crate::jwt::Audiences;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
@@ -247,6 +248,7 @@ impl Provider {
     }
 
     fn all_from_fields(mut fields: Fields) -> Result<Vec<Self>, Error> {
+        fields.expect(&PROVIDER_FIELDS)?;
         let issuer = fields.required_string("issuer")?;
         let tenants = fields.strings("tenants")?;
         let Some((before, after)) = issuer.split_once('{') else {
@@ -384,11 +386,14 @@ impl Provider {
 
     fn read_jwks(&mut self, fields: &mut Fields) -> Result<(), Error> {
         let Some(mut jwks) = fields.object("jwks")? else { return Ok(()) };
+        jwks.expect(&["inline", "uri", "cache", "max_stale", "cooldown"])?;
         self.jwks.inline = match jwks.json_text("inline")? {
             None => None,
             Some(document) => {
                 let set = JwkSet::parse(document.as_bytes(), Origin::Inline);
-                Some(Rc::new(set.map_err(|error| jwks.error("inline", format!("is no usable key set: {error}")))?))
+                let problem =
+                    |error| jwks.error("inline", format!("is no usable key set: {}", placed(error, &document)));
+                Some(Rc::new(set.map_err(problem)?))
             }
         };
         if let Some(urls) = jwks.strings("uri")? {
@@ -435,6 +440,7 @@ impl Provider {
         if !matches!(self.validation, Validation::Auto | Validation::Introspection) {
             return Err(fields.error("introspection", "is not used with this `validation`; use auto or introspection"));
         }
+        introspection.expect(&INTROSPECTION_FIELDS)?;
         if let Some(urls) = introspection.strings("endpoint")? {
             self.introspection.endpoints = self.configured_list(&introspection, "endpoint", &urls)?;
         }
@@ -469,6 +475,7 @@ impl Provider {
         if !matches!(self.validation, Validation::Auto | Validation::Userinfo) {
             return Err(fields.error("userinfo", "is not used with this `validation`; use auto or userinfo"));
         }
+        userinfo.expect(&["endpoint", "cache"])?;
         if let Some(urls) = userinfo.strings("endpoint")? {
             self.userinfo.endpoints = self.configured_list(&userinfo, "endpoint", &urls)?;
         }
@@ -492,12 +499,22 @@ impl Provider {
     }
 }
 
+/// What is wrong with a JSON text within the configuration, and where if it is the syntax.
+fn placed(error: impl fmt::Display, document: &str) -> String {
+    match json::find_fault(document.as_bytes()) {
+        None => error.to_string(),
+        Some(fault) if fault.path.is_empty() => fault.to_string(),
+        Some(fault) => format!("{}: {fault}", path_of(&fault.path)),
+    }
+}
+
 impl ClaimMapping {
     fn from_fields(fields: &mut Fields) -> Result<Self, Error> {
         let mapping = fields.each_member("claim_mapping", |name, value, mut inner| {
             if FIXED_CLAIMS.contains(&name) {
                 return Err(inner.error("", "is a claim by which the token itself is judged; it can't be mapped"));
             }
+            inner.expect(&["claim", "path", "claims"])?;
             let lookups = match value {
                 Some(claim) => vec![Lookup::Claim(claim)],
                 None => Lookup::list(&mut inner)?,
@@ -514,6 +531,7 @@ impl ClaimMapping {
 
 impl Failover {
     fn read(&mut self, mut fields: Fields) -> Result<(), Error> {
+        fields.expect(&["unhealthy_threshold", "healthy_threshold", "interval"])?;
         for (field, threshold) in
             [("unhealthy_threshold", &mut self.unhealthy_threshold), ("healthy_threshold", &mut self.healthy_threshold)]
         {
@@ -539,19 +557,31 @@ pub(super) fn named(providers: &[Provider], name: &str) -> Option<Range<usize>> 
     Some(first..first.saturating_add(count))
 }
 
+/// What is said where a name is that of no provider.
+pub(super) fn no_provider(providers: &[Provider], name: &str) -> String {
+    let known: BTreeSet<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
+    let shown: Vec<&str> = known.into_iter().take(MAX_SHOWN_NAMES).collect();
+    format!("\"{}\" names no provider of `providers`; there is {}", printable(name), shown.join(", "))
+}
+
 /// Two providers with one name could not be told apart in metrics; two with one issuer, not by their tokens.
 fn check_names(entries: &[Vec<Provider>]) -> Result<(), Error> {
-    let mut issuers = HashSet::new();
-    let mut names = HashSet::new();
+    let mut issuers = HashMap::new();
+    let mut names = HashMap::new();
     for (index, providers) in entries.iter().enumerate() {
-        if !providers.iter().all(|provider| issuers.insert(&provider.issuer)) {
-            return Err(Error::at(&format!("providers[{index}].issuer"), "is the issuer of an earlier provider"));
+        for provider in providers {
+            if let Some(earlier) = issuers.insert(&provider.issuer, index) {
+                let problem = format!("is the issuer of providers[{earlier}], too");
+                return Err(Error::at(&format!("providers[{index}].issuer"), problem));
+            }
         }
         // Tenants share their name, unless that is their host.
         let own: BTreeSet<&String> = providers.iter().map(|provider| &provider.name).collect();
-        if !own.into_iter().all(|name| names.insert(name)) {
-            let problem = "is the name of an earlier provider; set `name`";
-            return Err(Error::at(&format!("providers[{index}].name"), problem));
+        for name in own {
+            if let Some(earlier) = names.insert(name, index) {
+                let problem = format!("{name} is the name of providers[{earlier}], too; set `name`");
+                return Err(Error::at(&format!("providers[{index}].name"), problem));
+            }
         }
     }
     Ok(())
@@ -635,7 +665,7 @@ fn client(fields: &mut Fields) -> Result<Option<ClientAuthentication>, Error> {
         Some("private_key_jwt") => {
             let jwk = key.as_deref().ok_or_else(|| fields.error("client_key", "required: a private JWK"))?;
             let key = AssertionKey::parse(jwk.as_bytes());
-            let key = key.map_err(|error| fields.error("client_key", error.to_string()))?;
+            let key = key.map_err(|error| fields.error("client_key", placed(error, jwk)))?;
             ClientAuthenticationMethod::PrivateKeyJwt(Box::new(key))
         }
         Some(_) => return Err(fields.error("client_auth", "expected basic, post or private_key_jwt")),
@@ -671,11 +701,49 @@ fn discovery(issuer: &Url, clusters: &Clusters) -> Vec<Endpoint> {
     ]
 }
 
+const PROVIDER_FIELDS: [&str; 20] = [
+    "issuer",
+    "tenants",
+    "name",
+    "cluster",
+    "clusters",
+    "validation",
+    "audiences",
+    "any_audience",
+    "token_type",
+    "clock_skew",
+    "require_expiration",
+    "max_lifetime",
+    "timeout",
+    "jwks",
+    "algorithms",
+    "introspection",
+    "userinfo",
+    "token_prefixes",
+    "claim_mapping",
+    "failover",
+];
+
+const INTROSPECTION_FIELDS: [&str; 9] = [
+    "endpoint",
+    "method",
+    "param_name",
+    "client_auth",
+    "client_id",
+    "client_secret",
+    "client_key",
+    "cache",
+    "negative_cache",
+];
+
 /// What decides about the token itself: a mapping would make one claim pass for another there.
 const FIXED_CLAIMS: [&str; 8] = ["iss", "aud", "exp", "nbf", "iat", "jti", "cnf", "active"];
 
 /// Each has keys and a schedule of its own.
 const MAX_TENANTS: usize = 1000;
+
+/// How many names an error shows of those that would be right.
+const MAX_SHOWN_NAMES: usize = 8;
 
 /// What is held against a token whose signature is verified, and not against an answer.
 const FOR_SIGNATURES: &[&str] = &["algorithms", "jwks", "max_lifetime", "require_expiration", "token_type"];

@@ -1,14 +1,14 @@
 //! The part of the configuration that says which requests are treated otherwise than the others.
 
 use super::fields::Fields;
-use super::output::header_name;
+use super::output::{header_name, writer_of};
 use super::policy::Policy;
 use super::provider::Provider;
 use super::{Config, Error, is_token_byte, regex, whole_regex};
 use crate::path;
 use crate::rewrite::OwnNames;
 use regex_lite::Regex;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Requests, and the policy for them.
@@ -91,10 +91,11 @@ impl Rule {
         if rules.len() > MAX_RULES {
             return Err(top.error("rules", format!("at most {MAX_RULES}")));
         }
-        let mut names = HashSet::new();
+        let mut names = HashMap::new();
         for (index, rule) in rules.iter().enumerate() {
-            if rule.name.as_ref().is_some_and(|name| !names.insert(name)) {
-                return Err(Error::at(&format!("rules[{index}].name"), "is the name of an earlier rule"));
+            if let Some(earlier) = rule.name.as_ref().and_then(|name| names.insert(name, index)) {
+                let problem = format!("is the name of rules[{earlier}], too");
+                return Err(Error::at(&format!("rules[{index}].name"), problem));
             }
         }
         check_patterns(&rules)?;
@@ -102,6 +103,7 @@ impl Rule {
     }
 
     fn from_fields(mut fields: Fields, base: &Policy, providers: &[Provider]) -> Result<Self, Error> {
+        fields.expect(&[&["name", "match"], Policy::NARROWING_FIELDS, Policy::FIELDS].concat())?;
         let name = fields.string("name")?;
         if name.as_deref() == Some("") {
             return Err(fields.error("name", "must not be empty"));
@@ -123,6 +125,7 @@ impl RuleMatch {
             let problem = "must not be empty: what holds for every request stands at the top level";
             return Err(fields.error("", problem));
         }
+        fields.expect(&["path", "path_prefix", "path_pattern", "methods", "hosts", "route_name", "headers"])?;
         let matching = Self {
             path: PathMatch::from_fields(&mut fields)?,
             methods: list(&mut fields, "methods", method)?,
@@ -194,11 +197,14 @@ impl PathPattern {
 impl HeaderMatch {
     /// `name`, and one of `exact`, `prefix`, `pattern` and `present`.
     fn from_fields(mut fields: Fields) -> Result<Self, Error> {
+        fields.expect(&["name", "exact", "prefix", "pattern", "present"])?;
         let name = fields.required_string("name")?;
         Self::value(fields, &name)
     }
 
     fn value(mut fields: Fields, name: &str) -> Result<Self, Error> {
+        // Its name stands outside where `headers` is an object.
+        fields.expect(&["exact", "prefix", "pattern", "present"])?;
         let name = rule_header(&fields, "name", name)?;
         let exact = fields.string("exact")?;
         let prefix = fields.string("prefix")?;
@@ -284,8 +290,12 @@ pub(super) fn check_headers(config: &Config) -> Result<(), Error> {
     let own = OwnNames::of(config.policies(), &config.sources);
     for (index, rule) in config.rules.iter().enumerate() {
         let headers = rule.matching.iter().flat_map(|matching| &matching.headers);
-        if headers.into_iter().any(|header| own.is_own_header(header.name.as_bytes())) {
-            let problem = "is a header that the filter writes; a client must not choose a rule by it";
+        if let Some(header) = headers.into_iter().find(|header| own.is_own_header(header.name.as_bytes())) {
+            let by = writer_of(config, &header.name).unwrap_or_else(|| "access_token, or for metadata".to_owned());
+            let problem = format!(
+                "{} is a header that the filter writes or takes away, by {by}; a client must not choose a rule by it",
+                header.name
+            );
             return Err(Error::at(&format!("rules[{index}].match.headers"), problem));
         }
     }
@@ -326,7 +336,7 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
 
 /// Expressions are tried one after the other: few of them may begin alike, and few may be for headers.
 fn check_patterns(rules: &[Rule]) -> Result<(), Error> {
-    let mut counts = std::collections::HashMap::new();
+    let mut counts = HashMap::new();
     let mut header_patterns: usize = 0;
     for (index, rule) in rules.iter().enumerate() {
         let headers = rule.matching.iter().flat_map(|matching| &matching.headers).enumerate();

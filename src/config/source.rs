@@ -70,14 +70,16 @@ impl Source {
             return Err(top.error("access_token", "must not be empty; leave it out for `Authorization: Bearer`"));
         }
         for (index, source) in sources.iter().enumerate() {
-            if sources.iter().take(index).any(|earlier| earlier.location == source.location) {
-                return Err(Error::at(&format!("access_token[{index}]"), "is the same place as an earlier one"));
+            if let Some(earlier) = sources.iter().take(index).position(|earlier| earlier.location == source.location) {
+                let problem = format!("is the same place as access_token[{earlier}]");
+                return Err(Error::at(&format!("access_token[{index}]"), problem));
             }
         }
         Ok(sources)
     }
 
     fn from_fields(mut fields: Fields, providers: &[Provider]) -> Result<Self, Error> {
+        fields.expect(&["location", "key", "scheme", "metadata_filter", "provider"])?;
         let placement = output::placement(&mut fields)?.unwrap_or(Placement::Header);
         let key = fields.string("key")?;
         let scheme = fields.string("scheme")?;
@@ -127,7 +129,7 @@ impl Source {
             None => None,
             Some(name) => {
                 let group = provider::named(providers, &name);
-                Some(group.ok_or_else(|| fields.error("provider", "names no provider of `providers`"))?)
+                Some(group.ok_or_else(|| fields.error("provider", provider::no_provider(providers, &name)))?)
             }
         };
         fields.finish()?;

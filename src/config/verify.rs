@@ -80,6 +80,7 @@ impl Verify {
 
 impl VerifiedRequest {
     fn from_fields(mut fields: Fields) -> Result<Self, Error> {
+        fields.expect(&["method_header", "uri_header", "host_header"])?;
         let method = fields.required_string("method_header")?;
         let uri = fields.required_string("uri_header")?;
         let host = fields.string("host_header")?;

@@ -215,9 +215,8 @@ fn an_unknown_field_is_shown_as_it_was_written() {
     refuses(&compact(json!({"TLSConfig": {"useTLS": true}})), "TLSConfig");
 }
 
-/// Every field of every object: unknown ones beside it, both spellings at once, a wrong type.
-#[test]
-fn wsm_05_every_object_refuses_what_it_does_not_know() {
+/// The objects of a configuration, as JSON pointers, but for those whose names are the operator's.
+fn objects_of(base: &Value) -> Vec<String> {
     fn objects(value: &Value, pointer: &str, found: &mut Vec<String>) {
         match value {
             Value::Object(object) => {
@@ -230,21 +229,143 @@ fn wsm_05_every_object_refuses_what_it_does_not_know() {
             _ => {}
         }
     }
-    /// `/providers/0/jwks` as `providers[0].jwks`.
-    fn path(pointer: &str) -> String {
-        pointer.split('/').skip(1).fold(String::new(), |path, part| match part.parse::<usize>() {
-            Ok(index) => format!("{path}[{index}]"),
-            Err(_) if path.is_empty() => part.to_owned(),
-            Err(_) => format!("{path}.{part}"),
-        })
-    }
-    let base = everything();
     let mut found = Vec::new();
-    objects(&base, "", &mut found);
+    objects(base, "", &mut found);
     found.retain(|pointer| !pointer.contains("/clusters") && !pointer.contains("/inline"));
+    found
+}
+
+/// `/providers/0/jwks` as `providers[0].jwks`.
+fn path_of(pointer: &str) -> String {
+    pointer.split('/').skip(1).fold(String::new(), |path, part| match part.parse::<usize>() {
+        Ok(index) => format!("{path}[{index}]"),
+        Err(_) if path.is_empty() => part.to_owned(),
+        Err(_) => format!("{path}.{part}"),
+    })
+}
+
+/// Required or not, whatever else is then wrong: what is misspelled is named, with what was meant.
+#[test]
+fn a_misspelled_field_is_named_before_what_is_missing() {
+    let base = everything();
+    for pointer in objects_of(&base) {
+        for name in base.pointer(&pointer).unwrap().as_object().unwrap().keys() {
+            let misspelled = format!("{}{}", &name[..1], &name[2..]);
+            let mut changed = base.clone();
+            let object = changed.pointer_mut(&pointer).unwrap().as_object_mut().unwrap();
+            let value = object.remove(name).unwrap();
+            object.insert(misspelled.clone(), value);
+            let error = refuses(&changed, &path_of(&format!("{pointer}/{misspelled}")));
+            assert!(error.contains("unknown field, "), "{error}");
+            let meant = format!("did you mean `{name}`?");
+            assert!(name.len() < 5 || error.contains(&meant), "{meant} {error}");
+        }
+    }
+    let error = refuses(&json!({"providers": [{"isuer": ISSUER, "audiences": "a"}]}), "providers[0].isuer");
+    assert!(error.starts_with("providers[0].isuer: unknown field, did you mean `issuer`?"), "{error}");
+    // Names of providers are misspelled, too.
+    let main = json!({"name": "main-login"});
+    for (top, path) in [
+        (json!({"access_token": {"key": "x-token", "provider": "main-logn"}}), "access_token.provider"),
+        (json!({"rules": [{"match": {"path": "/"}, "providers": ["main-logn"]}]}), "rules[0].providers"),
+    ] {
+        let error = refuses(&jwt(main.clone(), top), path);
+        assert!(error.contains("\"main-logn\"") && error.contains("there is main-login"), "{error}");
+    }
+}
+
+/// Whoever mends a collision has to know both sides of it.
+#[test]
+fn a_collision_names_both_parties() {
+    let metadata =
+        |namespace: &str, key: &str| json!({"location": "metadata", "key": key, "metadata_namespace": namespace});
+    let output = json!({"key": "x-a"});
+    for (top, path, other) in [
+        (json!({"access_token": [{"key": "x"}, {"key": "y"}, {"key": "Y"}]}), "access_token[2]", "access_token[1]"),
+        (
+            json!({"access_token": [{"key": "x"}, {"key": "x-a"}], "user_info": [output]}),
+            "user_info[0].key",
+            "a token already is, by access_token[1]",
+        ),
+        (
+            json!({"user_info": [{"key": "b"}, output], "claim_headers": [{"header": "X_A", "claim": "c"}]}),
+            "claim_headers[0].header",
+            "another output already is, by user_info[1].key",
+        ),
+        (
+            json!({"rules": [{"match": {"path": "/"}, "user_info": [output, output]}]}),
+            "rules[0].user_info[1].key",
+            "by rules[0].user_info[0].key",
+        ),
+        (json!({"user_info": [metadata("a.b", "c"), metadata("a", "b.c")]}), "user_info[1].key", "as user_info[0]"),
+        (json!({"rules": [{"name": "a"}, {"name": "b"}, {"name": "a"}]}), "rules[2].name", "rules[0]"),
+        (
+            json!({"claim_headers": [{"header": "x-b", "claim": "c"}, {"header": "x-c", "claim": "c"}],
+                "rules": [{"match": {"headers": {"x_c": "1"}}}]}),
+            "rules[0].match.headers",
+            "by claim_headers[1].header",
+        ),
+        (
+            json!({"access_token": [{"key": "x-t"}], "rules": [{"match": {"headers": {"x_t": "1"}}}]}),
+            "rules[0].match.headers",
+            "by access_token",
+        ),
+    ] {
+        let error = refuses(&jwt(json!({}), top), path);
+        assert!(error.contains(other), "{other}: {error}");
+    }
+    let provider = |name: &str, issuer: &str| json!({"name": name, "issuer": issuer, "audiences": "a"});
+    for (second, path) in
+        [(provider("x", "https://b"), "providers[2].issuer"), (provider("b", "https://x"), "providers[2].name")]
+    {
+        let list = json!([provider("a", "https://a"), provider("b", "https://b"), second]);
+        let error = refuses(&json!({"providers": list}), path);
+        assert!(error.contains("providers[1]"), "{error}");
+    }
+}
+
+/// Where the mistake is, for configurations of more than one screen.
+#[test]
+fn wsm_05_what_is_no_json_says_where() {
+    let said = |text: &str| read(text.as_bytes()).unwrap_err();
+    for (text, place) in [
+        ("{\n  \"provider\": \"https://a\",\n}", "line 3, column 1"),
+        ("{\n  \"provider\": 'https://a'\n}", "line 2, column 15"),
+        ("{\"a\": 1", "line 1, column 7"),
+        ("\u{feff}{}", "line 1, column 1: it begins with a byte order mark"),
+        ("provider: https://a", "line 1, column 1"),
+    ] {
+        let error = said(text);
+        assert!(error.starts_with("neither a JSON object nor") && error.contains(place), "{place}: {error}");
+    }
+    for (text, error) in [
+        ("{\n\"enforce\":true,\n\"enforce\":false}", "enforce: given twice, again in line 3, column 9"),
+        (
+            r#"{"providers":[{"issuer":"https://a","jwks":{"uri":"https://a","uri":"https://b"}}]}"#,
+            "providers[0].jwks.uri: given twice, again in line 1, column ",
+        ),
+    ] {
+        assert!(said(text).starts_with(error), "{}", said(text));
+    }
+    let keys = r#"{"keys":[{"kty":"EC","kty":"EC"}]}"#;
+    let error = refuses(&jwt(json!({"jwks": {"inline": keys}}), json!({})), "providers[0].jwks.inline");
+    assert!(error.contains("keys[0].kty: two members of one JSON object have the same name (line 1, "), "{error}");
+    let error = refuses(&jwt(json!({"jwks": {"inline": "{\n1}"}}), json!({})), "providers[0].jwks.inline");
+    assert!(error.contains("line 2, column 1"), "{error}");
+    let key = json!({"client_id": "me", "client_auth": "private_key_jwt", "client_key": "{\n\"kty\": s3cr3t}"});
+    let error =
+        refuses(&introspection(json!({"introspection": key}), json!({})), "providers[0].introspection.client_key");
+    assert!(error.contains("line 2, column "), "{error}");
+}
+
+/// Every field of every object: unknown ones beside it, both spellings at once, a wrong type.
+#[test]
+fn wsm_05_every_object_refuses_what_it_does_not_know() {
+    let base = everything();
+    let found = objects_of(&base);
     assert!(found.len() > 20);
     for pointer in &found {
-        let at = |field: &str| path(&format!("{pointer}/{field}"));
+        let at = |field: &str| path_of(&format!("{pointer}/{field}"));
         let change = |change: Value| {
             let mut changed = base.clone();
             let object = changed.pointer_mut(pointer).unwrap();
