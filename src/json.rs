@@ -6,11 +6,15 @@
 //!
 //! The invariant: a [`Value`] made here says exactly what its text says, to every reader, and is shallow
 //! enough for any recursion over it. Numbers keep their text, so no digit of a 64-bit identifier is lost.
+//!
+//! A document that is not one statement but many, such as a key set, is opened by [`Members`] and [`elements`]: each of its
+//! parts is then read by itself, so that one with a fault takes none of the others with it.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 pub use serde_json::{Number, Value};
 
 /// A JSON object whose member names are known to be unique.
@@ -101,6 +105,68 @@ pub fn parse_object(text: &[u8]) -> Result<Object, Error> {
     }
 }
 
+/// The members of an object, in their order, each with the text of its value. They are not read before somebody asks: what
+/// nobody asks for may be anything that is JSON.
+pub struct Members<'t>(Vec<(String, &'t str)>);
+
+impl<'t> Members<'t> {
+    /// Opens a JSON document that must be an object.
+    pub fn parse(text: &'t [u8]) -> Result<Self, Error> {
+        let text = std::str::from_utf8(text).map_err(|_| Error::Malformed)?;
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let members = de::Deserializer::deserialize_map(&mut deserializer, Opened).map_err(|error| whole(&error))?;
+        deserializer.end().map_err(|_| Error::Malformed)?;
+        Ok(Self(members))
+    }
+
+    /// The text of the member of this name; an error if there are two.
+    pub fn one(&self, name: &str) -> Result<Option<&'t str>, Error> {
+        let mut of_the_name = self.iter().filter(|(other, _)| *other == name).map(|(_, text)| text);
+        let first = of_the_name.next();
+        match of_the_name.next() {
+            None => Ok(first),
+            Some(_) => Err(Error::DuplicateMember),
+        }
+    }
+
+    /// All names and texts. Names may come twice.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'t str)> {
+        self.0.iter().map(|(name, text)| (name.as_str(), *text))
+    }
+}
+
+/// The texts of an array's elements.
+pub fn elements(text: &str) -> Result<Vec<&str>, Error> {
+    let elements = serde_json::from_str::<Vec<&RawValue>>(text).map_err(|error| match error.is_data() {
+        true => Error::NotAnArray,
+        false => Error::Malformed,
+    })?;
+    Ok(elements.into_iter().map(RawValue::get).collect())
+}
+
+/// What is wrong with a document that was to be opened.
+fn whole(error: &serde_json::Error) -> Error {
+    if error.is_data() { Error::NotAnObject } else { Error::Malformed }
+}
+
+struct Opened;
+
+impl<'de> Visitor<'de> for Opened {
+    type Value = Vec<(String, &'de str)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut opened = Vec::new();
+        while let Some((name, text)) = members.next_entry::<String, &'de RawValue>()? {
+            opened.push((name, text.get()));
+        }
+        Ok(opened)
+    }
+}
+
 /// How much memory an object takes, in bytes, rounded up: far more than its text where it is made of small parts.
 pub fn weight(object: &Object) -> usize {
     // A B-tree keeps five members or more in each node, but for a single one.
@@ -132,6 +198,8 @@ pub enum Error {
     DuplicateMember,
     /// Not JSON, or not UTF-8.
     Malformed,
+    /// A JSON document, but not an array.
+    NotAnArray,
     /// A JSON document, but not an object.
     NotAnObject,
     /// Arrays and objects are nested deeper than [`MAX_DEPTH`].
@@ -143,6 +211,7 @@ impl fmt::Display for Error {
         f.write_str(match self {
             Self::DuplicateMember => "two members of one JSON object have the same name",
             Self::Malformed => "not a JSON text",
+            Self::NotAnArray => "not a JSON array",
             Self::NotAnObject => "not a JSON object",
             Self::TooDeep => "the JSON text is nested too deeply",
         })
@@ -344,6 +413,28 @@ mod tests {
     fn refuses_duplicate_members_at_every_depth() {
         for text in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#"[{"x":{"a":1,"b":2,"a":3}}]"#, r#"{"":1,"":2}"#] {
             assert_eq!(parse(text.as_bytes()), Err(Error::DuplicateMember), "{text}");
+        }
+    }
+
+    /// What is not read may say anything; what is read says it once.
+    #[test]
+    fn members_are_read_by_themselves() {
+        let text = r#"{"a":{"x":1,"x":2},"b":[1, {"y":1,"y":1}],"b":3,"\u0063":"d","":null}"#;
+        let members = Members::parse(text.as_bytes()).unwrap();
+        assert_eq!(members.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["a", "b", "b", "c", ""]);
+        assert_eq!(members.one("a"), Ok(Some(r#"{"x":1,"x":2}"#)));
+        assert_eq!(members.one("b"), Err(Error::DuplicateMember));
+        assert_eq!(members.one("c"), Ok(Some(r#""d""#)));
+        assert_eq!(members.one("d"), Ok(None));
+        assert_eq!(elements(r#" [1, {"y":1,"y":1},"x"] "#).unwrap(), ["1", r#"{"y":1,"y":1}"#, r#""x""#]);
+        assert_eq!(elements("{}"), Err(Error::NotAnArray));
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(50_000), "]".repeat(50_000));
+        assert!(Members::parse(deep.as_bytes()).is_ok_and(|members| members.one("a").is_ok()));
+        for text in ["", "{", "{}x", "{\"a\":}", "{\"a\":01}", "{a:1}", "\u{feff}{}", "{\"a\":[1,]}"] {
+            assert_eq!(Members::parse(text.as_bytes()).err(), Some(Error::Malformed), "{text}");
+        }
+        for text in ["[]", "1", "1e999", "null", "\"a\""] {
+            assert_eq!(Members::parse(text.as_bytes()).err(), Some(Error::NotAnObject), "{text}");
         }
     }
 

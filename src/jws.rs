@@ -4,7 +4,8 @@
 //! serializations, unencoded payloads (RFC 7797), compression, extensions (`crit`) and nesting are not supported.
 //!
 //! The invariant: what a token says is either called unverified, or it is a [`VerifiedPayload`], which only
-//! [`CompactJws::verify`] can make. A key or an address that a token carries (`jwk`, `jku`, `x5c`, `x5u`) is never used.
+//! [`CompactJws::verify`] can make. A key or an address that a token carries (`jwk`, `jku`, `x5c`, `x5u`) is never used;
+//! the thumbprints (`x5t`, `x5t#S256`) choose among the keys at hand.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -14,13 +15,15 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 
 use crate::json::{self, Object, Value};
-use crate::jwk::{Algorithm, BadSignature, Fingerprint, Jwk, MAX_CANDIDATES};
+use crate::jwk::{Algorithm, BadSignature, Fingerprint, Jwk, KeyHint, MAX_CANDIDATES};
 use crate::verifier::Verifier;
 
 /// A token in the compact form of RFC 7515 (section 7.1), well-formed, of which nothing is proved yet.
 pub struct CompactJws<'t> {
     algorithm: Algorithm,
     key_id: Option<String>,
+    /// `x5t` and `x5t#S256`.
+    certificate: [Option<String>; 2],
     token_type: Option<String>,
     /// The header and the payload as they were sent: what the signature signs.
     signing_input: &'t str,
@@ -43,6 +46,8 @@ impl<'t> CompactJws<'t> {
         let header = json::parse_object(&base64url(header)?).map_err(|_| Error::Malformed)?;
         let name = string(&header, "alg")?.ok_or(Error::Malformed)?;
         let key_id = string(&header, "kid")?.map(str::to_owned);
+        // Mere hints, of no use but for choosing a key: what is no text says nothing.
+        let certificate = ["x5t", "x5t#S256"].map(|name| header.get(name).and_then(Value::as_str).map(str::to_owned));
         let token_type = string(&header, "typ")?.map(str::to_owned);
         let content_type = string(&header, "cty")?;
         let is_zipped = header.get("zip").is_some_and(|zip| zip != "NONE");
@@ -57,7 +62,7 @@ impl<'t> CompactJws<'t> {
             return Err(Error::Malformed);
         }
         let claims = RefCell::default();
-        Ok(Self { algorithm, key_id, token_type, signing_input, payload, claims, signature })
+        Ok(Self { algorithm, key_id, certificate, token_type, signing_input, payload, claims, signature })
     }
 
     /// The algorithm that the header names (`alg`). Whether it is wanted is for the provider's list and the key to say.
@@ -68,6 +73,12 @@ impl<'t> CompactJws<'t> {
     /// The name of the key that the header names (`kid`): a hint, of any length and content.
     pub fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()
+    }
+
+    /// All that the header says of the key: its name, and what its certificate is called (`x5t`, `x5t#S256`).
+    pub fn key_hint(&self) -> KeyHint<'_> {
+        let [x5t, x5t_s256] = &self.certificate;
+        KeyHint { kid: self.key_id(), x5t: x5t.as_deref(), x5t_s256: x5t_s256.as_deref() }
     }
 
     /// The media type of the whole that the header names (`typ`), not proved yet.

@@ -1,6 +1,7 @@
 //! What an issuer says about itself: OpenID Connect Discovery 1.0, section 4, and RFC 8414, section 3.
 //!
-//! The invariant: a document that names another issuer is not used (section 4.3 there, section 3.3 here).
+//! The invariant: a document that names another issuer is not used (section 4.3 there, section 3.3 here), nor one that says
+//! twice what is read here. Of its other members nothing is wanted but that they are JSON.
 
 use crate::json;
 
@@ -27,11 +28,11 @@ pub enum Error {
 impl Metadata {
     /// Reads the document of `issuer`.
     pub fn parse(document: &[u8], issuer: &str) -> Result<Self, Error> {
-        let mut document = json::parse_object(document).map_err(|_| Error::Malformed)?;
-        let mut text = |name: &str| match document.remove(name) {
-            None | Some(json::Value::Null) => Ok(None),
-            Some(json::Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(Error::Malformed),
+        let document = json::Members::parse(document).map_err(|_| Error::Malformed)?;
+        let text = |name: &str| match document.one(name).and_then(|text| text.map(read).transpose()) {
+            Ok(None | Some(json::Value::Null)) => Ok(None),
+            Ok(Some(json::Value::String(text))) => Ok(Some(text)),
+            Ok(Some(_)) | Err(_) => Err(Error::Malformed),
         };
         if text("issuer")?.as_deref() != Some(issuer) {
             return Err(Error::WrongIssuer);
@@ -42,6 +43,10 @@ impl Metadata {
             userinfo_endpoint: text("userinfo_endpoint")?,
         })
     }
+}
+
+fn read(text: &str) -> Result<json::Value, json::Error> {
+    json::parse(text.as_bytes())
 }
 
 #[cfg(test)]
@@ -59,12 +64,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_read_may_be_said_twice() {
+        for other in [
+            r#""claims_supported":["a"],"claims_supported":["b"]"#,
+            r#""mtls_endpoint_aliases":{"a":1,"a":2},"x":"\ud800","#.trim_end_matches(','),
+            &format!(r#""x":{}{}"#, "[".repeat(1000), "]".repeat(1000)),
+        ] {
+            let document = format!(r#"{{{other},"issuer":"https://a","jwks_uri":"https://a/k"}}"#);
+            let found = Metadata::parse(document.as_bytes(), "https://a").unwrap();
+            assert_eq!(found.jwks_uri.as_deref(), Some("https://a/k"), "{document:.80}");
+        }
+    }
+
+    #[test]
     fn out_09_hostile_documents() {
         for document in [
             "",
             "[]",
             "<html>",
             r#"{"issuer":"https://a","issuer":"https://a"}"#,
+            r#"{"issuer":"https://a","\u0069ssuer":"https://b"}"#,
+            r#"{"issuer":"https://a","jwks_uri":"https://a/k","jwks_uri":"https://a/k"}"#,
+            r#"{"issuer":"https://a","userinfo_endpoint":null,"userinfo_endpoint":"https://a/u"}"#,
+            r#"{"issuer":"https://a","jwks_uri":"\ud800"}"#,
             r#"{"issuer":["https://a"]}"#,
             r#"{"issuer":"https://a","jwks_uri":7}"#,
         ] {

@@ -7,7 +7,7 @@ use crate::config::{self, Endpoints, UnreachableUrl, Validation};
 use crate::credentials::Token;
 use crate::http::{Endpoint, Fetch, MAX_ANSWER_BYTES, Response};
 use crate::introspection;
-use crate::jwk::{JwkSet, KeyError, Origin};
+use crate::jwk::{JwkSet, KeyError, Origin, SetError, Unusable};
 use crate::jwt::Audiences;
 use crate::metadata::Metadata;
 use crate::time::Timestamp;
@@ -28,6 +28,10 @@ pub struct Provider {
     /// Which of the places the metadata at hand came from.
     place: usize,
     keys: Document<Rc<JwkSet>>,
+    /// The keys that were told of last as not used.
+    refused_keys: Vec<Unusable>,
+    /// The key that was told of last as in a certificate that has ended.
+    ended_certificate: Option<(String, Option<Timestamp>)>,
     /// When its introspection endpoint said that it doesn't answer strangers.
     turned_us_away: Option<Timestamp>,
     /// It has answered a question of ours, where it is: what it refuses then is the token, or the moment.
@@ -168,6 +172,8 @@ impl Provider {
             silences: 0,
             place: 0,
             keys: Document::starting_with(keys),
+            refused_keys: Vec::new(),
+            ended_certificate: None,
             turned_us_away: None,
             has_answered: false,
         }
@@ -386,16 +392,50 @@ impl Provider {
     /// Takes in a key set. One that holds no usable key is an error: the keys at hand stay.
     pub fn take_keys(&mut self, response: Option<&Response>, now: Timestamp) -> Result<(), Fault> {
         let body = document(response)?;
-        let keys = JwkSet::parse(body, Origin::Remote).map_err(|error| Fault::Document(error.to_string()))?;
-        let is_news = self.keys.held.as_ref().is_none_or(|held| held.value.refused() != keys.refused());
-        for refused in keys.refused().iter().take(MAX_LOGGED_KEYS).filter(|_| is_news) {
-            // Many sets hold keys for encryption, too.
-            let level = if *refused == KeyError::NotForVerifying { log::Level::Debug } else { log::Level::Warn };
-            log::log!(level, "{}: a key of the provider is not used: {refused}", self.config.name);
-        }
+        let keys = JwkSet::parse(body, Origin::Remote).map_err(|error| {
+            if let SetError::NoUsableKey(refused) = &error {
+                self.tell_refused(refused, log::Level::Warn);
+            }
+            Fault::Document(error.to_string())
+        })?;
+        self.tell_refused(keys.refused(), log::Level::Debug);
+        self.tell_certificates(&keys, now);
         let lifetime = self.keys_lifetime(response.and_then(Response::max_age));
         self.keys.renew(Rc::new(keys), lifetime, self.config.jwks.max_stale, now);
         Ok(())
+    }
+
+    /// Says which keys of a set are not used, and why: once, until that changes. Among good ones, those for encryption or of
+    /// another kind are nothing to mend, and are told at `level` only.
+    fn tell_refused(&mut self, refused: &[Unusable], level: log::Level) {
+        if self.refused_keys != refused {
+            for refused in refused.iter().take(MAX_LOGGED_KEYS) {
+                let is_ordinary = matches!(
+                    refused.error,
+                    KeyError::NotForVerifying | KeyError::UnsupportedAlgorithm | KeyError::UnsupportedType
+                );
+                log::log!(if is_ordinary { level } else { log::Level::Warn }, "{}: {refused}", self.config.name);
+            }
+            let left = refused.len().saturating_sub(MAX_LOGGED_KEYS);
+            if left > 0 {
+                log::log!(level, "{}: and {left} more keys of the set are not used", self.config.name);
+            }
+            self.refused_keys = refused.to_vec();
+        }
+    }
+
+    /// Says that a key comes in a certificate that has ended, which is no reason not to use it: once, until that changes.
+    fn tell_certificates(&mut self, keys: &JwkSet, now: Timestamp) {
+        let ended = keys.iter().find(|key| key.certificate_end().is_some_and(|end| end < now));
+        let ended = ended
+            .map(|key| (key.kid().unwrap_or_default().chars().take(64).collect::<String>(), key.certificate_end()));
+        if let Some((kid, Some(end))) = &ended
+            && self.ended_certificate != ended
+        {
+            let (name, end) = (&self.config.name, end.to_rfc3339());
+            log::warn!("{name}: the certificate of the key {kid:?} ended at {end}; the key is used all the same");
+        }
+        self.ended_certificate = ended;
     }
 
     /// Notes that a document could not be had by any way.
@@ -645,5 +685,5 @@ const MIN_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause: a provider that is back should be noticed soon, without help.
 const MAX_PAUSE: Duration = Duration::from_secs(16);
 
-/// A provider with hundreds of foreign keys should not fill the log with each refresh.
-const MAX_LOGGED_KEYS: usize = 4;
+/// A provider with hundreds of foreign keys should not fill the log.
+const MAX_LOGGED_KEYS: usize = 16;

@@ -289,12 +289,9 @@ fn jwt_verify_lib_jwks() {
         [
             "jvl-jwks-GoodOKP",                      // `x` is not a point of Ed25519
             "jvl-jwks-JwksIgnoreUnsupportedKey",     // as above
-            "jvl-jwks-JwksECMatchAlgES512CrvP521",   // `y` is one octet short (RFC 7518, section 6.2.1.2)
             "jvl-jwks-JwksECMissingBothAlgCrvES256", // no `crv`
             "jvl-jwks-JwkECMissingCrv",              // no `crv`
             "jvl-jwks-JwksECUnspecifiedCrv",         // no `crv`
-            "jvl-jwks-JwksGoodX509",                 // certificates, not a JWK Set
-            "jvl-jwks-RealJwksX509",                 // certificates, not a JWK Set
         ]
     );
 }
@@ -314,8 +311,6 @@ fn jwt_verify_lib_verify() {
     assert_eq!(
         differences,
         [
-            // `y` is one octet short (RFC 7518, section 6.2.1.2).
-            "jvl-verify-verify_jwk_ec_test-JwtES512Text",
             // The key set of these has a trailing comma.
             "jvl-verify-verify_jwk_hmac_test-JwtTextNoKid",
             "jvl-verify-verify_jwk_hmac_test-JwtTextNoKidLongExp",
@@ -336,7 +331,7 @@ fn wsm_02_fuzzing_seeds() {
         }
     }
     let names: Vec<&str> = usable_sets.iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["set-good-then-bad", "set-rsa-ec-oct"]);
+    assert_eq!(names, ["set-good-then-bad", "set-rsa-ec-oct", "set-x5c-real"]);
 
     // Two seeds are meant to verify, with keys of those sets; each seed is also tried as every other input.
     let mut proved = Vec::new();

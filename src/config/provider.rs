@@ -7,7 +7,7 @@ use super::{Error, is_quotable, timeout};
 use crate::client_assertion::AssertionKey;
 use crate::http::Endpoint;
 use crate::json;
-use crate::jwk::{Algorithm, JwkSet, Origin};
+use crate::jwk::{Algorithm, JwkSet, Origin, SetError};
 use crate::jwt::Audiences;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -391,8 +391,9 @@ impl Provider {
             None => None,
             Some(document) => {
                 let set = JwkSet::parse(document.as_bytes(), Origin::Inline);
-                let problem =
-                    |error| jwks.error("inline", format!("is no usable key set: {}", placed(error, &document)));
+                let problem = |error| {
+                    jwks.error("inline", format!("is no usable key set: {}", placed(useless(&error), &document)))
+                };
                 Some(Rc::new(set.map_err(problem)?))
             }
         };
@@ -587,6 +588,15 @@ fn check_names(entries: &[Vec<Provider>]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Why a key set of the operator's can't be used, with what is wrong with its first keys.
+fn useless(error: &SetError) -> String {
+    let mut problem = error.to_string();
+    if let SetError::NoUsableKey(refused) = error {
+        refused.iter().take(MAX_TOLD_KEYS).for_each(|refused| problem.push_str(&format!("; {refused}")));
+    }
+    problem
+}
+
 fn validation(fields: &mut Fields) -> Result<Validation, Error> {
     match fields.string("validation")?.as_deref() {
         None | Some("auto") => Ok(Validation::Auto),
@@ -744,6 +754,9 @@ const MAX_TENANTS: usize = 1000;
 
 /// How many names an error shows of those that would be right.
 const MAX_SHOWN_NAMES: usize = 8;
+
+/// As many as an error has room for.
+const MAX_TOLD_KEYS: usize = 4;
 
 /// What is held against a token whose signature is verified, and not against an answer.
 const FOR_SIGNATURES: &[&str] = &["algorithms", "jwks", "max_lifetime", "require_expiration", "token_type"];

@@ -7,7 +7,7 @@ use crate::config::{ExternalAuthorization, Policy, Validation};
 use crate::credentials::{self, Credentials, Token, TokenDigest};
 use crate::http::{Request, only};
 use crate::identity;
-use crate::jwk::{Algorithm, Fingerprint};
+use crate::jwk::{Algorithm, Fingerprint, Keys, MAX_CANDIDATES};
 use crate::jws::{self, CompactJws, Form};
 use crate::jwt::{self, AccessToken, Audiences, Claims, Expected, Hint, Issuer, Unverified};
 use crate::policy::Lack;
@@ -97,7 +97,7 @@ pub(super) enum Witness {
 /// How a token is proved.
 enum Route<'t> {
     /// By this provider's keys.
-    Verify(usize, CompactJws<'t>),
+    Verify(usize, Box<CompactJws<'t>>),
     /// By an answer of this provider.
     Ask(usize),
 }
@@ -250,7 +250,7 @@ impl Filter {
                 Ok(claimed) => {
                     let index = self.issued_by(&claimed.issuer, trusted)?;
                     return match self.asks_always(index) {
-                        false => Ok(Route::Verify(index, jws)),
+                        false => Ok(Route::Verify(index, Box::new(jws))),
                         true if Unverified::is_of_another_kind(&jws) => {
                             Err(deny(index, Denial::InvalidToken(Reason::WrongType)))
                         }
@@ -302,7 +302,8 @@ impl Filter {
             let denial = Denial::ProviderUnavailable(provider.retry_after(now));
             return Err(self.need_keys(index, asked, denial, now));
         };
-        let mut candidates = keys.candidates(jws.key_id(), jws.algorithm()).peekable();
+        let (keys, hint) = (Keys::of([keys]), jws.key_hint());
+        let mut candidates = keys.candidates(&hint, jws.algorithm()).peekable();
         if candidates.peek().is_some() {
             let backend = self.verifier.backend(jws.algorithm());
             self.count(|tally| tally.verification = Some((jws.algorithm(), backend)));
@@ -316,12 +317,18 @@ impl Filter {
                     let claims = claims.mapped(&provider.config.claim_mapping);
                     return Ok(Vouched { claims: Rc::new(claims), provider: index, witness });
                 }
+                Err(_) if keys.fitting(&hint, jws.algorithm()).nth(MAX_CANDIDATES).is_some() => {
+                    let problem = format_args!(
+                        "more keys fit a token than are tried ({MAX_CANDIDATES}): its header names none of them by kid, x5t or \
+                         x5t#S256"
+                    );
+                    self.complain(index, problem, now);
+                    Reason::UnknownKey
+                }
+                Err(_) if keys.names(&hint) => return Err(deny(index, Denial::InvalidToken(Reason::BadSignature))),
                 // Keys without a name were tried for want of the one that the token names.
-                Err(_) if !keys.names(jws.key_id()) => match jws.key_id() {
-                    Some(_) => Reason::UnknownKey,
-                    None => Reason::BadSignature,
-                },
-                Err(_) => return Err(deny(index, Denial::InvalidToken(Reason::BadSignature))),
+                Err(_) if hint.kid.is_some() => Reason::UnknownKey,
+                Err(_) => Reason::BadSignature,
             },
         };
         // Newer keys may be there; if they can't be had, the token isn't to blame.

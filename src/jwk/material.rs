@@ -1,12 +1,14 @@
 //! What a JWK's parameters make: RFC 7518, section 6, and RFC 8037, section 2; and the arithmetic with it.
 
-use super::{Algorithm, BadSignature, Fingerprint, KeyError, Origin};
+use super::{Algorithm, BadSignature, Fingerprint, KeyError, Origin, said};
 use crate::json::{Object, Value};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use hmac::{Hmac, KeyInit, Mac};
 use p256::ecdsa::signature::Verifier;
-use p256::pkcs8::EncodePublicKey as _;
+use p256::pkcs8::der::Decode as _;
+use p256::pkcs8::{EncodePublicKey as _, ObjectIdentifier, SubjectPublicKeyInfoRef};
+use rsa::pkcs1::RsaPublicKeyRef;
 use rsa::pkcs1v15::Pkcs1v15Sign;
 use rsa::pss::Pss;
 use rsa::{BoxedUint, RsaPublicKey};
@@ -28,13 +30,13 @@ impl Material {
     pub(super) fn parse(jwk: &Object, origin: Origin) -> Result<Self, KeyError> {
         match (string(jwk, "kty")?, origin) {
             ("EC", _) => match string(jwk, "crv")? {
-                "P-256" => p256::ecdsa::VerifyingKey::from_sec1_bytes(&point(jwk, 32)?)
+                "P-256" => p256::ecdsa::VerifyingKey::from_sec1_bytes(&point::<32>(jwk)?)
                     .map(Self::P256)
                     .map_err(|_| KeyError::Material),
-                "P-384" => p384::ecdsa::VerifyingKey::from_sec1_bytes(&point(jwk, 48)?)
+                "P-384" => p384::ecdsa::VerifyingKey::from_sec1_bytes(&point::<48>(jwk)?)
                     .map(Self::P384)
                     .map_err(|_| KeyError::Material),
-                "P-521" => p521::ecdsa::VerifyingKey::from_sec1_bytes(&point(jwk, 66)?)
+                "P-521" => p521::ecdsa::VerifyingKey::from_sec1_bytes(&point::<66>(jwk)?)
                     .map(Self::P521)
                     .map_err(|_| KeyError::Material),
                 _ => Err(KeyError::UnsupportedType),
@@ -43,6 +45,8 @@ impl Material {
                 "Ed25519" => ed25519(&octets(jwk, "x")?).map(Self::Ed25519),
                 _ => Err(KeyError::UnsupportedType),
             },
+            // RFC 7518, section 6.3.2.7: who doesn't know more than two primes MUST NOT use a key that has them.
+            ("RSA", _) if said(jwk, "oth").is_some() => Err(KeyError::UnsupportedType),
             ("RSA", _) => rsa(&octets(jwk, "n")?, &octets(jwk, "e")?).map(Self::Rsa),
             ("oct", Origin::Inline) => {
                 let secret = octets(jwk, "k")?;
@@ -54,6 +58,39 @@ impl Material {
             ("oct", Origin::Remote) => Err(KeyError::PublishedSecret),
             _ => Err(KeyError::UnsupportedType),
         }
+    }
+
+    /// From a SubjectPublicKeyInfo in DER (RFC 5280, section 4.1; RFC 5480, RFC 8410), with the same demands as on a JWK.
+    pub(super) fn from_spki(spki: &[u8]) -> Result<Self, KeyError> {
+        let spki = SubjectPublicKeyInfoRef::from_der(spki).map_err(|_| KeyError::Material)?;
+        let key = spki.subject_public_key.as_bytes().ok_or(KeyError::Material)?;
+        match spki.algorithm.oid {
+            RSA_ENCRYPTION => {
+                let key = RsaPublicKeyRef::from_der(key).map_err(|_| KeyError::Material)?;
+                rsa(key.modulus.as_bytes(), key.public_exponent.as_bytes()).map(Self::Rsa)
+            }
+            ED25519 => ed25519(key).map(Self::Ed25519),
+            EC_PUBLIC_KEY => match spki.algorithm.parameters_oid().map_err(|_| KeyError::Material)? {
+                P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(key).map(Self::P256),
+                P384 => p384::ecdsa::VerifyingKey::from_sec1_bytes(key).map(Self::P384),
+                P521 => p521::ecdsa::VerifyingKey::from_sec1_bytes(key).map(Self::P521),
+                _ => return Err(KeyError::UnsupportedType),
+            }
+            .map_err(|_| KeyError::Material),
+            _ => Err(KeyError::UnsupportedType),
+        }
+    }
+
+    /// Whether a JWK holds parameters of a key, and not only what describes one.
+    pub(super) fn is_in(jwk: &Object) -> bool {
+        ["n", "e", "x", "y", "k"].iter().any(|parameter| said(jwk, parameter).is_some())
+    }
+
+    /// Whether what a JWK says of its type and its curve, if anything, is true of this key.
+    pub(super) fn is_described_by(&self, jwk: &Object) -> bool {
+        let curve = format!("{self:?}");
+        said(jwk, "kty").is_none_or(|kty| kty == self.kty())
+            && said(jwk, "crv").is_none_or(|crv| matches!(self, Self::Rsa(_)) || *crv == *curve)
     }
 
     pub(super) fn fits(&self, algorithm: Algorithm) -> bool {
@@ -165,16 +202,21 @@ fn verify_hmac<M: KeyInit + Mac>(secret: &[u8], message: &[u8], tag: &[u8]) -> R
     mac.chain_update(message).verify_slice(tag).map_err(|_| BadSignature)
 }
 
-/// An uncompressed SEC 1 point, whose coordinates must have their full length (RFC 7518, section 6.2.1.2).
-fn point(jwk: &Object, coordinate_bytes: usize) -> Result<Vec<u8>, KeyError> {
-    let x = octets(jwk, "x")?;
-    let y = octets(jwk, "y")?;
-    if x.len() != coordinate_bytes || y.len() != coordinate_bytes {
-        return Err(KeyError::Material);
+/// An uncompressed SEC 1 point. RFC 7518 (section 6.2.1.2) wants coordinates of full length; but who writes them as numbers
+/// loses a leading zero octet now and then, or adds one for a sign, as Java does. The number is the same: one key in 128 has it.
+fn point<const COORDINATE_BYTES: usize>(jwk: &Object) -> Result<Vec<u8>, KeyError> {
+    let mut point = vec![0x04];
+    for name in ["x", "y"] {
+        let written = octets(jwk, name)?;
+        let digits = without_leading_zeros(&written);
+        let padding = COORDINATE_BYTES.checked_sub(digits.len()).filter(|_| !written.is_empty());
+        point.resize(point.len().saturating_add(padding.ok_or(KeyError::Material)?), 0);
+        point.extend_from_slice(digits);
     }
-    Ok([&[0x04][..], &x, &y].concat())
+    Ok(point)
 }
 
+/// The octets are those of RFC 8032, and no number: one that lacks an octet isn't known to lack the first or the last.
 /// A point of small order verifies any message, and one written in two ways is two keys: both are refused.
 fn ed25519(x: &[u8]) -> Result<ed25519_dalek::VerifyingKey, KeyError> {
     let x: &[u8; 32] = x.try_into().map_err(|_| KeyError::Material)?;
@@ -223,6 +265,18 @@ fn octets(jwk: &Object, name: &str) -> Result<Vec<u8>, KeyError> {
     let text = string(jwk, name)?;
     BASE64URL.decode(text).map_err(|_| KeyError::Material)
 }
+
+/// RFC 3279, section 2.3.1: what all of PKCS #1 is called in a certificate.
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+
+/// RFC 8410, section 3.
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+
+/// RFC 5480, section 2.1.1; its curves.
+const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 
 /// RFC 7518, section 3.2: at least as long as the shortest hash, SHA-256.
 const MIN_SECRET_BYTES: usize = 32;

@@ -1,8 +1,10 @@
 //! The life of a provider's keys: fetched before they are needed, refreshed before they end, kept through an outage,
 //! gone when they are withdrawn. TB-13, TB-65, MV-02 to MV-05, JWK-01 to JWK-22, OUT.
 
+use crate::listener::heard;
 use crate::scene::*;
-use crate::support::with;
+use crate::support::{Signing, certificate, pem, with};
+use oidc_filter::filter::StreamId;
 use oidc_filter::http::{Headers, MAX_ANSWER_BYTES, Response};
 use oidc_filter::time::Timestamp;
 use serde_json::{Value, json};
@@ -240,6 +242,77 @@ fn jwk_01_one_bad_key_among_good_ones() {
     }
 }
 
+/// What is wrong with each key of a set is told, once, until that changes.
+#[test]
+fn keys_that_are_not_used_are_told_of() {
+    let heard = || -> Vec<String> { heard().into_iter().filter(|line| line.contains("keys[")).collect() };
+    let mut scene = Scene::cold(jwt(json!({}), json!({})));
+    let nameless = with(key("k2").jwk(), json!({"kid": null, "use": "enc"}));
+    scene.provider.keys(&[with(key("k1").jwk(), json!({"x": "AA"})), nameless.clone(), json!({"kid": "k3"})]);
+    scene.tick();
+    let lines = heard();
+    assert_eq!(
+        lines,
+        [
+            "idp.example.com: keys[0] (\"k1\") is not used: its parameters do not make a valid key",
+            "idp.example.com: keys[1] is not used: it is not meant for verifying signatures",
+            "idp.example.com: keys[2] (\"k3\") is not used: its parameters do not make a valid key",
+        ]
+    );
+    scene.pass_seconds(60);
+    assert_eq!(heard(), [""; 0], "nothing has changed");
+    scene.provider.keys(&[nameless.clone(), key("k1").jwk()]);
+    scene.pass_seconds(60);
+    assert_eq!(heard(), ["idp.example.com: keys[0] is not used: it is not meant for verifying signatures"]);
+    // A name is the provider's, of any length and content.
+    scene.provider.keys(&[json!({"kid": format!("\n{}", "x".repeat(1000))}), key("k1").jwk()]);
+    scene.pass_seconds(600);
+    let lines = heard();
+    assert!(lines.len() == 1 && lines[0].len() < 200 && !lines[0].contains('\n'), "{lines:?}");
+    // And there may be many.
+    scene.provider.keys(&[&vec![json!({}); 400][..], &[key("k1").jwk()]].concat());
+    scene.pass_seconds(600);
+    assert_eq!(heard().len(), 16);
+}
+
+/// Firebase: a map of certificates. Who signs with keys of certificates that have ended is believed, with a warning.
+#[test]
+fn a_map_of_certificates_serves() {
+    let Signing::Ed25519(signing) = key("k1").signing else { unreachable!() };
+    let spki = [&b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00"[..], signing.verifying_key().as_bytes()].concat();
+    for (not_after, warnings) in [("20491231235959Z", 0), ("20200101000000Z", 1)] {
+        let mut scene = Scene::cold(jwt(json!({}), json!({})));
+        scene.provider.at("/jwks", says_json(json!({"k1": pem("CERTIFICATE", &certificate(&spki, not_after))})));
+        scene.tick();
+        scene.pass_seconds(1200);
+        let lines = heard();
+        send_by(&mut scene, "k1").allowed();
+        send_by(&mut scene, "k2").refused(401, "unknown_key");
+        assert_eq!(lines.iter().filter(|line| line.contains("certificate of the key \"k1\" ended")).count(), warnings);
+    }
+}
+
+/// ADFS names the key by its certificate. Without any name not all of a large set is tried, and the log says so.
+#[test]
+fn a_large_set_and_a_token_that_names_no_key() {
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "k1"];
+    let keys = names.map(|name| with(key(name).jwk(), json!({"x5t": format!("sha1-of-{name}")})));
+    let mut scene = Scene::cold(jwt(json!({}), json!({})));
+    scene.provider.keys(&keys);
+    let by = |header: Value| key("k1").token_with(with(json!({"kid": null}), header), json!({}));
+    scene.send(bearer(&by(json!({"x5t": "sha1-of-k1"})))).allowed();
+    scene.send(bearer(&by(json!({"x5t": "sha1-of-a"})))).refused(401, "bad_signature");
+    scene.send(bearer(&by(json!({})))).refused(401, "unknown_key");
+    scene.pass_seconds(60);
+    scene.filter.on_request(StreamId(1000), bearer(&by(json!({}))).request(), scene.now());
+    let lines = heard();
+    assert!(lines.iter().any(|line| line.contains("more keys fit a token than are tried (16)")), "{lines:?}");
+    scene.filter.on_closed(StreamId(1000));
+    scene.provider.keys(&keys[2..]);
+    scene.pass_seconds(600);
+    scene.send(bearer(&by(json!({})))).allowed();
+}
+
 fn useless_documents() -> Vec<Answer> {
     let keys = json!({"keys": [key("k1").jwk()]}).to_string();
     let mut answers = vec![
@@ -446,7 +519,7 @@ fn inline_keys() {
 /// CFG-03: one who may verify with a secret may sign with it, too: it must be the operator's own.
 #[test]
 fn shared_secrets() {
-    use crate::support::{Signing, sign};
+    use crate::support::sign;
     use base64::Engine as _;
     use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
     let secret = vec![7; 32];

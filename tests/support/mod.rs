@@ -95,6 +95,35 @@ fn coordinates(point: &[u8]) -> (String, String) {
     (BASE64URL.encode(x), BASE64URL.encode(y))
 }
 
+/// A certificate with this key (SubjectPublicKeyInfo in DER) that ends then (`20301231235959Z`). Its signature is nobody's.
+pub fn certificate(spki: &[u8], not_after: &str) -> Vec<u8> {
+    let ecdsa_with_sha256 = der(0x30, &[b"\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02"]);
+    let name = der(0x30, &[&der(0x31, &[&der(0x30, &[b"\x06\x03\x55\x04\x03", &der(0x0c, &[b"signer"])])])]);
+    let validity = der(0x30, &[&der(0x17, &[b"000101000000Z"]), &der(0x18, &[not_after.as_bytes()])]);
+    let version = der(0xa0, &[b"\x02\x01\x02"]);
+    let signed = der(0x30, &[&version, b"\x02\x01\x07", &ecdsa_with_sha256, &name, &validity, &name, spki]);
+    der(0x30, &[&signed, &ecdsa_with_sha256, &der(0x03, &[&[0; 65]])])
+}
+
+/// One value in DER, made of these parts.
+fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let contents = parts.concat();
+    let length = match contents.len() {
+        short @ 0..=0x7f => vec![short as u8],
+        long => [&[0x82][..], &(long as u16).to_be_bytes()].concat(),
+    };
+    // DER has the shortest length that does.
+    let length = if length.starts_with(&[0x82, 0]) { vec![0x81, length[2]] } else { length };
+    [&[tag][..], &length, &contents].concat()
+}
+
+/// As openssl writes it.
+pub fn pem(label: &str, der: &[u8]) -> String {
+    let base64 = base64::prelude::BASE64_STANDARD.encode(der);
+    let lines: Vec<&str> = base64.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
 /// `base` with the members of `change`; null takes one out.
 pub fn with(mut base: Value, change: Value) -> Value {
     for (name, value) in change.as_object().unwrap() {
