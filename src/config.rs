@@ -22,14 +22,15 @@ pub use output::{
 };
 pub use policy::{Policy, ResponseBody};
 pub use provider::{
-    ClaimMapping, ClientAuthentication, ClientAuthenticationMethod, Endpoints, Failover, Introspection, Jwks, Provider,
-    Secret, Userinfo, Validation,
+    ABOUT_THE_MOMENT, Activity, ClaimMapping, ClientAuthentication, ClientAuthenticationMethod, Endpoints, Failover,
+    Introspection, Jwks, Provider, Secret, Userinfo, Validation,
 };
 pub use requirement::{ClaimRequirement, Requirement, ScopeImplications};
 pub use rule::{HeaderMatch, HeaderValue, PathMatch, PathPattern, Rule, RuleMatch};
 pub use source::{Source, SourceLocation};
 pub use verify::{VerifiedRequest, Verify};
 
+use crate::jws::MAX_TOKEN_BYTES;
 use crate::{json, protobuf};
 use fields::Fields;
 use regex_lite::Regex;
@@ -44,6 +45,8 @@ pub struct Config {
     pub providers: Vec<Rc<Provider>>,
     /// Where tokens are looked for; never empty.
     pub sources: Vec<Source>,
+    /// The longest token that is looked at, in bytes.
+    pub max_token_size: usize,
     /// What a request must fulfil that no rule is for.
     pub policy: Rc<Policy>,
     /// Requests that are treated otherwise, in order.
@@ -105,12 +108,13 @@ impl Config {
             warnings.extend(provider.warnings());
         }
         let sources = Source::list(&mut top, &providers)?;
+        let max_token_size = max_token_size(&mut top)?;
         let policy = Policy::top(&mut top, compact, &providers)?;
         let rules = Rule::list(&mut top, &policy, &providers)?;
         let verify = Verify::from_fields(&mut top)?;
         top.finish()?;
         let providers = providers.into_iter().map(Rc::new).collect();
-        let mut config = Self { providers, sources, policy: Rc::new(policy), rules, verify, warnings };
+        let mut config = Self { providers, sources, max_token_size, policy: Rc::new(policy), rules, verify, warnings };
         output::check_collisions(&config)?;
         rule::check_headers(&config)?;
         config.warnings.extend(rule::warnings(&config));
@@ -135,6 +139,16 @@ fn not_an_object(bytes: &[u8], error: json::Error) -> Error {
         Some(fault) => Error::at("", format!("neither a JSON object nor a google.protobuf.Struct: {fault}")),
         None => Error::at("", format!("neither a JSON object nor a google.protobuf.Struct: {error}")),
     }
+}
+
+/// `max_token_size`.
+fn max_token_size(top: &mut Fields) -> Result<usize, Error> {
+    let Some(size) = top.integer("max_token_size")? else { return Ok(DEFAULT_MAX_TOKEN_SIZE) };
+    let size = usize::try_from(size).ok().filter(|size| (MIN_MAX_TOKEN_SIZE..=MAX_TOKEN_BYTES).contains(size));
+    size.ok_or_else(|| {
+        let problem = format!("must be from {MIN_MAX_TOKEN_SIZE} to {MAX_TOKEN_BYTES}, in bytes");
+        top.error("max_token_size", problem)
+    })
 }
 
 /// Where a value may be: a claim's name, several to try in order, or an object with `claim`, `path` or `claims`.
@@ -192,8 +206,22 @@ fn timeout(fields: &mut Fields) -> Result<Option<Duration>, Error> {
 }
 
 /// What may be said at the top level only.
-const TOP_FIELDS: &[&str] =
-    &["providers", "provider", "access_token", "rules", "verify_path", "verify_request", "verify_response_code"];
+const TOP_FIELDS: &[&str] = &[
+    "providers",
+    "provider",
+    "access_token",
+    "max_token_size",
+    "rules",
+    "verify_path",
+    "verify_request",
+    "verify_response_code",
+];
+
+/// Real tokens rarely pass 8 KiB.
+pub const DEFAULT_MAX_TOKEN_SIZE: usize = 16 * 1024;
+
+/// Less would refuse every JWT that is signed with RSA.
+const MIN_MAX_TOKEN_SIZE: usize = 1024;
 
 /// A client waits this long at most for one call; a service that needs more is down.
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);

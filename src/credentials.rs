@@ -6,7 +6,6 @@
 use crate::config::{Source, SourceLocation};
 use crate::cookie::{cookies, unquoted};
 use crate::http::{Request, all_bytes};
-use crate::jws::MAX_TOKEN_BYTES;
 use crate::query::Target;
 use std::borrow::Cow;
 use std::fmt;
@@ -104,16 +103,22 @@ impl fmt::Debug for Credentials<'_> {
 pub enum Error {
     /// What stands there is empty, or may be more than one token.
     Malformed,
-    /// What stands there can't be a token: too long, or with characters that no token has.
+    /// What stands there can't be a token: it has characters that no token has.
     NoToken,
+    /// What stands there is longer than a token may be.
+    TooLong,
     /// There is more than one.
     Several,
     /// The header has an authentication scheme that is not ours (RFC 9110, section 11.4).
     UnsupportedScheme,
 }
 
-/// What may be the only token of the request; `None` if nothing stands in any of the places.
-pub fn find<'r>(request: &'r Request, sources: &'r [Source]) -> Result<Option<Credentials<'r>>, Error> {
+/// What may be the only token of the request, of `max_size` bytes at most; `None` if nothing stands in any of the places.
+pub fn find<'r>(
+    request: &'r Request,
+    sources: &'r [Source],
+    max_size: usize,
+) -> Result<Option<Credentials<'r>>, Error> {
     let mut found: Option<Credentials> = None;
     let mut unsupported = Vec::new();
     let mut metadata = request.metadata.iter();
@@ -134,8 +139,15 @@ pub fn find<'r>(request: &'r Request, sources: &'r [Source]) -> Result<Option<Cr
         if found.is_some() {
             return Err(Error::Several);
         }
-        if text.is_empty() || text.len() > MAX_TOKEN_BYTES {
-            return Err(not_a_token(&text));
+        if text.is_empty() {
+            return Err(Error::Malformed);
+        }
+        if text.len() > max_size {
+            // Two tokens that are one text are two tokens, however long they are.
+            return Err(match not_a_token(&text) {
+                Error::NoToken => Error::TooLong,
+                other => other,
+            });
         }
         let syntax = match &source.location {
             SourceLocation::Header { scheme: Some(_), .. } => Syntax::Token68,
@@ -205,6 +217,7 @@ fn is_token68(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::DEFAULT_MAX_TOKEN_SIZE;
     use crate::http::Headers;
 
     fn header(name: &str, scheme: Option<&str>) -> Source {
@@ -214,7 +227,7 @@ mod tests {
 
     fn found(source: Source, headers: &[(&str, &str)]) -> Result<Option<String>, Error> {
         let request = Request { headers: Headers::from_pairs(headers.iter().copied()), ..Request::default() };
-        let found = find(&request, std::slice::from_ref(&source))?;
+        let found = find(&request, std::slice::from_ref(&source), DEFAULT_MAX_TOKEN_SIZE)?;
         found.map(|credentials| credentials.token().map(|token| token.as_str().to_owned())).transpose()
     }
 
@@ -279,14 +292,22 @@ mod tests {
     fn ext_05_one_token_in_one_place() {
         let sources = [header("authorization", Some("Bearer")), header("x-token", None)];
         let headers = Headers::from_pairs([("authorization", "Bearer a"), ("x-token", "a")]);
-        assert_eq!(find(&Request { headers, ..Request::default() }, &sources), Err(Error::Several));
+        assert_eq!(
+            find(&Request { headers, ..Request::default() }, &sources, DEFAULT_MAX_TOKEN_SIZE),
+            Err(Error::Several)
+        );
         let headers = Headers::from_pairs([("authorization", "Basic a"), ("x-token", "a")]);
-        assert_eq!(find(&Request { headers, ..Request::default() }, &sources), Err(Error::UnsupportedScheme));
+        assert_eq!(
+            find(&Request { headers, ..Request::default() }, &sources, DEFAULT_MAX_TOKEN_SIZE),
+            Err(Error::UnsupportedScheme)
+        );
     }
 
     #[test]
     fn enc_14_a_token_too_long_to_be_one() {
-        let long = format!("Bearer {}", "a".repeat(MAX_TOKEN_BYTES + 1));
-        assert_eq!(bearer(&long), Err(Error::NoToken));
+        let longest = "a".repeat(DEFAULT_MAX_TOKEN_SIZE);
+        assert_eq!(bearer(&format!("Bearer {longest}")), Ok(Some(longest.clone())));
+        assert_eq!(bearer(&format!("Bearer {longest}a")), Err(Error::TooLong));
+        assert_eq!(bearer(&format!("Bearer {longest},Bearer a")), Err(Error::Malformed));
     }
 }

@@ -18,7 +18,7 @@ mod fetches;
 
 use crate::authorization::{self, Question};
 use crate::cache::{Bounds, Cache};
-use crate::config::{Config, Policy, Rule};
+use crate::config::{Config, DEFAULT_MAX_TOKEN_SIZE, Policy, Rule};
 use crate::credentials::{Token, TokenDigest};
 use crate::decision::{Case, Confirmed, Decision, Forward, Outcome, Refused, Tally, Verdict};
 use crate::http::{Fetch, Request, Response};
@@ -99,11 +99,14 @@ impl Need {
         }
     }
 
-    /// How much memory it holds beyond that of a token, in bytes.
+    /// How much memory it holds beyond that of a token of the usual size, in bytes.
     fn weight(&self) -> usize {
         match self {
             Self::Authorization(_, question) => question.weight(),
-            Self::Metadata(_) | Self::Keys(_) | Self::Introspection(..) | Self::Userinfo(..) | Self::Probe(..) => 0,
+            Self::Introspection(_, token) | Self::Userinfo(_, token) => {
+                Some(token.as_str().len()).filter(|size| *size > DEFAULT_MAX_TOKEN_SIZE).unwrap_or_default()
+            }
+            Self::Metadata(_) | Self::Keys(_) | Self::Probe(..) => 0,
         }
     }
 
@@ -138,7 +141,8 @@ pub struct Filter {
     /// Tokens by who vouched for them: a signature, or an answer of this provider. Rules, places and candidates may ask several
     /// about one token.
     vouched: Cache<(Option<usize>, TokenDigest), Vouched>,
-    inactive: Cache<(usize, TokenDigest), ()>,
+    /// Tokens that are none by a provider's answer, and why.
+    inactive: Cache<(usize, TokenDigest), Reason>,
     verdicts: Cache<Question, authorization::Verdict>,
     tally: Cell<Tally>,
     flights: HashMap<Need, Flight>,
@@ -217,7 +221,7 @@ impl Filter {
         let taken = self.take(&need, endpoint, response.as_ref(), now);
         let is_one_of_several = need.call().zip(self.providers.get_mut(need.provider()));
         let is_one_of_several =
-            is_one_of_several.is_some_and(|(call, provider)| provider.note(call, endpoint, taken.is_ok(), now));
+            is_one_of_several.is_some_and(|(call, provider)| provider.note(call, endpoint, &taken, now));
         match taken {
             Ok(()) => self.conclude(&need, true, now),
             Err(fault) => {

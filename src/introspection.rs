@@ -1,8 +1,9 @@
 //! Token introspection: RFC 7662.
 //!
-//! The invariant: only a JSON `true` in `active` makes claims of an answer.
+//! The invariant: only a JSON `true` in `active` makes claims of an answer, unless the operator says that a provider has
+//! no such member, and tells by the status.
 
-use crate::config::{ClientAuthenticationMethod, Provider};
+use crate::config::{Activity, ClientAuthenticationMethod, Provider};
 use crate::credentials::Token;
 use crate::http::{Endpoint, Fetch, Response};
 use crate::json::{self, Object, Value};
@@ -11,6 +12,7 @@ use crate::time::Timestamp;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
+use std::fmt;
 use url::form_urlencoded;
 
 /// The call that asks about `token` (section 2.1).
@@ -21,12 +23,15 @@ pub fn request(provider: &Provider, mut endpoint: Endpoint, token: &Token, now: 
     let mut body = String::new();
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair(&settings.parameter, token.as_str());
+    if settings.token_type_hint {
+        // A refresh token is none that a resource server takes: some servers look for no other kind then (section 2.1).
+        form.append_pair("token_type_hint", "access_token");
+    }
     if settings.method == "GET" {
         let separator = if endpoint.path.contains('?') { '&' } else { '?' };
         endpoint.path.push(separator);
         endpoint.path.push_str(&form.finish());
     } else {
-        form.append_pair("token_type_hint", "access_token");
         match client {
             Some((id, ClientAuthenticationMethod::Post(secret))) => {
                 form.append_pair("client_id", id).append_pair("client_secret", secret.expose());
@@ -55,20 +60,88 @@ pub enum Answer {
     Active(Object),
     /// It is not, for whatever reason.
     Inactive,
+    /// It is no active access token by this answer, for a reason that the operator may have to mend.
+    Unfit(Unfit),
+}
+
+/// Why an answer makes no access token of what it says is active.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unfit {
+    /// `active` is there, and no boolean.
+    ActiveIsNoBoolean,
+    /// A member is there twice: the answer says two things at once.
+    DuplicateMember,
+    /// It is about a token of another kind: by the member named here, or by several.
+    AnotherKind(&'static str),
+    /// A claim is not what it should be.
+    Claims(jwt::Error),
+    /// A userinfo answer names nobody.
+    NoSubject,
+    /// The claim of `userinfo.subject` can't stand for `sub`.
+    OddSubject,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ActiveIsNoBoolean => f.write_str("`active` is no boolean"),
+            Self::DuplicateMember => f.write_str("a member is there twice"),
+            Self::AnotherKind(name) => write!(f, "by its {name}, the token is no access token"),
+            Self::Claims(error) => error.fmt(f),
+            Self::NoSubject => {
+                f.write_str("the claim sub is missing or no text; `userinfo.subject` names one that stands for it")
+            }
+            Self::OddSubject => {
+                f.write_str("the claim of `userinfo.subject` is missing, or neither a text nor a whole number")
+            }
+        }
+    }
 }
 
 /// Reads an answer (section 2.2). `None` if it says nothing about the token, which may still be good then: another
 /// status, another media type, no JSON object.
-pub fn answer(response: &Response) -> Option<Answer> {
+pub fn answer(response: &Response, activity: &Activity) -> Option<Answer> {
+    if activity.inactive_statuses.contains(&response.status) {
+        return Some(Answer::Inactive);
+    }
     let mut object = match json_object(response)? {
         Answer::Active(object) => object,
-        Answer::Inactive => return Some(Answer::Inactive),
+        other => return Some(other),
     };
-    match object.remove("active") {
-        Some(Value::Bool(true)) if is_access_token(&object) => Some(Answer::Active(object)),
-        _ => Some(Answer::Inactive),
+    Some(match object.remove("active") {
+        Some(Value::Bool(false)) => Answer::Inactive,
+        Some(Value::Bool(true)) => checked(object),
+        None if activity.by_status => checked(object),
+        None => Answer::Inactive,
+        Some(_) => Answer::Unfit(Unfit::ActiveIsNoBoolean),
+    })
+}
+
+fn checked(object: Object) -> Answer {
+    match kind(&object) {
+        Ok(()) => Answer::Active(object),
+        Err(unfit) => Answer::Unfit(unfit),
     }
 }
+
+/// Whether a refusal says that it is us whom the endpoint doesn't answer (RFC 6749, section 5.2; RFC 7235, section 3.1), and
+/// nothing about a token that we asked about. A firewall that doesn't like a token says 403 without a challenge.
+pub fn is_about_us(refusal: &Response) -> bool {
+    let challenges: Vec<&[u8]> = refusal.headers.all("www-authenticate").collect();
+    let names_token = |text: &[u8]| text.windows(ABOUT_TOKEN.len()).any(|part| part.eq_ignore_ascii_case(ABOUT_TOKEN));
+    let body = Some(&refusal.body).filter(|body| body.len() <= MAX_TOKEN_ANSWER_BYTES);
+    let error = body.and_then(|body| json::parse_object(body).ok()?.remove("error"));
+    match (refusal.status, error.as_ref().and_then(Value::as_str)) {
+        (400 | 401 | 403, Some("invalid_client" | "unauthorized_client")) => true,
+        (401 | 403, Some("invalid_token")) => false,
+        (401, _) => !challenges.iter().any(|challenge| names_token(challenge)),
+        (403, _) => !challenges.is_empty() && !challenges.iter().any(|challenge| names_token(challenge)),
+        _ => false,
+    }
+}
+
+/// What a challenge says of a token (RFC 6750, section 3.1).
+const ABOUT_TOKEN: &[u8] = b"invalid_token";
 
 /// The JSON object of a `200`, as introspection and userinfo answer. One that says two things at once, by a member
 /// given twice, vouches for nothing.
@@ -80,29 +153,38 @@ pub fn json_object(response: &Response) -> Option<Answer> {
     }
     match json::parse_object(&response.body) {
         Ok(object) => Some(Answer::Active(object)),
-        Err(json::Error::DuplicateMember) => Some(Answer::Inactive),
+        Err(json::Error::DuplicateMember) => Some(Answer::Unfit(Unfit::DuplicateMember)),
         Err(_) => None,
     }
 }
 
 /// An active refresh or ID token is none that a resource server may take (RFC 9068, section 5; RFC 6749, section 1.5).
 /// Providers say so in `token_type`, `token_use` or (OpenIddict) `token_usage`, in words of their own: known ones pass.
-fn is_access_token(object: &Object) -> bool {
-    let is_one_of = |name: &str, known: &[&str]| match object.get(name) {
-        None | Some(Value::Null) => true,
-        Some(Value::String(text)) => known.iter().any(|known| known.eq_ignore_ascii_case(text)),
-        Some(_) => false,
-    };
-    // `typ` is Keycloak's word, and may also be that of the JWT's header: there, the known wrong ones are refused.
-    let is_other = |name: &str| ["ID", "Logout"].iter().any(|other| other.eq_ignore_ascii_case(name));
-    // A DPoP token is refused: its binding can't be checked (RFC 9449, section 7.2).
-    // `JWT` is Oracle's word (IDCS) for its access tokens.
-    is_one_of("token_type", &["Bearer", "access_token", "urn:ietf:params:oauth:token-type:access_token", "JWT"])
-        && is_one_of("token_use", &["access", "access_token"])
-        && is_one_of("token_usage", &["access_token"])
-        && !object.get("typ").and_then(Value::as_str).is_some_and(is_other)
-        && !jwt::is_of_another_kind(object)
+/// Keycloak says so in `typ`, which may also be that of the JWT's header: there, the known wrong ones are refused.
+fn kind(object: &Object) -> Result<(), Unfit> {
+    for (name, known) in KINDS {
+        match object.get(name) {
+            None | Some(Value::Null) => {}
+            Some(Value::String(text)) if known.iter().any(|known| known.eq_ignore_ascii_case(text)) => {}
+            Some(Value::String(_)) => return Err(Unfit::AnotherKind(name)),
+            Some(_) => return Err(Unfit::Claims(jwt::Error::InvalidClaims(name))),
+        }
+    }
+    match jwt::is_of_another_kind(object) {
+        true => Err(Unfit::AnotherKind("claims")),
+        false => Ok(()),
+    }
 }
+
+/// The members that tell the kind of a token, each with the words for an access token.
+///
+/// A DPoP token is refused: its binding can't be checked (RFC 9449, section 7.2). `JWT` is Oracle's word (IDCS) for its
+/// access tokens.
+const KINDS: [(&str, &[&str]); 3] = [
+    ("token_type", &["Bearer", "access_token", "urn:ietf:params:oauth:token-type:access_token", "JWT"]),
+    ("token_use", &["access", "access_token"]),
+    ("token_usage", &["access_token"]),
+];
 
 /// The largest answer about one token: eight times what fits into the headers of a request that carries its claims.
 const MAX_TOKEN_ANSWER_BYTES: usize = 64 * 1024;

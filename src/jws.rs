@@ -236,8 +236,9 @@ fn is_jwt(content_type: &str) -> bool {
     subtype == "jwt" || subtype.ends_with("+jwt")
 }
 
-/// The longest token that is looked at. Envoy takes 60 KiB of headers by default, and real tokens rarely pass 8 KiB.
-pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+/// The longest token that is ever looked at, as much as Envoy takes of headers by default. What is looked at without a word
+/// of the operator is less.
+pub const MAX_TOKEN_BYTES: usize = 60 * 1024;
 
 const FORGIVING: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::URL_SAFE,

@@ -28,6 +28,8 @@ pub struct Claims {
     expires_at: Option<Timestamp>,
     not_before: Option<Timestamp>,
     issued_at: Option<Timestamp>,
+    is_id_token: bool,
+    scope_separator: char,
 }
 
 impl Claims {
@@ -43,9 +45,21 @@ impl Claims {
 
     /// The claims that a provider answered with when it was asked about a token.
     ///
-    /// Some servers (Janssen, Gluu, Doorkeeper) write `null` for what they have nothing to say about.
+    /// Some servers (Janssen, Gluu, Doorkeeper) write `null` for what they have nothing to say about, and some (Google's
+    /// tokeninfo, WSO2) write times as text.
     pub fn from_answer(mut object: Object) -> Result<Self, Error> {
         object.retain(|name, value| !value.is_null() || !NULLABLE.contains(&name.as_str()));
+        for name in DATES {
+            let Some(value) = object.get_mut(name) else { continue };
+            if let Some(seconds) = value.as_str().and_then(seconds_in_digits) {
+                *value = seconds.into();
+            }
+            // Who says that a token is active, and that it ended in 1970, means neither (some mean: never). Whoever
+            // believed one of the two could be wrong.
+            if name == "exp" && value.as_f64() == Some(0.0) {
+                return Err(Error::InvalidClaims("exp"));
+            }
+        }
         Self::new(object, Source::Answer)
     }
 
@@ -58,7 +72,10 @@ impl Claims {
                 return Err(Error::InvalidClaims(name));
             }
         }
+        check_scopes(&object)?;
         Ok(Self {
+            is_id_token: is_id_token(&object),
+            scope_separator: ' ',
             audience: audience(&object)?,
             expires_at: numeric_date(&object, "exp")?,
             not_before: numeric_date(&object, "nbf")?,
@@ -68,11 +85,21 @@ impl Claims {
         })
     }
 
+    /// The same where a provider writes lists as one string in a way of its own: `aud` is split at the one character, and
+    /// `scope` and `scp` at the other in place of the space. A list in JSON stays as it is.
+    pub fn separated(mut self, audience: Option<char>, scope: Option<char>) -> Self {
+        if let (Some(separator), Some(Value::String(text))) = (audience, self.object.get("aud")) {
+            self.audience = elements(text, separator).map(str::to_owned).collect();
+        }
+        self.scope_separator = scope.unwrap_or(self.scope_separator);
+        self
+    }
+
     /// The same under the names that a mapping gives them. A name that is mapped is never the token's own claim of that
     /// name, even if the claims that it stands for are not there. The checks of the token itself don't see the difference.
-    pub fn mapped(mut self, mapping: &ClaimMapping) -> Self {
+    pub fn mapped(mut self, mapping: &ClaimMapping) -> Result<Self, Error> {
         if mapping.0.is_empty() {
-            return self;
+            return Ok(self);
         }
         let original = self.object.clone();
         // The two spellings of one claim: what says where scopes are says that they aren't elsewhere.
@@ -85,7 +112,8 @@ impl Claims {
                 None => self.object.remove(name),
             };
         }
-        self
+        check_scopes(&self.object)?;
+        Ok(self)
     }
 
     /// How much memory the claims take, in bytes, rounded up.
@@ -125,31 +153,25 @@ impl Claims {
 
     /// The scopes of the token: those of `scope` (RFC 8693, section 4.2) and of `scp`, its older spelling.
     ///
-    /// RFC 6749 (section 3.3) separates them by one space. Runs of spaces and tabs are taken for one, as some
-    /// providers join lists with empty elements; nothing else separates.
-    pub fn scopes(&self) -> Result<Vec<&str>, Error> {
+    /// RFC 6749 (section 3.3) separates them by one space; a run of these is taken for one, as some providers join lists with
+    /// empty elements. No other white space separates. Some providers (Duende, WSO2) write a list of strings.
+    pub fn scopes(&self) -> Vec<&str> {
         let mut scopes = Vec::new();
-        match self.object.get("scope") {
-            None => {}
-            Some(Value::String(text)) => scopes.extend(separated(text)),
-            Some(_) => return Err(Error::InvalidClaims("scope")),
-        }
-        match self.object.get("scp") {
-            None => {}
-            Some(Value::String(text)) => scopes.extend(separated(text)),
-            Some(Value::Array(list)) => {
-                for scope in list {
-                    scopes.push(scope.as_str().ok_or(Error::InvalidClaims("scp"))?);
-                }
+        for value in SCOPES.iter().filter_map(|name| self.object.get(*name)) {
+            match value {
+                Value::Array(list) => scopes.extend(list.iter().filter_map(Value::as_str)),
+                value => scopes.extend(elements(value.as_str().unwrap_or_default(), self.scope_separator)),
             }
-            Some(_) => return Err(Error::InvalidClaims("scp")),
         }
-        Ok(scopes)
+        scopes
     }
 
     /// All the checks that depend on the time, and on what this filter expects.
     pub fn check(self: &Rc<Self>, expected: &Expected<'_>, now: Timestamp) -> Result<AccessToken, Error> {
         self.check_type(expected.token_types)?;
+        if expected.refuse_id_tokens && self.is_id_token {
+            return Err(Error::WrongType);
+        }
         self.check_issuer(expected.issuer)?;
         if self.is_bound() {
             // A bound token without its proof is a stolen token (RFC 9449, section 7.2; RFC 8705, section 3).
@@ -248,6 +270,8 @@ pub struct Expected<'a> {
     /// The types that a JWT may have, each a media type with or without `application/`. Empty: `at+jwt` or `JWT`,
     /// or no type at all.
     pub token_types: &'a [String],
+    /// Whether a token is refused that has what only ID tokens have, or says that it is one.
+    pub refuse_id_tokens: bool,
     /// How much the issuer's clock may differ from ours, either way.
     pub clock_skew: Duration,
     /// Whether a token without `exp` is refused.
@@ -336,6 +360,11 @@ impl Unverified {
         jws.token_type().is_some_and(is_never_access_token)
             || jws.with_unverified_claims(is_of_another_kind).unwrap_or(true)
     }
+
+    /// Whether a JWT has what only ID tokens have, or says that it is one.
+    pub fn is_id_token(jws: &CompactJws<'_>) -> bool {
+        jws.with_unverified_claims(is_id_token).unwrap_or(true)
+    }
 }
 
 /// What a forgiving reader would find in something that looks like a JWT but is none. Good for refusing only.
@@ -345,6 +374,10 @@ pub struct Hint {
     pub issuer: Option<String>,
     /// Whether it says that it is bound to a key of its sender.
     pub is_bound: bool,
+    /// Whether it says that it is of a kind which no configuration makes an access token.
+    pub is_of_another_kind: bool,
+    /// Whether it has what only ID tokens have, or says that it is one.
+    pub is_id_token: bool,
 }
 
 impl Hint {
@@ -355,6 +388,8 @@ impl Hint {
             Ok(Value::Object(claims)) => Self {
                 issuer: claims.get("iss").and_then(Value::as_str).map(str::to_owned),
                 is_bound: claims.contains_key("cnf"),
+                is_of_another_kind: is_of_another_kind(&claims),
+                is_id_token: is_id_token(&claims),
             },
             _ => Self::default(),
         }
@@ -381,12 +416,27 @@ pub(crate) fn is_of_another_kind(claims: &Object) -> bool {
     let is_of_uaa = || claims.contains_key("granted_scopes") && !claims.contains_key("scope") && ends_in_r();
     // RFC 8417, section 2.2: what makes a security event of a JWT, a logout token among them. Not all say so in `typ`.
     claims.get("events").is_some_and(Value::is_object)
-        || claims.get("typ").and_then(Value::as_str).is_some_and(is_never_access_token)
+        || claims.get("typ").and_then(Value::as_str).is_some_and(|kind| is_never_access_token(kind) || is_typ_of_keycloak(kind))
         // RFC 6749, section 1.5: a refresh token is for the authorization server only. Those who sign both kinds with one key and
         // for one audience say which is which by a claim; Spring Security OAuth by the name of the access token.
         || says_refresh
         || is_text("ati")
         || is_of_uaa()
+}
+
+/// Keycloak signs ID and logout tokens with the keys of its access tokens, and says in the claim `typ` which is which.
+fn is_typ_of_keycloak(kind: &str) -> bool {
+    ["id", "serializedid", "logout"].iter().any(|word| is_word(kind, word))
+}
+
+/// Whether claims have what only an ID token has (OpenID Connect Core, sections 2 and 3.3.2.11), or say that they are those
+/// of one, in the words of those who do.
+fn is_id_token(claims: &Object) -> bool {
+    ["nonce", "at_hash", "c_hash", "s_hash"].iter().any(|name| claims.contains_key(*name))
+        || claims.iter().any(|(name, value)| {
+            ["tokentype", "tokenuse", "tokenusage", "tokenname", "typ"].iter().any(|known| is_word(name, known))
+                && value.as_str().is_some_and(|kind| is_word(kind, "id") || is_word(kind, "idtoken"))
+        })
 }
 
 /// Compares with a word in lower case, without regard to case, hyphens and underscores.
@@ -430,9 +480,35 @@ fn audience(claims: &Object) -> Result<Vec<String>, Error> {
     }
 }
 
-/// The scopes of a delimited string.
-fn separated(text: &str) -> impl Iterator<Item = &str> {
-    text.split([' ', '\t']).filter(|scope| !scope.is_empty())
+/// The elements of a list that is written as one string.
+fn elements(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    text.split(separator).map(|element| element.trim_matches(' ')).filter(|element| !element.is_empty())
+}
+
+/// Whether `scope` and `scp`, where they are, are strings, or lists of strings with one scope in each.
+fn check_scopes(claims: &Object) -> Result<(), Error> {
+    for name in SCOPES {
+        let is_readable = match claims.get(name) {
+            None | Some(Value::String(_)) => true,
+            Some(Value::Array(list)) => list.iter().all(|element| element.as_str().is_some_and(is_one_scope)),
+            Some(_) => false,
+        };
+        if !is_readable {
+            return Err(Error::InvalidClaims(name));
+        }
+    }
+    Ok(())
+}
+
+/// RFC 6749, section 3.3: a scope has no white space within.
+fn is_one_scope(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|character: char| character.is_whitespace() || character.is_control())
+}
+
+/// A number of seconds that is written as text.
+fn seconds_in_digits(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number)
 }
 
 /// A NumericDate: a JSON number of seconds, with or without a fraction or an exponent (RFC 7519, section 2).
@@ -476,8 +552,11 @@ const MAX_NUMERIC_DATE: Duration = Duration::from_secs(253_402_300_799);
 /// section 2.4; RFC 8417, section 2.3; RFC 9701, section 5).
 const NEVER_ACCESS_TOKENS: &[&str] = &["dpop+jwt", "logout+jwt", "secevent+jwt", "token-introspection+jwt"];
 
-/// What an answer may say nothing about by `null`. Not what a decision needs: `aud`, `exp`, `iss`, `sub`.
-const NULLABLE: &[&str] = &["azp", "client_id", "cnf", "iat", "jti", "nbf"];
+/// What an answer may say nothing about by `null`.
+const NULLABLE: &[&str] = &["aud", "azp", "client_id", "cnf", "exp", "iat", "iss", "jti", "nbf", "scope", "scp", "sub"];
+
+/// Claims that are times (RFC 7519, section 4.1).
+const DATES: [&str; 3] = ["exp", "iat", "nbf"];
 
 /// Where the scopes of a token are.
 const SCOPES: [&str; 2] = ["scope", "scp"];

@@ -3,7 +3,7 @@
 use crate::config::{ClaimRequirement, Requirement, ScopeImplications};
 use crate::identity::{look_up, text};
 use crate::json::Value;
-use crate::jwt::{AccessToken, Claims, Error as ClaimsError};
+use crate::jwt::{AccessToken, Claims};
 
 /// What a valid token lacks.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -12,8 +12,6 @@ pub enum Lack {
     Scopes(String),
     /// A claim, or a value in it.
     Claims,
-    /// The claim with the scopes can't be read.
-    Unreadable(ClaimsError),
 }
 
 impl Requirement {
@@ -42,7 +40,7 @@ impl Requirement {
         if self.scopes.is_empty() && self.scopes_any.is_empty() {
             return Ok(());
         }
-        let granted = claims.scopes().map_err(Lack::Unreadable)?;
+        let granted = claims.scopes();
         let lacks = |wanted: &&String| !granted.iter().any(|granted| implied.implies(granted, wanted));
         let mut missing: Vec<&str> = self.scopes.iter().filter(lacks).map(String::as_str).collect();
         if self.scopes_any.iter().all(|wanted| lacks(&wanted)) {
@@ -57,7 +55,10 @@ impl Requirement {
 
 impl ClaimRequirement {
     fn is_fulfilled(&self, claims: &Claims) -> bool {
-        let Some(value) = look_up(claims.object(), &self.claim) else { return false };
+        let Some(value) = look_up(claims.object(), &self.claim) else { return self.absent };
+        if self.absent {
+            return false;
+        }
         let values = values(value);
         let has = |wanted: &String| values.contains(wanted);
         (self.any_of.is_empty() || self.any_of.iter().any(has))

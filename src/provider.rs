@@ -3,12 +3,12 @@
 //! A document is fetched before it is needed and again before it is stale; it serves on through an outage, up to a
 //! bound; and a fetch that fails is not repeated before a pause that grows.
 
-use crate::config::{self, Endpoints, UnreachableUrl, Validation};
+use crate::config::{self, ABOUT_THE_MOMENT, Endpoints, UnreachableUrl, Validation};
 use crate::credentials::Token;
 use crate::http::{Endpoint, Fetch, MAX_ANSWER_BYTES, Response};
-use crate::introspection;
+use crate::introspection::{self, Answer};
 use crate::jwk::{JwkSet, KeyError, Origin, SetError, Unusable};
-use crate::jwt::Audiences;
+use crate::jwt::{self, Audiences, Claims};
 use crate::metadata::Metadata;
 use crate::time::Timestamp;
 use crate::userinfo;
@@ -124,6 +124,8 @@ pub enum Fault {
     NoAnswer,
     /// The answer's status is not 200.
     Status(u16),
+    /// The endpoint doesn't answer us, or not about this token.
+    Refused(u16),
     /// The answer is larger than the filter reads.
     TooLarge,
     /// The answer is a page for people.
@@ -142,6 +144,9 @@ impl fmt::Display for Fault {
                 write!(f, "status {status}: redirects are not followed; configure the final URL")
             }
             Self::Status(status) => write!(f, "status {status}"),
+            Self::Refused(status) => {
+                write!(f, "status {status}: client_id or client_secret are not accepted, or this token is not")
+            }
             Self::TooLarge => write!(f, "the answer is larger than {MAX_ANSWER_BYTES} bytes"),
             Self::Html => f.write_str("the answer is an HTML page, not JSON"),
             Self::Document(problem) => f.write_str(problem),
@@ -205,13 +210,14 @@ impl Provider {
     }
 
     /// Takes in that introspection was refused. Without credentials of ours (RFC 7662, section 2.1, wants some), a
-    /// discovered endpoint that never answered is of no use: it is left alone for a while.
-    pub fn take_refusal(&mut self, status: u16, now: Timestamp) -> bool {
+    /// discovered endpoint that never answered is of no use: it is left alone for a while. But only what it says about us
+    /// counts: clients choose the tokens that we ask about.
+    pub fn take_refusal(&mut self, refusal: &Response, now: Timestamp) -> bool {
         let introspection = &self.config.introspection;
         let is_stranger = self.config.validation == Validation::Auto
             && introspection.client.is_none()
             && introspection.endpoints == Endpoints::Discovered;
-        let turned_away = is_stranger && !self.has_answered && matches!(status, 400 | 401 | 403);
+        let turned_away = is_stranger && !self.has_answered && introspection::is_about_us(refusal);
         if turned_away && self.turned_us_away.is_none() {
             log::warn!(
                 "{}: opaque tokens are refused: the introspection endpoint wants credentials; set \
@@ -229,6 +235,22 @@ impl Provider {
     pub fn take_answer(&mut self) {
         self.has_answered = true;
         self.turned_us_away = None;
+    }
+
+    /// What an introspection endpoint says about a token.
+    pub fn introspected(&self, response: &Response) -> Option<Answer> {
+        introspection::answer(response, &self.config.introspection.activity)
+    }
+
+    /// What a userinfo endpoint says about a token.
+    pub fn told_of_user(&self, response: &Response) -> Option<Answer> {
+        userinfo::answer(response, self.config.userinfo.subject.as_ref())
+    }
+
+    /// Claims of a token of this provider, with its ways of writing lists undone, and under the names that they have here.
+    pub fn in_our_terms(&self, claims: Claims) -> Result<Claims, jwt::Error> {
+        let config = &self.config;
+        claims.separated(config.audience_separator, config.scope_separator).mapped(&config.claim_mapping)
     }
 
     /// Whether introspection was refused lately.
@@ -267,14 +289,24 @@ impl Provider {
     }
 
     /// Notes how a call to one of several endpoints ended. Whether there are several.
-    pub fn note(&mut self, call: Call, endpoint: usize, succeeded: bool, now: Timestamp) -> bool {
+    pub fn note(&mut self, call: Call, endpoint: usize, taken: &Result<(), Fault>, now: Timestamp) -> bool {
+        let sign = match (call, taken) {
+            (_, Ok(())) => Sign::Well,
+            // A client has chosen the token: that this one is refused says nothing about the next one.
+            (Call::Introspection(_) | Call::Userinfo(_), Err(fault)) if fault.may_be_about_token() => Sign::Doubtful,
+            (_, Err(_)) => Sign::Failing,
+        };
+        self.note_sign(call, endpoint, sign, now)
+    }
+
+    fn note_sign(&mut self, call: Call, endpoint: usize, sign: Sign, now: Timestamp) -> bool {
         let failover = self.config.failover;
         let kind = call.kind();
         let health =
             self.health.iter_mut().find(|(k, _)| Some(*k) == kind).and_then(|(_, list)| list.get_mut(endpoint));
         let Some(health) = health else { return false };
         let was_down = health.is_down;
-        health.note(succeeded, failover, now);
+        health.note(sign, failover, now);
         if was_down != health.is_down {
             let word = kind.map(Kind::word).unwrap_or_default();
             let state = if was_down { "is back" } else { "is given up; it is tried again from time to time" };
@@ -283,14 +315,14 @@ impl Provider {
         true
     }
 
-    /// The endpoints that were given up, and when each is to be tried again. A pause longer than any comes of a clock that
-    /// went back.
+    /// The endpoints that were given up or are in doubt, and when each is to be tried. A pause longer than any comes of a clock
+    /// that went back.
     pub fn probes(&self, now: Timestamp) -> impl Iterator<Item = (Kind, usize, Timestamp)> {
         let latest = now.saturating_add(self.config.failover.interval);
         self.health.iter().flat_map(move |(kind, list)| {
-            let down = list.iter().enumerate().filter(|(_, health)| health.is_down);
+            let probed = list.iter().enumerate().filter(|(_, health)| health.is_down || health.is_doubtful);
             let due = move |health: &Health| if health.probe_at > latest { now } else { health.probe_at };
-            down.map(move |(index, health)| (*kind, index, due(health)))
+            probed.map(move |(index, health)| (*kind, index, due(health)))
         })
     }
 
@@ -314,11 +346,17 @@ impl Provider {
     pub fn take_probe(&mut self, kind: Kind, endpoint: usize, response: Option<&Response>, now: Timestamp) {
         let is_well = match kind {
             Kind::Keys => document(response).is_ok_and(|body| JwkSet::parse(body, Origin::Remote).is_ok()),
-            Kind::Introspection => response.and_then(introspection::answer).is_some(),
-            Kind::Userinfo => response.and_then(userinfo::answer).is_some(),
+            Kind::Introspection => response.and_then(|response| self.introspected(response)).is_some(),
+            Kind::Userinfo => response.and_then(|response| self.told_of_user(response)).is_some(),
+        };
+        let sign = match (is_well, response.map(|response| response.status)) {
+            (true, _) => Sign::Well,
+            // So it answers about any token that it doesn't know.
+            (false, Some(400 | 422)) if kind != Kind::Keys => Sign::Alive,
+            (false, _) => Sign::Failing,
         };
         let token = Token::nobodys();
-        self.note(kind.call(&token), endpoint, is_well, now);
+        self.note_sign(kind.call(&token), endpoint, sign, now);
     }
 
     /// Of each endpoint of a list, whether it is in use.
@@ -557,25 +595,58 @@ impl Kind {
     }
 }
 
+impl Fault {
+    /// Whether the endpoint is there, and may have refused just the token that it was asked about.
+    fn may_be_about_token(&self) -> bool {
+        match self {
+            Self::Refused(_) => true,
+            Self::Status(status) => (400..500).contains(status) && !ABOUT_THE_MOMENT.contains(status),
+            Self::NoAnswer | Self::TooLarge | Self::Html | Self::Document(_) => false,
+        }
+    }
+}
+
+/// What the end of a call says about the endpoint.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Sign {
+    /// It does what it should.
+    Well,
+    /// It answers.
+    Alive,
+    /// It refuses one token. Whether it refuses others is for a probe to say.
+    Doubtful,
+    /// It does not.
+    Failing,
+}
+
 /// How one of several endpoints is.
 #[derive(Clone, Copy, Default)]
 struct Health {
     failures: u32,
     successes: u32,
     is_down: bool,
+    is_doubtful: bool,
     probe_at: Timestamp,
 }
 
 impl Health {
-    fn note(&mut self, succeeded: bool, failover: config::Failover, now: Timestamp) {
-        match succeeded {
-            true => (self.successes, self.failures) = (self.successes.saturating_add(1), 0),
-            false => (self.successes, self.failures) = (0, self.failures.saturating_add(1)),
+    fn note(&mut self, sign: Sign, failover: config::Failover, now: Timestamp) {
+        match sign {
+            Sign::Well => (self.successes, self.failures) = (self.successes.saturating_add(1), 0),
+            Sign::Failing => (self.successes, self.failures) = (0, self.failures.saturating_add(1)),
+            Sign::Alive | Sign::Doubtful => {}
         }
+        if sign == Sign::Doubtful && !self.is_doubtful && !self.is_down {
+            // Not sooner than an interval after the last probe, however many tokens are refused.
+            self.is_doubtful = true;
+            self.probe_at = self.probe_at.max(now);
+        }
+        self.is_doubtful &= sign != Sign::Well && sign != Sign::Alive;
         if self.is_down && self.successes >= failover.healthy_threshold {
             self.is_down = false;
         } else if !self.is_down && self.failures >= failover.unhealthy_threshold {
             self.is_down = true;
+            self.is_doubtful = false;
             self.probe_at = now.saturating_add(failover.interval);
         }
     }

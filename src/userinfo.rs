@@ -2,9 +2,11 @@
 //!
 //! It proves that the provider knows the token, and whose it is; not for whom it was made.
 
+use crate::config::Lookup;
 use crate::credentials::Token;
 use crate::http::{Endpoint, Fetch, Response};
-use crate::introspection::{Answer, json_object};
+use crate::identity::look_up;
+use crate::introspection::{Answer, Unfit, json_object};
 use crate::json::Value;
 use std::time::Duration;
 
@@ -18,19 +20,40 @@ pub fn request(endpoint: Endpoint, token: &Token, timeout: Duration) -> Fetch {
     Fetch { endpoint, method: "GET", headers, body: Vec::new(), timeout }
 }
 
-/// Reads an answer. An error of RFC 6750 is a no; an answer without the `sub` that section 5.3.2 demands is one too;
-/// `None` for everything that says nothing about the token.
-pub fn answer(response: &Response) -> Option<Answer> {
+/// Reads an answer. An error of RFC 6750 is a no; an answer without the `sub` that section 5.3.2 demands is one too, unless
+/// another claim stands for it; `None` for everything that says nothing about the token.
+pub fn answer(response: &Response, subject: Option<&Lookup>) -> Option<Answer> {
     if matches!(response.status, 401 | 403) {
         return Some(Answer::Inactive);
     }
-    let Answer::Active(object) = json_object(response)? else { return Some(Answer::Inactive) };
+    let mut object = match json_object(response)? {
+        Answer::Active(object) => object,
+        other => return Some(other),
+    };
     // Salesforce: a user who was frozen.
     if object.get("active") == Some(&Value::Bool(false)) {
         return Some(Answer::Inactive);
     }
-    match object.get("sub") {
-        Some(Value::String(subject)) if !subject.is_empty() => Some(Answer::Active(object)),
-        _ => Some(Answer::Inactive),
+    if let (Some(lookup), None | Some(Value::Null)) = (subject, object.get("sub")) {
+        let Some(subject) = look_up(&object, lookup).and_then(text) else {
+            return Some(Answer::Unfit(Unfit::OddSubject));
+        };
+        object.insert("sub".to_owned(), subject.into());
+    }
+    Some(match object.get("sub") {
+        Some(Value::String(subject)) if !subject.is_empty() => Answer::Active(object),
+        _ => Answer::Unfit(if subject.is_some() { Unfit::OddSubject } else { Unfit::NoSubject }),
+    })
+}
+
+/// A user's name or number. A number has one spelling only if it is whole: `1e1` and `10.0` would be other users than `10`.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => {
+            let digits = number.to_string();
+            digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(digits)
+        }
+        _ => None,
     }
 }

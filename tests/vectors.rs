@@ -250,6 +250,7 @@ fn check(token: &str, set: &JwkSet, issuer: &str, now: u64) -> Result<jwt::Acces
         issuer: Issuer::Exactly(issuer),
         audiences: &Audiences::Any,
         token_types: &[],
+        refuse_id_tokens: false,
         clock_skew: Duration::ZERO,
         require_expiration: true,
         max_lifetime: None,
@@ -270,7 +271,9 @@ fn jwt_verify_lib_parse() {
             differences.push(text(case, "id"));
         }
     }
-    assert_eq!((cases.len(), differences.len()), (32, 0), "{differences:?}");
+    // An answer's number may be written as text, which these vectors have; a JWT's may not.
+    let names = ["Iat", "Nbf", "Exp"].map(|name| format!("jvl-parse-TestParsePayload{name}NotInteger"));
+    assert_eq!((cases.len(), differences), (32, names.iter().map(String::as_str).collect()));
 }
 
 #[test]

@@ -127,6 +127,11 @@ impl<'e> Fields<'e> {
             .transpose()
     }
 
+    /// A list of whole numbers; one number stands for a list of one.
+    pub fn integers(&mut self, field: &'static str) -> Result<Option<Vec<i64>>, Error> {
+        self.each(field, |value, path| integer(&value).ok_or_else(|| wrong_type(path, &value, "a whole number")))
+    }
+
     /// A duration: `"10m"`, `"1h30m"`, `"500ms"`, or a number of seconds; not negative.
     pub fn duration(&mut self, field: &'static str) -> Result<Option<Duration>, Error> {
         let Some((negative, duration)) = self.signed_duration(field)? else { return Ok(None) };

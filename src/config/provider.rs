@@ -51,6 +51,12 @@ pub struct Provider {
     pub token_prefixes: Vec<String>,
     /// What its claims are called here.
     pub claim_mapping: ClaimMapping,
+    /// What stands between the audiences of a token that has several in one string.
+    pub audience_separator: Option<char>,
+    /// What stands between scopes, if it is not the space.
+    pub scope_separator: Option<char>,
+    /// A token is refused that has what only ID tokens have, or says that it is one.
+    pub refuse_id_tokens: bool,
     /// When one of several endpoints is given up, and when it is taken again.
     pub failover: Failover,
     /// Nothing is fetched before a token of this provider has come: one of many tenants.
@@ -124,12 +130,25 @@ pub struct Introspection {
     pub method: &'static str,
     /// The parameter that holds the token.
     pub parameter: String,
+    /// Whether the question says that it is about an access token.
+    pub token_type_hint: bool,
+    /// How the answer says whether the token is active.
+    pub activity: Activity,
     /// Who we are.
     pub client: Option<ClientAuthentication>,
     /// How long an active token is believed, at most to its `exp`.
     pub cache: Duration,
     /// How long an inactive one is.
     pub negative_cache: Duration,
+}
+
+/// How an answer says whether a token is active.
+#[derive(Debug, Default)]
+pub struct Activity {
+    /// By its status: 200 is a yes where there is no `active`. Google's tokeninfo does so.
+    pub by_status: bool,
+    /// These statuses say that the token is not active. Any other error says nothing about it.
+    pub inactive_statuses: Vec<u16>,
 }
 
 /// How the filter authenticates itself (RFC 6749, section 2.3.1).
@@ -157,6 +176,8 @@ pub enum ClientAuthenticationMethod {
 pub struct Userinfo {
     /// Where.
     pub endpoints: Endpoints,
+    /// The claim that stands for `sub` where there is none.
+    pub subject: Option<Lookup>,
     /// How long its answer is believed.
     pub cache: Duration,
 }
@@ -232,14 +253,19 @@ impl Provider {
             introspection: Introspection {
                 endpoints: Endpoints::Discovered,
                 method: "POST",
-                parameter: "token".to_owned(),
+                parameter: DEFAULT_PARAMETER.to_owned(),
+                token_type_hint: true,
+                activity: Activity::default(),
                 client: None,
                 cache: Duration::from_secs(60),
                 negative_cache: Duration::from_secs(5),
             },
-            userinfo: Userinfo { endpoints: Endpoints::Discovered, cache: Duration::from_secs(60) },
+            userinfo: Userinfo { endpoints: Endpoints::Discovered, subject: None, cache: Duration::from_secs(60) },
             token_prefixes: Vec::new(),
             claim_mapping: ClaimMapping::default(),
+            audience_separator: None,
+            scope_separator: None,
+            refuse_id_tokens: false,
             failover: Failover { unhealthy_threshold: 2, healthy_threshold: 2, interval: Duration::from_secs(30) },
             on_demand: false,
             unused: Vec::new(),
@@ -322,6 +348,9 @@ impl Provider {
         provider.read_userinfo(&mut fields)?;
         provider.token_prefixes = token_prefixes(&mut fields)?;
         provider.claim_mapping = ClaimMapping::from_fields(&mut fields)?;
+        provider.audience_separator = separator(&mut fields, "audience_separator")?;
+        provider.scope_separator = separator(&mut fields, "scope_separator")?;
+        provider.refuse_id_tokens = fields.boolean("refuse_id_tokens")?.unwrap_or(false);
         if let Some(failover) = fields.object("failover")? {
             provider.failover.read(failover)?;
         }
@@ -457,6 +486,15 @@ impl Provider {
             }
             self.introspection.parameter = name;
         }
+        // What takes the token under a name of its own knows no other parameter of RFC 7662, and may mind one: Google's APIs
+        // answer 400 to those that they don't know.
+        let is_by_the_book = self.introspection.method == "POST" || self.introspection.parameter == DEFAULT_PARAMETER;
+        self.introspection.token_type_hint = introspection.boolean("token_type_hint")?.unwrap_or(is_by_the_book);
+        self.introspection.activity = Activity::from_fields(&mut introspection)?;
+        if self.introspection.activity.by_status && self.audiences == Audiences::Any {
+            let problem = "status needs `audiences`: a 200 says that somebody's token is good, and no more";
+            return Err(introspection.error("active", problem));
+        }
         self.introspection.client = client(&mut introspection)?;
         let basic = |client: &ClientAuthentication| matches!(client.method, ClientAuthenticationMethod::Basic(_));
         if self.introspection.method == "GET" && !self.introspection.client.as_ref().is_none_or(basic) {
@@ -476,10 +514,11 @@ impl Provider {
         if !matches!(self.validation, Validation::Auto | Validation::Userinfo) {
             return Err(fields.error("userinfo", "is not used with this `validation`; use auto or userinfo"));
         }
-        userinfo.expect(&["endpoint", "cache"])?;
+        userinfo.expect(&["endpoint", "subject", "cache"])?;
         if let Some(urls) = userinfo.strings("endpoint")? {
             self.userinfo.endpoints = self.configured_list(&userinfo, "endpoint", &urls)?;
         }
+        self.userinfo.subject = subject(&mut userinfo)?;
         if let Some(cache) = userinfo.duration("cache")? {
             self.userinfo.cache = cache;
         }
@@ -506,6 +545,26 @@ fn placed(error: impl fmt::Display, document: &str) -> String {
         None => error.to_string(),
         Some(fault) if fault.path.is_empty() => fault.to_string(),
         Some(fault) => format!("{}: {fault}", path_of(&fault.path)),
+    }
+}
+
+impl Activity {
+    fn from_fields(fields: &mut Fields) -> Result<Self, Error> {
+        let by_status = match fields.string("active")?.as_deref() {
+            None | Some("claim") => false,
+            Some("status") => true,
+            Some(_) => return Err(fields.error("active", "expected claim or status")),
+        };
+        let inactive_statuses = fields.integers("inactive_statuses")?.unwrap_or_default().into_iter().map(|status| {
+            let status = u16::try_from(status).ok().filter(|status| (400..500).contains(status));
+            status.filter(|status| !ABOUT_THE_MOMENT.contains(status))
+        });
+        let inactive_statuses = inactive_statuses.collect::<Option<_>>().ok_or_else(|| {
+            let problem =
+                "each must be from 400 to 499, and none of 407, 408, 425 and 429, which say nothing about a token";
+            fields.error("inactive_statuses", problem)
+        })?;
+        Ok(Self { by_status, inactive_statuses })
     }
 }
 
@@ -648,10 +707,52 @@ fn token_types(fields: &mut Fields) -> Result<Vec<String>, Error> {
     }
 }
 
+/// The claim that stands for `sub`: its name, or an object with `claim` or `path`.
+fn subject(fields: &mut Fields) -> Result<Option<Lookup>, Error> {
+    if !fields.is_object("subject") {
+        return match fields.string("subject")? {
+            Some(name) if name.is_empty() => Err(fields.error("subject", "must name a claim")),
+            name => Ok(name.map(Lookup::Claim)),
+        };
+    }
+    let Some(mut inner) = fields.object("subject")? else { return Ok(None) };
+    let lookup = Lookup::from_fields(&mut inner)?;
+    let lookup = lookup.ok_or_else(|| fields.error("subject", "must name a claim, by `claim` or `path`"))?;
+    inner.finish()?;
+    Ok(Some(lookup))
+}
+
+/// One character that is no part of what it separates.
+fn separator(fields: &mut Fields, field: &'static str) -> Result<Option<char>, Error> {
+    let Some(text) = fields.string(field)? else { return Ok(None) };
+    let mut characters = text.chars();
+    match (characters.next(), characters.next()) {
+        (Some(separator), None) if separator == ' ' || separator.is_ascii_punctuation() => Ok(Some(separator)),
+        _ => Err(fields.error(field, "must be one character: a space, or ASCII punctuation such as a comma")),
+    }
+}
+
+/// What a client is called, and its secret: RFC 6749, appendix A.1 and A.2. Files that an editor or `echo` has written end in a
+/// line break, and no server would know such a secret.
+fn visible(fields: &mut Fields, field: &'static str) -> Result<Option<String>, Error> {
+    let text = fields.string(field)?;
+    let is_visible = |byte: u8| matches!(byte, b' '..=b'~');
+    let Some(strange) = text.as_ref().and_then(|text| text.bytes().find(|byte| !is_visible(*byte))) else {
+        return Ok(text);
+    };
+    let problem = match strange {
+        b'\n' | b'\r' => {
+            "holds a line break, which no server takes for a part of it: write its file without (`printf %s`, not `echo`)"
+        }
+        _ => "holds a character that is not printable ASCII (RFC 6749, appendix A)",
+    };
+    Err(fields.error(field, problem))
+}
+
 fn client(fields: &mut Fields) -> Result<Option<ClientAuthentication>, Error> {
     let method = fields.string("client_auth")?;
-    let id = fields.string("client_id")?;
-    let secret = fields.string("client_secret")?.map(Secret);
+    let id = visible(fields, "client_id")?;
+    let secret = visible(fields, "client_secret")?.map(Secret);
     let key = fields.json_text("client_key")?;
     let Some(id) = id.filter(|id| !id.is_empty()) else {
         return match method.is_some() || secret.is_some() || key.is_some() {
@@ -711,7 +812,7 @@ fn discovery(issuer: &Url, clusters: &Clusters) -> Vec<Endpoint> {
     ]
 }
 
-const PROVIDER_FIELDS: [&str; 20] = [
+const PROVIDER_FIELDS: [&str; 23] = [
     "issuer",
     "tenants",
     "name",
@@ -731,13 +832,19 @@ const PROVIDER_FIELDS: [&str; 20] = [
     "userinfo",
     "token_prefixes",
     "claim_mapping",
+    "audience_separator",
+    "scope_separator",
+    "refuse_id_tokens",
     "failover",
 ];
 
-const INTROSPECTION_FIELDS: [&str; 9] = [
+const INTROSPECTION_FIELDS: [&str; 12] = [
     "endpoint",
     "method",
     "param_name",
+    "token_type_hint",
+    "active",
+    "inactive_statuses",
     "client_auth",
     "client_id",
     "client_secret",
@@ -748,6 +855,12 @@ const INTROSPECTION_FIELDS: [&str; 9] = [
 
 /// What decides about the token itself: a mapping would make one claim pass for another there.
 const FIXED_CLAIMS: [&str; 8] = ["iss", "aud", "exp", "nbf", "iat", "jti", "cnf", "active"];
+
+/// Where RFC 7662, section 2.1, has the token.
+const DEFAULT_PARAMETER: &str = "token";
+
+/// Statuses from 400 to 499 that are about a proxy, or about the moment, and never about what was asked.
+pub const ABOUT_THE_MOMENT: [u16; 4] = [407, 408, 425, 429];
 
 /// Each has keys and a schedule of its own.
 const MAX_TENANTS: usize = 1000;

@@ -20,11 +20,13 @@ pub struct Requirement {
     pub groups_allowlist: Vec<String>,
 }
 
-/// What one claim must hold. A list fulfils `any_of` if one of its elements does.
+/// What one claim must hold, or that it must not be there. A list fulfils `any_of` if one of its elements does.
 #[derive(Debug)]
 pub struct ClaimRequirement {
     /// The claim.
     pub claim: Lookup,
+    /// It must not be there.
+    pub absent: bool,
     /// One of these.
     pub any_of: Vec<String>,
     /// All of these.
@@ -87,18 +89,26 @@ impl ScopeImplications {
 
 impl ClaimRequirement {
     fn from_fields(mut fields: Fields) -> Result<Self, Error> {
-        fields.expect(&["claim", "path", "matches", "any_of", "all_of", "none_of"])?;
+        fields.expect(&["claim", "path", "absent", "matches", "any_of", "all_of", "none_of"])?;
         let claim = Lookup::from_fields(&mut fields)?
             .ok_or_else(|| fields.error("claim", "required: the name of a claim, or `path` for a nested one"))?;
         let pattern = fields.string("matches")?;
         let matches = pattern.map(|pattern| regex(&fields, "matches", whole_regex(&pattern))).transpose()?;
         let requirement = Self {
             claim,
+            absent: fields.boolean("absent")?.unwrap_or(false),
             any_of: non_empty_list(&mut fields, "any_of")?,
             all_of: non_empty_list(&mut fields, "all_of")?,
             none_of: non_empty_list(&mut fields, "none_of")?,
             matches,
         };
+        let Self { any_of, all_of, none_of, matches, .. } = &requirement;
+        if requirement.absent && !(any_of.is_empty() && all_of.is_empty() && none_of.is_empty() && matches.is_none()) {
+            return Err(fields.error(
+                "absent",
+                "not beside any_of, all_of, none_of or matches: a claim that is not there has no value",
+            ));
+        }
         fields.finish()?;
         Ok(requirement)
     }

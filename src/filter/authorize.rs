@@ -7,6 +7,7 @@ use crate::config::{ExternalAuthorization, Policy, Validation};
 use crate::credentials::{self, Credentials, Token, TokenDigest};
 use crate::http::{Request, only};
 use crate::identity;
+use crate::introspection::Unfit;
 use crate::jwk::{Algorithm, Fingerprint, Keys, MAX_CANDIDATES};
 use crate::jws::{self, CompactJws, Form};
 use crate::jwt::{self, AccessToken, Audiences, Claims, Expected, Hint, Issuer, Unverified};
@@ -118,7 +119,12 @@ impl Filter {
         if policy.allow_preflight && request.is_cors_preflight() {
             return Ok(Grant::Exempt(Exemption::Preflight));
         }
-        let credentials = match credentials::find(request, &self.config.sources).map_err(Denial::from)? {
+        let found = credentials::find(request, &self.config.sources, self.config.max_token_size);
+        if found == Err(credentials::Error::TooLong) {
+            let problem = format_args!("a token is longer than `max_token_size`, {} bytes", self.config.max_token_size);
+            self.complain(0, problem, now);
+        }
+        let credentials = match found.map_err(Denial::from)? {
             Some(credentials) => credentials,
             None if policy.allow_missing => return Ok(Grant::Exempt(Exemption::Missing)),
             None => return Err(Denial::MissingToken.into()),
@@ -251,7 +257,9 @@ impl Filter {
                     let index = self.issued_by(&claimed.issuer, trusted)?;
                     return match self.asks_always(index) {
                         false => Ok(Route::Verify(index, Box::new(jws))),
-                        true if Unverified::is_of_another_kind(&jws) => {
+                        true if Unverified::is_of_another_kind(&jws)
+                            || self.refuses_id_tokens(index) && Unverified::is_id_token(&jws) =>
+                        {
                             Err(deny(index, Denial::InvalidToken(Reason::WrongType)))
                         }
                         // An answer need not repeat what the token says of its binding (RFC 9449, section 6.2).
@@ -268,7 +276,8 @@ impl Filter {
             Some(issuer) => self.issued_by(issuer, trusted)?,
             None => trusted.only().ok_or(unreadable.clone())?,
         };
-        match self.asks_always(index) && !hint.is_bound {
+        let is_of_another_kind = hint.is_of_another_kind || hint.is_id_token && self.refuses_id_tokens(index);
+        match self.asks_always(index) && !hint.is_bound && !is_of_another_kind {
             true => Ok(Route::Ask(index)),
             false => Err(deny(index, unreadable)),
         }
@@ -292,6 +301,10 @@ impl Filter {
         matches!(self.validation(index), Some(Validation::Introspection | Validation::Userinfo))
     }
 
+    fn refuses_id_tokens(&self, index: usize) -> bool {
+        self.providers.get(index).is_some_and(|provider| provider.config.refuse_id_tokens)
+    }
+
     /// By signature, with the keys of this provider only.
     fn verify(&self, index: usize, jws: &CompactJws, asked: &[Need], now: Timestamp) -> Result<Vouched, Halt> {
         let provider = self.providers.get(index).ok_or(Denial::Misconfigured)?;
@@ -313,8 +326,8 @@ impl Filter {
             Some(_) => match jws.verify(candidates, &self.verifier) {
                 Ok(payload) => {
                     let witness = Witness::Signature { key: payload.key(), algorithm: jws.algorithm() };
-                    let claims = Claims::from_jwt(payload).map_err(|error| deny(index, error.into()))?;
-                    let claims = claims.mapped(&provider.config.claim_mapping);
+                    let claims = Claims::from_jwt(payload).and_then(|claims| provider.in_our_terms(claims));
+                    let claims = claims.map_err(|error| deny(index, error.into()))?;
                     return Ok(Vouched { claims: Rc::new(claims), provider: index, witness });
                 }
                 Err(_) if keys.fitting(&hint, jws.algorithm()).nth(MAX_CANDIDATES).is_some() => {
@@ -349,8 +362,8 @@ impl Filter {
         now: Timestamp,
     ) -> Result<Vouched, Halt> {
         let provider = self.providers.get(index).ok_or(Denial::Misconfigured)?;
-        if self.inactive.get(&(index, digest), now).is_some() {
-            return Err(deny(index, Denial::InvalidToken(Reason::Inactive)));
+        if let Some(reason) = self.inactive.get(&(index, digest), now) {
+            return Err(deny(index, Denial::InvalidToken(reason)));
         }
         if provider.turns_us_away(now) {
             return Err(deny(index, Denial::InvalidToken(Reason::UnsupportedToken)));
@@ -399,6 +412,7 @@ impl Filter {
             issuer: if by_signature { Issuer::Exactly(&config.issuer) } else { Issuer::IfPresent(&config.issuer) },
             audiences,
             token_types: &config.token_types,
+            refuse_id_tokens: config.refuse_id_tokens,
             clock_skew: config.clock_skew,
             require_expiration: by_signature && config.require_expiration,
             max_lifetime: config.max_lifetime.filter(|_| by_signature),
@@ -486,7 +500,7 @@ impl From<credentials::Error> for Denial {
     fn from(error: credentials::Error) -> Self {
         match error {
             credentials::Error::Malformed | credentials::Error::Several => Self::InvalidRequest,
-            credentials::Error::NoToken => Self::InvalidToken(Reason::MalformedToken),
+            credentials::Error::NoToken | credentials::Error::TooLong => Self::InvalidToken(Reason::MalformedToken),
             credentials::Error::UnsupportedScheme => Self::UnsupportedScheme,
         }
     }
@@ -501,18 +515,36 @@ impl From<jws::Error> for Denial {
     }
 }
 
+impl From<jwt::Error> for Reason {
+    fn from(error: jwt::Error) -> Self {
+        match error {
+            jwt::Error::Expired => Self::Expired,
+            jwt::Error::InvalidClaims(_) => Self::InvalidClaims,
+            jwt::Error::Malformed => Self::MalformedToken,
+            jwt::Error::NotBound => Self::NotBound,
+            jwt::Error::NotYetValid => Self::NotYetValid,
+            jwt::Error::WrongAudience => Self::WrongAudience,
+            jwt::Error::WrongIssuer => Self::UnknownIssuer,
+            jwt::Error::WrongType => Self::WrongType,
+        }
+    }
+}
+
 impl From<jwt::Error> for Denial {
     fn from(error: jwt::Error) -> Self {
-        Self::InvalidToken(match error {
-            jwt::Error::Expired => Reason::Expired,
-            jwt::Error::InvalidClaims(_) => Reason::InvalidClaims,
-            jwt::Error::Malformed => Reason::MalformedToken,
-            jwt::Error::NotBound => Reason::NotBound,
-            jwt::Error::NotYetValid => Reason::NotYetValid,
-            jwt::Error::WrongAudience => Reason::WrongAudience,
-            jwt::Error::WrongIssuer => Reason::UnknownIssuer,
-            jwt::Error::WrongType => Reason::WrongType,
-        })
+        Self::InvalidToken(error.into())
+    }
+}
+
+impl From<Unfit> for Reason {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            // Only `true`, said once, is a yes.
+            Unfit::ActiveIsNoBoolean | Unfit::DuplicateMember => Self::Inactive,
+            Unfit::AnotherKind(_) => Self::WrongType,
+            Unfit::Claims(error) => error.into(),
+            Unfit::NoSubject | Unfit::OddSubject => Self::InvalidClaims,
+        }
     }
 }
 
@@ -530,7 +562,6 @@ impl From<Lack> for Denial {
         match lack {
             Lack::Scopes(scopes) => Self::InsufficientScope(scopes),
             Lack::Claims => Self::InsufficientClaims,
-            Lack::Unreadable(error) => error.into(),
         }
     }
 }

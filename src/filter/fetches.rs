@@ -5,12 +5,11 @@ use super::{CallId, Decision, Effect, FetchOutcome, Filter, Need, StreamId, WATC
 use crate::authorization;
 use crate::decision::Case;
 use crate::http::Response;
-use crate::introspection::{self, Answer};
+use crate::introspection::{Answer, Unfit};
 use crate::jwt::Claims;
 use crate::provider::{Fault, Unreachable};
-use crate::reply::Denial;
+use crate::reply::{Denial, Reason};
 use crate::time::{Deadline, Timestamp};
-use crate::userinfo;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
@@ -143,7 +142,8 @@ impl Filter {
             MAX_FLIGHTS..MAX_ALL_FLIGHTS => of_the_same() < MAX_FLIGHTS,
             _ => false,
         };
-        // A question to an authorizer holds all claims, and stays when those who waited have left. All else is small.
+        // A question to an authorizer holds all claims, one about a long token that: they stay when those who waited have left.
+        // All else is small.
         let weights = || self.flights.keys().map(Need::weight).fold(need.weight(), usize::saturating_add);
         let fits = || need.weight() == 0 || weights() <= MAX_QUESTION_BYTES;
         is_document || self.flights.contains_key(need) || is_free && fits()
@@ -251,11 +251,14 @@ impl Filter {
         now: Timestamp,
     ) -> Result<(), Fault> {
         let Some(provider) = self.providers.get_mut(need.provider()) else { return Err(Fault::NoAnswer) };
+        let config = Rc::clone(&provider.config);
         let (token, answer, introspected) = match need {
             Need::Metadata(_) => return provider.take_metadata(response, endpoint, now),
             Need::Keys(_) => return provider.take_keys(response, now),
-            Need::Introspection(_, token) => (token, response.and_then(introspection::answer), true),
-            Need::Userinfo(_, token) => (token, response.and_then(userinfo::answer), false),
+            Need::Introspection(_, token) => {
+                (token, response.and_then(|response| provider.introspected(response)), true)
+            }
+            Need::Userinfo(_, token) => (token, response.and_then(|response| provider.told_of_user(response)), false),
             Need::Authorization(_, question) => {
                 let verdict = response.and_then(authorization::verdict);
                 let status = response.map_or(0, |response| response.status);
@@ -270,29 +273,30 @@ impl Filter {
             }
         };
         let Some(answer) = answer else {
-            let status = response.map_or(0, |response| response.status);
-            if introspected && provider.take_refusal(status, now) {
+            if introspected && response.is_some_and(|response| provider.take_refusal(response, now)) {
                 return Ok(());
             }
-            return Err(match status {
+            return Err(match response.map_or(0, |response| response.status) {
                 0 => Fault::NoAnswer,
                 200 => Fault::Document("the answer is not the JSON object that it should be".to_owned()),
-                401 | 403 => Fault::Document(format!("status {status}: client_id or client_secret are not accepted")),
+                status @ (401 | 403) => Fault::Refused(status),
                 status => Fault::Status(status),
             });
         };
-        if introspected {
+        // By its status alone, an answer may be about us.
+        if introspected && response.is_some_and(|response| response.status == 200) {
             provider.take_answer();
         }
-        let config = &provider.config;
         let claims = match answer {
-            Answer::Active(object) => {
-                Claims::from_answer(object).ok().map(|claims| claims.mapped(&config.claim_mapping))
-            }
-            Answer::Inactive => None,
+            Answer::Active(object) => Claims::from_answer(object)
+                .and_then(|claims| provider.in_our_terms(claims))
+                .map_err(|error| Some(Unfit::Claims(error))),
+            Answer::Inactive => Err(None),
+            Answer::Unfit(unfit) => Err(Some(unfit)),
         };
+        let key = (need.provider(), token.digest());
         match claims {
-            Some(claims) => {
+            Ok(claims) => {
                 let cache = if introspected { config.introspection.cache } else { config.userinfo.cache };
                 // RFC 7662, section 4: an answer must not be believed beyond `exp`.
                 let left = claims.expires_at().map(|end| end.saturating_since(now)).unwrap_or(Duration::MAX);
@@ -301,10 +305,13 @@ impl Filter {
                 let vouched = Vouched { claims: Rc::new(claims), provider: need.provider(), witness };
                 self.vouched.insert((Some(need.provider()), token.digest()), vouched, weight, cache.min(left), now);
             }
-            None => {
-                self.vouched.forget(&(Some(need.provider()), token.digest()), |_| true);
-                let key = (need.provider(), token.digest());
-                self.inactive.insert(key, (), ENTRY_WEIGHT, config.introspection.negative_cache, now);
+            Err(unfit) => {
+                if let Some(unfit) = unfit {
+                    self.complain(key.0, format_args!("{}: an answer makes no token good: {unfit}", need.word()), now);
+                }
+                self.vouched.forget(&(Some(key.0), key.1), |_| true);
+                let reason = unfit.map_or(Reason::Inactive, Reason::from);
+                self.inactive.insert(key, reason, ENTRY_WEIGHT, config.introspection.negative_cache, now);
             }
         }
         Ok(())
@@ -334,7 +341,7 @@ const MAX_RESUMED: usize = 256;
 /// What they may weigh together: their headers, and what was answered to them.
 const MAX_PARKED_BYTES: usize = 64 << 20;
 
-/// What the questions to authorizers that are open at a time may weigh together.
+/// What the questions that are open at a time may weigh together: those to authorizers, and those about long tokens.
 const MAX_QUESTION_BYTES: usize = 64 << 20;
 
 /// Questions about tokens that may be open at a time with one provider, or with its authorizers: Envoy's default circuit

@@ -35,6 +35,45 @@ fn refuses(configuration: &Value, path: &str) -> String {
     }
 }
 
+/// RFC 6749, appendix A.1 and A.2. No server knows a secret with the line break of the file that it was in.
+#[test]
+fn a_secret_with_the_line_break_of_its_file() {
+    for (odd, word) in [
+        ("s3cr3t\n", "line break"),
+        ("s3cr3t\r\n", "line break"),
+        ("\ns3cr3t", "line break"),
+        ("s3c\nr3t", "line break"),
+        ("s3cr3t\t", "printable ASCII"),
+        ("s3cr3t\0", "printable ASCII"),
+        ("s3cr3t\u{7f}", "printable ASCII"),
+        ("s3cr3t\u{e9}", "printable ASCII"),
+        ("\u{feff}s3cr3t", "printable ASCII"),
+    ] {
+        for auth in ["basic", "post"] {
+            let client = json!({"client_id": "me", "client_secret": odd, "client_auth": auth});
+            let error = refuses(
+                &introspection(json!({"introspection": client}), json!({})),
+                "providers[0].introspection.client_secret",
+            );
+            assert!(error.contains(word), "{error}");
+            let client = json!({"client_id": odd, "client_secret": "x", "client_auth": auth});
+            refuses(
+                &introspection(json!({"introspection": client}), json!({})),
+                "providers[0].introspection.client_id",
+            );
+        }
+        // From a variable, too.
+        let client = json!({"client_id": "me", "client_secret": "${ODD}"});
+        let configuration = introspection(json!({"introspection": client}), json!({})).to_string();
+        let environment = |name: &str| (name == "ODD").then(|| odd.to_owned());
+        let error = Config::read(configuration.as_bytes(), &environment).unwrap_err().to_string();
+        assert!(error.starts_with("providers[0].introspection.client_secret: ") && error.contains(word), "{error}");
+    }
+    let client = json!({"client_id": "a b", "client_secret": " s3cr3t~ "});
+    let configuration = introspection(json!({"introspection": client}), json!({}));
+    Config::read(configuration.to_string().as_bytes(), &|_: &str| None).unwrap();
+}
+
 /// A sound configuration with everything in it, in canonical spelling.
 fn everything() -> Value {
     json!({
@@ -46,9 +85,11 @@ fn everything() -> Value {
                 "introspection": {
                     "endpoint": ["https://idp.example.com/i", "https://login.example:8443/i"], "method": "POST",
                     "param_name": "token", "client_id": "me", "client_secret": "${SECRET}", "client_auth": "post",
-                    "cache": "30s", "negative_cache": "1s",
+                    "cache": "30s", "negative_cache": "1s", "token_type_hint": false, "active": "status",
+                    "inactive_statuses": [400, 404],
                 },
-                "userinfo": {"endpoint": "https://idp.example.com/u", "cache": 30},
+                "userinfo": {"endpoint": "https://idp.example.com/u", "subject": "login", "cache": 30},
+                "audience_separator": " ", "scope_separator": ",", "refuse_id_tokens": true,
                 "algorithms": ["RS256", "ES256", "EdDSA"], "clock_skew": "30s", "require_expiration": true,
                 "max_lifetime": "24h", "token_type": ["at+jwt"], "timeout": "2500ms",
             },
@@ -60,11 +101,12 @@ fn everything() -> Value {
             {"location": "cookie", "key": "token"}, {"location": "query_string", "key": "access_token"},
             {"location": "metadata", "key": "token", "metadata_filter": "earlier"},
         ],
-        "forward": false, "enforce": true, "allow_missing": false, "allow_preflight": true, "enforce_response_code": 401,
+        "max_token_size": 32768, "forward": false, "enforce": true, "allow_missing": false, "allow_preflight": true, "enforce_response_code": 401,
         "require": {
             "scopes": ["a"], "scopes_any": ["b", "c"], "groups_allowlist": ["g"],
             "claims": [
                 {"claim": "x", "any_of": ["1"], "all_of": ["1"], "none_of": ["2"]}, {"path": "a.b", "matches": "^x.*"},
+                {"claim": "nonce", "absent": true},
             ],
         },
         "user_info": [
@@ -521,6 +563,37 @@ fn cfg_01_to_06_clm_10_jwk_10_bad_configurations() {
             int(json!({"client_id": "me", "client_auth": "private_key_jwt", "client_key": "{}"})),
             "providers[0].introspection.client_key",
         ),
+        (int(json!({"active": "yes"})), "providers[0].introspection.active"),
+        (int(json!({"active": true})), "providers[0].introspection.active"),
+        (
+            introspection(
+                json!({"audiences": null, "any_audience": true, "introspection": {"active": "status"}}),
+                json!({}),
+            ),
+            "providers[0].introspection.active",
+        ),
+        (int(json!({"inactive_statuses": [400, 200]})), "providers[0].introspection.inactive_statuses"),
+        (int(json!({"inactive_statuses": 500})), "providers[0].introspection.inactive_statuses"),
+        (int(json!({"inactive_statuses": 429})), "providers[0].introspection.inactive_statuses"),
+        (int(json!({"inactive_statuses": 65_936})), "providers[0].introspection.inactive_statuses"),
+        (int(json!({"inactive_statuses": ["400"]})), "providers[0].introspection.inactive_statuses[0]"),
+        (int(json!({"token_type_hint": "access_token"})), "providers[0].introspection.token_type_hint"),
+        (p(json!({"audience_separator": ""})), "providers[0].audience_separator"),
+        (p(json!({"audience_separator": ", "})), "providers[0].audience_separator"),
+        (p(json!({"scope_separator": "a"})), "providers[0].scope_separator"),
+        (p(json!({"scope_separator": "\t"})), "providers[0].scope_separator"),
+        (p(json!({"refuse_id_tokens": "yes"})), "providers[0].refuse_id_tokens"),
+        (userinfo(json!({"userinfo": {"subject": ""}}), json!({})), "providers[0].userinfo.subject"),
+        (userinfo(json!({"userinfo": {"subject": {}}}), json!({})), "providers[0].userinfo.subject"),
+        (userinfo(json!({"userinfo": {"subject": {"path": ""}}}), json!({})), "providers[0].userinfo.subject.path"),
+        (userinfo(json!({"userinfo": {"subject": {"claims": ["a"]}}}), json!({})), "providers[0].userinfo.subject"),
+        (userinfo(json!({"userinfo": {"subject": ["a", "b"]}}), json!({})), "providers[0].userinfo.subject"),
+        (t(json!({"max_token_size": 1023})), "max_token_size"),
+        (t(json!({"max_token_size": 61_441})), "max_token_size"),
+        (t(json!({"max_token_size": -1})), "max_token_size"),
+        (t(json!({"max_token_size": "16k"})), "max_token_size"),
+        (t(json!({"require": {"claims": {"claim": "a", "absent": true, "any_of": "b"}}})), "require.claims.absent"),
+        (t(json!({"require": {"claims": {"claim": "a", "absent": true, "matches": "b"}}})), "require.claims.absent"),
         (int(json!({"cache": "-1s"})), "providers[0].introspection.cache"),
         (int(json!({"negative_cache": "x"})), "providers[0].introspection.negative_cache"),
         // TB-60 to TB-64: settings of introspection for a provider that never introspects.

@@ -94,6 +94,56 @@ fn mv_53_down_and_up_by_counts() {
     assert_eq!(counts(&scene), (10, 9), "what is well is not probed");
 }
 
+/// A client's bad token that an endpoint refuses says nothing about the endpoint; a probe does.
+#[test]
+fn atk_12_a_bad_token_takes_no_endpoint_down() {
+    for refusal in [400, 401, 403, 404, 413, 422] {
+        let mut scene = introspecting(json!({}));
+        scene.provider.at("/a", status(refusal));
+        scene.provider.at("/b", status(refusal));
+        for number in 0..5 {
+            let stream = scene.begin(bearer(&format!("~garbage{number}")));
+            // Before the first probe.
+            scene.settle();
+            scene.seen(stream).refused(503, "provider_unavailable");
+        }
+        assert_eq!((counts(&scene), is_up(&scene)), ((5, 5), vec![true, true]), "{refusal}");
+        scene.provider.at("/a", Answer::Introspects("token"));
+        scene.provider.at("/b", Answer::Introspects("token"));
+        patiently(&mut scene, "opaque").allowed();
+        // One probe each, and then none: it is well.
+        scene.pass_seconds(300);
+        assert_eq!((counts(&scene), is_up(&scene)), ((7, 6), vec![true, true]), "{refusal}");
+        // Garbage makes no more probes than one in an interval.
+        scene.provider.at("/b", status(500));
+        let before = counts(&scene).0;
+        scene.provider.at("/a", status(refusal));
+        for number in 0..10 {
+            scene.send(bearer(&format!("~more{number}")));
+            scene.pass(Duration::from_millis(100));
+        }
+        assert!(counts(&scene).0 <= before + 10 + 2, "{refusal}");
+    }
+    // What is not there for nobody's token either is given up.
+    for refusal in [401, 403, 404, 410] {
+        let mut scene = introspecting(json!({}));
+        scene.provider.at("/a", status(refusal));
+        patiently(&mut scene, "opaque").allowed();
+        assert_eq!(is_up(&scene), [true, true]);
+        scene.pass_seconds(31);
+        assert_eq!(is_up(&scene), [false, true], "{refusal}");
+        scene.provider.at("/a", Answer::Introspects("token"));
+        scene.pass_seconds(62);
+        assert_eq!(is_up(&scene), [true, true], "{refusal}");
+    }
+    // An endpoint that refuses all tokens that it doesn't know is there.
+    let mut scene = introspecting(json!({}));
+    scene.provider.at("/a", status(400));
+    patiently(&mut scene, "opaque").allowed();
+    scene.pass_seconds(300);
+    assert_eq!((counts(&scene).0, is_up(&scene)), (2, vec![true, true]));
+}
+
 #[test]
 fn the_counts_and_the_interval_are_configured() {
     let mut scene = introspecting(json!({"unhealthy_threshold": 3, "healthy_threshold": 1, "interval": "5s"}));

@@ -93,7 +93,7 @@ fn tb_08_to_21_dpp_02_tls_01_wrong_tokens() {
         ("MV-01", token(json!({"iss": "https://IDP.example.com"})), "unknown_issuer"),
         ("TB-25", token(json!({"aud": "wrong", "scope": "wrong"})), "wrong_audience"),
         ("AR-15", "not-a-jwt".to_owned(), "malformed_token"),
-        ("AR-24", token(json!({"exp": null, "typ": "ID"})), "invalid_claims"),
+        ("AR-24", token(json!({"exp": null, "typ": "ID"})), "wrong_type"),
         ("AR-25", token(json!({"nbf": NOW + 120})), "not_yet_valid"),
         ("ALG-21", k1().token_with(json!({"typ": "JWT"}), json!({"aud": "client"})), "wrong_audience"),
         ("ALG-19", k1().token_with(json!({"typ": "logout+jwt"}), json!({})), "wrong_type"),
@@ -185,20 +185,45 @@ fn tb_17_clm_08_09_audiences() {
 #[test]
 fn tb_22_to_24_clm_13_scopes() {
     let mut scene = scene();
-    for enough in ["read:files", "read:files  write:files\t", "x read:files"] {
+    for enough in ["read:files", "read:files  write:files", "x read:files"] {
         scene.send(bearer(&token(scoped(enough)))).allowed();
     }
     scene.send(bearer(&token(json!({"scope": null, "scp": ["read:files"]})))).allowed();
     scene.send(bearer(&token(json!({"scope": null, "scp": "x read:files"})))).allowed();
-    for lacking in [json!("wrong:scope"), json!("read:filesX"), json!("READ:FILES"), json!("read:files,x"), json!(null)]
-    {
+    scene.send(bearer(&token(json!({"scope": ["x", "read:files"]})))).allowed();
+    for lacking in [
+        json!("wrong:scope"),
+        json!("read:filesX"),
+        json!("READ:FILES"),
+        json!("read:files,x"),
+        json!("x\tread:files"),
+        json!("read:files\t"),
+        json!("read:files\u{a0}x"),
+        json!([]),
+        json!(null),
+    ] {
         let refusal = scene.send(bearer(&token(json!({"scope": lacking})))).refused(403, "insufficient_scope");
         let challenge = refusal.challenge().unwrap();
         assert_eq!((&*challenge["error"], &*challenge["scope"]), ("insufficient_scope", "read:files"));
     }
     // CLM-13
-    for unreadable in [json!(["read:files"]), json!({"read:files": 1}), json!(7)] {
-        scene.send(bearer(&token(json!({"scope": unreadable})))).refused(401, "invalid_claims");
+    let mut demanding_nothing = Scene::of(jwt(json!({}), json!({})));
+    let mut mapping = Scene::of(jwt(json!({"claim_mapping": {"scope": {"path": "x.scope"}}}), json!({})));
+    for unreadable in [
+        json!(["read:files write:files"]),
+        json!(["read:files", "a\tb"]),
+        json!(["read:files", 7]),
+        json!([""]),
+        json!({"read:files": 1}),
+        json!(7),
+        json!(true),
+    ] {
+        for name in ["scope", "scp"] {
+            let token = token(json!({"scope": null, name: unreadable}));
+            scene.send(bearer(&token)).refused(401, "invalid_claims");
+            demanding_nothing.send(bearer(&token)).refused(401, "invalid_claims");
+        }
+        mapping.send(bearer(&token(json!({"x": {"scope": unreadable}})))).refused(401, "invalid_claims");
     }
 }
 
@@ -217,6 +242,94 @@ fn scopes_of_which_all_or_any_are_wanted() {
             }
         }
     }
+}
+
+/// An ID token has what an access token has not: a requirement can say so, and so can the provider.
+#[test]
+fn what_only_id_tokens_have() {
+    let require =
+        json!({"require": {"claims": [{"claim": "nonce", "absent": true}, {"path": "x.at_hash", "absent": true}]}});
+    let mut by_requirement = Scene::of(jwt(json!({}), require));
+    for allowed in [json!({}), json!({"x": {}}), json!({"x": "y"}), json!({"Nonce": "n"})] {
+        by_requirement.send(bearer(&token(allowed))).allowed();
+    }
+    for refused in [json!({"nonce": "n"}), json!({"nonce": ""}), json!({"nonce": false}), json!({"x": {"at_hash": []}})]
+    {
+        by_requirement.send(bearer(&token(refused))).refused(403, "insufficient_claims");
+    }
+
+    let marks = [
+        json!({"nonce": "n"}),
+        json!({"at_hash": "x"}),
+        json!({"c_hash": "x"}),
+        json!({"s_hash": "x"}),
+        json!({"token_use": "id"}),
+        json!({"token_type": "id_token"}),
+        json!({"tokenType": "ID-Token"}),
+        json!({"token_usage": "id_token"}),
+        json!({"tokenName": "id_token"}),
+    ];
+    for kind in ["jwt", "introspection", "userinfo", "auto"] {
+        let provider = |refuses: bool| json!({"validation": kind, "refuse_id_tokens": refuses});
+        let mut strict = Scene::of(auto(provider(true), json!({})));
+        let mut usual = Scene::of(auto(provider(false), json!({})));
+        for mark in &marks {
+            let token = token(mark.clone());
+            for scene in [&mut strict, &mut usual] {
+                scene.provider.tokens.insert(token.clone(), active(json!({})));
+                scene.provider.users.insert(token.clone(), json!({"sub": "ann"}));
+            }
+            strict.send(bearer(&token)).refused(401, "wrong_type");
+            usual.send(bearer(&token)).allowed();
+        }
+        strict.provider.tokens.insert(good(), active(json!({})));
+        strict.provider.users.insert(good(), json!({"sub": "ann"}));
+        strict.send(bearer(&good())).allowed();
+        // What Keycloak calls its tokens is no matter of taste.
+        for typ in ["ID", "id", "Serialized-ID", "Logout", "Refresh", "Offline"] {
+            usual.send(bearer(&token(json!({"typ": typ})))).refused(401, "wrong_type");
+        }
+        if kind == "jwt" {
+            for typ in ["Bearer", "JWT", "at+jwt", "access", "Idaho"] {
+                strict.send(bearer(&token(json!({"typ": typ})))).allowed();
+            }
+        }
+    }
+    // An answer may tell of it, too; and no name for a claim hides it.
+    let mapping = json!({"refuse_id_tokens": true, "claim_mapping": {"nonce": "none", "at_hash": "none"}});
+    let mut mapped = Scene::of(introspection(mapping.clone(), json!({})));
+    mapped.provider.tokens.insert("opaque".to_owned(), active(json!({"nonce": "n"})));
+    mapped.send(bearer("opaque")).refused(401, "wrong_type");
+    Scene::of(jwt(mapping, json!({}))).send(bearer(&token(json!({"at_hash": "x"})))).refused(401, "wrong_type");
+}
+
+/// Lists that are written as one string, by the provider's own rules.
+#[test]
+fn lists_in_one_string() {
+    let separators = json!({"audience_separator": " ", "scope_separator": ","});
+    let require = json!({"require": {"scopes": ["a", "b"]}});
+    let audience = json!(format!("other  {AUDIENCE}"));
+    let good = json!({"aud": audience, "scope": "a, c,b"});
+    let mut scene = Scene::of(jwt(separators.clone(), require.clone()));
+    scene.send(bearer(&token(good.clone()))).allowed();
+    scene.send(bearer(&token(json!({"aud": AUDIENCE, "scope": ["a", "b"]})))).allowed();
+    scene.send(bearer(&token(json!({"scope": null, "scp": "a,b"})))).allowed();
+    scene.send(bearer(&token(json!({"scope": "a b"})))).refused(403, "insufficient_scope");
+    scene.send(bearer(&token(json!({"aud": [audience], "scope": "a,b"})))).refused(401, "wrong_audience");
+    scene.send(bearer(&token(json!({"aud": format!("{AUDIENCE}2 x"), "scope": "a,b"})))).refused(401, "wrong_audience");
+    scene.send(bearer(&token(json!({"aud": " ", "scope": "a,b"})))).refused(401, "wrong_audience");
+    // What a service is told is what was said.
+    let told = json!({"claim_headers": {"header": "x-scope", "claim": "scope"}});
+    let upstream = Scene::of(jwt(separators.clone(), told)).send(bearer(&token(good.clone()))).allowed();
+    assert_eq!(upstream.header("x-scope").map(|value| value.replace("%2C", ",")), Some("a, c,b".to_owned()));
+    // Answers are read alike.
+    let mut asked = Scene::of(introspection(separators, require.clone()));
+    asked.provider.tokens.insert("opaque".to_owned(), active(good.clone()));
+    asked.send(bearer("opaque")).allowed();
+    // By default, neither.
+    let mut usual = Scene::of(jwt(json!({}), require));
+    usual.send(bearer(&token(good))).refused(401, "wrong_audience");
+    usual.send(bearer(&token(json!({"scope": "a,b"})))).refused(403, "insufficient_scope");
 }
 
 /// Not the token is at fault, but whoever it belongs to may not do this: 403 without a challenge.

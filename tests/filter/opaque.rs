@@ -1,6 +1,8 @@
 //! Tokens that only their provider can read: RFC 7662. TB-30 to TB-46 of the MCP Toolbox, and attacks (INT).
 
+use crate::listener::heard;
 use crate::scene::*;
+use crate::support::with;
 use oidc_filter::http::{Headers, MAX_ANSWER_BYTES, Response};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -78,6 +80,130 @@ fn tb_32_int_11_get_keeps_the_query_of_the_endpoint() {
     assert_eq!(scene.the_call_to("/introspect").raw_query, "?a=b");
 }
 
+/// RFC 7662, section 2.1: a server may look for other kinds of tokens if it isn't told. Google's tokeninfo minds parameters
+/// that it doesn't know.
+#[test]
+fn the_hint_is_sent_where_the_provider_does_not_mind() {
+    for (settings, query, body) in [
+        (json!({"method": "GET"}), "?token=opaque&token_type_hint=access_token", ""),
+        (json!({"method": "GET", "token_type_hint": false}), "?token=opaque", ""),
+        (json!({"method": "GET", "param_name": "t"}), "?t=opaque", ""),
+        (
+            json!({"method": "GET", "param_name": "t", "token_type_hint": true}),
+            "?t=opaque&token_type_hint=access_token",
+            "",
+        ),
+        (json!({"param_name": "t"}), "", "t=opaque&token_type_hint=access_token"),
+        (json!({"token_type_hint": false}), "", "token=opaque"),
+    ] {
+        let mut scene = scene_with(settings);
+        scene.send(bearer("opaque"));
+        let call = scene.the_call_to("/introspect");
+        assert_eq!((&*call.raw_query, &*call.body), (query, body));
+    }
+}
+
+/// `https://oauth2.googleapis.com/tokeninfo` as it answers in 2026.
+fn tokeninfo(change: Value) -> Value {
+    let known = json!({
+        "azp": "1234-x.apps.googleusercontent.com", "aud": AUDIENCE, "sub": "110169484474386276334",
+        "scope": "openid https://www.googleapis.com/auth/userinfo.email", "exp": (NOW + 3599).to_string(),
+        "expires_in": "3599", "email": "ann@example.com", "email_verified": "true", "access_type": "online",
+    });
+    with(known, change)
+}
+
+fn google(settings: Value, top: Value) -> Scene {
+    let google = json!({
+        "endpoint": "https://oauth2.googleapis.com/tokeninfo", "method": "GET", "param_name": "access_token",
+        "active": "status", "inactive_statuses": 400,
+    });
+    let provider = json!({
+        "clusters": {"oauth2.googleapis.com": "google"}, "introspection": with(google, settings),
+    });
+    let mut scene = Scene::of(introspection(provider, top));
+    scene.provider.serve("https://oauth2.googleapis.com/tokeninfo", says_json(tokeninfo(json!({}))));
+    scene
+}
+
+#[test]
+fn googles_tokeninfo() {
+    let top = json!({
+        "require": {"scopes": ["openid"], "claims": {"claim": "email_verified", "any_of": "true"}},
+        "claim_headers": {"header": "x-email", "claim": "email"},
+    });
+    let mut scene = google(json!({}), top.clone());
+    let upstream = scene.send(bearer("ya29.good")).allowed();
+    assert_eq!(upstream.header("x-email"), Some("ann@example.com"));
+    let call = scene.the_call_to("/tokeninfo");
+    assert_eq!((&*call.raw_query, &*call.cluster, call.method), ("?access_token=ya29.good", "google", "GET"));
+
+    let told = |change: Value| {
+        let mut scene = google(json!({}), top.clone());
+        scene.provider.serve("https://oauth2.googleapis.com/tokeninfo", says_json(tokeninfo(change)));
+        scene.send(bearer("ya29.good"))
+    };
+    told(json!({"aud": "somebody-else"})).refused(401, "wrong_audience");
+    told(json!({"aud": null})).refused(401, "wrong_audience");
+    told(json!({"exp": (NOW - 61).to_string()})).refused(401, "expired");
+    told(json!({"exp": "never"})).refused(401, "invalid_claims");
+    told(json!({"email_verified": "false"})).refused(403, "insufficient_claims");
+    told(json!({"token_type": "refresh_token"})).refused(401, "wrong_type");
+    told(json!({"active": true})).allowed();
+    // What says that it is not active is not, whatever the status.
+    for active in [json!(false), json!("true"), json!(1)] {
+        told(json!({"active": active})).refused(401, "inactive");
+    }
+    let mut null = tokeninfo(json!({}));
+    null["active"] = Value::Null;
+    let mut scene = google(json!({}), top.clone());
+    scene.provider.serve("https://oauth2.googleapis.com/tokeninfo", says_json(null));
+    scene.send(bearer("ya29.good")).refused(401, "inactive");
+
+    // Another status is no yes, whatever the body; and a 400 is a no that is remembered.
+    for (answer, status, reason) in [
+        (says(201, "application/json", tokeninfo(json!({})).to_string()), 503, "provider_unavailable"),
+        (says(404, "application/json", tokeninfo(json!({})).to_string()), 503, "provider_unavailable"),
+        (says(200, "text/html", tokeninfo(json!({})).to_string()), 503, "provider_unavailable"),
+        (says(400, "application/json", tokeninfo(json!({})).to_string()), 401, "inactive"),
+        (says(400, "application/json", r#"{"error":"invalid_token"}"#), 401, "inactive"),
+        (says(400, "text/html", "<html>"), 401, "inactive"),
+    ] {
+        let mut scene = google(json!({}), top.clone());
+        scene.provider.serve("https://oauth2.googleapis.com/tokeninfo", answer);
+        scene.send(bearer("ya29.bad")).refused(status, reason);
+        scene.send(bearer("ya29.bad")).refused(status, reason);
+        assert_eq!(scene.count("/tokeninfo"), if status == 401 { 1 } else { 2 });
+    }
+    // Without the word for it, no status is a yes, nor a no.
+    google(json!({"active": "claim"}), top.clone()).send(bearer("ya29.good")).refused(401, "inactive");
+    let mut scene = google(json!({"inactive_statuses": null}), top);
+    scene.provider.serve("https://oauth2.googleapis.com/tokeninfo", status(400));
+    scene.send(bearer("ya29.bad")).refused(503, "provider_unavailable");
+}
+
+/// A status that says that a token is not active says nothing about the endpoint, nor about us.
+#[test]
+fn atk_12_inactive_statuses_take_no_endpoint_down() {
+    let endpoints = json!(["https://idp.example.com/a", "https://idp.example.com/b"]);
+    let settings = json!({"endpoint": endpoints, "inactive_statuses": [400, 401, 404], "negative_cache": 0});
+    for refusal in [400, 401, 404] {
+        let mut scene = scene_with(settings.clone());
+        scene.provider.at("/a", status(refusal));
+        for number in 0..5 {
+            scene.send(bearer(&format!("~garbage{number}"))).refused(401, "inactive");
+        }
+        assert_eq!((scene.count("/a"), scene.count("/b")), (5, 0));
+        assert!(scene.filter.endpoint_facts().all(|(.., is_up)| is_up));
+        let mut scene = Scene::of(auto(json!({"introspection": {"inactive_statuses": [400, 401, 404]}}), json!({})));
+        scene.provider.tokens.insert("opaque".to_owned(), active(json!({})));
+        scene.provider.at("/introspect", status(refusal));
+        scene.send(bearer("~garbage")).refused(401, "inactive");
+        scene.provider.at("/introspect", Answer::Introspects("token"));
+        scene.send(bearer("opaque")).allowed();
+    }
+}
+
 /// TB-33: the Toolbox takes a number in a string; RFC 7662, section 2.2, has an integer.
 #[test]
 fn tb_33_to_35_and_int_05_times() {
@@ -87,9 +213,46 @@ fn tb_33_to_35_and_int_05_times() {
     told(active(json!({"exp": NOW - 61}))).refused(401, "expired");
     told(active(json!({"exp": 1.5}))).refused(401, "expired");
     told(active(json!({"nbf": NOW + 120}))).refused(401, "not_yet_valid");
-    for exp in [json!("2000000000"), json!(true), json!([]), json!(-1), json!(1e300)] {
-        told(active(json!({"exp": exp}))).refused(401, "inactive");
+    // Google's tokeninfo and WSO2 write digits in a string.
+    told(active(json!({"exp": "2000000000", "iat": (NOW - 1).to_string(), "nbf": "0"}))).allowed();
+    told(active(json!({"exp": (NOW - 61).to_string()}))).refused(401, "expired");
+    told(active(json!({"nbf": (NOW + 120).to_string()}))).refused(401, "not_yet_valid");
+    let iso = json!("2033-05-18T03:33:20Z");
+    for wrong in [
+        iso,
+        json!(true),
+        json!([]),
+        json!({}),
+        json!(-1),
+        json!(1e300),
+        json!("-1"),
+        json!("+1"),
+        json!(" 2000000000"),
+        json!("2000000000.5"),
+        json!("2e9"),
+        json!("\u{0662}000000000"),
+        json!("99999999999999999999"),
+        json!(""),
+    ] {
+        for name in ["exp", "iat", "nbf"] {
+            is_unfit(json!({name: wrong}), name);
+        }
     }
+    // "Active", and ended in 1970: some mean by it that it never ends.
+    for zero in [json!(0), json!("0"), json!(0.0), json!("000")] {
+        is_unfit(json!({"exp": zero}), "exp");
+    }
+    // In a JWT, a number is a number (RFC 7519, section 2).
+    let mut scene = Scene::of(jwt(json!({}), json!({})));
+    scene.send(bearer(&token(json!({"exp": "2000000000"})))).refused(401, "invalid_claims");
+}
+
+/// An answer with this claim is refused for it, and the log says so.
+#[track_caller]
+fn is_unfit(claim: Value, name: &str) {
+    heard();
+    told(active(claim.clone())).refused(401, "invalid_claims");
+    assert!(heard().iter().any(|line| line.contains(&format!("the claim {name} is"))), "{claim}");
 }
 
 /// The Toolbox takes `audience` where `aud` is missing; no RFC knows it.
@@ -101,19 +264,33 @@ fn tb_36_and_int_06_audience_and_issuer() {
     {
         told(active(wrong)).refused(401, "wrong_audience");
     }
-    for wrong in [json!({"aud": 42}), json!({"iss": 42}), json!({"sub": {}}), json!({"client_id": 7})] {
-        told(active(wrong)).refused(401, "inactive");
+    for (name, wrong) in [
+        ("aud", json!(42)),
+        ("aud", json!([42])),
+        ("aud", json!([null])),
+        ("iss", json!(42)),
+        ("sub", json!({})),
+        ("sub", json!(7)),
+        ("client_id", json!(7)),
+        ("azp", json!(7)),
+        ("jti", json!(7)),
+        ("scope", json!(7)),
+        ("scp", json!({})),
+        ("email_verified", json!(1)),
+        ("token_type", json!(7)),
+    ] {
+        is_unfit(json!({name: wrong}), name);
     }
     let with_null = |name: &str| {
         let mut answer = active(json!({}));
         answer[name] = Value::Null;
         answer
     };
-    // Doorkeeper writes it for a token of no application.
-    told(with_null("client_id")).allowed();
-    for name in ["sub", "iss", "aud"] {
-        told(with_null(name)).refused(401, "inactive");
+    // Doorkeeper writes it for a token of no application. What is `null` is not there.
+    for name in ["client_id", "sub", "iss", "exp", "nbf", "scope", "cnf"] {
+        told(with_null(name)).allowed();
     }
+    told(with_null("aud")).refused(401, "wrong_audience");
     for wrong in ["https://other.example", "", "https://idp.example.com/"] {
         told(active(json!({"iss": wrong}))).refused(401, "unknown_issuer");
     }
@@ -340,7 +517,7 @@ fn int_07_other_kinds_of_tokens() {
     let others = [
         json!({"token_use": "id"}),
         json!({"token_usage": "id_token"}),
-        json!({"token_type": 7}),
+        json!({"typ": "ID"}),
         json!({"token_type": "N_A"}),
         json!({"typ": "logout+jwt"}),
         json!({"typ": "application/dpop+jwt"}),
@@ -349,7 +526,9 @@ fn int_07_other_kinds_of_tokens() {
         json!({"token_type": "DPoP"}),
     ];
     for kind in marks_of_refresh_tokens().into_iter().chain(others) {
-        told(active(kind)).refused(401, "inactive");
+        heard();
+        told(active(kind)).refused(401, "wrong_type");
+        assert!(heard().iter().any(|line| line.contains("is no access token")));
     }
 }
 
@@ -367,10 +546,15 @@ fn scopes_and_claims_of_an_answer() {
     let mut scene = Scene::of(introspection(json!({}), json!({"require": {"scopes": ["a"]}})));
     scene.provider.tokens.insert("opaque".to_owned(), active(json!({"scope": "a b"})));
     scene.provider.tokens.insert("weak".to_owned(), active(json!({"scope": "b"})));
-    scene.provider.tokens.insert("odd".to_owned(), active(json!({"scope": ["a"]})));
+    scene.provider.tokens.insert("list".to_owned(), active(json!({"scope": ["b", "a"]})));
+    scene.provider.tokens.insert("odd".to_owned(), active(json!({"scope": ["a b"]})));
     scene.send(bearer("opaque")).allowed();
     assert_eq!(scene.send(bearer("weak")).refused(403, "insufficient_scope").challenge().unwrap()["scope"], "a");
+    scene.send(bearer("list")).allowed();
     scene.send(bearer("odd")).refused(401, "invalid_claims");
+    // Whether scopes are required or not.
+    told(active(json!({"scope": ["a b"]}))).refused(401, "invalid_claims");
+    told(active(json!({"scope": ["a"], "scp": "b"}))).allowed();
 }
 
 /// OUT-02, OUT-08: an endpoint on a host that nobody has named a cluster for gets neither token nor secret.
@@ -404,14 +588,62 @@ fn out_02_08_foreign_endpoints_are_not_called() {
     assert_eq!(scene.the_call_to("/i").cluster, "auth");
 }
 
+/// A refusal with a challenge.
+pub fn challenges(status: u16, challenge: &str, body: &str) -> Answer {
+    let headers = Headers::from_pairs([("content-type", "application/json"), ("www-authenticate", challenge)]);
+    Answer::Says(Response { status, headers, body: body.as_bytes().to_vec() })
+}
+
+fn about_us() -> Vec<Answer> {
+    vec![
+        status(401),
+        challenges(401, "Basic realm=\"x\"", ""),
+        challenges(403, "Basic realm=\"x\"", ""),
+        says(400, "application/json", r#"{"error":"invalid_client"}"#),
+        says(401, "application/json", r#"{"error":"invalid_client"}"#),
+        says(403, "application/json", r#"{"error":"unauthorized_client"}"#),
+    ]
+}
+
+/// Whatever a provider, or a firewall before it, has against one token, it has nothing against the next one.
+#[test]
+fn atk_12_a_bad_token_turns_nobody_elses_away() {
+    let about_a_token =
+        [400, 402, 403, 404, 405, 406, 410, 413, 414, 415, 418, 422, 423, 429, 431, 451, 500, 501, 502, 503];
+    let said = [
+        says(400, "application/json", r#"{"error":"invalid_request"}"#),
+        says(400, "application/json", r#"{"error":"invalid_token"}"#),
+        says(401, "application/json", r#"{"error":"invalid_token"}"#),
+        says(403, "text/html", "<html>blocked</html>"),
+        challenges(401, "Bearer error=\"invalid_token\"", ""),
+        challenges(400, "Basic realm=\"x\"", ""),
+        challenges(403, "Bearer realm=\"x\", error=\"INVALID_TOKEN\"", ""),
+        says(200, "text/html", "<html>"),
+    ];
+    for refusal in about_a_token.map(status).into_iter().chain(said) {
+        for configuration in [auto(json!({}), json!({})), auto(json!({}), json!({"enforce": false}))] {
+            let mut scene = Scene::of(configuration);
+            scene.provider.tokens.insert("opaque".to_owned(), active(json!({})));
+            for round in 0..3 {
+                scene.provider.at("/introspect", refusal.clone());
+                let seen = scene.send(bearer(&format!("~garbage{round}")));
+                assert!(matches!(seen, Seen::Refused(_) | Seen::Upstream(_)));
+                scene.provider.at("/introspect", Answer::Introspects("token"));
+                scene.send(bearer("opaque")).allowed();
+                scene.pass_seconds(61);
+            }
+        }
+    }
+}
+
 #[test]
 fn int_03_a_discovered_endpoint_that_wants_credentials_is_left_alone() {
-    for refusal in [400, 401, 403] {
+    for refusal in about_us() {
         let mut scene = Scene::of(auto(json!({}), json!({})));
-        scene.provider.at("/introspect", status(refusal));
+        scene.provider.at("/introspect", refusal);
         scene.send(bearer("opaque")).refused(401, "unsupported_token");
         scene.send(bearer("another")).refused(401, "unsupported_token");
-        assert_eq!(scene.count("/introspect"), 1, "{refusal}");
+        assert_eq!(scene.count("/introspect"), 1);
         // Tokens that need no question are as good as ever.
         scene.send(bearer(&good())).allowed();
     }

@@ -1,11 +1,15 @@
 //! Attacks on what the filter remembers, whom it calls and what it costs: see `docs/security/cases.md`.
 
+use crate::listener::heard;
 use crate::scene::*;
 use oidc_filter::config::Config;
+use oidc_filter::decision::Decision;
+use oidc_filter::filter::{Filter, StreamId};
 use oidc_filter::http::{Headers, Response};
 use oidc_filter::json;
 use oidc_filter::time::Timestamp;
 use serde_json::{Value, json};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Ten seconds, in which nothing but a loop within a loop does not come to its end, on the slowest machine.
@@ -73,6 +77,74 @@ fn cch_10_the_end_of_a_token_while_its_request_waits() {
     assert_eq!(scene.send(bearer(&token)).allowed().cached, Some(true));
     scene.set_clock(end);
     scene.send(bearer(&token)).refused(401, "expired");
+}
+
+/// Tokens that hold groups by the hundred: the limit says its name, and can be raised.
+#[test]
+fn enc_14_the_longest_token_is_for_the_operator_to_say() {
+    let of_size = |size: usize| {
+        let base = token(json!({"x": ""})).len();
+        token(json!({"x": "x".repeat((size - base) * 3 / 4)}))
+    };
+    let mut usual = Scene::of(jwt(json!({}), json!({})));
+    usual.send(bearer(&of_size(16_000))).allowed();
+    heard();
+    usual.send(bearer(&of_size(17_000))).refused(401, "malformed_token");
+    assert!(heard().iter().any(|line| line.contains("`max_token_size`, 16384 bytes")));
+
+    let raised = |validation: &str, size: usize| {
+        let provider = json!({"validation": validation});
+        let source = json!([{"key": "authorization"}, {"location": "cookie", "key": "t"}, {"location": "query_string", "key": "t"}]);
+        Scene::of(auto(provider, json!({"max_token_size": size, "access_token": source})))
+    };
+    for validation in ["jwt", "introspection", "userinfo", "auto"] {
+        for size in [1024, 20_000, 61_440] {
+            let mut scene = raised(validation, size);
+            let longest = of_size(size);
+            assert!(longest.len() > size - 4 && longest.len() <= size, "{}", longest.len());
+            let opaque = "~".repeat(size);
+            for token in [&longest, &opaque] {
+                scene.provider.tokens.insert(token.clone(), active(json!({})));
+                scene.provider.users.insert(token.clone(), json!({"sub": "ann"}));
+            }
+            scene.send(bearer(&longest)).allowed();
+            scene.send(bare().header("cookie", format!("t={longest}"))).allowed();
+            scene.send(get(format!("/p?t={longest}"))).allowed();
+            if validation != "jwt" {
+                scene.send(bearer(&opaque)).allowed();
+            }
+            scene.send(bearer(&format!("{opaque}~"))).refused(401, "malformed_token");
+            scene.send(bearer(&of_size(size + 8))).refused(401, "malformed_token");
+        }
+    }
+}
+
+/// Questions about long tokens take no more memory than those about usual ones.
+#[test]
+fn dos_06_questions_about_long_tokens_are_weighed() {
+    let config = json!({"max_token_size": 61_440, "providers": (0..3).map(|number| json!({
+        "issuer": format!("https://idp{number}.example.com"), "audiences": AUDIENCE, "validation": "introspection",
+        "token_prefixes": format!("{number}_"),
+        "introspection": {"endpoint": format!("https://idp{number}.example.com/introspect")},
+    })).collect::<Vec<_>>()});
+    let config = Config::read(config.to_string().as_bytes(), &|_: &str| None).unwrap();
+    let mut filter = Filter::new(Rc::new(config), "oidc");
+    let now = Timestamp::from_unix_seconds(NOW);
+    let mut begin = |number: u32, token: &str| {
+        let stream = StreamId(number);
+        let decision = filter.on_request(stream, bearer(token).request(), now);
+        filter.take_effects();
+        filter.on_closed(stream);
+        decision
+    };
+    let most = (64 << 20) / 60_000;
+    for number in 0..most {
+        let token = format!("{}_{number:04}{}", number % 3, "a".repeat(59_994));
+        assert_eq!(begin(number, &token), Decision::Wait, "{number}");
+    }
+    assert!(matches!(begin(most, &format!("0_{}", "b".repeat(59_998))), Decision::Deny(_)));
+    // The usual ones have their own room.
+    assert_eq!(begin(most + 1, "0_usual"), Decision::Wait);
 }
 
 /// What is remembered of worthless tokens has an end: the first makes room for the last.

@@ -183,7 +183,7 @@ fn printed() -> Vec<(&'static str, String)> {
     let headers = Headers::from_pairs(pairs);
     let request =
         Request { headers: headers.clone(), metadata: vec![Some(token.clone().into_bytes())], ..Request::default() };
-    let found = credentials::find(&request, &config.sources[..1]).unwrap().unwrap();
+    let found = credentials::find(&request, &config.sources[..1], config.max_token_size).unwrap().unwrap();
 
     let now = Timestamp::from_unix_seconds(NOW);
     let mut filter = Filter::new(Rc::clone(&config), "oidc");

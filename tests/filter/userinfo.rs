@@ -1,5 +1,6 @@
 //! Tokens that the userinfo endpoint proves: greymatter's filter (GM) and AuthService (AR-18 to AR-20), and attacks (UIF).
 
+use crate::listener::heard;
 use crate::scene::*;
 use oidc_filter::http::MAX_ANSWER_BYTES;
 use serde_json::{Value, json};
@@ -239,6 +240,9 @@ fn gm_40_to_43_uif_03_05_no_answer() {
 #[test]
 fn uif_01_nobody_in_particular() {
     let twice = r#"{"sub":"1","sub":"2"}"#;
+    let mut scene = scene_at(&json!("header"), "t", json!({"enforce": true}));
+    scene.provider.at("/userinfo", says(200, "application/json", twice));
+    scene.send(at("header", "good")).refused(403, "inactive");
     let bodies = [
         json!({}).to_string(),
         json!({"name": "x"}).to_string(),
@@ -247,17 +251,68 @@ fn uif_01_nobody_in_particular() {
         json!({"sub": null}).to_string(),
         json!({"Sub": "1"}).to_string(),
         json!({"sub": ["1"]}).to_string(),
-        twice.to_owned(),
     ];
     for body in bodies {
         let mut scene = scene_at(&json!("header"), "t", json!({"enforce": true}));
         scene.provider.at("/userinfo", says(200, "application/json", body));
-        scene.send(at("header", "good")).refused(403, "inactive");
+        heard();
+        scene.send(at("header", "good")).refused(403, "invalid_claims");
+        assert!(heard().iter().any(|line| line.contains("`userinfo.subject` names one")));
     }
     for refused in [401, 403] {
         let mut scene = scene_at(&json!("header"), "t", json!({"enforce": true}));
         scene.provider.at("/userinfo", says(refused, "application/json", ann().to_string()));
         scene.send(at("header", "good")).refused(403, "inactive");
+    }
+}
+
+/// GitHub has `id` and `login`, Discord `id`.
+#[test]
+fn another_claim_stands_for_the_subject() {
+    let identity = json!({"claim_headers": {"header": "x-user", "claim": "sub"}, "user_info": {"key": "identity"}});
+    let seen = |subject: Value, user: Value| {
+        let mut scene = Scene::of(userinfo(json!({"userinfo": {"subject": subject}}), identity.clone()));
+        scene.provider.users.insert("good".to_owned(), user);
+        scene.send(bearer("good"))
+    };
+    let github = json!({"login": "octocat", "id": 583_231, "name": "The Octocat"});
+    let path = json!({"path": "data.user.id"});
+    for (subject, user, expected) in [
+        (json!("id"), github.clone(), "583231"),
+        (json!("login"), github.clone(), "octocat"),
+        (json!({"claim": "id"}), json!({"id": "80351110224678912"}), "80351110224678912"),
+        (path.clone(), json!({"data": {"user": {"id": 7}}}), "7"),
+        (json!({"path": ["data", "user", "id"]}), json!({"data": {"user": {"id": "7"}}}), "7"),
+        (json!("id"), json!({"id": 18_446_744_073_709_551_615_u64}), "18446744073709551615"),
+        (json!("id"), json!({"sub": null, "id": 1}), "1"),
+        // It stands for `sub` only where there is none.
+        (json!("id"), json!({"sub": "ann", "id": 1}), "ann"),
+    ] {
+        let upstream = seen(subject, user).allowed();
+        assert_eq!(upstream.header("x-user"), Some(expected));
+        assert!(upstream.header("identity").unwrap().contains(&format!("%22sub%22:%22{expected}%22")));
+    }
+    for user in [
+        json!({}),
+        json!({"id": ""}),
+        json!({"id": null}),
+        json!({"id": [1]}),
+        json!({"id": {"x": 1}}),
+        json!({"id": true}),
+        json!({"id": 1.5}),
+        json!({"id": -1}),
+        json!({"sub": 1, "id": "1"}),
+        json!({"sub": "", "id": "1"}),
+    ] {
+        heard();
+        seen(json!("id"), user.clone()).refused(401, "invalid_claims");
+        assert!(heard().iter().any(|line| line.contains("`userinfo.subject`")), "{user}");
+    }
+    // One user is one text, however the number is written.
+    let mut scene = Scene::of(userinfo(json!({"userinfo": {"subject": "id"}}), identity));
+    for number in ["1e1", "10.0", "1E1", "-0"] {
+        scene.provider.at("/userinfo", says(200, "application/json", format!("{{\"id\":{number}}}")));
+        scene.send(bearer(&format!("t{}", number.replace('.', "_")))).refused(401, "invalid_claims");
     }
 }
 
@@ -417,7 +472,7 @@ fn auto_without_metadata() {
     for wrong in [json!(42), json!("fals"), json!([]), json!([42]), json!([["true"]]), json!({})] {
         let mut scene = Scene::of(userinfo(json!({}), json!({})));
         scene.provider.users.insert("good".to_owned(), json!({"sub": "1", "email_verified": wrong}));
-        scene.send(bearer("good")).refused(401, "inactive");
+        scene.send(bearer("good")).refused(401, "invalid_claims");
         Scene::of(jwt(json!({}), json!({})))
             .send(bearer(&token(json!({"email_verified": wrong}))))
             .refused(401, "invalid_claims");

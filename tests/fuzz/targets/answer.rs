@@ -4,6 +4,7 @@ use super::lines;
 use super::script::Script;
 use crate::scene::{ISSUER, active, key, metadata};
 use oidc_filter::authorization::{self, Verdict};
+use oidc_filter::config::Activity;
 use oidc_filter::http::{Headers, Response};
 use oidc_filter::introspection::{self, Answer};
 use oidc_filter::jwk::{JwkSet, Origin};
@@ -25,11 +26,11 @@ pub fn run(octets: &[u8]) {
 
     let document: Option<Value> = serde_json::from_slice(body).ok();
     let member = |name: &str| document.as_ref().and_then(|document| document.get(name));
-    if let Some(Answer::Active(object)) = introspection::answer(&response) {
+    if let Some(Answer::Active(object)) = introspection::answer(&response, &Activity::default()) {
         assert_eq!((status, member("active")), (200, Some(&Value::Bool(true))));
         checked(object);
     }
-    if let Some(Answer::Active(object)) = userinfo::answer(&response) {
+    if let Some(Answer::Active(object)) = userinfo::answer(&response, None) {
         assert!(status == 200 && member("sub").and_then(Value::as_str).is_some_and(|sub| !sub.is_empty()));
         checked(object);
     }

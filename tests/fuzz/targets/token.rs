@@ -64,6 +64,7 @@ pub fn run(octets: &[u8]) {
         issuer: Issuer::Exactly(ISSUER),
         audiences: &Audiences::AnyOf(vec![AUDIENCE.to_owned()]),
         token_types: &[],
+        refuse_id_tokens: false,
         clock_skew: Duration::ZERO,
         require_expiration: true,
         max_lifetime: None,
