@@ -171,19 +171,15 @@ fn header_value(output: &ClaimHeader, identity: Identity) -> Option<String> {
     let mut written = output.prefix.clone();
     match &*value {
         Value::Array(elements) => {
-            // What marks the separator is left in no element, so that no two halves of one can meet.
-            let only_spaces = output.separator.bytes().all(|byte| byte == b' ');
             for (index, element) in elements.iter().enumerate() {
                 if index > 0 {
                     written.push_str(&output.separator);
                 }
-                let marks = output.separator.chars().filter(|character| only_spaces || *character != ' ');
-                let plain = header_text(&transformed(output, &text(element))).into_owned();
-                let marked = marks.fold(plain, |plain, mark| plain.replace(mark, &format!("%{:02X}", u32::from(mark))));
-                written.push_str(&marked);
+                written.push_str(&unseparated(output, header_text(&transformed(output, &text(element)))));
             }
         }
-        value => written.push_str(&header_text(&transformed(output, &text(value)))),
+        Value::String(claim) if output.text => written.push_str(&header_text(&transformed(output, claim))),
+        value => written.push_str(&unseparated(output, header_text(&transformed(output, &text(value))))),
     }
     // White space at the ends is cut off on the way, or makes the header invalid. That of a claim is encoded: this is
     // what a prefix ends with, or a separator beside an element that is empty.
@@ -191,6 +187,18 @@ fn header_value(output: &ClaimHeader, identity: Identity) -> Option<String> {
         whole if whole.len() == written.len() => Some(written),
         trimmed => Some(trimmed.to_owned()),
     }
+}
+
+/// A header's text in which nothing looks like the separator, nor like a part of it: whoever splits the header finds the
+/// elements that were claimed, and no string is taken for a list.
+fn unseparated<'t>(output: &ClaimHeader, text: Cow<'t, str>) -> Cow<'t, str> {
+    // Spaces are a mark only where they are all that there is: readers trim what stands beside another mark.
+    let only_spaces = output.separator.bytes().all(|byte| byte == b' ');
+    let marks = output.separator.chars().filter(|mark| only_spaces || *mark != ' ');
+    marks.fold(text, |text, mark| match text.contains(mark) {
+        true => Cow::Owned(text.replace(mark, &format!("%{:02X}", u32::from(mark)))),
+        false => text,
+    })
 }
 
 /// A claim's value as text: a string as it is, everything else as compact JSON.

@@ -92,6 +92,8 @@ pub struct ClaimHeader {
     pub transformers: Vec<Transformer>,
     /// Between the elements of a list.
     pub separator: String,
+    /// A string is text by nature: it is written as it is, separators and all.
+    pub text: bool,
     /// A token without the claim is not enough.
     pub required: bool,
     /// What is written if the token lacks the claim.
@@ -203,6 +205,7 @@ impl ClaimHeader {
         if separator.is_empty() || !separator.bytes().all(separates) {
             return Err(fields.error("separator", "must be made of ASCII punctuation or spaces, without %"));
         }
+        let text = fields.boolean("text")?.unwrap_or(false);
         if !prefix.bytes().all(is_visible_or_space) || prefix.starts_with(' ') {
             return Err(fields.error("prefix", "must be printable ASCII and not begin with a space"));
         }
@@ -216,7 +219,7 @@ impl ClaimHeader {
             return Err(fields.error("default", "must be printable ASCII"));
         }
         fields.finish()?;
-        Ok(Self { header, source, prefix, transformers, separator, required, default })
+        Ok(Self { header, source, prefix, transformers, separator, text, required, default })
     }
 }
 

@@ -251,7 +251,7 @@ def test_hdr_11_single_claims_of_every_type(doors: Envoy, fake: FakeProvider) ->
     assert seen.header("x-list") == "admin,a|b%2Cc"
     assert seen.header("x-number") == "9007199254740993"
     assert seen.header("x-flag") == "false"
-    assert json.loads(seen.header("x-object") or "") == {
+    assert claims_in(seen.header("x-object")) == {
         "b": [1, None],
         "a": {"b": 1.5},
         "https://dotted.example/claim": "x",

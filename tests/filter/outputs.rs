@@ -233,12 +233,12 @@ fn several_outputs_at_once() {
 #[test]
 fn hdr_11_claims_as_text() {
     for (value, written) in [
-        (json!("plain, text; a=\"b\""), Some("plain, text; a=\"b\"")),
+        (json!("plain text; a=\"b\""), Some("plain text; a=\"b\"")),
         (json!(42), Some("42")),
         (json!(-1.50), Some("-1.5")),
         (json!(9_007_199_254_740_993_u64), Some("9007199254740993")),
         (json!(true), Some("true")),
-        (json!({"b": 1, "a": [2]}), Some(r#"{"a":[2],"b":1}"#)),
+        (json!({"b": 1, "a": [2]}), Some(r#"{"a":[2]%2C"b":1}"#)),
         (json!(["a", "b"]), Some("a,b")),
         (json!(["a", 1, true, {"x": 1}]), Some(r#"a,1,true,{"x":1}"#)),
         (json!([]), Some("")), // AR-41
@@ -303,6 +303,97 @@ fn hdr_08_separators_of_several_characters() {
     };
     assert_ne!(joined(json!(["a,", "b"]), ",,"), joined(json!(["a", ",b"]), ",,"));
     assert_ne!(joined(json!(["a-", "-b"]), "--"), joined(json!(["a", "", "b"]), "--"));
+}
+
+/// What a service reads that splits at the separator: its spaces are of no account, unless it has nothing else.
+fn elements(written: &str, separator: &str) -> Vec<String> {
+    let mark = if separator.trim().is_empty() { separator } else { separator.trim() };
+    let decoded = |part: &str| percent_decode_str(part.trim()).decode_utf8().unwrap().into_owned();
+    written.split(mark).map(decoded).collect()
+}
+
+/// What somebody can make of a string, so that it is taken for a list, or for another string.
+const HARD: [&str; 18] = [
+    "x,admin",
+    "x, admin",
+    "a;b",
+    "a|b",
+    "a||b",
+    "|a|",
+    "a b",
+    " a , b ",
+    "a - b",
+    "-1.5",
+    "%2C",
+    "100%",
+    "é,ü",
+    "a\r\n,b",
+    "\"a,b\"",
+    "[\"a\",\"b\"]",
+    "{\"a\":\"x,admin,y\"}",
+    "c",
+];
+
+const SEPARATORS: [&str; 12] = [",", ", ", ";", "|", "||", " | ", " ", "  ", ",,", "-", ".", "\""];
+
+#[test]
+fn atk_08_a_header_gives_back_what_was_claimed() {
+    for separator in SEPARATORS {
+        let output = json!({"claim": "c", "separator": separator});
+        let written = |claim: &Value| header(json!({"c": claim}), output.clone()).unwrap();
+        for string in HARD {
+            // The same bytes for those who split and those who don't.
+            let one = written(&json!(string));
+            assert_eq!(elements(&one, separator), [string], "{separator:?} {one}");
+            assert_eq!(percent_decode_str(&one).decode_utf8().unwrap(), string);
+            assert_eq!(one, written(&json!([string])));
+            for other in HARD {
+                let both = written(&json!([string, other]));
+                assert_eq!(elements(&both, separator), [string, other], "{separator:?} {both}");
+            }
+        }
+        // Whatever is no string stands as its JSON.
+        for claim in [json!({"b": "x,admin,y", "a": [1, "2 | ;"]}), json!(-1.5), json!(true)] {
+            let one = written(&claim);
+            assert_eq!(elements(&one, separator), [claim.to_string()], "{separator:?} {one}");
+        }
+    }
+}
+
+#[test]
+fn atk_08_wherever_the_string_comes_from() {
+    let claims = json!({"g": "x,admin", "deep": {"g": "x,admin"}, "l": ["x,admin"]});
+    for output in [
+        json!({"claim": "g"}),
+        json!({"path": "deep.g"}),
+        json!({"claims": ["nope", "g"]}),
+        json!({"claim": "g", "default": "a,b"}),
+        json!({"claim": "g", "required": true}),
+        json!({"claim": "l"}),
+        json!({"claim": "l", "text": true}),
+    ] {
+        assert_eq!(header(claims.clone(), output.clone()).as_deref(), Some("x%2Cadmin"), "{output}");
+    }
+    let prefixed = json!({"claim": "g", "prefix": "groups: "});
+    assert_eq!(header(claims.clone(), prefixed).as_deref(), Some("groups: x%2Cadmin"));
+    let transformed = json!({"claim": "g", "transformers": {"matches": "x", "replaces": "y,z"}});
+    assert_eq!(header(claims.clone(), transformed).as_deref(), Some("y%2Cz%2Cadmin"));
+    // The operator's own words stay.
+    assert_eq!(header(json!({}), json!({"claim": "g", "default": "a,b"})).as_deref(), Some("a,b"));
+}
+
+/// A name with commas is one name, for a service that reads the header whole.
+#[test]
+fn atk_08_a_claim_that_is_text_by_nature() {
+    let named =
+        |claim: Value, more: Value| header(json!({"c": claim}), with(json!({"claim": "c", "text": true}), more));
+    assert_eq!(named(json!("Lee, Ann, PhD"), json!({})).as_deref(), Some("Lee, Ann, PhD"));
+    assert_eq!(named(json!("read write"), json!({"separator": " "})).as_deref(), Some("read write"));
+    // What is no header text is escaped as ever.
+    assert_eq!(named(json!("Zoë,\r\n100% "), json!({})).as_deref(), Some("Zo%C3%AB,%0D%0A100%25%20"));
+    // It is about strings: a list is a list, an object has no commas of its own.
+    assert_eq!(named(json!(["a,b", "c"]), json!({})).as_deref(), Some("a%2Cb,c"));
+    assert_eq!(named(json!({"a": 1, "b": 2}), json!({})).as_deref(), Some(r#"{"a":1%2C"b":2}"#));
 }
 
 #[test]
