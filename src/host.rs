@@ -11,6 +11,7 @@ mod abi;
 mod boringssl;
 mod metrics;
 
+use crate::caching;
 use crate::config::{Config, SourceLocation};
 use crate::decision::{Case, Confirmed, Decision, Forward, Outcome, Refused, Tally, Verdict};
 use crate::filter::{CallId, Effect, Filter, StreamId};
@@ -314,10 +315,8 @@ impl HttpContext for Stream {
                 self.refuse_misconfigured();
                 return Action::Pause;
             }
-            for cookie in response_cookies.drain(..) {
-                if abi::add(Map::ResponseHeaders, b"set-cookie", cookie.as_bytes()).is_err() {
-                    log::error!("a cookie could not be set on a response");
-                }
+            if set_cookies(std::mem::take(response_cookies)).is_err() {
+                log::error!("a cookie could not be set on a response");
             }
         }
         Action::Continue
@@ -451,10 +450,7 @@ fn count(outcome: &Outcome, tally: Tally, metrics: &mut Metrics) {
 
 fn apply(forward: &Forward) -> Result<(), Failed> {
     for edit in &forward.edits {
-        match edit {
-            Edit::Remove(name) => abi::remove(Map::RequestHeaders, name)?,
-            Edit::Set(name, value) => abi::set(Map::RequestHeaders, name.as_bytes(), value)?,
-        }
+        make(Map::RequestHeaders, edit)?;
     }
     for (key, value) in &forward.filter_state {
         abi::set_filter_state(key, value)?;
@@ -466,6 +462,25 @@ fn apply(forward: &Forward) -> Result<(), Failed> {
         abi::set_filter_state(REASON_KEY, reason.word().as_bytes())?;
     }
     abi::set_filter_state(RESULT_KEY, forward.outcome.result.word().as_bytes())
+}
+
+/// Sets cookies on a response that no cache then keeps for others. If that can't be had, there is no cookie.
+fn set_cookies(cookies: Vec<String>) -> Result<(), Failed> {
+    if cookies.is_empty() {
+        return Ok(());
+    }
+    let response = abi::pairs(Map::ResponseHeaders).and_then(Headers::from_wire).ok_or(Failed)?;
+    for edit in caching::private(&response) {
+        make(Map::ResponseHeaders, &edit)?;
+    }
+    cookies.iter().try_for_each(|cookie| abi::add(Map::ResponseHeaders, b"set-cookie", cookie.as_bytes()))
+}
+
+fn make(map: Map, edit: &Edit) -> Result<(), Failed> {
+    match edit {
+        Edit::Remove(name) => abi::remove(map, name),
+        Edit::Set(name, value) => abi::set(map, name.as_bytes(), value),
+    }
 }
 
 fn refuse(refused: &Refused) {

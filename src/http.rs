@@ -182,7 +182,7 @@ pub fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
     items.next().is_none().then_some(first)
 }
 
-/// One change of the header list of the request on its way to the upstream.
+/// One change of a header list on its way: of the request to the upstream, or of its response.
 #[derive(Clone, Eq, PartialEq)]
 pub enum Edit {
     /// Removes every field of this name.

@@ -39,6 +39,7 @@
 //! | [`identity`] | claims into headers, cookies, parameters, metadata |
 //! | [`rewrite`], [`cookie`], [`query`] | what changes on a request, to the byte |
 //! | [`reply`] | RFC 6750, section 3: what a refused client gets |
+//! | [`caching`] | RFC 9111: who may keep a response that sets a cookie |
 //! | [`cache`], [`http`], [`protobuf`], [`time`] | the few things that all need |
 //!
 //! # The walk of a request
@@ -80,6 +81,7 @@
 
 pub mod authorization;
 pub mod cache;
+pub mod caching;
 pub mod client_assertion;
 pub mod config;
 pub mod cookie;

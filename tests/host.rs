@@ -494,7 +494,7 @@ fn a_warm_request_costs_these_host_calls() {
     assert_eq!((stream.body(), stream.body()), (CONTINUE, CONTINUE));
     assert_eq!(trace(), [""; 0]);
     assert_eq!(stream.response(fields([(":status", "200")])), CONTINUE);
-    assert_eq!(trace(), ["add response set-cookie"]);
+    assert_eq!(trace(), ["list response", "set response cache-control", "add response set-cookie"]);
     let cookies = stream.look(|exchange| values(&exchange.response, "set-cookie"));
     assert_eq!(cookies, ["who=%7B%22sub%22:%22ann%22%7D; Path=/; HttpOnly; Secure; SameSite=Lax"]);
     stream.end();
@@ -726,6 +726,56 @@ fn htp_08_a_client_that_left_is_let_go() {
     for stream in [second, third] {
         stream.response(fields([(":status", "200")]));
         stream.end();
+    }
+}
+
+#[test]
+fn atk_19_no_shared_cache_keeps_one_users_cookie() {
+    let envoy = warm();
+    let answered = |sent: Fields| {
+        let stream = envoy.request(request(&GOOD));
+        assert_eq!(stream.response(sent), CONTINUE);
+        stream.look(|exchange| exchange.response.clone())
+    };
+    let sent = fields([
+        (":status", "200"),
+        ("cache-control", "public, max-age=60"),
+        ("cdn-cache-control", "max-age=600"),
+        ("set-cookie", "theme=dark"),
+        ("cache-control", "s-maxage=600"),
+    ]);
+    let response = answered(sent);
+    assert_eq!(values(&response, "cache-control"), ["private, max-age=60"]);
+    assert_eq!(values(&response, "cdn-cache-control"), [""; 0]);
+    assert_eq!(values(&response, "set-cookie").len(), 2);
+    for status in ["304", "404", "503"] {
+        let response = answered(fields([(":status", status)]));
+        assert_eq!(
+            (values(&response, "cache-control"), values(&response, "set-cookie").len()),
+            (vec!["private".to_owned()], 1)
+        );
+    }
+    // Where no cookie is set, the response is the upstream's alone.
+    let envoy = configured(config_with(json!({"user_info": []})));
+    envoy.tick();
+    envoy.answer_all(provider);
+    let stream = envoy.request(request(&GOOD));
+    stream.response(fields([(":status", "200"), ("cache-control", "public")]));
+    assert_eq!(stream.look(|exchange| values(&exchange.response, "cache-control")), ["public"]);
+}
+
+/// A response that could be kept for others has no cookie.
+#[test]
+fn atk_19_no_cookie_without_its_cache_control() {
+    for fault in ["list response", "set response cache-control", "remove response"] {
+        let envoy = warm();
+        let stream = envoy.request(request(&GOOD));
+        fail(fault, INTERNAL_FAILURE);
+        let sent = fields([(":status", "200"), ("cache-control", "public"), ("surrogate-control", "max-age=600")]);
+        assert_eq!(stream.response(sent), CONTINUE);
+        heal();
+        assert_eq!(stream.look(|exchange| values(&exchange.response, "set-cookie")), [""; 0], "{fault}");
+        assert!(log().contains("a cookie could not be set on a response"));
     }
 }
 

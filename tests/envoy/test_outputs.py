@@ -310,6 +310,40 @@ def h2(doors: Envoy, headers: list[tuple[str, str]], token: str) -> Response:
         return connection.request("/", [*pairs, ("authorization", f"Bearer {token}")])
 
 
+CACHED = [
+    (["Cache-Control: public, max-age=60, s-maxage=600"], "private, max-age=60"),
+    (["Cache-Control: max-age=60", "Cache-Control: public"], "private, max-age=60"),
+    (["Cache-Control: no-store"], "private, no-store"),
+    (["CDN-Cache-Control: max-age=600", "Surrogate-Control: max-age=600"], "private"),
+    ([], "private"),
+]
+
+
+@pytest.mark.parametrize("sent,expected", CACHED, ids=range(len(CACHED)))
+def test_atk_19_a_response_with_our_cookie_is_its_readers_own(
+    doors: Envoy, fake: FakeProvider, sent: list[str], expected: str
+) -> None:
+    headers = [("x-upstream-header", line) for line in sent]
+    for more in ([], [("x-upstream-status", "304")]):
+        for response in (
+            doors.get("/", headers + more, fake.token(**ANN)),
+            h2(doors, headers + more, fake.token(**ANN)),
+        ):
+            assert response.all("set-cookie")
+            assert response.all("cache-control") == [expected]
+            assert not response.all("cdn-cache-control") + response.all("surrogate-control")
+
+
+def test_atk_19_the_answers_of_later_filters(doors: Envoy, fake: FakeProvider) -> None:
+    response = doors.get("/admin", token=fake.token(name="ann"))  # the RBAC behind the filter
+    assert (response.status, response.all("cache-control")) == (403, ["private"])
+    assert response.all("set-cookie")
+    # Without a cookie of ours, what the upstream says is left alone.
+    public = [("x-upstream-header", "Cache-Control: public")]
+    response = doors.door("plain").get("/", public, fake.token())
+    assert response.all("cache-control") == ["public"]
+
+
 def test_no_cookie_is_set_when_the_filter_refuses(doors: Envoy, fake: FakeProvider) -> None:
     assert doors.get("/", token="bad").all("set-cookie") == []
     assert doors.door("strip").get("/", token="bad").all("set-cookie") == []
