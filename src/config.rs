@@ -5,6 +5,7 @@
 
 mod authorization;
 mod clusters;
+mod cors;
 mod fields;
 mod output;
 mod policy;
@@ -16,6 +17,7 @@ mod verify;
 
 pub use authorization::ExternalAuthorization;
 pub use clusters::{Clusters, UnreachableUrl};
+pub use cors::{Cors, OriginPattern};
 pub use fields::Environment;
 pub use output::{
     Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, Lookup, Placement, SameSite, Transformer, UserInfo,
@@ -51,6 +53,8 @@ pub struct Config {
     pub policy: Rc<Policy>,
     /// Requests that are treated otherwise, in order.
     pub rules: Vec<Rule>,
+    /// What browsers are told of the filter's own answers.
+    pub cors: Option<Cors>,
     /// Where other proxies ask about their requests.
     pub verify: Option<Verify>,
     /// What is allowed but deserves a line in the log.
@@ -111,10 +115,11 @@ impl Config {
         let max_token_size = max_token_size(&mut top)?;
         let policy = Policy::top(&mut top, compact, &providers)?;
         let rules = Rule::list(&mut top, &policy, &providers)?;
+        let cors = Cors::from_fields(&mut top, &sources)?;
         let verify = Verify::from_fields(&mut top)?;
         top.finish()?;
         let providers = providers.into_iter().map(Rc::new).collect();
-        let mut config = Self { providers, sources, max_token_size, policy: Rc::new(policy), rules, verify, warnings };
+        let mut config = Self { providers, sources, max_token_size, policy: Rc::new(policy), rules, cors, verify, warnings };
         output::check_collisions(&config)?;
         rule::check_headers(&config)?;
         config.warnings.extend(rule::warnings(&config));

@@ -1,6 +1,7 @@
 //! What comes out of the filter for one request: data, which the edge carries out.
 
 use crate::config::Policy;
+use crate::cors;
 use crate::http::{Edit, Request};
 use crate::jwk::Algorithm;
 use crate::reply::{Reason, Reply};
@@ -17,6 +18,8 @@ pub enum Decision {
     Deny(Refused),
     /// Another proxy asked about it: it may pass, with these headers.
     Confirm(Confirmed),
+    /// A browser asked whether it may ask: it is told.
+    Preflight(Answered),
     /// It waits; an [`Effect::Resolve`](crate::filter::Effect::Resolve) will follow.
     Wait,
 }
@@ -68,6 +71,17 @@ pub struct Confirmed {
     pub status: u16,
     /// The identity, as headers, and which of the filter's own names are not among them.
     pub headers: Vec<(Rc<str>, Vec<u8>)>,
+    /// What to count.
+    pub outcome: Outcome,
+    /// What else to count.
+    pub tally: Tally,
+}
+
+/// The answer to a CORS preflight.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Answered {
+    /// Header fields.
+    pub headers: cors::Fields,
     /// What to count.
     pub outcome: Outcome,
     /// What else to count.

@@ -19,8 +19,9 @@ mod fetches;
 use crate::authorization::{self, Question};
 use crate::cache::{Bounds, Cache};
 use crate::config::{Config, DEFAULT_MAX_TOKEN_SIZE, Policy, Rule};
+use crate::cors;
 use crate::credentials::{Token, TokenDigest};
-use crate::decision::{Case, Confirmed, Decision, Forward, Outcome, Refused, Tally, Verdict};
+use crate::decision::{Answered, Case, Confirmed, Decision, Forward, Outcome, Refused, Tally, Verdict};
 use crate::http::{Fetch, Request, Response};
 use crate::identity::{self, Aside, Identity};
 use crate::provider::{Call, Kind, Provider};
@@ -30,6 +31,7 @@ use crate::rules::RuleIndex;
 use crate::time::Timestamp;
 use crate::verifier::Verifier;
 use authorize::{Exemption, Grant, Halt, Refusal, Vouched};
+use cases::Undecidable;
 use fetches::{Asked, Flight, Parked};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -197,12 +199,19 @@ impl Filter {
     pub fn on_request(&mut self, stream: StreamId, request: Request, now: Timestamp) -> Decision {
         if request.method().is_none() {
             // The host had more headers than it hands over: what isn't seen can't be removed.
-            return self.refuse(&self.config.policy, Denial::InvalidRequest, None, false);
+            return self.refuse(&request, false, &self.config.policy, &Denial::InvalidRequest, None);
         }
         let case = match self.case(request, now) {
             Ok(case) => case,
-            Err((denial, is_question)) => return self.refuse(&self.config.policy, denial, None, is_question),
+            Err(refused) => {
+                let Undecidable { request, is_question, denial } = *refused;
+                return self.refuse(&request, is_question, &self.config.policy, &denial, None);
+            }
         };
+        if let Some(headers) = self.on_preflight(&case) {
+            let outcome = self.outcome(Verdict::Bypassed, None, None);
+            return Decision::Preflight(Answered { headers, outcome, tally: Tally::default() });
+        }
         match self.authorize(&case.request, &case.policy, &Asked::default(), now) {
             Err(Halt::Need(need, answer)) => {
                 // Its tally is that of when it is decided.
@@ -361,7 +370,7 @@ impl Filter {
         match found {
             Ok(grant) => self.pass(case, grant, now),
             Err(refusal) if case.policy.enforce || !refusal.denial.is_strippable() => {
-                self.refuse_case(&case, refusal.denial, refusal.provider)
+                self.refuse_case(&case, &refusal.denial, refusal.provider)
             }
             Err(refusal) => {
                 let mut rewrite = Rewrite::default();
@@ -403,7 +412,7 @@ impl Filter {
                             );
                             self.complain(provider, problem, now);
                         }
-                        self.refuse_case(&case, error.into(), Some(provider))
+                        self.refuse_case(&case, &error.into(), Some(provider))
                     }
                 }
             }
@@ -430,7 +439,7 @@ impl Filter {
         let edits = rewrite.edits(&case.request, &self.own);
         let may_reroute = self.reads_routes && !edits.is_empty();
         if may_reroute && self.routes_are_unstable {
-            return self.refuse_case(case, Denial::Misconfigured, None);
+            return self.refuse_case(case, &Denial::Misconfigured, None);
         }
         let route = self.reads_routes.then(|| case.request.route.name.clone().unwrap_or_default());
         let case = may_reroute.then(|| Box::new(self.matched(case)));
@@ -445,15 +454,37 @@ impl Filter {
         })
     }
 
-    fn refuse_case(&self, case: &Case, denial: Denial, provider: Option<usize>) -> Decision {
-        self.refuse(&case.policy, denial, provider, case.is_question)
+    /// The answer to a preflight from a listed origin. Who asks would take it for a yes to the request itself; and where no token
+    /// is needed, it is the service that knows what it lets pages read.
+    fn on_preflight(&self, case: &Case) -> Option<cors::Fields> {
+        let cors = self.config.cors.as_ref().filter(|_| !case.is_question && !case.policy.bypass)?;
+        cors.on_preflight(&case.request)
     }
 
-    fn refuse(&self, policy: &Policy, denial: Denial, provider: Option<usize>, is_question: bool) -> Decision {
-        // Who asks understands 401 and 403 only, and takes all else for a fault (ngx_http_auth_request_module).
-        let code = if is_question { Some(401) } else { policy.enforce_response_code };
+    fn refuse_case(&self, case: &Case, denial: &Denial, provider: Option<usize>) -> Decision {
+        self.refuse(&case.request, case.is_question, &case.policy, denial, provider)
+    }
+
+    fn refuse(
+        &self,
+        request: &Request,
+        is_question: bool,
+        policy: &Policy,
+        denial: &Denial,
+        provider: Option<usize>,
+    ) -> Decision {
+        let mut reply = match request.grpc() {
+            // Who asks understands 401 and 403 only, and takes all else for a fault (ngx_http_auth_request_module), but 200
+            // for a yes: whatever its client speaks, it is answered in HTTP.
+            _ if is_question => denial.reply(policy, Some(401)),
+            None => denial.reply(policy, policy.enforce_response_code),
+            Some(grpc) => denial.grpc_reply(policy, policy.enforce_response_code, grpc),
+        };
+        if let Some(cors) = &self.config.cors {
+            reply.headers.extend(cors.on_answer(request));
+        }
         let outcome = self.outcome(Verdict::Denied, Some(denial.reason()), provider);
-        Decision::Deny(Refused { reply: denial.reply(policy, code), outcome, tally: self.tally.take() })
+        Decision::Deny(Refused { reply, outcome, tally: self.tally.take() })
     }
 
     fn outcome(&self, result: Verdict, reason: Option<Reason>, provider: Option<usize>) -> Outcome {

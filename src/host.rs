@@ -13,11 +13,11 @@ mod metrics;
 
 use crate::caching;
 use crate::config::{Config, SourceLocation};
-use crate::decision::{Case, Confirmed, Decision, Forward, Outcome, Refused, Tally, Verdict};
+use crate::decision::{Answered, Case, Confirmed, Decision, Forward, Outcome, Refused, Tally, Verdict};
 use crate::filter::{CallId, Effect, Filter, StreamId};
 use crate::http::{Edit, Fetch, Headers, MAX_ANSWER_BYTES, Request, Response, Route};
 use crate::protobuf;
-use crate::reply::Reason;
+use crate::reply::{Reason, Reply};
 use crate::time::Timestamp;
 use crate::verifier::Verifier;
 use abi::{Buffer, Failed, Map};
@@ -64,6 +64,8 @@ enum Progress {
     Held,
     /// It goes on. These cookies belong on its response, and if the decision rests on the route, this is what it was about.
     Forwarded { response_cookies: Vec<String>, case: Option<Box<Case>> },
+    /// It is answered: with this status of HTTP, unless in the terms of gRPC.
+    Answered { status: Option<u16> },
 }
 
 /// The context that owns the filter of this worker, and all its calls.
@@ -301,22 +303,30 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        if let Ok(mut progress) = self.progress.try_borrow_mut()
-            && let Progress::Forwarded { response_cookies, case } = &mut *progress
-        {
-            if let Some(case) = case.take()
-                && !self.stays_true(&case)
-            {
-                log::error!(
-                    "what the filter wrote led a request to a route with another rule: its response is withheld, and requests \
-                     under rules that rest on routes are refused from now on; no route may match on a header, cookie or \
-                     parameter that the filter writes"
-                );
-                self.refuse_misconfigured();
-                return Action::Pause;
+        let Ok(mut progress) = self.progress.try_borrow_mut() else { return Action::Pause };
+        match &mut *progress {
+            Progress::Forwarded { response_cookies, case } => {
+                if let Some(case) = case.take()
+                    && !self.stays_true(&case)
+                {
+                    log::error!(
+                        "what the filter wrote led a request to a route with another rule: its response is withheld, and requests \
+                         under rules that rest on routes are refused from now on; no route may match on a header, cookie or \
+                         parameter that the filter writes"
+                    );
+                    self.refuse_misconfigured();
+                    return Action::Pause;
+                }
+                if set_cookies(std::mem::take(response_cookies)).is_err() {
+                    log::error!("a cookie could not be set on a response");
+                }
             }
-            if set_cookies(std::mem::take(response_cookies)).is_err() {
-                log::error!("a cookie could not be set on a response");
+            Progress::Answered { status: None } => {}
+            Progress::Answered { status: Some(status) } if set_status(*status).is_ok() => {}
+            Progress::Held if !looks_like_success() || set_status(503).is_ok() => {}
+            _ => {
+                log::error!("the status of an answer could not be set; it is withheld");
+                return Action::Pause;
             }
         }
         Action::Continue
@@ -423,14 +433,40 @@ fn carry_out(decision: Decision, progress: &RefCell<Progress>, metrics: &mut Met
         },
         Decision::Deny(refused) => {
             count(&refused.outcome, refused.tally, metrics);
+            let Reply { status, grpc_status, .. } = refused.reply;
+            note_answer(progress, Some(status).filter(|_| grpc_status.is_none()));
             refuse(&refused);
         }
         Decision::Confirm(confirmed) => {
             count(&confirmed.outcome, confirmed.tally, metrics);
+            note_answer(progress, Some(confirmed.status));
             confirm(&confirmed);
+        }
+        Decision::Preflight(answered) => {
+            count(&answered.outcome, answered.tally, metrics);
+            note_answer(progress, Some(204));
+            answer_preflight(&answered);
         }
         Decision::Wait => {}
     }
+}
+
+fn note_answer(progress: &RefCell<Progress>, status: Option<u16>) {
+    if let Ok(mut progress) = progress.try_borrow_mut() {
+        *progress = Progress::Answered { status };
+    }
+}
+
+/// Gives an answer its status back. Envoy makes 200 of every reply to what looks like a gRPC call, and to a proxy that asks
+/// at `verify_path` that is a yes: its client needs only say `content-type: application/grpc`.
+fn set_status(status: u16) -> Result<(), Failed> {
+    abi::set(Map::ResponseHeaders, b":status", status.to_string().as_bytes())
+}
+
+/// Whether a request that nothing was decided for, or that was lost, is answered as if all were well.
+fn looks_like_success() -> bool {
+    let response = abi::pairs(Map::ResponseHeaders).and_then(Headers::from_wire);
+    response.is_none_or(|response| response.first(":status").is_none_or(|status| status.starts_with(b"2")))
 }
 
 fn count(outcome: &Outcome, tally: Tally, metrics: &mut Metrics) {
@@ -488,7 +524,9 @@ fn refuse(refused: &Refused) {
     let reason = reply.reason.word();
     log::debug!("denied with {}: {reason} (provider {})", reply.status, outcome.provider.as_deref().unwrap_or("none"));
     let headers: Vec<(&str, &str)> = reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    if abi::send_reply(reply.status, &format!("oidc_denied{{{reason}}}"), &headers, &reply.body).is_err() {
+    if abi::send_reply(reply.status, &format!("oidc_denied{{{reason}}}"), &headers, &reply.body, reply.grpc_status)
+        .is_err()
+    {
         log::error!("a request could not be answered; it stays on hold");
     }
 }
@@ -499,7 +537,15 @@ fn confirm(confirmed: &Confirmed) {
     let written =
         confirmed.headers.iter().filter_map(|(name, value)| Some((&**name, std::str::from_utf8(value).ok()?)));
     headers.extend(written);
-    if abi::send_reply(confirmed.status, "oidc_confirmed", &headers, "").is_err() {
+    if abi::send_reply(confirmed.status, "oidc_confirmed", &headers, b"", None).is_err() {
+        log::error!("a request could not be answered; it stays on hold");
+    }
+}
+
+fn answer_preflight(answered: &Answered) {
+    let mut headers = vec![("cache-control", "no-store")];
+    headers.extend(answered.headers.iter().map(|(name, value)| (*name, value.as_str())));
+    if abi::send_reply(204, "oidc_preflight", &headers, b"", None).is_err() {
         log::error!("a request could not be answered; it stays on hold");
     }
 }
@@ -512,7 +558,7 @@ fn refuse_misconfigured(metrics: &mut Metrics) {
 
 fn answer_misconfigured() {
     let headers = [("cache-control", "no-store")];
-    if abi::send_reply(503, "oidc_denied{misconfigured}", &headers, "").is_err() {
+    if abi::send_reply(503, "oidc_denied{misconfigured}", &headers, b"", None).is_err() {
         log::error!("a request could not be answered; it stays on hold");
     }
 }

@@ -108,6 +108,17 @@ pub struct Request {
     pub has_body: bool,
 }
 
+/// A form of gRPC. A refusal has the same words in each, in other places.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Grpc {
+    /// Over HTTP/2. Envoy makes a reply of it.
+    Native,
+    /// From a browser, in octets.
+    Web,
+    /// From a browser, in base64.
+    WebText,
+}
+
 /// What is known of a route.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Route {
@@ -153,6 +164,17 @@ impl Request {
         let is_of_line = |name: &[u8]| line.iter().any(|(replaced, _)| *replaced == name);
         let others = self.headers.iter().filter(|(name, _)| !is_of_line(name));
         Self { headers: Headers::from_pairs(line.into_iter().chain(others)), ..self.clone() }
+    }
+
+    /// In which form of gRPC the client speaks, if it does. Envoy goes by the same field, to the letter.
+    pub fn grpc(&self) -> Option<Grpc> {
+        let form = self.headers.first("content-type")?.strip_prefix(b"application/grpc")?;
+        match form {
+            b"" | [b'+', ..] => Some(Grpc::Native),
+            _ if form.starts_with(b"-web-text") => Some(Grpc::WebText),
+            _ if form.starts_with(b"-web") => Some(Grpc::Web),
+            _ => None,
+        }
     }
 
     /// Whether this is a CORS preflight (Fetch standard, section 3.2.2): OPTIONS without a body, with both headers, each once

@@ -39,6 +39,7 @@
 //! | [`identity`] | claims into headers, cookies, parameters, metadata |
 //! | [`rewrite`], [`cookie`], [`query`] | what changes on a request, to the byte |
 //! | [`reply`] | RFC 6750, section 3: what a refused client gets |
+//! | [`cors`] | Fetch standard, section 3.2: what a browser may read of that |
 //! | [`caching`] | RFC 9111: who may keep a response that sets a cookie |
 //! | [`cache`], [`http`], [`protobuf`], [`time`] | the few things that all need |
 //!
@@ -85,6 +86,7 @@ pub mod caching;
 pub mod client_assertion;
 pub mod config;
 pub mod cookie;
+pub mod cors;
 pub mod credentials;
 pub mod decision;
 pub mod filter;

@@ -4,7 +4,11 @@
 //! that a provider said, is ever told. The one exception is what the operator's own authorizer has to say to the client.
 
 use crate::config::{Policy, ResponseBody};
+use crate::http::Grpc;
 use crate::json::Value;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -106,12 +110,14 @@ pub struct Reply {
     /// Header fields.
     pub headers: Vec<(&'static str, String)>,
     /// The body; may be empty.
-    pub body: String,
+    pub body: Vec<u8>,
+    /// The status of a gRPC call, of which Envoy makes a reply with the body as its message; `None` for one in plain HTTP.
+    pub grpc_status: Option<u8>,
 }
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {:?} {}", self.status, self.reason.word(), self.headers, self.body)
+        write!(f, "{} {} {:?} {}", self.status, self.reason.word(), self.headers, self.body.escape_ascii())
     }
 }
 
@@ -179,16 +185,61 @@ impl Denial {
             Self::Overloaded | Self::AuthorizerUnavailable => headers.push(("retry-after", "1".to_owned())),
             _ => {}
         }
-        let description = match self {
-            Self::NotAuthorized(Some(why)) => format!("{}: {why}", reason.word()),
-            _ => description,
-        };
         let error = error.unwrap_or(reason.word());
-        let (media_type, body) = body(policy.response_body, status, error, self.sentence(), &description);
+        let (media_type, body) = body(policy.response_body, status, error, self.sentence(), &self.description());
         if let Some(media_type) = media_type {
             headers.push(("content-type", media_type.to_owned()));
         }
-        Reply { status, reason, headers, body }
+        Reply { status, reason, headers, body: body.into_bytes(), grpc_status: None }
+    }
+
+    /// The same answer to a gRPC call: its status goes by what is wrong, whatever code the policy has for HTTP, and its message
+    /// is a line for people.
+    pub fn grpc_reply(&self, policy: &Policy, code: Option<u16>, grpc: Grpc) -> Reply {
+        let mut reply = self.reply(policy, code);
+        reply.headers.retain(|(name, _)| *name != "content-type");
+        let (status, message) = (self.grpc_status(), self.description());
+        if grpc == Grpc::Native {
+            return Reply { body: message.into_bytes(), grpc_status: Some(status), ..reply };
+        }
+        // Envoy knows nothing of the other forms. Of these, some clients look for the status in the headers, others in the body;
+        // those of browsers do so only with 200.
+        let message = utf8_percent_encode(&message, GRPC_MESSAGE).to_string();
+        let trailers = format!("grpc-status: {status}\r\ngrpc-message: {message}\r\n");
+        let frame =
+            [&[TRAILERS_FRAME], &u32::try_from(trailers.len()).unwrap_or(0).to_be_bytes()[..], trailers.as_bytes()];
+        let (media_type, body) = match grpc {
+            Grpc::WebText => ("application/grpc-web-text", STANDARD.encode(frame.concat()).into_bytes()),
+            _ => ("application/grpc-web", frame.concat()),
+        };
+        reply.headers.extend([
+            ("content-type", media_type.to_owned()),
+            ("grpc-status", status.to_string()),
+            ("grpc-message", message),
+        ]);
+        Reply { status: 200, body, ..reply }
+    }
+
+    /// The status codes of gRPC (`google.rpc.Code`).
+    fn grpc_status(&self) -> u8 {
+        match self {
+            Self::MissingToken | Self::UnsupportedScheme | Self::InvalidRequest | Self::InvalidToken(_) => {
+                UNAUTHENTICATED
+            }
+            Self::InsufficientScope(_) | Self::InsufficientClaims | Self::NotAuthorized(_) => PERMISSION_DENIED,
+            Self::AmbiguousTarget => INVALID_ARGUMENT,
+            Self::ProviderUnavailable(_) | Self::AuthorizerUnavailable => UNAVAILABLE,
+            Self::Overloaded | Self::Misconfigured => UNAVAILABLE,
+        }
+    }
+
+    /// The word and a sentence, which the operator's authorizer may have its own for.
+    fn description(&self) -> String {
+        let why = match self {
+            Self::NotAuthorized(Some(why)) => why,
+            other => other.sentence(),
+        };
+        format!("{}: {why}", self.reason().word())
     }
 }
 
@@ -238,3 +289,14 @@ fn body(
 fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
     Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
+
+const INVALID_ARGUMENT: u8 = 3;
+const PERMISSION_DENIED: u8 = 7;
+const UNAVAILABLE: u8 = 14;
+const UNAUTHENTICATED: u8 = 16;
+
+/// What begins the trailers in a body of gRPC-Web.
+const TRAILERS_FRAME: u8 = 0x80;
+
+/// What a gRPC message percent-encodes in a header (gRPC over HTTP/2, "Status-Message"), beside all that is not ASCII.
+const GRPC_MESSAGE: &AsciiSet = &CONTROLS.add(b'%');

@@ -365,7 +365,7 @@ fn htp_09_a_denial_is_one_reply_and_nothing_else() {
         );
         // Envoy shows the filter its own reply.
         assert_eq!(stream.response(reply(stream).fields), CONTINUE);
-        assert_eq!(trace(), [""; 0]);
+        assert_eq!(trace(), ["set response :status"]);
         assert_eq!((stream.body(), stream.trailers(fields_of_trailers())), (PAUSE, PAUSE));
         stream.end();
     }
@@ -777,6 +777,57 @@ fn atk_19_no_cookie_without_its_cache_control() {
         assert_eq!(stream.look(|exchange| values(&exchange.response, "set-cookie")), [""; 0], "{fault}");
         assert!(log().contains("a cookie could not be set on a response"));
     }
+}
+
+/// Envoy makes 200 of every local reply to what looks like a gRPC call: to a proxy that asks, that would be a yes.
+#[test]
+fn atk_06_a_no_to_another_proxy_stays_one() {
+    let ask = |envoy: &Envoy, token: Option<&str>, media_type: &str| {
+        let mut asked = fields([
+            (":method", "GET"),
+            (":path", "/verify/orders"),
+            (":authority", "shop.example.com"),
+            ("content-type", media_type),
+        ]);
+        asked.extend(token.map(|token| (b"authorization".to_vec(), format!("Bearer {token}").into_bytes())));
+        envoy.request(asked)
+    };
+    let as_envoy_answers = |stream: Stream| {
+        let answered = stream.response(fields([(":status", "200"), ("grpc-status", "16")]));
+        (answered, stream.look(|exchange| values(&exchange.response, ":status")).concat())
+    };
+    let envoy = configured(config_with(json!({"verify_path": "/verify"})));
+    envoy.tick();
+    envoy.answer_all(provider);
+    for media_type in ["application/grpc", "application/grpc+proto", "application/json"] {
+        assert_eq!(as_envoy_answers(ask(&envoy, None, media_type)), (CONTINUE, "401".to_owned()));
+        assert_eq!(as_envoy_answers(ask(&envoy, Some(&EXPIRED), media_type)), (CONTINUE, "401".to_owned()));
+        assert_eq!(as_envoy_answers(ask(&envoy, Some(&GOOD), media_type)), (CONTINUE, "204".to_owned()));
+        // Envoy's own answer to one that waits.
+        assert_eq!(as_envoy_answers(ask(&envoy, Some("0paque"), media_type)), (CONTINUE, "503".to_owned()));
+    }
+    let stream = ask(&envoy, None, "application/grpc");
+    fail("set response :status", INTERNAL_FAILURE);
+    assert_eq!(as_envoy_answers(stream).0, PAUSE, "no answer is no yes");
+    heal();
+    // Without a filter nobody knows what a question is.
+    let envoy = Envoy::at(NOW);
+    assert_eq!(as_envoy_answers(ask(&envoy, None, "application/grpc")), (CONTINUE, "503".to_owned()));
+}
+
+/// A gRPC call, on the other hand, has its status in `grpc-status`.
+#[test]
+fn grpc_calls_are_answered_as_grpc() {
+    let envoy = warm();
+    let mut call = plain_request();
+    call.push((b"content-type".to_vec(), b"application/grpc".to_vec()));
+    let stream = envoy.request(call);
+    let Reply { status, grpc_status, body, fields: sent, .. } = reply(stream);
+    assert_eq!((status, grpc_status, &*body), (401, 16, "missing_token: no access token was sent"));
+    assert_eq!(values(&sent, "content-type"), [""; 0]);
+    assert_eq!(stream.response(fields([(":status", "200"), ("grpc-status", "16")])), CONTINUE);
+    assert_eq!(stream.look(|exchange| values(&exchange.response, ":status")), ["200"]);
+    assert_eq!(reply(envoy.request(plain_request())).grpc_status, -1);
 }
 
 #[test]

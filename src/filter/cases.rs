@@ -16,8 +16,8 @@ use crate::time::Timestamp;
 use std::rc::Rc;
 
 impl Filter {
-    /// The request that is to be decided about, with its policy; or why there is none, and whether another proxy asks.
-    pub(super) fn case(&self, request: Request, now: Timestamp) -> Result<Case, (Denial, bool)> {
+    /// The request that is to be decided about, with its policy; or why there is none.
+    pub(super) fn case(&self, request: Request, now: Timestamp) -> Result<Case, Box<Undecidable>> {
         let (request, is_question) = match self.question(&request) {
             None => (request, false),
             Some(Ok(asked_about)) => (asked_about, true),
@@ -26,7 +26,7 @@ impl Filter {
                     "a question at verify_path doesn't tell the request that it is about: each header of verify_request \
                      must be there once; without verify_request, its path must stand behind verify_path"
                 );
-                return Err((denial, true));
+                return Err(Box::new(Undecidable { request, is_question: true, denial }));
             }
         };
         match self.policy(&request) {
@@ -43,7 +43,7 @@ impl Filter {
                         text(rule)
                     );
                 }
-                Err((denial, is_question))
+                Err(Box::new(Undecidable { request, is_question, denial }))
             }
         }
     }
@@ -164,6 +164,14 @@ impl Filter {
             self.start(need, None, now);
         }
     }
+}
+
+/// A request that no policy is found for.
+pub(super) struct Undecidable {
+    pub(super) request: Request,
+    /// Another proxy asks about it.
+    pub(super) is_question: bool,
+    pub(super) denial: Denial,
 }
 
 /// Calls that may be under way when one is made for the sake of a candidate.

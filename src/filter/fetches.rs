@@ -68,7 +68,7 @@ impl Filter {
         let need = self.shared(need);
         let asked = Asked { needs: vec![need.clone()], answer: answer.map(|answer| (answer, now)) };
         if let Some(case) = self.keep(stream, case, asked, Deadline::after(MAX_WAIT, now)) {
-            return self.refuse_case(&case, Denial::Overloaded, Some(need.provider()));
+            return self.refuse_case(&case, &Denial::Overloaded, Some(need.provider()));
         }
         self.start(need, Some(stream), now);
         // What can't even be sent is decided already.
@@ -116,7 +116,7 @@ impl Filter {
                 asked.answer = answer.map(|answer| (answer, now)).or(asked.answer);
                 match self.keep(stream, case, asked, deadline) {
                     None => return self.start(need, Some(stream), now),
-                    Some(case) => self.refuse_case(&case, Denial::Overloaded, Some(need.provider())),
+                    Some(case) => self.refuse_case(&case, &Denial::Overloaded, Some(need.provider())),
                 }
             }
         };

@@ -200,8 +200,15 @@ pub fn resume_request() -> Result<(), Failed> {
     done(unsafe { proxy_continue_stream(0) })
 }
 
-/// Answers the request of the effective context. `details` become `%RESPONSE_CODE_DETAILS%`.
-pub fn send_reply(status: u16, details: &str, headers: &[(&str, &str)], body: &str) -> Result<(), Failed> {
+/// Answers the request of the effective context. `details` become `%RESPONSE_CODE_DETAILS%`. Of the answer to what looks like a
+/// gRPC call, Envoy makes a 200 with a gRPC status, by itself the one that goes with the status of HTTP.
+pub fn send_reply(
+    status: u16,
+    details: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    grpc_status: Option<u8>,
+) -> Result<(), Failed> {
     let headers = serialized(headers);
     done(unsafe {
         proxy_send_local_response(
@@ -212,7 +219,7 @@ pub fn send_reply(status: u16, details: &str, headers: &[(&str, &str)], body: &s
             body.len(),
             headers.as_ptr(),
             headers.len(),
-            NO_GRPC_STATUS,
+            grpc_status.map_or(NO_GRPC_STATUS, i32::from),
         )
     })
 }

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from clients import Response, request_bytes, together
 from conftest import StartEnvoy
+from envoy_filters import http_filter
 from fake_provider import FakeProvider, Reply, Request
 from harness import Envoy, config
 
@@ -370,6 +371,89 @@ def test_htp_15_a_grpc_call_is_refused_in_its_own_terms(
             response = connection.request("/svc/Method", headers, method="POST", body=message)
         assert (response.status, response.header("grpc-status")) == (200, status)
         assert response.body == b""
+
+
+@pytest.fixture(scope="module")
+def grpc(start_shared_envoy: StartEnvoy, slow: FakeProvider) -> Envoy:
+    def of(form: str = "json", **more: Any) -> dict[str, Any]:
+        return config(slow, require={"scopes": ["admin"]}, response_body=form, **more)
+
+    return start_shared_envoy(
+        of(),
+        listeners={
+            "code": of("problem", enforce_response_code=443),
+            "verify": of(verify_path="/verify"),
+            "yes": of(verify_path="/verify", verify_response_code=200),
+        },
+        idp=slow.port,
+        http2_upstream=True,
+    )
+
+
+SPOKEN = {
+    "missing": (None, "16", "missing_token: no access token was sent"),
+    "invalid": (BAD, "16", "inactive: the access token is not active"),
+    "malformed": ("", "16", "invalid_request: the credentials are malformed, or there are more than one"),
+    "insufficient": ("user-0", "7", "insufficient_scope: the access token lacks a scope"),
+}
+
+
+@pytest.mark.parametrize("door", [None, "code"])
+@pytest.mark.parametrize("row", SPOKEN)
+def test_htp_15_a_grpc_message_is_a_line_for_people(grpc: Envoy, row: str, door: str | None) -> None:
+    token, status, message = SPOKEN[row]
+    credentials = [] if token is None else [("authorization", f"Bearer {token}".strip())]
+    for media_type in ("application/grpc", "application/grpc+proto"):
+        headers = [("content-type", media_type), ("te", "trailers"), *credentials]
+        with (grpc.door(door) if door else grpc).http2() as connection:
+            response = connection.request("/svc/Method", headers, method="POST", body=b"\0" * 5)
+        assert (response.status, response.header("content-type")) == (200, "application/grpc")
+        assert (response.all("grpc-status"), response.all("grpc-message")) == ([status], [message])
+        assert response.body == b""
+
+
+@pytest.mark.parametrize("media_type", ["application/grpc-web", "application/grpc-web-text+proto"])
+@pytest.mark.parametrize("row", SPOKEN)
+def test_htp_15_a_call_of_grpc_web(grpc: Envoy, row: str, media_type: str) -> None:
+    token, status, message = SPOKEN[row]
+    credentials = [] if token is None else [("authorization", f"Bearer {token}".strip())]
+    for door in (grpc, grpc.door("code")):
+        response = door.get("/svc/Method", [("content-type", media_type), *credentials], method="POST")
+        assert response.status == 200
+        assert response.header("content-type") == media_type.removesuffix("+proto")
+        assert (response.all("grpc-status"), response.all("grpc-message")) == ([status], [message])
+        frame = base64.b64decode(response.body) if "text" in media_type else response.body
+        trailers = f"grpc-status: {status}\r\ngrpc-message: {message}\r\n".encode()
+        assert frame == b"\x80" + len(trailers).to_bytes(4, "big") + trailers
+
+
+def test_htp_15_behind_envoys_own_grpc_web(start_envoy: StartEnvoy, slow: FakeProvider) -> None:
+    before = [http_filter("grpc_web", "grpc_web.v3.GrpcWeb")]
+    envoy = start_envoy(config(slow), idp=slow.port, before=before, http2_upstream=True)
+    for media_type in ("application/grpc-web", "application/grpc-web+proto", "application/grpc-web-text"):
+        response = envoy.get("/svc/Method", [("content-type", media_type)], method="POST")
+        assert response.header("grpc-status") == "16"
+        assert response.header("grpc-message") == "missing_token: no access token was sent"
+        assert (response.header("content-type") or "").startswith("application/grpc-web")
+
+
+@pytest.mark.parametrize("protocol", ["http1", "http2"])
+def test_atk_06_a_no_to_another_proxy_stays_one_whatever_its_client_speaks(
+    grpc: Envoy, protocol: str
+) -> None:
+    """Envoy makes 200 of every local reply to a gRPC call, which a proxy that asks takes for a yes."""
+    for media_type in ("application/grpc", "application/grpc+x", "application/grpc-web", "text/plain"):
+        for token, status in ((None, 401), (BAD, 401), ("user-0", 403)):
+            for door in (grpc.door("verify"), grpc.door("yes")):
+                headers = [("content-type", media_type), *([bearer(token)] if token else [])]
+                if protocol == "http1":
+                    response = door.get("/verify/things", headers)
+                else:
+                    with door.http2() as connection:
+                        response = connection.request("/verify/things", headers)
+                assert response.status == status, media_type
+                if status == 401:
+                    assert response.header("www-authenticate")
 
 
 def down(fake: FakeProvider) -> dict[str, Any]:

@@ -405,6 +405,8 @@ impl Ask {
 pub enum Seen {
     Upstream(Upstream),
     Refused(Refusal),
+    /// A browser's preflight is answered with these headers.
+    Preflight(Vec<(&'static str, String)>),
     /// Another proxy asked, and gets these headers with its 204.
     Confirmed(Confirmation),
     Waiting,
@@ -457,6 +459,15 @@ impl Seen {
                 refusal
             }
             other => panic!("not refused with {status} {reason}: {other:?}"),
+        }
+    }
+
+    /// The headers of the answer to a preflight, as lines.
+    #[track_caller]
+    pub fn preflight(self) -> Vec<String> {
+        match self {
+            Self::Preflight(headers) => headers.iter().map(|(name, value)| format!("{name}: {value}")).collect(),
+            other => panic!("no answer to a preflight: {other:?}"),
         }
     }
 
@@ -546,6 +557,8 @@ pub struct Refusal {
     pub reason: &'static str,
     pub headers: Vec<(&'static str, String)>,
     pub body: String,
+    /// What Envoy makes a gRPC reply with.
+    pub grpc_status: Option<u8>,
     pub provider: Option<String>,
     /// What the candidate policy would have done.
     pub shadow: Option<Shadow>,
@@ -868,6 +881,10 @@ impl Scene {
             Decision::Deny(refused) => Seen::Refused(client_sees(refused)),
             Decision::Forward(forward) => Seen::Upstream(self.upstream_sees(stream, forward)),
             Decision::Confirm(confirmed) => Seen::Confirmed(self.asker_sees(confirmed)),
+            Decision::Preflight(answered) => {
+                assert_eq!((answered.outcome.result.word(), answered.outcome.reason), ("bypassed", None));
+                Seen::Preflight(answered.headers)
+            }
         };
         self.seen.insert(stream, seen);
     }
@@ -949,18 +966,21 @@ fn client_sees(refused: Refused) -> Refusal {
         status: reply.status,
         reason: reply.reason.word(),
         headers: reply.headers,
-        body: reply.body,
+        body: String::from_utf8_lossy(&reply.body).into_owned(),
+        grpc_status: reply.grpc_status,
         provider,
         shadow: tally.shadow,
     };
-    assert!((300..=599).contains(&refusal.status));
+    // gRPC-Web has its own status.
+    let is_grpc_web = refusal.status == 200 && refusal.header("grpc-status").is_some();
+    assert!(is_grpc_web || (300..=599).contains(&refusal.status));
     assert_eq!(refusal.header("cache-control"), Some("no-store")); // RSP-06
     // RFC 9110, section 15.5.2: a 401 has a challenge.
     assert!(refusal.status != 401 || refusal.challenge().is_some(), "{refusal:?}");
     // What passes with time, and nothing else, is worth another try.
     let will_pass = matches!(refusal.reason, "provider_unavailable" | "overloaded");
     assert_eq!(will_pass, refusal.header("retry-after").is_some());
-    assert!(!will_pass || refusal.status == 503);
+    assert!(!will_pass || is_grpc_web || refusal.status == 503);
     refusal
 }
 

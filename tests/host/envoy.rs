@@ -84,6 +84,8 @@ pub struct Reply {
     pub details: String,
     pub fields: Fields,
     pub body: String,
+    /// -1 for what goes with the status.
+    pub grpc_status: i32,
 }
 
 /// What the filter has told others, by key.
@@ -579,9 +581,8 @@ extern "C" fn proxy_send_local_response(
     headers_size: usize,
     grpc_status: i32,
 ) -> u32 {
-    assert_eq!(grpc_status, -1, "Envoy derives it from the status");
     let (fields, body) = (unwired(headers, headers_size), text(body, body_size));
-    let reply = Reply { status, details: text(details, details_size), fields, body };
+    let reply = Reply { status, details: text(details, details_size), fields, body, grpc_status };
     call(&format!("reply {status} {}", reply.details), |host| {
         let exchange = host.stream()?;
         if exchange.open.contains_key(&TRAILERS) {

@@ -35,6 +35,7 @@ pub fn run(octets: &[u8]) {
             Seen::Upstream(upstream) => assert!(may_pass && upstream.result != "allowed", "{upstream:?}"),
             Seen::Confirmed(confirmation) => assert!(may_pass && confirmation.result != "allowed", "{confirmation:?}"),
             Seen::Refused(_) | Seen::Waiting => {}
+            Seen::Preflight(headers) => unreachable!("{headers:?}"),
         }
     }
 }
@@ -99,6 +100,8 @@ fn full() -> Value {
         }),
         json!({
             "access_token": [{"location": "cookie", "key": "t"}, {"location": "metadata", "key": "t", "metadata_filter": "n"}],
+            "cors": {"allow_origins": ["https://a.example", "https://*.b.example:8443"], "allow_headers": "*", "allow_methods": "PUT",
+                "expose_headers": ["x-a"], "max_age": "1h", "allow_credentials": false},
             "enforce": false, "allow_preflight": true, "forward": false, "realm": "r", "response_body": "problem",
             "require": {"scopes": "a", "scopes_any": ["b"], "groups_allowlist": ["*"],
                 "claims": {"path": "a.b", "any_of": ["c"], "none_of": "d", "matches": "[a-z]+"}},

@@ -1,0 +1,161 @@
+//! The part of the configuration that says which pages of other origins may read the filter's own answers.
+
+use super::fields::Fields;
+use super::output::header_name;
+use super::{Error, Source, SourceLocation, is_token_byte};
+
+/// What browsers are told (Fetch standard, section 3.2).
+#[derive(Debug)]
+pub struct Cors {
+    /// Whose pages may read.
+    pub origins: Vec<OriginPattern>,
+    /// Requests may have cookies.
+    pub allow_credentials: bool,
+    /// The methods that may be asked for, joined; `None` for every one.
+    pub allow_methods: Option<String>,
+    /// The headers that may be sent, joined.
+    pub allow_headers: String,
+    /// The headers of an answer that may be read, joined.
+    pub expose_headers: String,
+    /// How long a browser may remember the answer to a preflight, in seconds.
+    pub max_age: Option<u64>,
+}
+
+/// An origin, or a kind of origins.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum OriginPattern {
+    /// Every one.
+    Any,
+    /// This one, to the letter.
+    Exact(String),
+    /// Every host below a domain: what stands before the labels of the host, and what behind them.
+    Below {
+        /// `https://`
+        scheme: String,
+        /// `.example.com:8443`
+        domain: String,
+    },
+}
+
+impl Cors {
+    /// `cors`.
+    pub(super) fn from_fields(top: &mut Fields, sources: &[Source]) -> Result<Option<Self>, Error> {
+        let Some(mut fields) = top.object("cors")? else { return Ok(None) };
+        let origins = fields.strings("allow_origins")?.unwrap_or_default();
+        if origins.is_empty() {
+            return Err(fields.error("allow_origins", "required: origins such as https://app.example.com, or *"));
+        }
+        let origins: Option<Vec<OriginPattern>> = origins.iter().map(|origin| OriginPattern::read(origin)).collect();
+        let problem = "must be origins as browsers send them: https://app.example.com, in lower case, without a path and without \
+                       the scheme's own port; https://*.example.com for every host below; or * for all";
+        let origins = origins.ok_or_else(|| fields.error("allow_origins", problem))?;
+        let allow_credentials = fields.boolean("allow_credentials")?.unwrap_or(false);
+        if allow_credentials && origins.contains(&OriginPattern::Any) {
+            return Err(fields.error(
+                "allow_credentials",
+                "not with the origin *: every page could read what a user's cookies give",
+            ));
+        }
+        let allow_methods = fields.strings("allow_methods")?;
+        if allow_methods.iter().flatten().any(|method| method.is_empty() || !method.bytes().all(is_token_byte)) {
+            return Err(fields.error("allow_methods", "must be methods (RFC 9110, section 9.1)"));
+        }
+        let allow_headers = match header_names(&mut fields, "allow_headers")? {
+            Some(names) if allow_credentials && names.iter().any(|name| name == "*") => {
+                return Err(
+                    fields.error("allow_headers", "with allow_credentials, * is a header's name: list the headers")
+                );
+            }
+            // Browsers don't take `*` for `authorization`.
+            Some(names) if names.iter().any(|name| name == "*") => [names, places_of_tokens(sources)].concat(),
+            Some(names) => names,
+            None => [places_of_tokens(sources), vec!["content-type".to_owned()]].concat(),
+        };
+        let standard = ["www-authenticate", "retry-after"].map(str::to_owned).to_vec();
+        let expose_headers = [standard, header_names(&mut fields, "expose_headers")?.unwrap_or_default()].concat();
+        let max_age = fields.duration("max_age")?.map(|age| age.as_secs());
+        fields.finish()?;
+        Ok(Some(Self {
+            origins,
+            allow_credentials,
+            allow_methods: allow_methods.map(joined),
+            allow_headers: joined(allow_headers),
+            expose_headers: joined(expose_headers),
+            max_age,
+        }))
+    }
+}
+
+impl OriginPattern {
+    /// An origin in its only spelling (HTML standard, "serialization of an origin"): what is written otherwise would match none.
+    fn read(text: &str) -> Option<Self> {
+        if text == "*" {
+            return Some(Self::Any);
+        }
+        let (scheme, authority) = text.split_once("://")?;
+        let is_scheme = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
+        if !scheme.starts_with(|first: char| first.is_ascii_lowercase()) || !scheme.bytes().all(is_scheme) {
+            return None;
+        }
+        let below = authority.strip_prefix("*.");
+        let named = below.unwrap_or(authority);
+        let is_default_port =
+            matches!((scheme, named.rsplit_once(':')), ("http", Some((_, "80"))) | ("https", Some((_, "443"))));
+        let is_origin = |byte: u8| is_of_host(byte) || b":[]".contains(&byte);
+        if named.is_empty() || named.starts_with(['.', ':']) || is_default_port || !named.bytes().all(is_origin) {
+            return None;
+        }
+        Some(match below {
+            None => Self::Exact(text.to_owned()),
+            Some(domain) => Self::Below { scheme: format!("{scheme}://"), domain: format!(".{domain}") },
+        })
+    }
+
+    /// Whether an `Origin` is one of these. What is sent is compared to the letter: browsers know one spelling.
+    pub fn matches(&self, origin: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(own) => own == origin,
+            Self::Below { scheme, domain } => {
+                let labels = origin.strip_prefix(&**scheme).and_then(|rest| rest.strip_suffix(&**domain));
+                labels.is_some_and(|labels| {
+                    labels.split('.').all(|label| !label.is_empty() && label.bytes().all(is_of_label))
+                })
+            }
+        }
+    }
+}
+
+fn is_of_host(byte: u8) -> bool {
+    is_of_label(byte) || byte == b'.'
+}
+
+fn is_of_label(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
+}
+
+/// The headers that tokens are read from: a page that may not send them has no use for the others.
+fn places_of_tokens(sources: &[Source]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for source in sources {
+        if let SourceLocation::Header { name, .. } = &source.location
+            && !names.iter().any(|other| **other == **name)
+        {
+            names.push(name.to_string());
+        }
+    }
+    names
+}
+
+fn header_names(fields: &mut Fields, field: &'static str) -> Result<Option<Vec<String>>, Error> {
+    let Some(names) = fields.strings(field)? else { return Ok(None) };
+    let names = names.iter().map(|name| header_name(fields, field, name).map(|name| name.to_string()));
+    names.collect::<Result<_, _>>().map(Some)
+}
+
+/// A list for a header, each member once.
+fn joined(mut members: Vec<String>) -> String {
+    let mut seen = std::collections::HashSet::new();
+    members.retain(|member| seen.insert(member.clone()));
+    members.join(", ")
+}
