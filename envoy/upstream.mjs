@@ -80,8 +80,12 @@ function websocket(request, socket, head) {
   const accept = createHash('sha1')
     .update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
     .digest('base64');
+  // The first protocol that is offered, as most libraries choose.
+  const offered = request.headers['sec-websocket-protocol'];
+  const chosen = offered === undefined ? '' : `Sec-WebSocket-Protocol: ${offered.split(',')[0]}\r\n`
+    + `x-upstream-offered: ${offered}\r\n`;
   socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
-    + `Sec-WebSocket-Accept: ${accept}\r\n\r\n`);
+    + `${chosen}Sec-WebSocket-Accept: ${accept}\r\n\r\n`);
   let pending = head;
   const drain = () => {
     for (let frame = readFrame(pending); frame; frame = readFrame(pending)) {

@@ -217,6 +217,7 @@ const TOP_FIELDS: &[&str] = &[
     "access_token",
     "max_token_size",
     "rules",
+    "cors",
     "verify_path",
     "verify_request",
     "verify_response_code",

@@ -7,6 +7,7 @@ use crate::config::{Source, SourceLocation};
 use crate::cookie::{cookies, unquoted};
 use crate::http::{Request, all_bytes};
 use crate::query::Target;
+use crate::websocket::{self, Unclear};
 use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
@@ -133,6 +134,9 @@ pub fn find<'r>(
             },
             SourceLocation::Cookie { name } => in_cookie(request, name)?.map(Cow::Borrowed),
             SourceLocation::Query { name } => in_query(request, name)?,
+            SourceLocation::WebSocketProtocol { marker } => {
+                websocket::read(&request.headers, marker)?.map(|offer| offer.token)
+            }
             SourceLocation::Metadata { .. } => metadata.next().and_then(|value| value.as_deref().map(Cow::Borrowed)),
         };
         let Some(text) = text else { continue };
@@ -191,6 +195,15 @@ fn in_query<'r>(request: &'r Request, name: &str) -> Result<Option<Cow<'r, [u8]>
     let target = Target::parse(request.path().unwrap_or_default());
     let named = target.parameters().filter(|parameter| *parameter.name() == *name.as_bytes());
     Ok(one(named)?.map(|parameter| parameter.value()))
+}
+
+impl From<Unclear> for Error {
+    fn from(unclear: Unclear) -> Self {
+        match unclear {
+            Unclear::Several => Self::Several,
+            Unclear::Malformed => Self::Malformed,
+        }
+    }
 }
 
 fn one<T>(mut items: impl Iterator<Item = T>) -> Result<Option<T>, Error> {

@@ -18,7 +18,7 @@ mod fetches;
 
 use crate::authorization::{self, Question};
 use crate::cache::{Bounds, Cache};
-use crate::config::{Config, DEFAULT_MAX_TOKEN_SIZE, Policy, Rule};
+use crate::config::{Config, DEFAULT_MAX_TOKEN_SIZE, Policy, Rule, Source, SourceLocation};
 use crate::cors;
 use crate::credentials::{Token, TokenDigest};
 use crate::decision::{Answered, Case, Confirmed, Decision, Forward, Outcome, Refused, Tally, Verdict};
@@ -393,7 +393,11 @@ impl Filter {
             }
             Grant::Token { token, provider, source } => {
                 let source = self.config.sources.get(source);
-                if let Some(source) = source.filter(|_| !case.policy.forward) {
+                // A service would choose a token among the protocols as the one to speak, and say so in its response.
+                let leaves = |source: &&Source| {
+                    !case.policy.forward || matches!(source.location, SourceLocation::WebSocketProtocol { .. })
+                };
+                if let Some(source) = source.filter(leaves) {
                     rewrite.strip_one(source);
                 }
                 let location = source.map(|source| source.location.word()).unwrap_or_default();

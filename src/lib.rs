@@ -26,7 +26,7 @@
 //! | [`filter`], [`decision`] | the decision, and those who wait for one |
 //! | [`config`] | what the operator writes |
 //! | [`rules`], [`path`] | which rule a request falls under; RFC 3986, section 6 |
-//! | [`credentials`] | RFC 6750, section 2: where a token is in a request |
+//! | [`credentials`], [`websocket`] | RFC 6750, section 2: where a token is in a request; RFC 6455, section 11.3.4 |
 //! | [`provider`] | one issuer's live state |
 //! | [`metadata`] | OpenID Connect Discovery, RFC 8414 |
 //! | [`introspection`], [`client_assertion`] | RFC 7662, RFC 7523 |
@@ -110,3 +110,4 @@ pub mod rules;
 pub mod time;
 pub mod userinfo;
 pub mod verifier;
+pub mod websocket;

@@ -208,10 +208,10 @@ impl Denial {
         let trailers = format!("grpc-status: {status}\r\ngrpc-message: {message}\r\n");
         let frame =
             [&[TRAILERS_FRAME], &u32::try_from(trailers.len()).unwrap_or(0).to_be_bytes()[..], trailers.as_bytes()];
-        let (media_type, body) = match grpc {
-            Grpc::WebText => ("application/grpc-web-text", STANDARD.encode(frame.concat()).into_bytes()),
-            _ => ("application/grpc-web", frame.concat()),
-        };
+        let (mut media_type, mut body) = ("application/grpc-web", frame.concat());
+        if grpc == Grpc::WebText {
+            (media_type, body) = ("application/grpc-web-text", STANDARD.encode(body).into_bytes());
+        }
         reply.headers.extend([
             ("content-type", media_type.to_owned()),
             ("grpc-status", status.to_string()),

@@ -7,6 +7,7 @@ use crate::http::{Edit, Request};
 use crate::identity::QUERY_VALUE;
 use crate::path::without_unit_escapes;
 use crate::query::{Target, without};
+use crate::websocket;
 use percent_encoding::percent_decode;
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -52,6 +53,7 @@ impl OwnNames {
                 SourceLocation::Header { name, .. } => names.headers.push(read(name)),
                 SourceLocation::Cookie { name } => names.cookies.push(read(name)),
                 SourceLocation::Query { name } => names.parameters.push(read(name)),
+                SourceLocation::WebSocketProtocol { .. } => names.headers.push(read(websocket::HEADER)),
                 SourceLocation::Metadata { .. } => {}
             }
         }
@@ -211,7 +213,24 @@ impl<'c> Rewrite<'c> {
                 }
             }
         }
+        self.edit_protocols(request, edits);
         edit_connection(request, own, edits);
+    }
+
+    /// Takes the token out of the protocols that a WebSocket handshake offers; if it is not clear which that is, all of them.
+    fn edit_protocols(&self, request: &Request, edits: &mut Vec<Edit>) {
+        for location in &self.stripped {
+            let SourceLocation::WebSocketProtocol { marker } = location else { continue };
+            let left = match websocket::read(&request.headers, marker) {
+                Ok(None) => continue,
+                Ok(Some(offer)) => offer.protocols,
+                Err(_) => Vec::new(),
+            };
+            edits.push(match left.is_empty() {
+                true => Edit::Remove(websocket::HEADER.into()),
+                false => Edit::Set(Rc::from(websocket::HEADER), left.join(&b", "[..])),
+            });
+        }
     }
 
     fn edit_cookies(&self, request: &Request, own: &OwnNames, edits: &mut Vec<Edit>) {

@@ -41,6 +41,14 @@ impl Cors {
     /// `cors`.
     pub(super) fn from_fields(top: &mut Fields, sources: &[Source]) -> Result<Option<Self>, Error> {
         let Some(mut fields) = top.object("cors")? else { return Ok(None) };
+        fields.expect(&[
+            "allow_origins",
+            "allow_headers",
+            "allow_methods",
+            "expose_headers",
+            "max_age",
+            "allow_credentials",
+        ])?;
         let origins = fields.strings("allow_origins")?.unwrap_or_default();
         if origins.is_empty() {
             return Err(fields.error("allow_origins", "required: origins such as https://app.example.com, or *"));

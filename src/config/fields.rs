@@ -264,6 +264,11 @@ impl<'e> Fields<'e> {
     }
 
     /// Whether the field is an object.
+    /// Whether the field holds one of these words, as they stand.
+    pub fn is_one_of(&self, field: &str, words: &[&str]) -> bool {
+        matches!(self.rest.get(field), Some(Value::String(word)) if words.contains(&word.as_str()))
+    }
+
     pub fn is_object(&self, field: &str) -> bool {
         self.rest.get(field).is_some_and(Value::is_object)
     }

@@ -6,6 +6,7 @@ use super::{Config, Error, SourceLocation, is_token_byte, regex};
 use crate::identity::filter_state_key;
 use crate::json::Value;
 use crate::rewrite::{HANDOFF_PREFIX, same_spelling};
+use crate::websocket;
 use regex_lite::Regex;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -112,7 +113,7 @@ pub enum ClaimSource {
 /// What the filter knows about a valid token beside its claims.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Attribute {
-    /// Where it was: `header`, `cookie`, `query_string` or `metadata`.
+    /// Where it was: `header`, `cookie`, `query_string`, `metadata` or `websocket_protocol`.
     Location,
     /// The name of its provider.
     Provider,
@@ -134,6 +135,29 @@ pub struct Transformer {
     pub matches: Regex,
     /// By what; `$1` is the first group.
     pub replaces: String,
+}
+
+impl Placement {
+    /// By its name, or by the number that protobuf gives it.
+    pub(super) fn read(written: &Value) -> Option<Self> {
+        match written {
+            Value::String(name) => match name.as_str() {
+                "header" => Some(Self::Header),
+                "cookie" => Some(Self::Cookie),
+                "query_string" | "queryString" => Some(Self::QueryString),
+                "metadata" => Some(Self::Metadata),
+                _ => None,
+            },
+            Value::Number(number) => match number.as_f64() {
+                Some(0.0) => Some(Self::Header),
+                Some(1.0) => Some(Self::Cookie),
+                Some(2.0) => Some(Self::QueryString),
+                Some(3.0) => Some(Self::Metadata),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 impl UserInfo {
@@ -300,28 +324,11 @@ impl CookieOptions {
     }
 }
 
-/// Where something stands, by its name or by the number that protobuf gives it.
-pub(super) fn placement(fields: &mut Fields) -> Result<Option<Placement>, Error> {
-    let placement = match fields.take("location") {
-        None => return Ok(None),
-        Some(Value::String(name)) => match name.as_str() {
-            "header" => Some(Placement::Header),
-            "cookie" => Some(Placement::Cookie),
-            "query_string" | "queryString" => Some(Placement::QueryString),
-            "metadata" => Some(Placement::Metadata),
-            _ => None,
-        },
-        Some(Value::Number(number)) => match number.as_f64() {
-            Some(0.0) => Some(Placement::Header),
-            Some(1.0) => Some(Placement::Cookie),
-            Some(2.0) => Some(Placement::QueryString),
-            Some(3.0) => Some(Placement::Metadata),
-            _ => None,
-        },
-        Some(_) => None,
-    };
+/// Where something stands.
+fn placement(fields: &mut Fields) -> Result<Option<Placement>, Error> {
+    let Some(written) = fields.take("location") else { return Ok(None) };
     let problem = "expected header, cookie, query_string or metadata";
-    placement.map(Some).ok_or_else(|| fields.error("location", problem))
+    Placement::read(&written).map(Some).ok_or_else(|| fields.error("location", problem))
 }
 
 /// A header's name in lower case.
@@ -367,6 +374,7 @@ pub(super) fn check_collisions(config: &Config) -> Result<(), Error> {
             SourceLocation::Header { name, .. } => Some(Taken::new(Placement::Header, name, by)),
             SourceLocation::Cookie { name } => Some(Taken::new(Placement::Cookie, name, by)),
             SourceLocation::Query { name } => Some(Taken::new(Placement::QueryString, name, by)),
+            SourceLocation::WebSocketProtocol { .. } => Some(Taken::new(Placement::Header, websocket::HEADER, by)),
             SourceLocation::Metadata { .. } => None,
         }
     });
@@ -480,8 +488,19 @@ fn is_visible_or_space(byte: u8) -> bool {
     matches!(byte, 0x20..=0x7e)
 }
 
-const CLAIM_HEADER_FIELDS: [&str; 10] =
-    ["header", "claim", "path", "claims", "attribute", "prefix", "separator", "transformers", "required", "default"];
+const CLAIM_HEADER_FIELDS: [&str; 11] = [
+    "header",
+    "claim",
+    "path",
+    "claims",
+    "attribute",
+    "prefix",
+    "separator",
+    "text",
+    "transformers",
+    "required",
+    "default",
+];
 
 /// Every header of every request is compared with each of these names.
 const MAX_OUTPUT_NAMES: usize = 128;

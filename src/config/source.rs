@@ -43,6 +43,11 @@ pub enum SourceLocation {
         /// The key in its namespace.
         key: String,
     },
+    /// A protocol that a WebSocket handshake offers.
+    WebSocketProtocol {
+        /// The protocol before the token.
+        marker: String,
+    },
 }
 
 impl SourceLocation {
@@ -53,6 +58,7 @@ impl SourceLocation {
             Self::Cookie { .. } => "cookie",
             Self::Query { .. } => "query_string",
             Self::Metadata { .. } => "metadata",
+            Self::WebSocketProtocol { .. } => "websocket_protocol",
         }
     }
 }
@@ -70,7 +76,7 @@ impl Source {
             return Err(top.error("access_token", "must not be empty; leave it out for `Authorization: Bearer`"));
         }
         for (index, source) in sources.iter().enumerate() {
-            if let Some(earlier) = sources.iter().take(index).position(|earlier| earlier.location == source.location) {
+            if let Some(earlier) = sources.iter().take(index).position(|earlier| earlier.is_at(source)) {
                 let problem = format!("is the same place as access_token[{earlier}]");
                 return Err(Error::at(&format!("access_token[{index}]"), problem));
             }
@@ -80,7 +86,16 @@ impl Source {
 
     fn from_fields(mut fields: Fields, providers: &[Provider]) -> Result<Self, Error> {
         fields.expect(&["location", "key", "scheme", "metadata_filter", "provider"])?;
-        let placement = output::placement(&mut fields)?.unwrap_or(Placement::Header);
+        if let Some(source) = Self::websocket_protocol(&mut fields, providers)? {
+            fields.finish()?;
+            return Ok(source);
+        }
+        let placement = match fields.take("location") {
+            None => Placement::Header,
+            Some(written) => Placement::read(&written).ok_or_else(|| {
+                fields.error("location", "expected header, cookie, query_string, metadata or websocket_protocol")
+            })?,
+        };
         let key = fields.string("key")?;
         let scheme = fields.string("scheme")?;
         let namespace = fields.string("metadata_filter")?;
@@ -125,14 +140,42 @@ impl Source {
                 SourceLocation::Metadata { namespace, key }
             }
         };
-        let providers = match fields.string("provider")? {
-            None => None,
-            Some(name) => {
-                let group = provider::named(providers, &name);
-                Some(group.ok_or_else(|| fields.error("provider", provider::no_provider(providers, &name)))?)
-            }
-        };
+        let providers = Self::of_provider(&mut fields, providers)?;
         fields.finish()?;
         Ok(Self { location, providers })
+    }
+
+    /// The place that is no placement of an output; `None` if it is another.
+    fn websocket_protocol(fields: &mut Fields, providers: &[Provider]) -> Result<Option<Self>, Error> {
+        if !fields.is_one_of("location", &["websocket_protocol", "websocketProtocol"]) {
+            return Ok(None);
+        }
+        fields.take("location");
+        for field in ["scheme", "metadata_filter"] {
+            if fields.has(field) {
+                return Err(fields.error(field, "not for the location websocket_protocol"));
+            }
+        }
+        let marker = fields.string("key")?.unwrap_or_else(|| "bearer".to_owned());
+        if marker.is_empty() || !marker.bytes().all(is_token_byte) {
+            return Err(fields.error("key", "is no name of a protocol (RFC 6455, section 4.1)"));
+        }
+        let location = SourceLocation::WebSocketProtocol { marker };
+        Ok(Some(Self { location, providers: Self::of_provider(fields, providers)? }))
+    }
+
+    fn of_provider(fields: &mut Fields, providers: &[Provider]) -> Result<Option<Range<usize>>, Error> {
+        let Some(name) = fields.string("provider")? else { return Ok(None) };
+        let group = provider::named(providers, &name);
+        group.map(Some).ok_or_else(|| fields.error("provider", provider::no_provider(providers, &name)))
+    }
+
+    /// Whether two places are read from the same text. One marker more would make two tokens of Kubernetes' form.
+    fn is_at(&self, other: &Self) -> bool {
+        use SourceLocation::WebSocketProtocol;
+        match (&self.location, &other.location) {
+            (WebSocketProtocol { .. }, WebSocketProtocol { .. }) => true,
+            (one, other) => one == other,
+        }
     }
 }

@@ -347,6 +347,75 @@ def test_htp_03_a_websocket_opens_with_a_token(envoy: Envoy, fresh: str) -> None
         assert connection.read(4) == b"\x81\x02hi"
 
 
+def offer(*protocols: str) -> list[tuple[str, str]]:
+    return [*websocket(None), ("Sec-WebSocket-Protocol", ", ".join(protocols))]
+
+
+def kubernetes(token: str) -> str:
+    encoded = base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
+    return f"base64url.bearer.authorization.k8s.io.{encoded}"
+
+
+@pytest.fixture(scope="module")
+def protocols(start_shared_envoy: StartEnvoy, slow: FakeProvider) -> Envoy:
+    source = {"location": "websocket_protocol"}
+    return start_shared_envoy(
+        config(slow, access_token=source, **IDENTITY),
+        listeners={"strip": config(slow, access_token=source, enforce=False, **IDENTITY)},
+        idp=slow.port,
+        hcm={"upgrade_configs": [{"upgrade_type": "websocket"}]},
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "token", "behind", "left"),
+    [
+        (["bearer"], str, ["chat", "superchat"], "chat, superchat"),
+        (["chat", "bearer"], str, [], "chat"),
+        (["bearer"], str, [], "bearer"),
+        ([], kubernetes, ["v4.channel.k8s.io"], "v4.channel.k8s.io"),
+        (["chat"], kubernetes, [], "chat"),
+    ],
+)
+def test_ext_13_a_websocket_with_its_token_among_the_protocols(
+    protocols: Envoy, fresh: str, before: list[str], token: Any, behind: list[str], left: str
+) -> None:
+    """The service chooses one that the client has offered, which no browser does without."""
+    offered = [*before, token(token_of("user-5", fresh)), *behind]
+    with protocols.http1() as connection:
+        connection.send(request_bytes("/ws", offer(*offered)) + b"\x81\x82\0\0\0\0hi")
+        response = connection.receive()
+        assert (response.status, response.header("x-upstream-offered")) == (101, left)
+        assert response.header("sec-websocket-protocol") in offered
+        assert connection.read(4) == b"\x81\x02hi"
+
+
+@pytest.mark.parametrize(
+    ("offered", "status"),
+    [
+        (["chat"], 401),
+        (["bearer", BAD, "chat"], 401),
+        ([kubernetes(BAD), "chat"], 401),
+        (["bearer"], 400),
+        (["bearer", "user-5", "bearer", "user-5"], 400),
+        (["bearer", "user-5", kubernetes("user-5")], 400),
+        ([kubernetes("user-5") + "==", "chat"], 400),
+    ],
+)
+def test_ext_13_a_websocket_without_one_good_token(
+    protocols: Envoy, offered: list[str], status: int
+) -> None:
+    with protocols.http1() as connection:
+        connection.send(request_bytes("/ws", offer(*offered)))
+        assert connection.receive().status == status
+    with protocols.door("strip").http1() as connection:
+        connection.send(request_bytes("/ws", offer(*offered)))
+        response = connection.receive()
+        assert response.status == 101
+        left = response.header("x-upstream-offered") or ""
+        assert "user-5" not in left and BAD not in left and "k8s" not in left
+
+
 GRPC = [("content-type", "application/grpc"), ("te", "trailers")]
 
 

@@ -26,6 +26,7 @@ mod security_tokens;
 mod silence;
 mod strip;
 mod userinfo;
+mod websocket;
 
 #[path = "../support/mod.rs"]
 mod support;
