@@ -10,6 +10,7 @@ mod fields;
 mod output;
 mod policy;
 mod provider;
+mod removal;
 mod requirement;
 mod rule;
 mod source;
@@ -27,6 +28,7 @@ pub use provider::{
     ABOUT_THE_MOMENT, Activity, ClaimMapping, ClientAuthentication, ClientAuthenticationMethod, Endpoints, Failover,
     Introspection, Jwks, Provider, Secret, Userinfo, Validation,
 };
+pub use removal::Removal;
 pub use requirement::{ClaimRequirement, Requirement, ScopeImplications};
 pub use rule::{HeaderMatch, HeaderValue, PathMatch, PathPattern, Rule, RuleMatch};
 pub use source::{Source, SourceLocation};
@@ -53,6 +55,8 @@ pub struct Config {
     pub policy: Rc<Policy>,
     /// Requests that are treated otherwise, in order.
     pub rules: Vec<Rule>,
+    /// What never goes on, although the filter neither reads nor writes it.
+    pub removal: Removal,
     /// What browsers are told of the filter's own answers.
     pub cors: Option<Cors>,
     /// Where other proxies ask about their requests.
@@ -115,11 +119,12 @@ impl Config {
         let max_token_size = max_token_size(&mut top)?;
         let policy = Policy::top(&mut top, compact, &providers)?;
         let rules = Rule::list(&mut top, &policy, &providers)?;
+        let removal = Removal::from_fields(&mut top)?;
         let cors = Cors::from_fields(&mut top, &sources)?;
         let verify = Verify::from_fields(&mut top)?;
         top.finish()?;
         let providers = providers.into_iter().map(Rc::new).collect();
-        let mut config = Self { providers, sources, max_token_size, policy: Rc::new(policy), rules, cors, verify, warnings };
+        let mut config = Self { providers, sources, max_token_size, policy: Rc::new(policy), rules, removal, cors, verify, warnings };
         output::check_collisions(&config)?;
         rule::check_headers(&config)?;
         config.warnings.extend(rule::warnings(&config));

@@ -165,7 +165,7 @@ impl Filter {
         let named = rules.iter().enumerate();
         let issuers = config.providers.iter().enumerate();
         Self {
-            own: OwnNames::of(config.policies(), &config.sources),
+            own: OwnNames::of(config.policies(), &config.sources).and(&config.removal),
             rules: (!rules.is_empty()).then(|| RuleIndex::new(rules)),
             named_rules: named.filter_map(|(index, rule)| Some((rule.name.clone()?, index))).collect(),
             reads_routes: rules.iter().any(Rule::reads_route),

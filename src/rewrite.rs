@@ -1,7 +1,7 @@
 //! What changes on a request on its way to the upstream, to the byte: tokens that leave, identities that the client
 //! made up and that leave always, and identities that the filter writes.
 
-use crate::config::{Placement, Policy, Source, SourceLocation};
+use crate::config::{Placement, Policy, Removal, Source, SourceLocation};
 use crate::cookie::{Cookie, cookies};
 use crate::http::{Edit, Request};
 use crate::identity::QUERY_VALUE;
@@ -58,6 +58,14 @@ impl OwnNames {
             }
         }
         names
+    }
+
+    /// These, and the names of what goes from every request, for which nothing is written.
+    pub fn and(mut self, removal: &Removal) -> Self {
+        removal.headers.iter().for_each(|name| add_written(&mut self.headers, name));
+        removal.cookies.iter().for_each(|name| add_written(&mut self.cookies, name));
+        removal.parameters.iter().for_each(|name| add_written(&mut self.parameters, name));
+        self
     }
 
     /// The headers that the filter alone may write.
@@ -137,7 +145,7 @@ fn before_index(name: &[u8]) -> &[u8] {
 
 /// Adds a name that is not there yet: many policies write under the same ones.
 fn add_written(names: &mut Vec<Name>, text: &Rc<str>) {
-    if !names.iter().any(|name| name.text == *text) {
+    if !names.iter().any(|name| name.is_written && name.text == *text) {
         names.push(Name { text: Rc::clone(text), is_written: true });
     }
 }

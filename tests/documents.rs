@@ -29,7 +29,7 @@ fn every_configuration_is_sound() {
     for (path, count) in [
         ("migrate/greymatter.md", 3),
         ("migrate/mcp-toolbox.md", 2),
-        ("migrate/authservice.md", 2),
+        ("migrate/authservice.md", 3),
         ("migrate/envoy-jwt-authn.md", 1),
         ("migrate/istio.md", 2),
         ("kubernetes.md", 1),

@@ -19,9 +19,10 @@ fn every_configuration_is_sound() {
 }
 
 /// Each object of the configuration: the heading of its table, and a configuration that has an unknown field in it.
-const OBJECTS: [(&str, &str); 19] = [
+const OBJECTS: [(&str, &str); 20] = [
     ("Top level", r#"{"provider":"https://a","?":1}"#),
     ("Source", r#"{"provider":"https://a","access_token":{"?":1}}"#),
+    ("Remove", r#"{"provider":"https://a","remove":{"?":1}}"#),
     ("CORS", r#"{"provider":"https://a","cors":{"?":1}}"#),
     ("Provider", r#"{"providers":{"issuer":"https://a","audiences":"a","?":1}}"#),
     ("JWKS", r#"{"providers":{"issuer":"https://a","audiences":"a","jwks":{"?":1}}}"#),

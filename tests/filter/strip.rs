@@ -221,3 +221,55 @@ fn an_outage_without_enforcement() {
     is_clean(&upstream);
     assert_eq!((upstream.header("authorization"), upstream.provider.as_deref()), (None, Some("idp.example.com")));
 }
+
+/// What somebody before the filter has put on the request, such as Envoy's `oauth2`, is not the service's.
+#[test]
+fn ext_13_listed_names_go_on_every_path() {
+    let top = json!({
+        "remove": {"cookie": ["BearerToken", "IdToken", "OauthHMAC"], "header": "X-Forwarded-Access-Token", "query_string": "id_token"},
+        "access_token": [{"key": "authorization"}, {"location": "cookie", "key": "BearerToken"}],
+        "rules": [{"match": {"path_prefix": "/open"}, "bypass": true}, {"match": {"path_prefix": "/free"}, "allow_missing": true}],
+        "allow_preflight": true,
+    });
+    let carried = |path: &str, bearer: &str| {
+        get(format!("{path}?a=1&id_token=x&id%5Ftoken=y&b=2"))
+            .header("cookie", format!("theme=dark; BearerToken={bearer}; IdToken=x.y.z; idtoken=q; OauthHMAC=m=; lang=en"))
+            .header("x-forwarded-access-token", "x")
+            .header("x_forwarded_access_token", "y")
+    };
+    let is_clean = |upstream: &Upstream, path: &str| {
+        assert_eq!((upstream.path(), upstream.cookie()), (&*format!("{path}?a=1&b=2"), Some("theme=dark; lang=en")));
+        let names: Vec<&str> = upstream.headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert!(!names.iter().any(|name| name.contains("access")), "{names:?}");
+    };
+    for forward in [true, false] {
+        let mut scene = Scene::of(jwt(json!({}), with(top.clone(), json!({"forward": forward}))));
+        is_clean(&scene.send(carried("/things", &good())).allowed(), "/things");
+        is_clean(&scene.send(carried("/open/a", &good())).bypassed(), "/open/a");
+        let preflight = carried("/things", "x").set(":method", Some("OPTIONS")).set("cookie", None);
+        let preflight = preflight.set("x-forwarded-access-token", None).set("x_forwarded_access_token", None);
+        let preflight = preflight.header("origin", "https://a").header("access-control-request-method", "PUT");
+        assert_eq!(scene.send(preflight).bypassed().path(), "/things?a=1&b=2");
+        scene.send(carried("/things", "no.good.token")).refused(401, "malformed_token");
+    }
+    let mut strips = Scene::of(jwt(json!({}), with(top, json!({"enforce": false}))));
+    is_clean(&strips.send(carried("/things", "no.good.token")).stripped("malformed_token"), "/things");
+}
+
+#[test]
+fn names_that_can_not_be_removed() {
+    use oidc_filter::config::Config;
+    let refused = |remove: Value| {
+        let configuration = jwt(json!({}), json!({"remove": remove})).to_string();
+        Config::read(configuration.as_bytes(), &|_: &str| None).unwrap_err().to_string()
+    };
+    for name in ["host", "Content-Length", "transfer-encoding", ":path", "", "a b"] {
+        assert!(refused(json!({"header": name})).starts_with("remove.header: "), "{name}");
+    }
+    assert!(refused(json!({"cookie": "a;b"})).starts_with("remove.cookie: "));
+    assert!(refused(json!({"query_string": ""})).starts_with("remove.query_string: "));
+    assert!(refused(json!({"cookies": "a"})).starts_with("remove.cookies: "));
+    assert!(refused(json!({})).starts_with("remove: "));
+    let many: Vec<String> = (0..65).map(|number| format!("c{number}")).collect();
+    assert!(refused(json!({"cookie": many})).starts_with("remove: "));
+}
