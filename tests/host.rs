@@ -781,7 +781,7 @@ fn atk_19_no_cookie_without_its_cache_control() {
 
 /// Envoy makes 200 of every local reply to what looks like a gRPC call: to a proxy that asks, that would be a yes.
 #[test]
-fn atk_06_a_no_to_another_proxy_stays_one() {
+fn atk_20_a_no_to_another_proxy_stays_one() {
     let ask = |envoy: &Envoy, token: Option<&str>, media_type: &str| {
         let mut asked = fields([
             (":method", "GET"),

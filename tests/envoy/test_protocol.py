@@ -507,7 +507,7 @@ def test_htp_15_behind_envoys_own_grpc_web(start_envoy: StartEnvoy, slow: FakePr
 
 
 @pytest.mark.parametrize("protocol", ["http1", "http2"])
-def test_atk_06_a_no_to_another_proxy_stays_one_whatever_its_client_speaks(
+def test_atk_20_a_no_to_another_proxy_stays_one_whatever_its_client_speaks(
     grpc: Envoy, protocol: str
 ) -> None:
     """Envoy makes 200 of every local reply to a gRPC call, which a proxy that asks takes for a yes."""

@@ -270,7 +270,7 @@ fn what_is_no_grpc_call() {
 /// Envoy makes 200 of every answer to a gRPC call; to who asks, that is a yes. So it is answered in HTTP, and the edge keeps
 /// the status.
 #[test]
-fn a_question_is_never_answered_in_grpc() {
+fn atk_20_a_question_is_never_answered_in_grpc() {
     let mut scene = scene(json!({"verify_path": "/verify", "enforce_response_code": 302}));
     for media_type in GRPC.into_iter().chain(GRPC_WEB.map(|(sent, _)| sent)) {
         let ask = get("/verify/things").header("content-type", media_type);
