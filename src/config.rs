@@ -124,7 +124,17 @@ impl Config {
         let verify = Verify::from_fields(&mut top)?;
         top.finish()?;
         let providers = providers.into_iter().map(Rc::new).collect();
-        let mut config = Self { providers, sources, max_token_size, policy: Rc::new(policy), rules, removal, cors, verify, warnings };
+        let mut config = Self {
+            providers,
+            sources,
+            max_token_size,
+            policy: Rc::new(policy),
+            rules,
+            removal,
+            cors,
+            verify,
+            warnings,
+        };
         output::check_collisions(&config)?;
         rule::check_headers(&config)?;
         config.warnings.extend(rule::warnings(&config));
@@ -222,6 +232,7 @@ const TOP_FIELDS: &[&str] = &[
     "access_token",
     "max_token_size",
     "rules",
+    "remove",
     "cors",
     "verify_path",
     "verify_request",

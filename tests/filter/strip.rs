@@ -233,7 +233,10 @@ fn ext_13_listed_names_go_on_every_path() {
     });
     let carried = |path: &str, bearer: &str| {
         get(format!("{path}?a=1&id_token=x&id%5Ftoken=y&b=2"))
-            .header("cookie", format!("theme=dark; BearerToken={bearer}; IdToken=x.y.z; idtoken=q; OauthHMAC=m=; lang=en"))
+            .header(
+                "cookie",
+                format!("theme=dark; BearerToken={bearer}; IdToken=x.y.z; idtoken=q; OauthHMAC=m=; lang=en"),
+            )
             .header("x-forwarded-access-token", "x")
             .header("x_forwarded_access_token", "y")
     };
