@@ -94,7 +94,7 @@ class Browser:
 def test_a_page_can_read_why_it_was_refused(envoy: Envoy, fake: FakeProvider, origin: str) -> None:
     page = Browser(envoy, origin)
     for token, status, reason in (
-        ("a.b.c", 401, "malformed_token"),
+        ("a.b.c", 401, "inactive"),
         (fake.token(exp=1), 401, "expired"),
         (fake.token(scope="x"), 403, "insufficient_scope"),
     ):

@@ -10,7 +10,7 @@ import pytest
 from clients import Response
 from conftest import StartEnvoy
 from envoy_filters import http_filter
-from harness import Envoy, Provider, Upstream
+from harness import Bootstrap, Envoy, Provider, Upstream
 from pages import Page
 
 CALLBACK = "http://127.0.0.1:9999/callback"  # what the provider knows of its client
@@ -50,6 +50,11 @@ def oauth2(provider: Provider, directory: Path) -> dict[str, Any]:
     )
 
 
+def name_node(bootstrap: Bootstrap) -> None:
+    """Envoy reads secrets from files only with a name of its own."""
+    bootstrap.value["node"] = {"id": "envoy", "cluster": "envoy"}
+
+
 class Browser:
     """Keeps the cookies of one site."""
 
@@ -82,7 +87,7 @@ def test_ext_13_a_session_of_oauth2_is_not_the_services(
     settings["providers"][0]["cluster"] = "idp"
     settings["rules"] = [{"match": {"path_prefix": "/open"}, "bypass": True}]
     listed = settings["remove"]["cookie"] if removes else settings.pop("remove")["cookie"]
-    envoy = start_envoy(settings, before=[oauth2(provider, tmp_path)])
+    envoy = start_envoy(settings, before=[oauth2(provider, tmp_path)], adjust=name_node)
     browser = Browser(envoy)
     browser.log_in(provider)
     for path in ("/things", "/open/a"):
