@@ -12,6 +12,7 @@ mod provider;
 mod requirement;
 mod rule;
 mod source;
+mod strictness;
 mod verify;
 
 pub use authorization::ExternalAuthorization;

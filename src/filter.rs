@@ -164,7 +164,7 @@ impl Filter {
         let issuers = config.providers.iter().enumerate();
         Self {
             own: OwnNames::of(config.policies(), &config.sources),
-            rules: (!rules.is_empty()).then(|| RuleIndex::new(rules)),
+            rules: (!rules.is_empty()).then(|| RuleIndex::new(rules, &config.policy)),
             named_rules: named.filter_map(|(index, rule)| Some((rule.name.clone()?, index))).collect(),
             reads_routes: rules.iter().any(Rule::reads_route),
             routes_are_unstable: false,

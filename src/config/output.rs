@@ -99,7 +99,7 @@ pub struct ClaimHeader {
 }
 
 /// Where the value of a header comes from.
-#[derive(Debug)]
+#[derive(Debug, Eq, PartialEq)]
 pub enum ClaimSource {
     /// From the token; the first that it has counts.
     Claims(Vec<Lookup>),

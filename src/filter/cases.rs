@@ -7,7 +7,6 @@ use crate::config::{Policy, VerifiedRequest};
 use crate::decision::{Case, Shadow, Verdict};
 use crate::http::{Request, Route, only};
 use crate::identity::{self, Identity};
-use crate::path::Path;
 use crate::query::Target;
 use crate::reply::Denial;
 use crate::rewrite::Rewrite;
@@ -71,22 +70,16 @@ impl Filter {
     /// policy.
     fn policy(&self, request: &Request) -> Result<Rc<Policy>, Denial> {
         let Some(index) = &self.rules else { return Ok(Rc::clone(&self.config.policy)) };
-        let policy =
-            |number: usize| self.config.rules.get(number).map(|rule| &rule.policy).ok_or(Denial::Misconfigured);
-        let chosen = match &request.route.rule {
-            None => {
-                let found = index.find(request).map_err(|rules::Error::Ambiguous| Denial::AmbiguousTarget)?;
-                found.map(policy).transpose()?
-            }
+        let found = match &request.route.rule {
+            None => index.find(request),
             Some(name) => {
                 let named = std::str::from_utf8(name).ok().and_then(|name| self.named_rules.get(name));
-                let named = policy(*named.ok_or(Denial::Misconfigured)?)?;
-                // Envoy may have found the route of a bypass by a path that the service reads otherwise.
-                let is_normal = |path: &[u8]| !path.contains(&b'#') && Path::read(Target::parse(path).path).is_normal();
-                Some(named).filter(|named| !named.bypass || request.path().is_some_and(is_normal))
+                index.named(*named.ok_or(Denial::Misconfigured)?, request)
             }
         };
-        Ok(Rc::clone(chosen.unwrap_or(&self.config.policy)))
+        let found = found.map_err(|rules::Error::Ambiguous| Denial::AmbiguousTarget)?;
+        let Some(number) = found else { return Ok(Rc::clone(&self.config.policy)) };
+        self.config.rules.get(number).map(|rule| Rc::clone(&rule.policy)).ok_or(Denial::Misconfigured)
     }
 
     /// The request that another proxy asks about; `None` if this is no such question.
