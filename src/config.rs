@@ -233,6 +233,6 @@ fn is_quotable(byte: u8) -> bool {
 }
 
 /// RFC 9110, section 5.6.2.
-fn is_token_byte(byte: u8) -> bool {
+pub fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -18,14 +18,15 @@ mod fetches;
 
 use crate::authorization::{self, Question};
 use crate::cache::{Bounds, Cache};
-use crate::config::{Config, DEFAULT_MAX_TOKEN_SIZE, Policy, Rule};
+use crate::config::{Config, DEFAULT_MAX_TOKEN_SIZE, Rule};
 use crate::credentials::{Token, TokenDigest};
 use crate::decision::{Case, Confirmed, Decision, Forward, Outcome, Refused, Tally, Verdict};
-use crate::http::{Fetch, Request, Response};
+use crate::http::{Edit, Fetch, Request, Response};
 use crate::identity::{self, Aside, Identity};
+use crate::names::OwnNames;
 use crate::provider::{Call, Kind, Provider};
 use crate::reply::{Denial, Reason};
-use crate::rewrite::{OwnNames, Rewrite};
+use crate::rewrite::Rewrite;
 use crate::rules::RuleIndex;
 use crate::time::Timestamp;
 use crate::verifier::Verifier;
@@ -127,6 +128,8 @@ pub struct Filter {
     config: Rc<Config>,
     name: String,
     own: OwnNames,
+    /// Whether any policy keeps tokens from going on. Found out once: there may be thousands of rules.
+    takes_tokens_off: bool,
     rules: Option<RuleIndex>,
     /// The rules that route metadata can name.
     named_rules: HashMap<String, usize>,
@@ -162,8 +165,10 @@ impl Filter {
         let rules = &config.rules;
         let named = rules.iter().enumerate();
         let issuers = config.providers.iter().enumerate();
+        let takes_tokens_off = config.policies().any(|policy| !policy.forward);
         Self {
             own: OwnNames::of(config.policies(), &config.sources),
+            takes_tokens_off,
             rules: (!rules.is_empty()).then(|| RuleIndex::new(rules, &config.policy)),
             named_rules: named.filter_map(|(index, rule)| Some((rule.name.clone()?, index))).collect(),
             reads_routes: rules.iter().any(Rule::reads_route),
@@ -197,12 +202,13 @@ impl Filter {
     pub fn on_request(&mut self, stream: StreamId, request: Request, now: Timestamp) -> Decision {
         if request.method().is_none() {
             // The host had more headers than it hands over: what isn't seen can't be removed.
-            return self.refuse(&self.config.policy, Denial::InvalidRequest, None, false);
+            let unseen = Case { request, policy: Rc::clone(&self.config.policy), is_question: false };
+            return self.refuse_case(&unseen, Denial::InvalidRequest, None);
         }
-        let case = match self.case(request, now) {
-            Ok(case) => case,
-            Err((denial, is_question)) => return self.refuse(&self.config.policy, denial, None, is_question),
-        };
+        let (case, fault) = self.case(request, now);
+        if let Err(denial) = fault {
+            return self.refuse_case(&case, denial, None);
+        }
         match self.authorize(&case.request, &case.policy, &Asked::default(), now) {
             Err(Halt::Need(need, answer)) => {
                 // Its tally is that of when it is decided.
@@ -376,8 +382,12 @@ impl Filter {
         let mut rewrite = Rewrite::default();
         match grant {
             Grant::Exempt(exemption) => {
-                if exemption == Exemption::Preflight {
-                    rewrite.strip(&self.config.sources);
+                match exemption {
+                    Exemption::Preflight => rewrite.strip(&self.config.sources),
+                    Exemption::Bypass | Exemption::Missing if !case.policy.forward => {
+                        rewrite.strip_tokens(&self.config.sources, &case.request);
+                    }
+                    Exemption::Bypass | Exemption::Missing => {}
                 }
                 let outcome = self.outcome(Verdict::Bypassed, exemption.reason(), None);
                 self.let_go(&case, rewrite, Aside::default(), outcome)
@@ -414,7 +424,7 @@ impl Filter {
     fn let_go(&self, case: &Case, rewrite: Rewrite, aside: Aside, outcome: Outcome) -> Decision {
         let Aside { response_cookies, filter_state } = aside;
         if case.is_question {
-            let stripped: Vec<&str> = rewrite.stripped_headers().collect();
+            let stripped: Vec<&str> = rewrite.stripped_headers(&case.request).collect();
             let mut headers = rewrite.into_headers();
             // Who asks may keep what its client has sent under a name that isn't in the answer.
             let is_lacking = |own: &&str| !headers.iter().any(|(name, _)| &**name == *own);
@@ -425,7 +435,8 @@ impl Filter {
             let cookies = response_cookies.into_iter().map(|cookie| (Rc::from("set-cookie"), cookie.into_bytes()));
             headers.extend(cookies);
             let status = self.config.verify.as_ref().map_or(204, |verify| verify.response_code);
-            return Decision::Confirm(Confirmed { status, headers, outcome, tally: self.tally.take() });
+            let edits = if case.policy.forward { Vec::new() } else { self.hide_tokens(case) };
+            return Decision::Confirm(Confirmed { edits, status, headers, outcome, tally: self.tally.take() });
         }
         let edits = rewrite.edits(&case.request, &self.own);
         let may_reroute = self.reads_routes && !edits.is_empty();
@@ -446,14 +457,22 @@ impl Filter {
     }
 
     fn refuse_case(&self, case: &Case, denial: Denial, provider: Option<usize>) -> Decision {
-        self.refuse(&case.policy, denial, provider, case.is_question)
+        // Who asks understands 401 and 403 only, and takes all else for a fault (ngx_http_auth_request_module).
+        let code = if case.is_question { Some(401) } else { case.policy.enforce_response_code };
+        let outcome = self.outcome(Verdict::Denied, Some(denial.reason()), provider);
+        let edits = if self.takes_tokens_off { self.hide_tokens(case) } else { Vec::new() };
+        Decision::Deny(Refused { edits, reply: denial.reply(&case.policy, code), outcome, tally: self.tally.take() })
     }
 
-    fn refuse(&self, policy: &Policy, denial: Denial, provider: Option<usize>, is_question: bool) -> Decision {
-        // Who asks understands 401 and 403 only, and takes all else for a fault (ngx_http_auth_request_module).
-        let code = if is_question { Some(401) } else { policy.enforce_response_code };
-        let outcome = self.outcome(Verdict::Denied, Some(denial.reason()), provider);
-        Decision::Deny(Refused { reply: denial.reply(policy, code), outcome, tally: self.tally.take() })
+    /// Takes the tokens off a request that is answered here: its headers go into the access log.
+    fn hide_tokens(&self, case: &Case) -> Vec<Edit> {
+        let mut rewrite = Rewrite::default();
+        rewrite.strip_tokens(&self.config.sources, &case.request);
+        let mut edits = rewrite.edits(&case.request, &self.own);
+        if let Some(verify) = self.config.verify.as_ref().filter(|_| case.is_question) {
+            edits.iter_mut().for_each(|edit| verify.put_back(edit));
+        }
+        edits
     }
 
     fn outcome(&self, result: Verdict, reason: Option<Reason>, provider: Option<usize>) -> Outcome {

@@ -450,12 +450,7 @@ fn count(outcome: &Outcome, tally: Tally, metrics: &mut Metrics) {
 }
 
 fn apply(forward: &Forward) -> Result<(), Failed> {
-    for edit in &forward.edits {
-        match edit {
-            Edit::Remove(name) => abi::remove(Map::RequestHeaders, name)?,
-            Edit::Set(name, value) => abi::set(Map::RequestHeaders, name.as_bytes(), value)?,
-        }
-    }
+    carry_out_edits(&forward.edits)?;
     for (key, value) in &forward.filter_state {
         abi::set_filter_state(key, value)?;
     }
@@ -468,8 +463,23 @@ fn apply(forward: &Forward) -> Result<(), Failed> {
     abi::set_filter_state(RESULT_KEY, forward.outcome.result.word().as_bytes())
 }
 
+fn carry_out_edits(edits: &[Edit]) -> Result<(), Failed> {
+    edits.iter().try_for_each(|edit| match edit {
+        Edit::Remove(name) => abi::remove(Map::RequestHeaders, name),
+        Edit::Set(name, value) => abi::set(Map::RequestHeaders, name.as_bytes(), value),
+    })
+}
+
+/// What is answered goes nowhere but into logs.
+fn hide(edits: &[Edit]) {
+    if carry_out_edits(edits).is_err() {
+        log::error!("a token could not be taken off a request that is answered; access logs may show it");
+    }
+}
+
 fn refuse(refused: &Refused) {
-    let Refused { reply, outcome, .. } = refused;
+    let Refused { edits, reply, outcome, .. } = refused;
+    hide(edits);
     let reason = reply.reason.word();
     log::debug!("denied with {}: {reason} (provider {})", reply.status, outcome.provider.as_deref().unwrap_or("none"));
     let headers: Vec<(&str, &str)> = reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -479,6 +489,7 @@ fn refuse(refused: &Refused) {
 }
 
 fn confirm(confirmed: &Confirmed) {
+    hide(&confirmed.edits);
     let mut headers = vec![("cache-control", "no-store")];
     // Whatever a claim holds was written as ASCII.
     let written =

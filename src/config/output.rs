@@ -5,7 +5,7 @@ use super::policy::Policy;
 use super::{Config, Error, SourceLocation, is_token_byte, regex};
 use crate::identity::filter_state_key;
 use crate::json::Value;
-use crate::rewrite::{HANDOFF_PREFIX, same_spelling};
+use crate::names::{HANDOFF_PREFIX, same_spelling};
 use regex_lite::Regex;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;

@@ -116,7 +116,7 @@ impl Filter {
         if policy.bypass {
             return Ok(Grant::Exempt(Exemption::Bypass));
         }
-        let found = credentials::find(request, &self.config.sources, self.config.max_token_size);
+        let found = credentials::find(request, &self.config.sources, &self.own, self.config.max_token_size);
         if found == Err(credentials::Error::TooLong) {
             let problem = format_args!("a token is longer than `max_token_size`, {} bytes", self.config.max_token_size);
             self.complain(0, problem, now);

@@ -15,8 +15,9 @@ use crate::time::Timestamp;
 use std::rc::Rc;
 
 impl Filter {
-    /// The request that is to be decided about, with its policy; or why there is none, and whether another proxy asks.
-    pub(super) fn case(&self, request: Request, now: Timestamp) -> Result<Case, (Denial, bool)> {
+    /// The request that is to be decided about, with its policy; and why it is refused whatever that says. Then the policy may be none
+    /// of its own, but says how to answer.
+    pub(super) fn case(&self, request: Request, now: Timestamp) -> (Case, Result<(), Denial>) {
         let (request, is_question) = match self.question(&request) {
             None => (request, false),
             Some(Ok(asked_about)) => (asked_about, true),
@@ -25,25 +26,38 @@ impl Filter {
                     "a question at verify_path doesn't tell the request that it is about: each header of verify_request \
                      must be there once; without verify_request, its path must stand behind verify_path"
                 );
-                return Err((denial, true));
+                let policy = Rc::clone(&self.config.policy);
+                return (Case { request, policy, is_question: true }, Err(denial));
             }
         };
-        match self.policy(&request) {
-            Ok(policy) => Ok(Case { request, policy, is_question }),
+        let (policy, fault) = match self.policy(&request) {
+            Ok(policy) => (policy, self.check_query(&request)),
             Err(denial) => {
-                if denial == Denial::Misconfigured && self.may_complain(0, now) {
-                    let Route { name, rule } = &request.route;
-                    let text = |text: &Option<Vec<u8>>| {
-                        String::from_utf8_lossy(text.as_deref().unwrap_or_default()).into_owned()
-                    };
-                    log::warn!(
-                        "the metadata of the route {:?} name the rule {:?}, which is not in `rules`",
-                        text(name),
-                        text(rule)
-                    );
-                }
-                Err((denial, is_question))
+                self.complain_of_rule(&denial, &request, now);
+                (Rc::clone(&self.config.policy), Err(denial))
             }
+        };
+        (Case { request, policy, is_question }, fault)
+    }
+
+    /// Nothing could be taken out of a query that is read in two ways without giving what is left a new meaning.
+    fn check_query(&self, request: &Request) -> Result<(), Denial> {
+        match request.path().is_some_and(|target| self.own.are_ambiguous_in(target)) {
+            true => Err(Denial::AmbiguousTarget),
+            false => Ok(()),
+        }
+    }
+
+    fn complain_of_rule(&self, denial: &Denial, request: &Request, now: Timestamp) {
+        if *denial == Denial::Misconfigured && self.may_complain(0, now) {
+            let Route { name, rule } = &request.route;
+            let text =
+                |text: &Option<Vec<u8>>| String::from_utf8_lossy(text.as_deref().unwrap_or_default()).into_owned();
+            log::warn!(
+                "the metadata of the route {:?} name the rule {:?}, which is not in `rules`",
+                text(name),
+                text(rule)
+            );
         }
     }
 

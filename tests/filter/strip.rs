@@ -41,7 +41,7 @@ fn forged(ask: Ask) -> Ask {
 }
 
 const FORGED_PATH: &str = "/p?a=%41&user_info=forged&USER_INFO=x&user-info=x&user.info=x&user%5Finfo=x&%75ser_info=x\
-    &user_info[]=x&user_info%5B0%5D=x&+user_info=x&user_info%00=x&user_info&b;user_info=x;c&user_information=d&&e";
+    &user_info[]=x&user_info%5B0%5D=x&+user_info=x&user_info%00=x&user_info&user_info.sub=x&b;c&user_information=d&&e";
 
 const CLEAN_PATH: &str = "/p?a=%41&b;c&user_information=d&&e";
 
