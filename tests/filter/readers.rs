@@ -31,6 +31,11 @@ fn ways_on(base: &Value) -> Vec<Way> {
 
 // ---------------------------------------------------------------------------------------------- cookies
 
+/// The same without preflights, which have none.
+fn ways_on_with_cookies(base: &Value) -> impl Iterator<Item = Way> {
+    ways_on(base).into_iter().filter(|(way, ..)| *way != "preflight")
+}
+
 /// Cookies that some reader takes for `identity`. WebOb 1.8.11 searches with an expression: a name begins behind any sign that no
 /// name has, and behind a value, which a quote or a date ends.
 const HIDDEN_IDENTITIES: [&str; 34] = [
@@ -91,7 +96,7 @@ const OTHER_COOKIES: [&str; 14] = [
 #[test]
 fn atk_01_no_reader_finds_another_identity_in_a_cookie() {
     let output = json!({"user_info": {"location": "cookie", "key": "identity", "claims": "sub"}});
-    for (way, mut scene, ask) in ways_on(&output) {
+    for (way, mut scene, ask) in ways_on_with_cookies(&output) {
         let mut left = |cookies: &[&str]| {
             let ask = cookies.iter().fold(ask(get("/d")), |ask, cookie| ask.header("cookie", cookie));
             let upstream = scene.send(ask).upstream();
@@ -141,7 +146,7 @@ fn atk_01_02_no_cookie_comes_into_sight_when_another_is_removed() {
 #[test]
 fn atk_11_unit_escapes_in_the_names_of_cookies() {
     let output = json!({"user_info": {"location": "cookie", "key": "identity"}});
-    for (way, mut scene, ask) in ways_on(&output) {
+    for (way, mut scene, ask) in ways_on_with_cookies(&output) {
         for name in
             ["%u0069dentity", "%U0069dent%69ty", "identit%u0079", "%25u0069dentity", "%2569dentity", "%u0049dentity"]
         {
