@@ -14,6 +14,7 @@ mod removal;
 mod requirement;
 mod rule;
 mod source;
+mod strictness;
 mod verify;
 
 pub use authorization::ExternalAuthorization;
@@ -254,6 +255,6 @@ fn is_quotable(byte: u8) -> bool {
 }
 
 /// RFC 9110, section 5.6.2.
-fn is_token_byte(byte: u8) -> bool {
+pub fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

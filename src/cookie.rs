@@ -1,6 +1,7 @@
 //! The `Cookie` request header (RFC 6265, section 4.2), as pairs to the byte.
 
-use crate::http::Headers;
+use crate::config::is_token_byte;
+use crate::http::{Headers, all_bytes};
 
 /// One `name=value` of a `Cookie` header, as it stands there without the white space around it.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -11,6 +12,26 @@ pub struct Cookie<'h> {
     pub name: &'h [u8],
     /// What stands behind it.
     pub value: &'h [u8],
+}
+
+impl Cookie<'_> {
+    /// Whether this is a pair of RFC 6265, section 4.1.1, to the byte.
+    pub fn is_well_formed(&self) -> bool {
+        // Without white space around the `=`, which is in neither part.
+        let is_whole = self.pair.len() == self.name.len().saturating_add(self.value.len()).saturating_add(1);
+        is_whole
+            && !self.name.is_empty()
+            && all_bytes(self.name, is_token_byte)
+            && all_bytes(unquoted(self.value), |byte| {
+                byte.is_ascii_graphic() & !matches!(byte, b'"' | b',' | b';' | b'\\')
+            })
+    }
+
+    /// Whether a reader of quoted values could take the next pairs for a part of this one.
+    pub fn may_go_on(&self) -> bool {
+        let quotes = self.pair.iter().filter(|byte| **byte == b'"').count();
+        !quotes.is_multiple_of(2) || self.pair.windows(2).any(|two| two == b"\\\"")
+    }
 }
 
 /// Every cookie of the request: HTTP/1.1 may send several `Cookie` fields, HTTP/2 crumbs arrive joined.

@@ -67,6 +67,8 @@ impl Eq for Case {}
 /// The answer to a proxy that asked.
 #[derive(Eq, PartialEq)]
 pub struct Confirmed {
+    /// Changes of the question's own headers, for whoever logs them.
+    pub edits: Vec<Edit>,
     /// The status.
     pub status: u16,
     /// The identity, as headers, and which of the filter's own names are not among them.
@@ -93,7 +95,12 @@ impl fmt::Debug for Confirmed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.headers.iter().map(|(name, _)| &**name).collect();
         let mut confirmed = f.debug_struct("Confirmed");
-        confirmed.field("headers", &names).field("outcome", &self.outcome).field("tally", &self.tally).finish()
+        confirmed
+            .field("edits", &self.edits)
+            .field("headers", &names)
+            .field("outcome", &self.outcome)
+            .field("tally", &self.tally)
+            .finish()
     }
 }
 
@@ -109,6 +116,8 @@ impl fmt::Debug for Forward {
 /// How a request is answered.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Refused {
+    /// Changes of the request's headers, for whoever logs them.
+    pub edits: Vec<Edit>,
     /// The answer.
     pub reply: Reply,
     /// What to count.

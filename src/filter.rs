@@ -18,20 +18,21 @@ mod fetches;
 
 use crate::authorization::{self, Question};
 use crate::cache::{Bounds, Cache};
-use crate::config::{Config, DEFAULT_MAX_TOKEN_SIZE, Policy, Rule, Source, SourceLocation};
+use crate::config::{Config, DEFAULT_MAX_TOKEN_SIZE, Rule, Source, SourceLocation};
 use crate::cors;
 use crate::credentials::{Token, TokenDigest};
 use crate::decision::{Answered, Case, Confirmed, Decision, Forward, Outcome, Refused, Tally, Verdict};
-use crate::http::{Fetch, Request, Response};
+use crate::http::{Edit, Fetch, Request, Response};
 use crate::identity::{self, Aside, Identity};
+use crate::names::OwnNames;
 use crate::provider::{Call, Kind, Provider};
 use crate::reply::{Denial, Reason};
-use crate::rewrite::{OwnNames, Rewrite};
+use crate::rewrite::Rewrite;
 use crate::rules::RuleIndex;
 use crate::time::Timestamp;
 use crate::verifier::Verifier;
 use authorize::{Exemption, Grant, Halt, Refusal, Vouched};
-use cases::Undecidable;
+
 use fetches::{Asked, Flight, Parked};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -129,6 +130,8 @@ pub struct Filter {
     config: Rc<Config>,
     name: String,
     own: OwnNames,
+    /// Whether any policy keeps tokens from going on. Found out once: there may be thousands of rules.
+    takes_tokens_off: bool,
     rules: Option<RuleIndex>,
     /// The rules that route metadata can name.
     named_rules: HashMap<String, usize>,
@@ -164,9 +167,11 @@ impl Filter {
         let rules = &config.rules;
         let named = rules.iter().enumerate();
         let issuers = config.providers.iter().enumerate();
+        let takes_tokens_off = config.policies().any(|policy| !policy.forward);
         Self {
             own: OwnNames::of(config.policies(), &config.sources).and(&config.removal),
-            rules: (!rules.is_empty()).then(|| RuleIndex::new(rules)),
+            takes_tokens_off,
+            rules: (!rules.is_empty()).then(|| RuleIndex::new(rules, &config.policy)),
             named_rules: named.filter_map(|(index, rule)| Some((rule.name.clone()?, index))).collect(),
             reads_routes: rules.iter().any(Rule::reads_route),
             routes_are_unstable: false,
@@ -199,15 +204,13 @@ impl Filter {
     pub fn on_request(&mut self, stream: StreamId, request: Request, now: Timestamp) -> Decision {
         if request.method().is_none() {
             // The host had more headers than it hands over: what isn't seen can't be removed.
-            return self.refuse(&request, false, &self.config.policy, &Denial::InvalidRequest, None);
+            let unseen = Case { request, policy: Rc::clone(&self.config.policy), is_question: false };
+            return self.refuse_case(&unseen, &Denial::InvalidRequest, None);
         }
-        let case = match self.case(request, now) {
-            Ok(case) => case,
-            Err(refused) => {
-                let Undecidable { request, is_question, denial } = *refused;
-                return self.refuse(&request, is_question, &self.config.policy, &denial, None);
-            }
-        };
+        let (case, fault) = self.case(request, now);
+        if let Err(denial) = fault {
+            return self.refuse_case(&case, &denial, None);
+        }
         if let Some(headers) = self.on_preflight(&case) {
             let outcome = self.outcome(Verdict::Bypassed, None, None);
             return Decision::Preflight(Answered { headers, outcome, tally: Tally::default() });
@@ -385,8 +388,12 @@ impl Filter {
         let mut rewrite = Rewrite::default();
         match grant {
             Grant::Exempt(exemption) => {
-                if exemption == Exemption::Preflight {
-                    rewrite.strip(&self.config.sources);
+                match exemption {
+                    Exemption::Preflight => rewrite.strip(&self.config.sources),
+                    Exemption::Bypass | Exemption::Missing if !case.policy.forward => {
+                        rewrite.strip_tokens(&self.config.sources, &case.request);
+                    }
+                    Exemption::Bypass | Exemption::Missing => {}
                 }
                 let outcome = self.outcome(Verdict::Bypassed, exemption.reason(), None);
                 self.let_go(&case, rewrite, Aside::default(), outcome)
@@ -427,7 +434,7 @@ impl Filter {
     fn let_go(&self, case: &Case, rewrite: Rewrite, aside: Aside, outcome: Outcome) -> Decision {
         let Aside { response_cookies, filter_state } = aside;
         if case.is_question {
-            let stripped: Vec<&str> = rewrite.stripped_headers().collect();
+            let stripped: Vec<&str> = rewrite.stripped_headers(&case.request).collect();
             let mut headers = rewrite.into_headers();
             // Who asks may keep what its client has sent under a name that isn't in the answer.
             let is_lacking = |own: &&str| !headers.iter().any(|(name, _)| &**name == *own);
@@ -438,7 +445,8 @@ impl Filter {
             let cookies = response_cookies.into_iter().map(|cookie| (Rc::from("set-cookie"), cookie.into_bytes()));
             headers.extend(cookies);
             let status = self.config.verify.as_ref().map_or(204, |verify| verify.response_code);
-            return Decision::Confirm(Confirmed { status, headers, outcome, tally: self.tally.take() });
+            let edits = if case.policy.forward { Vec::new() } else { self.hide_tokens(case) };
+            return Decision::Confirm(Confirmed { edits, status, headers, outcome, tally: self.tally.take() });
         }
         let edits = rewrite.edits(&case.request, &self.own);
         let may_reroute = self.reads_routes && !edits.is_empty();
@@ -466,21 +474,11 @@ impl Filter {
     }
 
     fn refuse_case(&self, case: &Case, denial: &Denial, provider: Option<usize>) -> Decision {
-        self.refuse(&case.request, case.is_question, &case.policy, denial, provider)
-    }
-
-    fn refuse(
-        &self,
-        request: &Request,
-        is_question: bool,
-        policy: &Policy,
-        denial: &Denial,
-        provider: Option<usize>,
-    ) -> Decision {
+        let Case { request, policy, is_question } = case;
         let mut reply = match request.grpc() {
             // Who asks understands 401 and 403 only, and takes all else for a fault (ngx_http_auth_request_module), but 200
             // for a yes: whatever its client speaks, it is answered in HTTP.
-            _ if is_question => denial.reply(policy, Some(401)),
+            _ if *is_question => denial.reply(policy, Some(401)),
             None => denial.reply(policy, policy.enforce_response_code),
             Some(grpc) => denial.grpc_reply(policy, policy.enforce_response_code, grpc),
         };
@@ -488,7 +486,19 @@ impl Filter {
             reply.headers.extend(cors.on_answer(request));
         }
         let outcome = self.outcome(Verdict::Denied, Some(denial.reason()), provider);
-        Decision::Deny(Refused { reply, outcome, tally: self.tally.take() })
+        let edits = if self.takes_tokens_off { self.hide_tokens(case) } else { Vec::new() };
+        Decision::Deny(Refused { edits, reply, outcome, tally: self.tally.take() })
+    }
+
+    /// Takes the tokens off a request that is answered here: its headers go into the access log.
+    fn hide_tokens(&self, case: &Case) -> Vec<Edit> {
+        let mut rewrite = Rewrite::default();
+        rewrite.strip_tokens(&self.config.sources, &case.request);
+        let mut edits = rewrite.edits(&case.request, &self.own);
+        if let Some(verify) = self.config.verify.as_ref().filter(|_| case.is_question) {
+            edits.iter_mut().for_each(|edit| verify.put_back(edit));
+        }
+        edits
     }
 
     fn outcome(&self, result: Verdict, reason: Option<Reason>, provider: Option<usize>) -> Outcome {

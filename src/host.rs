@@ -485,9 +485,7 @@ fn count(outcome: &Outcome, tally: Tally, metrics: &mut Metrics) {
 }
 
 fn apply(forward: &Forward) -> Result<(), Failed> {
-    for edit in &forward.edits {
-        make(Map::RequestHeaders, edit)?;
-    }
+    carry_out_edits(Map::RequestHeaders, &forward.edits)?;
     for (key, value) in &forward.filter_state {
         abi::set_filter_state(key, value)?;
     }
@@ -506,21 +504,27 @@ fn set_cookies(cookies: Vec<String>) -> Result<(), Failed> {
         return Ok(());
     }
     let response = abi::pairs(Map::ResponseHeaders).and_then(Headers::from_wire).ok_or(Failed)?;
-    for edit in caching::private(&response) {
-        make(Map::ResponseHeaders, &edit)?;
-    }
+    carry_out_edits(Map::ResponseHeaders, &caching::private(&response))?;
     cookies.iter().try_for_each(|cookie| abi::add(Map::ResponseHeaders, b"set-cookie", cookie.as_bytes()))
 }
 
-fn make(map: Map, edit: &Edit) -> Result<(), Failed> {
-    match edit {
+fn carry_out_edits(map: Map, edits: &[Edit]) -> Result<(), Failed> {
+    edits.iter().try_for_each(|edit| match edit {
         Edit::Remove(name) => abi::remove(map, name),
         Edit::Set(name, value) => abi::set(map, name.as_bytes(), value),
+    })
+}
+
+/// What is answered goes nowhere but into logs.
+fn hide(edits: &[Edit]) {
+    if carry_out_edits(Map::RequestHeaders, edits).is_err() {
+        log::error!("a token could not be taken off a request that is answered; access logs may show it");
     }
 }
 
 fn refuse(refused: &Refused) {
-    let Refused { reply, outcome, .. } = refused;
+    let Refused { edits, reply, outcome, .. } = refused;
+    hide(edits);
     let reason = reply.reason.word();
     log::debug!("denied with {}: {reason} (provider {})", reply.status, outcome.provider.as_deref().unwrap_or("none"));
     let headers: Vec<(&str, &str)> = reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -532,6 +536,7 @@ fn refuse(refused: &Refused) {
 }
 
 fn confirm(confirmed: &Confirmed) {
+    hide(&confirmed.edits);
     let mut headers = vec![("cache-control", "no-store")];
     // Whatever a claim holds was written as ASCII.
     let written =

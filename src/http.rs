@@ -3,6 +3,8 @@
 //! Header names and values are bytes (RFC 9110, section 5.5, allows obs-text): nothing here assumes UTF-8,
 //! and nothing from the wire can make it panic.
 
+mod preflight;
+
 use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
@@ -175,14 +177,6 @@ impl Request {
             _ if form.starts_with(b"-web") => Some(Grpc::Web),
             _ => None,
         }
-    }
-
-    /// Whether this is a CORS preflight (Fetch standard, section 3.2.2): OPTIONS without a body, with both headers, each once
-    /// and not empty. A comma is what a proxy joins two of them with.
-    pub fn is_cors_preflight(&self) -> bool {
-        let is_one = |value: &[u8]| !value.is_empty() && !value.contains(&b',');
-        let sent = |name| only(self.headers.all(name)).is_some_and(is_one);
-        !self.has_body && self.method() == Some(b"OPTIONS") && sent("origin") && sent("access-control-request-method")
     }
 }
 

@@ -67,7 +67,7 @@ pub fn write(policy: &Policy, identity: Identity, filter_name: &str, rewrite: &m
                 rewrite.set_header(&output.key, fitting(output, encoded(output, &selected, PATH_SEGMENT))?)
             }
             Placement::Cookie => {
-                let value = fitting(output, encoded(output, &selected, PATH_SEGMENT))?;
+                let value = fitting(output, encoded(output, &selected, COOKIE_VALUE))?;
                 aside.response_cookies.push(set_cookie(&output.key, &value, &output.cookie_options));
                 rewrite.add_cookie(&output.key, value);
             }
@@ -274,8 +274,11 @@ const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'=')
     .remove(b'@');
 
+/// The same without what PHP and its kin decode to a space in a cookie.
+const COOKIE_VALUE: &AsciiSet = &PATH_SEGMENT.add(b'+');
+
 /// The same without what separates parameters or stands for a space.
-pub const QUERY_VALUE: &AsciiSet = &PATH_SEGMENT.add(b'&').add(b'+').add(b'=').add(b'#');
+pub const QUERY_VALUE: &AsciiSet = &COOKIE_VALUE.add(b'&').add(b'=').add(b'#');
 
 /// RFC 9110, section 5.5, without obs-text, which upstreams read in different character sets.
 const HEADER_VALUE: &AsciiSet = &percent_encoding::CONTROLS.add(b'%');

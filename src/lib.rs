@@ -37,7 +37,8 @@
 //! | [`json`] | RFC 8259, strictly |
 //! | [`policy`], [`authorization`] | what a valid token must also have; a service that has the last word |
 //! | [`identity`] | claims into headers, cookies, parameters, metadata |
-//! | [`rewrite`], [`cookie`], [`query`] | what changes on a request, to the byte |
+//! | [`names`], [`cookie`], [`query`] | the filter's own names in a request, wherever a reader could find one |
+//! | [`rewrite`] | what changes on a request, to the byte |
 //! | [`reply`] | RFC 6750, section 3: what a refused client gets |
 //! | [`cors`] | Fetch standard, section 3.2: what a browser may read of that |
 //! | [`caching`] | RFC 9111: who may keep a response that sets a cookie |
@@ -99,6 +100,7 @@ pub mod jwk;
 pub mod jws;
 pub mod jwt;
 pub mod metadata;
+pub mod names;
 pub mod path;
 pub mod policy;
 pub mod protobuf;

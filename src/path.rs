@@ -3,6 +3,11 @@
 //! A service may read a path in another way than the proxy before it: decode `%2F`, follow `..`, cut off `;v=1`. So
 //! a path that can be read in more than one way is read here in each. The invariant: a path in normal form has one
 //! reading, every other path says that it is not in normal form.
+//!
+//! Some paths in normal form stand close to another one: `/users:search` to `/users`, `/kullanıcı` to `/kullanici`. They are
+//! honest, but a rule for that other one may be meant for them, too.
+
+mod letters;
 
 use crate::http::all_bytes;
 use percent_encoding::percent_decode;
@@ -18,7 +23,8 @@ pub struct Path<'p> {
 enum Readings<'p> {
     One(&'p [u8]),
     Several(Vec<Vec<u8>>),
-    TooMany,
+    /// There are too many; or a control character is in it, which some drop wherever it stands.
+    Unknown,
 }
 
 impl<'p> Path<'p> {
@@ -34,7 +40,7 @@ impl<'p> Path<'p> {
         }
         let is_normal = is_normal(path);
         let readings = if is_normal { Some(vec![kept(path)]) } else { all_readings(path) };
-        Self { readings: readings.map_or(Readings::TooMany, Readings::Several), is_normal }
+        Self { readings: readings.map_or(Readings::Unknown, Readings::Several), is_normal }
     }
 
     /// The bytes of the longest way to read it.
@@ -42,12 +48,12 @@ impl<'p> Path<'p> {
         self.readings().into_iter().flatten().map(<[u8]>::len).max().unwrap_or_default()
     }
 
-    /// Every way to read it, each once; `None` if there are more than anybody writes in good faith.
+    /// Every way to read it, each once; `None` if nobody can say, or if there are more than anybody writes in good faith.
     pub fn readings(&self) -> Option<impl Iterator<Item = &[u8]>> {
         let (one, several) = match &self.readings {
             Readings::One(path) => (Some(*path), &[][..]),
             Readings::Several(paths) => (None, paths.as_slice()),
-            Readings::TooMany => return None,
+            Readings::Unknown => return None,
         };
         Some(one.into_iter().chain(several.iter().map(Vec::as_slice)))
     }
@@ -56,6 +62,43 @@ impl<'p> Path<'p> {
     pub fn is_normal(&self) -> bool {
         self.is_normal
     }
+
+    /// Whether its text is in Unicode's composed form (NFC): what is written `é` elsewhere, and not `e` with an accent.
+    pub fn is_composed(&self) -> bool {
+        let mut readings = self.readings().into_iter().flatten();
+        readings.all(|reading| std::str::from_utf8(reading).is_ok_and(letters::are_composed))
+    }
+
+    /// The paths that one in normal form stands close to: with the letters of ASCII that its letters are without regard to
+    /// case, and without what follows a resource in its own segment.
+    pub fn neighbours(&self) -> Vec<Vec<u8>> {
+        // What consists of plain ASCII has none.
+        let (true, Readings::Several(readings)) = (self.is_normal, &self.readings) else { return Vec::new() };
+        let folded = |reading: &Vec<u8>| std::str::from_utf8(reading).ok().and_then(letters::folded);
+        let mut close: Vec<Vec<u8>> = readings.iter().filter_map(folded).map(String::into_bytes).collect();
+        let resources = readings.iter().chain(&close).flat_map(|path| [without_suffixes(path), without_verb(path)]);
+        let resources: Vec<_> = resources.flatten().collect();
+        close.extend(resources);
+        close
+    }
+}
+
+/// Each segment up to its first colon or bracket: `/users:search`, and `/Users(7)/Orders` as OData writes keys.
+fn without_suffixes(path: &[u8]) -> Option<Vec<u8>> {
+    let name = |segment| <[u8]>::split(segment, is_suffix_mark).next().unwrap_or_default();
+    path.iter().any(is_suffix_mark).then(|| path.split(|byte| *byte == b'/').map(name).collect::<Vec<_>>().join(&b'/'))
+}
+
+/// What stands before the last colon: `/users/urn:x:7` of `/users/urn:x:7:undelete`, the custom methods of Google's APIs
+/// (AIP-136).
+fn without_verb(path: &[u8]) -> Option<Vec<u8>> {
+    let (resource, verb) = path.split_at_checked(path.iter().rposition(|byte| *byte == b':')?)?;
+    let is_last = !verb.strip_suffix(b"/").unwrap_or(verb).contains(&b'/');
+    is_last.then(|| resource.to_vec())
+}
+
+fn is_suffix_mark(byte: &u8) -> bool {
+    matches!(byte, b':' | b'(')
 }
 
 /// A path that an operator wrote, as [`Path::readings`] has it; `None` if it is not in normal form itself.
@@ -102,7 +145,7 @@ fn is_normal(path: &[u8]) -> bool {
         && !path.split(|byte| *byte == b'/').any(is_dots)
         && {
             let reading = kept(path);
-            std::str::from_utf8(&reading).is_ok_and(|text| !text.contains(LOOKALIKES))
+            std::str::from_utf8(&reading).is_ok_and(letters::are_plain)
                 && !reading.split(|byte| *byte == b'/').any(is_untrimmed)
         }
 }
@@ -134,14 +177,18 @@ fn kept(path: &[u8]) -> Vec<u8> {
 /// takes for a parameter, another has followed upwards before. So all steps are tried on all that comes out of them.
 fn all_readings(path: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut readings = vec![kept(path)];
+    if path.iter().any(u8::is_ascii_control) {
+        return None;
+    }
     let mut size = path.len();
     let mut next = 0;
     while let Some(reading) = readings.get(next).cloned() {
         for step in STEPS {
             let Some(further) = step(&reading).filter(|further| !readings.contains(further)) else { continue };
             size = size.saturating_add(further.len());
+            let has_controls = further.iter().any(u8::is_ascii_control);
             readings.push(further);
-            if readings.len() > MAX_READINGS || size > MAX_READINGS_SIZE {
+            if has_controls || readings.len() > MAX_READINGS || size > MAX_READINGS_SIZE {
                 return None;
             }
         }
@@ -219,30 +266,26 @@ fn shortened(path: &[u8]) -> Option<Vec<u8>> {
     (short.len() < path.len()).then_some(short)
 }
 
-/// Without the white space and the control characters at the ends of segments: some readers trim them, and to a regular
-/// expression's `$` a line break at the end is none.
+/// Without the spaces at the ends of segments, which some readers trim.
 fn trimmed(path: &[u8]) -> Option<Vec<u8>> {
     let segments = || path.split(|byte| *byte == b'/');
     segments().any(is_untrimmed).then(|| segments().map(trim).collect::<Vec<_>>().join(&b'/'))
 }
 
 fn is_untrimmed(segment: &[u8]) -> bool {
-    segment.first().is_some_and(is_idle) || segment.last().is_some_and(is_idle)
+    segment.first() == Some(&b' ') || segment.last() == Some(&b' ')
 }
 
 fn trim(segment: &[u8]) -> &[u8] {
-    let start = segment.iter().position(|byte| !is_idle(byte)).unwrap_or(segment.len());
-    let end = segment.iter().rposition(|byte| !is_idle(byte)).map_or(start, |last| last.saturating_add(1));
+    let is_name = |byte: &u8| *byte != b' ';
+    let start = segment.iter().position(is_name).unwrap_or(segment.len());
+    let end = segment.iter().rposition(is_name).map_or(start, |last| last.saturating_add(1));
     segment.get(start..end).unwrap_or_default()
 }
 
-fn is_idle(byte: &u8) -> bool {
-    *byte == b' ' || byte.is_ascii_control()
-}
-
-/// What stands before a query or a fragment that was encoded, or before the end of a C string.
+/// What stands before a query or a fragment that was encoded.
 fn cut(path: &[u8]) -> Option<Vec<u8>> {
-    let end = path.iter().position(|byte| matches!(byte, b'?' | b'#' | 0))?;
+    let end = path.iter().position(|byte| matches!(byte, b'?' | b'#'))?;
     path.get(..end).map(<[u8]>::to_vec)
 }
 
@@ -331,19 +374,13 @@ fn has_empty_segment(path: &[u8]) -> bool {
     path.windows(2).any(|pair| pair == b"//")
 }
 
-/// Whether a byte means itself to every reader.
+/// Whether a byte means itself to every reader, and begins nothing that stands behind a resource.
 fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_graphic() & !matches!(byte, b'%' | b'\\' | b';' | b'#' | b'?')
+    byte.is_ascii_graphic() & !matches!(byte, b'%' | b'\\' | b';' | b'#' | b'?' | b':' | b'(')
 }
 
 /// What is both decoded twice and full of parameters has a dozen. Each is held against all rules.
 const MAX_READINGS: usize = 32;
-
-/// What Unicode's compatibility forms (NFKC), or Windows' best fits, make a dot, two dots, a slash, a backslash or a semicolon of.
-const LOOKALIKES: &[char] = &[
-    '\u{2024}', '\u{2025}', '\u{2044}', '\u{2215}', '\u{2216}', '\u{fe52}', '\u{fe54}', '\u{fe68}', '\u{ff0e}',
-    '\u{ff0f}', '\u{ff1b}', '\u{ff3c}',
-];
 
 /// The bytes of all of them together.
 const MAX_READINGS_SIZE: usize = 16 * 1024;
@@ -434,7 +471,53 @@ mod tests {
         ] {
             assert!(!is_normal(path.as_bytes()), "{path}");
         }
-        assert!(is_normal("/docs/%e2%80%a6%E3%80%82".as_bytes()), "an ellipsis, a full stop of Chinese");
+        assert!(is_normal("/docs/%E3%80%82".as_bytes()), "a full stop of Chinese");
+        // Three dots to some (NFKC).
+        assert!(!is_normal("/docs/%e2%80%a6".as_bytes()));
+    }
+
+    /// Python's `urlsplit` and every WHATWG URL parser drop tabs and line breaks wherever they stand (URL standard, section 4.4),
+    /// C ends at NUL: nobody can say what a path with controls is.
+    #[test]
+    fn atk_04_a_path_with_a_control_character_has_no_reading() {
+        for byte in (0..0x20).chain([0x7f]) {
+            let digits: String = format!("{byte:02x}").bytes().map(|digit| format!("%{digit:02x}")).collect();
+            for path in [
+                format!("/ad%{byte:02x}min"),
+                format!("/ad%{byte:02X}min"),
+                format!("/ad%25{byte:02x}min"),
+                format!("/ad%25{digits}min"),
+                format!("/ad%u00{byte:02x}min"),
+                format!("/ad%c{:x}%{:02x}min", byte >> 6, 0x80 | byte & 0x3f),
+                format!("/ad%e0%{:02x}%{:02x}min", 0x80 | byte >> 6, 0x80 | byte & 0x3f),
+                format!("/x;a%{byte:02x}/../admin"),
+                format!("/x%3f%{byte:02x}"),
+                format!("/ad{}min", char::from(byte)),
+            ] {
+                let read = Path::read(path.as_bytes());
+                assert!(read.readings().is_none() && !read.is_normal(), "{path:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn atk_18_paths_that_stand_close_to_others() {
+        let of = |path: &str| -> Vec<String> {
+            let neighbours = Path::read(path.as_bytes()).neighbours();
+            neighbours.into_iter().map(|path| String::from_utf8(path).unwrap()).collect()
+        };
+        for (path, neighbours) in [
+            ("/v1/users", &[][..]),
+            ("/v1/users:batchDelete", &["/v1/users", "/v1/users"]),
+            ("/v1/users%3AbatchDelete/", &["/v1/users/", "/v1/users"]),
+            ("/v1/urn:x:7:undelete", &["/v1/urn", "/v1/urn:x:7"]),
+            ("/odata/Users(7)/Orders", &["/odata/Users/Orders"]),
+            ("/v1/u:x/y", &["/v1/u/y"]),
+            ("/caf%C3%A9", &[]),
+            ("/kullan%C4%B1c%C4%B1:ara", &["/kullanici:ara", "/kullanıcı", "/kullanıcı", "/kullanici", "/kullanici"]),
+        ] {
+            assert_eq!(of(path), neighbours, "{path}");
+        }
     }
 
     /// Readers do the same in different orders. Following `..` makes the order matter: what one decodes, another has left
@@ -465,10 +548,9 @@ mod tests {
             ("/admin/.", "/admin/"),
             ("/admin/x/..", "/admin/"),
             ("/x/../admin/.", "/admin/"),
-            // What stands behind a fragment's mark or a NUL may be cut off, or be part of the path.
+            // What stands behind a fragment's mark may be cut off, or be part of the path.
             ("/x#/../admin", "/x"),
             ("/x#/../admin", "/admin"),
-            ("/admin%00/../..", "/admin"),
             // A decoder that takes overlong UTF-8.
             ("/x/%c0%ae%c0%ae/admin", "/admin"),
             ("/x/..%c0%afadmin", "/admin"),

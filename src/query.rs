@@ -45,6 +45,16 @@ impl<'p> Parameter<'p> {
         Self { name: halves.next().unwrap_or_default(), value: halves.next().unwrap_or_default() }
     }
 
+    /// The name as it was sent.
+    pub fn raw_name(&self) -> &'p [u8] {
+        self.name
+    }
+
+    /// The value as it was sent.
+    pub fn raw_value(&self) -> &'p [u8] {
+        self.value
+    }
+
     /// The decoded name.
     pub fn name(&self) -> Cow<'p, [u8]> {
         decoded(self.name)
@@ -56,20 +66,14 @@ impl<'p> Parameter<'p> {
     }
 }
 
-/// `query` without the parameters whose names are `unwanted`; `None` if nothing is left.
-///
-/// A `;` separates parameters for some upstreams, so that a part behind one is looked at by itself: `unwanted` is told
-/// whether a name stands at the beginning of a parameter.
-pub fn without(query: &[u8], unwanted: impl Fn(&[u8], bool) -> bool) -> Option<Vec<u8>> {
-    let keep = |(index, part): &(usize, &[u8])| !unwanted(&Parameter::parse(part).name(), *index == 0);
+/// `query` without the parameters that are `unwanted` as they were sent; `None` if nothing is left.
+pub fn without(query: &[u8], unwanted: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     let mut kept = Vec::new();
     let mut removed = false;
     for parameter in query.split(|byte| *byte == b'&') {
-        let parts: Vec<&[u8]> = parameter.split(|byte| *byte == b';').collect();
-        let wanted: Vec<&[u8]> = parts.iter().copied().enumerate().filter(keep).map(|(_, part)| part).collect();
-        removed |= wanted.len() < parts.len();
-        if !wanted.is_empty() {
-            kept.push(wanted.join(&b';'));
+        match unwanted(parameter) {
+            true => removed = true,
+            false => kept.push(parameter),
         }
     }
     match kept.is_empty() && removed {
@@ -92,7 +96,8 @@ mod tests {
     use super::*;
 
     fn strip(query: &str) -> Option<String> {
-        without(query.as_bytes(), |name, _| name == b"t").map(|kept| String::from_utf8(kept).unwrap())
+        let is_t = |sent: &[u8]| *Parameter::parse(sent).name() == *b"t";
+        without(query.as_bytes(), is_t).map(|kept| String::from_utf8(kept).unwrap())
     }
 
     #[test]
@@ -102,7 +107,8 @@ mod tests {
         assert_eq!(strip("t=x"), None);
         assert_eq!(strip("t=x&t"), None);
         assert_eq!(strip("").as_deref(), Some(""));
-        assert_eq!(strip("a=1;t=x;c&d").as_deref(), Some("a=1;c&d"));
+        assert_eq!(strip("a=1;t=x;c&d").as_deref(), Some("a=1;t=x;c&d"));
+        assert_eq!(strip("t=x;a=1&d").as_deref(), Some("d"));
         assert_eq!(strip("T=x&at=y").as_deref(), Some("T=x&at=y"));
     }
 

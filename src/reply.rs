@@ -32,7 +32,8 @@ pub enum Denial {
     NotAuthorized(Option<Rc<str>>),
     /// The token is good, but the external authorizer does not answer.
     AuthorizerUnavailable,
-    /// Two readers of the path, host or method would find two different rules for it.
+    /// Two readers of the path, host or method would find two different rules for it, or two readers of the query one of the
+    /// filter's own names or none.
     AmbiguousTarget,
     /// Nobody can say whether the token is good; worth another try after this time.
     ProviderUnavailable(Duration),
@@ -141,7 +142,7 @@ impl Denial {
     /// A sentence for people.
     fn sentence(&self) -> &'static str {
         match self {
-            Self::AmbiguousTarget => "the path, method or host of the request is ambiguous or too long",
+            Self::AmbiguousTarget => "the query, path, method or host of the request is ambiguous or too long",
             other => other.reason().texts().1,
         }
     }

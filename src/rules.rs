@@ -6,12 +6,15 @@
 //! prefixes, presence, or several conditions: each rule's headers once for a request. A rule without a word on a dimension
 //! stays possible, whatever the value.
 //!
-//! The invariant: the index leaves out no rule that matches, and a bypass is never found by a path, a host or a method
-//! that two readers could read differently.
+//! The invariant: the index leaves out no rule that matches; and a request whose path, host or method two readers could read
+//! differently is judged by no rule that asks for less than another one that it could fall under.
 
-use crate::config::{HeaderMatch, HeaderValue, PathMatch, Rule, RuleMatch};
+mod ranks;
+
+use crate::config::{HeaderMatch, HeaderValue, PathMatch, Policy, Rule, RuleMatch};
 use crate::http::{Headers, Request};
 use crate::path::{self, Path};
+use ranks::Ranks;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -27,8 +30,13 @@ pub struct RuleIndex {
     headers: Vec<(Box<str>, Dimension)>,
     /// Whether expressions may be tried on a path.
     has_patterns: bool,
+    /// Whether a path beyond ASCII is in a rule: of that, readers may know other spellings.
+    has_foreign_paths: bool,
     /// The headers that expressions may be tried on.
     pattern_headers: Vec<Box<str>>,
+    /// The rules that the metadata of a route may name.
+    named: Bits,
+    ranks: Ranks,
     /// Room to work in, kept from request to request.
     scratch: Cell<Scratch>,
 }
@@ -43,8 +51,13 @@ struct Indexed {
 struct Scratch {
     left: Bits,
     possible: Bits,
-    /// Rules whose headers were held against this request's, and those whose headers fit: a request has one list of them,
-    /// however many readings its path has.
+    tried: Tried,
+}
+
+/// Rules whose headers were held against this request's, and those whose headers fit: a request has one list of them, however
+/// many readings its path has.
+#[derive(Default)]
+struct Tried {
     asked: Bits,
     fitting: Bits,
 }
@@ -78,8 +91,8 @@ pub enum Error {
 }
 
 impl RuleIndex {
-    /// The index of these rules, in order. A rule without a match is never found.
-    pub fn new(rules: &[Rule]) -> Self {
+    /// The index of these rules, in order, above the policy for what falls under none. A rule without a match is never found.
+    pub fn new(rules: &[Rule], top: &Policy) -> Self {
         let count = rules.len();
         let matches = || rules.iter().filter_map(|rule| rule.matching.as_deref());
         let headers = || matches().flat_map(|matching| &matching.headers);
@@ -93,12 +106,18 @@ impl RuleIndex {
             paths: dimension(),
             headers: names(headers()).into_iter().map(|name| (name, dimension())).collect(),
             has_patterns: matches().any(|matching| matches!(matching.path, Some(PathMatch::Pattern(_)))),
+            has_foreign_paths: matches().any(|matching| matching.path.as_ref().is_some_and(PathMatch::is_foreign)),
             pattern_headers: names(by_pattern),
+            named: vec![0; count.div_ceil(WORD)],
+            ranks: Ranks::new(rules, top),
             scratch: Cell::default(),
         };
-        for (number, Rule { matching, policy, .. }) in rules.iter().enumerate() {
+        for (number, Rule { name, matching, policy }) in rules.iter().enumerate() {
             if let Some(matching) = matching {
                 index.add(number, matching);
+            }
+            if name.is_some() {
+                set_bit(&mut index.named, number);
             }
             index.rules.push(Indexed { matching: matching.clone(), is_bypass: policy.bypass });
         }
@@ -141,105 +160,175 @@ impl RuleIndex {
             || self.headers.iter().any(|(read, _)| read.as_bytes() == name)
     }
 
-    /// The first rule that matches; `None` if none does.
+    /// The rule that a request falls under, the first that matches; `None` if none does.
     pub fn find(&self, request: &Request) -> Result<Option<usize>, Error> {
-        let host = Host::read(request.authority().unwrap_or_default());
-        let target = request.path().unwrap_or_default();
-        // A mark that begins a fragment is part of the path to some.
-        let path = Path::read(target.split(|byte| *byte == b'?').next().unwrap_or_default());
-        if host.text.is_none() && !self.hosts.is_indifferent() {
-            return Err(Error::Ambiguous);
-        }
-        let is_long =
-            |name: &str| request.headers.all(name).map(<[u8]>::len).fold(0, usize::saturating_add) > MAX_PATTERN_TEXT;
-        if self.pattern_headers.iter().any(|name| is_long(name)) {
+        let read = self.read(request);
+        if read.host.text.is_none() && !self.hosts.is_indifferent() || self.has_long_headers(request) {
             return Err(Error::Ambiguous);
         }
         let mut scratch = self.scratch.take();
-        scratch.asked.clear();
-        let found = self.find_by_method(request, &host, &path, target, &mut scratch);
+        scratch.tried.asked.clear();
+        let found = self.find_by_method(&read, &mut scratch);
+        let found = found.and_then(|found| self.if_none_asks_more(found, &read, &mut scratch));
         self.scratch.set(scratch);
         found
     }
 
-    fn find_by_method(
-        &self,
-        request: &Request,
-        host: &Host,
-        path: &Path,
-        target: &[u8],
-        scratch: &mut Scratch,
-    ) -> Result<Option<usize>, Error> {
-        let facts = |method| Facts { request, method, host: host.text.as_deref(), path: None };
+    /// The rule that holds where the metadata of the route name this one: Envoy may have found the route by a path that the
+    /// service reads otherwise.
+    pub fn named(&self, number: usize, request: &Request) -> Result<Option<usize>, Error> {
+        let read = self.read(request);
+        let is_bypass = self.rules.get(number).is_some_and(|rule| rule.is_bypass);
+        let found = Some(number).filter(|_| !is_bypass || read.doubts.are_none());
+        let mut scratch = self.scratch.take();
+        scratch.tried.asked.clear();
+        let found = self.if_none_asks_more(found, &read, &mut scratch);
+        self.scratch.set(scratch);
+        found
+    }
+
+    fn read<'r>(&self, request: &'r Request) -> Read<'r> {
+        let target = request.path().unwrap_or_default();
+        // A mark that begins a fragment is part of the path to some.
+        let path = Path::read(target.split(|byte| *byte == b'?').next().unwrap_or_default());
+        let host = Host::read(request.authority().unwrap_or_default());
         // Methods differ by case, but not for every service.
         let method = request.method();
         let upper = method.filter(|method| method.iter().any(u8::is_ascii_lowercase)).map(<[u8]>::to_ascii_uppercase);
-        let upper = upper.filter(|_| !self.methods.is_indifferent());
-        let is_normal = path.is_normal()
-            && !target.contains(&b'#')
-            && (host.is_normal || self.hosts.is_indifferent())
-            && upper.is_none();
-        let found = self.find_by_path(facts(method), path, is_normal, scratch)?;
-        match upper {
-            Some(upper) if self.find_by_path(facts(Some(&upper)), path, is_normal, scratch)? != found => {
-                Err(Error::Ambiguous)
-            }
+        let upper = upper.filter(|_| self.reads_routes() || !self.methods.is_indifferent());
+        let doubts = Doubts {
+            path: !path.is_normal() || target.contains(&b'#') || self.has_foreign_paths && !path.is_composed(),
+            host: !host.is_normal && (self.reads_routes() || !self.hosts.is_indifferent()),
+            method: upper.is_some(),
+        };
+        Read { request, path, host, method, upper, doubts }
+    }
+
+    /// Whether rules are found by routes, which Envoy has found by the path, the host and the method.
+    fn reads_routes(&self) -> bool {
+        !self.routes.is_indifferent() || self.named.iter().any(|word| *word != 0)
+    }
+
+    /// Whether a header is too long for the expressions that may be tried on it.
+    fn has_long_headers(&self, request: &Request) -> bool {
+        let is_long =
+            |name: &str| request.headers.all(name).map(<[u8]>::len).fold(0, usize::saturating_add) > MAX_PATTERN_TEXT;
+        self.pattern_headers.iter().any(|name| is_long(name))
+    }
+
+    fn has_long_path(&self, path: &Path) -> bool {
+        self.has_patterns && path.longest() > MAX_PATTERN_TEXT
+    }
+
+    fn find_by_method(&self, read: &Read, scratch: &mut Scratch) -> Result<Option<usize>, Error> {
+        let found = self.find_by_path(read.facts(read.method), read, scratch)?;
+        match &read.upper {
+            Some(upper) if self.find_by_path(read.facts(Some(upper)), read, scratch)? != found => Err(Error::Ambiguous),
             _ => Ok(found),
         }
     }
 
-    fn find_by_path(
-        &self,
-        facts: Facts,
-        path: &Path,
-        is_normal: bool,
-        scratch: &mut Scratch,
-    ) -> Result<Option<usize>, Error> {
+    fn find_by_path(&self, facts: Facts, read: &Read, scratch: &mut Scratch) -> Result<Option<usize>, Error> {
+        let Read { path, doubts, .. } = read;
+        let is_normal = doubts.are_none();
         if self.paths.is_indifferent() {
             return Ok(self.find_one(&facts, is_normal, scratch));
         }
-        if self.has_patterns && path.longest() > MAX_PATTERN_TEXT {
+        if self.has_long_path(path) {
             return Err(Error::Ambiguous);
         }
         let mut readings = path.readings().ok_or(Error::Ambiguous)?;
         let Some(first) = readings.next() else { return Ok(self.find_one(&facts, is_normal, scratch)) };
-        let mut read = |reading| self.find_one(&Facts { path: Some(reading), ..facts }, is_normal, scratch);
-        let found = read(first);
-        match readings.all(|reading| read(reading) == found) {
-            true => Ok(found),
-            false => Err(Error::Ambiguous),
+        let mut find = |reading: &[u8]| self.find_one(&Facts { path: Some(reading), ..facts }, is_normal, scratch);
+        let found = find(first);
+        if !readings.all(|reading| find(reading) == found) {
+            return Err(Error::Ambiguous);
+        }
+        let neighbours = path.neighbours();
+        neighbours.iter().try_fold(found, |found, neighbour| self.with_neighbour(found, find(neighbour)))
+    }
+
+    /// The rule for a path of which the one rule is found, and for a path that it stands close to the other: that one, if it
+    /// comes first and asks for no less.
+    fn with_neighbour(&self, found: Option<usize>, neighbour: Option<usize>) -> Result<Option<usize>, Error> {
+        let comes_first = self.ranks.number(neighbour) < self.ranks.number(found);
+        if !comes_first {
+            Ok(found)
+        } else if self.ranks.asks_no_less(neighbour, found) {
+            Ok(neighbour)
+        } else if self.ranks.asks_no_less(found, neighbour) {
+            Ok(found)
+        } else {
+            Err(Error::Ambiguous)
         }
     }
 
+    /// The rule that was found; unless the request can be read in two ways, and could fall under a rule that asks for more.
+    fn if_none_asks_more(
+        &self,
+        found: Option<usize>,
+        read: &Read,
+        scratch: &mut Scratch,
+    ) -> Result<Option<usize>, Error> {
+        if read.doubts.are_none() {
+            return Ok(found);
+        }
+        if self.has_long_headers(read.request) || self.has_long_path(&read.path) {
+            return Err(Error::Ambiguous);
+        }
+        let asking = self.ranks.asking_more_than(found).ok_or(Error::Ambiguous)?;
+        let is_named = asking.iter().zip(&self.named).any(|(asking, named)| asking & named != 0);
+        let mut methods = std::iter::once(read.method).chain(read.upper.as_deref().map(Some));
+        let mut is_possible = || methods.any(|method| self.is_any_possible(asking, &read.facts(method), read, scratch));
+        match has_bit(asking, self.rules.len()) || is_named || is_possible() {
+            true => Err(Error::Ambiguous),
+            false => Ok(found),
+        }
+    }
+
+    /// Whether one of these rules could be found if what is in doubt were otherwise. Routes are, with all that Envoy finds
+    /// them by.
+    fn is_any_possible(&self, rules: &Bits, facts: &Facts, read: &Read, scratch: &mut Scratch) -> bool {
+        let Scratch { left, possible, tried } = scratch;
+        left.clone_from(rules);
+        let Read { doubts, .. } = read;
+        let path = read.path.readings().and_then(|mut readings| readings.next()).filter(|_| !doubts.path);
+        self.methods.narrow(left, possible, facts.method, []);
+        if !doubts.host {
+            self.hosts.narrow(left, possible, facts.host, facts.host.iter().flat_map(|host| suffixes(host)));
+        }
+        if !doubts.path {
+            self.paths.narrow(left, possible, path, path.iter().flat_map(|path| path::prefixes(path)));
+        }
+        self.narrow_by_headers(left, possible, read.request);
+        set_bits(left).any(|number| {
+            let matching = self.rules.get(number).and_then(|rule| rule.matching.as_ref());
+            matching
+                .is_some_and(|matching| fits_path(matching, path) && tried.fit(number, matching, &read.request.headers))
+        })
+    }
+
     fn find_one(&self, facts: &Facts, is_normal: bool, scratch: &mut Scratch) -> Option<usize> {
-        let Scratch { left, possible, asked, fitting } = scratch;
-        let words = self.rules.len().div_ceil(WORD);
+        let Scratch { left, possible, tried } = scratch;
         left.clear();
-        left.resize(words, u64::MAX);
+        left.resize(self.rules.len().div_ceil(WORD), u64::MAX);
         let Facts { request, method, host, path } = facts;
         self.routes.narrow(left, possible, request.route.name.as_deref(), []);
         self.methods.narrow(left, possible, *method, []);
         self.hosts.narrow(left, possible, *host, host.iter().flat_map(|host| suffixes(host)));
         self.paths.narrow(left, possible, *path, path.iter().flat_map(|path| path::prefixes(path)));
+        self.narrow_by_headers(left, possible, request);
+        set_bits(left).find(|number| {
+            let Some(Indexed { matching: Some(matching), is_bypass }) = self.rules.get(*number) else { return false };
+            (is_normal || !is_bypass) && fits_path(matching, *path) && tried.fit(*number, matching, &request.headers)
+        })
+    }
+
+    fn narrow_by_headers(&self, left: &mut Bits, possible: &mut Bits, request: &Request) {
         for (name, dimension) in &self.headers {
             let value = combined(&request.headers, name);
             dimension.narrow(left, possible, value.as_deref(), []);
         }
-        let mut fits = |number: usize, matching: &RuleMatch| {
-            asked.resize(words, 0);
-            fitting.resize(words, 0);
-            if !has_bit(asked, number) {
-                set_bit(asked, number);
-                put_bit(fitting, number, fits_headers(matching, &request.headers));
-            }
-            has_bit(fitting, number)
-        };
-        set_bits(left).find(|number| {
-            let Some(Indexed { matching: Some(matching), is_bypass }) = self.rules.get(*number) else { return false };
-            (is_normal || !is_bypass)
-                && fits_path(matching, *path)
-                && (matching.headers.is_empty() || fits(*number, matching))
-        })
     }
 }
 
@@ -252,6 +341,53 @@ fn names<'r>(headers: impl Iterator<Item = &'r HeaderMatch>) -> Vec<Box<str>> {
         }
     }
     names
+}
+
+/// What rules are found by, as it was sent.
+struct Read<'r> {
+    request: &'r Request,
+    path: Path<'r>,
+    host: Host<'r>,
+    method: Option<&'r [u8]>,
+    /// The method in upper case, where it isn't, and where that matters.
+    upper: Option<Vec<u8>>,
+    doubts: Doubts,
+}
+
+impl Read<'_> {
+    fn facts<'r>(&'r self, method: Option<&'r [u8]>) -> Facts<'r> {
+        Facts { request: self.request, method, host: self.host.text.as_deref(), path: None }
+    }
+}
+
+/// What two readers could read differently.
+struct Doubts {
+    path: bool,
+    host: bool,
+    method: bool,
+}
+
+impl Doubts {
+    fn are_none(&self) -> bool {
+        !(self.path || self.host || self.method)
+    }
+}
+
+impl Tried {
+    /// Whether these headers are what this rule wants.
+    fn fit(&mut self, number: usize, matching: &RuleMatch, headers: &Headers) -> bool {
+        if matching.headers.is_empty() {
+            return true;
+        }
+        let words = (number / WORD).saturating_add(1);
+        self.asked.resize(words.max(self.asked.len()), 0);
+        self.fitting.resize(words.max(self.fitting.len()), 0);
+        if !has_bit(&self.asked, number) {
+            set_bit(&mut self.asked, number);
+            put_bit(&mut self.fitting, number, fits_headers(matching, headers));
+        }
+        has_bit(&self.fitting, number)
+    }
 }
 
 /// What a request is matched by, in one reading.

@@ -371,6 +371,29 @@ fn htp_09_a_denial_is_one_reply_and_nothing_else() {
     }
 }
 
+/// An access log is written when the request has been answered.
+#[test]
+fn atk_14_a_token_leaves_before_the_answer() {
+    let sources = json!([{"key": "authorization"}, {"location": "query_string", "key": "token"}]);
+    let envoy = configured(config_with(json!({"forward": false, "access_token": sources})));
+    envoy.tick();
+    envoy.answer_all(provider);
+    let asked = |path: &str| {
+        let sent = [(":method", "GET"), (":path", path), (":authority", "shop.example.com")];
+        trace();
+        envoy.request(fields(sent))
+    };
+    let stream = asked(&format!("/p?a=1&token={}", *EXPIRED));
+    assert_eq!(refusal(stream), (401, "expired".to_owned()));
+    let trace_of_it = trace();
+    let place = |name: &str| trace_of_it.iter().position(|call| call.starts_with(name));
+    assert!(place("set request :path").unwrap() < place("reply 401").unwrap(), "{trace_of_it:?}");
+    // A host that can't do it answers all the same.
+    fail("set request", INTERNAL_FAILURE);
+    assert_eq!(refusal(asked("/p?a=1&token=a&token=b")), (400, "invalid_request".to_owned()));
+    assert!(log().contains("access logs may show it"), "{}", log());
+}
+
 #[test]
 fn ext_10_bytes_that_are_no_text() {
     let envoy = warm();

@@ -5,7 +5,7 @@ use super::policy::Policy;
 use super::{Config, Error, SourceLocation, is_token_byte, regex};
 use crate::identity::filter_state_key;
 use crate::json::Value;
-use crate::rewrite::{HANDOFF_PREFIX, same_spelling};
+use crate::names::{HANDOFF_PREFIX, same_spelling};
 use crate::websocket;
 use regex_lite::Regex;
 use std::collections::{HashMap, HashSet};
@@ -102,7 +102,7 @@ pub struct ClaimHeader {
 }
 
 /// Where the value of a header comes from.
-#[derive(Debug)]
+#[derive(Debug, Eq, PartialEq)]
 pub enum ClaimSource {
     /// From the token; the first that it has counts.
     Claims(Vec<Lookup>),

@@ -5,8 +5,8 @@ use super::output::{header_name, writer_of};
 use super::policy::Policy;
 use super::provider::Provider;
 use super::{Config, Error, is_token_byte, regex, whole_regex};
+use crate::names::OwnNames;
 use crate::path;
-use crate::rewrite::OwnNames;
 use regex_lite::Regex;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -139,6 +139,14 @@ impl RuleMatch {
 }
 
 impl PathMatch {
+    /// Whether a path beyond ASCII is in it, which somebody may spell otherwise.
+    pub fn is_foreign(&self) -> bool {
+        match self {
+            Self::Exact(paths) | Self::Prefix(paths) => !paths.iter().all(|path| path.is_ascii()),
+            Self::Pattern(patterns) => patterns.iter().any(|pattern| is_foreign(pattern.regex.as_str())),
+        }
+    }
+
     fn from_fields(fields: &mut Fields) -> Result<Option<Self>, Error> {
         let given: Vec<&str> =
             ["path", "path_prefix", "path_pattern"].into_iter().filter(|field| fields.has(field)).collect();
@@ -178,6 +186,11 @@ impl PathPattern {
         if !pattern.starts_with(['/', '(']) {
             return Err("must begin with / or (; it is for the whole path, so leave ^ and $ out");
         }
+        if is_foreign(pattern) && ignores_case(pattern) {
+            return Err(
+                "has (?i), which holds for letters of ASCII only, and others beside; write these in both cases: [éÉ]",
+            );
+        }
         let regex =
             whole_regex(pattern).map_err(|_| "is no regular expression of regex-lite: no look-around, no \\p{…}")?;
         // An alternative at the top has beginnings of its own.
@@ -192,6 +205,16 @@ impl PathPattern {
         let folder = beginning.rfind('/').and_then(|end| beginning.get(..end)).unwrap_or_default();
         Ok(Self { regex, folder: Box::from(folder.as_bytes()) })
     }
+}
+
+/// Whether an expression speaks of characters beyond ASCII: as they are, or by their number.
+fn is_foreign(pattern: &str) -> bool {
+    !pattern.is_ascii() || ["\\x", "\\u", "\\U"].into_iter().any(|escape| pattern.contains(escape))
+}
+
+fn ignores_case(pattern: &str) -> bool {
+    let is_flag = |flags: &str| flags.chars().take_while(char::is_ascii_alphabetic).any(|flag| flag == 'i');
+    pattern.split("(?").skip(1).any(is_flag)
 }
 
 impl HeaderMatch {

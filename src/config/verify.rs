@@ -4,6 +4,7 @@ use super::Error;
 use super::fields::Fields;
 use super::output::{Placement, header_name};
 use super::policy::Policy;
+use crate::http::Edit;
 use crate::path;
 use std::rc::Rc;
 
@@ -56,6 +57,17 @@ impl Verify {
 }
 
 impl Verify {
+    /// Makes a change of the target that is asked about one of the question, which holds it in a header or behind its own path.
+    pub fn put_back(&self, edit: &mut Edit) {
+        let Edit::Set(name, target) = edit else { return };
+        match &self.request {
+            _ if **name != *":path" => {}
+            Some(told) => *name = Rc::clone(&told.uri),
+            None if target.starts_with(b"/") => drop(target.splice(..0, self.path.iter().copied())),
+            None => {}
+        }
+    }
+
     /// What is allowed, and may not be what somebody means, where requests fall under these policies.
     pub(super) fn warnings<'p>(&self, mut policies: impl Iterator<Item = &'p Policy>) -> Vec<String> {
         let mut warnings = Vec::new();

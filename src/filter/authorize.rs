@@ -116,13 +116,13 @@ impl Filter {
         if policy.bypass {
             return Ok(Grant::Exempt(Exemption::Bypass));
         }
-        if policy.allow_preflight && request.is_cors_preflight() {
-            return Ok(Grant::Exempt(Exemption::Preflight));
-        }
-        let found = credentials::find(request, &self.config.sources, self.config.max_token_size);
+        let found = credentials::find(request, &self.config.sources, &self.own, self.config.max_token_size);
         if found == Err(credentials::Error::TooLong) {
             let problem = format_args!("a token is longer than `max_token_size`, {} bytes", self.config.max_token_size);
             self.complain(0, problem, now);
+        }
+        if policy.allow_preflight && matches!(found, Ok(None)) && request.is_cors_preflight() {
+            return Ok(Grant::Exempt(Exemption::Preflight));
         }
         let credentials = match found.map_err(Denial::from)? {
             Some(credentials) => credentials,

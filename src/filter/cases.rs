@@ -7,7 +7,6 @@ use crate::config::{Policy, VerifiedRequest};
 use crate::decision::{Case, Shadow, Verdict};
 use crate::http::{Request, Route, only};
 use crate::identity::{self, Identity};
-use crate::path::Path;
 use crate::query::Target;
 use crate::reply::Denial;
 use crate::rewrite::Rewrite;
@@ -16,8 +15,9 @@ use crate::time::Timestamp;
 use std::rc::Rc;
 
 impl Filter {
-    /// The request that is to be decided about, with its policy; or why there is none.
-    pub(super) fn case(&self, request: Request, now: Timestamp) -> Result<Case, Box<Undecidable>> {
+    /// The request that is to be decided about, with its policy; and why it is refused whatever that says. Then the policy may be none
+    /// of its own, but says how to answer.
+    pub(super) fn case(&self, request: Request, now: Timestamp) -> (Case, Result<(), Denial>) {
         let (request, is_question) = match self.question(&request) {
             None => (request, false),
             Some(Ok(asked_about)) => (asked_about, true),
@@ -26,25 +26,38 @@ impl Filter {
                     "a question at verify_path doesn't tell the request that it is about: each header of verify_request \
                      must be there once; without verify_request, its path must stand behind verify_path"
                 );
-                return Err(Box::new(Undecidable { request, is_question: true, denial }));
+                let policy = Rc::clone(&self.config.policy);
+                return (Case { request, policy, is_question: true }, Err(denial));
             }
         };
-        match self.policy(&request) {
-            Ok(policy) => Ok(Case { request, policy, is_question }),
+        let (policy, fault) = match self.policy(&request) {
+            Ok(policy) => (policy, self.check_query(&request)),
             Err(denial) => {
-                if denial == Denial::Misconfigured && self.may_complain(0, now) {
-                    let Route { name, rule } = &request.route;
-                    let text = |text: &Option<Vec<u8>>| {
-                        String::from_utf8_lossy(text.as_deref().unwrap_or_default()).into_owned()
-                    };
-                    log::warn!(
-                        "the metadata of the route {:?} name the rule {:?}, which is not in `rules`",
-                        text(name),
-                        text(rule)
-                    );
-                }
-                Err(Box::new(Undecidable { request, is_question, denial }))
+                self.complain_of_rule(&denial, &request, now);
+                (Rc::clone(&self.config.policy), Err(denial))
             }
+        };
+        (Case { request, policy, is_question }, fault)
+    }
+
+    /// Nothing could be taken out of a query that is read in two ways without giving what is left a new meaning.
+    fn check_query(&self, request: &Request) -> Result<(), Denial> {
+        match request.path().is_some_and(|target| self.own.are_ambiguous_in(target)) {
+            true => Err(Denial::AmbiguousTarget),
+            false => Ok(()),
+        }
+    }
+
+    fn complain_of_rule(&self, denial: &Denial, request: &Request, now: Timestamp) {
+        if *denial == Denial::Misconfigured && self.may_complain(0, now) {
+            let Route { name, rule } = &request.route;
+            let text =
+                |text: &Option<Vec<u8>>| String::from_utf8_lossy(text.as_deref().unwrap_or_default()).into_owned();
+            log::warn!(
+                "the metadata of the route {:?} name the rule {:?}, which is not in `rules`",
+                text(name),
+                text(rule)
+            );
         }
     }
 
@@ -71,22 +84,16 @@ impl Filter {
     /// policy.
     fn policy(&self, request: &Request) -> Result<Rc<Policy>, Denial> {
         let Some(index) = &self.rules else { return Ok(Rc::clone(&self.config.policy)) };
-        let policy =
-            |number: usize| self.config.rules.get(number).map(|rule| &rule.policy).ok_or(Denial::Misconfigured);
-        let chosen = match &request.route.rule {
-            None => {
-                let found = index.find(request).map_err(|rules::Error::Ambiguous| Denial::AmbiguousTarget)?;
-                found.map(policy).transpose()?
-            }
+        let found = match &request.route.rule {
+            None => index.find(request),
             Some(name) => {
                 let named = std::str::from_utf8(name).ok().and_then(|name| self.named_rules.get(name));
-                let named = policy(*named.ok_or(Denial::Misconfigured)?)?;
-                // Envoy may have found the route of a bypass by a path that the service reads otherwise.
-                let is_normal = |path: &[u8]| !path.contains(&b'#') && Path::read(Target::parse(path).path).is_normal();
-                Some(named).filter(|named| !named.bypass || request.path().is_some_and(is_normal))
+                index.named(*named.ok_or(Denial::Misconfigured)?, request)
             }
         };
-        Ok(Rc::clone(chosen.unwrap_or(&self.config.policy)))
+        let found = found.map_err(|rules::Error::Ambiguous| Denial::AmbiguousTarget)?;
+        let Some(number) = found else { return Ok(Rc::clone(&self.config.policy)) };
+        self.config.rules.get(number).map(|rule| Rc::clone(&rule.policy)).ok_or(Denial::Misconfigured)
     }
 
     /// The request that another proxy asks about; `None` if this is no such question.
@@ -164,14 +171,6 @@ impl Filter {
             self.start(need, None, now);
         }
     }
-}
-
-/// A request that no policy is found for.
-pub(super) struct Undecidable {
-    pub(super) request: Request,
-    /// Another proxy asks about it.
-    pub(super) is_question: bool,
-    pub(super) denial: Denial,
 }
 
 /// Calls that may be under way when one is made for the sake of a candidate.

@@ -142,6 +142,34 @@ def test_ext_13_forward_says_whether_the_upstream_gets_the_token(
     assert no_trace(response.seen, token) == (door == "consume")
 
 
+def test_atk_14_no_access_log_holds_a_token_that_does_not_go_on(
+    start_envoy: StartEnvoy, provider: Provider, token: str
+) -> None:
+    rules = [{"match": {"path_prefix": "/open"}, "bypass": True}]
+    logged = {name: f"%REQ({name.upper()})%" for name in ("authorization", "cookie", "x-token")}
+    envoy = start_envoy(
+        config(provider, access_token=SOURCES, forward=False, rules=rules, **IDENTITY),
+        log_fields=logged,
+    )
+
+    def entry(path: str, headers: list[tuple[str, str]], status: int, left: str) -> dict[str, str]:
+        assert envoy.get(path, headers).status == status
+        (found,) = envoy.access_log(path=left)
+        return found
+
+    bearer = ("authorization", f"Bearer {token}")
+    secret = f"access_token={token}"
+    entry(f"/twice?a&{secret}", [bearer], 400, "/twice?a")
+    entry(f"/mixed?a&b;{secret}", [], 400, "/mixed?a")
+    entry(f"/bad?{secret}x", [], 401, "/bad")
+    entry(f"/open/1?{secret}&a", [], 200, "/open/1?a")
+    entry(f"/good?{secret}&a", [], 200, "/good?a")
+    found = entry("/all", [bearer, ("x-token", token), ("cookie", f"a=1; {secret}")], 400, "/all")
+    assert [found[name] for name in logged] == [None, "a=1", None]
+    found = entry("/open/2", [("authorization", "Basic dTpw")], 200, "/open/2")
+    assert found["authorization"] == "Basic dTpw"
+
+
 # ------------------------------------------------------------------------------- Authorization
 
 

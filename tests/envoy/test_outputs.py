@@ -507,7 +507,7 @@ def test_gm_30_hdr_01_03_04_a_forged_header_goes_in_every_spelling(
     assert seen.all("x-user") == (["alice"] if way == "allowed" else [])
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "preflight"])  # it has no cookies
 def test_gm_30_a_forged_cookie_goes_in_every_spelling(
     doors: Envoy, fake: FakeProvider, way: str
 ) -> None:
@@ -526,7 +526,7 @@ def test_gm_26_30_a_forged_parameter_goes_in_every_spelling(
     doors: Envoy, fake: FakeProvider, way: str
 ) -> None:
     path = "/p?identity=forged&a=%41&ident%69ty=forged&IDENTITY=forged&id64=forged"
-    path += "&identity[]=forged&b;identity=forged&+identity=forged&identity%00=forged"
+    path += "&identity[]=forged&b&+identity=forged&identity%00=forged&identity.sub=forged"
     path += "&%C2%A0identity=forged&?identity=forged&ident%u0069ty=forged"
     seen = request_in_a_way(doors, fake, way, path).seen
     assert "forged" not in seen.path

@@ -96,6 +96,38 @@ def test_pth_15_a_rule_that_is_not_there_is_no_policy(routed: Envoy, fake: FakeP
     assert get(routed, "/x", None, x_rule="open", rule="open", x_envoy_original_path="/open").status == 401
 
 
+def test_atk_02_what_is_taken_out_of_a_query_leads_to_no_other_route(
+    start_envoy: StartEnvoy, fake: FakeProvider
+) -> None:
+    def parameter(name: str) -> dict[str, Any]:
+        return {"query_parameters": [{"name": name, "string_match": {"exact": "1"}}]}
+
+    sources = [{"key": "authorization"}, {"location": "query_string", "key": "access_token"}]
+    rules = [
+        {"match": {"route_name": "admin"}, "require": {"scopes": ["admin"]}},
+        {"name": "open", "bypass": True},
+    ]
+    envoy = start_envoy(
+        config(fake, access_token=sources, rules=rules, forward=False),
+        idp=fake.port,
+        routes=[
+            route("/d", "admin", **parameter("admin")),
+            route("/d", rule="open", **parameter("preview")),
+            route("/"),
+        ],
+    )
+    plain = fake.token()
+    for query in ("admin=1;access_token=x", "access_token=x;admin=1", "a&admin=1;%61ccess_token="):
+        assert get(envoy, f"/d?{query}", plain).status == 400
+        assert get(envoy, f"/d?{query}").status == 400
+    assert get(envoy, "/d?preview=1;access_token=").status == 400
+    assert get(envoy, "/d?preview=1&access_token=").seen.path == "/d?preview=1"
+    # Nobody else notices.
+    assert get(envoy, "/d?admin=1", plain).status == 403
+    assert get(envoy, f"/d?access_token={plain}&a=1").seen.path == "/d?a=1"
+    assert get(envoy, "/d?a=1;b=2", plain).seen.path == "/d?a=1;b=2"
+
+
 def test_an_open_route_that_was_found_by_an_ambiguous_path(routed: Envoy) -> None:
     for path in ("/open/..%2fadmin", "/open/..;/admin", "/open/%252e%252e/admin", "/open/a%5c..%5cb"):
         response = routed.raw(request_bytes(path))

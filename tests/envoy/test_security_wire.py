@@ -277,12 +277,16 @@ def test_htp_02_options_with_a_body_is_no_preflight(
     headers = [("Origin", origin)] if origin else []
     door = doors.door("preflight")
     assert door.get("/", headers, method="OPTIONS", body=b"x=1").status == 401
-    headers.append(("X-HTTP-Method-Override", "POST"))
-    assert door.get("/", headers, method="OPTIONS", body=b"x=1").status == 401
     headers.append(("Access-Control-Request-Method", "POST"))
     assert door.get("/", headers, method="OPTIONS", body=b"x=1").status == 401
     empty = [*headers, ("Content-Length", "0")]
     assert door.get("/", empty, method="OPTIONS").status == (200 if origin else 401)
+    chunked = request_bytes("/", [*headers, ("Transfer-Encoding", "chunked")], "OPTIONS") + b"0\r\n\r\n"
+    assert door.raw(chunked).status == 401
+    # No browser's preflight has these.
+    for field in (("X-HTTP-Method-Override", "POST"), ("Cookie", "a=1"), ("Content-Type", "text/plain")):
+        assert door.get("/", [*headers, field], method="OPTIONS").status == 401, field
+    assert door.get("/?_method=POST", headers, method="OPTIONS").status == 401
 
 
 @pytest.mark.parametrize("token", [None, "bad", "good"])

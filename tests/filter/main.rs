@@ -16,6 +16,7 @@ mod listener;
 mod opaque;
 mod outputs;
 mod providers;
+mod readers;
 mod replies;
 mod robustness;
 mod rules;

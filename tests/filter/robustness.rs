@@ -68,6 +68,7 @@ fn nobody_waits_for_a_clock_that_went_back() {
 fn ext_10_any_bytes_in_any_header() {
     let mut scene = Scene::of(stripping_everywhere());
     let mut noise = Noise(7);
+    let mut went_on = 0;
     for round in 0..3_000 {
         let mut bytes = |limit: usize| -> Vec<u8> {
             let alphabet = b"t=;&?#%who[]+/ \"\\,.\0\r\n\xff\x80abcBearer";
@@ -78,13 +79,22 @@ fn ext_10_any_bytes_in_any_header() {
             .header("authorization", [b"Bearer ", &bytes(20)[..]].concat())
             .header(bytes(12), bytes(12))
             .metadata(Some(&*String::from_utf8_lossy(&bytes(9))).filter(|_| round % 2 == 0));
-        let upstream = scene.send(ask).upstream();
+        let upstream = match scene.send(ask) {
+            Seen::Upstream(upstream) => upstream,
+            // A query that can be read in two ways.
+            other => {
+                other.refused(400, "invalid_request");
+                continue;
+            }
+        };
         assert_eq!(upstream.result, "stripped");
+        went_on += 1;
         let clean = |value: &str| !value.split(['?', '&', ';', ' ']).any(|part| part.starts_with("who="));
         let cookies = upstream.headers.iter().filter(|(name, _)| name == "cookie").all(|(_, value)| clean(value));
         let path = upstream.path().split('#').next().unwrap_or_default();
         assert!(cookies && path.split_once('?').is_none_or(|(_, query)| clean(query)), "{upstream:?}");
     }
+    assert!(went_on > 1_000, "{went_on}");
 }
 
 /// EXT-07, ENC-06: much of everything, in linear time.

@@ -948,9 +948,306 @@ fn pth_03_06_what_some_readers_trim_or_shorten() {
         scene.send(get(path).bearer(&good())).refused(400, "invalid_request");
     }
     scene.send(get("/public/a%20b")).bypassed();
+    // What falls under no rule needs a token, but not the scope that /admin needs.
     for path in ["/public/a%20", "/public/%e0%80%ae%e0%80%ae/x"] {
+        scene.send(get(path)).refused(400, "invalid_request");
+    }
+}
+
+/// Python's `urlsplit` and WHATWG's URL parser drop tabs and line breaks wherever they stand. Nobody can say which path that
+/// is, so that no rule for paths holds for it, whatever the token.
+#[test]
+fn atk_04_controls_in_a_path_are_refused() {
+    let rules = json!([
+        {"match": {"path_prefix": "/admin"}, "require": {"scopes": "admin"}},
+        {"match": {"path_prefix": "/public"}, "allow_missing": true},
+    ]);
+    let mut scene = ruled(rules);
+    let admin = token(json!({"scope": "admin"}));
+    for path in
+        ["/ad%09min", "/x/.%09./admin", "/public/.%09./admin", "/public/%2509", "/public/%u000d", "/x/%c0%8a", "/%7f"]
+    {
+        scene.send(get(path)).refused(400, "invalid_request");
+        scene.send(get(path).bearer(&admin)).refused(400, "invalid_request");
+    }
+    for byte in (0..0x20).chain([0x7f]) {
+        scene.send(get(format!("/public/a%{byte:02x}"))).refused(400, "invalid_request");
+        scene.send(get(format!("/admin/a%{byte:02X}")).bearer(&admin)).refused(400, "invalid_request");
+    }
+    scene.send(get("/public/a?x=%09%00")).upstream();
+    // Where Envoy's routes look at the path, under each rule but the strictest.
+    let rules = json!([
+        {"name": "admin", "require": {"scopes": "admin"}},
+        {"match": {"route_name": "open"}, "allow_missing": true},
+    ]);
+    let mut scene = ruled(rules);
+    for ask in [get("/ad%09min").route("open"), get("/ad%09min").route("other").bearer(&admin)] {
+        scene.send(ask).refused(400, "invalid_request");
+    }
+    scene.send(get("/ad%09min").rule("admin").bearer(&admin)).allowed();
+}
+
+/// Somebody may read a path in a way that nobody has thought of. So what can be read in two ways is judged by the strictest
+/// of the rules that it could fall under, or by none.
+#[test]
+fn atk_04_an_ambiguous_path_falls_under_no_weaker_rule() {
+    let admin = || json!({"match": {"path_prefix": "/admin"}, "require": {"scopes": "admin"}});
+    let public = |policy: Value| with(json!({"match": {"path_prefix": "/public"}}), policy);
+    let odd = [
+        "/public/a;b",
+        "/public//a",
+        "/public/a%2Fb",
+        "/public/./a",
+        "/public/a%5Cb",
+        "/public/%61",
+        "/public/a%3Fb",
+        "/public/a%20",
+        "/public/%ff",
+        "/public/a#b",
+        "/public/%EF%BC%8E",
+    ];
+    for (policy, top) in [
+        (json!({"bypass": true}), json!({})),
+        (json!({"allow_missing": true}), json!({})),
+        (json!({"enforce": false}), json!({})),
+        (json!({"allow_preflight": true}), json!({})),
+        (json!({}), json!({})),
+        (json!({"require": {}}), json!({"require": {"scopes": "x"}})),
+        (json!({"require": {"scopes": "y"}}), json!({})),
+        (json!({"require": {"scopes_any": ["admin", "y"]}}), json!({})),
+        (json!({"require": {"scopes": "admin"}, "implied_scopes": {"y": "admin"}}), json!({})),
+        (json!({"require": {"scopes": "admin"}, "audiences": "b"}), json!({})),
+        (json!({"require": {"claims": {"claim": "a"}}}), json!({"require": {"claims": {"claim": "b"}}})),
+        (
+            json!({"require": {"scopes": "admin", "groups_allowlist": "*"}}),
+            json!({"require": {"groups_allowlist": "g"}}),
+        ),
+        (json!({}), json!({"external_authorization": {"uri": "https://z.example/"}})),
+    ] {
+        let mut scene = ruled_with(json!([admin(), public(policy.clone())]), top.clone());
+        for path in odd {
+            for ask in [
+                get(path),
+                get(path).bearer(&token(
+                    json!({"scope": "admin x y", "a": 1, "b": 1, "groups": ["g"], "aud": ["b", AUDIENCE]}),
+                )),
+            ] {
+                scene.send(ask).refused(400, "invalid_request");
+            }
+        }
+    }
+    // The strictest one judges it, also if it is the top level.
+    for (policy, top) in [
+        (json!({"require": {"scopes": ["admin", "x"]}}), json!({})),
+        (
+            json!({"require": {"scopes": "admin", "claims": {"claim": "sub"}}, "allow_missing": false}),
+            json!({"allow_missing": true}),
+        ),
+        (json!({"require": {"scopes": "admin"}, "enforce": true}), json!({"enforce": false})),
+    ] {
+        let mut scene = ruled_with(json!([admin(), public(policy)]), top);
+        for path in odd.into_iter().filter(|path| !path.contains(['#', ';', '?']) && !path.contains("%3F")) {
+            scene.send(get(path)).refused(401, "missing_token");
+            scene.send(get(path).bearer(&token(json!({"scope": "admin x"})))).allowed();
+        }
+    }
+    let mut scene = ruled_with(json!([public(json!({"allow_missing": true}))]), json!({"require": {"scopes": "x"}}));
+    scene.send(get("/public/a;b")).refused(400, "invalid_request");
+    scene.send(get("/a;b").bearer(&token(json!({"scope": "x"})))).allowed();
+}
+
+/// Only what the request could fall under counts: another host or another method is not in doubt.
+#[test]
+fn atk_04_a_stricter_rule_that_could_not_hold_is_no_reason() {
+    let admin = |matching: Value| json!([{"match": matching, "require": {"scopes": "admin"}}]);
+    for matching in [
+        json!({"path_prefix": "/admin", "methods": "POST"}),
+        json!({"path_prefix": "/admin", "hosts": "admin.example"}),
+        json!({"path_prefix": "/admin", "headers": {"x-a": "1"}}),
+        json!({"path_prefix": "/admin", "headers": {"name": "x-a", "prefix": "1"}}),
+    ] {
+        ruled(admin(matching)).send(get("/a;b").bearer(&good())).allowed();
+    }
+    // A host with a last dot, and a method in lower case, are in doubt themselves.
+    let mut scene = ruled(admin(json!({"hosts": "admin.example"})));
+    let ask = |host: &str| get("/a").set(":authority", Some(host)).bearer(&good());
+    scene.send(ask("api.example.com")).allowed();
+    scene.send(ask("api.example.com.")).refused(400, "invalid_request");
+    let mut scene = ruled(json!([{"name": "admin", "require": {"scopes": "admin"}}, {"name": "open", "bypass": true}]));
+    for ask in
+        [ask("api.example.com."), get("/a").set(":method", Some("delete")).bearer(&good()), get("/a;b").bearer(&good())]
+    {
+        scene.send(ask.clone()).refused(400, "invalid_request");
+        scene.send(ask.clone().rule("open")).refused(400, "invalid_request");
+        scene.send(ask.rule("admin").bearer(&token(json!({"scope": "admin"})))).refused(400, "invalid_request");
+    }
+    scene.send(get("/a").rule("open")).bypassed();
+}
+
+/// More kinds of policies than are compared: then no rule is known to be the strictest.
+#[test]
+fn atk_04_policies_beyond_number_are_compared_with_none() {
+    let rules: Vec<Value> = (0..200)
+        .map(|number| json!({"match": {"path_prefix": format!("/{number}")}, "require": {"scopes": format!("s{number}")}}))
+        .collect();
+    let mut scene = ruled(json!(rules));
+    let all = (0..200).map(|number| format!("s{number}")).collect::<Vec<_>>().join(" ");
+    let bearer = token(json!({"scope": all}));
+    for path in ["/1", "/100", "/199", "/a"] {
+        scene.send(get(path).bearer(&bearer)).allowed();
+        scene.send(get(format!("{path}/b;c")).bearer(&bearer)).refused(400, "invalid_request");
+    }
+}
+
+/// Letters that are letters of ASCII in another case (Python's `re`, Java, .NET) or another width (NFKC).
+#[test]
+fn atk_05_letters_that_fold_to_ascii_lead_around_no_rule() {
+    let admin = |matching: Value| json!([{"match": matching, "require": {"scopes": "admin"}}]);
+    let mut by_pattern = ruled(admin(json!({"path_pattern": "(?i)/admin([/.].*)?"})));
+    let mut by_prefix = ruled(admin(json!({"path_prefix": "/admin"})));
+    for path in [
+        "/adm\u{131}n",
+        "/adm\u{130}n/users",
+        "/ADM\u{130}N",
+        "/admi\u{307}n",
+        "/\u{ff21}\u{ff44}min",
+        "/adm\u{131}n.json",
+    ] {
+        let path = percent_encoding::percent_encode(path.as_bytes(), percent_encoding::CONTROLS).to_string();
+        scene_refuses(&mut by_pattern, &path, 403);
+        if path.starts_with("/adm") && !path.contains('.') {
+            scene_refuses(&mut by_prefix, &path, 403);
+        }
+    }
+    // What one such letter is worth depends on the rule; it is no reason to refuse what is honest.
+    let mut scene = ruled(json!([
+        {"match": {"path_prefix": "/class"}, "require": {"scopes": "admin"}},
+        {"match": {"path": ["/stra\u{df}e", "/kullan\u{131}c\u{131}"]}, "bypass": true},
+        {"match": {"path_prefix": "/public/staff"}, "require": {"scopes": "admin"}},
+        {"match": {"path_prefix": "/public"}, "bypass": true},
+    ]));
+    for open in ["/stra%C3%9Fe", "/kullan%C4%B1c%C4%B1", "/public/kullan%C4%B1c%C4%B1"] {
+        scene.send(get(open)).bypassed();
+    }
+    scene.send(get("/gro%C3%9F/%C4%B1").bearer(&good())).allowed();
+    scene_refuses(&mut scene, "/cla%C3%9F/x", 403);
+    scene_refuses(&mut scene, "/public/%C5%BFtaff", 403);
+    scene.send(get("/public/%EF%AC%86aff")).refused(400, "invalid_request");
+}
+
+#[track_caller]
+fn scene_refuses(scene: &mut Scene, path: &str, status: u16) {
+    match scene.send(get(path).bearer(&good())) {
+        Seen::Refused(refusal) => assert_eq!(refusal.status, status, "{path}: {refusal:?}"),
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+/// Signs that compatibility forms (NFKC) or Windows' code pages make `/`, `.`, `;` or `?` of, white space beyond ASCII, and
+/// what nobody sees.
+#[test]
+fn atk_18_look_alikes_and_odd_spellings_are_ambiguous() {
+    let rules = |path: &str| json!([{"match": {"path_prefix": path}, "require": {"scopes": "admin"}}, bypass(json!({"path_prefix": "/public"}))]);
+    let mut scene = ruled(rules("/admin"));
+    let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    for odd in [
+        "\u{37e}",
+        "\u{fe14}",
+        "\u{fe30}",
+        "\u{ff05}",
+        "\u{ff1f}",
+        "\u{ff03}",
+        "\u{ff1a}",
+        "\u{85}",
+        "\u{a0}",
+        "\u{ad}",
+        "\u{1680}",
+        "\u{2000}",
+        "\u{200a}",
+        "\u{2028}",
+        "\u{2029}",
+        "\u{202f}",
+        "\u{205f}",
+        "\u{3000}",
+        "\u{200b}",
+        "\u{200c}",
+        "\u{200d}",
+        "\u{2060}",
+        "\u{feff}",
+        "\u{2024}",
+        "\u{2044}",
+        "\u{a5}",
+        "\u{2026}",
+        "\u{202e}",
+        "\u{e0041}",
+        "\u{fe0f}",
+    ] {
+        for path in [
+            format!("/admin{}", encoded(odd)),
+            format!("/{}admin", encoded(odd)),
+            format!("/ad{}min", encoded(odd)),
+            format!("/admin{}x", encoded(odd)),
+            format!("/public/a{}", encoded(odd)),
+        ] {
+            scene.send(get(&path).bearer(&good())).refused(400, "invalid_request");
+            scene.send(get(&path)).refused(400, "invalid_request");
+        }
+    }
+    scene.send(get("/caf%C3%A9/%E2%9D%A4%EF%B8%8F/cafe%CC%81").bearer(&good())).allowed();
+    // Where a rule has a path beyond ASCII, other spellings of such letters count.
+    let mut scene = ruled(rules("/caf\u{e9}"));
+    for path in ["/caf%E9", "/cafe%CC%81", "/caf%u00e9", "/cafe%CC%81/x"] {
+        scene.send(get(path).bearer(&good())).refused(400, "invalid_request");
+    }
+    scene_refuses(&mut scene, "/caf%C3%A9", 403);
+    scene_refuses(&mut scene, "/caf%c3%a9/x", 403);
+    scene.send(get("/na%C3%AFve").bearer(&good())).allowed();
+    let mut scene = ruled(json!([{"match": {"path_pattern": "/caf[\u{e9}].*"}, "require": {"scopes": "admin"}}]));
+    scene.send(get("/cafe%CC%81").bearer(&good())).refused(400, "invalid_request");
+}
+
+/// AIP-136, OData: what follows a resource in its own segment is done to that resource. A rule for the resource holds for it,
+/// unless an earlier rule names it; but nothing is opened by that.
+#[test]
+fn atk_18_a_colon_verb_belongs_to_its_resource() {
+    let mut scene = ruled(json!([
+        {"match": {"path": "/v1/users:search"}, "allow_missing": true},
+        {"match": {"path_prefix": "/v1/users"}, "require": {"scopes": "admin"}, "realm": "users"},
+        {"match": {"path": "/v1/things/urn:x:7"}, "require": {"scopes": "admin"}},
+        {"match": {"path_pattern": "/v2/[a-z]+"}, "require": {"scopes": "admin"}},
+    ]));
+    for path in [
+        "/v1/users:batchDelete",
+        "/v1/users%3AbatchDelete",
+        "/v1/users:a/",
+        "/v1/users:",
+        "/v1/users(7)/orders",
+        "/v1/users:a:b",
+        "/v1/users:searchAll",
+        "/v1/things/urn:x:7:undelete",
+        "/v2/users:x",
+        "/v1/u\u{17f}ers:x",
+    ] {
+        let path = percent_encoding::percent_encode(path.as_bytes(), percent_encoding::CONTROLS).to_string();
+        scene_refuses(&mut scene, &path, 403);
+        scene.send(get(&path).bearer(&token(json!({"scope": "admin"})))).allowed();
+    }
+    scene.send(get("/v1/users:search")).upstream();
+    for path in ["/v1/user:x", "/v1/usersx:y", "/v1/things/urn:x:8", "/a:b"] {
+        scene.send(get(path).bearer(&good())).allowed();
+    }
+    let mut scene = ruled(json!([
+        bypass(json!({"path": "/v1/users"})),
+        bypass(json!({"path_prefix": "/v1/open"})),
+        {"match": {"path_prefix": "/v1/one"}, "require": {"scopes": "one"}},
+        {"match": {"path_prefix": "/v1"}, "require": {"scopes": "two"}},
+    ]));
+    for path in ["/v1/users:batchDelete", "/v1/open:x", "/v1/open(1)"] {
         scene.send(get(path)).refused(401, "missing_token");
     }
+    scene.send(get("/v1/open/x:y")).bypassed();
+    // Each asks for something that the other doesn't.
+    scene.send(get("/v1/one:x").bearer(&token(json!({"scope": "one two"})))).refused(400, "invalid_request");
 }
 
 // ---------------------------------------------------------------------------------------------- configurations
@@ -989,6 +1286,16 @@ fn rules_that_are_refused() {
         assert!(error.contains(remedy), "{error}");
     }
     // With an escape, it would be for no path.
+    for (pattern, is_good) in [
+        ("(?i)/café", false),
+        ("(?i)/caf\\u00e9", false),
+        ("/(?si:é)", false),
+        ("/caf[éÉ]", true),
+        ("(?i)/a(?-i:b)", true),
+    ] {
+        let config = jwt(json!({}), json!({"rules": at(json!({"path_pattern": pattern}))})).to_string();
+        assert_eq!(Config::read(config.as_bytes(), &|_: &str| None).is_ok(), is_good, "{pattern}");
+    }
     for pattern in ["a", "/(", "", ".*", "/a)|(.*", "/caf%C3%A9/.*", "/a%20b", "/a%2fb", "/[^/]+/%61dmin"] {
         refused(at(json!({"path_pattern": pattern})), "rules[0].match.path_pattern");
     }

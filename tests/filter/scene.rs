@@ -424,6 +424,8 @@ pub struct Confirmation {
     pub provider: Option<String>,
     /// What the candidate policy would have done.
     pub shadow: Option<Shadow>,
+    /// The question's headers as an access log can have them.
+    pub logged: Logged,
 }
 
 impl Confirmation {
@@ -550,6 +552,32 @@ impl Upstream {
     }
 }
 
+/// The headers of a request that was answered, as an access log can have them.
+#[derive(Clone)]
+pub struct Logged(Vec<(String, String)>);
+
+impl Logged {
+    /// The only value of a header.
+    #[track_caller]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let values: Vec<&str> = self.0.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect();
+        assert!(values.len() < 2, "{name} twice: {values:?}");
+        values.first().copied()
+    }
+
+    #[track_caller]
+    pub fn path(&self) -> &str {
+        self.header(":path").unwrap()
+    }
+}
+
+/// Names only, as everything that is printed.
+impl std::fmt::Debug for Logged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
 /// An answer as the client gets it.
 #[derive(Clone, Debug)]
 pub struct Refusal {
@@ -562,6 +590,8 @@ pub struct Refusal {
     pub provider: Option<String>,
     /// What the candidate policy would have done.
     pub shadow: Option<Shadow>,
+    /// The request's headers as an access log can have them.
+    pub logged: Logged,
 }
 
 impl Refusal {
@@ -878,9 +908,9 @@ impl Scene {
         self.secrets.were_not_said();
         let seen = match decision {
             Decision::Wait => Seen::Waiting,
-            Decision::Deny(refused) => Seen::Refused(client_sees(refused)),
+            Decision::Deny(refused) => Seen::Refused(self.client_sees(stream, refused)),
             Decision::Forward(forward) => Seen::Upstream(self.upstream_sees(stream, forward)),
-            Decision::Confirm(confirmed) => Seen::Confirmed(self.asker_sees(confirmed)),
+            Decision::Confirm(confirmed) => Seen::Confirmed(self.asker_sees(stream, confirmed)),
             Decision::Preflight(answered) => {
                 assert_eq!((answered.outcome.result.word(), answered.outcome.reason), ("bypassed", None));
                 Seen::Preflight(answered.headers)
@@ -890,8 +920,8 @@ impl Scene {
     }
 
     /// Checks what is true of every confirmation.
-    fn asker_sees(&self, confirmed: Confirmed) -> Confirmation {
-        let Confirmed { status, mut headers, outcome, tally } = confirmed;
+    fn asker_sees(&self, stream: StreamId, confirmed: Confirmed) -> Confirmation {
+        let Confirmed { edits, status, mut headers, outcome, tally } = confirmed;
         let (result, reason, provider) = words(&outcome);
         // A name is in the answer, or is said to be none of the answer's.
         let at = headers.iter().position(|(name, _)| &**name == "x-envoy-auth-headers-to-remove");
@@ -905,26 +935,20 @@ impl Scene {
         }
         let text = |value: Vec<u8>| String::from_utf8(value).unwrap();
         let headers = headers.into_iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-        Confirmation { status, headers, removed, result, reason, provider, shadow: tally.shadow }
+        let logged = Logged(texts(edited(self.asked[&stream].headers.clone(), &edits)));
+        Confirmation { status, headers, removed, result, reason, provider, shadow: tally.shadow, logged }
     }
 
     /// Applies the edits as Envoy does, and checks what is true of every request that goes on: of all spellings of
     /// a name that the filter writes, the upstream gets what the filter wrote and nothing else.
     fn upstream_sees(&self, stream: StreamId, forward: Forward) -> Upstream {
         let Forward { edits, response_cookies, filter_state, outcome, tally, route, case } = forward;
-        let mut headers = self.asked[&stream].headers.clone();
-        let mut written = Vec::new();
-        for edit in &edits {
-            match edit {
-                Edit::Remove(name) => headers.retain(|(n, _)| n != name),
-                Edit::Set(name, value) => {
-                    let at = headers.iter().position(|(n, _)| n == name.as_bytes()).unwrap_or(headers.len());
-                    headers.retain(|(n, _)| n != name.as_bytes());
-                    headers.insert(at.min(headers.len()), (name.as_bytes().to_vec(), value.clone()));
-                    written.push(name.as_bytes().to_vec());
-                }
-            }
-        }
+        let headers = edited(self.asked[&stream].headers.clone(), &edits);
+        let set = |edit: &Edit| match edit {
+            Edit::Remove(_) => None,
+            Edit::Set(name, _) => Some(name.as_bytes().to_vec()),
+        };
+        let written: Vec<Vec<u8>> = edits.iter().filter_map(set).collect();
         for (name, value) in &headers {
             if self.filter.is_own_header(name) {
                 assert!(written.contains(name), "a forgery went on: {}", String::from_utf8_lossy(name));
@@ -938,9 +962,8 @@ impl Scene {
             assert!(response_cookies.is_empty() && filter_state.is_empty(), "an identity without a token");
         }
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        let headers = headers.into_iter().map(|(name, value)| (text(name), text(value))).collect();
         Upstream {
-            headers,
+            headers: texts(headers),
             edits: edits.len(),
             response_cookies,
             filter_state,
@@ -954,34 +977,55 @@ impl Scene {
             case,
         }
     }
+
+    /// Checks what is true of every refusal.
+    fn client_sees(&self, stream: StreamId, refused: Refused) -> Refusal {
+        let Refused { edits, reply, outcome, tally } = refused;
+        check_alphabets(&reply);
+        let (result, reason, provider) = words(&outcome);
+        assert_eq!((result, reason), ("denied", Some(reply.reason.word())));
+        let refusal = Refusal {
+            status: reply.status,
+            reason: reply.reason.word(),
+            headers: reply.headers,
+            body: String::from_utf8_lossy(&reply.body).into_owned(),
+            grpc_status: reply.grpc_status,
+            provider,
+            shadow: tally.shadow,
+            logged: Logged(texts(edited(self.asked[&stream].headers.clone(), &edits))),
+        };
+        // gRPC-Web has its own status.
+        let is_grpc_web = refusal.status == 200 && refusal.header("grpc-status").is_some();
+        assert!(is_grpc_web || (300..=599).contains(&refusal.status));
+        assert_eq!(refusal.header("cache-control"), Some("no-store")); // RSP-06
+        // RFC 9110, section 15.5.2: a 401 has a challenge.
+        assert!(refusal.status != 401 || refusal.challenge().is_some(), "{refusal:?}");
+        // What passes with time, and nothing else, is worth another try.
+        let will_pass = matches!(refusal.reason, "provider_unavailable" | "overloaded");
+        assert_eq!(will_pass, refusal.header("retry-after").is_some());
+        assert!(!will_pass || is_grpc_web || refusal.status == 503);
+        refusal
+    }
 }
 
-/// Checks what is true of every refusal.
-fn client_sees(refused: Refused) -> Refusal {
-    let Refused { reply, outcome, tally } = refused;
-    check_alphabets(&reply);
-    let (result, reason, provider) = words(&outcome);
-    assert_eq!((result, reason), ("denied", Some(reply.reason.word())));
-    let refusal = Refusal {
-        status: reply.status,
-        reason: reply.reason.word(),
-        headers: reply.headers,
-        body: String::from_utf8_lossy(&reply.body).into_owned(),
-        grpc_status: reply.grpc_status,
-        provider,
-        shadow: tally.shadow,
-    };
-    // gRPC-Web has its own status.
-    let is_grpc_web = refusal.status == 200 && refusal.header("grpc-status").is_some();
-    assert!(is_grpc_web || (300..=599).contains(&refusal.status));
-    assert_eq!(refusal.header("cache-control"), Some("no-store")); // RSP-06
-    // RFC 9110, section 15.5.2: a 401 has a challenge.
-    assert!(refusal.status != 401 || refusal.challenge().is_some(), "{refusal:?}");
-    // What passes with time, and nothing else, is worth another try.
-    let will_pass = matches!(refusal.reason, "provider_unavailable" | "overloaded");
-    assert_eq!(will_pass, refusal.header("retry-after").is_some());
-    assert!(!will_pass || is_grpc_web || refusal.status == 503);
-    refusal
+/// A header list after these edits, as Envoy makes them.
+fn edited(mut headers: Vec<(Vec<u8>, Vec<u8>)>, edits: &[Edit]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    for edit in edits {
+        match edit {
+            Edit::Remove(name) => headers.retain(|(n, _)| n != name),
+            Edit::Set(name, value) => {
+                let at = headers.iter().position(|(n, _)| n == name.as_bytes()).unwrap_or(headers.len());
+                headers.retain(|(n, _)| n != name.as_bytes());
+                headers.insert(at.min(headers.len()), (name.as_bytes().to_vec(), value.clone()));
+            }
+        }
+    }
+    headers
+}
+
+fn texts(headers: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(String, String)> {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    headers.into_iter().map(|(name, value)| (text(name), text(value))).collect()
 }
 
 fn words(outcome: &Outcome) -> (&'static str, Option<&'static str>, Option<String>) {

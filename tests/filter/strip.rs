@@ -41,7 +41,7 @@ fn forged(ask: Ask) -> Ask {
 }
 
 const FORGED_PATH: &str = "/p?a=%41&user_info=forged&USER_INFO=x&user-info=x&user.info=x&user%5Finfo=x&%75ser_info=x\
-    &user_info[]=x&user_info%5B0%5D=x&+user_info=x&user_info%00=x&user_info&b;user_info=x;c&user_information=d&&e";
+    &user_info[]=x&user_info%5B0%5D=x&+user_info=x&user_info%00=x&user_info&user_info.sub=x&b;c&user_information=d&&e";
 
 const CLEAN_PATH: &str = "/p?a=%41&b;c&user_information=d&&e";
 
@@ -55,19 +55,12 @@ fn is_clean(upstream: &Upstream) {
 /// HDR-01, HDR-03, HDR-04, AR-01, AR-40, GM-30
 #[test]
 fn hdr_01_to_04_forgeries_go_on_every_path() {
-    let preflight = |ask: Ask| {
-        ask.set(":method", Some("OPTIONS"))
-            .header("origin", "https://web.example")
-            .header("access-control-request-method", "POST")
-    };
     for (id, policy, ask, result) in [
         ("allowed", json!({}), bearer(&good()), "allowed"),
         ("stripped", json!({"enforce": false}), bearer("bad"), "stripped"),
         ("stripped, nothing there", json!({"enforce": false}), bare(), "stripped"),
         ("stripped, two tokens", json!({"enforce": false}), bearer("a").bearer("b"), "stripped"),
         ("missing is allowed", json!({"allow_missing": true}), bare(), "bypassed"),
-        ("preflight", json!({"allow_preflight": true}), preflight(bare()), "bypassed"),
-        ("preflight with a token", json!({"allow_preflight": true}), preflight(bearer("bad")), "bypassed"),
     ] {
         let mut scene = Scene::of(jwt(json!({}), with(outputs(), policy)));
         let upstream = scene.send(forged(ask)).upstream();
@@ -89,6 +82,13 @@ fn hdr_01_to_04_forgeries_go_on_every_path() {
         // HDR-02: the token has no such claim.
         assert_eq!(upstream.header("x-mail"), None, "{id}");
     }
+    let mut scene = Scene::of(jwt(json!({}), with(outputs(), json!({"allow_preflight": true}))));
+    let preflight = bare().set(":method", Some("OPTIONS")).header("origin", "https://web.example");
+    let preflight = preflight.header("access-control-request-method", "POST");
+    // With a cookie, it would be none.
+    let upstream = scene.send(forged(preflight).set("cookie", None)).bypassed();
+    is_clean(&upstream);
+    assert_eq!((upstream.header("x-auth-sub"), upstream.path()), (None, CLEAN_PATH));
 }
 
 /// Waiting changes nothing about it.
@@ -156,6 +156,85 @@ fn htp_01_02_what_is_no_preflight() {
     }
     let mut scene = Scene::of(jwt(json!({}), json!({})));
     scene.send(wanted(origin(options()))).refused(401, "missing_token");
+}
+
+/// A browser sends neither credentials nor a body with a preflight, and no header of the page's own (Fetch standard, section
+/// 4.8). What has one of these is a request like any other, and proxies on the way may add what they like.
+#[test]
+fn atk_15_what_no_browser_s_preflight_has() {
+    let preflight = |path: &str| {
+        let ask = get(path).set(":method", Some("OPTIONS")).header("origin", "https://web.example");
+        ask.header("access-control-request-method", "PUT")
+    };
+    let sources = json!([{"key": "authorization"}, {"key": "x-token"}, {"location": "query_string", "key": "t"}]);
+    let mut scene = Scene::of(jwt(json!({}), json!({"allow_preflight": true, "access_token": sources})));
+    for (name, value) in [
+        ("access-control-request-headers", "authorization,content-type,x-http-method-override"),
+        ("access-control-request-private-network", "true"),
+        ("sec-fetch-mode", "cors"),
+        ("content-length", "0"),
+        ("referer", "https://web.example/"),
+        ("x-forwarded-method", "PUT"),
+        ("x-original-method", "OPTIONS"),
+        ("via", "1.1 proxy"),
+        ("traceparent", "00-1-2-03"),
+    ] {
+        scene.send(preflight("/a?payment_method=card&methods=1").header(name, value)).bypassed();
+    }
+    for (name, value) in [
+        ("cookie", "a=1"),
+        ("cookie", ""),
+        ("cookie2", "$Version=1"),
+        ("authorization", "Basic dTpw"),
+        ("proxy-authorization", "Basic dTpw"),
+        ("x-http-method-override", "DELETE"),
+        ("X_HTTP_Method_Override", "DELETE"),
+        ("x-http-method", "DELETE"),
+        ("x-method-override", "DELETE"),
+        ("x.method.override", "DELETE"),
+        ("content-type", "text/plain"),
+        ("content-length", "1"),
+        ("content-length", "00"),
+        ("content-encoding", "gzip"),
+        ("transfer-encoding", "chunked"),
+        ("expect", "100-continue"),
+        ("upgrade", "websocket"),
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-mode", ""),
+    ] {
+        match scene.send(preflight("/a").header(name, value)) {
+            Seen::Refused(refusal) => assert_eq!(refusal.status, 401, "{name}: {value}"),
+            other => panic!("{name}: {value}: {other:?}"),
+        }
+    }
+    for query in [
+        "_method=DELETE",
+        "a=1&_METHOD=delete",
+        "a;_method=PUT",
+        "%5fmethod=PUT",
+        "%255fm%2565thod",
+        "%u005fmethod=PUT",
+        "a[_method]=PUT",
+        ".method=PUT",
+        "+method=PUT",
+        "x-http-method-override=PUT",
+        "X%2DHTTP%2DMethod=PUT",
+        "methodOverride=PUT",
+    ] {
+        scene.send(preflight(&format!("/a?{query}"))).refused(401, "missing_token");
+        scene.send(preflight(&format!("/a#{query}"))).refused(401, "missing_token");
+    }
+    scene.send(preflight("/a").with_body()).refused(401, "missing_token");
+    // A token is judged like every other one, wherever it is.
+    scene.send(preflight("/a").bearer("garbage")).refused(401, "malformed_token");
+    scene.send(preflight("/a").header("x-token", "garbage")).refused(401, "malformed_token");
+    scene.send(preflight("/a?t=garbage")).refused(401, "malformed_token");
+    scene.send(preflight(&format!("/a?t={}", good()))).allowed();
+    for (name, value) in
+        [("origin", "https://a https://b"), ("origin", "a,b"), ("access-control-request-method", "A B")]
+    {
+        scene.send(preflight("/a").set(name, Some(value))).refused(401, "missing_token");
+    }
 }
 
 /// EXT-13: a token that has done its work.

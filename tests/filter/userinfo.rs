@@ -129,7 +129,7 @@ fn gm_14_cookies() {
     assert_eq!(cookies(&["a=1; t=bad"]).as_deref(), Some("a=1"));
     assert_eq!(cookies(&["t=bad; a=1; t=bad"]).as_deref(), Some("a=1"));
     assert_eq!(cookies(&["a=1; t=bad", "t=worse; b=2"]).as_deref(), Some("a=1; b=2"));
-    assert_eq!(cookies(&["t=\"bad\"; tt=1; T=2; =t"]).as_deref(), Some("tt=1; T=2; =t"));
+    assert_eq!(cookies(&["t=\"bad\"; tt=1; T=2; =t"]).as_deref(), Some("tt=1"));
     assert_eq!(cookies(&["t=good; a=1;b"]).as_deref(), Some("t=good; a=1;b"));
     assert_eq!(scene.count("/userinfo"), 2, "two are never a choice");
 }
@@ -146,7 +146,7 @@ fn gm_15_parameters() {
         ("/p?access_token=bad&q=#f?access_token=x", "/p?q=#f?access_token=x"),
         ("/p?access_token&b", "/p?b"),
         ("/p/access_token=bad?b=access_token=bad", "/p/access_token=bad?b=access_token=bad"),
-        ("/p?Access_Token=bad", "/p?Access_Token=bad"),
+        ("/p?Access_Token=bad", "/p"),
         ("?access_token=bad", ""),
         ("*", "*"),
     ] {

@@ -41,6 +41,11 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// Whether its path can be read in two ways: it is none, or has a fragment.
+    pub fn is_odd(&self) -> bool {
+        !self.path.starts_with(b"/") || self.path.contains(&b'#')
+    }
+
     /// The request line as an authorizer is told: without the token and what the client has made up. It hears only of good
     /// tokens, so that no damaged one is in the query.
     pub fn line(&self) -> Value {
@@ -90,7 +95,8 @@ impl World {
                 ask = ask.header(forgery, "forged");
             }
         }
-        if script.once_in(4) {
+        let has_cookie = script.once_in(4);
+        if has_cookie {
             ask = ask.header("cookie", "a=1; who=forged; b");
         }
         let is_preflight = script.once_in(6);
@@ -99,7 +105,8 @@ impl World {
             ask = ask.header("origin", "o").header("access-control-request-method", "GET");
         }
         let (mut ask, mut sent) = self.with_tokens(script, ask, path);
-        (sent.is_preflight, sent.method) = (is_preflight, method);
+        // A browser sends neither cookies nor credentials with one.
+        (sent.is_preflight, sent.method) = (is_preflight && !has_cookie && !sent.has_credentials, method);
         if self.laws.reads_routes() {
             sent.way = self.some_way(script);
             ask = sent.way.name.map_or(ask.clone(), |name| ask.route(name));

@@ -1,0 +1,104 @@
+//! Which of two policies asks for more.
+//!
+//! A request that can be read in two ways must not be judged by the weaker of two policies. Many pairs have no weaker one:
+//! each asks for something that the other doesn't.
+
+use super::output::{ClaimHeader, ClaimSource};
+use super::policy::Policy;
+use super::requirement::{ClaimRequirement, Requirement};
+use crate::jwt::Audiences;
+use regex_lite::Regex;
+use std::rc::Rc;
+
+impl Policy {
+    /// Whether the other policy lets pass whatever this one lets pass. In doubt, no.
+    pub fn asks_no_less_than(&self, other: &Self) -> bool {
+        // Each field is named: whoever adds one says here whether it asks for something.
+        let Self {
+            bypass,
+            enforce,
+            allow_missing,
+            allow_preflight,
+            enforce_response_code: _,
+            response_body: _,
+            realm: _,
+            forward: _,
+            providers,
+            audiences,
+            require,
+            implied_scopes,
+            authorization,
+            user_info: _,
+            claim_headers,
+            shadow: _,
+        } = self;
+        let lets_nobody_pass = other.allow_missing || !other.enforce;
+        other.bypass
+            || !bypass
+                && (*enforce || !other.enforce)
+                && (!allow_missing || lets_nobody_pass)
+                && (!allow_preflight || other.allow_preflight || lets_nobody_pass)
+                && among(providers.as_deref(), other.providers.as_deref())
+                && are_among(audiences.as_deref(), other.audiences.as_deref())
+                && require.asks_no_less_than(&other.require)
+                && (Rc::ptr_eq(implied_scopes, &other.implied_scopes) || other.require.asks_no_scopes())
+                && other
+                    .authorization
+                    .as_ref()
+                    .is_none_or(|asked| authorization.as_ref().is_some_and(|authorizer| Rc::ptr_eq(authorizer, asked)))
+                && (Rc::ptr_eq(claim_headers, &other.claim_headers)
+                    || required(&other.claim_headers).all(|claim| required(claim_headers).any(|held| held == claim)))
+    }
+}
+
+/// Whether all of these are among those; `None` is all that there are.
+fn among<T: PartialEq>(these: Option<&[T]>, those: Option<&[T]>) -> bool {
+    those.is_none_or(|those| these.is_some_and(|these| these.iter().all(|one| those.contains(one))))
+}
+
+/// Audiences of a rule stand in place of the provider's own, so that they ask for something else.
+fn are_among(these: Option<&Audiences>, those: Option<&Audiences>) -> bool {
+    match (these, those) {
+        (None, None) => true,
+        (Some(Audiences::AnyOf(these)), Some(Audiences::AnyOf(those))) => among(Some(these), Some(those)),
+        (_, Some(Audiences::Any)) => true,
+        _ => false,
+    }
+}
+
+/// The claims that a token must have to be written.
+fn required(headers: &[ClaimHeader]) -> impl Iterator<Item = &ClaimSource> {
+    headers.iter().filter(|header| header.required).map(|header| &header.source)
+}
+
+impl Requirement {
+    fn asks_no_less_than(self: &Rc<Self>, other: &Rc<Self>) -> bool {
+        if Rc::ptr_eq(self, other) {
+            return true;
+        }
+        let Self { scopes, scopes_any, claims, groups_allowlist } = &**self;
+        let any_group = |groups: &[String]| groups.is_empty() || groups.iter().any(|group| group == "*");
+        let has_one_of = |wanted: &[String]| scopes.iter().any(|scope| wanted.contains(scope));
+        other.scopes.iter().all(|wanted| scopes.contains(wanted))
+            && (other.scopes_any.is_empty()
+                || has_one_of(&other.scopes_any)
+                || !scopes_any.is_empty() && among(Some(scopes_any), Some(&other.scopes_any)))
+            && other.claims.iter().all(|wanted| claims.iter().any(|claim| claim.is(wanted)))
+            && (any_group(&other.groups_allowlist)
+                || !any_group(groups_allowlist) && among(Some(groups_allowlist), Some(&other.groups_allowlist)))
+    }
+
+    fn asks_no_scopes(&self) -> bool {
+        self.scopes.is_empty() && self.scopes_any.is_empty()
+    }
+}
+
+impl ClaimRequirement {
+    fn is(&self, other: &Self) -> bool {
+        let Self { claim, absent, any_of, all_of, none_of, matches } = self;
+        let text = |pattern: &Option<Regex>| pattern.as_ref().map(|pattern| pattern.as_str().to_owned());
+        (claim, absent, any_of, all_of, none_of)
+            == (&other.claim, &other.absent, &other.any_of, &other.all_of, &other.none_of)
+            && text(matches) == text(&other.matches)
+    }
+}

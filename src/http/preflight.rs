@@ -1,0 +1,83 @@
+//! Whether a request is a browser's question before a request of another origin: a CORS preflight.
+
+use super::{Request, only};
+use crate::path::without_unit_escapes;
+use percent_encoding::percent_decode;
+
+impl Request {
+    /// Whether this is a CORS preflight (Fetch standard, sections 3.3.2 and 4.8): OPTIONS without a body, with both headers, each
+    /// once, and with nothing that no browser sends there: neither credentials, nor what makes another method of OPTIONS.
+    pub fn is_cors_preflight(&self) -> bool {
+        // A comma is what a proxy joins two of them with.
+        let is_one =
+            |value: &[u8]| !value.is_empty() && value.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',');
+        let sent = |name| only(self.headers.all(name)).is_some_and(is_one);
+        !self.has_body
+            && self.method() == Some(b"OPTIONS")
+            && sent("origin")
+            && sent("access-control-request-method")
+            && !self.headers.iter().any(|(name, value)| is_of_no_preflight(name, value))
+            && !self.path().is_some_and(tells_another_method)
+    }
+}
+
+/// Whether no preflight has this header, in whatever spelling. Proxies on the way add others, so that there is no list of
+/// those that it may have.
+fn is_of_no_preflight(name: &[u8], value: &[u8]) -> bool {
+    if name.starts_with(b":") {
+        return false;
+    }
+    match letters(name).as_slice() {
+        // A proxy may say so of a request without a body: Envoy does, over HTTP/1.1.
+        b"contentlength" => value != b"0",
+        b"secfetchmode" => value != b"cors",
+        b"authorization"
+        | b"cookie"
+        | b"cookie2"
+        | b"expect"
+        | b"method"
+        | b"proxyauthorization"
+        | b"trailer"
+        | b"transferencoding"
+        | b"upgrade"
+        | b"xmethod" => true,
+        other => other.starts_with(b"content") || has(other, b"methodoverride") || has(other, b"httpmethod"),
+    }
+}
+
+/// Whether the query holds a name by which frameworks take another method from it: `_method`, `X-HTTP-Method-Override`. It is
+/// searched, not parsed: frameworks differ in what separates parameters.
+fn tells_another_method(target: &[u8]) -> bool {
+    let Some(path_ends) = target.iter().position(|byte| matches!(byte, b'?' | b'#')) else { return false };
+    let query = read_twice(target.get(path_ends..).unwrap_or_default()).to_ascii_lowercase();
+    let mut places = query.windows(METHOD.len()).enumerate().filter(|(_, found)| *found == METHOD);
+    places.any(|(start, _)| {
+        let (before, name) = query.split_at_checked(start).unwrap_or_default();
+        let is_marked = match before {
+            // PHP reads a dot, a space and a bracket in a name as `_`.
+            [.., before, b'_' | b'.' | b' ' | b'+' | b'['] => !before.is_ascii_alphanumeric(),
+            _ => false,
+        };
+        is_marked || letters(before).ends_with(b"http") || letters(name).starts_with(b"methodoverride")
+    })
+}
+
+/// With its escapes decoded as often as anybody does.
+fn read_twice(query: &[u8]) -> Vec<u8> {
+    let mut read = query.to_vec();
+    for _ in 0..2 {
+        read = percent_decode(&without_unit_escapes(&read).unwrap_or(read)).collect();
+    }
+    read
+}
+
+/// Letters and digits in lower case: CGI and its heirs tell names apart by nothing else (RFC 3875, section 4.1.18).
+fn letters(name: &[u8]) -> Vec<u8> {
+    name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).collect()
+}
+
+fn has(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|found| found == part)
+}
+
+const METHOD: &[u8] = b"method";

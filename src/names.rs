@@ -1,0 +1,404 @@
+//! The names in a request that are the filter's own: every one that it can write, under any policy, and every place that a
+//! token is read from.
+//!
+//! Services read requests in many ways, and some search where others parse. So a name is searched for here, in every
+//! spelling, and only then is asked what it is part of. The invariant: what goes on holds none of these names where a reader
+//! could find it, but for the filter's own writing and the places of tokens as the operator spells them.
+
+use crate::config::{Placement, Policy, Removal, Source, SourceLocation};
+use crate::cookie::{Cookie, cookies};
+use crate::http::{Headers, Request};
+use crate::path::without_unit_escapes;
+use crate::query::{Parameter, Target};
+use crate::websocket;
+use percent_encoding::percent_decode;
+use std::borrow::Cow;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// The filter's own names. What a client sends under one that the filter writes is a forgery; what it sends under another
+/// spelling of a token's place is a token that nobody proved.
+#[derive(Debug)]
+pub struct OwnNames {
+    headers: Names,
+    cookies: Names,
+    parameters: Names,
+}
+
+/// What a parameter of the query is to the filter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// Nothing.
+    Foreign,
+    /// Named by one of the filter's own names: it is removed.
+    Own,
+    /// Somebody else's to some readers, while others find one of the filter's names in it.
+    Mixed,
+}
+
+impl OwnNames {
+    /// The names of all outputs of these policies, and of all places of tokens.
+    pub fn of<'p>(policies: impl IntoIterator<Item = &'p Policy>, sources: &[Source]) -> Self {
+        // Rack, qs and PHP begin an index at a bracket, PHP ends a name at a NUL; for parameters, qs and picoquery can be told
+        // to begin one at a dot.
+        let (mut headers, mut cookies, mut parameters) = (Names::new(b""), Names::new(b"[]\0"), Names::new(b"[].\0"));
+        for policy in policies {
+            for output in policy.user_info.iter() {
+                match output.placement {
+                    Placement::Header => headers.add(&output.key, true),
+                    Placement::Cookie => cookies.add(&output.key, true),
+                    Placement::QueryString => parameters.add(&output.key, true),
+                    // Its header is one of those that `is_own_header` knows by their beginning.
+                    Placement::Metadata => {}
+                }
+            }
+            for output in policy.claim_headers.iter() {
+                headers.add(&output.header, true);
+            }
+        }
+        for source in sources {
+            match &source.location {
+                SourceLocation::Header { name, .. } => headers.add(name, false),
+                SourceLocation::Cookie { name } => cookies.add(name, false),
+                SourceLocation::Query { name } => parameters.add(name, false),
+                SourceLocation::WebSocketProtocol { .. } => headers.add(websocket::HEADER, false),
+                SourceLocation::Metadata { .. } => {}
+            }
+        }
+        Self { headers, cookies, parameters }
+    }
+
+    /// These, and the names of what goes from every request, for which nothing is written.
+    pub fn and(mut self, removal: &Removal) -> Self {
+        removal.headers.iter().for_each(|name| self.headers.add(name, true));
+        removal.cookies.iter().for_each(|name| self.cookies.add(name, true));
+        removal.parameters.iter().for_each(|name| self.parameters.add(name, true));
+        self
+    }
+
+    /// The headers that the filter alone may write.
+    pub fn written_headers(&self) -> impl Iterator<Item = &str> {
+        self.headers.all.iter().filter(|own| own.is_written).map(|own| &*own.text)
+    }
+
+    /// Whether the filter writes cookies to requests.
+    pub fn writes_cookies(&self) -> bool {
+        self.cookies.all.iter().any(|own| own.is_written)
+    }
+
+    /// Whether a header of this name is removed from every request.
+    pub fn is_own_header(&self, name: &[u8]) -> bool {
+        let is = |own: &Name| {
+            let is_other = own.is_written || own.text.as_bytes() != name;
+            is_other && same_spelling(own.text.as_bytes(), name) && (own.is_written || !self.headers.is_place(name))
+        };
+        is_handoff(name) || self.headers.all.iter().any(is)
+    }
+
+    /// Whether a trailer of this name is removed: an upstream that merges trailers into headers would read an identity,
+    /// a token or cookies that nobody looked at.
+    pub fn is_own_trailer(&self, name: &[u8]) -> bool {
+        let is = |own: &Name| same_spelling(own.text.as_bytes(), name);
+        is_handoff(name) || name == b"cookie" || is_unproved_token(name) || self.headers.all.iter().any(is)
+    }
+
+    /// Whether any cookie may have to be removed. Cheap: nothing is parsed.
+    pub fn may_be_in_cookies(&self, headers: &Headers) -> bool {
+        !self.cookies.all.is_empty() && headers.all("cookie").any(|field| self.cookies.may_be_in(field))
+    }
+
+    /// Whether a pair of a `Cookie` header is removed from every request.
+    ///
+    /// A pair of RFC 6265 is its name's; but a value with one of the filter's names before a `=` is one to a reader that
+    /// searches. Anything else is read by each in his own way: WebOb's expression begins a name behind any sign that no name
+    /// has (`a"identity=x`), .NET at a comma, Python at white space.
+    pub fn is_own_cookie(&self, cookie: &Cookie) -> bool {
+        let own = &self.cookies;
+        if !own.may_be_in(cookie.pair) {
+            return false;
+        }
+        let is_place = own.is_place(cookie.name);
+        own.are_alike(cookie.name, |name| name.is_written || !is_place)
+            || match cookie.is_well_formed() {
+                true => own.names_a_part_of(cookie.value),
+                false => own.are_held_by(if is_place { cookie.value } else { cookie.pair }),
+            }
+    }
+
+    /// Whether any of them is a parameter's.
+    pub fn has_parameters(&self) -> bool {
+        !self.parameters.all.is_empty()
+    }
+
+    /// Whether any parameter of a query may have to be removed. Cheap: nothing is parsed.
+    pub fn may_be_in_query(&self, query: &[u8]) -> bool {
+        self.has_parameters() && self.parameters.may_be_in(query)
+    }
+
+    /// What is to be done with this parameter, as it was sent.
+    pub fn standing(&self, sent: &[u8]) -> Standing {
+        let own = &self.parameters;
+        if !own.may_be_in(sent) {
+            return Standing::Foreign;
+        }
+        if sent.contains(&b';') {
+            // To some readers, each part is a parameter.
+            return match sent.split(|byte| *byte == b';').any(|part| self.could_be_own(part)) {
+                true => Standing::Mixed,
+                false => Standing::Foreign,
+            };
+        }
+        let parameter = Parameter::parse(sent);
+        let is_place = own.is_place(&parameter.name());
+        match own.are_alike(parameter.raw_name(), |name| name.is_written || !is_place) {
+            true => Standing::Own,
+            false if self.are_hidden_in(&parameter) => Standing::Mixed,
+            false => Standing::Foreign,
+        }
+    }
+
+    /// Whether two readers could find different parameters in a request target, of which one has a name of the filter's.
+    pub fn are_ambiguous_in(&self, target: &[u8]) -> bool {
+        if !self.has_parameters() {
+            return false;
+        }
+        let Target { query, fragment, .. } = Target::parse(target);
+        let is_mixed =
+            |query: &[u8]| query.split(|byte| *byte == b'&').any(|sent| self.standing(sent) == Standing::Mixed);
+        // RFC 9112, section 3.2: no target has a fragment. To most services, its parameters are the query's.
+        let mut behind = fragment.split(|byte| *byte == b'&');
+        let first =
+            behind.next().filter(|_| query.is_none()).and_then(|first| first.splitn(2, |byte| *byte == b'?').nth(1));
+        query.is_some_and(|query| self.may_be_in_query(query) && is_mixed(query))
+            || first.into_iter().chain(behind).any(|sent| self.could_be_own(sent))
+    }
+
+    /// Whether a reader could find one of the names in what is no parameter by itself.
+    fn could_be_own(&self, part: &[u8]) -> bool {
+        let parameter = Parameter::parse(part);
+        self.parameters.are_alike(parameter.raw_name(), |_| true) || self.are_hidden_in(&parameter)
+    }
+
+    /// Whether one of the names stands in a parameter that is none of RFC 3986.
+    fn are_hidden_in(&self, parameter: &Parameter) -> bool {
+        let (name, value) = (parameter.raw_name(), parameter.raw_value());
+        !is_plain_name(name) && self.parameters.are_held_by(name)
+            || !value.iter().all(is_query_byte) && self.parameters.are_held_by(value)
+    }
+
+    /// Whether something stands under another spelling of a token's place: a token, to services that take one for the other.
+    pub fn hold_a_misspelled_token(&self, request: &Request) -> bool {
+        // Envoy hands over names in lower case.
+        let has_spellings = |own: &&Name| !own.is_written && own.text.bytes().any(|byte| !byte.is_ascii_alphanumeric());
+        let mut places = self.headers.all.iter().filter(has_spellings).map(|own| own.text.as_bytes());
+        let in_header = |place: &[u8]| {
+            let is_other = |name: &[u8]| same_spelling(place, name) && !self.headers.is_place(name);
+            request.headers.iter().any(|(name, _)| is_other(name))
+        };
+        let in_cookie = |cookie: Cookie| {
+            !self.cookies.is_place(cookie.name) && self.cookies.are_alike(cookie.name, |name| !name.is_written)
+        };
+        let in_query = |parameter: Parameter| {
+            !self.parameters.is_place(&parameter.name())
+                && self.parameters.are_alike(parameter.raw_name(), |name| !name.is_written)
+        };
+        let query = || Target::parse(request.path().unwrap_or_default());
+        places.any(in_header)
+            || self.cookies.reads()
+                && self.may_be_in_cookies(&request.headers)
+                && cookies(&request.headers).any(in_cookie)
+            || self.parameters.reads()
+                && self.may_be_in_query(query().query.unwrap_or_default())
+                && query().parameters().any(in_query)
+    }
+}
+
+/// Whether a header is one in which proxies hand on a token that they have proved, or that is for them: a service may
+/// believe it unproved.
+pub fn is_unproved_token(header: &[u8]) -> bool {
+    UNPROVED_TOKENS.iter().any(|name| same_spelling(name.as_bytes(), header))
+}
+
+/// RFC 9110, section 11.7.2; oauth2-proxy's; and where API gateways (Google's) and proxies put a client's `Authorization`.
+const UNPROVED_TOKENS: [&str; 5] = [
+    "proxy-authorization",
+    "x-auth-request-access-token",
+    "x-forwarded-access-token",
+    "x-forwarded-authorization",
+    "x-original-authorization",
+];
+
+/// The names of one kind of place.
+#[derive(Debug)]
+struct Names {
+    all: Vec<Name>,
+    /// Of each byte, whether a spelling of one of them can begin with it.
+    firsts: Vec<bool>,
+    /// What ends the name of a list or an object of which one element is named.
+    indices: &'static [u8],
+}
+
+/// A name, and whether the filter writes it; if not, it is a token's place, and its exact spelling is good.
+#[derive(Debug)]
+struct Name {
+    text: Rc<str>,
+    is_written: bool,
+}
+
+impl Names {
+    fn new(indices: &'static [u8]) -> Self {
+        Self { all: Vec::new(), firsts: vec![false; 256], indices }
+    }
+
+    /// Adds a name that is not there yet: many policies write under the same ones.
+    fn add(&mut self, text: &str, is_written: bool) {
+        if self.all.iter().any(|name| *name.text == *text && name.is_written == is_written) {
+            return;
+        }
+        let can_begin = |byte: u8| text.as_bytes().get(..1).is_some_and(|first| same_spelling(first, &[byte]));
+        self.firsts.iter_mut().zip(0..=u8::MAX).for_each(|(first, byte)| *first |= can_begin(byte));
+        self.all.push(Name { text: Rc::from(text), is_written });
+    }
+
+    fn is_place(&self, name: &[u8]) -> bool {
+        self.all.iter().any(|own| !own.is_written && own.text.as_bytes() == name)
+    }
+
+    fn reads(&self) -> bool {
+        self.all.iter().any(|own| !own.is_written)
+    }
+
+    /// Whether a text must be read with care.
+    fn may_be_in(&self, text: &[u8]) -> bool {
+        text.contains(&b'%') || self.found_in(text).next().is_some()
+    }
+
+    /// Wherever one of them stands in a text, in some spelling.
+    fn found_in<'t>(&'t self, text: &'t [u8]) -> impl Iterator<Item = (&'t Name, Range<usize>)> {
+        let is_first = |byte: u8| self.firsts.get(usize::from(byte)).copied().unwrap_or_default();
+        let starts = text.iter().enumerate().filter(move |(_, byte)| is_first(**byte)).map(|(start, _)| start);
+        starts.flat_map(move |start| {
+            let spelled = move |own: &Name| {
+                let span = start..start.checked_add(own.text.len())?;
+                same_spelling(own.text.as_bytes(), text.get(span.clone())?).then_some(span)
+            };
+            self.all.iter().filter_map(move |own| Some((own, spelled(own)?)))
+        })
+    }
+
+    /// Whether an upstream could read a whole name as one of those that are `meant`, or as an element of it. Python and
+    /// JavaScript trim what Unicode calls white space, also where it is one byte of Latin-1; PHP passes over spaces before a name;
+    /// PHP 7 decodes `+` in a cookie's; Rack and qs take brackets around a name for nothing, `URLSearchParams` passes over a
+    /// second `?`, and qs over a dot if told to read dots. ASP.NET takes upper case for lower case.
+    fn are_alike(&self, text: &[u8], meant: impl Fn(&Name) -> bool) -> bool {
+        let is_edge = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'[' | b']' | b'+' | b'?' | b'.');
+        readings(text).any(|text| {
+            let begin = text.iter().position(|byte| !is_edge(byte)).unwrap_or(text.len());
+            let last = text.iter().rposition(|byte| !is_edge(byte)).unwrap_or_default();
+            let is_element = |end: usize| text.get(end).is_some_and(|byte| self.indices.contains(byte));
+            self.found_in(&text)
+                .any(|(own, span)| meant(own) && span.start <= begin && (span.end > last || is_element(span.end)))
+        })
+    }
+
+    /// Whether one of them stands in a text as a word, or where a reader that has just ended a value begins a name. To WebOb,
+    /// a date is a value that can end within a word: `a=Thu, 01-Jan-2026 00:00:00 GMTidentity=x`.
+    fn are_held_by(&self, text: &[u8]) -> bool {
+        readings(text).any(|text| {
+            self.found_in(&text).any(|(_, span)| {
+                let behind = text.get(span.end..).unwrap_or_default();
+                !behind.first().is_some_and(is_of_word)
+                    && (begins_word(&text, span.start) || behind.trim_ascii_start().starts_with(b"="))
+            })
+        })
+    }
+
+    /// Whether one of them stands before a `=` in a value.
+    fn names_a_part_of(&self, value: &[u8]) -> bool {
+        let ends_with_own = |part: &[u8]| {
+            readings(part).any(|part| {
+                let last = part.iter().rposition(is_of_word).unwrap_or_default();
+                self.found_in(&part).any(|(_, span)| span.end > last && begins_word(&part, span.start))
+            })
+        };
+        let mut parts = value.split(|byte| *byte == b'=');
+        let behind_last = parts.next_back();
+        behind_last.is_some() && parts.any(ends_with_own)
+    }
+}
+
+/// A text as it is, and decoded once and twice, if that makes a difference: `%uXXXX` is read by Perl's CGI and by IIS.
+fn readings(text: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    let decoded = |text: &Cow<[u8]>| {
+        text.contains(&b'%').then(|| {
+            let read = without_unit_escapes(text);
+            Cow::Owned(percent_decode(read.as_deref().unwrap_or(text)).collect())
+        })
+    };
+    std::iter::successors(Some(Cow::Borrowed(text)), decoded).take(3)
+}
+
+fn begins_word(text: &[u8], start: usize) -> bool {
+    !start.checked_sub(1).and_then(|before| text.get(before)).is_some_and(is_of_word)
+}
+
+fn is_of_word(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || *byte == b'_'
+}
+
+/// RFC 3986, section 3.4, and the brackets that everybody sends.
+fn is_query_byte(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?[]%".contains(byte)
+}
+
+/// Whether a parameter's name is one to every reader: no byte in it that ends one, even when it is decoded twice, and no bracket that
+/// has no other.
+fn is_plain_name(name: &[u8]) -> bool {
+    let is_separator = |byte: &u8| byte.is_ascii_control() || b"&;=?#\"\\<>{}|^`".contains(byte);
+    name.iter().all(is_query_byte)
+        && readings(name).all(|name| !name.iter().any(is_separator) && has_pairs_of_brackets(&name))
+}
+
+fn has_pairs_of_brackets(name: &[u8]) -> bool {
+    let mut brackets = name.iter().filter(|byte| matches!(byte, b'[' | b']'));
+    while let Some(bracket) = brackets.next() {
+        if *bracket != b'[' || brackets.next() != Some(&b']') {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether an upstream could read two names as one: CGI and its heirs upper-case letters and make one sign of
+/// everything that is neither letter nor digit (RFC 3875, section 4.1.18).
+pub fn same_spelling(one: &[u8], other: &[u8]) -> bool {
+    let folded = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'_' };
+    one.len() == other.len() && one.iter().zip(other).all(|(o, n)| o == n || folded(o) == folded(n))
+}
+
+/// Whether this is a header that Envoy's `header_to_metadata` filter may read, for whichever key.
+pub fn is_handoff(name: &[u8]) -> bool {
+    let beginning = name.get(..HANDOFF_PREFIX.len());
+    beginning.is_some_and(|beginning| same_spelling(HANDOFF_PREFIX.as_bytes(), beginning))
+}
+
+/// The header that hands metadata over is this and the key.
+pub const HANDOFF_PREFIX: &str = "x-oidc-metadata-";
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A header, a cookie and a parameter that are written, and as many that tokens are read from; empty for none.
+    pub(crate) fn names(written: [&str; 3], read: [&str; 3]) -> OwnNames {
+        let mut own = OwnNames::of([], &[]);
+        for (names, is_written) in [(written, true), (read, false)] {
+            for (list, name) in [&mut own.headers, &mut own.cookies, &mut own.parameters].into_iter().zip(names) {
+                if !name.is_empty() {
+                    list.add(name, is_written);
+                }
+            }
+        }
+        own
+    }
+}
