@@ -32,6 +32,7 @@ pub use source::{Source, SourceLocation};
 pub use verify::{VerifiedRequest, Verify};
 
 use crate::jws::MAX_TOKEN_BYTES;
+use crate::verifier::Verifier;
 use crate::{json, protobuf};
 use fields::Fields;
 use regex_lite::Regex;
@@ -122,6 +123,17 @@ impl Config {
         let about_verify = config.verify.as_ref().map(|verify| verify.warnings(config.policies())).unwrap_or_default();
         config.warnings.extend(about_verify);
         Ok(config)
+    }
+
+    /// Refuses keys for `private_key_jwt` that neither this module nor the host signs with. Which keys a host signs with is the
+    /// same on each of its workers.
+    pub fn check_signers(&self, verifier: &Verifier) -> Result<(), Error> {
+        let problem = "an RSA key is for the host to sign with, and this one has no `sign` that does (Envoy has, from 1.37 on); \
+                       use a key of EC with P-256, or of OKP with Ed25519";
+        let unusable = self.providers.iter().find(|provider| !provider.can_sign(verifier));
+        unusable.map_or(Ok(()), |provider| {
+            Err(Error::at(&format!("providers ({}): introspection.client_key", provider.name), problem))
+        })
     }
 
     /// Every policy that a request can fall under: that of the top level, then those of the rules, candidates left out.

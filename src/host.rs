@@ -85,7 +85,7 @@ impl Context for Root {
 }
 
 impl RootContext for Root {
-    /// A pure function of the configuration's bytes: whatever else fails leads to a filter that refuses, never to
+    /// A pure function of the configuration's bytes, and of what this host can do for every worker alike: whatever else fails leads to a filter that refuses, never to
     /// `false`, which would make Envoy leave the filter out on a worker.
     fn on_configure(&mut self, _size: usize) -> bool {
         adopt_log_level();
@@ -114,7 +114,12 @@ impl RootContext for Root {
             return true;
         }
         let name = name.unwrap_or_else(|| DEFAULT_NAME.to_owned());
-        let filter = Filter::new(Rc::clone(&config), &name).with_verifier(Verifier::with_host(Box::new(BoringSsl)));
+        let verifier = Verifier::with_host(Box::new(BoringSsl));
+        if let Err(error) = config.check_signers(&verifier) {
+            log::error!("the configuration is refused: {error}");
+            return false;
+        }
+        let filter = Filter::new(Rc::clone(&config), &name).with_verifier(verifier);
         for key in filter.filter_state_keys() {
             declare(&key, &FilterStateType::Message("type.googleapis.com/google.protobuf.Struct"));
         }

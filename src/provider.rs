@@ -12,6 +12,7 @@ use crate::jwt::{self, Audiences, Claims};
 use crate::metadata::Metadata;
 use crate::time::Timestamp;
 use crate::userinfo;
+use crate::verifier::Verifier;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -99,6 +100,8 @@ pub enum Unreachable {
     Refused(UnreachableUrl),
     /// Every endpoint was tried.
     Exhausted,
+    /// The host did not sign what tells the provider who asks.
+    CannotSign,
 }
 
 impl fmt::Display for Unreachable {
@@ -113,6 +116,7 @@ impl fmt::Display for Unreachable {
                 write!(f, "no cluster for the host {host:?}; if you trust it, add it to `clusters`")
             }
             Self::Exhausted => f.write_str("every endpoint was tried"),
+            Self::CannotSign => f.write_str("the host does not sign with the RSA key of `client_key`"),
         }
     }
 }
@@ -327,9 +331,15 @@ impl Provider {
     }
 
     /// A call that shows whether an endpoint answers, about nobody's token.
-    pub fn probe(&self, kind: Kind, endpoint: usize, now: Timestamp) -> Result<Fetch, Unreachable> {
+    pub fn probe(
+        &self,
+        kind: Kind,
+        endpoint: usize,
+        now: Timestamp,
+        verifier: &Verifier,
+    ) -> Result<Fetch, Unreachable> {
         let token = Token::nobodys();
-        self.fetch(kind.call(&token), endpoint, now)
+        self.fetch(kind.call(&token), endpoint, now, verifier)
     }
 
     /// Notes that a probe is sent.
@@ -372,7 +382,13 @@ impl Provider {
     }
 
     /// The call to an endpoint of the list for it.
-    pub fn fetch(&self, call: Call, endpoint: usize, now: Timestamp) -> Result<Fetch, Unreachable> {
+    pub fn fetch(
+        &self,
+        call: Call,
+        endpoint: usize,
+        now: Timestamp,
+        verifier: &Verifier,
+    ) -> Result<Fetch, Unreachable> {
         let endpoint = self.endpoint(call, endpoint, now)?;
         let timeout = self.config.timeout;
         Ok(match call {
@@ -381,7 +397,9 @@ impl Provider {
                 let headers = vec![("accept", accept.to_owned()), ("accept-encoding", "identity".to_owned())];
                 Fetch { endpoint, method: "GET", headers, body: Vec::new(), timeout }
             }
-            Call::Introspection(token) => introspection::request(&self.config, endpoint, token, now),
+            Call::Introspection(token) => {
+                introspection::request(&self.config, endpoint, token, now, verifier).ok_or(Unreachable::CannotSign)?
+            }
             Call::Userinfo(token) => userinfo::request(endpoint, token, timeout),
         })
     }

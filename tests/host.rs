@@ -14,8 +14,9 @@ use envoy::*;
 use oidc_filter::http::MAX_ANSWER_BYTES;
 use oidc_filter::{json, protobuf};
 use p256::ecdsa::signature::Verifier as _;
-use p256::pkcs8::DecodePublicKey as _;
+use p256::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -628,10 +629,10 @@ fn hdr_05_trailers_are_cleaned_as_headers_are() {
     assert_eq!(refusal(stream), (503, "misconfigured".to_owned()));
 }
 
-/// What Envoy's function does, for one curve: it takes and gives protobuf.
-fn verify_signature(arguments: &[u8]) -> Vec<u8> {
-    let mut fields: [&[u8]; 4] = [b""; 4];
-    let mut rest = arguments;
+/// The fields of a message that has nothing but texts.
+fn length_delimited<const COUNT: usize>(message: &[u8]) -> [&[u8]; COUNT] {
+    let mut fields: [&[u8]; COUNT] = [b""; COUNT];
+    let mut rest = message;
     while let [tag, more @ ..] = rest {
         let (mut length, mut at) = (0, 0);
         while at == 0 || more[at - 1] & 0x80 != 0 {
@@ -640,7 +641,12 @@ fn verify_signature(arguments: &[u8]) -> Vec<u8> {
         }
         (fields[usize::from(tag >> 3) - 1], rest) = more[at..].split_at(length);
     }
-    let [hash, key, signature, message] = fields;
+    fields
+}
+
+/// What Envoy's function does, for one curve: it takes and gives protobuf.
+fn verify_signature(arguments: &[u8]) -> Vec<u8> {
+    let [hash, key, signature, message] = length_delimited(arguments);
     let verifies = |key: p256::ecdsa::VerifyingKey| {
         p256::ecdsa::DerSignature::from_bytes(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
     };
@@ -666,6 +672,39 @@ fn sig_09_a_host_verifies_what_it_has_been_seen_to_get_right() {
         // Where the host stops to answer, the filter does it alone.
         fail("foreign", INTERNAL_FAILURE);
         assert_eq!(identity(&upstream(envoy.request(request(&bob))))[0], "bob");
+    }
+}
+
+/// What Envoy's function does with an RSA key.
+fn sign_with_rsa(arguments: &[u8]) -> Vec<u8> {
+    let [_hash, key, message] = length_delimited(arguments);
+    let key = rsa::RsaPrivateKey::from_pkcs8_der(key).unwrap();
+    let signature = key.sign(rsa::Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message)).unwrap();
+    [&[0x08, 1, 0x12, 0x80, 0x02], signature.as_slice()].concat()
+}
+
+/// Where the host doesn't sign, or signs something else, the configuration is refused, and not each request.
+#[test]
+fn an_rsa_key_needs_a_host_that_signs() {
+    let client = json!({
+        "client_id": "rs", "client_auth": "private_key_jwt", "client_key": include_str!("keys/rsa-pkcs8.pem"),
+    });
+    let config = json!({"providers": {
+        "issuer": "https://idp.example.com", "audiences": "a", "validation": "introspection", "introspection": client,
+    }});
+    let functions: [(Option<Function>, bool); 5] = [
+        (Some(sign_with_rsa), true),
+        (None, false),
+        (Some(|_| vec![]), false),
+        (Some(|_| vec![0xff; 9]), false),
+        (Some(|_| [&[0x08, 1, 0x12, 0x80, 0x02], [1; 256].as_slice()].concat()), false),
+    ];
+    for (function, is_taken) in functions {
+        let envoy = Envoy::at(NOW);
+        if let Some(function) = function {
+            host(|host| host.functions.insert("sign", function));
+        }
+        assert_eq!(envoy.configure(config.to_string()), is_taken);
     }
 }
 

@@ -9,6 +9,7 @@ use crate::http::Endpoint;
 use crate::json;
 use crate::jwk::{Algorithm, JwkSet, Origin, SetError};
 use crate::jwt::Audiences;
+use crate::verifier::Verifier;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Range;
@@ -356,6 +357,16 @@ impl Provider {
         }
         fields.finish()?;
         Ok(provider)
+    }
+
+    /// Whether somebody can sign what is to prove who we are.
+    pub(super) fn can_sign(&self, verifier: &Verifier) -> bool {
+        match &self.introspection.client {
+            Some(ClientAuthentication { method: ClientAuthenticationMethod::PrivateKeyJwt(key), .. }) => {
+                key.can_sign(verifier)
+            }
+            _ => true,
+        }
     }
 
     /// Whether the provider is called at all. With nothing but inline keys there is nothing to call it for.
@@ -754,6 +765,10 @@ fn client(fields: &mut Fields) -> Result<Option<ClientAuthentication>, Error> {
     let id = visible(fields, "client_id")?;
     let secret = visible(fields, "client_secret")?.map(Secret);
     let key = fields.json_text("client_key")?;
+    let key_id = fields.string("client_key_id")?;
+    if key_id.is_some() && key.is_none() {
+        return Err(fields.error("client_key_id", "is the name of `client_key`, which is not there"));
+    }
     let Some(id) = id.filter(|id| !id.is_empty()) else {
         return match method.is_some() || secret.is_some() || key.is_some() {
             true => {
@@ -774,9 +789,17 @@ fn client(fields: &mut Fields) -> Result<Option<ClientAuthentication>, Error> {
             return Err(fields.error("client_secret", "not beside client_auth private_key_jwt"));
         }
         Some("private_key_jwt") => {
-            let jwk = key.as_deref().ok_or_else(|| fields.error("client_key", "required: a private JWK"))?;
+            let jwk = key
+                .as_deref()
+                .ok_or_else(|| fields.error("client_key", "required: a private key, as a JWK or in PEM"))?;
             let key = AssertionKey::parse(jwk.as_bytes());
             let key = key.map_err(|error| fields.error("client_key", placed(error, jwk)))?;
+            let key = match key_id {
+                None => key,
+                Some(id) => key
+                    .named(&id)
+                    .ok_or_else(|| fields.error("client_key_id", "not beside a key that has a name of its own"))?,
+            };
             ClientAuthenticationMethod::PrivateKeyJwt(Box::new(key))
         }
         Some(_) => return Err(fields.error("client_auth", "expected basic, post or private_key_jwt")),
@@ -838,7 +861,7 @@ const PROVIDER_FIELDS: [&str; 23] = [
     "failover",
 ];
 
-const INTROSPECTION_FIELDS: [&str; 12] = [
+const INTROSPECTION_FIELDS: [&str; 13] = [
     "endpoint",
     "method",
     "param_name",
@@ -849,6 +872,7 @@ const INTROSPECTION_FIELDS: [&str; 12] = [
     "client_id",
     "client_secret",
     "client_key",
+    "client_key_id",
     "cache",
     "negative_cache",
 ];

@@ -181,8 +181,8 @@ impl Filter {
         let fetch = match (need, need.call()) {
             (_, None) if !flight.tried.is_empty() => Err(Unreachable::Exhausted),
             (Need::Authorization(_, question), _) => Ok(question.fetch(now)),
-            (Need::Probe(_, kind, endpoint), _) => provider.probe(*kind, *endpoint, now),
-            (_, Some(call)) => provider.fetch(call, choice, now),
+            (Need::Probe(_, kind, endpoint), _) => provider.probe(*kind, *endpoint, now, &self.verifier),
+            (_, Some(call)) => provider.fetch(call, choice, now, &self.verifier),
             (_, None) => Err(Unreachable::Exhausted),
         };
         flight.tried.push(choice);
@@ -198,6 +198,10 @@ impl Filter {
                 self.effects.push(Effect::Fetch(call, fetch));
             }
             Err(Unreachable::Exhausted) => self.conclude(need, false, now),
+            Err(unreachable @ Unreachable::CannotSign) => {
+                self.complain(need.provider(), format_args!("{}: {unreachable}", need.word()), now);
+                self.conclude(need, false, now);
+            }
             Err(unreachable) => {
                 // Only for documents, of which few are fetched: a call about a token is not begun without a way.
                 log::error!("{}: {} cannot be fetched: {unreachable}", provider.label, need.word());
