@@ -64,7 +64,8 @@ fn answer(filters: &mut [Filter], asked: &Value) -> Value {
     let headers: Vec<(Vec<u8>, Vec<u8>)> = headers.iter().map(|(name, value)| (octets(name), octets(value))).collect();
     let request = Request { headers: Headers::from_pairs(headers.iter().cloned()), ..Request::default() };
     let stream = StreamId(1);
-    let decided = catch_unwind(AssertUnwindSafe(|| filter.on_request(stream, request, Timestamp::from_unix_seconds(NOW))));
+    let decided =
+        catch_unwind(AssertUnwindSafe(|| filter.on_request(stream, request, Timestamp::from_unix_seconds(NOW))));
     filter.on_closed(stream);
     filter.take_effects();
     match decided {
