@@ -86,8 +86,6 @@ class Mode:
         ]
 
 
-# An answer writes headers only.
-VERIFY = {"verify_path": "/verify", "verify_response_code": 200}
 BYPASS = [{"match": {"path_prefix": "/"}, "bypass": True}]
 BEARER = ("authorization", "Bearer {token}")
 MODES = {
@@ -102,8 +100,6 @@ MODES = {
     "stripped, missing": Mode("stripped", {"enforce": False}),
     "bypassed": Mode("bypassed", {"rules": BYPASS}, leaves="tokens"),
     "bypassed, not forwarded": Mode("bypassed", {"rules": BYPASS, "forward": False}, leaves="authorization"),
-    "asked about, allowed": Mode("confirmed", VERIFY, headers=(BEARER,), asks=True),
-    "asked about, missing": Mode("confirmed", VERIFY | {"allow_missing": True}, asks=True),
     "preflight": Mode(
         "bypassed",
         {"allow_preflight": True},
