@@ -591,7 +591,7 @@ fn atk_16_names_behind_what_is_passed_over() {
 fn atk_13_16_letters_that_are_ascii_in_another_case() {
     let sources = json!([{"key": "authorization"}, {"location": "query_string", "key": "access_token"}]);
     let outputs = json!([{"location": "cookie", "key": "identity"}, {"location": "query_string", "key": "sink"}]);
-    for (way, mut scene, ask) in ways_on(&json!({"access_token": sources, "user_info": outputs})) {
+    for (way, mut scene, ask) in ways_on_with_cookies(&json!({"access_token": sources, "user_info": outputs})) {
         for name in ["ıdentity", "İdentıty", "%C4%B1dentity", "%u0131dentity"] {
             let upstream = scene.send(ask(get("/d").header("cookie", format!("a=1; {name}=root")))).upstream();
             assert!(!upstream.cookie().unwrap().contains("root"), "{way}: {:?}", upstream.cookie());
