@@ -15,6 +15,7 @@
 mod authorize;
 mod cases;
 mod fetches;
+mod newcomers;
 
 use crate::authorization::{self, Question};
 use crate::cache::{Bounds, Cache};
@@ -32,6 +33,7 @@ use crate::time::Timestamp;
 use crate::verifier::Verifier;
 use authorize::{Exemption, Grant, Halt, Refusal, Vouched};
 use fetches::{Asked, Flight, Parked};
+use newcomers::Newcomers;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
@@ -146,6 +148,10 @@ pub struct Filter {
     vouched: Cache<(Option<usize>, TokenDigest), Vouched>,
     /// Tokens that are none by a provider's answer, and why.
     inactive: Cache<(usize, TokenDigest), Reason>,
+    /// Tokens about which the provider wants to be asked later, and when. That is between it and them: one client's token must not
+    /// keep us from asking about another's.
+    postponed: Cache<(usize, TokenDigest), Timestamp>,
+    newcomers: Newcomers,
     verdicts: Cache<Question, authorization::Verdict>,
     tally: Cell<Tally>,
     flights: HashMap<Need, Flight>,
@@ -166,6 +172,8 @@ impl Filter {
         let named = rules.iter().enumerate();
         let issuers = config.providers.iter().enumerate();
         let takes_tokens_off = config.policies().any(|policy| !policy.forward);
+        let on_demand = config.providers.iter().filter(|provider| provider.on_demand);
+        let patience = on_demand.map(|provider| provider.jwks.cooldown).max().unwrap_or_default();
         Self {
             own: OwnNames::of(config.policies(), &config.sources),
             takes_tokens_off,
@@ -181,6 +189,8 @@ impl Filter {
             verifier: Verifier::default(),
             vouched: Cache::new(VOUCHED_BOUNDS),
             inactive: Cache::new(INACTIVE_BOUNDS),
+            postponed: Cache::new(INACTIVE_BOUNDS),
+            newcomers: Newcomers::new(patience),
             verdicts: Cache::new(VERDICT_BOUNDS),
             tally: Cell::default(),
             flights: HashMap::new(),
@@ -233,6 +243,9 @@ impl Filter {
             Err(fault) => {
                 let target = self.flights.get(&need).map(|flight| flight.target.as_str()).unwrap_or_default();
                 self.complain(need.provider(), format_args!("{}: {target}: {fault}", need.word()), now);
+                if let Some(flight) = self.flights.get_mut(&need) {
+                    flight.note_wait(&need, response.as_ref(), now);
+                }
                 self.attempt(&need, now);
                 if is_one_of_several && self.flights.contains_key(&need) {
                     self.count_fetch(&need, "failed_over");

@@ -5,7 +5,7 @@
 
 use crate::config::{self, ABOUT_THE_MOMENT, Endpoints, UnreachableUrl, Validation};
 use crate::credentials::Token;
-use crate::http::{Endpoint, Fetch, MAX_ANSWER_BYTES, Response};
+use crate::http::{Endpoint, Fetch, MAX_ANSWER_BYTES, MAX_RETRY_AFTER, Response};
 use crate::introspection::{self, Answer};
 use crate::jwk::{JwkSet, KeyError, Origin, SetError, Unusable};
 use crate::jwt::{self, Audiences, Claims};
@@ -13,6 +13,7 @@ use crate::metadata::Metadata;
 use crate::time::Timestamp;
 use crate::userinfo;
 use crate::verifier::Verifier;
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -39,8 +40,10 @@ pub struct Provider {
     has_answered: bool,
     /// Of each kind of call to a configured list of endpoints, how these are.
     health: Vec<(Kind, Vec<Health>)>,
-    /// A token of this provider has come.
-    is_wanted: bool,
+    /// It is not one of many tenants, or a token of its has been proved: its documents are kept fresh.
+    is_live: Cell<bool>,
+    /// When it was last looked up without being live.
+    admitted_at: Option<Timestamp>,
 }
 
 /// The calls that may go to one of several configured endpoints.
@@ -174,7 +177,8 @@ impl Provider {
         });
         Self {
             health: health.collect(),
-            is_wanted: !config.on_demand,
+            is_live: Cell::new(!config.on_demand),
+            admitted_at: None,
             config,
             label,
             metadata: Document::default(),
@@ -196,6 +200,22 @@ impl Provider {
     /// Whether keys may be asked for because those at hand don't serve: never sooner than the cooldown allows.
     pub fn may_fetch_keys(&self, now: Timestamp) -> bool {
         self.config.jwks.remote && self.keys.may_try(self.config.jwks.cooldown, now)
+    }
+
+    /// Notes that a token of its has been proved. Whether it is the first.
+    pub fn come_alive(&self) -> bool {
+        !self.is_live.replace(true)
+    }
+
+    /// Whether looking it up now would be for a token that anybody may have made up, and isn't paid for yet.
+    pub fn needs_admission(&self, now: Timestamp) -> bool {
+        let is_recent = |at: Timestamp| at <= now && now.saturating_since(at) < self.config.jwks.cooldown;
+        !self.is_live.get() && !self.admitted_at.is_some_and(is_recent)
+    }
+
+    /// Notes that it is looked up.
+    pub fn admit(&mut self, now: Timestamp) {
+        self.admitted_at = Some(now);
     }
 
     /// Whether the last attempt to fetch keys failed.
@@ -323,7 +343,8 @@ impl Provider {
     /// that went back.
     pub fn probes(&self, now: Timestamp) -> impl Iterator<Item = (Kind, usize, Timestamp)> {
         let latest = now.saturating_add(self.config.failover.interval);
-        self.health.iter().flat_map(move |(kind, list)| {
+        let lists = self.health.iter().filter(|_| self.is_live.get());
+        lists.flat_map(move |(kind, list)| {
             let probed = list.iter().enumerate().filter(|(_, health)| health.is_down || health.is_doubtful);
             let due = move |health: &Health| if health.probe_at > latest { now } else { health.probe_at };
             probed.map(move |(index, health)| (*kind, index, due(health)))
@@ -440,7 +461,7 @@ impl Provider {
         self.has_answered &= held == Some(&metadata.introspection_endpoint);
         self.place = place;
         let lifetime = if is_for_want_of_another { MAKESHIFT_LIFETIME } else { METADATA_LIFETIME };
-        let max_stale = self.config.jwks.max_stale;
+        let max_stale = self.max_stale();
         self.metadata.renew(metadata, lifetime, max_stale, now);
         Ok(())
     }
@@ -457,7 +478,8 @@ impl Provider {
         self.tell_refused(keys.refused(), log::Level::Debug);
         self.tell_certificates(&keys, now);
         let lifetime = self.keys_lifetime(response.and_then(Response::max_age));
-        self.keys.renew(Rc::new(keys), lifetime, self.config.jwks.max_stale, now);
+        let max_stale = self.max_stale();
+        self.keys.renew(Rc::new(keys), lifetime, max_stale, now);
         Ok(())
     }
 
@@ -494,14 +516,22 @@ impl Provider {
         self.ended_certificate = ended;
     }
 
-    /// Notes that a document could not be had by any way.
-    pub fn failed(&mut self, call: Call, now: Timestamp) {
+    /// How long a document serves that can't be had anew. What isn't kept fresh must not become stale.
+    fn max_stale(&self) -> Duration {
+        if self.is_live.get() { self.config.jwks.max_stale } else { Duration::ZERO }
+    }
+
+    /// Notes that a document could not be had by any way, and how long the provider wants to be left alone.
+    pub fn failed(&mut self, call: Call, wait: Duration, now: Timestamp) {
         match call {
-            Call::Metadata => self.metadata.failed(now),
+            Call::Metadata => self.metadata.failed(wait, now),
             Call::Keys => {
-                self.keys.failed(now);
+                self.keys.failed(wait, now);
                 // The provider may have moved its keys: look up where they are before the next try.
                 self.metadata.refresh_at = self.metadata.refresh_at.min(now);
+                if !self.is_live.get() {
+                    self.metadata.held = None;
+                }
             }
             Call::Introspection(_) | Call::Userinfo(_) => {}
         }
@@ -509,17 +539,16 @@ impl Provider {
 
     /// Notes that keys are fetched for the sake of a key that is not among those at hand: anybody can name one.
     pub fn trying(&mut self, call: Call, now: Timestamp) {
-        self.is_wanted = true;
-        if call == Call::Keys && self.keys.get(now).is_some() {
+        if call == Call::Keys && (self.keys.get(now).is_some() || !self.is_live.get()) {
             self.keys.attempted_at = Some(now);
         }
     }
 
     /// The documents that are kept fresh, and when each is to be fetched next, needed or not.
     pub fn schedule(&self, now: Timestamp) -> impl Iterator<Item = (Call<'static>, Timestamp)> {
-        let metadata = self.is_wanted && self.wants_metadata();
+        let metadata = self.is_live.get() && self.wants_metadata();
         let metadata = metadata.then(|| (Call::Metadata, self.metadata.due_at(now)));
-        let keys = self.is_wanted && self.wants_keys() && !self.lacks_metadata(Call::Keys, now);
+        let keys = self.is_live.get() && self.wants_keys() && !self.lacks_metadata(Call::Keys, now);
         let keys = keys.then(|| (Call::Keys, self.keys.due_at(now)));
         [metadata, keys].into_iter().flatten()
     }
@@ -688,6 +717,8 @@ struct Document<T> {
     held: Option<Held<T>>,
     refresh_at: Timestamp,
     retry_at: Timestamp,
+    /// From the last failure to `retry_at`.
+    pause: Duration,
     attempted_at: Option<Timestamp>,
     failures: u32,
 }
@@ -702,7 +733,7 @@ struct Held<T> {
 impl<T> Default for Document<T> {
     fn default() -> Self {
         let epoch = Timestamp::default();
-        Self { held: None, refresh_at: epoch, retry_at: epoch, attempted_at: None, failures: 0 }
+        Self { held: None, refresh_at: epoch, retry_at: epoch, pause: Duration::ZERO, attempted_at: None, failures: 0 }
     }
 }
 
@@ -734,7 +765,7 @@ impl<T> Document<T> {
 
     /// Whether a failure is too recent to try again. A pause longer than any comes of a clock that went back.
     fn pauses(&self, now: Timestamp) -> bool {
-        self.failures > 0 && now < self.retry_at && self.retry_at.saturating_since(now) <= MAX_PAUSE
+        self.failures > 0 && now < self.retry_at && self.retry_at.saturating_since(now) <= self.pause
     }
 
     fn renew(&mut self, value: T, lifetime: Duration, max_stale: Duration, now: Timestamp) {
@@ -746,9 +777,13 @@ impl<T> Document<T> {
         self.failures = 0;
     }
 
-    fn failed(&mut self, now: Timestamp) {
+    /// A provider may ask for a longer pause than it would get, but for none beyond the time that what it said before is good for.
+    fn failed(&mut self, wait: Duration, now: Timestamp) {
         let pause = MIN_PAUSE.saturating_mul(2_u32.saturating_pow(self.failures)).min(MAX_PAUSE);
-        self.retry_at = now.saturating_add(pause);
+        let end = self.held.as_ref().map(|held| held.usable_until).filter(|end| now < *end);
+        let most = end.map_or(MAX_RETRY_AFTER, |end| end.saturating_since(now).saturating_sub(MAX_PAUSE));
+        self.pause = pause.max(wait.min(most));
+        self.retry_at = now.saturating_add(self.pause);
         self.failures = self.failures.saturating_add(1);
     }
 }

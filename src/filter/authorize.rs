@@ -325,6 +325,9 @@ impl Filter {
             None => Reason::UnknownKey,
             Some(_) => match jws.verify(candidates, &self.verifier) {
                 Ok(payload) => {
+                    if provider.come_alive() {
+                        self.newcomers.welcome();
+                    }
                     let witness = Witness::Signature { key: payload.key(), algorithm: jws.algorithm() };
                     let claims = Claims::from_jwt(payload).and_then(|claims| provider.in_our_terms(claims));
                     let claims = claims.map_err(|error| deny(index, error.into()))?;
@@ -364,6 +367,9 @@ impl Filter {
         let provider = self.providers.get(index).ok_or(Denial::Misconfigured)?;
         if let Some(reason) = self.inactive.get(&(index, digest), now) {
             return Err(deny(index, Denial::InvalidToken(reason)));
+        }
+        if let Some(until) = self.postponed.get(&(index, digest), now) {
+            return Err(deny(index, Denial::ProviderUnavailable(until.saturating_since(now))));
         }
         if provider.turns_us_away(now) {
             return Err(deny(index, Denial::InvalidToken(Reason::UnsupportedToken)));
@@ -455,7 +461,7 @@ impl Filter {
         }
         match provider.lacks_metadata(Call::Keys, now) {
             true if !in_flight => self.need_metadata(index, asked, denial, now),
-            _ => need.into(),
+            _ => self.need_document(need, denial, now),
         }
     }
 
@@ -463,8 +469,22 @@ impl Filter {
         let need = Need::Metadata(index);
         let allowed = self.providers.get(index).is_some_and(|provider| provider.may_fetch_metadata(now));
         match !asked.contains(&need) && (allowed || self.flights.contains_key(&need)) {
-            true => need.into(),
+            true => self.need_document(need, denial, now),
             false => deny(index, denial),
+        }
+    }
+
+    /// Asks for a document, unless that is of an issuer whom nobody knows yet, and too many of these were looked up lately.
+    fn need_document(&self, need: Need, denial: Denial, now: Timestamp) -> Halt {
+        let index = need.provider();
+        let is_newcomer = self.providers.get(index).is_some_and(|provider| provider.needs_admission(now));
+        let wait = self.newcomers.wait(now);
+        match is_newcomer && !self.flights.contains_key(&need) && wait > Duration::ZERO {
+            false => need.into(),
+            true => match denial {
+                Denial::ProviderUnavailable(_) => deny(index, Denial::ProviderUnavailable(wait)),
+                denial => deny(index, denial),
+            },
         }
     }
 }

@@ -22,6 +22,21 @@ pub(super) struct Flight {
     pub(super) target: String,
     pub(super) waiters: BTreeSet<StreamId>,
     pub(super) deadline: Deadline,
+    /// How long the endpoints that it was at want to be left alone: none if one of them said nothing of that.
+    wait: Option<Duration>,
+}
+
+impl Flight {
+    /// Notes what an answer that was of no use says about the next try. Of several endpoints the first that is ready counts; the
+    /// places for metadata are one server's, and what isn't there says nothing.
+    pub(super) fn note_wait(&mut self, need: &Need, response: Option<&Response>, now: Timestamp) {
+        let wait = response.and_then(|response| response.retry_after(now)).unwrap_or_default();
+        self.wait = Some(match (need, self.wait) {
+            (_, None) => wait,
+            (Need::Metadata(_), Some(before)) => before.max(wait),
+            (_, Some(before)) => before.min(wait),
+        });
+    }
 }
 
 /// A request that waits.
@@ -160,6 +175,7 @@ impl Filter {
             target: String::new(),
             waiters: waiter.into_iter().collect(),
             deadline: Deadline::after(MAX_WAIT, now),
+            wait: None,
         };
         self.flights.insert(need.clone(), flight);
         if let (Need::Probe(_, kind, endpoint), Some(provider)) = (&need, self.providers.get_mut(need.provider())) {
@@ -169,6 +185,10 @@ impl Filter {
             && waiter.is_some()
         {
             provider.trying(call, now);
+            if matches!(need, Need::Metadata(_) | Need::Keys(_)) && provider.needs_admission(now) {
+                provider.admit(now);
+                self.newcomers.admit(now);
+            }
         }
         self.attempt(&need, now);
     }
@@ -213,10 +233,17 @@ impl Filter {
     /// Ends a fetch, and runs those who waited for it.
     pub(super) fn conclude(&mut self, need: &Need, succeeded: bool, now: Timestamp) {
         let Some(flight) = self.flights.remove(need) else { return };
+        let wait = flight.wait.unwrap_or_default();
         if let (Some(provider), Some(call)) = (self.providers.get_mut(need.provider()), need.call())
             && !succeeded
         {
-            provider.failed(call, now);
+            provider.failed(call, wait, now);
+        }
+        if let (Need::Introspection(provider, token) | Need::Userinfo(provider, token), false) = (need, succeeded)
+            && wait > Duration::ZERO
+        {
+            let key = (*provider, token.digest());
+            self.postponed.insert(key, now.saturating_add(wait), ENTRY_WEIGHT, wait, now);
         }
         if !matches!(need, Need::Probe(..)) {
             self.count_fetch(need, if succeeded { "ok" } else { "failed" });
@@ -308,6 +335,9 @@ impl Filter {
                 let witness = if introspected { Witness::Introspection } else { Witness::Userinfo };
                 let vouched = Vouched { claims: Rc::new(claims), provider: need.provider(), witness };
                 self.vouched.insert((Some(need.provider()), token.digest()), vouched, weight, cache.min(left), now);
+                if provider.come_alive() {
+                    self.newcomers.welcome();
+                }
             }
             Err(unfit) => {
                 if let Some(unfit) = unfit {

@@ -492,6 +492,68 @@ fn pauses_grow_and_end() {
     assert!(scene.calls.len() <= calls + 1, "the pauses begin anew");
 }
 
+fn says_later(status: u16, retry_after: &str) -> Answer {
+    let headers = Headers::from_pairs([("retry-after", retry_after)]);
+    Answer::Says(Response { status, headers, body: Vec::new() })
+}
+
+/// RFC 9110, section 10.2.3: a provider that says when to come again is asked then, and the client told so.
+#[test]
+fn a_provider_says_when_to_come_again() {
+    for place in ["/jwks", DISCOVERY] {
+        for (status, retry_after, seconds) in [
+            (429, "60", 60),
+            (503, "60", 60),
+            (503, "Fri, 15 Jan 2027 08:01:00 GMT", 60), // a minute from `NOW`
+            (429, "86400", 300),
+            (429, "0", 1),
+            (500, "60", 1),
+        ] {
+            let mut scene = Scene::cold(jwt(json!({}), json!({})));
+            scene.provider.at(place, says_later(status, retry_after));
+            let refusal = scene.send(bearer(&good())).refused(503, "provider_unavailable");
+            assert_eq!(refusal.header("retry-after"), Some(&*seconds.to_string()), "{place} {status} {retry_after}");
+            let calls = scene.count(place);
+            scene.pass_seconds(seconds - 1);
+            assert_eq!(scene.count(place), calls, "{place} {status} {retry_after}");
+            scene.provider.add_issuer(ISSUER, &[key("k1").jwk()]);
+            scene.pass_seconds(1);
+            send_by(&mut scene, "k1").allowed();
+        }
+    }
+}
+
+/// But not so long that keys go which could be had anew.
+#[test]
+fn nobody_waits_beyond_the_end_of_keys() {
+    let mut scene = scene_with(json!({"cache": "60s", "max_stale": "60s"}));
+    scene.provider.at("/jwks", says_later(429, "300"));
+    scene.pass_seconds(60);
+    assert_eq!(scene.count("/jwks"), 2);
+    scene.provider.keys(&[key("k1").jwk()]);
+    for _ in 0..10 {
+        scene.pass_seconds(12);
+        send_by(&mut scene, "k1").allowed();
+    }
+    assert!(scene.count("/jwks") > 2);
+}
+
+/// Of several places the first that is ready counts.
+#[test]
+fn several_places_that_say_when_to_come_again() {
+    const OTHER: &str = "https://other.example/jwks";
+    for (other, seconds) in
+        [(says_later(503, "20"), 20), (says_later(503, "120"), 60), (status(503), 1), (Answer::Refuses, 1)]
+    {
+        let uris = json!({"uri": ["https://idp.example.com/jwks", OTHER]});
+        let mut scene = Scene::cold(jwt(json!({"jwks": uris}), json!({})));
+        scene.provider.at("/jwks", says_later(429, "60"));
+        scene.provider.serve(OTHER, other);
+        let refusal = scene.send(bearer(&good())).refused(503, "provider_unavailable");
+        assert_eq!(refusal.header("retry-after"), Some(&*seconds.to_string()));
+    }
+}
+
 /// Operators write keys into the configuration where there is no way to fetch them.
 #[test]
 fn inline_keys() {
