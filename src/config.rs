@@ -6,6 +6,7 @@
 mod authorization;
 mod clusters;
 mod fields;
+mod keys;
 mod output;
 mod policy;
 mod provider;
@@ -18,13 +19,14 @@ mod verify;
 pub use authorization::ExternalAuthorization;
 pub use clusters::{Clusters, UnreachableUrl};
 pub use fields::Environment;
+pub use keys::KeySource;
 pub use output::{
     Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, Lookup, Placement, SameSite, Transformer, UserInfo,
 };
 pub use policy::{Policy, ResponseBody};
 pub use provider::{
     ABOUT_THE_MOMENT, Activity, ClaimMapping, ClientAuthentication, ClientAuthenticationMethod, Endpoints, Failover,
-    Introspection, Jwks, Provider, Secret, Userinfo, Validation,
+    Introspection, Provider, Secret, Userinfo, Validation,
 };
 pub use requirement::{ClaimRequirement, Requirement, ScopeImplications};
 pub use rule::{HeaderMatch, HeaderValue, PathMatch, PathPattern, Rule, RuleMatch};

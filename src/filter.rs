@@ -73,7 +73,8 @@ pub struct FetchOutcome {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum Need {
     Metadata(usize),
-    Keys(usize),
+    /// Those of one of its sources.
+    Keys(usize, usize),
     Introspection(usize, Token),
     Userinfo(usize, Token),
     /// What the external authorizer says about a token of this provider.
@@ -85,7 +86,7 @@ enum Need {
 impl Need {
     fn provider(&self) -> usize {
         match self {
-            Self::Metadata(provider) | Self::Keys(provider) => *provider,
+            Self::Metadata(provider) | Self::Keys(provider, _) => *provider,
             Self::Introspection(provider, _) | Self::Userinfo(provider, _) => *provider,
             Self::Authorization(provider, _) | Self::Probe(provider, ..) => *provider,
         }
@@ -95,7 +96,7 @@ impl Need {
     fn call(&self) -> Option<Call<'_>> {
         match self {
             Self::Metadata(_) => Some(Call::Metadata),
-            Self::Keys(_) => Some(Call::Keys),
+            Self::Keys(_, source) => Some(Call::Keys(*source)),
             Self::Introspection(_, token) => Some(Call::Introspection(token)),
             Self::Userinfo(_, token) => Some(Call::Userinfo(token)),
             Self::Authorization(..) | Self::Probe(..) => None,
@@ -109,14 +110,14 @@ impl Need {
             Self::Introspection(_, token) | Self::Userinfo(_, token) => {
                 Some(token.as_str().len()).filter(|size| *size > DEFAULT_MAX_TOKEN_SIZE).unwrap_or_default()
             }
-            Self::Metadata(_) | Self::Keys(_) | Self::Probe(..) => 0,
+            Self::Metadata(_) | Self::Keys(..) | Self::Probe(..) => 0,
         }
     }
 
     fn word(&self) -> &'static str {
         match self {
             Self::Metadata(_) => "metadata",
-            Self::Keys(_) => "jwks",
+            Self::Keys(..) => "jwks",
             Self::Introspection(..) => "introspection",
             Self::Userinfo(..) => "userinfo",
             Self::Authorization(..) => "authorization",
@@ -173,7 +174,7 @@ impl Filter {
         let issuers = config.providers.iter().enumerate();
         let takes_tokens_off = config.policies().any(|policy| !policy.forward);
         let on_demand = config.providers.iter().filter(|provider| provider.on_demand);
-        let patience = on_demand.map(|provider| provider.jwks.cooldown).max().unwrap_or_default();
+        let patience = on_demand.map(|provider| provider.cooldown()).max().unwrap_or_default();
         Self {
             own: OwnNames::of(config.policies(), &config.sources),
             takes_tokens_off,
@@ -514,7 +515,7 @@ const REMOVED_BY_EXT_AUTHZ: &str = "x-envoy-auth-headers-to-remove";
 
 fn document(provider: usize, call: Call) -> Need {
     match call {
-        Call::Keys => Need::Keys(provider),
+        Call::Keys(source) => Need::Keys(provider, source),
         _ => Need::Metadata(provider),
     }
 }

@@ -3,16 +3,21 @@
 //! A document is fetched before it is needed and again before it is stale; it serves on through an outage, up to a
 //! bound; and a fetch that fails is not repeated before a pause that grows.
 
+mod document;
+mod keys;
+
 use crate::config::{self, ABOUT_THE_MOMENT, Endpoints, UnreachableUrl, Validation};
 use crate::credentials::Token;
-use crate::http::{Endpoint, Fetch, MAX_ANSWER_BYTES, MAX_RETRY_AFTER, Response};
+use crate::http::{Endpoint, Fetch, MAX_ANSWER_BYTES, Response};
 use crate::introspection::{self, Answer};
-use crate::jwk::{JwkSet, KeyError, Origin, SetError, Unusable};
+use crate::jwk::{Algorithm, Fingerprint, JwkSet, Keys, Origin};
 use crate::jwt::{self, Audiences, Claims};
 use crate::metadata::Metadata;
 use crate::time::Timestamp;
 use crate::userinfo;
 use crate::verifier::Verifier;
+use document::Document;
+use keys::SourceOfKeys;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
@@ -29,11 +34,7 @@ pub struct Provider {
     silences: usize,
     /// Which of the places the metadata at hand came from.
     place: usize,
-    keys: Document<Rc<JwkSet>>,
-    /// The keys that were told of last as not used.
-    refused_keys: Vec<Unusable>,
-    /// The key that was told of last as in a certificate that has ended.
-    ended_certificate: Option<(String, Option<Timestamp>)>,
+    sources: Vec<SourceOfKeys>,
     /// When its introspection endpoint said that it doesn't answer strangers.
     turned_us_away: Option<Timestamp>,
     /// It has answered a question of ours, where it is: what it refuses then is the token, or the moment.
@@ -49,8 +50,8 @@ pub struct Provider {
 /// The calls that may go to one of several configured endpoints.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Kind {
-    /// RFC 7517.
-    Keys,
+    /// RFC 7517, of the source at this place.
+    Keys(usize),
     /// RFC 7662.
     Introspection,
     /// OpenID Connect Core, section 5.3.
@@ -61,7 +62,7 @@ impl Kind {
     /// The word for it in metrics and logs.
     pub const fn word(self) -> &'static str {
         match self {
-            Self::Keys => "jwks",
+            Self::Keys(_) => "jwks",
             Self::Introspection => "introspection",
             Self::Userinfo => "userinfo",
         }
@@ -73,8 +74,8 @@ impl Kind {
 pub enum Call<'t> {
     /// Its metadata.
     Metadata,
-    /// Its keys.
-    Keys,
+    /// Its keys, from the source at this place.
+    Keys(usize),
     /// Whether a token is active.
     Introspection(&'t Token),
     /// Whose a token is.
@@ -85,7 +86,7 @@ impl Call<'_> {
     fn kind(self) -> Option<Kind> {
         match self {
             Self::Metadata => None,
-            Self::Keys => Some(Kind::Keys),
+            Self::Keys(source) => Some(Kind::Keys(source)),
             Self::Introspection(_) => Some(Kind::Introspection),
             Self::Userinfo(_) => Some(Kind::Userinfo),
         }
@@ -164,19 +165,17 @@ impl fmt::Display for Fault {
 impl Provider {
     /// A provider that knows nothing yet but what the configuration holds.
     pub fn new(config: Rc<config::Provider>) -> Self {
-        let keys = config.jwks.inline.clone();
         let label = Rc::from(config.name.as_str());
-        let lists = [
-            (Kind::Keys, &config.jwks.uri),
-            (Kind::Introspection, &config.introspection.endpoints),
-            (Kind::Userinfo, &config.userinfo.endpoints),
-        ];
-        let health = lists.into_iter().filter_map(|(kind, endpoints)| match endpoints {
+        let keys = config.jwks.iter().enumerate().map(|(index, source)| (Kind::Keys(index), &source.uri));
+        let others =
+            [(Kind::Introspection, &config.introspection.endpoints), (Kind::Userinfo, &config.userinfo.endpoints)];
+        let health = keys.chain(others).filter_map(|(kind, endpoints)| match endpoints {
             Endpoints::Configured(list) if list.len() > 1 => Some((kind, vec![Health::default(); list.len()])),
             _ => None,
         });
         Self {
             health: health.collect(),
+            sources: config.jwks.iter().map(SourceOfKeys::new).collect(),
             is_live: Cell::new(!config.on_demand),
             admitted_at: None,
             config,
@@ -184,32 +183,51 @@ impl Provider {
             metadata: Document::default(),
             silences: 0,
             place: 0,
-            keys: Document::starting_with(keys),
-            refused_keys: Vec::new(),
-            ended_certificate: None,
             turned_us_away: None,
             has_answered: false,
         }
     }
 
-    /// The keys, if they may be used at this time.
-    pub fn keys(&self, now: Timestamp) -> Option<&JwkSet> {
-        self.keys.get(now).map(Rc::as_ref)
+    /// The keys of all sources that may be used at this time.
+    pub fn keys(&self, now: Timestamp) -> Keys<'_> {
+        Keys::of(self.sources.iter().filter_map(|source| source.keys.get(now)).map(Rc::as_ref))
     }
 
-    /// Whether keys may be asked for because those at hand don't serve: never sooner than the cooldown allows.
-    pub fn may_fetch_keys(&self, now: Timestamp) -> bool {
-        self.config.jwks.remote && self.keys.may_try(self.config.jwks.cooldown, now)
+    /// Whether this very key is at hand, and may verify this algorithm.
+    pub fn holds(&self, key: Fingerprint, algorithm: Algorithm, now: Timestamp) -> bool {
+        let mut at_hand = self.sources.iter().filter_map(|source| source.keys.get(now));
+        at_hand.any(|keys| keys.holds(key, algorithm))
+    }
+
+    /// The sources whose keys may be asked for because those at hand don't serve: never sooner than the cooldown allows.
+    pub fn sources_to_fetch(&self, now: Timestamp) -> impl Iterator<Item = usize> {
+        let sources = self.sources.iter().zip(&self.config.jwks).enumerate();
+        let may_fetch = move |source: &SourceOfKeys, config: &config::KeySource| {
+            config.remote && source.keys.may_try(config.cooldown, now)
+        };
+        sources.filter(move |(_, (source, config))| may_fetch(source, config)).map(|(index, _)| index)
+    }
+
+    /// How many sources of keys there are.
+    pub fn source_count(&self) -> usize {
+        self.sources.len()
     }
 
     /// Notes that a token of its has been proved. Whether it is the first.
     pub fn come_alive(&self) -> bool {
-        !self.is_live.replace(true)
+        let is_first = !self.is_live.replace(true);
+        if is_first {
+            self.metadata.prolong(self.longest_stale());
+            for (source, keys) in self.sources.iter().enumerate() {
+                keys.keys.prolong(self.max_stale(source));
+            }
+        }
+        is_first
     }
 
     /// Whether looking it up now would be for a token that anybody may have made up, and isn't paid for yet.
     pub fn needs_admission(&self, now: Timestamp) -> bool {
-        let is_recent = |at: Timestamp| at <= now && now.saturating_since(at) < self.config.jwks.cooldown;
+        let is_recent = |at: Timestamp| at <= now && now.saturating_since(at) < self.config.cooldown();
         !self.is_live.get() && !self.admitted_at.is_some_and(is_recent)
     }
 
@@ -218,9 +236,14 @@ impl Provider {
         self.admitted_at = Some(now);
     }
 
-    /// Whether the last attempt to fetch keys failed.
-    pub fn is_failing(&self) -> bool {
-        self.keys.failures > 0
+    /// Whether a source has no keys, or has failed to renew them: a key that isn't among those at hand may be there.
+    pub fn lacks_keys(&self, now: Timestamp) -> bool {
+        self.lacking(now).next().is_some()
+    }
+
+    fn lacking(&self, now: Timestamp) -> impl Iterator<Item = &Document<Rc<JwkSet>>> {
+        let remote = self.sources.iter().zip(&self.config.jwks).filter(|(_, config)| config.remote);
+        remote.map(|(source, _)| &source.keys).filter(move |keys| keys.failures > 0 || keys.get(now).is_none())
     }
 
     /// Whether metadata are wanted for this kind of call, and not at hand.
@@ -300,7 +323,8 @@ impl Provider {
 
     /// How long a client should wait before it tries again.
     pub fn retry_after(&self, now: Timestamp) -> Duration {
-        self.keys.retry_at.max(self.metadata.retry_at).saturating_since(now).max(Duration::from_secs(1))
+        let keys = self.lacking(now).map(|keys| keys.retry_at).min().unwrap_or_default();
+        keys.max(self.metadata.retry_at).saturating_since(now).max(Duration::from_secs(1))
     }
 
     /// The endpoint of its list that a call goes to after it was at these: first those that were not given up, each in the
@@ -376,25 +400,28 @@ impl Provider {
     /// to nobody.
     pub fn take_probe(&mut self, kind: Kind, endpoint: usize, response: Option<&Response>, now: Timestamp) {
         let is_well = match kind {
-            Kind::Keys => document(response).is_ok_and(|body| JwkSet::parse(body, Origin::Remote).is_ok()),
+            Kind::Keys(_) => document(response).is_ok_and(|body| JwkSet::parse(body, Origin::Remote).is_ok()),
             Kind::Introspection => response.and_then(|response| self.introspected(response)).is_some(),
             Kind::Userinfo => response.and_then(|response| self.told_of_user(response)).is_some(),
         };
         let sign = match (is_well, response.map(|response| response.status)) {
             (true, _) => Sign::Well,
             // So it answers about any token that it doesn't know.
-            (false, Some(400 | 422)) if kind != Kind::Keys => Sign::Alive,
+            (false, Some(400 | 422)) if !matches!(kind, Kind::Keys(_)) => Sign::Alive,
             (false, _) => Sign::Failing,
         };
         let token = Token::nobodys();
         self.note_sign(kind.call(&token), endpoint, sign, now);
     }
 
-    /// Of each endpoint of a list, whether it is in use.
+    /// Of each endpoint of a list, whether it is in use. Those of several sources of keys are numbered on.
     pub fn endpoint_facts(&self) -> impl Iterator<Item = (Kind, usize, bool)> {
-        self.health
-            .iter()
-            .flat_map(|(kind, list)| list.iter().enumerate().map(|(index, health)| (*kind, index, !health.is_down)))
+        let mut keys = 0_usize;
+        self.health.iter().flat_map(move |(kind, list)| {
+            let first = if let Kind::Keys(_) = kind { keys } else { 0 };
+            keys = keys.saturating_add(list.len());
+            list.iter().enumerate().map(move |(index, health)| (*kind, first.saturating_add(index), !health.is_down))
+        })
     }
 
     fn health_of(&self, call: Call) -> Option<&[Health]> {
@@ -413,7 +440,7 @@ impl Provider {
         let endpoint = self.endpoint(call, endpoint, now)?;
         let timeout = self.config.timeout;
         Ok(match call {
-            Call::Metadata | Call::Keys => {
+            Call::Metadata | Call::Keys(_) => {
                 let accept = "application/jwk-set+json, application/json";
                 let headers = vec![("accept", accept.to_owned()), ("accept-encoding", "identity".to_owned())];
                 Fetch { endpoint, method: "GET", headers, body: Vec::new(), timeout }
@@ -461,72 +488,38 @@ impl Provider {
         self.has_answered &= held == Some(&metadata.introspection_endpoint);
         self.place = place;
         let lifetime = if is_for_want_of_another { MAKESHIFT_LIFETIME } else { METADATA_LIFETIME };
-        let max_stale = self.max_stale();
+        let max_stale = self.longest_stale();
         self.metadata.renew(metadata, lifetime, max_stale, now);
         Ok(())
     }
 
-    /// Takes in a key set. One that holds no usable key is an error: the keys at hand stay.
-    pub fn take_keys(&mut self, response: Option<&Response>, now: Timestamp) -> Result<(), Fault> {
-        let body = document(response)?;
-        let keys = JwkSet::parse(body, Origin::Remote).map_err(|error| {
-            if let SetError::NoUsableKey(refused) = &error {
-                self.tell_refused(refused, log::Level::Warn);
-            }
-            Fault::Document(error.to_string())
-        })?;
-        self.tell_refused(keys.refused(), log::Level::Debug);
-        self.tell_certificates(&keys, now);
-        let lifetime = self.keys_lifetime(response.and_then(Response::max_age));
-        let max_stale = self.max_stale();
-        self.keys.renew(Rc::new(keys), lifetime, max_stale, now);
-        Ok(())
-    }
-
-    /// Says which keys of a set are not used, and why: once, until that changes. Among good ones, those for encryption or of
-    /// another kind are nothing to mend, and are told at `level` only.
-    fn tell_refused(&mut self, refused: &[Unusable], level: log::Level) {
-        if self.refused_keys != refused {
-            for refused in refused.iter().take(MAX_LOGGED_KEYS) {
-                let is_ordinary = matches!(
-                    refused.error,
-                    KeyError::NotForVerifying | KeyError::UnsupportedAlgorithm | KeyError::UnsupportedType
-                );
-                log::log!(if is_ordinary { level } else { log::Level::Warn }, "{}: {refused}", self.config.name);
-            }
-            let left = refused.len().saturating_sub(MAX_LOGGED_KEYS);
-            if left > 0 {
-                log::log!(level, "{}: and {left} more keys of the set are not used", self.config.name);
-            }
-            self.refused_keys = refused.to_vec();
-        }
-    }
-
-    /// Says that a key comes in a certificate that has ended, which is no reason not to use it: once, until that changes.
-    fn tell_certificates(&mut self, keys: &JwkSet, now: Timestamp) {
-        let ended = keys.iter().find(|key| key.certificate_end().is_some_and(|end| end < now));
-        let ended = ended
-            .map(|key| (key.kid().unwrap_or_default().chars().take(64).collect::<String>(), key.certificate_end()));
-        if let Some((kid, Some(end))) = &ended
-            && self.ended_certificate != ended
-        {
-            let (name, end) = (&self.config.name, end.to_rfc3339());
-            log::warn!("{name}: the certificate of the key {kid:?} ended at {end}; the key is used all the same");
-        }
-        self.ended_certificate = ended;
+    /// Takes in the key set of one of its sources. One that holds no usable key is an error: the keys at hand stay.
+    pub fn take_keys(&mut self, source: usize, response: Option<&Response>, now: Timestamp) -> Result<(), Fault> {
+        let max_stale = self.max_stale(source);
+        let (Some(config), Some(keys)) = (self.config.jwks.get(source), self.sources.get_mut(source)) else {
+            return Err(Fault::NoAnswer);
+        };
+        keys.take(&self.config.name, config, max_stale, response, now)
     }
 
     /// How long a document serves that can't be had anew. What isn't kept fresh must not become stale.
-    fn max_stale(&self) -> Duration {
-        if self.is_live.get() { self.config.jwks.max_stale } else { Duration::ZERO }
+    fn max_stale(&self, source: usize) -> Duration {
+        let configured = self.config.jwks.get(source).filter(|_| self.is_live.get());
+        configured.map(|source| source.max_stale).unwrap_or_default()
+    }
+
+    fn longest_stale(&self) -> Duration {
+        (0..self.sources.len()).map(|source| self.max_stale(source)).max().unwrap_or_default()
     }
 
     /// Notes that a document could not be had by any way, and how long the provider wants to be left alone.
     pub fn failed(&mut self, call: Call, wait: Duration, now: Timestamp) {
         match call {
             Call::Metadata => self.metadata.failed(wait, now),
-            Call::Keys => {
-                self.keys.failed(wait, now);
+            Call::Keys(source) => {
+                if let Some(source) = self.sources.get_mut(source) {
+                    source.keys.failed(wait, now);
+                }
                 // The provider may have moved its keys: look up where they are before the next try.
                 self.metadata.refresh_at = self.metadata.refresh_at.min(now);
                 if !self.is_live.get() {
@@ -539,8 +532,11 @@ impl Provider {
 
     /// Notes that keys are fetched for the sake of a key that is not among those at hand: anybody can name one.
     pub fn trying(&mut self, call: Call, now: Timestamp) {
-        if call == Call::Keys && (self.keys.get(now).is_some() || !self.is_live.get()) {
-            self.keys.attempted_at = Some(now);
+        let Call::Keys(source) = call else { return };
+        if let Some(source) = self.sources.get_mut(source)
+            && (source.keys.get(now).is_some() || !self.is_live.get())
+        {
+            source.keys.attempted_at = Some(now);
         }
     }
 
@@ -548,9 +544,11 @@ impl Provider {
     pub fn schedule(&self, now: Timestamp) -> impl Iterator<Item = (Call<'static>, Timestamp)> {
         let metadata = self.is_live.get() && self.wants_metadata();
         let metadata = metadata.then(|| (Call::Metadata, self.metadata.due_at(now)));
-        let keys = self.is_live.get() && self.wants_keys() && !self.lacks_metadata(Call::Keys, now);
-        let keys = keys.then(|| (Call::Keys, self.keys.due_at(now)));
-        [metadata, keys].into_iter().flatten()
+        let is_fetched = move |source: &usize| {
+            self.is_live.get() && self.wants_keys_of(*source) && !self.lacks_metadata(Call::Keys(*source), now)
+        };
+        let sources = self.sources.iter().enumerate().filter(move |(index, _)| is_fetched(index));
+        metadata.into_iter().chain(sources.map(move |(index, source)| (Call::Keys(index), source.keys.due_at(now))))
     }
 
     /// Whether there is a way to make a call, now that the metadata are at hand.
@@ -558,10 +556,12 @@ impl Provider {
         self.endpoint(call, 0, now).map(|_| ())
     }
 
-    /// How many keys are at hand, and when they came.
+    /// How many keys are at hand, and when the oldest of them came.
     pub fn key_facts(&self) -> Option<(usize, Option<Timestamp>)> {
-        let held = self.keys.held.as_ref()?;
-        Some((held.value.len(), held.fetched_at))
+        let held = || self.sources.iter().filter_map(|source| source.keys.held.as_ref());
+        held().next()?;
+        let count = held().map(|held| held.value.len()).fold(0, usize::saturating_add);
+        Some((count, held().filter_map(|held| held.fetched_at).min()))
     }
 
     fn falls_back_to_userinfo(&self, metadata: &Metadata) -> bool {
@@ -576,31 +576,28 @@ impl Provider {
         let config = &self.config;
         match config.validation {
             Validation::Auto => {
-                let keys = self.wants_keys() && discovers(&config.jwks.uri);
+                let keys = self.wants_discovered_keys();
                 config.is_online() && (keys || discovers(&config.introspection.endpoints))
             }
-            Validation::Jwt => self.wants_keys() && discovers(&config.jwks.uri),
+            Validation::Jwt => self.wants_discovered_keys(),
             Validation::Introspection => discovers(&config.introspection.endpoints),
             Validation::Userinfo => discovers(&config.userinfo.endpoints),
         }
     }
 
-    fn wants_keys(&self) -> bool {
-        matches!(self.config.validation, Validation::Auto | Validation::Jwt) && self.config.jwks.remote
+    fn wants_discovered_keys(&self) -> bool {
+        self.config.jwks.iter().enumerate().any(|(index, source)| source.is_discovered() && self.wants_keys_of(index))
     }
 
-    /// Cache-Control may shorten the configured time down to the cooldown, or lengthen it to an hour.
-    fn keys_lifetime(&self, max_age: Option<Duration>) -> Duration {
-        let configured = self.config.jwks.cache;
-        let least = self.config.jwks.cooldown.min(configured);
-        let most = configured.max(MAX_KEYS_LIFETIME);
-        max_age.unwrap_or(configured).max(least).min(most)
+    fn wants_keys_of(&self, source: usize) -> bool {
+        let verifies = matches!(self.config.validation, Validation::Auto | Validation::Jwt);
+        verifies && self.config.jwks.get(source).is_some_and(|source| source.remote)
     }
 
     fn configured(&self, call: Call) -> Option<&Endpoints> {
         match call {
             Call::Metadata => None,
-            Call::Keys => Some(&self.config.jwks.uri),
+            Call::Keys(source) => self.config.jwks.get(source).map(|source| &source.uri),
             Call::Introspection(_) => Some(&self.config.introspection.endpoints),
             Call::Userinfo(_) => Some(&self.config.userinfo.endpoints),
         }
@@ -621,7 +618,7 @@ impl Provider {
                 let metadata = self.metadata.get(now).ok_or(Unreachable::NoMetadata)?;
                 let url = match call {
                     Call::Metadata => None,
-                    Call::Keys => metadata.jwks_uri.as_deref(),
+                    Call::Keys(_) => metadata.jwks_uri.as_deref(),
                     Call::Introspection(_) => metadata.introspection_endpoint.as_deref(),
                     Call::Userinfo(_) => metadata.userinfo_endpoint.as_deref(),
                 };
@@ -635,7 +632,7 @@ impl Provider {
 impl Kind {
     fn call(self, token: &Token) -> Call<'_> {
         match self {
-            Self::Keys => Call::Keys,
+            Self::Keys(source) => Call::Keys(source),
             Self::Introspection => Call::Introspection(token),
             Self::Userinfo => Call::Userinfo(token),
         }
@@ -712,82 +709,6 @@ fn document(response: Option<&Response>) -> Result<&[u8], Fault> {
     }
 }
 
-/// One document that is fetched and kept.
-struct Document<T> {
-    held: Option<Held<T>>,
-    refresh_at: Timestamp,
-    retry_at: Timestamp,
-    /// From the last failure to `retry_at`.
-    pause: Duration,
-    attempted_at: Option<Timestamp>,
-    failures: u32,
-}
-
-struct Held<T> {
-    value: T,
-    /// `None` for what came with the configuration and never becomes stale.
-    fetched_at: Option<Timestamp>,
-    usable_until: Timestamp,
-}
-
-impl<T> Default for Document<T> {
-    fn default() -> Self {
-        let epoch = Timestamp::default();
-        Self { held: None, refresh_at: epoch, retry_at: epoch, pause: Duration::ZERO, attempted_at: None, failures: 0 }
-    }
-}
-
-impl<T> Document<T> {
-    fn starting_with(value: Option<T>) -> Self {
-        let held = value.map(|value| Held { value, fetched_at: None, usable_until: Timestamp::MAX });
-        Self { held, ..Self::default() }
-    }
-
-    fn get(&self, now: Timestamp) -> Option<&T> {
-        let held = self.held.as_ref()?;
-        (now < held.usable_until).then_some(&held.value)
-    }
-
-    /// Whether to try on behalf of a request: the last attempt is long enough ago, or the clock went back.
-    fn may_try(&self, cooldown: Duration, now: Timestamp) -> bool {
-        let rested = |attempted: Timestamp| now < attempted || now.saturating_since(attempted) >= cooldown;
-        !self.pauses(now) && (self.get(now).is_none() || self.attempted_at.is_none_or(rested))
-    }
-
-    fn due_at(&self, now: Timestamp) -> Timestamp {
-        let from_the_future = self.held.as_ref().and_then(|held| held.fetched_at).is_some_and(|fetched| now < fetched);
-        match (self.pauses(now), from_the_future) {
-            (true, _) => self.retry_at,
-            (false, true) => now,
-            (false, false) => self.refresh_at,
-        }
-    }
-
-    /// Whether a failure is too recent to try again. A pause longer than any comes of a clock that went back.
-    fn pauses(&self, now: Timestamp) -> bool {
-        self.failures > 0 && now < self.retry_at && self.retry_at.saturating_since(now) <= self.pause
-    }
-
-    fn renew(&mut self, value: T, lifetime: Duration, max_stale: Duration, now: Timestamp) {
-        let margin = lifetime.checked_div(10).unwrap_or_default().min(MAX_REFRESH_MARGIN);
-        let usable_until = now.saturating_add(lifetime).saturating_add(max_stale);
-        self.held = Some(Held { value, fetched_at: Some(now), usable_until });
-        self.refresh_at = now.saturating_add(lifetime.saturating_sub(margin));
-        self.retry_at = Timestamp::default();
-        self.failures = 0;
-    }
-
-    /// A provider may ask for a longer pause than it would get, but for none beyond the time that what it said before is good for.
-    fn failed(&mut self, wait: Duration, now: Timestamp) {
-        let pause = MIN_PAUSE.saturating_mul(2_u32.saturating_pow(self.failures)).min(MAX_PAUSE);
-        let end = self.held.as_ref().map(|held| held.usable_until).filter(|end| now < *end);
-        let most = end.map_or(MAX_RETRY_AFTER, |end| end.saturating_since(now).saturating_sub(MAX_PAUSE));
-        self.pause = pause.max(wait.min(most));
-        self.retry_at = now.saturating_add(self.pause);
-        self.failures = self.failures.saturating_add(1);
-    }
-}
-
 /// Endpoints move seldom, and a fetch of keys that fails asks for the metadata anew.
 const METADATA_LIFETIME: Duration = Duration::from_secs(3600);
 
@@ -796,18 +717,3 @@ const MAKESHIFT_LIFETIME: Duration = Duration::from_secs(60);
 
 /// How long an endpoint that doesn't answer strangers is left alone.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(60);
-
-/// A key that was withdrawn must not be believed for longer because a CDN says so.
-const MAX_KEYS_LIFETIME: Duration = Duration::from_secs(3600);
-
-/// How long before its end a document is fetched again, at most.
-const MAX_REFRESH_MARGIN: Duration = Duration::from_secs(30);
-
-/// The pause after a first failure; each further one doubles it.
-const MIN_PAUSE: Duration = Duration::from_secs(1);
-
-/// The longest pause: a provider that is back should be noticed soon, without help.
-const MAX_PAUSE: Duration = Duration::from_secs(16);
-
-/// A provider with hundreds of foreign keys should not fill the log.
-const MAX_LOGGED_KEYS: usize = 16;

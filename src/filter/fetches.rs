@@ -7,7 +7,7 @@ use crate::decision::Case;
 use crate::http::Response;
 use crate::introspection::{Answer, Unfit};
 use crate::jwt::Claims;
-use crate::provider::{Fault, Unreachable};
+use crate::provider::{Call, Fault, Unreachable};
 use crate::reply::{Denial, Reason};
 use crate::time::{Deadline, Timestamp};
 use std::collections::BTreeSet;
@@ -148,7 +148,7 @@ impl Filter {
 
     /// Questions about single tokens are bounded, since anybody can make up tokens; documents are few.
     pub(super) fn has_room_for(&self, need: &Need) -> bool {
-        let is_document = matches!(need, Need::Metadata(_) | Need::Keys(_));
+        let is_document = matches!(need, Need::Metadata(_) | Need::Keys(..));
         // Who floods one provider takes no room from another, nor from the authorizers.
         let whom = |need: &Need| (need.provider(), matches!(need, Need::Authorization(..)));
         let of_the_same = || self.flights.keys().filter(|other| whom(other) == whom(need)).count();
@@ -185,12 +185,31 @@ impl Filter {
             && waiter.is_some()
         {
             provider.trying(call, now);
-            if matches!(need, Need::Metadata(_) | Need::Keys(_)) && provider.needs_admission(now) {
+            if matches!(need, Need::Metadata(_) | Need::Keys(..)) && provider.needs_admission(now) {
                 provider.admit(now);
                 self.newcomers.admit(now);
             }
         }
         self.attempt(&need, now);
+        if let (Need::Keys(index, _), Some(_)) = (&need, waiter) {
+            self.start_other_sources(*index, now);
+        }
+    }
+
+    /// Fetches the keys of a provider's other sources along with those that a request waits for: any may hold the one it needs.
+    fn start_other_sources(&mut self, index: usize, now: Timestamp) {
+        let Some(provider) = self.providers.get(index).filter(|provider| provider.source_count() > 1) else { return };
+        let can_be_called = |source: &usize| !provider.lacks_metadata(Call::Keys(*source), now);
+        let sources: Vec<usize> = provider.sources_to_fetch(now).filter(can_be_called).collect();
+        for source in sources {
+            let need = Need::Keys(index, source);
+            if !self.flights.contains_key(&need) {
+                if let Some(provider) = self.providers.get_mut(index) {
+                    provider.trying(Call::Keys(source), now);
+                }
+                self.start(need, None, now);
+            }
+        }
     }
 
     /// Sends the call to the endpoint whose turn it is; if there is none left, the need can't be met.
@@ -250,7 +269,7 @@ impl Filter {
         }
         match need {
             // Each brings a token of its own, which takes a signature: the worker has other work, too.
-            Need::Metadata(_) | Need::Keys(_) => {
+            Need::Metadata(_) | Need::Keys(..) => {
                 self.ready.extend(flight.waiters);
                 self.resume_some(now);
             }
@@ -285,7 +304,7 @@ impl Filter {
         let config = Rc::clone(&provider.config);
         let (token, answer, introspected) = match need {
             Need::Metadata(_) => return provider.take_metadata(response, endpoint, now),
-            Need::Keys(_) => return provider.take_keys(response, now),
+            Need::Keys(_, source) => return provider.take_keys(*source, response, now),
             Need::Introspection(_, token) => {
                 (token, response.and_then(|response| provider.introspected(response)), true)
             }

@@ -297,6 +297,13 @@ fn a_start_with_many_tenants() {
         let allowed = streams.iter().filter(|stream| matches!(scene.seen(**stream), Seen::Upstream(_))).count();
         assert_eq!(allowed, 4 * round);
     }
+    // What serves a proved token serves through an outage, though it was fetched for nobody in particular.
+    for name in &names {
+        scene.provider.serve(&format!("{}/jwks", tenant(name)), Answer::Refuses);
+    }
+    scene.pass_seconds(2 * 3600);
+    let late = Key { kid: "k", ..key("t-one") }.token(json!({"iss": tenant("t0"), "exp": NOW + 86_400}));
+    scene.send(bearer(&late)).allowed();
 }
 
 /// A template may be named by a rule and by a source: that means all its tenants.

@@ -140,6 +140,8 @@ struct Issuer {
     down: BTreeSet<&'static str>,
     /// The last key set that the filter took, and until when it may serve; `None` is for ever.
     believed: Option<(JwkSet, Option<Timestamp>)>,
+    /// Until when it is fresh: those of a tenant may serve no longer, if nobody had a good token of it.
+    fresh_until: Option<Timestamp>,
 }
 
 impl Issuer {
@@ -164,7 +166,8 @@ impl World {
             assert_eq!(config.issuer, ISSUERS[home]);
             Issuer {
                 home,
-                believed: config.jwks.inline.is_some().then(|| (key_set(&inline_keys(home)), None)),
+                believed: config.jwks[0].inline.is_some().then(|| (key_set(&inline_keys(home)), None)),
+                fresh_until: None,
                 config: Rc::clone(config),
                 published: BTreeSet::from([0]),
                 down: if script.once_in(2) { BTreeSet::from(["first"]) } else { BTreeSet::new() },

@@ -74,10 +74,11 @@ impl World {
         let config = &issuer.config;
         match outcome.kind {
             "jwks" => {
-                let settings = &config.jwks;
+                let settings = &config.jwks[0];
                 let keys = JwkSet::parse(&response.body, Origin::Remote).expect("the filter has taken it");
                 let (least, most) = (settings.cooldown.min(settings.cache), settings.cache.max(HOUR));
                 let fresh = response.max_age().unwrap_or(settings.cache).max(least).min(most);
+                issuer.fresh_until = config.on_demand.then(|| now.saturating_add(fresh));
                 issuer.believed = Some((keys, Some(now.saturating_add(fresh).saturating_add(settings.max_stale))));
             }
             "introspection" | "userinfo" => {

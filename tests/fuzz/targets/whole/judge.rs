@@ -296,7 +296,10 @@ impl World {
         if let Some(minted) = MINTED.iter().find(|minted| minted.text == *token) {
             let number = trusted.into_iter().find(|number| self.issuers[*number].home == minted.issuer);
             return number.is_some_and(|number| match self.issuers[number].kind() {
-                "auto" | "jwt" => self.is_signed(minted, number) && self.is_named(minted, number),
+                "auto" | "jwt" => {
+                    let is_fresh = self.issuers[number].fresh_until.is_none_or(|until| self.scene.now() < until);
+                    is_fresh && self.is_signed(minted, number) && self.is_named(minted, number)
+                }
                 _ => !minted.is_bound && is_said(number),
             });
         }
