@@ -202,11 +202,13 @@ impl Filter {
         now: Timestamp,
     ) -> Result<(), Halt> {
         let provider = vouched.provider;
+        let issuer = self.providers.get(provider).ok_or(Denial::Misconfigured)?;
         // The authorizer is not who the token is for, and must not see an identity that the client has made up.
         let mut rewrite = Rewrite::default();
         rewrite.strip(&self.config.sources);
         let target = rewrite.target(request, &self.own);
-        let question = Question::new(authorizer, &vouched.claims, request, target.as_deref());
+        let question = Question::new(authorizer, &issuer.config, &vouched.claims, request, target.as_deref());
+        let question = question.ok_or_else(|| deny(provider, Denial::AmbiguousTarget))?;
         let need = match self.verdicts.get(&question, now) {
             Some(authorization::Verdict::Allowed) => return Ok(()),
             Some(authorization::Verdict::Denied(reason)) => return Err(deny(provider, Denial::NotAuthorized(reason))),
