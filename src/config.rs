@@ -57,6 +57,8 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// Where other proxies ask about their requests.
     pub verify: Option<Verify>,
+    /// Whether the verdict about a request is told in filter state.
+    pub marks: bool,
     /// What is allowed but deserves a line in the log.
     pub warnings: Vec<String>,
 }
@@ -116,11 +118,14 @@ impl Config {
         let policy = Policy::top(&mut top, compact, &providers)?;
         let rules = Rule::list(&mut top, &policy, &providers)?;
         let verify = Verify::from_fields(&mut top)?;
+        let marks = top.boolean("marks")?.unwrap_or(true);
         top.finish()?;
         let providers = providers.into_iter().map(Rc::new).collect();
-        let mut config = Self { providers, sources, max_token_size, policy: Rc::new(policy), rules, verify, warnings };
+        let policy = Rc::new(policy);
+        let mut config = Self { providers, sources, max_token_size, policy, rules, verify, marks, warnings };
         output::check_collisions(&config)?;
         rule::check_headers(&config)?;
+        verify::check_host(&config)?;
         config.warnings.extend(rule::warnings(&config));
         let about_verify = config.verify.as_ref().map(|verify| verify.warnings(config.policies())).unwrap_or_default();
         config.warnings.extend(about_verify);
@@ -141,6 +146,11 @@ impl Config {
     /// Every policy that a request can fall under: that of the top level, then those of the rules, candidates left out.
     pub fn policies(&self) -> impl Iterator<Item = &Policy> {
         std::iter::once(&self.policy).chain(self.rules.iter().map(|rule| &rule.policy)).map(Rc::as_ref)
+    }
+
+    /// The same, and the candidates.
+    fn judged_policies(&self) -> impl Iterator<Item = &Policy> {
+        self.policies().flat_map(|policy| std::iter::once(policy).chain(policy.shadow.as_deref()))
     }
 }
 
@@ -230,6 +240,7 @@ const TOP_FIELDS: &[&str] = &[
     "verify_path",
     "verify_request",
     "verify_response_code",
+    "marks",
 ];
 
 /// Real tokens rarely pass 8 KiB.

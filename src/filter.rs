@@ -9,8 +9,8 @@
 //! filter writes is removed, whatever is decided.
 //!
 //! A warm request, one with a token that is known, costs one digest of the token here, and no allocation; the first claim in
-//! a header costs three. At the edge it costs five host calls beyond those for the claims: the headers, the clock, two
-//! counters, and the result as filter state. Tests hold these figures.
+//! a header costs three. At the edge it costs six host calls beyond those for the claims: the headers, the clock, two
+//! counters, the result as filter state, and a look at whether another filter has put one there. Tests hold these figures.
 
 mod authorize;
 mod cases;
@@ -138,8 +138,6 @@ pub struct Filter {
     named_rules: HashMap<String, usize>,
     /// Whether any rule looks at routes. Found out once: there may be thousands of rules.
     reads_routes: bool,
-    /// What the filter writes was seen to lead to a route with another policy.
-    routes_are_unstable: bool,
     providers: Vec<Provider>,
     /// Providers by their issuers.
     issuers: HashMap<String, usize>,
@@ -163,6 +161,8 @@ pub struct Filter {
     /// Those whose document has come, or can't be had, and whose turn has not.
     ready: VecDeque<StreamId>,
     complained_at: Vec<Cell<Timestamp>>,
+    /// When a request was last written about whose route has another policy than the one that was decided on.
+    rerouted_at: Cell<Timestamp>,
     effects: Vec<Effect>,
 }
 
@@ -181,10 +181,10 @@ impl Filter {
             rules: (!rules.is_empty()).then(|| RuleIndex::new(rules, &config.policy)),
             named_rules: named.filter_map(|(index, rule)| Some((rule.name.clone()?, index))).collect(),
             reads_routes: rules.iter().any(Rule::reads_route),
-            routes_are_unstable: false,
             issuers: issuers.map(|(index, provider)| (provider.issuer.clone(), index)).collect(),
             providers: config.providers.iter().cloned().map(Provider::new).collect(),
             complained_at: config.providers.iter().map(|_| Cell::default()).collect(),
+            rerouted_at: Cell::default(),
             config,
             name: name.to_owned(),
             verifier: Verifier::default(),
@@ -440,11 +440,8 @@ impl Filter {
         if case.is_question {
             let stripped: Vec<&str> = rewrite.stripped_headers(&case.request).collect();
             let mut headers = rewrite.into_headers();
-            // Who asks may keep what its client has sent under a name that isn't in the answer.
-            let is_lacking = |own: &&str| !headers.iter().any(|(name, _)| &**name == *own);
-            let removed: Vec<&str> = self.own.written_headers().chain(stripped).filter(is_lacking).collect();
-            if !removed.is_empty() {
-                headers.push((Rc::from(REMOVED_BY_EXT_AUTHZ), removed.join(",").into_bytes()));
+            if let Some(names) = self.to_be_removed(&case.request, &stripped, &headers) {
+                headers.push((Rc::from(REMOVED_BY_EXT_AUTHZ), names.into_bytes()));
             }
             let cookies = response_cookies.into_iter().map(|cookie| (Rc::from("set-cookie"), cookie.into_bytes()));
             headers.extend(cookies);
@@ -453,12 +450,9 @@ impl Filter {
             return Decision::Confirm(Confirmed { edits, status, headers, outcome, tally: self.tally.take() });
         }
         let edits = rewrite.edits(&case.request, &self.own);
-        let may_reroute = self.reads_routes && !edits.is_empty();
-        if may_reroute && self.routes_are_unstable {
-            return self.refuse_case(case, Denial::Misconfigured, None);
-        }
         let route = self.reads_routes.then(|| case.request.route.name.clone().unwrap_or_default());
-        let case = may_reroute.then(|| Box::new(self.matched(case)));
+        // Also where nothing is written here: a filter behind this one may write, and so choose another route.
+        let case = self.reads_routes.then(|| Box::new(self.matched(case)));
         Decision::Forward(Forward {
             edits,
             response_cookies,
@@ -473,9 +467,13 @@ impl Filter {
     fn refuse_case(&self, case: &Case, denial: Denial, provider: Option<usize>) -> Decision {
         // Who asks understands 401 and 403 only, and takes all else for a fault (ngx_http_auth_request_module).
         let code = if case.is_question { Some(401) } else { case.policy.enforce_response_code };
+        let mut reply = denial.reply(&case.policy, code);
+        // Some proxies are told to go on all the same, without an identity.
+        let names = case.is_question.then(|| self.to_be_removed(&case.request, &[], &[])).flatten();
+        reply.headers.extend(names.map(|names| (REMOVED_BY_EXT_AUTHZ, names)));
         let outcome = self.outcome(Verdict::Denied, Some(denial.reason()), provider);
         let edits = if self.takes_tokens_off { self.hide_tokens(case) } else { Vec::new() };
-        Decision::Deny(Refused { edits, reply: denial.reply(&case.policy, code), outcome, tally: self.tally.take() })
+        Decision::Deny(Refused { edits, reply, outcome, tally: self.tally.take() })
     }
 
     /// Takes the tokens off a request that is answered here: its headers go into the access log.
@@ -501,8 +499,7 @@ impl Filter {
     }
 
     fn may_complain(&self, index: usize, now: Timestamp) -> bool {
-        let is_due = |last: &&Cell<Timestamp>| now < last.get() || now.saturating_since(last.get()) >= WATCH_INTERVAL;
-        self.complained_at.get(index).filter(is_due).map(|last| last.set(now)).is_some()
+        self.complained_at.get(index).is_some_and(|last| is_due(last, now))
     }
 
     fn label(&self, provider: Option<usize>) -> Option<Rc<str>> {
@@ -512,6 +509,15 @@ impl Filter {
 
 /// Tells Envoy's `ext_authz` which headers to take off the request that it asks about.
 const REMOVED_BY_EXT_AUTHZ: &str = "x-envoy-auth-headers-to-remove";
+
+/// Whether something may be written about again; if so, it is noted that it was.
+fn is_due(last: &Cell<Timestamp>, now: Timestamp) -> bool {
+    let is_due = now < last.get() || now.saturating_since(last.get()) >= WATCH_INTERVAL;
+    if is_due {
+        last.set(now);
+    }
+    is_due
+}
 
 fn document(provider: usize, call: Call) -> Need {
     match call {

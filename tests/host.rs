@@ -162,7 +162,8 @@ fn reply(stream: Stream) -> Reply {
 /// The reply's status and the reason in its details.
 fn refusal(stream: Stream) -> (u32, String) {
     let Reply { status, details, .. } = reply(stream);
-    let reason = details.strip_prefix("oidc_denied{").and_then(|rest| rest.strip_suffix('}'));
+    let (what, _filter) = details.split_once(";filter=").unwrap_or((&details, ""));
+    let reason = what.strip_prefix("oidc_denied{").and_then(|rest| rest.strip_suffix('}'));
     (status, reason.expect("details have a form").to_owned())
 }
 
@@ -510,6 +511,7 @@ fn a_warm_request_costs_these_host_calls() {
             "set request x-user",
             "set request x-oidc-metadata-claims",
             "state oidc.claims",
+            "property oidc.result",
             "state oidc.result",
             &format!("count {allowed}"),
             "count oidc_token_cache_total;result=hit",
@@ -570,6 +572,135 @@ fn rules_with_names_need_the_filter_s_own() {
         envoy.tick();
         envoy.answer_all(provider);
         assert_eq!(refusal(envoy.request(request(&GOOD))).1, reason, "{status:?}");
+    }
+}
+
+/// A filter of this name, with this configuration, that knows its provider.
+fn named(name: Option<&str>, config: String) -> Envoy {
+    let envoy = Envoy::at(NOW);
+    if let Some(name) = name {
+        host(|host| host.properties.insert("plugin_name".to_owned(), name.as_bytes().to_vec()));
+    }
+    assert!(envoy.configure(config));
+    envoy.tick();
+    envoy.answer_all(provider);
+    envoy
+}
+
+fn marks(stream: Stream) -> Vec<(String, String)> {
+    let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+    stream.look(|exchange| exchange.filter_state.iter().map(|(key, value)| (key.clone(), text(value))).collect())
+}
+
+fn state(marks: &[(&str, &str)]) -> FilterState {
+    marks.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect()
+}
+
+/// Two filters in one chain: what one says is never taken for the other's word.
+#[test]
+fn atk_07_marks_metrics_and_details_bear_the_filter_s_name() {
+    let strip = json!({"claim_headers": [], "user_info": [], "enforce": false});
+    let told = |name: &'static str, result: &'static str| (format!("{name}.result"), result.to_owned());
+    for (name, key, suffix) in [
+        (Some("users"), "users", ";filter=users"),
+        (Some("istio-system.oidc"), "istio-system.oidc", ";filter=istio-system.oidc"),
+        (Some("a;b c"), "a;b c", ";filter=a_b_c"),
+        (Some("oidc"), "oidc", ""),
+        (Some(""), "oidc", ""),
+        (None, "oidc", ""),
+    ] {
+        let envoy = named(name, config_with(strip.clone()));
+        // Behind a filter of another name, whose marks stay as they are.
+        let others = [("service.reason", "expired"), ("service.result", "stripped")];
+        let allowed = envoy.request_marked(request(&GOOD), state(&others));
+        upstream(allowed);
+        let mut expected: Vec<(String, String)> =
+            others.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).chain([told(key, "allowed")]).collect();
+        expected.sort();
+        assert_eq!(marks(allowed), expected, "{name:?}");
+        assert_eq!(metric(&format!("oidc_requests_total;result=allowed;reason=none;provider=idp{suffix}")), 1);
+        assert_eq!(metric(&format!("oidc_token_cache_total;result=miss{suffix}")), 1);
+        assert_eq!(metric(&format!("oidc_verifications_total;alg=EdDSA;backend=wasm{suffix}")), 1);
+        assert_eq!(metric(&format!("oidc_fetches_total;provider=idp;kind=jwks;result=ok{suffix}")), 1);
+        assert_eq!(metric(&format!("oidc_jwks_keys;provider=idp{suffix}")), 2);
+        let named_metrics = |(name, _): &(String, u64)| name.ends_with(suffix);
+        assert!(host(|host| host.metrics.iter().all(named_metrics)), "{name:?}");
+        let envoy = named(name, config_with(json!({"claim_headers": [], "user_info": []})));
+        assert_eq!(reply(envoy.request(request(&EXPIRED))).details, format!("oidc_denied{{expired}}{suffix}"));
+        let verifying = named(name, config_with(json!({"verify_path": "/orders"})));
+        assert_eq!(reply(verifying.request(request(&GOOD))).details, format!("oidc_confirmed{suffix}"));
+    }
+}
+
+/// Two filters of one name: the last verdict stands, without what belonged to the first, and the operator is told once.
+#[test]
+fn atk_07_a_reason_never_outlives_its_verdict() {
+    let envoy = named(None, config_with(json!({"claim_headers": [], "user_info": [], "allow_missing": true})));
+    let earlier = [
+        ("oidc.reason", "malformed_token"),
+        ("oidc.result", "stripped"),
+        ("oidc.shadow_reason", "expired"),
+        ("oidc.shadow_result", "denied"),
+    ];
+    for _ in 0..3 {
+        let stream = envoy.request_marked(request(&GOOD), state(&earlier));
+        upstream(stream);
+        let cleared =
+            [("oidc.reason", ""), ("oidc.result", "allowed"), ("oidc.shadow_reason", ""), ("oidc.shadow_result", "")];
+        assert_eq!(marks(stream), cleared.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+    assert_eq!(log().matches("give each filter a `name` of its own").count(), 1, "{}", log());
+    let stream = envoy.request_marked(plain_request(), state(&earlier[..2]));
+    upstream(stream);
+    let bypassed = [("oidc.reason", "missing_token"), ("oidc.result", "bypassed")];
+    assert_eq!(marks(stream), bypassed.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    // What cannot be cleared must not stay: the request is refused.
+    host(|host| host.fault = Some(Box::new(|_, name| (name == "state oidc.reason").then_some(BAD_ARGUMENT))));
+    assert_eq!(refusal(envoy.request_marked(request(&GOOD), state(&earlier))), (503, "misconfigured".to_owned()));
+}
+
+#[test]
+fn marks_can_be_left_out() {
+    let rules = json!([{"match": {"route_name": "b"}, "require": {"scopes": "admin"}}]);
+    let top = json!({"marks": false, "user_info": [], "rules": rules, "shadow": {"require": {"scopes": "x"}}, "enforce": false});
+    let envoy = named(None, config_with(top));
+    trace();
+    for fields in [request(&GOOD), request(&EXPIRED), plain_request()] {
+        let stream = envoy.request(fields);
+        upstream(stream);
+        assert_eq!(marks(stream), []);
+    }
+    assert!(!trace().iter().any(|name| name.starts_with("state")));
+    assert!(log().contains("nothing can refuse it before the service has seen it"), "{}", log());
+}
+
+/// One request that takes another route than the one decided on gets nothing. It changes nothing for any other.
+#[test]
+fn atk_03_one_request_throws_no_switch_for_others() {
+    let route = |name: &[u8]| host(|host| host.properties.insert("xds.route_name".to_owned(), name.to_vec()));
+    let rule = json!({"match": {"route_name": "b"}, "require": {"scopes": "admin"}});
+    for outputs in [json!({}), json!({"claim_headers": [], "user_info": []})] {
+        let envoy = Envoy::at(NOW);
+        route(b"a");
+        let mut top = json!({"rules": [rule]});
+        top.as_object_mut().unwrap().extend(outputs.as_object().unwrap().clone());
+        assert!(envoy.configure(config_with(top)));
+        assert_eq!(log().matches("put the RBAC of envoy/routes.yaml behind").count(), 1, "{}", log());
+        envoy.tick();
+        envoy.answer_all(provider);
+        for _ in 0..50 {
+            route(b"a");
+            let trigger = envoy.request(request(&GOOD));
+            let other = envoy.request(request(&GOOD));
+            upstream(trigger);
+            route(b"b");
+            assert_eq!(trigger.response(fields([(":status", "200")])), PAUSE);
+            route(b"a");
+            assert_eq!(other.response(fields([(":status", "200")])), CONTINUE);
+            upstream(other);
+        }
+        assert_eq!(metric("oidc_requests_total;result=denied;reason=misconfigured;provider=none"), 50);
+        assert_eq!(log().matches("its response is withheld").count(), 1, "{}", log());
     }
 }
 
@@ -745,6 +876,7 @@ fn hdr_14_a_cold_request_waits_for_two_calls_and_goes_on_once() {
             "set request x-user",
             "set request x-oidc-metadata-claims",
             "state oidc.claims",
+            "property oidc.result",
             "state oidc.result",
             "count oidc_requests_total;result=allowed;reason=none;provider=idp",
             "count oidc_verifications_total;alg=EdDSA;backend=wasm",

@@ -660,6 +660,9 @@ fn cfg_01_to_06_clm_10_jwk_10_bad_configurations() {
         (ui(json!({"location": "metadata", "key": "route"})), "user_info[0].key"),
         (ui(json!({"location": "metadata", "key": "shadow_result"})), "user_info[0].key"),
         (ui(json!({"location": "metadata", "key": "shadow_reason", "metadata_namespace": "oidc"})), "user_info[0].key"),
+        // Any namespace may be the name of a filter in the chain, and that may hold dots.
+        (ui(json!({"location": "metadata", "key": "result", "metadata_namespace": "users"})), "user_info[0].key"),
+        (ui(json!({"location": "metadata", "key": "b.route", "metadata_namespace": "a"})), "user_info[0].key"),
         (ui(json!({"location": "nowhere", "key": "a"})), "user_info[0].location"),
         (ui(json!({"key": "a", "encoding": "base64"})), "user_info[0].encoding"),
         (ui(json!({"location": "cookie", "key": "a", "encoding": "json"})), "user_info[0].encoding"),

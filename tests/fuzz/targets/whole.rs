@@ -125,7 +125,6 @@ struct World {
     undecided: BTreeMap<StreamId, Sent>,
     /// The last request that went on and rests on its route.
     forwarded: Option<(Box<Case>, Sent)>,
-    routes_are_distrusted: bool,
     calls_seen: usize,
     ends: Ends,
 }
@@ -189,7 +188,6 @@ impl World {
             lines: BTreeSet::new(),
             undecided: BTreeMap::new(),
             forwarded: None,
-            routes_are_distrusted: false,
             calls_seen: 0,
             ends: Ends::default(),
         }
@@ -265,8 +263,8 @@ impl World {
         let law = self.laws.find(&sent.path, way);
         assert_eq!(holds, law.is_ok() && law == sent.law, "{law:?} {:?}", sent.law);
         if !holds {
-            self.scene.filter.distrust_routes();
-            self.routes_are_distrusted = true;
+            self.scene.filter.complain_of_route(self.scene.now());
+            self.ends.distrusted += 1;
         }
     }
 }
