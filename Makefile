@@ -1,6 +1,7 @@
 PYTHON   ?= python3
 VENV     := .tools/venv
 PROVIDER := envoy/provider
+READERS  := .tools/readers
 DENY     := .tools/cargo/.deny-0.20.2
 ENVOYS   := 1.36.4 1.37.0 1.38.2 1.39.3 1.40.0
 
@@ -8,11 +9,12 @@ ENVOYS   := 1.36.4 1.37.0 1.38.2 1.39.3 1.40.0
 ENVOY_JOBS    ?= 4
 CHAOS_SECONDS ?= 300
 SOAK_REQUESTS ?= 10000000
+READERS_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help wasm test test-native test-envoy test-envoy-versions chaos soak security-cases setup-envoy lint fmt doc bench fuzz fuzz-coverage audit sbom reproducible demo up down clean clean-tools
+.PHONY: help wasm test test-native test-envoy test-envoy-versions test-readers readers chaos soak security-cases setup-envoy setup-readers lint fmt doc bench fuzz fuzz-coverage audit sbom reproducible demo up down clean clean-tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' Makefile
@@ -20,7 +22,7 @@ help: ## List the targets
 wasm: ## Build the filter: target/wasm32-wasip1/release/oidc_filter.wasm
 	@.make/wasm
 
-test: test-native test-envoy ## Run all tests
+test: test-native test-readers test-envoy ## Run all tests
 
 test-native: ## Run the Rust tests natively
 	@echo '== cargo test: units, scenarios on the pure filter, vectors, the ABI, fuzz targets, instruction counts'
@@ -35,6 +37,14 @@ else
 	@echo '== tests/envoy: a real Envoy and a real provider, $(ENVOY_JOBS) files at a time'
 	$(VENV)/bin/python -m pytest tests/envoy -q --numprocesses $(ENVOY_JOBS) --dist loadfile
 endif
+
+test-readers: setup-readers ## Let frameworks read what leaves the filter: docs/readers.md
+	@cargo build --locked --example readers_filter
+	@echo '== tests/readers: what real readers find in what leaves the filter'
+	READERS=$(abspath $(READERS)) $(READERS)/venv/bin/python -m pytest tests/readers -q
+
+readers: ## The same with other requests, for READERS_SECONDS (600)
+	@READERS_SECONDS=$(READERS_SECONDS) $(MAKE) --no-print-directory test-readers
 
 test-envoy-versions: wasm setup-envoy $(ENVOYS:%=.tools/envoy-%/.done) ## Run them on older releases of Envoy too: docs/compatibility.md
 	@.make/wasm --example vectors_filter
@@ -59,6 +69,23 @@ $(VENV)/.done: tests/envoy/requirements.txt
 	@.make/need '$(PYTHON) -c "import ensurepip, venv"' "Python's venv (Debian: apt-get install python3-venv)."
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+setup-readers: $(READERS)/venv/.done $(READERS)/node_modules/.done ## Install the frameworks that read
+
+$(READERS)/venv/.done: tests/readers/requirements.txt
+	@.make/need '$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10)"' 'Python 3.10 or newer (Debian: apt-get install python3).'
+	@.make/need '$(PYTHON) -c "import ensurepip, venv"' "Python's venv (Debian: apt-get install python3-venv)."
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(READERS)/node_modules/.done: tests/readers/package.json tests/readers/package-lock.json
+	@.make/need 'node -e "process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)"' 'Node 20 or newer (https://nodejs.org).'
+	@.make/need 'npm --version' 'npm (comes with Node; Debian: apt-get install npm).'
+	@mkdir -p $(READERS)
+	@cp $^ $(READERS)
+	npm ci --prefix $(READERS) --no-audit --no-fund
 	@touch $@
 
 .tools/envoy-%/.done:

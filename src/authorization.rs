@@ -1,12 +1,16 @@
 //! A service of the operator's that decides about valid tokens: what AuthService calls `EXTERNAL_AUTHZ_URL`.
 //!
-//! The invariant: only claims that were proved are told to it, and only its 2xx allows.
+//! The invariant: only claims that were proved are told to it, with who proved them; it decides about the one path, host and
+//! method that every reader finds in the request, and only its 2xx allows.
 
-use crate::config::{ExternalAuthorization, Lookup};
+use crate::config::{ExternalAuthorization, Lookup, Provider};
 use crate::http::{Fetch, Request, Response};
 use crate::identity::{look_up, text};
 use crate::json::{Object, Value};
 use crate::jwt::Claims;
+use crate::path::Path;
+use crate::query::Target;
+use crate::rules;
 use crate::time::Timestamp;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -16,7 +20,7 @@ use std::rc::Rc;
 #[derive(Clone)]
 pub struct Question {
     authorizer: Rc<ExternalAuthorization>,
-    /// Everything but the time: the user and the request line, as JSON members.
+    /// Everything but the time: the user, who vouches for him, and the request line, as JSON members.
     about: Rc<str>,
 }
 
@@ -30,13 +34,16 @@ pub enum Verdict {
 }
 
 impl Question {
-    /// Whether whoever has these claims may do what this request wants. `target` is its own without tokens and forgeries.
+    /// Whether whoever has these claims by this provider may do what this request wants. `target` is its own without tokens and
+    /// forgeries. `None` if its path, its host or its method can be read in two ways: then the service behind could do another
+    /// thing than what was decided about.
     pub fn new(
         authorizer: &Rc<ExternalAuthorization>,
+        provider: &Provider,
         claims: &Claims,
         request: &Request,
         target: Option<&[u8]>,
-    ) -> Self {
+    ) -> Option<Self> {
         let claims = claims.object();
         let value = |lookups: &[Lookup]| lookups.iter().find_map(|lookup| look_up(claims, lookup));
         let name = value(&authorizer.user).map(|name| text(name).into_owned()).unwrap_or_default();
@@ -53,20 +60,21 @@ impl Question {
             ("id", Value::from(id)),
             ("name", Value::from(name)),
         ]);
-        let sent = |bytes: Option<&[u8]>| written(bytes.unwrap_or_default());
-        let authority = sent(request.authority());
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
-            _ => (authority.as_str(), request.default_port()),
-        };
+        let method = request.method().filter(|method| !method.iter().any(u8::is_ascii_lowercase))?;
+        let authority = request.authority().unwrap_or_default();
+        let target = target.unwrap_or_default();
+        let port = authority.rsplit(|byte| *byte == b':').next().filter(|port| port.len() < authority.len());
+        let port = port.filter(|port| !port.is_empty() && port.iter().all(u8::is_ascii_digit)).map(written);
         let line = object([
-            ("host", Value::from(host)),
-            ("method", Value::from(sent(request.method()))),
-            ("path", Value::from(sent(target))),
-            ("port", Value::from(port)),
+            ("host", Value::from(written(&rules::host(authority)?))),
+            ("method", Value::from(written(method))),
+            ("path", Value::from(written(&folded(target)?))),
+            ("port", Value::from(port.as_deref().unwrap_or(request.default_port()))),
         ]);
-        let about = format!("\"request\":{line},\"user\":{user}");
-        Self { authorizer: Rc::clone(authorizer), about: Rc::from(about) }
+        let sent = object([("host", Value::from(written(authority))), ("path", Value::from(written(target)))]);
+        let provider = object([("issuer", Value::from(&*provider.issuer)), ("name", Value::from(&*provider.name))]);
+        let about = format!("\"provider\":{provider},\"request\":{line},\"sent\":{sent},\"user\":{user}");
+        Some(Self { authorizer: Rc::clone(authorizer), about: Rc::from(about) })
     }
 
     /// Who is asked.
@@ -86,6 +94,23 @@ impl Question {
         let endpoint = self.authorizer.endpoint.clone();
         Fetch { endpoint, method: "POST", headers, body: body.into_bytes(), timeout: self.authorizer.timeout }
     }
+}
+
+/// A request target with its path as rules see it; `None` if there is more than one way to see it. What has no path (CONNECT,
+/// `OPTIONS *`) stays as it is.
+fn folded(target: &[u8]) -> Option<Vec<u8>> {
+    let Target { path, query, fragment } = Target::parse(target);
+    let read = Path::read(path);
+    let mut readings = read.readings()?;
+    let mut folded = readings.next().unwrap_or(path).to_vec();
+    if readings.next().is_some() || !fragment.is_empty() {
+        return None;
+    }
+    if let Some(query) = query {
+        folded.push(b'?');
+        folded.extend_from_slice(query);
+    }
+    Some(folded)
 }
 
 /// Octets as text: what is no UTF-8 is percent-encoded, so that two questions are never one.

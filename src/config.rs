@@ -7,6 +7,7 @@ mod authorization;
 mod clusters;
 mod cors;
 mod fields;
+mod keys;
 mod output;
 mod policy;
 mod provider;
@@ -21,13 +22,14 @@ pub use authorization::ExternalAuthorization;
 pub use clusters::{Clusters, UnreachableUrl};
 pub use cors::{Cors, OriginPattern};
 pub use fields::Environment;
+pub use keys::KeySource;
 pub use output::{
     Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, Lookup, Placement, SameSite, Transformer, UserInfo,
 };
 pub use policy::{Policy, ResponseBody};
 pub use provider::{
     ABOUT_THE_MOMENT, Activity, ClaimMapping, ClientAuthentication, ClientAuthenticationMethod, Endpoints, Failover,
-    Introspection, Jwks, Provider, Secret, Userinfo, Validation,
+    Introspection, Provider, Secret, Userinfo, Validation,
 };
 pub use removal::Removal;
 pub use requirement::{ClaimRequirement, Requirement, ScopeImplications};
@@ -36,6 +38,7 @@ pub use source::{Source, SourceLocation};
 pub use verify::{VerifiedRequest, Verify};
 
 use crate::jws::MAX_TOKEN_BYTES;
+use crate::verifier::Verifier;
 use crate::{json, protobuf};
 use fields::Fields;
 use regex_lite::Regex;
@@ -62,6 +65,8 @@ pub struct Config {
     pub cors: Option<Cors>,
     /// Where other proxies ask about their requests.
     pub verify: Option<Verify>,
+    /// Whether the verdict about a request is told in filter state.
+    pub marks: bool,
     /// What is allowed but deserves a line in the log.
     pub warnings: Vec<String>,
 }
@@ -123,6 +128,7 @@ impl Config {
         let removal = Removal::from_fields(&mut top)?;
         let cors = Cors::from_fields(&mut top, &sources)?;
         let verify = Verify::from_fields(&mut top)?;
+        let marks = top.boolean("marks")?.unwrap_or(true);
         top.finish()?;
         let providers = providers.into_iter().map(Rc::new).collect();
         let mut config = Self {
@@ -134,19 +140,37 @@ impl Config {
             removal,
             cors,
             verify,
+            marks,
             warnings,
         };
         output::check_collisions(&config)?;
         rule::check_headers(&config)?;
+        verify::check_host(&config)?;
         config.warnings.extend(rule::warnings(&config));
         let about_verify = config.verify.as_ref().map(|verify| verify.warnings(config.policies())).unwrap_or_default();
         config.warnings.extend(about_verify);
         Ok(config)
     }
 
+    /// Refuses keys for `private_key_jwt` that neither this module nor the host signs with. Which keys a host signs with is the
+    /// same on each of its workers.
+    pub fn check_signers(&self, verifier: &Verifier) -> Result<(), Error> {
+        let problem = "an RSA key is for the host to sign with, and this one has no `sign` that does (Envoy has, from 1.37 on); \
+                       use a key of EC with P-256, or of OKP with Ed25519";
+        let unusable = self.providers.iter().find(|provider| !provider.can_sign(verifier));
+        unusable.map_or(Ok(()), |provider| {
+            Err(Error::at(&format!("providers ({}): introspection.client_key", provider.name), problem))
+        })
+    }
+
     /// Every policy that a request can fall under: that of the top level, then those of the rules, candidates left out.
     pub fn policies(&self) -> impl Iterator<Item = &Policy> {
         std::iter::once(&self.policy).chain(self.rules.iter().map(|rule| &rule.policy)).map(Rc::as_ref)
+    }
+
+    /// The same, and the candidates.
+    fn judged_policies(&self) -> impl Iterator<Item = &Policy> {
+        self.policies().flat_map(|policy| std::iter::once(policy).chain(policy.shadow.as_deref()))
     }
 }
 
@@ -238,6 +262,7 @@ const TOP_FIELDS: &[&str] = &[
     "verify_path",
     "verify_request",
     "verify_response_code",
+    "marks",
 ];
 
 /// Real tokens rarely pass 8 KiB.

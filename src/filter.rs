@@ -9,12 +9,13 @@
 //! filter writes is removed, whatever is decided.
 //!
 //! A warm request, one with a token that is known, costs one digest of the token here, and no allocation; the first claim in
-//! a header costs three. At the edge it costs five host calls beyond those for the claims: the headers, the clock, two
-//! counters, and the result as filter state. Tests hold these figures.
+//! a header costs three. At the edge it costs six host calls beyond those for the claims: the headers, the clock, two
+//! counters, the result as filter state, and a look at whether another filter has put one there. Tests hold these figures.
 
 mod authorize;
 mod cases;
 mod fetches;
+mod newcomers;
 
 use crate::authorization::{self, Question};
 use crate::cache::{Bounds, Cache};
@@ -32,8 +33,8 @@ use crate::rules::RuleIndex;
 use crate::time::Timestamp;
 use crate::verifier::Verifier;
 use authorize::{Exemption, Grant, Halt, Refusal, Vouched};
-
 use fetches::{Asked, Flight, Parked};
+use newcomers::Newcomers;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
@@ -73,7 +74,8 @@ pub struct FetchOutcome {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum Need {
     Metadata(usize),
-    Keys(usize),
+    /// Those of one of its sources.
+    Keys(usize, usize),
     Introspection(usize, Token),
     Userinfo(usize, Token),
     /// What the external authorizer says about a token of this provider.
@@ -85,7 +87,7 @@ enum Need {
 impl Need {
     fn provider(&self) -> usize {
         match self {
-            Self::Metadata(provider) | Self::Keys(provider) => *provider,
+            Self::Metadata(provider) | Self::Keys(provider, _) => *provider,
             Self::Introspection(provider, _) | Self::Userinfo(provider, _) => *provider,
             Self::Authorization(provider, _) | Self::Probe(provider, ..) => *provider,
         }
@@ -95,7 +97,7 @@ impl Need {
     fn call(&self) -> Option<Call<'_>> {
         match self {
             Self::Metadata(_) => Some(Call::Metadata),
-            Self::Keys(_) => Some(Call::Keys),
+            Self::Keys(_, source) => Some(Call::Keys(*source)),
             Self::Introspection(_, token) => Some(Call::Introspection(token)),
             Self::Userinfo(_, token) => Some(Call::Userinfo(token)),
             Self::Authorization(..) | Self::Probe(..) => None,
@@ -109,14 +111,14 @@ impl Need {
             Self::Introspection(_, token) | Self::Userinfo(_, token) => {
                 Some(token.as_str().len()).filter(|size| *size > DEFAULT_MAX_TOKEN_SIZE).unwrap_or_default()
             }
-            Self::Metadata(_) | Self::Keys(_) | Self::Probe(..) => 0,
+            Self::Metadata(_) | Self::Keys(..) | Self::Probe(..) => 0,
         }
     }
 
     fn word(&self) -> &'static str {
         match self {
             Self::Metadata(_) => "metadata",
-            Self::Keys(_) => "jwks",
+            Self::Keys(..) => "jwks",
             Self::Introspection(..) => "introspection",
             Self::Userinfo(..) => "userinfo",
             Self::Authorization(..) => "authorization",
@@ -137,8 +139,6 @@ pub struct Filter {
     named_rules: HashMap<String, usize>,
     /// Whether any rule looks at routes. Found out once: there may be thousands of rules.
     reads_routes: bool,
-    /// What the filter writes was seen to lead to a route with another policy.
-    routes_are_unstable: bool,
     providers: Vec<Provider>,
     /// Providers by their issuers.
     issuers: HashMap<String, usize>,
@@ -148,6 +148,10 @@ pub struct Filter {
     vouched: Cache<(Option<usize>, TokenDigest), Vouched>,
     /// Tokens that are none by a provider's answer, and why.
     inactive: Cache<(usize, TokenDigest), Reason>,
+    /// Tokens about which the provider wants to be asked later, and when. That is between it and them: one client's token must not
+    /// keep us from asking about another's.
+    postponed: Cache<(usize, TokenDigest), Timestamp>,
+    newcomers: Newcomers,
     verdicts: Cache<Question, authorization::Verdict>,
     tally: Cell<Tally>,
     flights: HashMap<Need, Flight>,
@@ -158,6 +162,8 @@ pub struct Filter {
     /// Those whose document has come, or can't be had, and whose turn has not.
     ready: VecDeque<StreamId>,
     complained_at: Vec<Cell<Timestamp>>,
+    /// When a request was last written about whose route has another policy than the one that was decided on.
+    rerouted_at: Cell<Timestamp>,
     effects: Vec<Effect>,
 }
 
@@ -168,21 +174,25 @@ impl Filter {
         let named = rules.iter().enumerate();
         let issuers = config.providers.iter().enumerate();
         let takes_tokens_off = config.policies().any(|policy| !policy.forward);
+        let on_demand = config.providers.iter().filter(|provider| provider.on_demand);
+        let patience = on_demand.map(|provider| provider.cooldown()).max().unwrap_or_default();
         Self {
             own: OwnNames::of(config.policies(), &config.sources).and(&config.removal),
             takes_tokens_off,
             rules: (!rules.is_empty()).then(|| RuleIndex::new(rules, &config.policy)),
             named_rules: named.filter_map(|(index, rule)| Some((rule.name.clone()?, index))).collect(),
             reads_routes: rules.iter().any(Rule::reads_route),
-            routes_are_unstable: false,
             issuers: issuers.map(|(index, provider)| (provider.issuer.clone(), index)).collect(),
             providers: config.providers.iter().cloned().map(Provider::new).collect(),
             complained_at: config.providers.iter().map(|_| Cell::default()).collect(),
+            rerouted_at: Cell::default(),
             config,
             name: name.to_owned(),
             verifier: Verifier::default(),
             vouched: Cache::new(VOUCHED_BOUNDS),
             inactive: Cache::new(INACTIVE_BOUNDS),
+            postponed: Cache::new(INACTIVE_BOUNDS),
+            newcomers: Newcomers::new(patience),
             verdicts: Cache::new(VERDICT_BOUNDS),
             tally: Cell::default(),
             flights: HashMap::new(),
@@ -239,6 +249,9 @@ impl Filter {
             Err(fault) => {
                 let target = self.flights.get(&need).map(|flight| flight.target.as_str()).unwrap_or_default();
                 self.complain(need.provider(), format_args!("{}: {target}: {fault}", need.word()), now);
+                if let Some(flight) = self.flights.get_mut(&need) {
+                    flight.note_wait(&need, response.as_ref(), now);
+                }
                 self.attempt(&need, now);
                 if is_one_of_several && self.flights.contains_key(&need) {
                     self.count_fetch(&need, "failed_over");
@@ -436,11 +449,8 @@ impl Filter {
         if case.is_question {
             let stripped: Vec<&str> = rewrite.stripped_headers(&case.request).collect();
             let mut headers = rewrite.into_headers();
-            // Who asks may keep what its client has sent under a name that isn't in the answer.
-            let is_lacking = |own: &&str| !headers.iter().any(|(name, _)| &**name == *own);
-            let removed: Vec<&str> = self.own.written_headers().chain(stripped).filter(is_lacking).collect();
-            if !removed.is_empty() {
-                headers.push((Rc::from(REMOVED_BY_EXT_AUTHZ), removed.join(",").into_bytes()));
+            if let Some(names) = self.to_be_removed(&case.request, &stripped, &headers) {
+                headers.push((Rc::from(REMOVED_BY_EXT_AUTHZ), names.into_bytes()));
             }
             let cookies = response_cookies.into_iter().map(|cookie| (Rc::from("set-cookie"), cookie.into_bytes()));
             headers.extend(cookies);
@@ -449,12 +459,9 @@ impl Filter {
             return Decision::Confirm(Confirmed { edits, status, headers, outcome, tally: self.tally.take() });
         }
         let edits = rewrite.edits(&case.request, &self.own);
-        let may_reroute = self.reads_routes && !edits.is_empty();
-        if may_reroute && self.routes_are_unstable {
-            return self.refuse_case(case, &Denial::Misconfigured, None);
-        }
         let route = self.reads_routes.then(|| case.request.route.name.clone().unwrap_or_default());
-        let case = may_reroute.then(|| Box::new(self.matched(case)));
+        // Also where nothing is written here: a filter behind this one may write, and so choose another route.
+        let case = self.reads_routes.then(|| Box::new(self.matched(case)));
         Decision::Forward(Forward {
             edits,
             response_cookies,
@@ -485,6 +492,9 @@ impl Filter {
         if let Some(cors) = &self.config.cors {
             reply.headers.extend(cors.on_answer(request));
         }
+        // Some proxies are told to go on all the same, without an identity.
+        let names = is_question.then(|| self.to_be_removed(request, &[], &[])).flatten();
+        reply.headers.extend(names.map(|names| (REMOVED_BY_EXT_AUTHZ, names)));
         let outcome = self.outcome(Verdict::Denied, Some(denial.reason()), provider);
         let edits = if self.takes_tokens_off { self.hide_tokens(case) } else { Vec::new() };
         Decision::Deny(Refused { edits, reply, outcome, tally: self.tally.take() })
@@ -513,8 +523,7 @@ impl Filter {
     }
 
     fn may_complain(&self, index: usize, now: Timestamp) -> bool {
-        let is_due = |last: &&Cell<Timestamp>| now < last.get() || now.saturating_since(last.get()) >= WATCH_INTERVAL;
-        self.complained_at.get(index).filter(is_due).map(|last| last.set(now)).is_some()
+        self.complained_at.get(index).is_some_and(|last| is_due(last, now))
     }
 
     fn label(&self, provider: Option<usize>) -> Option<Rc<str>> {
@@ -525,9 +534,18 @@ impl Filter {
 /// Tells Envoy's `ext_authz` which headers to take off the request that it asks about.
 const REMOVED_BY_EXT_AUTHZ: &str = "x-envoy-auth-headers-to-remove";
 
+/// Whether something may be written about again; if so, it is noted that it was.
+fn is_due(last: &Cell<Timestamp>, now: Timestamp) -> bool {
+    let is_due = now < last.get() || now.saturating_since(last.get()) >= WATCH_INTERVAL;
+    if is_due {
+        last.set(now);
+    }
+    is_due
+}
+
 fn document(provider: usize, call: Call) -> Need {
     match call {
-        Call::Keys => Need::Keys(provider),
+        Call::Keys(source) => Need::Keys(provider, source),
         _ => Need::Metadata(provider),
     }
 }

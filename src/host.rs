@@ -9,11 +9,12 @@
 
 mod abi;
 mod boringssl;
+mod instance;
 mod metrics;
 
 use crate::caching;
 use crate::config::{Config, SourceLocation};
-use crate::decision::{Answered, Case, Confirmed, Decision, Forward, Outcome, Refused, Tally, Verdict};
+use crate::decision::{Answered, Case, Confirmed, Decision, Forward, Outcome, Refused, Verdict};
 use crate::filter::{CallId, Effect, Filter, StreamId};
 use crate::http::{Edit, Fetch, Headers, MAX_ANSWER_BYTES, Request, Response, Route};
 use crate::protobuf;
@@ -22,7 +23,7 @@ use crate::time::Timestamp;
 use crate::verifier::Verifier;
 use abi::{Buffer, Failed, Map};
 pub use boringssl::BoringSsl;
-use metrics::Metrics;
+use instance::Instance;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
@@ -52,7 +53,7 @@ struct Shared {
     /// `None` before the configuration is there: everything is refused.
     filter: Option<Filter>,
     metadata_sources: Vec<(String, String)>,
-    metrics: Metrics,
+    instance: Instance,
     waiting: BTreeMap<StreamId, Rc<RefCell<Progress>>>,
 }
 
@@ -88,7 +89,7 @@ impl Context for Root {
 }
 
 impl RootContext for Root {
-    /// A pure function of the configuration's bytes: whatever else fails leads to a filter that refuses, never to
+    /// A pure function of the configuration's bytes, and of what this host can do for every worker alike: whatever else fails leads to a filter that refuses, never to
     /// `false`, which would make Envoy leave the filter out on a worker.
     fn on_configure(&mut self, _size: usize) -> bool {
         adopt_log_level();
@@ -113,23 +114,29 @@ impl RootContext for Root {
             log::error!(
                 "the filter's name in Envoy's configuration cannot be read, under which routes name rules: every request is refused"
             );
-            self.begin_anew(None, Vec::new());
+            self.begin_anew(None, Instance::default(), Vec::new());
             return true;
         }
         let name = name.unwrap_or_else(|| DEFAULT_NAME.to_owned());
-        let filter = Filter::new(Rc::clone(&config), &name).with_verifier(Verifier::with_host(Box::new(BoringSsl)));
+        let verifier = Verifier::with_host(Box::new(BoringSsl));
+        if let Err(error) = config.check_signers(&verifier) {
+            log::error!("the configuration is refused: {error}");
+            return false;
+        }
+        let filter = Filter::new(Rc::clone(&config), &name).with_verifier(verifier);
         for key in filter.filter_state_keys() {
             declare(&key, &FilterStateType::Message("type.googleapis.com/google.protobuf.Struct"));
         }
-        if filter.reads_routes() {
-            declare(ROUTE_KEY, &FilterStateType::String);
+        let instance = Instance::named(&name, config.marks);
+        if let Some(key) = instance.route_mark().filter(|_| filter.reads_routes()) {
+            declare(key, &FilterStateType::String);
         }
         let sources = config.sources.iter().filter_map(|source| match &source.location {
             SourceLocation::Metadata { namespace, key } => Some((namespace.clone(), key.clone())),
             _ => None,
         });
         let sources = sources.collect();
-        self.begin_anew(Some(filter), sources);
+        self.begin_anew(Some(filter), instance, sources);
         // The first fetches are made on the first tick: no cluster may be there yet.
         abi::set_tick_period(1);
         true
@@ -141,7 +148,7 @@ impl RootContext for Root {
         self.with_filter(Filter::on_tick);
         self.perform();
         if let Ok(mut shared) = self.shared.try_borrow_mut() {
-            shared.metrics.flush();
+            shared.instance.metrics.flush();
         }
     }
 
@@ -162,16 +169,17 @@ impl RootContext for Root {
 
 impl Root {
     /// Puts a filter in force, or none. What the one before it waited for, this one knows nothing of.
-    fn begin_anew(&mut self, filter: Option<Filter>, metadata_sources: Vec<(String, String)>) {
+    fn begin_anew(&mut self, filter: Option<Filter>, instance: Instance, metadata_sources: Vec<(String, String)>) {
         self.decided.clear();
         self.calls.clear();
         self.wakes_at = None;
         if let Ok(mut shared) = self.shared.try_borrow_mut() {
             for (stream, _) in std::mem::take(&mut shared.waiting) {
                 if abi::act_on(stream.0).is_ok() {
-                    refuse_misconfigured(&mut shared.metrics);
+                    refuse_misconfigured(&mut shared.instance);
                 }
             }
+            shared.instance = instance.configured(std::mem::take(&mut shared.instance));
             shared.metadata_sources = metadata_sources;
             shared.filter = filter;
         }
@@ -204,7 +212,7 @@ impl Root {
                     Effect::Resolve(stream, decision) => self.decided.push_back((stream, decision)),
                     Effect::Fetched(outcome) => {
                         if let Ok(mut shared) = self.shared.try_borrow_mut() {
-                            shared.metrics.fetched(&outcome);
+                            shared.instance.metrics.fetched(&outcome);
                         }
                     }
                 }
@@ -224,7 +232,7 @@ impl Root {
     /// it would put the tick off for as long as there are events.
     fn arm_timer(&mut self) {
         let Ok(mut shared) = self.shared.try_borrow_mut() else { return };
-        let Shared { filter: Some(filter), metrics, .. } = &mut *shared else { return };
+        let Shared { filter: Some(filter), instance: Instance { metrics, .. }, .. } = &mut *shared else { return };
         // Without a clock, look for one again soon.
         let Some(now) = abi::now() else { return abi::set_tick_period(TICK_WITHOUT_CLOCK) };
         for (provider, (count, age)) in filter.key_facts(now) {
@@ -248,14 +256,14 @@ impl Root {
         if abi::act_on(stream.0).is_err() {
             return;
         }
-        carry_out(decision, &progress, &mut shared.metrics);
+        carry_out(decision, &progress, &mut shared.instance);
         let is_forwarded = progress.try_borrow().is_ok_and(|progress| matches!(*progress, Progress::Forwarded { .. }));
         if is_forwarded && abi::resume_request().is_err() {
             log::error!("a request could not be resumed");
             if let Ok(mut progress) = progress.try_borrow_mut() {
                 *progress = Progress::Held;
             }
-            refuse_misconfigured(&mut shared.metrics);
+            refuse_misconfigured(&mut shared.instance);
         }
     }
 }
@@ -309,11 +317,6 @@ impl HttpContext for Stream {
                 if let Some(case) = case.take()
                     && !self.stays_true(&case)
                 {
-                    log::error!(
-                        "what the filter wrote led a request to a route with another rule: its response is withheld, and requests \
-                         under rules that rest on routes are refused from now on; no route may match on a header, cookie or \
-                         parameter that the filter writes"
-                    );
                     self.refuse_misconfigured();
                     return Action::Pause;
                 }
@@ -338,7 +341,7 @@ impl Stream {
     /// no clock to judge by.
     fn decide(&self, has_body: bool) -> Option<bool> {
         let mut shared = self.shared.try_borrow_mut().ok()?;
-        let Shared { filter, metadata_sources, metrics, waiting } = &mut *shared;
+        let Shared { filter, metadata_sources, instance, waiting } = &mut *shared;
         let filter = filter.as_mut()?;
         let headers = Headers::from_wire(abi::pairs(Map::RequestHeaders)?).unwrap_or_default();
         let metadata = metadata_sources.iter().map(|(namespace, key)| metadata(namespace, key)).collect();
@@ -347,7 +350,7 @@ impl Stream {
             Decision::Wait => {
                 waiting.insert(self.id, Rc::clone(&self.progress));
             }
-            decision => carry_out(decision, &self.progress, metrics),
+            decision => carry_out(decision, &self.progress, instance),
         }
         Some(filter.has_effects())
     }
@@ -378,11 +381,11 @@ impl Stream {
     /// route anew, but it tells nobody which before somebody native has asked for it: the router, or an RBAC, which may have
     /// refused the request for that very reason.
     fn stays_true(&self, case: &Case) -> bool {
-        let Ok(mut shared) = self.shared.try_borrow_mut() else { return false };
-        let Some(filter) = &mut shared.filter else { return false };
+        let Ok(shared) = self.shared.try_borrow() else { return false };
+        let Some(filter) = &shared.filter else { return false };
         let holds = filter.holds(case, route(filter)) || is_refused_by_rbac();
         if !holds {
-            filter.distrust_routes();
+            filter.complain_of_route(abi::now().unwrap_or_default());
         }
         holds
     }
@@ -398,8 +401,8 @@ impl Stream {
 
     fn refuse_misconfigured(&self) {
         match self.shared.try_borrow_mut() {
-            Ok(mut shared) => refuse_misconfigured(&mut shared.metrics),
-            Err(_) => answer_misconfigured(),
+            Ok(mut shared) => refuse_misconfigured(&mut shared.instance),
+            Err(_) => answer_misconfigured(&Instance::default()),
         }
     }
 
@@ -415,11 +418,11 @@ impl Stream {
 }
 
 /// Makes a decision true for the request of the effective context.
-fn carry_out(decision: Decision, progress: &RefCell<Progress>, metrics: &mut Metrics) {
+fn carry_out(decision: Decision, progress: &RefCell<Progress>, instance: &mut Instance) {
     match decision {
-        Decision::Forward(forward) => match apply(&forward) {
+        Decision::Forward(forward) => match apply(&forward, instance) {
             Ok(()) => {
-                count(&forward.outcome, forward.tally, metrics);
+                instance.count(&forward.outcome, forward.tally);
                 if let Ok(mut progress) = progress.try_borrow_mut() {
                     let Forward { response_cookies, case, .. } = forward;
                     *progress = Progress::Forwarded { response_cookies, case };
@@ -428,24 +431,24 @@ fn carry_out(decision: Decision, progress: &RefCell<Progress>, metrics: &mut Met
             // Half a change could be a forged identity.
             Err(Failed) => {
                 log::error!("a request could not be changed as decided");
-                refuse_misconfigured(metrics);
+                refuse_misconfigured(instance);
             }
         },
         Decision::Deny(refused) => {
-            count(&refused.outcome, refused.tally, metrics);
+            instance.count(&refused.outcome, refused.tally);
             let Reply { status, grpc_status, .. } = refused.reply;
             note_answer(progress, Some(status).filter(|_| grpc_status.is_none()));
-            refuse(&refused);
+            refuse(&refused, instance);
         }
         Decision::Confirm(confirmed) => {
-            count(&confirmed.outcome, confirmed.tally, metrics);
+            instance.count(&confirmed.outcome, confirmed.tally);
             note_answer(progress, Some(confirmed.status));
-            confirm(&confirmed);
+            confirm(&confirmed, instance);
         }
         Decision::Preflight(answered) => {
-            count(&answered.outcome, answered.tally, metrics);
+            instance.count(&answered.outcome, answered.tally);
             note_answer(progress, Some(204));
-            answer_preflight(&answered);
+            answer_preflight(&answered, instance);
         }
         Decision::Wait => {}
     }
@@ -469,33 +472,12 @@ fn looks_like_success() -> bool {
     response.is_none_or(|response| response.first(":status").is_none_or(|status| status.starts_with(b"2")))
 }
 
-fn count(outcome: &Outcome, tally: Tally, metrics: &mut Metrics) {
-    metrics.request(outcome);
-    metrics.tally(tally);
-    if let Some(shadow) = tally.shadow {
-        metrics.shadow(outcome.provider.as_ref(), shadow);
-        let (result, reason) = (shadow.word(), shadow.reason().map_or("none", |reason| reason.word()));
-        log::debug!("the candidate policy: {result} ({reason}); in force: {}", outcome.result.word());
-        // For those who read logs and metadata only: a request must not be lost for it.
-        let told = abi::set_filter_state(SHADOW_RESULT_KEY, result.as_bytes());
-        if told.and_then(|()| abi::set_filter_state(SHADOW_REASON_KEY, reason.as_bytes())).is_err() {
-            log::warn!("what the candidate policy would have done could not be told as filter state");
-        }
-    }
-}
-
-fn apply(forward: &Forward) -> Result<(), Failed> {
+fn apply(forward: &Forward, instance: &Instance) -> Result<(), Failed> {
     carry_out_edits(Map::RequestHeaders, &forward.edits)?;
     for (key, value) in &forward.filter_state {
         abi::set_filter_state(key, value)?;
     }
-    if let Some(name) = &forward.route {
-        abi::set_filter_state(ROUTE_KEY, name)?;
-    }
-    if let Some(reason) = forward.outcome.reason {
-        abi::set_filter_state(REASON_KEY, reason.word().as_bytes())?;
-    }
-    abi::set_filter_state(RESULT_KEY, forward.outcome.result.word().as_bytes())
+    instance.mark(&forward.outcome, forward.route.as_deref())
 }
 
 /// Sets cookies on a response that no cache then keeps for others. If that can't be had, there is no cookie.
@@ -522,48 +504,48 @@ fn hide(edits: &[Edit]) {
     }
 }
 
-fn refuse(refused: &Refused) {
+fn refuse(refused: &Refused, instance: &Instance) {
     let Refused { edits, reply, outcome, .. } = refused;
     hide(edits);
     let reason = reply.reason.word();
     log::debug!("denied with {}: {reason} (provider {})", reply.status, outcome.provider.as_deref().unwrap_or("none"));
     let headers: Vec<(&str, &str)> = reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    if abi::send_reply(reply.status, &format!("oidc_denied{{{reason}}}"), &headers, &reply.body, reply.grpc_status)
-        .is_err()
-    {
+    let details = instance.details(&format!("oidc_denied{{{reason}}}"));
+    if abi::send_reply(reply.status, &details, &headers, &reply.body, reply.grpc_status).is_err() {
         log::error!("a request could not be answered; it stays on hold");
     }
 }
 
-fn confirm(confirmed: &Confirmed) {
+fn confirm(confirmed: &Confirmed, instance: &Instance) {
     hide(&confirmed.edits);
     let mut headers = vec![("cache-control", "no-store")];
     // Whatever a claim holds was written as ASCII.
     let written =
         confirmed.headers.iter().filter_map(|(name, value)| Some((&**name, std::str::from_utf8(value).ok()?)));
     headers.extend(written);
-    if abi::send_reply(confirmed.status, "oidc_confirmed", &headers, b"", None).is_err() {
+    if abi::send_reply(confirmed.status, &instance.details("oidc_confirmed"), &headers, b"", None).is_err() {
         log::error!("a request could not be answered; it stays on hold");
     }
 }
 
-fn answer_preflight(answered: &Answered) {
+fn answer_preflight(answered: &Answered, instance: &Instance) {
     let mut headers = vec![("cache-control", "no-store")];
     headers.extend(answered.headers.iter().map(|(name, value)| (*name, value.as_str())));
-    if abi::send_reply(204, "oidc_preflight", &headers, b"", None).is_err() {
+    if abi::send_reply(204, &instance.details("oidc_preflight"), &headers, b"", None).is_err() {
         log::error!("a request could not be answered; it stays on hold");
     }
 }
 
 /// For when there is nothing to judge by: no filter, no clock, or a host that doesn't do what it is told.
-fn refuse_misconfigured(metrics: &mut Metrics) {
-    metrics.request(&Outcome { result: Verdict::Denied, reason: Some(Reason::Misconfigured), provider: None });
-    answer_misconfigured();
+fn refuse_misconfigured(instance: &mut Instance) {
+    let outcome = Outcome { result: Verdict::Denied, reason: Some(Reason::Misconfigured), provider: None };
+    instance.metrics.request(&outcome);
+    answer_misconfigured(instance);
 }
 
-fn answer_misconfigured() {
+fn answer_misconfigured(instance: &Instance) {
     let headers = [("cache-control", "no-store")];
-    if abi::send_reply(503, "oidc_denied{misconfigured}", &headers, b"", None).is_err() {
+    if abi::send_reply(503, &instance.details("oidc_denied{misconfigured}"), &headers, b"", None).is_err() {
         log::error!("a request could not be answered; it stays on hold");
     }
 }
@@ -660,14 +642,7 @@ fn adopt_log_level() {
     log::set_max_level(level);
 }
 
-/// What Envoy's other filters can read about the decision, as `wasm.oidc.result` and so on.
-const RESULT_KEY: &str = "oidc.result";
-const REASON_KEY: &str = "oidc.reason";
-const ROUTE_KEY: &str = "oidc.route";
-const SHADOW_RESULT_KEY: &str = "oidc.shadow_result";
-const SHADOW_REASON_KEY: &str = "oidc.shadow_reason";
-
-/// The namespace of metadata for a filter without a name.
+/// The name of a filter without one.
 const DEFAULT_NAME: &str = "oidc";
 
 /// How many requests that waited are let go or answered in one call of Envoy; the others follow a millisecond later. Its

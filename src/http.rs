@@ -5,10 +5,11 @@
 
 mod preflight;
 
+use crate::time::Timestamp;
 use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A request or answer's header list, as the host hands it over: lower-case names, order and repetition kept.
 #[derive(Clone, Default)]
@@ -290,6 +291,23 @@ impl Response {
         shortest
     }
 
+    /// How long not to ask again, by the `Retry-After` of a 429 or a 503 (RFC 9110, section 10.2.3; RFC 6585, section 4): at
+    /// least a second, at most [`MAX_RETRY_AFTER`].
+    pub fn retry_after(&self, now: Timestamp) -> Option<Duration> {
+        if !matches!(self.status, 429 | 503) {
+            return None;
+        }
+        let text = std::str::from_utf8(only(self.headers.all("retry-after"))?).ok()?.trim();
+        let wait = match text.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => Duration::from_secs(text.parse().ok()?),
+            false => {
+                let date = httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+                Timestamp::from_unix_seconds(date.as_secs()).saturating_since(now)
+            }
+        };
+        Some(wait.clamp(Duration::from_secs(1), MAX_RETRY_AFTER))
+    }
+
     /// The media type without parameters, in lower case; empty if there is none.
     pub fn media_type(&self) -> String {
         let value = self.headers.first("content-type").unwrap_or_default();
@@ -312,6 +330,9 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 /// The largest answer of a provider that is read: far above any honest key set (the largest public ones have
 /// 100 kB with certificates), far below what Envoy would buffer (32 MiB).
 pub const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// A provider that is back should be noticed soon, and one that says "in an hour" has been restarted by then.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
@@ -347,6 +368,40 @@ mod tests {
             assert!(Headers::from_wire(whole[..length].to_vec()).is_none(), "{length}");
         }
         assert!(Headers::from_wire(vec![0xff; 64]).is_none());
+    }
+
+    #[test]
+    fn retry_after_in_seconds_or_as_a_date() {
+        let now = Timestamp::from_unix_seconds(784_111_777); // RFC 9110, section 5.6.7
+        let wait = |status: u16, value: &str| {
+            let headers = Headers::from_pairs([("retry-after", value)]);
+            Response { status, headers, ..Response::default() }.retry_after(now).map(|wait| wait.as_secs())
+        };
+        for (value, expected) in [
+            ("120", Some(120)),
+            (" 7 ", Some(7)),
+            ("0", Some(1)),
+            ("86400", Some(300)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
+            ("Sunday, 06-Nov-94 08:50:37 GMT", Some(60)),
+            ("Sun Nov  6 08:50:37 1994", Some(60)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(1)),
+            ("Sun, 06 Nov 2094 08:49:37 GMT", None), // a Saturday
+            ("Sat, 06 Nov 2094 08:49:37 GMT", Some(300)),
+            ("99999999999999999999999", None),
+            ("-1", None),
+            ("+5", None),
+            ("1.5", None),
+            ("", None),
+            ("soon", None),
+        ] {
+            assert_eq!(wait(429, value), expected, "{value}");
+            assert_eq!(wait(503, value), expected, "{value}");
+            assert_eq!(wait(500, value), None);
+            assert_eq!(wait(200, value), None);
+        }
+        let twice = Headers::from_pairs([("retry-after", "5"), ("retry-after", "6")]);
+        assert_eq!(Response { status: 429, headers: twice, ..Response::default() }.retry_after(now), None);
     }
 
     #[test]

@@ -9,14 +9,21 @@ use crate::http::{Endpoint, Fetch, Response};
 use crate::json::{self, Object, Value};
 use crate::jwt;
 use crate::time::Timestamp;
+use crate::verifier::Verifier;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 use url::form_urlencoded;
 
-/// The call that asks about `token` (section 2.1).
-pub fn request(provider: &Provider, mut endpoint: Endpoint, token: &Token, now: Timestamp) -> Fetch {
+/// The call that asks about `token` (section 2.1). `None` if nobody can sign for us.
+pub fn request(
+    provider: &Provider,
+    mut endpoint: Endpoint,
+    token: &Token,
+    now: Timestamp,
+    verifier: &Verifier,
+) -> Option<Fetch> {
     let settings = &provider.introspection;
     let client = settings.client.as_ref().map(|client| (client.id.as_str(), &client.method));
     let mut headers = vec![("accept", "application/json".to_owned()), ("accept-encoding", "identity".to_owned())];
@@ -41,7 +48,7 @@ pub fn request(provider: &Provider, mut endpoint: Endpoint, token: &Token, now: 
                 let jti = URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{now:?} {}", token.as_str())));
                 form.append_pair("client_id", id)
                     .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-                    .append_pair("client_assertion", &key.assertion(id, &provider.issuer, &jti, now));
+                    .append_pair("client_assertion", &key.assertion(id, &provider.issuer, &jti, now, verifier)?);
             }
             Some((_, ClientAuthenticationMethod::Basic(_))) | None => {}
         }
@@ -51,7 +58,7 @@ pub fn request(provider: &Provider, mut endpoint: Endpoint, token: &Token, now: 
     if let Some((id, ClientAuthenticationMethod::Basic(secret))) = client {
         headers.push(("authorization", basic(id, secret.expose())));
     }
-    Fetch { endpoint, method: settings.method, headers, body: body.into_bytes(), timeout: provider.timeout }
+    Some(Fetch { endpoint, method: settings.method, headers, body: body.into_bytes(), timeout: provider.timeout })
 }
 
 /// What the provider says about a token.

@@ -75,6 +75,14 @@ impl JwkSet {
         self.keys.iter()
     }
 
+    /// Takes the secrets out of the set, as a set of their own if there are any.
+    pub fn take_secrets(&mut self) -> Option<Self> {
+        let (secrets, others) = std::mem::take(&mut self.keys).into_iter().partition(Jwk::is_symmetric);
+        self.keys = others;
+        let secrets = Self { keys: secrets, refused: Vec::new() };
+        (!secrets.is_empty()).then_some(secrets)
+    }
+
     /// How many keys are usable.
     pub fn len(&self) -> usize {
         self.keys.len()

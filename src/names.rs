@@ -40,8 +40,8 @@ impl OwnNames {
     /// The names of all outputs of these policies, and of all places of tokens.
     pub fn of<'p>(policies: impl IntoIterator<Item = &'p Policy>, sources: &[Source]) -> Self {
         // Rack, qs and PHP begin an index at a bracket, PHP ends a name at a NUL; for parameters, qs and picoquery can be told
-        // to begin one at a dot.
-        let (mut headers, mut cookies, mut parameters) = (Names::new(b""), Names::new(b"[]\0"), Names::new(b"[].\0"));
+        // to begin one at a dot, and query-string at a colon.
+        let (mut headers, mut cookies, mut parameters) = (Names::new(b""), Names::new(b"[]\0"), Names::new(b"[].:\0"));
         for policy in policies {
             for output in policy.user_info.iter() {
                 match output.placement {
@@ -143,12 +143,16 @@ impl OwnNames {
         }
         if sent.contains(&b';') {
             // To some readers, each part is a parameter.
-            return match sent.split(|byte| *byte == b';').any(|part| self.could_be_own(part)) {
+            let is_own = |part: &[u8]| self.could_be_own(part) || self.are_behind_commas(part);
+            return match sent.split(|byte| *byte == b';').any(is_own) {
                 true => Standing::Mixed,
                 false => Standing::Foreign,
             };
         }
         let parameter = Parameter::parse(sent);
+        if self.are_behind_commas(sent) {
+            return Standing::Mixed;
+        }
         let is_place = own.is_place(&parameter.name());
         match own.are_alike(parameter.raw_name(), |name| name.is_written || !is_place) {
             true => Standing::Own,
@@ -171,6 +175,21 @@ impl OwnNames {
             behind.next().filter(|_| query.is_none()).and_then(|first| first.splitn(2, |byte| *byte == b'?').nth(1));
         query.is_some_and(|query| self.may_be_in_query(query) && is_mixed(query))
             || first.into_iter().chain(behind).any(|sent| self.could_be_own(sent))
+    }
+
+    /// Whether a comma parts one of the names from the rest of a parameter: qs can be told that parameters end there. A list of
+    /// words is everybody's, and none in a value names anything without a `=`.
+    fn are_behind_commas(&self, sent: &[u8]) -> bool {
+        let length_of_name = Parameter::parse(sent).raw_name().len();
+        let mut start = 0_usize;
+        sent.contains(&b',')
+            && sent.split(|byte| *byte == b',').enumerate().any(|(index, part)| {
+                let end = start.saturating_add(part.len());
+                let is_of_name = end < length_of_name || index > 0 && start <= length_of_name;
+                let is_parameter = is_of_name || index > 0 && part.contains(&b'=');
+                start = end.saturating_add(1);
+                is_parameter && self.could_be_own(part)
+            })
     }
 
     /// Whether a reader could find one of the names in what is no parameter by itself.
@@ -270,7 +289,7 @@ impl Names {
 
     /// Whether a text must be read with care.
     fn may_be_in(&self, text: &[u8]) -> bool {
-        text.contains(&b'%') || self.found_in(text).next().is_some()
+        text.contains(&b'%') || !text.is_ascii() || self.found_in(text).next().is_some()
     }
 
     /// Wherever one of them stands in a text, in some spelling.
@@ -293,12 +312,28 @@ impl Names {
     fn are_alike(&self, text: &[u8], meant: impl Fn(&Name) -> bool) -> bool {
         let is_edge = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'[' | b']' | b'+' | b'?' | b'.');
         readings(text).any(|text| {
-            let begin = text.iter().position(|byte| !is_edge(byte)).unwrap_or(text.len());
+            let first_from = |start: usize| {
+                let behind = text.get(start..).unwrap_or_default();
+                behind.iter().position(|byte| !is_edge(byte)).map_or(text.len(), |at| at.saturating_add(start))
+            };
+            let mut begin = first_from(0);
+            while let Some(end) = self.end_of_inherited(&text, begin) {
+                begin = first_from(end);
+            }
             let last = text.iter().rposition(|byte| !is_edge(byte)).unwrap_or_default();
             let is_element = |end: usize| text.get(end).is_some_and(|byte| self.indices.contains(byte));
             self.found_in(&text)
                 .any(|(own, span)| meant(own) && span.start <= begin && (span.end > last || is_element(span.end)))
         })
+    }
+
+    /// Where the index behind a name begins that all of JavaScript's objects have: picoquery passes over it, and makes a
+    /// parameter of its own of what is named behind it.
+    fn end_of_inherited(&self, text: &[u8], start: usize) -> Option<usize> {
+        let behind = text.get(start..)?;
+        let inherited = INHERITED.iter().find(|inherited| behind.starts_with(inherited.as_bytes()))?;
+        let end = start.checked_add(inherited.len())?;
+        text.get(end).filter(|byte| self.indices.contains(byte)).map(|_| end)
     }
 
     /// Whether one of them stands in a text as a word, or where a reader that has just ended a value begins a name. To WebOb,
@@ -327,7 +362,11 @@ impl Names {
     }
 }
 
-/// A text as it is, and decoded once and twice, if that makes a difference: `%uXXXX` is read by Perl's CGI and by IIS.
+/// What every object of JavaScript inherits.
+const INHERITED: [&str; 3] = ["__proto__", "prototype", "constructor"];
+
+/// A text as it is, and decoded once and twice, if that makes a difference: `%uXXXX` is read by Perl's CGI and by IIS. Each also
+/// with letters for those that are ASCII to whoever ignores case: to Java, `ı` is an `i`.
 fn readings(text: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
     let decoded = |text: &Cow<[u8]>| {
         text.contains(&b'%').then(|| {
@@ -335,8 +374,30 @@ fn readings(text: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
             Cow::Owned(percent_decode(read.as_deref().unwrap_or(text)).collect())
         })
     };
-    std::iter::successors(Some(Cow::Borrowed(text)), decoded).take(3)
+    std::iter::successors(Some(Cow::Borrowed(text)), decoded).take(3).flat_map(|text| {
+        let letters = with_ascii_letters(&text).map(Cow::Owned);
+        [Some(text), letters].into_iter().flatten()
+    })
 }
+
+/// A text with the letters of ASCII that some make of others when they ignore case, as Java's `equalsIgnoreCase` does.
+fn with_ascii_letters(text: &[u8]) -> Option<Vec<u8>> {
+    if text.is_ascii() {
+        return None;
+    }
+    let mut letters = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((byte, after)) = rest.split_first() {
+        let folds = FOLDED.iter().find_map(|(from, to)| Some((to, rest.strip_prefix(from.as_bytes())?)));
+        let (letter, behind) = folds.unwrap_or((byte, after));
+        letters.push(*letter);
+        rest = behind;
+    }
+    (letters.len() < text.len()).then_some(letters)
+}
+
+/// Unicode's `CaseFolding.txt`, and what upper or lower case makes of a dotless and a dotted i.
+const FOLDED: [(&str, u8); 4] = [("\u{131}", b'i'), ("\u{130}", b'i'), ("\u{17f}", b's'), ("\u{212a}", b'k')];
 
 fn begins_word(text: &[u8], start: usize) -> bool {
     !start.checked_sub(1).and_then(|before| text.get(before)).is_some_and(is_of_word)

@@ -51,6 +51,15 @@ fn depth(value: &Value) -> usize {
 /// The recursion limit of protobuf's own readers, Envoy's among them.
 const MAX_MESSAGES: usize = 100;
 
+/// The length-delimited field of this number in a message.
+pub fn read_bytes(message: &[u8], field: u64) -> Option<&[u8]> {
+    let fields: Vec<(u64, Data)> = Wire(message).collect::<Option<_>>()?;
+    fields.into_iter().find_map(|(number, data)| match data {
+        Data::Bytes(bytes) if number == field => Some(bytes),
+        _ => None,
+    })
+}
+
 /// Appends a length-delimited field.
 pub fn write_bytes(message: &mut Vec<u8>, field: u64, bytes: &[u8]) {
     write_varint(message, field << 3 | LENGTH_DELIMITED);

@@ -3,15 +3,22 @@
 //! A document is fetched before it is needed and again before it is stale; it serves on through an outage, up to a
 //! bound; and a fetch that fails is not repeated before a pause that grows.
 
+mod document;
+mod keys;
+
 use crate::config::{self, ABOUT_THE_MOMENT, Endpoints, UnreachableUrl, Validation};
 use crate::credentials::Token;
 use crate::http::{Endpoint, Fetch, MAX_ANSWER_BYTES, Response};
 use crate::introspection::{self, Answer};
-use crate::jwk::{JwkSet, KeyError, Origin, SetError, Unusable};
+use crate::jwk::{Algorithm, Fingerprint, JwkSet, Keys, Origin};
 use crate::jwt::{self, Audiences, Claims};
 use crate::metadata::Metadata;
 use crate::time::Timestamp;
 use crate::userinfo;
+use crate::verifier::Verifier;
+use document::Document;
+use keys::SourceOfKeys;
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -27,26 +34,24 @@ pub struct Provider {
     silences: usize,
     /// Which of the places the metadata at hand came from.
     place: usize,
-    keys: Document<Rc<JwkSet>>,
-    /// The keys that were told of last as not used.
-    refused_keys: Vec<Unusable>,
-    /// The key that was told of last as in a certificate that has ended.
-    ended_certificate: Option<(String, Option<Timestamp>)>,
+    sources: Vec<SourceOfKeys>,
     /// When its introspection endpoint said that it doesn't answer strangers.
     turned_us_away: Option<Timestamp>,
     /// It has answered a question of ours, where it is: what it refuses then is the token, or the moment.
     has_answered: bool,
     /// Of each kind of call to a configured list of endpoints, how these are.
     health: Vec<(Kind, Vec<Health>)>,
-    /// A token of this provider has come.
-    is_wanted: bool,
+    /// It is not one of many tenants, or a token of its has been proved: its documents are kept fresh.
+    is_live: Cell<bool>,
+    /// When it was last looked up without being live.
+    admitted_at: Option<Timestamp>,
 }
 
 /// The calls that may go to one of several configured endpoints.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Kind {
-    /// RFC 7517.
-    Keys,
+    /// RFC 7517, of the source at this place.
+    Keys(usize),
     /// RFC 7662.
     Introspection,
     /// OpenID Connect Core, section 5.3.
@@ -57,7 +62,7 @@ impl Kind {
     /// The word for it in metrics and logs.
     pub const fn word(self) -> &'static str {
         match self {
-            Self::Keys => "jwks",
+            Self::Keys(_) => "jwks",
             Self::Introspection => "introspection",
             Self::Userinfo => "userinfo",
         }
@@ -69,8 +74,8 @@ impl Kind {
 pub enum Call<'t> {
     /// Its metadata.
     Metadata,
-    /// Its keys.
-    Keys,
+    /// Its keys, from the source at this place.
+    Keys(usize),
     /// Whether a token is active.
     Introspection(&'t Token),
     /// Whose a token is.
@@ -81,7 +86,7 @@ impl Call<'_> {
     fn kind(self) -> Option<Kind> {
         match self {
             Self::Metadata => None,
-            Self::Keys => Some(Kind::Keys),
+            Self::Keys(source) => Some(Kind::Keys(source)),
             Self::Introspection(_) => Some(Kind::Introspection),
             Self::Userinfo(_) => Some(Kind::Userinfo),
         }
@@ -99,6 +104,8 @@ pub enum Unreachable {
     Refused(UnreachableUrl),
     /// Every endpoint was tried.
     Exhausted,
+    /// The host did not sign what tells the provider who asks.
+    CannotSign,
 }
 
 impl fmt::Display for Unreachable {
@@ -113,6 +120,7 @@ impl fmt::Display for Unreachable {
                 write!(f, "no cluster for the host {host:?}; if you trust it, add it to `clusters`")
             }
             Self::Exhausted => f.write_str("every endpoint was tried"),
+            Self::CannotSign => f.write_str("the host does not sign with the RSA key of `client_key`"),
         }
     }
 }
@@ -157,46 +165,85 @@ impl fmt::Display for Fault {
 impl Provider {
     /// A provider that knows nothing yet but what the configuration holds.
     pub fn new(config: Rc<config::Provider>) -> Self {
-        let keys = config.jwks.inline.clone();
         let label = Rc::from(config.name.as_str());
-        let lists = [
-            (Kind::Keys, &config.jwks.uri),
-            (Kind::Introspection, &config.introspection.endpoints),
-            (Kind::Userinfo, &config.userinfo.endpoints),
-        ];
-        let health = lists.into_iter().filter_map(|(kind, endpoints)| match endpoints {
+        let keys = config.jwks.iter().enumerate().map(|(index, source)| (Kind::Keys(index), &source.uri));
+        let others =
+            [(Kind::Introspection, &config.introspection.endpoints), (Kind::Userinfo, &config.userinfo.endpoints)];
+        let health = keys.chain(others).filter_map(|(kind, endpoints)| match endpoints {
             Endpoints::Configured(list) if list.len() > 1 => Some((kind, vec![Health::default(); list.len()])),
             _ => None,
         });
         Self {
             health: health.collect(),
-            is_wanted: !config.on_demand,
+            sources: config.jwks.iter().map(SourceOfKeys::new).collect(),
+            is_live: Cell::new(!config.on_demand),
+            admitted_at: None,
             config,
             label,
             metadata: Document::default(),
             silences: 0,
             place: 0,
-            keys: Document::starting_with(keys),
-            refused_keys: Vec::new(),
-            ended_certificate: None,
             turned_us_away: None,
             has_answered: false,
         }
     }
 
-    /// The keys, if they may be used at this time.
-    pub fn keys(&self, now: Timestamp) -> Option<&JwkSet> {
-        self.keys.get(now).map(Rc::as_ref)
+    /// The keys of all sources that may be used at this time.
+    pub fn keys(&self, now: Timestamp) -> Keys<'_> {
+        Keys::of(self.sources.iter().filter_map(|source| source.keys.get(now)).map(Rc::as_ref))
     }
 
-    /// Whether keys may be asked for because those at hand don't serve: never sooner than the cooldown allows.
-    pub fn may_fetch_keys(&self, now: Timestamp) -> bool {
-        self.config.jwks.remote && self.keys.may_try(self.config.jwks.cooldown, now)
+    /// Whether this very key is at hand, and may verify this algorithm.
+    pub fn holds(&self, key: Fingerprint, algorithm: Algorithm, now: Timestamp) -> bool {
+        let mut at_hand = self.sources.iter().filter_map(|source| source.keys.get(now));
+        at_hand.any(|keys| keys.holds(key, algorithm))
     }
 
-    /// Whether the last attempt to fetch keys failed.
-    pub fn is_failing(&self) -> bool {
-        self.keys.failures > 0
+    /// The sources whose keys may be asked for because those at hand don't serve: never sooner than the cooldown allows.
+    pub fn sources_to_fetch(&self, now: Timestamp) -> impl Iterator<Item = usize> {
+        let sources = self.sources.iter().zip(&self.config.jwks).enumerate();
+        let may_fetch = move |source: &SourceOfKeys, config: &config::KeySource| {
+            config.remote && source.keys.may_try(config.cooldown, now)
+        };
+        sources.filter(move |(_, (source, config))| may_fetch(source, config)).map(|(index, _)| index)
+    }
+
+    /// How many sources of keys there are.
+    pub fn source_count(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Notes that a token of its has been proved. Whether it is the first.
+    pub fn come_alive(&self) -> bool {
+        let is_first = !self.is_live.replace(true);
+        if is_first {
+            self.metadata.prolong(self.longest_stale());
+            for (source, keys) in self.sources.iter().enumerate() {
+                keys.keys.prolong(self.max_stale(source));
+            }
+        }
+        is_first
+    }
+
+    /// Whether looking it up now would be for a token that anybody may have made up, and isn't paid for yet.
+    pub fn needs_admission(&self, now: Timestamp) -> bool {
+        let is_recent = |at: Timestamp| at <= now && now.saturating_since(at) < self.config.cooldown();
+        !self.is_live.get() && !self.admitted_at.is_some_and(is_recent)
+    }
+
+    /// Notes that it is looked up.
+    pub fn admit(&mut self, now: Timestamp) {
+        self.admitted_at = Some(now);
+    }
+
+    /// Whether a source has no keys, or has failed to renew them: a key that isn't among those at hand may be there.
+    pub fn lacks_keys(&self, now: Timestamp) -> bool {
+        self.lacking(now).next().is_some()
+    }
+
+    fn lacking(&self, now: Timestamp) -> impl Iterator<Item = &Document<Rc<JwkSet>>> {
+        let remote = self.sources.iter().zip(&self.config.jwks).filter(|(_, config)| config.remote);
+        remote.map(|(source, _)| &source.keys).filter(move |keys| keys.failures > 0 || keys.get(now).is_none())
     }
 
     /// Whether metadata are wanted for this kind of call, and not at hand.
@@ -276,7 +323,8 @@ impl Provider {
 
     /// How long a client should wait before it tries again.
     pub fn retry_after(&self, now: Timestamp) -> Duration {
-        self.keys.retry_at.max(self.metadata.retry_at).saturating_since(now).max(Duration::from_secs(1))
+        let keys = self.lacking(now).map(|keys| keys.retry_at).min().unwrap_or_default();
+        keys.max(self.metadata.retry_at).saturating_since(now).max(Duration::from_secs(1))
     }
 
     /// The endpoint of its list that a call goes to after it was at these: first those that were not given up, each in the
@@ -319,7 +367,8 @@ impl Provider {
     /// that went back.
     pub fn probes(&self, now: Timestamp) -> impl Iterator<Item = (Kind, usize, Timestamp)> {
         let latest = now.saturating_add(self.config.failover.interval);
-        self.health.iter().flat_map(move |(kind, list)| {
+        let lists = self.health.iter().filter(|_| self.is_live.get());
+        lists.flat_map(move |(kind, list)| {
             let probed = list.iter().enumerate().filter(|(_, health)| health.is_down || health.is_doubtful);
             let due = move |health: &Health| if health.probe_at > latest { now } else { health.probe_at };
             probed.map(move |(index, health)| (*kind, index, due(health)))
@@ -327,9 +376,15 @@ impl Provider {
     }
 
     /// A call that shows whether an endpoint answers, about nobody's token.
-    pub fn probe(&self, kind: Kind, endpoint: usize, now: Timestamp) -> Result<Fetch, Unreachable> {
+    pub fn probe(
+        &self,
+        kind: Kind,
+        endpoint: usize,
+        now: Timestamp,
+        verifier: &Verifier,
+    ) -> Result<Fetch, Unreachable> {
         let token = Token::nobodys();
-        self.fetch(kind.call(&token), endpoint, now)
+        self.fetch(kind.call(&token), endpoint, now, verifier)
     }
 
     /// Notes that a probe is sent.
@@ -345,25 +400,28 @@ impl Provider {
     /// to nobody.
     pub fn take_probe(&mut self, kind: Kind, endpoint: usize, response: Option<&Response>, now: Timestamp) {
         let is_well = match kind {
-            Kind::Keys => document(response).is_ok_and(|body| JwkSet::parse(body, Origin::Remote).is_ok()),
+            Kind::Keys(_) => document(response).is_ok_and(|body| JwkSet::parse(body, Origin::Remote).is_ok()),
             Kind::Introspection => response.and_then(|response| self.introspected(response)).is_some(),
             Kind::Userinfo => response.and_then(|response| self.told_of_user(response)).is_some(),
         };
         let sign = match (is_well, response.map(|response| response.status)) {
             (true, _) => Sign::Well,
             // So it answers about any token that it doesn't know.
-            (false, Some(400 | 422)) if kind != Kind::Keys => Sign::Alive,
+            (false, Some(400 | 422)) if !matches!(kind, Kind::Keys(_)) => Sign::Alive,
             (false, _) => Sign::Failing,
         };
         let token = Token::nobodys();
         self.note_sign(kind.call(&token), endpoint, sign, now);
     }
 
-    /// Of each endpoint of a list, whether it is in use.
+    /// Of each endpoint of a list, whether it is in use. Those of several sources of keys are numbered on.
     pub fn endpoint_facts(&self) -> impl Iterator<Item = (Kind, usize, bool)> {
-        self.health
-            .iter()
-            .flat_map(|(kind, list)| list.iter().enumerate().map(|(index, health)| (*kind, index, !health.is_down)))
+        let mut keys = 0_usize;
+        self.health.iter().flat_map(move |(kind, list)| {
+            let first = if let Kind::Keys(_) = kind { keys } else { 0 };
+            keys = keys.saturating_add(list.len());
+            list.iter().enumerate().map(move |(index, health)| (*kind, first.saturating_add(index), !health.is_down))
+        })
     }
 
     fn health_of(&self, call: Call) -> Option<&[Health]> {
@@ -372,16 +430,24 @@ impl Provider {
     }
 
     /// The call to an endpoint of the list for it.
-    pub fn fetch(&self, call: Call, endpoint: usize, now: Timestamp) -> Result<Fetch, Unreachable> {
+    pub fn fetch(
+        &self,
+        call: Call,
+        endpoint: usize,
+        now: Timestamp,
+        verifier: &Verifier,
+    ) -> Result<Fetch, Unreachable> {
         let endpoint = self.endpoint(call, endpoint, now)?;
         let timeout = self.config.timeout;
         Ok(match call {
-            Call::Metadata | Call::Keys => {
+            Call::Metadata | Call::Keys(_) => {
                 let accept = "application/jwk-set+json, application/json";
                 let headers = vec![("accept", accept.to_owned()), ("accept-encoding", "identity".to_owned())];
                 Fetch { endpoint, method: "GET", headers, body: Vec::new(), timeout }
             }
-            Call::Introspection(token) => introspection::request(&self.config, endpoint, token, now),
+            Call::Introspection(token) => {
+                introspection::request(&self.config, endpoint, token, now, verifier).ok_or(Unreachable::CannotSign)?
+            }
             Call::Userinfo(token) => userinfo::request(endpoint, token, timeout),
         })
     }
@@ -422,68 +488,43 @@ impl Provider {
         self.has_answered &= held == Some(&metadata.introspection_endpoint);
         self.place = place;
         let lifetime = if is_for_want_of_another { MAKESHIFT_LIFETIME } else { METADATA_LIFETIME };
-        let max_stale = self.config.jwks.max_stale;
+        let max_stale = self.longest_stale();
         self.metadata.renew(metadata, lifetime, max_stale, now);
         Ok(())
     }
 
-    /// Takes in a key set. One that holds no usable key is an error: the keys at hand stay.
-    pub fn take_keys(&mut self, response: Option<&Response>, now: Timestamp) -> Result<(), Fault> {
-        let body = document(response)?;
-        let keys = JwkSet::parse(body, Origin::Remote).map_err(|error| {
-            if let SetError::NoUsableKey(refused) = &error {
-                self.tell_refused(refused, log::Level::Warn);
-            }
-            Fault::Document(error.to_string())
-        })?;
-        self.tell_refused(keys.refused(), log::Level::Debug);
-        self.tell_certificates(&keys, now);
-        let lifetime = self.keys_lifetime(response.and_then(Response::max_age));
-        self.keys.renew(Rc::new(keys), lifetime, self.config.jwks.max_stale, now);
-        Ok(())
+    /// Takes in the key set of one of its sources. One that holds no usable key is an error: the keys at hand stay.
+    pub fn take_keys(&mut self, source: usize, response: Option<&Response>, now: Timestamp) -> Result<(), Fault> {
+        let max_stale = self.max_stale(source);
+        let (Some(config), Some(keys)) = (self.config.jwks.get(source), self.sources.get_mut(source)) else {
+            return Err(Fault::NoAnswer);
+        };
+        keys.take(&self.config.name, config, max_stale, response, now)
     }
 
-    /// Says which keys of a set are not used, and why: once, until that changes. Among good ones, those for encryption or of
-    /// another kind are nothing to mend, and are told at `level` only.
-    fn tell_refused(&mut self, refused: &[Unusable], level: log::Level) {
-        if self.refused_keys != refused {
-            for refused in refused.iter().take(MAX_LOGGED_KEYS) {
-                let is_ordinary = matches!(
-                    refused.error,
-                    KeyError::NotForVerifying | KeyError::UnsupportedAlgorithm | KeyError::UnsupportedType
-                );
-                log::log!(if is_ordinary { level } else { log::Level::Warn }, "{}: {refused}", self.config.name);
-            }
-            let left = refused.len().saturating_sub(MAX_LOGGED_KEYS);
-            if left > 0 {
-                log::log!(level, "{}: and {left} more keys of the set are not used", self.config.name);
-            }
-            self.refused_keys = refused.to_vec();
-        }
+    /// How long a document serves that can't be had anew. What isn't kept fresh must not become stale.
+    fn max_stale(&self, source: usize) -> Duration {
+        let configured = self.config.jwks.get(source).filter(|_| self.is_live.get());
+        configured.map(|source| source.max_stale).unwrap_or_default()
     }
 
-    /// Says that a key comes in a certificate that has ended, which is no reason not to use it: once, until that changes.
-    fn tell_certificates(&mut self, keys: &JwkSet, now: Timestamp) {
-        let ended = keys.iter().find(|key| key.certificate_end().is_some_and(|end| end < now));
-        let ended = ended
-            .map(|key| (key.kid().unwrap_or_default().chars().take(64).collect::<String>(), key.certificate_end()));
-        if let Some((kid, Some(end))) = &ended
-            && self.ended_certificate != ended
-        {
-            let (name, end) = (&self.config.name, end.to_rfc3339());
-            log::warn!("{name}: the certificate of the key {kid:?} ended at {end}; the key is used all the same");
-        }
-        self.ended_certificate = ended;
+    fn longest_stale(&self) -> Duration {
+        (0..self.sources.len()).map(|source| self.max_stale(source)).max().unwrap_or_default()
     }
 
-    /// Notes that a document could not be had by any way.
-    pub fn failed(&mut self, call: Call, now: Timestamp) {
+    /// Notes that a document could not be had by any way, and how long the provider wants to be left alone.
+    pub fn failed(&mut self, call: Call, wait: Duration, now: Timestamp) {
         match call {
-            Call::Metadata => self.metadata.failed(now),
-            Call::Keys => {
-                self.keys.failed(now);
+            Call::Metadata => self.metadata.failed(wait, now),
+            Call::Keys(source) => {
+                if let Some(source) = self.sources.get_mut(source) {
+                    source.keys.failed(wait, now);
+                }
                 // The provider may have moved its keys: look up where they are before the next try.
                 self.metadata.refresh_at = self.metadata.refresh_at.min(now);
+                if !self.is_live.get() {
+                    self.metadata.held = None;
+                }
             }
             Call::Introspection(_) | Call::Userinfo(_) => {}
         }
@@ -491,19 +532,23 @@ impl Provider {
 
     /// Notes that keys are fetched for the sake of a key that is not among those at hand: anybody can name one.
     pub fn trying(&mut self, call: Call, now: Timestamp) {
-        self.is_wanted = true;
-        if call == Call::Keys && self.keys.get(now).is_some() {
-            self.keys.attempted_at = Some(now);
+        let Call::Keys(source) = call else { return };
+        if let Some(source) = self.sources.get_mut(source)
+            && (source.keys.get(now).is_some() || !self.is_live.get())
+        {
+            source.keys.attempted_at = Some(now);
         }
     }
 
     /// The documents that are kept fresh, and when each is to be fetched next, needed or not.
     pub fn schedule(&self, now: Timestamp) -> impl Iterator<Item = (Call<'static>, Timestamp)> {
-        let metadata = self.is_wanted && self.wants_metadata();
+        let metadata = self.is_live.get() && self.wants_metadata();
         let metadata = metadata.then(|| (Call::Metadata, self.metadata.due_at(now)));
-        let keys = self.is_wanted && self.wants_keys() && !self.lacks_metadata(Call::Keys, now);
-        let keys = keys.then(|| (Call::Keys, self.keys.due_at(now)));
-        [metadata, keys].into_iter().flatten()
+        let is_fetched = move |source: &usize| {
+            self.is_live.get() && self.wants_keys_of(*source) && !self.lacks_metadata(Call::Keys(*source), now)
+        };
+        let sources = self.sources.iter().enumerate().filter(move |(index, _)| is_fetched(index));
+        metadata.into_iter().chain(sources.map(move |(index, source)| (Call::Keys(index), source.keys.due_at(now))))
     }
 
     /// Whether there is a way to make a call, now that the metadata are at hand.
@@ -511,10 +556,12 @@ impl Provider {
         self.endpoint(call, 0, now).map(|_| ())
     }
 
-    /// How many keys are at hand, and when they came.
+    /// How many keys are at hand, and when the oldest of them came.
     pub fn key_facts(&self) -> Option<(usize, Option<Timestamp>)> {
-        let held = self.keys.held.as_ref()?;
-        Some((held.value.len(), held.fetched_at))
+        let held = || self.sources.iter().filter_map(|source| source.keys.held.as_ref());
+        held().next()?;
+        let count = held().map(|held| held.value.len()).fold(0, usize::saturating_add);
+        Some((count, held().filter_map(|held| held.fetched_at).min()))
     }
 
     fn falls_back_to_userinfo(&self, metadata: &Metadata) -> bool {
@@ -529,31 +576,28 @@ impl Provider {
         let config = &self.config;
         match config.validation {
             Validation::Auto => {
-                let keys = self.wants_keys() && discovers(&config.jwks.uri);
+                let keys = self.wants_discovered_keys();
                 config.is_online() && (keys || discovers(&config.introspection.endpoints))
             }
-            Validation::Jwt => self.wants_keys() && discovers(&config.jwks.uri),
+            Validation::Jwt => self.wants_discovered_keys(),
             Validation::Introspection => discovers(&config.introspection.endpoints),
             Validation::Userinfo => discovers(&config.userinfo.endpoints),
         }
     }
 
-    fn wants_keys(&self) -> bool {
-        matches!(self.config.validation, Validation::Auto | Validation::Jwt) && self.config.jwks.remote
+    fn wants_discovered_keys(&self) -> bool {
+        self.config.jwks.iter().enumerate().any(|(index, source)| source.is_discovered() && self.wants_keys_of(index))
     }
 
-    /// Cache-Control may shorten the configured time down to the cooldown, or lengthen it to an hour.
-    fn keys_lifetime(&self, max_age: Option<Duration>) -> Duration {
-        let configured = self.config.jwks.cache;
-        let least = self.config.jwks.cooldown.min(configured);
-        let most = configured.max(MAX_KEYS_LIFETIME);
-        max_age.unwrap_or(configured).max(least).min(most)
+    fn wants_keys_of(&self, source: usize) -> bool {
+        let verifies = matches!(self.config.validation, Validation::Auto | Validation::Jwt);
+        verifies && self.config.jwks.get(source).is_some_and(|source| source.remote)
     }
 
     fn configured(&self, call: Call) -> Option<&Endpoints> {
         match call {
             Call::Metadata => None,
-            Call::Keys => Some(&self.config.jwks.uri),
+            Call::Keys(source) => self.config.jwks.get(source).map(|source| &source.uri),
             Call::Introspection(_) => Some(&self.config.introspection.endpoints),
             Call::Userinfo(_) => Some(&self.config.userinfo.endpoints),
         }
@@ -574,7 +618,7 @@ impl Provider {
                 let metadata = self.metadata.get(now).ok_or(Unreachable::NoMetadata)?;
                 let url = match call {
                     Call::Metadata => None,
-                    Call::Keys => metadata.jwks_uri.as_deref(),
+                    Call::Keys(_) => metadata.jwks_uri.as_deref(),
                     Call::Introspection(_) => metadata.introspection_endpoint.as_deref(),
                     Call::Userinfo(_) => metadata.userinfo_endpoint.as_deref(),
                 };
@@ -588,7 +632,7 @@ impl Provider {
 impl Kind {
     fn call(self, token: &Token) -> Call<'_> {
         match self {
-            Self::Keys => Call::Keys,
+            Self::Keys(source) => Call::Keys(source),
             Self::Introspection => Call::Introspection(token),
             Self::Userinfo => Call::Userinfo(token),
         }
@@ -665,76 +709,6 @@ fn document(response: Option<&Response>) -> Result<&[u8], Fault> {
     }
 }
 
-/// One document that is fetched and kept.
-struct Document<T> {
-    held: Option<Held<T>>,
-    refresh_at: Timestamp,
-    retry_at: Timestamp,
-    attempted_at: Option<Timestamp>,
-    failures: u32,
-}
-
-struct Held<T> {
-    value: T,
-    /// `None` for what came with the configuration and never becomes stale.
-    fetched_at: Option<Timestamp>,
-    usable_until: Timestamp,
-}
-
-impl<T> Default for Document<T> {
-    fn default() -> Self {
-        let epoch = Timestamp::default();
-        Self { held: None, refresh_at: epoch, retry_at: epoch, attempted_at: None, failures: 0 }
-    }
-}
-
-impl<T> Document<T> {
-    fn starting_with(value: Option<T>) -> Self {
-        let held = value.map(|value| Held { value, fetched_at: None, usable_until: Timestamp::MAX });
-        Self { held, ..Self::default() }
-    }
-
-    fn get(&self, now: Timestamp) -> Option<&T> {
-        let held = self.held.as_ref()?;
-        (now < held.usable_until).then_some(&held.value)
-    }
-
-    /// Whether to try on behalf of a request: the last attempt is long enough ago, or the clock went back.
-    fn may_try(&self, cooldown: Duration, now: Timestamp) -> bool {
-        let rested = |attempted: Timestamp| now < attempted || now.saturating_since(attempted) >= cooldown;
-        !self.pauses(now) && (self.get(now).is_none() || self.attempted_at.is_none_or(rested))
-    }
-
-    fn due_at(&self, now: Timestamp) -> Timestamp {
-        let from_the_future = self.held.as_ref().and_then(|held| held.fetched_at).is_some_and(|fetched| now < fetched);
-        match (self.pauses(now), from_the_future) {
-            (true, _) => self.retry_at,
-            (false, true) => now,
-            (false, false) => self.refresh_at,
-        }
-    }
-
-    /// Whether a failure is too recent to try again. A pause longer than any comes of a clock that went back.
-    fn pauses(&self, now: Timestamp) -> bool {
-        self.failures > 0 && now < self.retry_at && self.retry_at.saturating_since(now) <= MAX_PAUSE
-    }
-
-    fn renew(&mut self, value: T, lifetime: Duration, max_stale: Duration, now: Timestamp) {
-        let margin = lifetime.checked_div(10).unwrap_or_default().min(MAX_REFRESH_MARGIN);
-        let usable_until = now.saturating_add(lifetime).saturating_add(max_stale);
-        self.held = Some(Held { value, fetched_at: Some(now), usable_until });
-        self.refresh_at = now.saturating_add(lifetime.saturating_sub(margin));
-        self.retry_at = Timestamp::default();
-        self.failures = 0;
-    }
-
-    fn failed(&mut self, now: Timestamp) {
-        let pause = MIN_PAUSE.saturating_mul(2_u32.saturating_pow(self.failures)).min(MAX_PAUSE);
-        self.retry_at = now.saturating_add(pause);
-        self.failures = self.failures.saturating_add(1);
-    }
-}
-
 /// Endpoints move seldom, and a fetch of keys that fails asks for the metadata anew.
 const METADATA_LIFETIME: Duration = Duration::from_secs(3600);
 
@@ -743,18 +717,3 @@ const MAKESHIFT_LIFETIME: Duration = Duration::from_secs(60);
 
 /// How long an endpoint that doesn't answer strangers is left alone.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(60);
-
-/// A key that was withdrawn must not be believed for longer because a CDN says so.
-const MAX_KEYS_LIFETIME: Duration = Duration::from_secs(3600);
-
-/// How long before its end a document is fetched again, at most.
-const MAX_REFRESH_MARGIN: Duration = Duration::from_secs(30);
-
-/// The pause after a first failure; each further one doubles it.
-const MIN_PAUSE: Duration = Duration::from_secs(1);
-
-/// The longest pause: a provider that is back should be noticed soon, without help.
-const MAX_PAUSE: Duration = Duration::from_secs(16);
-
-/// A provider with hundreds of foreign keys should not fill the log.
-const MAX_LOGGED_KEYS: usize = 16;

@@ -182,7 +182,10 @@ impl Denial {
             headers.push(("www-authenticate", challenge(&policy.realm, error, &description, scope)));
         }
         match self {
-            Self::ProviderUnavailable(after) => headers.push(("retry-after", after.as_secs().max(1).to_string())),
+            Self::ProviderUnavailable(after) => {
+                let seconds = after.as_millis().div_ceil(1000).max(1);
+                headers.push(("retry-after", seconds.to_string()));
+            }
             Self::Overloaded | Self::AuthorizerUnavailable => headers.push(("retry-after", "1".to_owned())),
             _ => {}
         }

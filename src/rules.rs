@@ -483,6 +483,11 @@ impl Members {
     }
 }
 
+/// The host of an authority as rules see it: in lower case, without its port and a final dot. `None` if it is no host.
+pub fn host(authority: &[u8]) -> Option<Cow<'_, [u8]>> {
+    Host::read(authority).text
+}
+
 /// The host that a request is for: RFC 9110, section 7.2.
 struct Host<'r> {
     /// In lower case, without the port. `None` if it is no host.

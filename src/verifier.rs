@@ -14,6 +14,12 @@ pub trait Host {
     /// Whether `signature` (for ECDSA in DER) is that of `message`, hashed with `hash` (`sha256`, `sha384`, `sha512`), by
     /// the key with this SubjectPublicKeyInfo in DER. `None` if the host can't tell.
     fn verify(&self, hash: &str, spki: &[u8], message: &[u8], signature: &[u8]) -> Option<bool>;
+
+    /// The signature of `message`, hashed with `hash`, by the key in PKCS#8 and DER (for RSA: PKCS#1 v1.5). `None` if the host
+    /// doesn't sign.
+    fn sign(&self, _hash: &str, _pkcs8: &[u8], _message: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// Who did the arithmetic.
@@ -64,6 +70,11 @@ impl Verifier {
     /// Who verifies signatures of this algorithm.
     pub fn backend(&self, algorithm: Algorithm) -> Backend {
         if self.trusted.contains(&algorithm) { Backend::Host } else { Backend::Wasm }
+    }
+
+    /// Has the host sign, if there is one that does.
+    pub fn sign_by_host(&self, hash: &str, pkcs8: &[u8], message: &[u8]) -> Option<Vec<u8>> {
+        self.host.as_deref()?.sign(hash, pkcs8, message)
     }
 
     /// Verifies one signature in the form of RFC 7518, section 3. The one way from a token to the cryptography.

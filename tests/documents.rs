@@ -33,6 +33,7 @@ fn every_configuration_is_sound() {
         ("migrate/envoy-jwt-authn.md", 1),
         ("migrate/istio.md", 2),
         ("kubernetes.md", 1),
+        ("opaque-tokens.md", 2),
     ] {
         assert_eq!(configurations(&page(path)).len(), count, "{path}");
     }

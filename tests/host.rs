@@ -14,8 +14,9 @@ use envoy::*;
 use oidc_filter::http::MAX_ANSWER_BYTES;
 use oidc_filter::{json, protobuf};
 use p256::ecdsa::signature::Verifier as _;
-use p256::pkcs8::DecodePublicKey as _;
+use p256::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -161,7 +162,8 @@ fn reply(stream: Stream) -> Reply {
 /// The reply's status and the reason in its details.
 fn refusal(stream: Stream) -> (u32, String) {
     let Reply { status, details, .. } = reply(stream);
-    let reason = details.strip_prefix("oidc_denied{").and_then(|rest| rest.strip_suffix('}'));
+    let (what, _filter) = details.split_once(";filter=").unwrap_or((&details, ""));
+    let reason = what.strip_prefix("oidc_denied{").and_then(|rest| rest.strip_suffix('}'));
     (status, reason.expect("details have a form").to_owned())
 }
 
@@ -509,6 +511,7 @@ fn a_warm_request_costs_these_host_calls() {
             "set request x-user",
             "set request x-oidc-metadata-claims",
             "state oidc.claims",
+            "property oidc.result",
             "state oidc.result",
             &format!("count {allowed}"),
             "count oidc_token_cache_total;result=hit",
@@ -572,6 +575,135 @@ fn rules_with_names_need_the_filter_s_own() {
     }
 }
 
+/// A filter of this name, with this configuration, that knows its provider.
+fn named(name: Option<&str>, config: String) -> Envoy {
+    let envoy = Envoy::at(NOW);
+    if let Some(name) = name {
+        host(|host| host.properties.insert("plugin_name".to_owned(), name.as_bytes().to_vec()));
+    }
+    assert!(envoy.configure(config));
+    envoy.tick();
+    envoy.answer_all(provider);
+    envoy
+}
+
+fn marks(stream: Stream) -> Vec<(String, String)> {
+    let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+    stream.look(|exchange| exchange.filter_state.iter().map(|(key, value)| (key.clone(), text(value))).collect())
+}
+
+fn state(marks: &[(&str, &str)]) -> FilterState {
+    marks.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect()
+}
+
+/// Two filters in one chain: what one says is never taken for the other's word.
+#[test]
+fn atk_07_marks_metrics_and_details_bear_the_filter_s_name() {
+    let strip = json!({"claim_headers": [], "user_info": [], "enforce": false});
+    let told = |name: &'static str, result: &'static str| (format!("{name}.result"), result.to_owned());
+    for (name, key, suffix) in [
+        (Some("users"), "users", ";filter=users"),
+        (Some("istio-system.oidc"), "istio-system.oidc", ";filter=istio-system.oidc"),
+        (Some("a;b c"), "a;b c", ";filter=a_b_c"),
+        (Some("oidc"), "oidc", ""),
+        (Some(""), "oidc", ""),
+        (None, "oidc", ""),
+    ] {
+        let envoy = named(name, config_with(strip.clone()));
+        // Behind a filter of another name, whose marks stay as they are.
+        let others = [("service.reason", "expired"), ("service.result", "stripped")];
+        let allowed = envoy.request_marked(request(&GOOD), state(&others));
+        upstream(allowed);
+        let mut expected: Vec<(String, String)> =
+            others.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).chain([told(key, "allowed")]).collect();
+        expected.sort();
+        assert_eq!(marks(allowed), expected, "{name:?}");
+        assert_eq!(metric(&format!("oidc_requests_total;result=allowed;reason=none;provider=idp{suffix}")), 1);
+        assert_eq!(metric(&format!("oidc_token_cache_total;result=miss{suffix}")), 1);
+        assert_eq!(metric(&format!("oidc_verifications_total;alg=EdDSA;backend=wasm{suffix}")), 1);
+        assert_eq!(metric(&format!("oidc_fetches_total;provider=idp;kind=jwks;result=ok{suffix}")), 1);
+        assert_eq!(metric(&format!("oidc_jwks_keys;provider=idp{suffix}")), 2);
+        let named_metrics = |(name, _): &(String, u64)| name.ends_with(suffix);
+        assert!(host(|host| host.metrics.iter().all(named_metrics)), "{name:?}");
+        let envoy = named(name, config_with(json!({"claim_headers": [], "user_info": []})));
+        assert_eq!(reply(envoy.request(request(&EXPIRED))).details, format!("oidc_denied{{expired}}{suffix}"));
+        let verifying = named(name, config_with(json!({"verify_path": "/orders"})));
+        assert_eq!(reply(verifying.request(request(&GOOD))).details, format!("oidc_confirmed{suffix}"));
+    }
+}
+
+/// Two filters of one name: the last verdict stands, without what belonged to the first, and the operator is told once.
+#[test]
+fn atk_07_a_reason_never_outlives_its_verdict() {
+    let envoy = named(None, config_with(json!({"claim_headers": [], "user_info": [], "allow_missing": true})));
+    let earlier = [
+        ("oidc.reason", "malformed_token"),
+        ("oidc.result", "stripped"),
+        ("oidc.shadow_reason", "expired"),
+        ("oidc.shadow_result", "denied"),
+    ];
+    for _ in 0..3 {
+        let stream = envoy.request_marked(request(&GOOD), state(&earlier));
+        upstream(stream);
+        let cleared =
+            [("oidc.reason", ""), ("oidc.result", "allowed"), ("oidc.shadow_reason", ""), ("oidc.shadow_result", "")];
+        assert_eq!(marks(stream), cleared.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+    assert_eq!(log().matches("give each filter a `name` of its own").count(), 1, "{}", log());
+    let stream = envoy.request_marked(plain_request(), state(&earlier[..2]));
+    upstream(stream);
+    let bypassed = [("oidc.reason", "missing_token"), ("oidc.result", "bypassed")];
+    assert_eq!(marks(stream), bypassed.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    // What cannot be cleared must not stay: the request is refused.
+    host(|host| host.fault = Some(Box::new(|_, name| (name == "state oidc.reason").then_some(BAD_ARGUMENT))));
+    assert_eq!(refusal(envoy.request_marked(request(&GOOD), state(&earlier))), (503, "misconfigured".to_owned()));
+}
+
+#[test]
+fn marks_can_be_left_out() {
+    let rules = json!([{"match": {"route_name": "b"}, "require": {"scopes": "admin"}}]);
+    let top = json!({"marks": false, "user_info": [], "rules": rules, "shadow": {"require": {"scopes": "x"}}, "enforce": false});
+    let envoy = named(None, config_with(top));
+    trace();
+    for fields in [request(&GOOD), request(&EXPIRED), plain_request()] {
+        let stream = envoy.request(fields);
+        upstream(stream);
+        assert_eq!(marks(stream), []);
+    }
+    assert!(!trace().iter().any(|name| name.starts_with("state")));
+    assert!(log().contains("nothing can refuse it before the service has seen it"), "{}", log());
+}
+
+/// One request that takes another route than the one decided on gets nothing. It changes nothing for any other.
+#[test]
+fn atk_03_one_request_throws_no_switch_for_others() {
+    let route = |name: &[u8]| host(|host| host.properties.insert("xds.route_name".to_owned(), name.to_vec()));
+    let rule = json!({"match": {"route_name": "b"}, "require": {"scopes": "admin"}});
+    for outputs in [json!({}), json!({"claim_headers": [], "user_info": []})] {
+        let envoy = Envoy::at(NOW);
+        route(b"a");
+        let mut top = json!({"rules": [rule]});
+        top.as_object_mut().unwrap().extend(outputs.as_object().unwrap().clone());
+        assert!(envoy.configure(config_with(top)));
+        assert_eq!(log().matches("put the RBAC of envoy/routes.yaml behind").count(), 1, "{}", log());
+        envoy.tick();
+        envoy.answer_all(provider);
+        for _ in 0..50 {
+            route(b"a");
+            let trigger = envoy.request(request(&GOOD));
+            let other = envoy.request(request(&GOOD));
+            upstream(trigger);
+            route(b"b");
+            assert_eq!(trigger.response(fields([(":status", "200")])), PAUSE);
+            route(b"a");
+            assert_eq!(other.response(fields([(":status", "200")])), CONTINUE);
+            upstream(other);
+        }
+        assert_eq!(metric("oidc_requests_total;result=denied;reason=misconfigured;provider=none"), 50);
+        assert_eq!(log().matches("its response is withheld").count(), 1, "{}", log());
+    }
+}
+
 /// What the client gets is what is counted, also when a response is withheld.
 #[test]
 fn a_response_that_is_withheld_is_counted() {
@@ -628,10 +760,10 @@ fn hdr_05_trailers_are_cleaned_as_headers_are() {
     assert_eq!(refusal(stream), (503, "misconfigured".to_owned()));
 }
 
-/// What Envoy's function does, for one curve: it takes and gives protobuf.
-fn verify_signature(arguments: &[u8]) -> Vec<u8> {
-    let mut fields: [&[u8]; 4] = [b""; 4];
-    let mut rest = arguments;
+/// The fields of a message that has nothing but texts.
+fn length_delimited<const COUNT: usize>(message: &[u8]) -> [&[u8]; COUNT] {
+    let mut fields: [&[u8]; COUNT] = [b""; COUNT];
+    let mut rest = message;
     while let [tag, more @ ..] = rest {
         let (mut length, mut at) = (0, 0);
         while at == 0 || more[at - 1] & 0x80 != 0 {
@@ -640,7 +772,12 @@ fn verify_signature(arguments: &[u8]) -> Vec<u8> {
         }
         (fields[usize::from(tag >> 3) - 1], rest) = more[at..].split_at(length);
     }
-    let [hash, key, signature, message] = fields;
+    fields
+}
+
+/// What Envoy's function does, for one curve: it takes and gives protobuf.
+fn verify_signature(arguments: &[u8]) -> Vec<u8> {
+    let [hash, key, signature, message] = length_delimited(arguments);
     let verifies = |key: p256::ecdsa::VerifyingKey| {
         p256::ecdsa::DerSignature::from_bytes(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
     };
@@ -666,6 +803,39 @@ fn sig_09_a_host_verifies_what_it_has_been_seen_to_get_right() {
         // Where the host stops to answer, the filter does it alone.
         fail("foreign", INTERNAL_FAILURE);
         assert_eq!(identity(&upstream(envoy.request(request(&bob))))[0], "bob");
+    }
+}
+
+/// What Envoy's function does with an RSA key.
+fn sign_with_rsa(arguments: &[u8]) -> Vec<u8> {
+    let [_hash, key, message] = length_delimited(arguments);
+    let key = rsa::RsaPrivateKey::from_pkcs8_der(key).unwrap();
+    let signature = key.sign(rsa::Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message)).unwrap();
+    [&[0x08, 1, 0x12, 0x80, 0x02], signature.as_slice()].concat()
+}
+
+/// Where the host doesn't sign, or signs something else, the configuration is refused, and not each request.
+#[test]
+fn an_rsa_key_needs_a_host_that_signs() {
+    let client = json!({
+        "client_id": "rs", "client_auth": "private_key_jwt", "client_key": include_str!("keys/rsa-pkcs8.pem"),
+    });
+    let config = json!({"providers": {
+        "issuer": "https://idp.example.com", "audiences": "a", "validation": "introspection", "introspection": client,
+    }});
+    let functions: [(Option<Function>, bool); 5] = [
+        (Some(sign_with_rsa), true),
+        (None, false),
+        (Some(|_| vec![]), false),
+        (Some(|_| vec![0xff; 9]), false),
+        (Some(|_| [&[0x08, 1, 0x12, 0x80, 0x02], [1; 256].as_slice()].concat()), false),
+    ];
+    for (function, is_taken) in functions {
+        let envoy = Envoy::at(NOW);
+        if let Some(function) = function {
+            host(|host| host.functions.insert("sign", function));
+        }
+        assert_eq!(envoy.configure(config.to_string()), is_taken);
     }
 }
 
@@ -706,6 +876,7 @@ fn hdr_14_a_cold_request_waits_for_two_calls_and_goes_on_once() {
             "set request x-user",
             "set request x-oidc-metadata-claims",
             "state oidc.claims",
+            "property oidc.result",
             "state oidc.result",
             "count oidc_requests_total;result=allowed;reason=none;provider=idp",
             "count oidc_verifications_total;alg=EdDSA;backend=wasm",

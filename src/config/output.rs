@@ -182,11 +182,8 @@ impl UserInfo {
         if namespace.is_some() && placement != Placement::Metadata {
             return Err(fields.error("metadata_namespace", "only for the location metadata"));
         }
-        if placement == Placement::Metadata
-            && namespace.as_deref().is_none_or(|namespace| namespace == "oidc")
-            && matches!(&*key, "result" | "reason" | "route" | "shadow_result" | "shadow_reason")
-        {
-            return Err(fields.error("key", "is where the filter tells its decision, in filter state; choose another"));
+        if placement == Placement::Metadata && key.rsplit('.').next().is_some_and(|last| MARKS.contains(&last)) {
+            return Err(fields.error("key", "is where filters tell their decisions, in filter state; choose another"));
         }
         let encoding = encoding(&mut fields, placement)?;
         let cookie_options = match fields.object("cookie_options")? {
@@ -501,6 +498,10 @@ const CLAIM_HEADER_FIELDS: [&str; 11] = [
     "required",
     "default",
 ];
+
+/// What filter state `wasm.<a filter's name>.` ends with, where filters tell their decisions. Any namespace may be the name of
+/// one, and a name may hold dots.
+const MARKS: [&str; 5] = ["result", "reason", "route", "shadow_result", "shadow_reason"];
 
 /// Every header of every request is compared with each of these names.
 const MAX_OUTPUT_NAMES: usize = 128;

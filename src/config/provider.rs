@@ -2,17 +2,18 @@
 
 use super::clusters::{Clusters, authority, parse_url};
 use super::fields::{Fields, path_of, printable};
+use super::keys::KeySource;
 use super::output::Lookup;
 use super::{Error, is_quotable, timeout};
 use crate::client_assertion::AssertionKey;
 use crate::http::Endpoint;
 use crate::json;
-use crate::jwk::{Algorithm, JwkSet, Origin, SetError};
+use crate::jwk::{Algorithm, Jwk};
 use crate::jwt::Audiences;
+use crate::verifier::Verifier;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Range;
-use std::rc::Rc;
 use std::time::Duration;
 use url::Url;
 
@@ -41,8 +42,8 @@ pub struct Provider {
     pub token_types: Vec<String>,
     /// When a call is given up.
     pub timeout: Duration,
-    /// Keys.
-    pub jwks: Jwks,
+    /// Where keys come from: one source, or several whose keys are good together.
+    pub jwks: Vec<KeySource>,
     /// RFC 7662.
     pub introspection: Introspection,
     /// OpenID Connect Core, section 5.3.
@@ -96,29 +97,12 @@ pub enum Validation {
 }
 
 /// Where calls of one kind go.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Endpoints {
     /// To what the issuer's metadata say.
     Discovered,
     /// To these, in order.
     Configured(Vec<Endpoint>),
-}
-
-/// Where keys come from, and for how long they serve.
-#[derive(Debug)]
-pub struct Jwks {
-    /// The key set document.
-    pub uri: Endpoints,
-    /// Keys from the configuration.
-    pub inline: Option<Rc<JwkSet>>,
-    /// Whether keys are fetched at all.
-    pub remote: bool,
-    /// How long fetched keys are fresh, unless the answer's Cache-Control says otherwise.
-    pub cache: Duration,
-    /// How long they serve beyond that while they cannot be fetched.
-    pub max_stale: Duration,
-    /// The shortest time between two fetches for the sake of unknown keys.
-    pub cooldown: Duration,
 }
 
 /// How the introspection endpoint is called.
@@ -242,14 +226,7 @@ impl Provider {
             max_lifetime: None,
             token_types: Vec::new(),
             timeout: Duration::from_secs(5),
-            jwks: Jwks {
-                uri: Endpoints::Discovered,
-                inline: None,
-                remote: true,
-                cache: Duration::from_secs(600),
-                max_stale: Duration::from_secs(24 * 3600),
-                cooldown: Duration::from_secs(30),
-            },
+            jwks: vec![KeySource::discovered()],
             introspection: Introspection {
                 endpoints: Endpoints::Discovered,
                 method: "POST",
@@ -338,8 +315,10 @@ impl Provider {
         provider.audiences = audiences(&mut fields, provider.validation)?;
         provider.token_types = token_types(&mut fields)?;
         provider.read_times(&mut fields)?;
-        provider.read_jwks(&mut fields)?;
-        if url.is_none() && provider.jwks.inline.is_none() && provider.jwks.uri == Endpoints::Discovered {
+        if let Some(sources) = KeySource::list(&provider, &mut fields)? {
+            provider.jwks = sources;
+        }
+        if url.is_none() && provider.jwks.iter().any(KeySource::is_discovered) {
             let problem = "must be an absolute https URL; any other name needs `jwks.uri` or `jwks.inline`";
             return Err(fields.error("issuer", problem));
         }
@@ -358,14 +337,29 @@ impl Provider {
         Ok(provider)
     }
 
+    /// Whether somebody can sign what is to prove who we are.
+    pub(super) fn can_sign(&self, verifier: &Verifier) -> bool {
+        match &self.introspection.client {
+            Some(ClientAuthentication { method: ClientAuthenticationMethod::PrivateKeyJwt(key), .. }) => {
+                key.can_sign(verifier)
+            }
+            _ => true,
+        }
+    }
+
     /// Whether the provider is called at all. With nothing but inline keys there is nothing to call it for.
     pub fn is_online(&self) -> bool {
         let configured = |endpoints: &Endpoints| *endpoints != Endpoints::Discovered;
-        self.jwks.remote
+        self.jwks.iter().any(|source| source.remote)
             || self.introspection.client.is_some()
             || configured(&self.introspection.endpoints)
             || configured(&self.userinfo.endpoints)
             || !matches!(self.validation, Validation::Auto | Validation::Jwt)
+    }
+
+    /// The shortest time between two fetches of all its keys for the sake of unknown ones.
+    pub fn cooldown(&self) -> Duration {
+        self.jwks.iter().map(|source| source.cooldown).max().unwrap_or_default()
     }
 
     /// What the operator should know before the first request.
@@ -392,6 +386,9 @@ impl Provider {
         if self.issuer.starts_with("http://") && !loopback(&self.clusters.issuer_authority) {
             warnings.push(format!("{name}: the issuer is not https; only a cluster with TLS protects tokens and keys"));
         }
+        for refused in self.jwks.iter().filter_map(|source| source.inline.as_ref()).flat_map(|keys| keys.refused()) {
+            warnings.push(format!("{name}: jwks.inline: {refused}"));
+        }
         let explicit = matches!(self.introspection.endpoints, Endpoints::Configured(_));
         if explicit && self.introspection.client.is_none() {
             warnings
@@ -413,38 +410,6 @@ impl Provider {
         Ok(())
     }
 
-    fn read_jwks(&mut self, fields: &mut Fields) -> Result<(), Error> {
-        let Some(mut jwks) = fields.object("jwks")? else { return Ok(()) };
-        jwks.expect(&["inline", "uri", "cache", "max_stale", "cooldown"])?;
-        self.jwks.inline = match jwks.json_text("inline")? {
-            None => None,
-            Some(document) => {
-                let set = JwkSet::parse(document.as_bytes(), Origin::Inline);
-                let problem = |error| {
-                    jwks.error("inline", format!("is no usable key set: {}", placed(useless(&error), &document)))
-                };
-                Some(Rc::new(set.map_err(problem)?))
-            }
-        };
-        if let Some(urls) = jwks.strings("uri")? {
-            self.jwks.uri = self.configured_list(&jwks, "uri", &urls)?;
-        }
-        self.jwks.remote = self.jwks.inline.is_none() || self.jwks.uri != Endpoints::Discovered;
-        for (field, setting, least) in [
-            ("cache", &mut self.jwks.cache, Duration::from_secs(1)),
-            ("max_stale", &mut self.jwks.max_stale, Duration::ZERO),
-            ("cooldown", &mut self.jwks.cooldown, Duration::from_secs(1)),
-        ] {
-            if let Some(duration) = jwks.duration(field)? {
-                if duration < least {
-                    return Err(jwks.error(field, "must be at least 1s"));
-                }
-                *setting = duration;
-            }
-        }
-        jwks.finish()
-    }
-
     fn read_algorithms(&mut self, fields: &mut Fields) -> Result<(), Error> {
         let Some(names) = fields.strings("algorithms")? else { return Ok(()) };
         if names.is_empty() {
@@ -456,9 +421,9 @@ impl Provider {
             let path = format!("algorithms[{index}]");
             let algorithm = Algorithm::from_name(name)
                 .ok_or_else(|| fields.error(&path, format!("unknown, expected one of {expected}, or HS256/384/512")))?;
-            if algorithm.is_symmetric() && (self.jwks.inline.is_none() || self.jwks.remote) {
-                let problem = "a symmetric algorithm needs its key in jwks.inline, and no remote keys beside it";
-                return Err(fields.error(&path, problem));
+            let mut inline = self.jwks.iter().filter_map(|source| source.inline.as_ref());
+            if algorithm.is_symmetric() && !inline.any(|keys| keys.iter().any(Jwk::is_symmetric)) {
+                return Err(fields.error(&path, "a symmetric algorithm needs its key, of the type oct, in jwks.inline"));
             }
             self.algorithms.push(algorithm);
         }
@@ -525,7 +490,7 @@ impl Provider {
         userinfo.finish()
     }
 
-    fn configured_list(&self, fields: &Fields, field: &str, urls: &[String]) -> Result<Endpoints, Error> {
+    pub(super) fn configured_list(&self, fields: &Fields, field: &str, urls: &[String]) -> Result<Endpoints, Error> {
         if urls.is_empty() {
             return Err(fields.error(field, "must not be empty; leave it out to discover it"));
         }
@@ -540,7 +505,7 @@ impl Provider {
 }
 
 /// What is wrong with a JSON text within the configuration, and where if it is the syntax.
-fn placed(error: impl fmt::Display, document: &str) -> String {
+pub(super) fn placed(error: impl fmt::Display, document: &str) -> String {
     match json::find_fault(document.as_bytes()) {
         None => error.to_string(),
         Some(fault) if fault.path.is_empty() => fault.to_string(),
@@ -647,15 +612,6 @@ fn check_names(entries: &[Vec<Provider>]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Why a key set of the operator's can't be used, with what is wrong with its first keys.
-fn useless(error: &SetError) -> String {
-    let mut problem = error.to_string();
-    if let SetError::NoUsableKey(refused) = error {
-        refused.iter().take(MAX_TOLD_KEYS).for_each(|refused| problem.push_str(&format!("; {refused}")));
-    }
-    problem
-}
-
 fn validation(fields: &mut Fields) -> Result<Validation, Error> {
     match fields.string("validation")?.as_deref() {
         None | Some("auto") => Ok(Validation::Auto),
@@ -754,6 +710,10 @@ fn client(fields: &mut Fields) -> Result<Option<ClientAuthentication>, Error> {
     let id = visible(fields, "client_id")?;
     let secret = visible(fields, "client_secret")?.map(Secret);
     let key = fields.json_text("client_key")?;
+    let key_id = fields.string("client_key_id")?;
+    if key_id.is_some() && key.is_none() {
+        return Err(fields.error("client_key_id", "is the name of `client_key`, which is not there"));
+    }
     let Some(id) = id.filter(|id| !id.is_empty()) else {
         return match method.is_some() || secret.is_some() || key.is_some() {
             true => {
@@ -774,9 +734,17 @@ fn client(fields: &mut Fields) -> Result<Option<ClientAuthentication>, Error> {
             return Err(fields.error("client_secret", "not beside client_auth private_key_jwt"));
         }
         Some("private_key_jwt") => {
-            let jwk = key.as_deref().ok_or_else(|| fields.error("client_key", "required: a private JWK"))?;
+            let jwk = key
+                .as_deref()
+                .ok_or_else(|| fields.error("client_key", "required: a private key, as a JWK or in PEM"))?;
             let key = AssertionKey::parse(jwk.as_bytes());
             let key = key.map_err(|error| fields.error("client_key", placed(error, jwk)))?;
+            let key = match key_id {
+                None => key,
+                Some(id) => key
+                    .named(&id)
+                    .ok_or_else(|| fields.error("client_key_id", "not beside a key that has a name of its own"))?,
+            };
             ClientAuthenticationMethod::PrivateKeyJwt(Box::new(key))
         }
         Some(_) => return Err(fields.error("client_auth", "expected basic, post or private_key_jwt")),
@@ -838,7 +806,7 @@ const PROVIDER_FIELDS: [&str; 23] = [
     "failover",
 ];
 
-const INTROSPECTION_FIELDS: [&str; 12] = [
+const INTROSPECTION_FIELDS: [&str; 13] = [
     "endpoint",
     "method",
     "param_name",
@@ -849,6 +817,7 @@ const INTROSPECTION_FIELDS: [&str; 12] = [
     "client_id",
     "client_secret",
     "client_key",
+    "client_key_id",
     "cache",
     "negative_cache",
 ];
@@ -867,9 +836,6 @@ const MAX_TENANTS: usize = 1000;
 
 /// How many names an error shows of those that would be right.
 const MAX_SHOWN_NAMES: usize = 8;
-
-/// As many as an error has room for.
-const MAX_TOLD_KEYS: usize = 4;
 
 /// What is held against a token whose signature is verified, and not against an answer.
 const FOR_SIGNATURES: &[&str] = &["algorithms", "jwks", "max_lifetime", "require_expiration", "token_type"];

@@ -335,6 +335,15 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     if asks_something && lets_others_pass(base) {
         warnings.push(format!("require, external_authorization: what they ask {OTHERS_PASS}"));
     }
+    if config.rules.iter().any(Rule::reads_route) {
+        warnings.push(match config.marks {
+            true => format!("rules: they look at routes, and {MAY_BE_REROUTED}; {ROUTE_CHECK}"),
+            false => format!(
+                "rules, marks: the rules look at routes, and {MAY_BE_REROUTED}; with `marks: false` nothing can refuse it \
+                 before the service has seen it"
+            ),
+        });
+    }
     for (index, Rule { matching, policy, .. }) in config.rules.iter().enumerate() {
         let asks_more = !Rc::ptr_eq(&policy.require, &base.require)
             || policy.authorization.is_some() && base.authorization.is_none();
@@ -391,6 +400,12 @@ fn check_patterns(rules: &[Rule]) -> Result<(), Error> {
 
 const OTHERS_PASS: &str =
     "of a token holds for requests with a valid one only: others pass, by enforce or allow_missing";
+
+const MAY_BE_REROUTED: &str =
+    "Envoy may choose another route for a request after the decision, by what this filter or a later one writes";
+
+const ROUTE_CHECK: &str =
+    "put the RBAC of envoy/routes.yaml behind all filters that change headers: it refuses what takes another route";
 
 const EMPTY: &str = "must not be empty; leave it out to say nothing about it";
 

@@ -1,9 +1,10 @@
 //! The part of the configuration that says where other proxies ask about their requests, and what they tell of these.
 
-use super::Error;
 use super::fields::Fields;
 use super::output::{Placement, header_name};
 use super::policy::Policy;
+use super::rule::Rule;
+use super::{Config, Error};
 use crate::http::Edit;
 use crate::path;
 use std::rc::Rc;
@@ -88,6 +89,28 @@ impl Verify {
         }
         warnings
     }
+}
+
+/// A proxy that tells a request in headers asks in a request of its own, whose host is whatever the proxy calls the listener
+/// that it asks: where something depends on the client's host, that must be told too.
+pub(super) fn check_host(config: &Config) -> Result<(), Error> {
+    let is_untold = |verify: &Verify| verify.request.as_ref().is_some_and(|told| told.host.is_none());
+    if !config.verify.as_ref().is_some_and(is_untold) {
+        return Ok(());
+    }
+    let by_host = |rule: &Rule| rule.matching.as_ref().is_some_and(|matching| !matching.hosts.is_empty());
+    let who = match config.rules.iter().position(by_host) {
+        Some(index) => format!("`rules[{index}].match.hosts` looks"),
+        None if config.judged_policies().any(|policy| policy.authorization.is_some()) => {
+            "the service of `external_authorization` looks".to_owned()
+        }
+        None => return Ok(()),
+    };
+    let problem = format!(
+        "required, since {who} at hosts, and the host of a question is not that of the request it is about; let the proxy \
+         that asks say that in a header (nginx: `proxy_set_header x-original-host $host;`), and name it here"
+    );
+    Err(Error::at("verify_request.host_header", problem))
 }
 
 impl VerifiedRequest {

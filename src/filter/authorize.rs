@@ -8,7 +8,7 @@ use crate::credentials::{self, Credentials, Token, TokenDigest};
 use crate::http::{Request, only};
 use crate::identity;
 use crate::introspection::Unfit;
-use crate::jwk::{Algorithm, Fingerprint, Keys, MAX_CANDIDATES};
+use crate::jwk::{Algorithm, Fingerprint, MAX_CANDIDATES};
 use crate::jws::{self, CompactJws, Form};
 use crate::jwt::{self, AccessToken, Audiences, Claims, Expected, Hint, Issuer, Unverified};
 use crate::policy::Lack;
@@ -159,8 +159,7 @@ impl Filter {
     fn known(&self, credentials: &Credentials, trusted: &Trusted, now: Timestamp) -> Option<Vouched> {
         let vouched = self.vouched.get(&(None, credentials.digest), now)?;
         let Witness::Signature { key, algorithm } = vouched.witness else { return None };
-        let holds =
-            trusted.has(vouched.provider) && self.providers.get(vouched.provider)?.keys(now)?.holds(key, algorithm);
+        let holds = trusted.has(vouched.provider) && self.providers.get(vouched.provider)?.holds(key, algorithm, now);
         holds.then_some(vouched)
     }
 
@@ -203,11 +202,13 @@ impl Filter {
         now: Timestamp,
     ) -> Result<(), Halt> {
         let provider = vouched.provider;
+        let issuer = self.providers.get(provider).ok_or(Denial::Misconfigured)?;
         // The authorizer is not who the token is for, and must not see an identity that the client has made up.
         let mut rewrite = Rewrite::default();
         rewrite.strip(&self.config.sources);
         let target = rewrite.target(request, &self.own);
-        let question = Question::new(authorizer, &vouched.claims, request, target.as_deref());
+        let question = Question::new(authorizer, &issuer.config, &vouched.claims, request, target.as_deref());
+        let question = question.ok_or_else(|| deny(provider, Denial::AmbiguousTarget))?;
         let need = match self.verdicts.get(&question, now) {
             Some(authorization::Verdict::Allowed) => return Ok(()),
             Some(authorization::Verdict::Denied(reason)) => return Err(deny(provider, Denial::NotAuthorized(reason))),
@@ -311,11 +312,7 @@ impl Filter {
         if !provider.config.algorithms.contains(&jws.algorithm()) {
             return Err(deny(index, Denial::InvalidToken(Reason::UnsupportedToken)));
         }
-        let Some(keys) = provider.keys(now) else {
-            let denial = Denial::ProviderUnavailable(provider.retry_after(now));
-            return Err(self.need_keys(index, asked, denial, now));
-        };
-        let (keys, hint) = (Keys::of([keys]), jws.key_hint());
+        let (keys, hint) = (provider.keys(now), jws.key_hint());
         let mut candidates = keys.candidates(&hint, jws.algorithm()).peekable();
         if candidates.peek().is_some() {
             let backend = self.verifier.backend(jws.algorithm());
@@ -325,6 +322,9 @@ impl Filter {
             None => Reason::UnknownKey,
             Some(_) => match jws.verify(candidates, &self.verifier) {
                 Ok(payload) => {
+                    if provider.come_alive() {
+                        self.newcomers.welcome();
+                    }
                     let witness = Witness::Signature { key: payload.key(), algorithm: jws.algorithm() };
                     let claims = Claims::from_jwt(payload).and_then(|claims| provider.in_our_terms(claims));
                     let claims = claims.map_err(|error| deny(index, error.into()))?;
@@ -344,8 +344,12 @@ impl Filter {
                 Err(_) => Reason::BadSignature,
             },
         };
+        // A secret is the operator's own: there are no newer ones.
+        if jws.algorithm().is_symmetric() {
+            return Err(deny(index, Denial::InvalidToken(error)));
+        }
         // Newer keys may be there; if they can't be had, the token isn't to blame.
-        let denial = match provider.is_failing() {
+        let denial = match provider.lacks_keys(now) {
             true => Denial::ProviderUnavailable(provider.retry_after(now)),
             false => Denial::InvalidToken(error),
         };
@@ -364,6 +368,9 @@ impl Filter {
         let provider = self.providers.get(index).ok_or(Denial::Misconfigured)?;
         if let Some(reason) = self.inactive.get(&(index, digest), now) {
             return Err(deny(index, Denial::InvalidToken(reason)));
+        }
+        if let Some(until) = self.postponed.get(&(index, digest), now) {
+            return Err(deny(index, Denial::ProviderUnavailable(until.saturating_since(now))));
         }
         if provider.turns_us_away(now) {
             return Err(deny(index, Denial::InvalidToken(Reason::UnsupportedToken)));
@@ -445,26 +452,50 @@ impl Filter {
         self.providers.get(index).map(|provider| provider.config.validation)
     }
 
-    /// Asks for keys, or gives `denial` if they were asked for, or may not be asked for now.
+    /// Asks for keys of a source that wasn't asked yet, or gives `denial` if there is none that may be asked now.
     fn need_keys(&self, index: usize, asked: &[Need], denial: Denial, now: Timestamp) -> Halt {
         let Some(provider) = self.providers.get(index) else { return deny(index, denial) };
-        let need = Need::Keys(index);
-        let in_flight = self.flights.contains_key(&need);
-        if asked.contains(&need) || !(in_flight || provider.may_fetch_keys(now)) {
-            return deny(index, denial);
+        for source in 0..provider.source_count() {
+            let need = Need::Keys(index, source);
+            let in_flight = self.flights.contains_key(&need);
+            let may_fetch = || provider.sources_to_fetch(now).any(|other| other == source);
+            if asked.contains(&need) || !(in_flight || may_fetch()) {
+                continue;
+            }
+            if in_flight || !provider.lacks_metadata(Call::Keys(source), now) {
+                return self.need_document(need, denial, now);
+            }
+            if self.may_ask_for_metadata(index, asked, now) {
+                return self.need_document(Need::Metadata(index), denial, now);
+            }
         }
-        match provider.lacks_metadata(Call::Keys, now) {
-            true if !in_flight => self.need_metadata(index, asked, denial, now),
-            _ => need.into(),
-        }
+        deny(index, denial)
     }
 
     fn need_metadata(&self, index: usize, asked: &[Need], denial: Denial, now: Timestamp) -> Halt {
+        match self.may_ask_for_metadata(index, asked, now) {
+            true => self.need_document(Need::Metadata(index), denial, now),
+            false => deny(index, denial),
+        }
+    }
+
+    fn may_ask_for_metadata(&self, index: usize, asked: &[Need], now: Timestamp) -> bool {
         let need = Need::Metadata(index);
         let allowed = self.providers.get(index).is_some_and(|provider| provider.may_fetch_metadata(now));
-        match !asked.contains(&need) && (allowed || self.flights.contains_key(&need)) {
-            true => need.into(),
-            false => deny(index, denial),
+        !asked.contains(&need) && (allowed || self.flights.contains_key(&need))
+    }
+
+    /// Asks for a document, unless that is of an issuer whom nobody knows yet, and too many of these were looked up lately.
+    fn need_document(&self, need: Need, denial: Denial, now: Timestamp) -> Halt {
+        let index = need.provider();
+        let is_newcomer = self.providers.get(index).is_some_and(|provider| provider.needs_admission(now));
+        let wait = self.newcomers.wait(now);
+        match is_newcomer && !self.flights.contains_key(&need) && wait > Duration::ZERO {
+            false => need.into(),
+            true => match denial {
+                Denial::ProviderUnavailable(_) => deny(index, Denial::ProviderUnavailable(wait)),
+                denial => deny(index, denial),
+            },
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::authorize::{Grant, Halt};
 use super::fetches::{Asked, MAX_FLIGHTS};
-use super::{Filter, Need};
-use crate::config::{Policy, VerifiedRequest};
+use super::{Filter, Need, is_due};
+use crate::config::{Policy, VerifiedRequest, is_token_byte};
 use crate::decision::{Case, Shadow, Verdict};
 use crate::http::{Request, Route, only};
 use crate::identity::{self, Identity};
@@ -12,6 +12,7 @@ use crate::reply::Denial;
 use crate::rewrite::Rewrite;
 use crate::rules;
 use crate::time::Timestamp;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 impl Filter {
@@ -20,6 +21,10 @@ impl Filter {
     pub(super) fn case(&self, request: Request, now: Timestamp) -> (Case, Result<(), Denial>) {
         let (request, is_question) = match self.question(&request) {
             None => (request, false),
+            Some(Ok(asked_about)) if self.hides_a_forgery(&asked_about) => {
+                let policy = Rc::clone(&self.config.policy);
+                return (Case { request: asked_about, policy, is_question: true }, Err(Denial::InvalidRequest));
+            }
             Some(Ok(asked_about)) => (asked_about, true),
             Some(Err(denial)) => {
                 log::debug!(
@@ -61,6 +66,31 @@ impl Filter {
         }
     }
 
+    /// What a proxy that asks is to take off its client's request: the headers that the filter writes, unless the answer holds
+    /// them; what is stripped; and whatever of the question's own could be read as one of these, in the spelling that was
+    /// sent. Each once, with commas between.
+    pub(super) fn to_be_removed(
+        &self,
+        question: &Request,
+        stripped: &[&str],
+        answer: &[(Rc<str>, Vec<u8>)],
+    ) -> Option<String> {
+        let is_answered = |name: &&str| answer.iter().any(|(written, _)| &**written == *name);
+        let sent = question.headers.iter().map(|(name, _)| name).filter(|name| self.own.is_own_header(name));
+        let sent: BTreeSet<&str> = sent.filter_map(nameable).collect();
+        let mut names: Vec<&str> = self.own.written_headers().chain(stripped.iter().copied()).collect();
+        names.retain(|name| !is_answered(name));
+        let further = sent.into_iter().filter(|name| !is_answered(name) && !names.contains(name));
+        let further: Vec<&str> = further.collect();
+        names.extend(further);
+        (!names.is_empty()).then(|| names.join(","))
+    }
+
+    /// Whether a question carries a header that could be read as one of ours, and that no list of names can hold.
+    fn hides_a_forgery(&self, question: &Request) -> bool {
+        question.headers.iter().any(|(name, _)| self.own.is_own_header(name) && nameable(name).is_none())
+    }
+
     /// The case with as much of the request as rules are found by: it is kept until the response comes.
     pub(super) fn matched(&self, case: &Case) -> Case {
         let is_read = |name: &[u8]| self.rules.as_ref().is_some_and(|rules| rules.reads_header(name));
@@ -74,10 +104,16 @@ impl Filter {
         self.policy(&request).is_ok_and(|policy| Rc::ptr_eq(&policy, &case.policy))
     }
 
-    /// A request has taken a route with another policy than the one that was decided on. No decision rests on routes any
-    /// more: what Envoy's routes look at doesn't change from request to request.
-    pub fn distrust_routes(&mut self) {
-        self.routes_are_unstable = true;
+    /// A request has taken a route with another policy than the one that was decided on. The operator is told, but not more than
+    /// once a second: clients may have it in their hands. It says nothing about any other request.
+    pub fn complain_of_route(&self, now: Timestamp) {
+        if is_due(&self.rerouted_at, now) {
+            log::error!(
+                "a request has taken a route with another rule than the one that was decided on: its response is withheld, \
+                 but the service has seen it; no route may match on what this filter or a later one writes, and the RBAC of \
+                 envoy/routes.yaml refuses such a request before the service sees it"
+            );
+        }
     }
 
     /// The policy for a request. Fails closed: a rule that isn't there, or that two readers would choose differently, is no
@@ -116,8 +152,8 @@ impl Filter {
                 let rest = sent.get(verify.path.len()..).filter(|rest| rest.starts_with(b"/"));
                 match rest {
                     Some(rest) => Ok(request.with_line(method, authority, rest)),
-                    None if self.rules.is_none() => Ok(request.clone()),
-                    // It could be under any of them.
+                    None if self.rules.is_none() && self.config.policy.authorization.is_none() => Ok(request.clone()),
+                    // It could be under any of them; or an authorizer would hear of a path that nobody has asked for.
                     None => Err(Denial::InvalidRequest),
                 }
             }
@@ -175,6 +211,12 @@ impl Filter {
 
 /// Calls that may be under way when one is made for the sake of a candidate.
 const MAX_FLIGHTS_WITH_SHADOWS: usize = MAX_FLIGHTS / 2;
+
+/// A header's name as it can stand in a list of names (RFC 9110, section 5.1).
+fn nameable(name: &[u8]) -> Option<&str> {
+    let is_token = !name.is_empty() && name.iter().all(|byte| is_token_byte(*byte));
+    std::str::from_utf8(name).ok().filter(|_| is_token)
+}
 
 /// The only value of a header that a proxy must have set.
 fn one<'r>(request: &'r Request, name: &'r str) -> Result<&'r [u8], Denial> {

@@ -7,7 +7,7 @@ use crate::decision::Case;
 use crate::http::Response;
 use crate::introspection::{Answer, Unfit};
 use crate::jwt::Claims;
-use crate::provider::{Fault, Unreachable};
+use crate::provider::{Call, Fault, Unreachable};
 use crate::reply::{Denial, Reason};
 use crate::time::{Deadline, Timestamp};
 use std::collections::BTreeSet;
@@ -22,6 +22,21 @@ pub(super) struct Flight {
     pub(super) target: String,
     pub(super) waiters: BTreeSet<StreamId>,
     pub(super) deadline: Deadline,
+    /// How long the endpoints that it was at want to be left alone: none if one of them said nothing of that.
+    wait: Option<Duration>,
+}
+
+impl Flight {
+    /// Notes what an answer that was of no use says about the next try. Of several endpoints the first that is ready counts; the
+    /// places for metadata are one server's, and what isn't there says nothing.
+    pub(super) fn note_wait(&mut self, need: &Need, response: Option<&Response>, now: Timestamp) {
+        let wait = response.and_then(|response| response.retry_after(now)).unwrap_or_default();
+        self.wait = Some(match (need, self.wait) {
+            (_, None) => wait,
+            (Need::Metadata(_), Some(before)) => before.max(wait),
+            (_, Some(before)) => before.min(wait),
+        });
+    }
 }
 
 /// A request that waits.
@@ -133,7 +148,7 @@ impl Filter {
 
     /// Questions about single tokens are bounded, since anybody can make up tokens; documents are few.
     pub(super) fn has_room_for(&self, need: &Need) -> bool {
-        let is_document = matches!(need, Need::Metadata(_) | Need::Keys(_));
+        let is_document = matches!(need, Need::Metadata(_) | Need::Keys(..));
         // Who floods one provider takes no room from another, nor from the authorizers.
         let whom = |need: &Need| (need.provider(), matches!(need, Need::Authorization(..)));
         let of_the_same = || self.flights.keys().filter(|other| whom(other) == whom(need)).count();
@@ -160,6 +175,7 @@ impl Filter {
             target: String::new(),
             waiters: waiter.into_iter().collect(),
             deadline: Deadline::after(MAX_WAIT, now),
+            wait: None,
         };
         self.flights.insert(need.clone(), flight);
         if let (Need::Probe(_, kind, endpoint), Some(provider)) = (&need, self.providers.get_mut(need.provider())) {
@@ -169,8 +185,31 @@ impl Filter {
             && waiter.is_some()
         {
             provider.trying(call, now);
+            if matches!(need, Need::Metadata(_) | Need::Keys(..)) && provider.needs_admission(now) {
+                provider.admit(now);
+                self.newcomers.admit(now);
+            }
         }
         self.attempt(&need, now);
+        if let (Need::Keys(index, _), Some(_)) = (&need, waiter) {
+            self.start_other_sources(*index, now);
+        }
+    }
+
+    /// Fetches the keys of a provider's other sources along with those that a request waits for: any may hold the one it needs.
+    fn start_other_sources(&mut self, index: usize, now: Timestamp) {
+        let Some(provider) = self.providers.get(index).filter(|provider| provider.source_count() > 1) else { return };
+        let can_be_called = |source: &usize| !provider.lacks_metadata(Call::Keys(*source), now);
+        let sources: Vec<usize> = provider.sources_to_fetch(now).filter(can_be_called).collect();
+        for source in sources {
+            let need = Need::Keys(index, source);
+            if !self.flights.contains_key(&need) {
+                if let Some(provider) = self.providers.get_mut(index) {
+                    provider.trying(Call::Keys(source), now);
+                }
+                self.start(need, None, now);
+            }
+        }
     }
 
     /// Sends the call to the endpoint whose turn it is; if there is none left, the need can't be met.
@@ -181,8 +220,8 @@ impl Filter {
         let fetch = match (need, need.call()) {
             (_, None) if !flight.tried.is_empty() => Err(Unreachable::Exhausted),
             (Need::Authorization(_, question), _) => Ok(question.fetch(now)),
-            (Need::Probe(_, kind, endpoint), _) => provider.probe(*kind, *endpoint, now),
-            (_, Some(call)) => provider.fetch(call, choice, now),
+            (Need::Probe(_, kind, endpoint), _) => provider.probe(*kind, *endpoint, now, &self.verifier),
+            (_, Some(call)) => provider.fetch(call, choice, now, &self.verifier),
             (_, None) => Err(Unreachable::Exhausted),
         };
         flight.tried.push(choice);
@@ -198,6 +237,10 @@ impl Filter {
                 self.effects.push(Effect::Fetch(call, fetch));
             }
             Err(Unreachable::Exhausted) => self.conclude(need, false, now),
+            Err(unreachable @ Unreachable::CannotSign) => {
+                self.complain(need.provider(), format_args!("{}: {unreachable}", need.word()), now);
+                self.conclude(need, false, now);
+            }
             Err(unreachable) => {
                 // Only for documents, of which few are fetched: a call about a token is not begun without a way.
                 log::error!("{}: {} cannot be fetched: {unreachable}", provider.label, need.word());
@@ -209,17 +252,24 @@ impl Filter {
     /// Ends a fetch, and runs those who waited for it.
     pub(super) fn conclude(&mut self, need: &Need, succeeded: bool, now: Timestamp) {
         let Some(flight) = self.flights.remove(need) else { return };
+        let wait = flight.wait.unwrap_or_default();
         if let (Some(provider), Some(call)) = (self.providers.get_mut(need.provider()), need.call())
             && !succeeded
         {
-            provider.failed(call, now);
+            provider.failed(call, wait, now);
+        }
+        if let (Need::Introspection(provider, token) | Need::Userinfo(provider, token), false) = (need, succeeded)
+            && wait > Duration::ZERO
+        {
+            let key = (*provider, token.digest());
+            self.postponed.insert(key, now.saturating_add(wait), ENTRY_WEIGHT, wait, now);
         }
         if !matches!(need, Need::Probe(..)) {
             self.count_fetch(need, if succeeded { "ok" } else { "failed" });
         }
         match need {
             // Each brings a token of its own, which takes a signature: the worker has other work, too.
-            Need::Metadata(_) | Need::Keys(_) => {
+            Need::Metadata(_) | Need::Keys(..) => {
                 self.ready.extend(flight.waiters);
                 self.resume_some(now);
             }
@@ -254,7 +304,7 @@ impl Filter {
         let config = Rc::clone(&provider.config);
         let (token, answer, introspected) = match need {
             Need::Metadata(_) => return provider.take_metadata(response, endpoint, now),
-            Need::Keys(_) => return provider.take_keys(response, now),
+            Need::Keys(_, source) => return provider.take_keys(*source, response, now),
             Need::Introspection(_, token) => {
                 (token, response.and_then(|response| provider.introspected(response)), true)
             }
@@ -304,6 +354,9 @@ impl Filter {
                 let witness = if introspected { Witness::Introspection } else { Witness::Userinfo };
                 let vouched = Vouched { claims: Rc::new(claims), provider: need.provider(), witness };
                 self.vouched.insert((Some(need.provider()), token.digest()), vouched, weight, cache.min(left), now);
+                if provider.come_alive() {
+                    self.newcomers.welcome();
+                }
             }
             Err(unfit) => {
                 if let Some(unfit) = unfit {

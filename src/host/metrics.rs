@@ -20,39 +20,51 @@ pub struct Metrics {
     cache: Counters<bool>,
     shadows: Counters<(Option<Rc<str>>, Shadow)>,
     gauges: BTreeMap<String, Option<u32>>,
+    /// The last label of every name: whose metrics these are, where a chain may have several filters.
+    suffix: String,
 }
 
 impl Metrics {
+    /// Those of one of several filters, whose names all end so.
+    pub fn of(suffix: &str) -> Self {
+        Self { suffix: suffix.to_owned(), ..Self::default() }
+    }
+
     pub fn request(&mut self, outcome: &Outcome) {
+        let suffix = &self.suffix;
         self.requests.count(outcome, || {
             let (result, provider) = (outcome.result.word(), label(outcome));
             let reason = outcome.reason.map_or("none", |reason| reason.word());
-            format!("oidc_requests_total;result={result};reason={reason};provider={provider}")
+            format!("oidc_requests_total;result={result};reason={reason};provider={provider}{suffix}")
         });
     }
 
     pub fn tally(&mut self, tally: Tally) {
+        let suffix = &self.suffix;
         if let Some((algorithm, backend)) = tally.verification {
             let (alg, by) = (algorithm.name(), backend.word());
-            let name = || format!("oidc_verifications_total;alg={alg};backend={by}");
+            let name = || format!("oidc_verifications_total;alg={alg};backend={by}{suffix}");
             self.verifications.count(&(algorithm, backend), name);
         }
         if let Some(cached) = tally.cached {
             let result = if cached { "hit" } else { "miss" };
-            self.cache.count(&cached, || format!("oidc_token_cache_total;result={result}"));
+            self.cache.count(&cached, || format!("oidc_token_cache_total;result={result}{suffix}"));
         }
     }
 
     pub fn fetched(&mut self, outcome: &FetchOutcome) {
         let FetchOutcome { provider, kind, result } = outcome;
-        self.fetches.count(outcome, || format!("oidc_fetches_total;provider={provider};kind={kind};result={result}"));
+        let suffix = &self.suffix;
+        let name = || format!("oidc_fetches_total;provider={provider};kind={kind};result={result}{suffix}");
+        self.fetches.count(outcome, name);
     }
 
     pub fn shadow(&mut self, provider: Option<&Rc<str>>, shadow: Shadow) {
+        let suffix = &self.suffix;
         self.shadows.count(&(provider.cloned(), shadow), || {
             let (result, reason) = (shadow.word(), shadow.reason().map_or("none", |reason| reason.word()));
             let provider = provider.map_or("none", |provider| provider);
-            format!("oidc_shadow_requests_total;result={result};reason={reason};provider={provider}")
+            format!("oidc_shadow_requests_total;result={result};reason={reason};provider={provider}{suffix}")
         });
     }
 
@@ -75,6 +87,7 @@ impl Metrics {
     }
 
     fn gauge(&mut self, name: String, value: u64) {
+        let name = name + &self.suffix;
         let id = match self.gauges.get(&name) {
             Some(id) => *id,
             None => {

@@ -215,8 +215,8 @@ class Http2:
 
     def start(
         self,
-        path: str = "/",
-        headers: Headers = (),
+        path: str | bytes = "/",
+        headers: RawHeaders = (),
         method: str = "GET",
         body: bytes = b"",
         trailers: Headers = (),
@@ -228,8 +228,8 @@ class Http2:
         """
         pseudo = {":method": method, ":scheme": "http", ":path": path}
         pseudo[":authority"] = "test.example"
-        pseudo |= {name: value for name, value in headers if name.startswith(":")}
-        fields = [*pseudo.items(), *(pair for pair in headers if not pair[0].startswith(":"))]
+        pseudo |= {name: value for name, value in headers if name[:1] == ":"}
+        fields = [*pseudo.items(), *(pair for pair in headers if pair[0][:1] != ":")]
         stream = self._h2.get_next_available_stream_id()
         self._responses[stream] = Response(0, [])
         self._h2.send_headers(stream, fields, end_stream=end and not body and not trailers)
@@ -262,7 +262,7 @@ class Http2:
             self._read()
         return self._responses[stream]
 
-    def request(self, path: str = "/", headers: Headers = (), **more: Any) -> Response:
+    def request(self, path: str | bytes = "/", headers: RawHeaders = (), **more: Any) -> Response:
         return self.receive(self.start(path, headers, **more))
 
     def _flush(self) -> None:

@@ -8,6 +8,7 @@ own opinion of wasm.
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,76 @@ def test_row_01_cfg_07_the_safety_net_holds_where_a_route_switches_the_filter_of
         assert door.get("/forgotten").status == 403
         assert door.get("/forgotten", token=provider.token()).status == 403
         assert door.get("/", token=provider.token()).status == 200
+
+
+def test_atk_07_one_filter_s_mark_is_not_the_other_s(provider: Provider, upstream: Upstream, tmp_path: Path) -> None:
+    """envoy/safety-net.yaml as it stands: a service calls for a user, and each has a filter of its own."""
+    bootstrap = Bootstrap("safety-net")
+    bootstrap.cluster("idp", provider.port)
+    bootstrap.cluster("upstream", upstream.port)
+    marks = {f"{name}.{word}": f"%FILTER_STATE(wasm.{name}.{word}:PLAIN)%" for name in ("oidc", "user") for word in ("result", "reason")}
+    bootstrap.log_access(tmp_path / "access.log", {"path": "%REQ(:PATH)%", "details": "%RESPONSE_CODE_DETAILS%", **marks})
+    kind = "type.googleapis.com/envoy.config.route.v3.FilterConfig"
+    routes = bootstrap.hcm["route_config"]["virtual_hosts"][0]["routes"]
+    for name in ("user", "oidc"):
+        route = copy.deepcopy(routes[-1]) | {"typed_per_filter_config": {name: {"@type": kind, "disabled": True}}}
+        routes.insert(0, route | {"match": {"prefix": f"/without-{name}"}})
+    text = bootstrap.text().replace("http://127.0.0.1:9000", provider.issuer)
+    service, user = provider.token(), provider.token("es256")
+    expired = provider.token("es256", ttl=-3600)
+    with scene.EnvoyProcess(text, tmp_path) as process:
+        door = Door(process.ports()["enforce"])
+
+        def seen(path: str, *headers: tuple[str, str]) -> tuple[int, list[str]]:
+            response = door.get(path, [("x-user", "root"), ("x-service", "root"), *headers], token=service)
+            return response.status, response.seen.all("x-user") if response.status == 200 else []
+
+        assert seen("/both", ("x-user-token", user)) == (200, ["svc"])
+        assert seen("/forged", ("x-user-token", f"{user.rpartition('.')[0]}.{'A' * 86}")) == (200, [])
+        assert seen("/expired", ("x-user-token", expired)) == (200, [])
+        assert seen("/none") == (200, [])
+        # Where one is left out, the other's mark does not stand for it: the client's own x-user gets nowhere.
+        assert seen("/without-user") == (403, [])
+        assert seen("/without-oidc", ("x-user-token", user)) == (403, [])
+        assert door.get("/bad", [("x-user-token", user)], token="bad").status == 401
+        scene.poll(lambda: (tmp_path / "access.log").read_text().count("\n") == 7, "the access log", 10)
+        told = {entry["path"]: entry for entry in map(json.loads, (tmp_path / "access.log").read_text().splitlines())}
+    both = {word: told["/both"][word] for word in marks}
+    assert both == {"oidc.result": "allowed", "oidc.reason": None, "user.result": "allowed", "user.reason": None}
+    forged = [told["/forged"][word] for word in marks]
+    assert forged == ["allowed", None, "stripped", "bad_signature"]
+    assert [told["/expired"][word] for word in marks] == ["allowed", None, "stripped", "expired"]
+    assert told["/bad"]["details"].startswith("oidc_denied{")
+    assert told["/without-user"]["user.result"] is None
+
+
+def test_atk_07_instances_are_told_apart(start_envoy: StartEnvoy, provider: Provider) -> None:
+    """By the label of a metric, and in response code details. The filter called oidc keeps the names that it has had."""
+    envoy = start_envoy(config(provider), wasm={"name": "users"}, log_fields={"mark": "%FILTER_STATE(wasm.users.result:PLAIN)%"})
+    assert envoy.get("/a").status == 401
+    assert envoy.get("/b", token=provider.token("es256")).status == 200
+    refused, allowed = envoy.access_log(2)
+    assert refused["details"] == "oidc_denied{missing_token};filter=users"
+    assert (allowed["mark"], allowed["result"]) == ("allowed", None)
+    assert envoy.metric("oidc_requests_total", result="denied", reason="missing_token", provider="none", filter="users") == 1
+
+
+def test_atk_07_a_reason_never_outlives_its_verdict(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """Two filters of one name, which nobody should have: the last verdict stands, and what is told with it is its own."""
+    strip = config(fake, enforce=False, access_token=[{"location": "header", "key": "x-user-token"}])
+
+    def twice(bootstrap: Bootstrap) -> None:
+        first = copy.deepcopy(bootstrap.http_filters[0]) | {"name": "first"}
+        kind = "type.googleapis.com/google.protobuf.StringValue"
+        first["typed_config"]["config"]["configuration"] = {"@type": kind, "value": json.dumps(strip)}
+        bootstrap.http_filters.insert(0, first)
+
+    reason = "%FILTER_STATE(wasm.oidc.reason:PLAIN)%"
+    envoy = start_envoy(config(fake), idp=fake.port, adjust=twice, log_fields={"reason": reason})
+    assert envoy.get("/", [("x-user-token", "forged")], fake.token()).status == 200
+    (entry,) = envoy.access_log(1)
+    assert (entry["result"], entry["reason"] or None) == ("allowed", None)
+    assert envoy.log().count("give each filter a `name` of its own") == 1
 
 
 def test_row_01_a_bad_update_leaves_the_old_configuration_in_force(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import shutil
 import socket
 import subprocess
@@ -37,13 +38,20 @@ def locations() -> str:
     return block.split("```")[0]
 
 
+def told_by_nginx() -> str:
+    """The filter's configuration, which stands before nginx's."""
+    before, _ = (ROOT / "README.md").read_text().split("```nginx\n")
+    return before.rpartition("```json\n")[2].split("```")[0]
+
+
 @pytest.fixture
 def nginx(start_envoy: StartEnvoy, upstream: Upstream, tmp_path: Path) -> Iterator[Any]:
     rules = [
         {"match": {"path_prefix": "/open", "methods": ["GET"]}, "bypass": True},
         {"match": {"path_prefix": "/admin"}, "require": {"scopes": ["admin"]}},
+        {"match": {"hosts": ["admin.example.com"]}, "require": {"scopes": ["admin"]}},
     ]
-    told = {"method_header": "x-original-method", "uri_header": "x-original-uri"}
+    told = json.loads(told_by_nginx())["verify_request"]
     with FakeProvider(Key.make()) as fake:
         settings = config(
             fake,
@@ -81,7 +89,8 @@ def test_ar_50_nginx_asks_the_filter(nginx: Any) -> None:
 
     def ask(path: str, token: str | None = None, method: str = "GET", **headers: str) -> Any:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        # Names in lower case are Python's.
+        sent = {name.replace("_", "-") if name.islower() else name: value for name, value in headers.items()}
         if token:
             sent["authorization"] = f"Bearer {token}"
         connection.request(method, path, headers=sent)
@@ -106,5 +115,28 @@ def test_ar_50_nginx_asks_the_filter(nginx: Any) -> None:
     assert ask("/things", None, **told)[0].status == 401
     _, body = ask("/open/x", None, x_user="forged")
     assert "forged" not in body, "without an identity, nginx clears the header"
+    # Nor does nginx let other spellings of the header through.
+    _, body = ask("/things", ann, **{"X_User": "forged", "x.user": "forged", "X~User": "forged"})
+    assert '["x-user","ann"]' in body and "forged" not in body
     for path in ("/open/..%2fadmin", "/open/%2e%2e/admin", "//admin", "/verify", "/auth"):
         assert ask(path)[0].status in (401, 404), path
+
+
+def test_atk_10_a_rule_for_hosts_is_for_the_client_s_host(nginx: Any) -> None:
+    """nginx asks with a `Host` of its own, and says the client's in a header."""
+    port, fake = nginx
+
+    def status(host: str, scope: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.putrequest("GET", "/things", skip_host=True)
+        connection.putheader("host", host)
+        connection.putheader("authorization", f"Bearer {fake.token(scope=scope)}")
+        connection.putheader("x-original-host", "other.example.com")
+        connection.endheaders()
+        answer = connection.getresponse()
+        connection.close()
+        return answer.status
+
+    for host in ("admin.example.com", "Admin.Example.COM:80", "admin.example.com."):
+        assert (status(host, "x"), status(host, "admin")) == (403, 200), host
+    assert status("other.example.com", "x") == 200

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 import scene
 from clients import Response, together
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 from conftest import StartEnvoy
 from envoy_filters import UNDERSCORES, hand_off, header_to_metadata
 from fake_provider import FakeProvider, Reply, Request
-from harness import Envoy, Provider, config, provider_entry, validate_config
+from harness import Envoy, Provider, config, envoy_release, provider_entry, validate_config
+from pages import Page
 from tokens import b64url, parts
 
 IDENTITY = {"claim_headers": [{"header": "x-user", "claim": "sub"}]}
@@ -144,6 +146,92 @@ def test_private_key_jwt_proves_who_asks(start_envoy: StartEnvoy, fake: FakeProv
         assert 0 < payload["exp"] - payload["iat"] <= 300
         seen.add(payload["jti"])
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize("form", ["pkcs8", "pkcs1", "zitadel"])
+def test_the_host_signs_with_an_rsa_key(start_envoy: StartEnvoy, fake: FakeProvider, form: str) -> None:
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    layout = serialization.PrivateFormat.PKCS8 if form == "pkcs8" else serialization.PrivateFormat.TraditionalOpenSSL
+    key = private.private_bytes(serialization.Encoding.PEM, layout, serialization.NoEncryption()).decode()
+    client: dict[str, Any] = {"client_secret": None, "client_auth": "private_key_jwt", "client_key": key}
+    if form == "zitadel":
+        client["client_key"] = {"type": "application", "keyId": "me", "key": key, "clientId": "rs"}
+    else:
+        client["client_key_id"] = "me"
+    configuration = with_introspection(fake, **client)
+    if envoy_release() < (1, 37):
+        refused = validate_config(configuration)
+        assert refused.returncode != 0 and "`sign`" in refused.stdout + refused.stderr
+        return
+    fake.active = {"one": {"sub": "alice", "aud": AUDIENCE}}
+    envoy = start_envoy(configuration, idp=fake.port)
+    assert envoy.get("/", token="one").status == 200
+    form_data = next(request for request in fake.requests if request.path == "/introspect").form
+    signed, _, signature = form_data["client_assertion"].rpartition(".")
+    raw = base64.urlsafe_b64decode(signature + "==")
+    private.public_key().verify(raw, signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+    header, payload = parts(form_data["client_assertion"])
+    assert (header["alg"], header["kid"]) == ("RS256", "me")
+    assert (payload["iss"], payload["sub"], payload["aud"]) == ("rs", "rs", fake.issuer)
+
+
+# ------------------------------------------------------------- docs/opaque-tokens.md, as it stands
+
+GOOGLE_CLIENT = "1234567890-abc.apps.googleusercontent.com"
+TOKENINFO = {
+    "azp": GOOGLE_CLIENT,
+    "aud": GOOGLE_CLIENT,
+    "sub": "110169484474386276334",
+    "scope": "openid https://www.googleapis.com/auth/userinfo.email",
+    "exp": "4000000000",
+    "expires_in": "3599",
+    "email": "ann@example.com",
+    "email_verified": "true",
+    "access_type": "online",
+}
+
+
+def test_googles_tokeninfo_by_its_page(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    known = {
+        "ya29.good": TOKENINFO,
+        "ya29.foreign": TOKENINFO | {"aud": "somebody-elses", "azp": "somebody-elses"},
+        "ya29.old": TOKENINFO | {"exp": "1700000000"},
+    }
+
+    def tokeninfo(request: Request) -> Reply:
+        query = dict(urllib.parse.parse_qsl(request.target.partition("?")[2]))
+        if list(query) == ["access_token"] and query["access_token"] in known:
+            return Reply.json(known[query["access_token"]])
+        return Reply(400, b'{"error":"invalid_token","error_description":"Invalid Value"}')
+
+    fake.routes["/tokeninfo"] = tokeninfo
+    page = Page("opaque-tokens.md").json("Google")
+    envoy = start_envoy(page, clusters={"google": fake.port})
+    assert envoy.get("/", token="ya29.good").seen.all("x-user") == [TOKENINFO["sub"]]
+    for token in ("ya29.foreign", "ya29.old", "ya29.nobodys", "garbage~"):
+        assert envoy.get("/", token=token).status == 401
+    # Strangers' bad tokens take nothing down.
+    assert envoy.get("/", token="ya29.good").status == 200
+
+
+def test_githubs_user_by_its_page(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    users = {
+        "gho_good": {"login": "octocat", "id": 583231, "name": None},
+        "gho_other": {"login": "other", "id": 1},
+    }
+
+    def user(request: Request) -> Reply:
+        token = (request.header("authorization") or "").removeprefix("Bearer ")
+        assert request.header("user-agent"), "GitHub answers 403 without"
+        return Reply.json(users[token]) if token in users else Reply(401)
+
+    fake.routes["/user"] = user
+    page = Page("opaque-tokens.md").json("GitHub")
+    envoy = start_envoy(page, clusters={"github": fake.port})
+    seen = envoy.get("/", token="gho_good").seen
+    assert (seen.all("x-user"), seen.all("x-login")) == (["583231"], ["octocat"])
+    assert envoy.get("/", token="gho_other").status == 403
+    assert envoy.get("/", token="gho_bad").status == 401
 
 
 # ----------------------------------------------------------------------------- how long it holds

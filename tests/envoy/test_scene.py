@@ -113,7 +113,8 @@ def test_wsm_03_pth_14_the_configurations_are_safe_to_copy() -> None:
         text = path.read_text()
         listeners = text.count('HttpConnectionManager"') or text.count("HttpConnectionManager\n")
         assert listeners > 0
-        assert text.count("failure_policy: FAIL_RELOAD") == listeners
+        filters = text.count("filters.http.wasm.v3.Wasm")
+        assert text.count("failure_policy: FAIL_RELOAD") == filters >= listeners
         # The listener that is only asked leaves paths as they are, and leads nowhere.
         is_asked = path.stem == "verify"
         slashes = "KEEP_UNCHANGED" if is_asked else "UNESCAPE_AND_REDIRECT"

@@ -36,8 +36,10 @@ def asking_envoy(door: int, upstream: int) -> str:
         "path_prefix": "/verify",
         "authorization_response": {"allowed_upstream_headers": written},
     }
+    # As envoy/verify.yaml says: what is not in the question can't be in the answer.
+    every_spelling = {"patterns": [{"exact": "authorization"}, {"safe_regex": {"regex": "x[^a-z0-9](user|team)"}}]}
     filters = [
-        http_filter("ext_authz", "ext_authz.v3.ExtAuthz", http_service=service),
+        http_filter("ext_authz", "ext_authz.v3.ExtAuthz", http_service=service, allowed_headers=every_spelling),
         http_filter("router", "router.v3.Router"),
     ]
     routes = [{"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}]
@@ -103,6 +105,42 @@ def test_hdr_01_an_envoy_that_asks_lets_no_forgery_through(ask: Ask, fake: FakeP
     assert (bypassed.seen.all("x-user"), bypassed.seen.all("x-team")) == ([], [])
     without_team = ask("/things", fake.token(), *forged)
     assert (without_team.seen.all("x-user"), without_team.seen.all("x-team")) == (["alice"], [])
+
+
+@pytest.mark.parametrize("path", ["/things", "/open"])
+def test_atk_06_an_envoy_that_asks_lets_no_spelling_through(ask: Ask, fake: FakeProvider, path: str) -> None:
+    spellings = ["X_User", "x.user", "x~user", "X-USER", "x_team", "X.Team", "x!team"]
+    forged = [(name, "root") for name in spellings * 2]
+    seen = ask(path, fake.token(), *forged, ("x-other", "mine"), ("x_other", "mine")).seen
+    named = [(name, value) for name, value in seen.headers if name.lower().startswith("x") and value in ("root", "alice")]
+    assert named == ([("x-user", "alice")] if path == "/things" else [])
+    assert (seen.all("x-other"), seen.all("x_other")) == (["mine"], ["mine"])
+
+
+def test_atk_06_refusals_name_them_too(door: int) -> None:
+    """For a proxy that is told to go on all the same."""
+    response = exchange(door, request_bytes("/verify/things", [("x_user", "root"), ("x-other", "mine")], "GET"))
+    assert response.status == 401
+    names = (response.header("x-envoy-auth-headers-to-remove") or "").split(",")
+    assert sorted(names) == ["x-team", "x-user", "x_user"]
+
+
+UPGRADES = ["websocket", "WebSocket", "h2c", "TLS/1.2", "something/7, websocket", ""]
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES)
+def test_a_question_about_an_upgrade_is_answered(door: int, fake: FakeProvider, upgrade: str) -> None:
+    """As Caddy's `forward_auth` asks about a WebSocket. Envoy by itself knows no such upgrade, and would answer 403."""
+    told = f"upgrade: {upgrade}\r\n" if upgrade else ""
+    more = f"connection: Upgrade\r\n{told}sec-websocket-version: 13\r\nsec-websocket-key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n"
+    for path, token, status in [("/verify/chat", fake.token(), 200), ("/verify/chat", "bad", 401), ("/verify/open", None, 200)]:
+        credentials = f"authorization: Bearer {token}\r\n" if token else ""
+        data = f"GET {path} HTTP/1.1\r\nhost: h\r\n{credentials}{more}\r\n".encode()
+        assert exchange(door, data).status == status, path
+    # It is an answer, never a connection to somewhere.
+    for path in ("/chat", "/x/../verify/chat"):
+        data = f"GET {path} HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {fake.token()}\r\n{more}\r\n".encode()
+        assert exchange(door, data).status in (401, 403), path
 
 
 def test_pth_01_a_question_stays_one(ask: Ask, fake: FakeProvider) -> None:

@@ -245,6 +245,121 @@ fn the_authorizer_gets_neither_token_nor_forgery() {
     }
 }
 
+/// Two providers may know two people by one name. Who vouches for him is part of the question, and of what is remembered.
+#[test]
+fn atk_09_an_authorizer_is_asked_about_each_provider_s_alice() {
+    let other = "https://other.example.com";
+    let providers = json!([
+        {"issuer": ISSUER, "name": "staff", "validation": "userinfo", "token_prefixes": "s-"},
+        {"issuer": other, "name": "guests", "validation": "userinfo", "token_prefixes": "g-"},
+    ]);
+    let authorization = json!({"uri": AUTHORIZER, "cluster": "authz", "cache": "60s"});
+    let mut scene = Scene::cold(json!({"providers": providers, "external_authorization": authorization}));
+    scene.provider.add_issuer(other, &[]);
+    scene.tick();
+    for token in ["s-1", "g-1"] {
+        scene.provider.users.insert(token.to_owned(), json!({"sub": "alice"}));
+    }
+    scene.provider.serve(AUTHORIZER, status(200));
+    scene.send(bearer("s-1")).allowed();
+    scene.provider.serve(AUTHORIZER, status(403));
+    scene.send(bearer("g-1")).refused(403, "insufficient_claims");
+    // Each keeps its own verdict.
+    scene.send(bearer("s-1")).allowed();
+    scene.send(bearer("g-1")).refused(403, "insufficient_claims");
+    let told: Vec<Value> = scene.calls_to("/decide").iter().map(|call| body(call)["provider"].clone()).collect();
+    assert_eq!(told, [json!({"issuer": ISSUER, "name": "staff"}), json!({"issuer": other, "name": "guests"})]);
+}
+
+fn body(call: &Call) -> Value {
+    serde_json::from_str(&call.body).unwrap()
+}
+
+/// The authorizer decides about the path and the host that rules would look at; beside them it gets what was sent.
+#[test]
+fn atk_09_an_authorizer_decides_about_one_path_and_one_host() {
+    let mut scene = authorized(json!({}));
+    for (path, host, told_path, told_host) in [
+        ("/things?a=b", "api.example.com", "/things?a=b", "api.example.com"),
+        ("/%74hings/caf%C3%A9?x=%41", "API.Example.com:443", "/things/caf\u{e9}?x=%41", "api.example.com"),
+        ("/a", "api.example.com.", "/a", "api.example.com"),
+        ("/a?b=/../c//d;e%2f", "[::1]:8080", "/a?b=/../c//d;e%2f", "[::1]"),
+        ("/a%20b", "h:8", "/a b", "h"),
+        ("*", "h", "*", "h"),
+    ] {
+        scene.pass_seconds(1);
+        scene.send(get(path).set(":authority", Some(host)).bearer(&good())).allowed();
+        let body = body(scene.calls_to("/decide").pop().unwrap());
+        assert_eq!((&body["request"]["path"], &body["request"]["host"]), (&json!(told_path), &json!(told_host)));
+        assert_eq!(body["sent"], json!({"path": path, "host": host}));
+    }
+    // What can be read in two ways, no authorizer can decide about; and nothing goes on for want of enforcement.
+    let ambiguous = [
+        "/public/../admin",
+        "/public/..%2fadmin",
+        "//admin",
+        "/a//b",
+        "/public/..;/admin",
+        "/a;x",
+        "/a%2fb",
+        "/a%5cb",
+        "/%2561dmin",
+        "/a%00b",
+        "/ad%09min",
+        "/a#b",
+        "/a?b#c",
+        "/a%3fb",
+        "/a%0d",
+        "/%u0061",
+        "/a\\b",
+        "x",
+        "/a/./b",
+    ];
+    for enforce in [true, false] {
+        for by_rule in [true, false] {
+            let authorization = json!({"external_authorization": {"uri": AUTHORIZER, "cluster": "authz"}});
+            // Also where no rule looks at paths.
+            let rules = json!([with(json!({"match": {"methods": ["GET", "DELETE"]}}), authorization.clone())]);
+            let top = if by_rule { json!({"rules": rules}) } else { authorization };
+            let mut scene = Scene::of(jwt(json!({}), with(top, json!({"enforce": enforce}))));
+            scene.provider.serve(AUTHORIZER, status(200));
+            for path in ambiguous {
+                scene.send(get(path).bearer(&good())).refused(400, "invalid_request");
+            }
+            for host in ["", "a/b", "a@b", "a..", "[x]", "a b"] {
+                scene.send(bare().set(":authority", Some(host)).bearer(&good())).refused(400, "invalid_request");
+            }
+            for method in ["delete", "Get"] {
+                let ask = bare().set(":method", Some(method)).bearer(&good());
+                scene.send(ask).refused(400, "invalid_request");
+            }
+            assert_eq!(scene.count("/decide"), 0);
+            // Who has no good token learns nothing new.
+            let refusal = scene.send(get("/a//b"));
+            assert!(!enforce || matches!(refusal, Seen::Refused(Refusal { status: 401, .. })), "{refusal:?}");
+        }
+    }
+}
+
+/// An authorizer is told what the client of the proxy that asks has asked for, never what the proxy itself has.
+#[test]
+fn atk_09_an_authorizer_behind_the_verify_endpoint_hears_of_the_client_s_request() {
+    let authorization = json!({"external_authorization": {"uri": AUTHORIZER, "cluster": "authz"}});
+    let mut scene = verifying(authorization.clone());
+    scene.provider.serve(AUTHORIZER, status(200));
+    scene.send(get("/verify").bearer(&good())).refused(401, "invalid_request");
+    scene.send(get("/verify/a/../b").bearer(&good())).refused(401, "invalid_request");
+    assert_eq!(scene.count("/decide"), 0);
+    scene.send(get("/verify/%61").bearer(&good())).confirmed();
+    let told = json!({"method_header": "x-m", "uri_header": "x-u", "host_header": "x-h"});
+    let mut scene = verifying(with(authorization, json!({"verify_request": told})));
+    scene.provider.serve(AUTHORIZER, status(200));
+    let ask = get("/verify").header("x-m", "PUT").header("x-u", "/%62?c").header("x-h", "Shop.example:1");
+    scene.send(ask.bearer(&good())).confirmed();
+    let body = body(scene.the_call_to("/decide"));
+    assert_eq!(body["request"], json!({"host": "shop.example", "method": "PUT", "path": "/b?c", "port": "1"}));
+}
+
 // ---------------------------------------------------------------------------------------------- the verify endpoint
 
 fn verifying(top: Value) -> Scene {
@@ -311,6 +426,73 @@ fn a_confirmation_holds_the_identity() {
     assert_eq!(scene.send(get("/verify").header("x-token", good())).confirmed().removed, ["x-token"]);
     let mut scene = verifying(json!({"forward": false}));
     assert_eq!(scene.send(get("/verify").bearer(&good())).confirmed().removed, ["authorization"]);
+}
+
+/// A service that reads CGI's names takes `x_user` for `x-user`. Who asks knows neither which names are ours nor how they can be
+/// written: the answer says it, in the spelling that the question carried, and a refusal says it too.
+#[test]
+fn atk_06_an_answer_names_every_spelling_that_the_question_carried() {
+    let outputs = json!([{"key": "x-info-1", "claims": "sub"}, {"location": "metadata", "key": "m", "claims": "sub"}]);
+    let settings = json!({"user_info": outputs, "access_token": [{"key": "authorization"}, {"key": "x-token"}]});
+    let told = json!({"method_header": "x-m", "uri_header": "x-u"});
+    let forged = ["x_user", "x.user", "x~user", "x-user", "x_info.1", "x-oidc_metadata-other"];
+    let forge = |ask: Ask| {
+        let others = ["user", "x-users", "x--user", "xuser"].map(|name| (name, "mine"));
+        let forged = forged.iter().chain(&forged).map(|name| (*name, "root"));
+        others.into_iter().chain(forged).fold(ask, |ask, (n, v)| ask.header(n, v))
+    };
+    let sorted = |mut names: Vec<String>| {
+        names.sort();
+        names
+    };
+    let listed = |refusal: &Refusal| {
+        let names = refusal.header("x-envoy-auth-headers-to-remove").unwrap_or_default();
+        names.split(',').map(str::to_owned).collect::<Vec<_>>()
+    };
+    let spelled = ["x-oidc_metadata-other", "x.user", "x_info.1", "x_user", "x~user"];
+    let all = sorted(spelled.iter().chain(&["x-user", "x-info-1"]).map(|name| (*name).to_owned()).collect());
+    for request in [None, Some(&told)] {
+        let verify = request.map_or(json!({}), |told| json!({"verify_request": told}));
+        let mut scene = verifying(with(with(settings.clone(), verify), json!({"enforce": true})));
+        let ask = |scene: &mut Scene, ask: Ask| scene.send(forge(ask.header("x-m", "GET").header("x-u", "/a")));
+        let allowed = ask(&mut scene, get("/verify/a").bearer(&good())).confirmed();
+        assert_eq!(allowed.removed, spelled, "beside what is written");
+        for (bad, status, reason) in [
+            (get("/verify/a"), 401, "missing_token"),
+            (get("/verify/a").bearer("a.b"), 401, "malformed_token"),
+            (get("/verify/a").bearer(&good()).bearer(&good()), 401, "invalid_request"),
+        ] {
+            let refusal = ask(&mut scene, bad).refused(status, reason);
+            assert_eq!(sorted(listed(&refusal)), all);
+        }
+    }
+    // Stripped, let pass without a token, by a bypass, as a preflight: nothing is written, and every name is said.
+    let preflight = |ask: Ask| {
+        ask.set(":method", Some("OPTIONS")).header("origin", "https://a").header("access-control-request-method", "PUT")
+    };
+    let rules = json!([{"match": {"path": "/open"}, "bypass": true}]);
+    for (change, path) in [
+        (json!({"enforce": false}), "/verify/a"),
+        (json!({"allow_missing": true}), "/verify/a"),
+        (json!({"allow_preflight": true}), "/verify/a"),
+        (json!({"rules": rules}), "/verify/open"),
+    ] {
+        let mut scene = verifying(with(settings.clone(), change));
+        let removed = scene.send(forge(preflight(get(path)))).confirmed().removed;
+        assert!(all.iter().all(|name| removed.contains(name)), "{removed:?}");
+    }
+    // A question that doesn't say what it is about is refused, and names them all the same.
+    let mut scene = verifying(with(settings.clone(), json!({"verify_request": told})));
+    assert_eq!(sorted(listed(&scene.send(forge(get("/verify"))).refused(401, "invalid_request"))), all);
+    // What is no name can't be named in a list: such a question is refused.
+    let mut scene = verifying(settings);
+    for name in [&b"x,user"[..], b"x user", b"x\xffuser"] {
+        let refusal = scene.send(get("/verify/a").bearer(&good()).header(name, "root")).refused(401, "invalid_request");
+        assert_eq!(sorted(listed(&refusal)), ["x-info-1", "x-user"]);
+    }
+    // A request that goes on by itself has no such list.
+    let refusal = scene.send(forge(get("/a"))).refused(401, "missing_token");
+    assert_eq!(refusal.header("x-envoy-auth-headers-to-remove"), None);
 }
 
 /// What waits for an authorizer holds what its provider answered, and that can weigh a megabyte.
@@ -466,6 +648,54 @@ fn a_question_with_the_request_in_headers() {
     scene.send(ask("GET", "", "h")).refused(401, "invalid_request");
 }
 
+/// nginx asks with a `Host` of its own: a rule by hosts would never match, and what it asks for would never be asked.
+#[test]
+fn atk_10_where_hosts_are_looked_at_the_client_s_host_must_be_told() {
+    let read = |top: Value| {
+        let base = json!({"verify_path": "/verify"});
+        oidc_filter::config::Config::read(jwt(json!({}), with(base, top)).to_string().as_bytes(), &|_: &str| None)
+    };
+    let blind = json!({"method_header": "x-original-method", "uri_header": "x-original-uri"});
+    let by_host = json!([{"match": {"path": "/a"}, "realm": "a"}, {"match": {"hosts": "*.example.com"}, "realm": "b"}]);
+    let by_path = json!([{"match": {"path": "/a"}, "realm": "a"}]);
+    let authorization = json!({"uri": AUTHORIZER});
+    for (top, who) in [
+        (json!({"rules": by_host}), "rules[1].match.hosts"),
+        (json!({"external_authorization": authorization}), "external_authorization"),
+        (
+            json!({"rules": [{"match": {"path": "/a"}, "external_authorization": authorization}]}),
+            "external_authorization",
+        ),
+        (json!({"shadow": {"external_authorization": authorization}}), "external_authorization"),
+    ] {
+        let error = read(with(top.clone(), json!({"verify_request": blind}))).expect_err(who).to_string();
+        assert!(error.starts_with("verify_request.host_header: required") && error.contains(who), "{error}");
+        assert!(error.contains("proxy_set_header x-original-host $host"), "{error}");
+        let seeing = with(blind.clone(), json!({"host_header": "x-original-host"}));
+        read(with(top.clone(), json!({"verify_request": seeing}))).unwrap();
+        // Without `verify_request`, a question is the client's request itself, but for its path.
+        read(top).unwrap();
+    }
+    read(json!({"rules": by_path, "verify_request": blind})).unwrap();
+    // It is that host which rules look at, however it is spelled.
+    let told = with(blind, json!({"host_header": "x-original-host"}));
+    let rules = json!([{"match": {"hosts": "admin.example"}, "require": {"scopes": "admin"}}]);
+    let mut scene = verifying(json!({"rules": rules, "verify_request": told}));
+    let ask = |host: &str| {
+        let ask = get("/verify").set(":authority", Some("envoy:10000")).header("x-original-method", "GET");
+        ask.header("x-original-uri", "/").header("x-original-host", host).bearer(&good())
+    };
+    for host in ["admin.example", "Admin.Example:443", "admin.example."] {
+        scene.send(ask(host)).refused(403, "insufficient_scope");
+    }
+    scene.send(ask("other.example")).confirmed();
+    for host in ["", "admin.example,other.example", "a/b"] {
+        scene.send(ask(host)).refused(401, "invalid_request");
+    }
+    scene.send(ask("other.example").header("x-original-host", "admin.example")).refused(401, "invalid_request");
+    scene.send(ask("x").set("x-original-host", None)).refused(401, "invalid_request");
+}
+
 #[test]
 fn settings_that_are_refused() {
     for (top, path) in [
@@ -480,6 +710,7 @@ fn settings_that_are_refused() {
         (json!({"verify_path": "/a/../b"}), "verify_path"),
         (json!({"verify_request": {"method_header": "a", "uri_header": "b"}}), "verify_request"),
         (json!({"verify_path": "/v", "verify_request": {"method_header": "a"}}), "verify_request.uri_header"),
+        (json!({"marks": "no"}), "marks"),
         (
             json!({"verify_path": "/v", "verify_request": {"method_header": "a b", "uri_header": "b"}}),
             "verify_request.method_header",

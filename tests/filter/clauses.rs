@@ -4,6 +4,7 @@ use crate::scene::*;
 use crate::support::with;
 use oidc_filter::client_assertion::AssertionKey;
 use oidc_filter::time::Timestamp;
+use oidc_filter::verifier::Verifier;
 use serde_json::json;
 
 /// OpenID Connect Discovery, section 4.1, and RFC 8414, section 3.1: where the metadata of an issuer are, whose last slash is
@@ -60,7 +61,7 @@ fn the_filter_s_own_signatures_need_no_chance() {
     let key = json!({"kty": "EC", "crv": "P-256", "d": "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}).to_string();
     let signed = |jti: &str| {
         let key = AssertionKey::parse(key.as_bytes()).unwrap();
-        key.assertion("rs", ISSUER, jti, Timestamp::from_unix_seconds(NOW))
+        key.assertion("rs", ISSUER, jti, Timestamp::from_unix_seconds(NOW), &Verifier::default()).unwrap()
     };
     assert_eq!(signed("a"), signed("a"));
     assert_ne!(signed("a"), signed("b"));

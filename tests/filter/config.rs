@@ -233,7 +233,7 @@ fn variables() {
     let config =
         jwt(json!({"jwks": {"inline": "${KEYS}"}}), json!({"claim_headers": {"header": "h", "path": "a.${SECRET}"}}));
     let config = accepts(&config);
-    assert_eq!(config.providers[0].jwks.inline.as_ref().map(|keys| keys.len()), Some(1));
+    assert_eq!(config.providers[0].jwks[0].inline.as_ref().map(|keys| keys.len()), Some(1));
     assert!(format!("{:?}", config.policy.claim_headers).contains(r#"["a", "s3cr3t"]"#));
     accepts(&jwt(json!({"clusters": {"other.example": "${SECRET}"}, "timeout": "1${EMPTY}s"}), json!({})));
     for unset in ["${UNSET}", "a${UNSET}", "${}", "${SECRET", "$${SECRET}${UNSET}"] {
@@ -453,7 +453,6 @@ fn cfg_01_to_06_clm_10_jwk_10_bad_configurations() {
         json!({"providers": [first, with(json!({"issuer": "https://second.example", "audiences": "a"}), second)]})
     };
     let keys = || json!({"uri": "https://keys.example.com/k"});
-    let oct = json!({"keys": [{"kty": "oct", "k": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}]});
     for (configuration, path) in [
         // CFG-01: providers
         (json!({}), "providers"),
@@ -513,7 +512,7 @@ fn cfg_01_to_06_clm_10_jwk_10_bad_configurations() {
         (p(json!({"algorithms": ["HS256"]})), "providers[0].algorithms[0]"),
         (p(json!({"algorithms": ["ES256K"]})), "providers[0].algorithms[0]"),
         (
-            p(json!({"algorithms": ["HS256"], "jwks": {"inline": oct, "uri": "https://idp.example.com/k"}})),
+            p(json!({"algorithms": ["HS256"], "jwks": [{"uri": "https://idp.example.com/k"}, {}]})),
             "providers[0].algorithms[0]",
         ),
         (p(json!({"token_type": ""})), "providers[0].token_type"),
@@ -661,6 +660,9 @@ fn cfg_01_to_06_clm_10_jwk_10_bad_configurations() {
         (ui(json!({"location": "metadata", "key": "route"})), "user_info[0].key"),
         (ui(json!({"location": "metadata", "key": "shadow_result"})), "user_info[0].key"),
         (ui(json!({"location": "metadata", "key": "shadow_reason", "metadata_namespace": "oidc"})), "user_info[0].key"),
+        // Any namespace may be the name of a filter in the chain, and that may hold dots.
+        (ui(json!({"location": "metadata", "key": "result", "metadata_namespace": "users"})), "user_info[0].key"),
+        (ui(json!({"location": "metadata", "key": "b.route", "metadata_namespace": "a"})), "user_info[0].key"),
         (ui(json!({"location": "nowhere", "key": "a"})), "user_info[0].location"),
         (ui(json!({"key": "a", "encoding": "base64"})), "user_info[0].encoding"),
         (ui(json!({"location": "cookie", "key": "a", "encoding": "json"})), "user_info[0].encoding"),

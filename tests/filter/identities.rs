@@ -235,6 +235,77 @@ fn iss_05_an_issuer_with_tenants() {
     assert!(to_login(&scene) >= 6, "{}", to_login(&scene));
 }
 
+/// Anybody can write the name of a tenant into a token. What is looked up for such tokens is bounded for all tenants together,
+/// and belongs to nobody afterwards.
+#[test]
+fn atk_17_made_up_tokens_fetch_for_few_tenants_and_refresh_for_none() {
+    let names: Vec<String> = (0..500).map(|number| format!("t{number}")).collect();
+    let provider = json!({"name": "login", "issuer": "https://login.example/{tenant}/v2.0", "tenants": names, "audiences": AUDIENCE});
+    let mut scene = Scene::cold(json!({"providers": [provider]}));
+    let forged: Vec<String> = names.iter().map(|name| of_tenant(name, "forger")).collect();
+    names.iter().for_each(|name| scene.provider.add_issuer(&tenant(name), &[Key { kid: "k", ..key("t-one") }.jwk()]));
+    scene.tick();
+    let flood = |scene: &mut Scene| {
+        for token in &forged {
+            let refusal = match scene.send(bearer(token)) {
+                Seen::Refused(refusal) => refusal,
+                other => panic!("{other:?}"),
+            };
+            match refusal.status {
+                401 => assert_eq!(refusal.reason, "bad_signature"),
+                _ => assert!((1..=30).contains(&refusal.header("retry-after").unwrap().parse::<u64>().unwrap())),
+            }
+        }
+    };
+    flood(&mut scene);
+    assert_eq!(scene.calls.len(), 4 * 2, "four tenants at once, metadata and keys");
+    for _ in 0..4 {
+        scene.pass_seconds(30);
+        flood(&mut scene);
+    }
+    assert!(scene.calls.len() <= (4 + 4) * 2, "{}: then one per cooldown", scene.calls.len());
+    // What was fetched for nobody ends with its time, and is not fetched anew.
+    let calls = scene.calls.len();
+    scene.pass_seconds(2 * 3600);
+    assert_eq!(scene.calls.len(), calls);
+    let by = |name: &str| {
+        let key = Key { kid: "k", ..key("t-one") };
+        bearer(&key.token(json!({"iss": tenant(name), "exp": NOW + 86_400})))
+    };
+    // Who has a good token gives the place back: a start with many tenants takes no time at all.
+    for name in &names[..50] {
+        scene.send(by(name)).allowed();
+    }
+    assert_eq!(scene.calls.len(), calls + 50 * 2);
+    scene.pass_seconds(600);
+    assert_eq!(scene.calls.len(), calls + 50 * 3, "and theirs are kept fresh");
+    // The flood goes on, and troubles none of them.
+    flood(&mut scene);
+    names[..50].iter().for_each(|name| drop(scene.send(by(name)).allowed()));
+}
+
+/// Nor do many who come at the same moment keep one another out: they are let in as others turn out to be good.
+#[test]
+fn a_start_with_many_tenants() {
+    let names: Vec<String> = (0..20).map(|number| format!("t{number}")).collect();
+    let provider = json!({"name": "login", "issuer": "https://login.example/{tenant}/v2.0", "tenants": names, "audiences": AUDIENCE});
+    let mut scene = Scene::cold(json!({"providers": [provider]}));
+    names.iter().for_each(|name| scene.provider.add_issuer(&tenant(name), &[Key { kid: "k", ..key("t-one") }.jwk()]));
+    for round in 1..=5 {
+        let streams: Vec<_> = names.iter().map(|name| scene.begin(bearer(&of_tenant(name, "t-one")))).collect();
+        scene.settle();
+        let allowed = streams.iter().filter(|stream| matches!(scene.seen(**stream), Seen::Upstream(_))).count();
+        assert_eq!(allowed, 4 * round);
+    }
+    // What serves a proved token serves through an outage, though it was fetched for nobody in particular.
+    for name in &names {
+        scene.provider.serve(&format!("{}/jwks", tenant(name)), Answer::Refuses);
+    }
+    scene.pass_seconds(2 * 3600);
+    let late = Key { kid: "k", ..key("t-one") }.token(json!({"iss": tenant("t0"), "exp": NOW + 86_400}));
+    scene.send(bearer(&late)).allowed();
+}
+
 /// A template may be named by a rule and by a source: that means all its tenants.
 #[test]
 fn tenants_have_one_name() {

@@ -4,6 +4,9 @@
 use crate::listener::heard;
 use crate::scene::*;
 use crate::support::{Signing, certificate, pem, with};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+use oidc_filter::config::Config;
 use oidc_filter::filter::StreamId;
 use oidc_filter::http::{Headers, MAX_ANSWER_BYTES, Response};
 use oidc_filter::time::Timestamp;
@@ -492,6 +495,68 @@ fn pauses_grow_and_end() {
     assert!(scene.calls.len() <= calls + 1, "the pauses begin anew");
 }
 
+fn says_later(status: u16, retry_after: &str) -> Answer {
+    let headers = Headers::from_pairs([("retry-after", retry_after)]);
+    Answer::Says(Response { status, headers, body: Vec::new() })
+}
+
+/// RFC 9110, section 10.2.3: a provider that says when to come again is asked then, and the client told so.
+#[test]
+fn a_provider_says_when_to_come_again() {
+    for place in ["/jwks", DISCOVERY] {
+        for (status, retry_after, seconds) in [
+            (429, "60", 60),
+            (503, "60", 60),
+            (503, "Fri, 15 Jan 2027 08:01:00 GMT", 60), // a minute from `NOW`
+            (429, "86400", 300),
+            (429, "0", 1),
+            (500, "60", 1),
+        ] {
+            let mut scene = Scene::cold(jwt(json!({}), json!({})));
+            scene.provider.at(place, says_later(status, retry_after));
+            let refusal = scene.send(bearer(&good())).refused(503, "provider_unavailable");
+            assert_eq!(refusal.header("retry-after"), Some(&*seconds.to_string()), "{place} {status} {retry_after}");
+            let calls = scene.count(place);
+            scene.pass_seconds(seconds - 1);
+            assert_eq!(scene.count(place), calls, "{place} {status} {retry_after}");
+            scene.provider.add_issuer(ISSUER, &[key("k1").jwk()]);
+            scene.pass_seconds(1);
+            send_by(&mut scene, "k1").allowed();
+        }
+    }
+}
+
+/// But not so long that keys go which could be had anew.
+#[test]
+fn nobody_waits_beyond_the_end_of_keys() {
+    let mut scene = scene_with(json!({"cache": "60s", "max_stale": "60s"}));
+    scene.provider.at("/jwks", says_later(429, "300"));
+    scene.pass_seconds(60);
+    assert_eq!(scene.count("/jwks"), 2);
+    scene.provider.keys(&[key("k1").jwk()]);
+    for _ in 0..10 {
+        scene.pass_seconds(12);
+        send_by(&mut scene, "k1").allowed();
+    }
+    assert!(scene.count("/jwks") > 2);
+}
+
+/// Of several places the first that is ready counts.
+#[test]
+fn several_places_that_say_when_to_come_again() {
+    const OTHER: &str = "https://other.example/jwks";
+    for (other, seconds) in
+        [(says_later(503, "20"), 20), (says_later(503, "120"), 60), (status(503), 1), (Answer::Refuses, 1)]
+    {
+        let uris = json!({"uri": ["https://idp.example.com/jwks", OTHER]});
+        let mut scene = Scene::cold(jwt(json!({"jwks": uris}), json!({})));
+        scene.provider.at("/jwks", says_later(429, "60"));
+        scene.provider.serve(OTHER, other);
+        let refusal = scene.send(bearer(&good())).refused(503, "provider_unavailable");
+        assert_eq!(refusal.header("retry-after"), Some(&*seconds.to_string()));
+    }
+}
+
 /// Operators write keys into the configuration where there is no way to fetch them.
 #[test]
 fn inline_keys() {
@@ -520,8 +585,6 @@ fn inline_keys() {
 #[test]
 fn shared_secrets() {
     use crate::support::sign;
-    use base64::Engine as _;
-    use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
     let secret = vec![7; 32];
     let set = json!({"keys": [{"kty": "oct", "kid": "s", "alg": "HS256", "k": BASE64URL.encode(&secret)}]});
     let header = json!({"alg": "HS256", "kid": "s"}).to_string();
@@ -534,6 +597,154 @@ fn shared_secrets() {
     scene.provider.keys(&[set["keys"][0].clone(), key("k1").jwk()]); // JWK-08, ALG-07
     scene.send(bearer(&token)).refused(401, "unsupported_token");
     send_by(&mut scene, "k1").allowed();
+}
+
+/// Supabase: old tokens by a secret, new ones by published keys. A secret serves as long as the configuration says so, and
+/// for its own algorithm only.
+#[test]
+fn alg_07_a_secret_beside_published_keys() {
+    use crate::support::sign;
+    let secret = Signing::Hmac(vec![7; 32]);
+    let by_secret = |alg: &str, kid: Value| {
+        sign(&secret, "HS256", with(json!({"alg": alg}), json!({"kid": kid})).to_string(), good_claims().to_string())
+    };
+    let inline = json!({"keys": [with(secret.jwk("s"), json!({"alg": "HS256"}))]});
+    for jwks in [
+        json!([{"inline": inline}, {}]),
+        json!([{}, {"inline": inline}]),
+        json!([{"inline": inline}, {"uri": "https://idp.example.com/jwks"}]),
+        json!({"inline": inline, "uri": "https://idp.example.com/jwks"}),
+    ] {
+        let provider = json!({"jwks": jwks, "algorithms": ["HS256", "EdDSA"]});
+        let mut scene = Scene::cold(jwt(provider, json!({})));
+        scene.provider.at("/jwks", Answer::Refuses);
+        scene.tick();
+        // While the published keys can't be had, a secret is enough for its own tokens.
+        scene.send(bearer(&by_secret("HS256", json!("s")))).allowed();
+        scene.send(bearer(&by_secret("HS256", json!(null)))).allowed();
+        scene.send(bearer(&good())).refused(503, "provider_unavailable");
+        let calls = scene.calls.len();
+        scene.send(bearer(&by_secret("HS256", json!("other")))).refused(401, "unknown_key");
+        assert_eq!(scene.calls.len(), calls, "no document has secrets");
+        scene.provider.keys(&[key("k1").jwk()]);
+        scene.pass_seconds(60);
+        scene.send(bearer(&good())).allowed();
+        scene.send(bearer(&by_secret("HS256", json!("s")))).allowed();
+        // Neither passes for the other.
+        scene.send(bearer(&by_secret("EdDSA", json!("s")))).refused(401, "unknown_key");
+        let public = BASE64URL.decode(key("k1").jwk()["x"].as_str().unwrap()).unwrap();
+        for kid in [json!("k1"), json!("s"), json!(null)] {
+            let header = with(json!({"alg": "HS256"}), json!({"kid": kid})).to_string();
+            let forged = sign(&Signing::Hmac(public.clone()), "HS256", header, good_claims().to_string());
+            let reason = if kid == "k1" { "unknown_key" } else { "bad_signature" };
+            scene.send(bearer(&forged)).refused(401, reason);
+        }
+        // A secret that is published is none.
+        scene.provider.keys(&[with(Signing::Hmac(vec![9; 32]).jwk("p"), json!({"alg": "HS256"})), key("k1").jwk()]);
+        scene.pass_seconds(600);
+        let header = json!({"alg": "HS256", "kid": "p"}).to_string();
+        let published = sign(&Signing::Hmac(vec![9; 32]), "HS256", header, good_claims().to_string());
+        scene.send(bearer(&published)).refused(401, "unknown_key");
+    }
+    // Without its name in `algorithms`, it is of no use.
+    let mut scene = Scene::of(jwt(json!({"jwks": [{"inline": inline}, {}]}), json!({})));
+    scene.send(bearer(&by_secret("HS256", json!("s")))).refused(401, "unsupported_token");
+    scene.send(bearer(&good())).allowed();
+}
+
+/// Azure AD B2C: one issuer, a key set for each of its policies. They are one set, and each has its own good and bad hours.
+#[test]
+fn several_key_sets_of_one_issuer() {
+    const FIRST: &str = "https://idp.example.com/first";
+    const SECOND: &str = "https://idp.example.com/second";
+    let configuration = || jwt(json!({"jwks": [{"uri": FIRST}, {"uri": SECOND, "cache": "1h"}]}), json!({}));
+    let set = |kid: &'static str| says_json(json!({"keys": [key(kid).jwk()]}));
+    let prepared = |scene: &mut Scene| {
+        scene.provider.serve(FIRST, set("k1"));
+        scene.provider.serve(SECOND, set("k2"));
+    };
+    // A token that comes first finds its key wherever it is, with one call of each.
+    for kid in ["k1", "k2"] {
+        let mut scene = Scene::cold(configuration());
+        prepared(&mut scene);
+        send_by(&mut scene, kid).allowed();
+        assert_eq!((scene.count("/first"), scene.count("/second"), scene.calls.len()), (1, 1, 2));
+    }
+    let mut scene = Scene::cold(configuration());
+    prepared(&mut scene);
+    scene.tick();
+    send_by(&mut scene, "k1").allowed();
+    send_by(&mut scene, "k2").allowed();
+    let facts: Vec<_> = scene.filter.key_facts(scene.now()).into_iter().collect();
+    assert_eq!(facts, [("idp.example.com", (2, Duration::ZERO))]);
+    // Each is renewed by its own schedule.
+    scene.pass_seconds(1200);
+    assert_eq!((scene.count("/first"), scene.count("/second")), (3, 1));
+    // An unknown key may be in any of them: one call of each per cooldown.
+    for _ in 0..10 {
+        send_by(&mut scene, "k3").refused(401, "unknown_key");
+    }
+    assert_eq!((scene.count("/first"), scene.count("/second")), (4, 2));
+    scene.pass_seconds(30);
+    scene.provider.serve(SECOND, set("k3"));
+    send_by(&mut scene, "k3").allowed();
+    send_by(&mut scene, "k2").refused(401, "unknown_key");
+    // One that is down takes down nobody else's keys; but a token by a key that nobody knows may be by one of its.
+    scene.provider.serve(SECOND, Answer::Refuses);
+    scene.pass_seconds(30);
+    send_by(&mut scene, "k4").refused(503, "provider_unavailable");
+    send_by(&mut scene, "k1").allowed();
+    send_by(&mut scene, "k3").allowed();
+    let forged = key("foreign").token_with(json!({"kid": "k1"}), json!({}));
+    scene.send(bearer(&forged)).refused(401, "bad_signature");
+    // From the start, too.
+    let mut scene = Scene::cold(configuration());
+    prepared(&mut scene);
+    scene.provider.serve(SECOND, status(500));
+    scene.tick();
+    send_by(&mut scene, "k1").allowed();
+    send_by(&mut scene, "k2").refused(503, "provider_unavailable");
+    scene.provider.serve(SECOND, set("k2"));
+    scene.pass_seconds(30);
+    send_by(&mut scene, "k2").allowed();
+    // A `kid` that two sets have names both keys: each set is somebody else's.
+    let mut scene = Scene::cold(configuration());
+    scene.provider.serve(FIRST, set("k1"));
+    scene.provider.serve(SECOND, says_json(json!({"keys": [with(key("k2").jwk(), json!({"kid": "k1"}))]})));
+    scene.tick();
+    send_by(&mut scene, "k1").allowed();
+    scene.send(bearer(&key("k2").token_with(json!({"kid": "k1"}), json!({})))).allowed();
+}
+
+/// Keys of the configuration are one more source in a list; beside a `uri` they serve until the first fetch.
+#[test]
+fn inline_keys_among_several_sources() {
+    let inline = |kid: &'static str| json!({"inline": {"keys": [key(kid).jwk()]}});
+    let mut scene = Scene::of(jwt(json!({"jwks": [inline("k2"), {}, inline("k3")]}), json!({})));
+    for kid in ["k1", "k2", "k3"] {
+        send_by(&mut scene, kid).allowed();
+    }
+    for (jwks, path) in [
+        (json!([]), "providers[0].jwks"),
+        (json!([{}, {}]), "providers[0].jwks"),
+        (json!([{}, {"cache": "5m"}]), "providers[0].jwks"),
+        (json!(vec![json!({"uri": "https://a"}); 17]), "providers[0].jwks"),
+        (json!([{}, {"uri": "a"}]), "providers[0].jwks[1].uri"),
+        (json!([{"url": "https://a"}]), "providers[0].jwks[0].url"),
+        (json!("https://a"), "providers[0].jwks"),
+    ] {
+        let configuration = jwt(json!({"jwks": jwks}), json!({})).to_string();
+        let error = Config::read(configuration.as_bytes(), &|_: &str| None).err().unwrap().to_string();
+        assert!(error.starts_with(&format!("{path}:")), "{error}");
+    }
+    for (jwks, path) in [
+        (json!({"uri": "https://a"}), "providers[0].algorithms[0]"),
+        (json!([inline("k1"), {}]), "providers[0].algorithms[0]"),
+    ] {
+        let configuration = jwt(json!({"jwks": jwks, "algorithms": ["HS256"]}), json!({})).to_string();
+        let error = Config::read(configuration.as_bytes(), &|_: &str| None).err().unwrap().to_string();
+        assert!(error.starts_with(path), "{error}");
+    }
 }
 
 /// A provider that names no keys can change one without a sign.

@@ -653,3 +653,31 @@ fn int_03_a_discovered_endpoint_that_wants_credentials_is_left_alone() {
     scene.provider.at("/introspect", status(401));
     scene.send(bearer("opaque")).refused(503, "provider_unavailable");
 }
+
+/// A provider that wants to be asked later about a token is asked then, and the client is told so. It says nothing of other
+/// tokens: what one client sends must not shut out the others.
+#[test]
+fn a_question_that_is_put_off() {
+    let headers = Headers::from_pairs([("retry-after", "30")]);
+    let later = Answer::Says(Response { status: 429, headers, body: Vec::new() });
+    for (configuration, place) in
+        [(introspection(json!({}), json!({})), "/introspect"), (userinfo(json!({}), json!({})), "/userinfo")]
+    {
+        let mut scene = Scene::of(configuration);
+        scene.provider.tokens.insert("good".to_owned(), active(json!({})));
+        scene.provider.users.insert("good".to_owned(), json!({"sub": "ann"}));
+        scene.provider.at(place, later.clone());
+        for _ in 0..3 {
+            let refusal = scene.send(bearer("garbage")).refused(503, "provider_unavailable");
+            assert_eq!(refusal.header("retry-after"), Some("30"));
+        }
+        assert_eq!(scene.count(place), 1);
+        scene.provider.add_issuer(ISSUER, &[key("k1").jwk()]);
+        scene.send(bearer("good")).allowed();
+        scene.pass_seconds(20);
+        let refusal = scene.send(bearer("garbage")).refused(503, "provider_unavailable");
+        assert_eq!(refusal.header("retry-after"), Some("10"));
+        scene.pass_seconds(11);
+        scene.send(bearer("garbage")).refused(401, "inactive");
+    }
+}

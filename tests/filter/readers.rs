@@ -561,3 +561,65 @@ fn atk_16_members_of_an_identity_are_forgeries() {
         }
     }
 }
+
+/// picoquery passes over what all objects inherit, and query-string can be told that a colon ends a name.
+#[test]
+fn atk_16_names_behind_what_is_passed_over() {
+    let output = json!({"user_info": {"location": "query_string", "key": "who", "claims": "sub"}});
+    for (way, mut scene, ask) in ways_on(&output) {
+        for query in [
+            "__proto__.who=root",
+            "__proto__[who]=root",
+            "prototype.who=root",
+            "[prototype[who=root",
+            "constructor[prototype].who=root",
+            "__proto__%2Ewho.x=root",
+            "who:list=root",
+        ] {
+            let upstream = scene.send(ask(get(format!("/d?a=1&{query}")))).upstream();
+            assert!(!upstream.path().contains("root") && upstream.path().contains("a=1"), "{way}: {}", upstream.path());
+        }
+        for query in ["__proto__.whom=x", "constructor=who", "a:who=x", "prototypewho=x"] {
+            let upstream = scene.send(ask(get(format!("/d?{query}")))).upstream();
+            assert!(upstream.path().starts_with(&format!("/d?{query}")), "{way}: {}", upstream.path());
+        }
+    }
+}
+
+/// To a service that ignores case by Unicode's rules, these letters are ASCII.
+#[test]
+fn atk_13_16_letters_that_are_ascii_in_another_case() {
+    let sources = json!([{"key": "authorization"}, {"location": "query_string", "key": "access_token"}]);
+    let outputs = json!([{"location": "cookie", "key": "identity"}, {"location": "query_string", "key": "sink"}]);
+    for (way, mut scene, ask) in ways_on_with_cookies(&json!({"access_token": sources, "user_info": outputs})) {
+        for name in ["ıdentity", "İdentıty", "%C4%B1dentity", "%u0131dentity"] {
+            let upstream = scene.send(ask(get("/d").header("cookie", format!("a=1; {name}=root")))).upstream();
+            assert!(!upstream.cookie().unwrap().contains("root"), "{way}: {:?}", upstream.cookie());
+        }
+        for name in ["ſink", "sin\u{212a}", "%C5%BFink", "sin%E2%84%AA", "sin%u212A", "SİN\u{212a}"] {
+            let upstream = scene.send(ask(get(format!("/d?a=1&{name}=root")))).upstream();
+            assert!(!upstream.path().contains("root"), "{way}: {}", upstream.path());
+        }
+    }
+    let mut scene = Scene::of(jwt(json!({}), json!({"access_token": sources})));
+    for name in ["acceſſ_token", "access_to%E2%84%AAen", "access_to\u{212a}en"] {
+        scene.send(get(format!("/d?{name}=x")).bearer(&good())).refused(400, "invalid_request");
+    }
+}
+
+/// qs can be told that commas part parameters: `delimiter: /[&;,]/`.
+#[test]
+fn atk_02_a_name_of_ours_behind_a_comma() {
+    let output = json!({"user_info": {"location": "query_string", "key": "who", "claims": "sub"}});
+    for (way, mut scene, ask) in ways_on(&output) {
+        for query in ["a=1,who=root", "who,a=root", "a,who=root", "a,who", "a=1;b=2,who=root", "a=,[who]=root"] {
+            let seen = scene.send(ask(get(format!("/d?{query}"))));
+            assert!(matches!(&seen, Seen::Refused(refusal) if refusal.status == 400), "{way}: {query}: {seen:?}");
+        }
+        // A list of words is everybody's.
+        for query in ["fields=id,who", "a,b=whom", "a=1,b=who"] {
+            let upstream = scene.send(ask(get(format!("/d?{query}")))).upstream();
+            assert!(upstream.path().starts_with(&format!("/d?{query}")), "{way}: {}", upstream.path());
+        }
+    }
+}

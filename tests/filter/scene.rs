@@ -927,7 +927,13 @@ impl Scene {
         let at = headers.iter().position(|(name, _)| &**name == "x-envoy-auth-headers-to-remove");
         let removed = at.map(|at| String::from_utf8(headers.remove(at).1).unwrap()).unwrap_or_default();
         let removed: Vec<String> = removed.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        assert!(!removed.iter().any(|name| headers.iter().any(|(written, _)| **written == **name)), "{removed:?}");
+        let is_written = |name: &[u8]| headers.iter().any(|(written, _)| written.as_bytes() == name);
+        assert!(!removed.iter().any(|name| is_written(name.as_bytes())), "{removed:?}");
+        for (sent, _) in &self.asked[&stream].headers {
+            let is_forged = self.filter.is_own_header(sent) && !is_written(sent);
+            let is_removed = removed.iter().any(|name| name.as_bytes() == sent);
+            assert!(!is_forged || is_removed, "a forgery stays: {}", String::from_utf8_lossy(sent));
+        }
         assert!(result == "allowed" || headers.is_empty(), "an identity without a token");
         for (name, value) in &headers {
             assert!(self.filter.is_own_header(name.as_bytes()) || &**name == "set-cookie", "{name}");

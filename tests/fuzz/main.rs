@@ -59,7 +59,7 @@ fn wsm_02_the_whole_filter() {
     let whole::Ends { allowed, bypassed, stripped, refused, healed, confirmed, authorized, forbidden, distrusted } =
         ends;
     assert!(allowed > 100 && bypassed > 100 && stripped > 100 && refused > 1000 && healed > 300, "{ends:?}");
-    assert!(confirmed > 100 && authorized > 15 && forbidden > 15 && distrusted > 100, "{ends:?}");
+    assert!(confirmed > 100 && authorized > 15 && forbidden > 15 && distrusted > 20, "{ends:?}");
 }
 
 /// CCH-08: as much as the bounds say, and not more, whatever the answers about tokens are made of.

@@ -264,8 +264,13 @@ impl Envoy {
 
     /// A request's headers come.
     pub fn request(&self, fields: Fields) -> Stream {
+        self.request_marked(fields, FilterState::new())
+    }
+
+    /// The same, behind filters that have left this as filter state.
+    pub fn request_marked(&self, fields: Fields, filter_state: FilterState) -> Stream {
         let (stream, count) = (Stream(number()), fields.len());
-        let exchange = Exchange { open: HashMap::from([(REQUEST, fields)]), ..Exchange::default() };
+        let exchange = Exchange { open: HashMap::from([(REQUEST, fields)]), filter_state, ..Exchange::default() };
         host(|host| host.streams.insert(stream.0, exchange));
         enter(stream.0, || proxy_on_context_create(stream.0, self.root));
         stream.settle(enter(stream.0, || proxy_on_request_headers(stream.0, count, false)));
@@ -547,7 +552,9 @@ extern "C" fn proxy_add_header_map_value(
 extern "C" fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32 {
     let path = text(path, path_size).replace('\0', ".");
     call(&format!("property {path}"), |host| {
-        hand_over(host.properties.get(&path).ok_or(NOT_FOUND)?, data, size);
+        let marked = host.stream().ok().and_then(|exchange| exchange.filter_state.get(&path).cloned());
+        let value = marked.or_else(|| host.properties.get(&path).cloned()).ok_or(NOT_FOUND)?;
+        hand_over(&value, data, size);
         Ok(())
     })
 }

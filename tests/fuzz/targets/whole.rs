@@ -125,7 +125,6 @@ struct World {
     undecided: BTreeMap<StreamId, Sent>,
     /// The last request that went on and rests on its route.
     forwarded: Option<(Box<Case>, Sent)>,
-    routes_are_distrusted: bool,
     calls_seen: usize,
     ends: Ends,
 }
@@ -140,6 +139,8 @@ struct Issuer {
     down: BTreeSet<&'static str>,
     /// The last key set that the filter took, and until when it may serve; `None` is for ever.
     believed: Option<(JwkSet, Option<Timestamp>)>,
+    /// Until when it is fresh: those of a tenant may serve no longer, if nobody had a good token of it.
+    fresh_until: Option<Timestamp>,
 }
 
 impl Issuer {
@@ -164,7 +165,8 @@ impl World {
             assert_eq!(config.issuer, ISSUERS[home]);
             Issuer {
                 home,
-                believed: config.jwks.inline.is_some().then(|| (key_set(&inline_keys(home)), None)),
+                believed: config.jwks[0].inline.is_some().then(|| (key_set(&inline_keys(home)), None)),
+                fresh_until: None,
                 config: Rc::clone(config),
                 published: BTreeSet::from([0]),
                 down: if script.once_in(2) { BTreeSet::from(["first"]) } else { BTreeSet::new() },
@@ -186,7 +188,6 @@ impl World {
             lines: BTreeSet::new(),
             undecided: BTreeMap::new(),
             forwarded: None,
-            routes_are_distrusted: false,
             calls_seen: 0,
             ends: Ends::default(),
         }
@@ -262,8 +263,8 @@ impl World {
         let law = self.laws.find(&sent.path, way);
         assert_eq!(holds, law.is_ok() && law == sent.law, "{law:?} {:?}", sent.law);
         if !holds {
-            self.scene.filter.distrust_routes();
-            self.routes_are_distrusted = true;
+            self.scene.filter.complain_of_route(self.scene.now());
+            self.ends.distrusted += 1;
         }
     }
 }

@@ -70,7 +70,9 @@ impl Setting {
             ],
             "providers": providers, "access_token": sources, "rules": rules,
         });
-        let verify = script.once_in(2).then(|| Verify { by_headers: script.once_in(2), with_host: script.once_in(2) });
+        let is_asked = json!([top, rules]).to_string().contains("external_authorization");
+        let with_host = |script: &mut Script| script.once_in(2) || is_asked;
+        let verify = script.once_in(2).then(|| Verify { by_headers: script.once_in(2), with_host: with_host(script) });
         let endpoint = match verify {
             None => json!({}),
             Some(Verify { by_headers: false, .. }) => json!({"verify_path": "/verify"}),
