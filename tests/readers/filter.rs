@@ -77,6 +77,7 @@ fn answer(filters: &mut [Filter], asked: &Value) -> Value {
             let headers = confirmed.headers.iter().map(|(name, value)| json!([&**name, characters(value)]));
             json!({"result": "confirmed", "headers": headers.collect::<Vec<_>>()})
         }
+        Ok(Decision::Preflight(_)) => json!({"result": "preflight"}),
         Ok(Decision::Wait) => json!({"result": "waits"}),
         Err(_) => json!({"result": "panics"}),
     }
