@@ -169,7 +169,10 @@ impl RuleIndex {
         let mut scratch = self.scratch.take();
         scratch.tried.asked.clear();
         let found = self.find_by_method(&read, &mut scratch);
-        let found = found.and_then(|found| self.if_none_asks_more(found, &read, &mut scratch));
+        let found = found.and_then(|found| {
+            let certain = found.filter(|number| self.is_certain(*number, &read.doubts));
+            self.if_none_asks_more(found, certain, &read, &mut scratch)
+        });
         self.scratch.set(scratch);
         found
     }
@@ -182,7 +185,7 @@ impl RuleIndex {
         let found = Some(number).filter(|_| !is_bypass || read.doubts.are_none());
         let mut scratch = self.scratch.take();
         scratch.tried.asked.clear();
-        let found = self.if_none_asks_more(found, &read, &mut scratch);
+        let found = self.if_none_asks_more(found, None, &read, &mut scratch);
         self.scratch.set(scratch);
         found
     }
@@ -230,16 +233,15 @@ impl RuleIndex {
 
     fn find_by_path(&self, facts: Facts, read: &Read, scratch: &mut Scratch) -> Result<Option<usize>, Error> {
         let Read { path, doubts, .. } = read;
-        let is_normal = doubts.are_none();
         if self.paths.is_indifferent() {
-            return Ok(self.find_one(&facts, is_normal, scratch));
+            return Ok(self.find_one(&facts, doubts, scratch));
         }
         if self.has_long_path(path) {
             return Err(Error::Ambiguous);
         }
         let mut readings = path.readings().ok_or(Error::Ambiguous)?;
-        let Some(first) = readings.next() else { return Ok(self.find_one(&facts, is_normal, scratch)) };
-        let mut find = |reading: &[u8]| self.find_one(&Facts { path: Some(reading), ..facts }, is_normal, scratch);
+        let Some(first) = readings.next() else { return Ok(self.find_one(&facts, doubts, scratch)) };
+        let mut find = |reading: &[u8]| self.find_one(&Facts { path: Some(reading), ..facts }, doubts, scratch);
         let found = find(first);
         if !readings.all(|reading| find(reading) == found) {
             return Err(Error::Ambiguous);
@@ -263,10 +265,24 @@ impl RuleIndex {
         }
     }
 
-    /// The rule that was found; unless the request can be read in two ways, and could fall under a rule that asks for more.
+    /// Whether a rule says nothing about what is in doubt, nor about routes, which Envoy has found by that: then it matches the
+    /// request however that is read.
+    fn is_certain(&self, number: usize, doubts: &Doubts) -> bool {
+        let matching = self.rules.get(number).and_then(|rule| rule.matching.as_ref());
+        matching.is_some_and(|matching| {
+            matching.route_names.is_empty()
+                && (!doubts.path || matching.path.is_none())
+                && (!doubts.host || matching.hosts.is_empty())
+                && (!doubts.method || matching.methods.is_empty())
+        })
+    }
+
+    /// The rule that was found; unless the request can be read in two ways, and could fall under a rule that asks for more. One
+    /// that is `certain` to match leaves nothing to those behind it.
     fn if_none_asks_more(
         &self,
         found: Option<usize>,
+        certain: Option<usize>,
         read: &Read,
         scratch: &mut Scratch,
     ) -> Result<Option<usize>, Error> {
@@ -279,16 +295,19 @@ impl RuleIndex {
         let asking = self.ranks.asking_more_than(found).ok_or(Error::Ambiguous)?;
         let is_named = asking.iter().zip(&self.named).any(|(asking, named)| asking & named != 0);
         let mut methods = std::iter::once(read.method).chain(read.upper.as_deref().map(Some));
-        let mut is_possible = || methods.any(|method| self.is_any_possible(asking, &read.facts(method), read, scratch));
-        match has_bit(asking, self.rules.len()) || is_named || is_possible() {
+        let end = certain.unwrap_or(self.rules.len());
+        let mut is_possible =
+            || methods.any(|method| self.is_any_possible(asking, end, &read.facts(method), read, scratch));
+        let is_top_possible = certain.is_none() && has_bit(asking, self.rules.len());
+        match is_top_possible || is_named || is_possible() {
             true => Err(Error::Ambiguous),
             false => Ok(found),
         }
     }
 
-    /// Whether one of these rules could be found if what is in doubt were otherwise. Routes are, with all that Envoy finds
-    /// them by.
-    fn is_any_possible(&self, rules: &Bits, facts: &Facts, read: &Read, scratch: &mut Scratch) -> bool {
+    /// Whether one of these rules, before the one at `end`, could be found if what is in doubt were otherwise. Routes are, with all
+    /// that Envoy finds them by.
+    fn is_any_possible(&self, rules: &Bits, end: usize, facts: &Facts, read: &Read, scratch: &mut Scratch) -> bool {
         let Scratch { left, possible, tried } = scratch;
         left.clone_from(rules);
         let Read { doubts, .. } = read;
@@ -301,14 +320,14 @@ impl RuleIndex {
             self.paths.narrow(left, possible, path, path.iter().flat_map(|path| path::prefixes(path)));
         }
         self.narrow_by_headers(left, possible, read.request);
-        set_bits(left).any(|number| {
+        set_bits(left).take_while(|number| *number < end).any(|number| {
             let matching = self.rules.get(number).and_then(|rule| rule.matching.as_ref());
             matching
                 .is_some_and(|matching| fits_path(matching, path) && tried.fit(number, matching, &read.request.headers))
         })
     }
 
-    fn find_one(&self, facts: &Facts, is_normal: bool, scratch: &mut Scratch) -> Option<usize> {
+    fn find_one(&self, facts: &Facts, doubts: &Doubts, scratch: &mut Scratch) -> Option<usize> {
         let Scratch { left, possible, tried } = scratch;
         left.clear();
         left.resize(self.rules.len().div_ceil(WORD), u64::MAX);
@@ -320,7 +339,8 @@ impl RuleIndex {
         self.narrow_by_headers(left, possible, request);
         set_bits(left).find(|number| {
             let Some(Indexed { matching: Some(matching), is_bypass }) = self.rules.get(*number) else { return false };
-            (is_normal || !is_bypass) && fits_path(matching, *path) && tried.fit(*number, matching, &request.headers)
+            let may_open = !is_bypass || doubts.are_none() || self.is_certain(*number, doubts);
+            may_open && fits_path(matching, *path) && tried.fit(*number, matching, &request.headers)
         })
     }
 

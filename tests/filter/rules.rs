@@ -1097,6 +1097,42 @@ fn atk_04_a_stricter_rule_that_could_not_hold_is_no_reason() {
     scene.send(get("/a").rule("open")).bypassed();
 }
 
+/// A rule that says nothing of paths holds for each, however it is read: what stands behind it could not hold.
+#[test]
+fn atk_04_a_rule_without_a_word_on_paths_holds_for_odd_ones() {
+    let odd = ["/a%2Fb", "/a//b", "/a;v=1", "/x/..%2fadmin", "/%41", "/admin%CD%BE"];
+    let admin = || json!({"match": {"path_prefix": "/admin"}, "require": {"scopes": "admin"}});
+    let at = |host: &str, path: &str| get(path).set(":authority", Some(host));
+    let weak = |host: &str, policy: Value| with(json!({"match": {"hosts": host}}), policy);
+    let hosts = || {
+        [weak("open.example", json!({"bypass": true})), weak("weak.example", json!({"allow_missing": true}))].to_vec()
+    };
+    let mut scene = ruled(Value::from([hosts(), vec![admin()]].concat()));
+    for path in odd {
+        scene.send(at("open.example", path)).bypassed();
+        assert_eq!(scene.send(at("weak.example", path)).upstream().path(), path);
+        // The host is in doubt, and so is the path.
+        scene.send(at("open.example.", path)).refused(400, "invalid_request");
+        scene.send(at("other.example", path)).refused(400, "invalid_request");
+    }
+    // An earlier rule could hold.
+    let mut scene = ruled(Value::from([vec![admin()], hosts()].concat()));
+    for path in odd {
+        scene.send(at("open.example", path)).refused(400, "invalid_request");
+        scene.send(at("weak.example", path)).refused(400, "invalid_request");
+    }
+    // So could any route's, if Envoy had read the path otherwise.
+    let named = json!({"name": "admin", "require": {"scopes": "admin"}});
+    let mut scene = ruled(Value::from([hosts(), vec![named]].concat()));
+    for path in odd {
+        scene.send(at("weak.example", path)).refused(400, "invalid_request");
+    }
+    let by_route = json!({"match": {"route_name": "open"}, "allow_missing": true});
+    let mut scene = ruled(json!([by_route]));
+    scene.send(get("/a").route("open")).upstream();
+    scene.send(get("/a%2Fb").route("open")).refused(400, "invalid_request");
+}
+
 /// More kinds of policies than are compared: then no rule is known to be the strictest.
 #[test]
 fn atk_04_policies_beyond_number_are_compared_with_none() {
