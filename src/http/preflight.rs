@@ -41,6 +41,9 @@ fn is_of_no_preflight(name: &[u8], value: &[u8]) -> bool {
         | b"transferencoding"
         | b"upgrade"
         | b"xmethod" => true,
+        b"accesscontrolrequestmethod" => false,
+        // A proxy may tell the method of the request that it has got: `X-Forwarded-Method`.
+        other if has(other, METHOD) && value != b"OPTIONS" => true,
         other => other.starts_with(b"content") || has(other, b"methodoverride") || has(other, b"httpmethod"),
     }
 }
