@@ -142,9 +142,10 @@ impl OwnNames {
             return Standing::Foreign;
         }
         if sent.contains(&b';') {
-            // To some readers, each part is a parameter.
+            // To some readers, each part is a parameter; to others, one of the names may hold the semicolon.
             let is_own = |part: &[u8]| self.could_be_own(part) || self.are_behind_commas(part);
-            return match sent.split(|byte| *byte == b';').any(is_own) {
+            let is_whole = own.are_alike(Parameter::parse(sent).raw_name(), |_| true);
+            return match is_whole || sent.split(|byte| *byte == b';').any(is_own) {
                 true => Standing::Mixed,
                 false => Standing::Foreign,
             };
@@ -201,8 +202,12 @@ impl OwnNames {
     /// Whether one of the names stands in a parameter that is none of RFC 3986.
     fn are_hidden_in(&self, parameter: &Parameter) -> bool {
         let (name, value) = (parameter.raw_name(), parameter.raw_value());
+        // What has no name of its own may get that of its value.
+        let signs = value.iter().position(|byte| *byte != b'=').unwrap_or(value.len());
+        let behind = value.get(signs..).filter(|behind| name.is_empty() && !behind.is_empty());
         !is_plain_name(name) && self.parameters.are_held_by(name)
             || !value.iter().all(is_query_byte) && self.parameters.are_held_by(value)
+            || behind.is_some_and(|behind| self.could_be_own(behind))
     }
 
     /// Whether something stands under another spelling of a token's place: a token, to services that take one for the other.
@@ -238,11 +243,17 @@ pub fn is_unproved_token(header: &[u8]) -> bool {
     UNPROVED_TOKENS.iter().any(|name| same_spelling(name.as_bytes(), header))
 }
 
-/// RFC 9110, section 11.7.2; oauth2-proxy's; and where API gateways (Google's) and proxies put a client's `Authorization`.
-const UNPROVED_TOKENS: [&str; 5] = [
+/// RFC 9110, section 11.7.2; mod_auth_openidc's; those of the plugins of Kong and APISIX; oauth2-proxy's; and where API gateways
+/// (Google's) and proxies put a client's `Authorization`.
+const UNPROVED_TOKENS: [&str; 10] = [
     "proxy-authorization",
+    "oidc-access-token",
+    "oidc-id-token",
+    "x-access-token",
     "x-auth-request-access-token",
     "x-forwarded-access-token",
+    "x-forwarded-id-token",
+    "x-id-token",
     "x-forwarded-authorization",
     "x-original-authorization",
 ];
@@ -262,6 +273,8 @@ struct Names {
 struct Name {
     text: Rc<str>,
     is_written: bool,
+    /// Whether this is how another reader writes the name: `x.y` for `x[y]`, and `list` for `list[]`.
+    is_alias: bool,
 }
 
 impl Names {
@@ -271,16 +284,38 @@ impl Names {
 
     /// Adds a name that is not there yet: many policies write under the same ones.
     fn add(&mut self, text: &str, is_written: bool) {
-        if self.all.iter().any(|name| *name.text == *text && name.is_written == is_written) {
+        self.insert(Name { text: Rc::from(text), is_written, is_alias: false });
+        let dotted = self.dotted(text.as_bytes()).and_then(|dotted| String::from_utf8(dotted).ok());
+        let alias = dotted.as_deref().map(|dotted| dotted.trim_matches('.')).filter(|dotted| !dotted.is_empty());
+        if let Some(alias) = alias {
+            self.insert(Name { text: Rc::from(alias), is_written, is_alias: true });
+        }
+    }
+
+    fn insert(&mut self, name: Name) {
+        let is_same = |other: &Name| {
+            (&other.text, other.is_written, other.is_alias) == (&name.text, name.is_written, name.is_alias)
+        };
+        if self.all.iter().any(is_same) {
             return;
         }
-        let can_begin = |byte: u8| text.as_bytes().get(..1).is_some_and(|first| same_spelling(first, &[byte]));
+        let can_begin = |byte: u8| name.text.as_bytes().get(..1).is_some_and(|first| same_spelling(first, &[byte]));
         self.firsts.iter_mut().zip(0..=u8::MAX).for_each(|(first, byte)| *first |= can_begin(byte));
-        self.all.push(Name { text: Rc::from(text), is_written });
+        self.all.push(name);
     }
 
     fn is_place(&self, name: &[u8]) -> bool {
-        self.all.iter().any(|own| !own.is_written && own.text.as_bytes() == name)
+        self.all.iter().any(|own| !own.is_written && !own.is_alias && own.text.as_bytes() == name)
+    }
+
+    /// A name with brackets as a reader has it to whom dots mean the same: qs with `allowDots` makes one object of `x[y]` and
+    /// `x.y`.
+    fn dotted(&self, name: &[u8]) -> Option<Vec<u8>> {
+        let is_bracket = |byte: &u8| matches!(byte, b'[' | b']');
+        (self.indices.contains(&b'.') && name.iter().any(is_bracket)).then(|| {
+            let opening = name.iter().filter(|byte| **byte != b']');
+            opening.map(|byte| if *byte == b'[' { b'.' } else { *byte }).collect()
+        })
     }
 
     fn reads(&self) -> bool {
@@ -289,7 +324,8 @@ impl Names {
 
     /// Whether a text must be read with care.
     fn may_be_in(&self, text: &[u8]) -> bool {
-        text.contains(&b'%') || !text.is_ascii() || self.found_in(text).next().is_some()
+        let is_in = |text: &[u8]| self.found_in(text).next().is_some();
+        text.contains(&b'%') || !text.is_ascii() || is_in(text) || self.dotted(text).is_some_and(|text| is_in(&text))
     }
 
     /// Wherever one of them stands in a text, in some spelling.
@@ -311,7 +347,11 @@ impl Names {
     /// second `?`, and qs over a dot if told to read dots. ASP.NET takes upper case for lower case.
     fn are_alike(&self, text: &[u8], meant: impl Fn(&Name) -> bool) -> bool {
         let is_edge = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'[' | b']' | b'+' | b'?' | b'.');
-        readings(text).any(|text| {
+        let mut texts = readings(text).flat_map(|text| {
+            let dotted = self.dotted(&text).map(Cow::Owned);
+            [Some(text), dotted].into_iter().flatten()
+        });
+        texts.any(|text| {
             let first_from = |start: usize| {
                 let behind = text.get(start..).unwrap_or_default();
                 behind.iter().position(|byte| !is_edge(byte)).map_or(text.len(), |at| at.saturating_add(start))

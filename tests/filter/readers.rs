@@ -165,7 +165,7 @@ fn in_the_query() -> Value {
 }
 
 /// What stands inside somebody else's parameter can't be taken out without making another of it.
-const MIXED_QUERIES: [&str; 28] = [
+const MIXED_QUERIES: [&str; 31] = [
     "admin=1;access_token=x",
     "preview=1;access_token=",
     "admin=1;access_token",
@@ -194,9 +194,16 @@ const MIXED_QUERIES: [&str; 28] = [
     "a%26who=root",
     "a%0Awho=root",
     "a\u{e9}=1|who=root",
+    "=who=root",
+    "a=1&==access_token=x",
+    "=a;who=root",
 ];
 
-const OTHER_QUERIES: [&str; 16] = [
+const OTHER_QUERIES: [&str; 20] = [
+    "=",
+    "=a=who",
+    "$filter=who%20eq%201",
+    "redirect=https%3A%2F%2Fx%2F%3Fwho%3D1%26access_token%3D2",
     "a=1;b=2",
     "a=1;whom=2",
     "q=who",
@@ -508,6 +515,11 @@ fn atk_16_other_tokens_are_stripped() {
         "proxy-authorization",
         "x-forwarded-access-token",
         "X_Forwarded_Access_Token",
+        "x-forwarded-id-token",
+        "x-access-token",
+        "x-id-token",
+        "oidc-access-token",
+        "OIDC_id_token",
         "x-auth-request-access-token",
         "x-forwarded-authorization",
         "x-original-authorization",
@@ -620,6 +632,88 @@ fn atk_02_a_name_of_ours_behind_a_comma() {
         for query in ["fields=id,who", "a,b=whom", "a=1,b=who"] {
             let upstream = scene.send(ask(get(format!("/d?{query}")))).upstream();
             assert!(upstream.path().starts_with(&format!("/d?{query}")), "{way}: {}", upstream.path());
+        }
+    }
+}
+
+/// A parameter's name may have signs that mean something to some readers: brackets and dots an element, semicolons and commas
+/// an end.
+#[test]
+fn atk_02_16_forgeries_of_names_with_signs_in_them() {
+    let forgeries: [(&str, &[&str]); 7] = [
+        ("x[y]", &["x[y]", "x.y", "x[y", "x]y", "X%5BY%5D", "x_y_", "x[y][z]", "x.y.z", "x[y].z"]),
+        ("a[b][c]", &["a[b][c]", "a.b.c", "a[b].c", "a.b[c]", "a[b][c][d]"]),
+        ("a.b.c", &["a.b.c", "a[b][c]", "a[b].c", "a.b[c]", "a_b_c", "a.b.c.d"]),
+        ("who[]", &["who[]", "who", "who[0]", "who.0", "WHO[x]", "[who]"]),
+        ("[who]", &["[who]", "who", "who[x]", "%5Bwho%5D"]),
+        ("user.info", &["user.info", "user[info]", "user[info", "user_info", "user info", "user:info", "user.info.x"]),
+        ("a;b", &["a;b", "a%3Bb", "A;B", "a;b[x]", "a_b"]),
+    ];
+    for (key, forgeries) in forgeries {
+        let output = json!({"user_info": {"location": "query_string", "key": key}, "allow_missing": true});
+        let mut scene = Scene::of(jwt(json!({}), output));
+        for name in forgeries {
+            // What has a semicolon is several parameters to some, and can't be taken out.
+            match scene.send(get(format!("/d?z=1&{name}=root&y=2"))) {
+                Seen::Refused(refusal) if name.contains(';') => assert_eq!(refusal.status, 400, "{key}: {name}"),
+                seen => assert_eq!(seen.upstream().path(), "/d?z=1&y=2", "{key}: {name}"),
+            }
+        }
+        for other in ["q=a;c", "x=1", "a=1&b=2", "a[x]=1", "whom[]=1", "user=1&info=2", "a.x.c=1"] {
+            assert_eq!(scene.send(get(format!("/d?{other}"))).upstream().path(), format!("/d?{other}"), "{key}");
+        }
+    }
+    // A place of tokens is read in its own spelling only, and is another one's forgery in none.
+    let sources = json!([{"key": "authorization"}, {"location": "query_string", "key": "t[x]"}]);
+    let mut scene = Scene::of(jwt(json!({}), json!({"access_token": sources})));
+    let path = format!("/d?t[x]={}", good());
+    assert_eq!(scene.send(get(&path)).allowed().path(), path);
+    for second in ["t.x", "t[x", "T[x]", "t[x][]"] {
+        scene.send(get(format!("/d?{second}=y")).bearer(&good())).refused(400, "invalid_request");
+    }
+}
+
+/// What browsers, frameworks and analytics send every day is nobody's forgery.
+#[test]
+fn atk_01_02_what_is_sent_every_day_goes_on() {
+    for key in ["identity", "u", "id", "user.info", "__Host-id", "session_token"] {
+        let outputs = json!([{"location": "cookie", "key": key}, {"location": "query_string", "key": key}]);
+        let mut scene = Scene::of(jwt(json!({}), json!({"user_info": outputs, "allow_missing": true})));
+        for cookie in [
+            "_ga=GA1.2.3.4",
+            "_ga_ABC=GS2.1.s1700000000$o1$g1$t1700000000$j60$l0$h0",
+            "theme=identity-blue",
+            "prefs={\"theme\":\"dark\",\"size\":1}",
+            "s=YWJjZA==",
+            "c=\"quoted value\"",
+            "__cf_bm=abc.def-1700-1.0.1.1-xyz_u",
+            "SSESS0123456789abcdef=abc%2Cdef",
+            ".AspNetCore.Antiforgery.x=CfDJ8u-id",
+            "ASP.NET_SessionId=abc",
+            "__utmz=1.2.3.4.utmcsr=(direct)|utmccn=(direct)|utmcmd=(none)",
+            "JSESSIONID=0.u",
+            "name=M\u{fc}ller",
+            "d=Mon, 01 Jan",
+            "connect.sid=s%3Aabc.def%2Bu",
+            "wp-settings-1=editor%3Dtinymce%26u%3D1",
+        ] {
+            assert_eq!(scene.send(get("/d").header("cookie", cookie)).upstream().cookie(), Some(cookie), "{key}");
+        }
+        for query in [
+            "q=a;b",
+            "filter[who]=1",
+            "redirect=https%3A%2F%2Fx%2F%3Fu%3D1%26id%3D2",
+            "$filter=id%20eq%201&$select=id,u",
+            "q={a}|[b]",
+            "fields=id,u,identity",
+            "sort=id:asc",
+            "q=u=1",
+            "bbox=1,2,3,4",
+            "q=caf%C3%A9",
+            "q=100%",
+            "a[u]=1&a[0][id]=5",
+        ] {
+            assert_eq!(scene.send(get(format!("/d?{query}"))).upstream().path(), format!("/d?{query}"), "{key}");
         }
     }
 }
