@@ -176,7 +176,8 @@ impl Denial {
             Self::InsufficientScope(scopes) => Some(scopes.clone()),
             _ => None,
         };
-        let description = format!("{}: {}", reason.word(), self.sentence());
+        // Where an authorizer has words of its own, there is no challenge to hold them.
+        let description = self.description();
         let is_challenge = matches!(status, 400 | 401 | 403) && (error.is_some() || self.is_strippable());
         if is_challenge {
             headers.push(("www-authenticate", challenge(&policy.realm, error, &description, scope)));
@@ -190,7 +191,7 @@ impl Denial {
             _ => {}
         }
         let error = error.unwrap_or(reason.word());
-        let (media_type, body) = body(policy.response_body, status, error, self.sentence(), &self.description());
+        let (media_type, body) = body(policy.response_body, status, error, self.sentence(), &description);
         if let Some(media_type) = media_type {
             headers.push(("content-type", media_type.to_owned()));
         }
