@@ -3,9 +3,9 @@
 //! The invariant: only claims that were proved are told to it, with who proved them; it decides about the one path, host and
 //! method that every reader finds in the request, and only its 2xx allows.
 
-use crate::config::{ExternalAuthorization, Lookup, Provider};
+use crate::claims::{Lookup, look_up, text};
+use crate::config::{ExternalAuthorization, Provider};
 use crate::http::{Fetch, Request, Response};
-use crate::identity::{look_up, text};
 use crate::json::{Object, Value};
 use crate::jwt::Claims;
 use crate::path::Path;

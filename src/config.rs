@@ -24,12 +24,12 @@ pub use cors::{Cors, OriginPattern};
 pub use fields::Environment;
 pub use keys::KeySource;
 pub use output::{
-    Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, Lookup, Placement, SameSite, Transformer, UserInfo,
+    Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, Placement, SameSite, Transformer, UserInfo,
 };
 pub use policy::{Policy, ResponseBody};
 pub use provider::{
-    ABOUT_THE_MOMENT, Activity, ClaimMapping, ClientAuthentication, ClientAuthenticationMethod, Endpoints, Failover,
-    Introspection, Provider, Secret, Userinfo, Validation,
+    ABOUT_THE_MOMENT, Activity, ClientAuthentication, ClientAuthenticationMethod, Endpoints, Failover, Introspection,
+    Provider, Secret, Userinfo, Validation,
 };
 pub use removal::Removal;
 pub use requirement::{ClaimRequirement, Requirement, ScopeImplications};
@@ -37,6 +37,7 @@ pub use rule::{HeaderMatch, HeaderValue, PathMatch, PathPattern, Rule, RuleMatch
 pub use source::{Source, SourceLocation};
 pub use verify::{VerifiedRequest, Verify};
 
+use crate::claims::Lookup;
 use crate::jws::MAX_TOKEN_BYTES;
 use crate::verifier::Verifier;
 use crate::{json, protobuf};

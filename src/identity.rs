@@ -3,8 +3,9 @@
 //! The invariant: nothing that a claim holds can end the value that it is written into, begin another, or be read as
 //! a different identity. What doesn't fit is an error, never cut.
 
+use crate::claims::{look_up, text};
 use crate::config::{
-    Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, Lookup, Placement, Policy, SameSite, UserInfo,
+    Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, Placement, Policy, SameSite, UserInfo,
 };
 use crate::json::{Object, Value};
 use crate::jwt::Claims;
@@ -99,19 +100,6 @@ pub fn filter_state_key(output: &UserInfo, filter_name: &str) -> String {
     format!("{}.{}", output.metadata_namespace.as_deref().unwrap_or(filter_name), output.key)
 }
 
-/// The value that a claim, or a path to one, leads to; `null` is as good as absent.
-pub fn look_up<'c>(claims: &'c Object, lookup: &Lookup) -> Option<&'c Value> {
-    let value = match lookup {
-        Lookup::Claim(name) => claims.get(name),
-        Lookup::Path(names) => {
-            let (last, parents) = names.split_last()?;
-            let parent = parents.iter().try_fold(claims, |object, name| object.get(name)?.as_object())?;
-            parent.get(last)
-        }
-    };
-    value.filter(|value| !value.is_null())
-}
-
 fn selected(output: &UserInfo, claims: &Object) -> Object {
     match output.claims.is_empty() {
         true => claims.clone(),
@@ -199,14 +187,6 @@ fn unseparated<'t>(output: &ClaimHeader, text: Cow<'t, str>) -> Cow<'t, str> {
         true => Cow::Owned(text.replace(mark, &format!("%{:02X}", u32::from(mark)))),
         false => text,
     })
-}
-
-/// A claim's value as text: a string as it is, everything else as compact JSON.
-pub fn text(value: &Value) -> Cow<'_, str> {
-    match value {
-        Value::String(text) => Cow::Borrowed(text),
-        other => Cow::Owned(other.to_string()),
-    }
 }
 
 fn transformed<'v>(output: &ClaimHeader, value: &'v str) -> Cow<'v, str> {

@@ -11,8 +11,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::ClaimMapping;
-use crate::identity::look_up;
+use crate::claims::{ClaimMapping, look_up};
 use crate::json::{self, Object, Value};
 use crate::jws::{CompactJws, VerifiedPayload, forgivingly_decoded};
 use crate::time::Timestamp;

@@ -32,6 +32,7 @@
 //! | [`introspection`], [`client_assertion`] | RFC 7662, RFC 7523 |
 //! | [`userinfo`] | OpenID Connect Core, section 5.3 |
 //! | [`jwt`] | RFC 7519, RFC 8725, RFC 9068 |
+//! | [`claims`] | where a value is in claims |
 //! | [`jws`] | RFC 7515 |
 //! | [`jwk`], [`verifier`] | RFC 7517, RFC 7518, RFC 8037; who does the arithmetic |
 //! | [`json`] | RFC 8259, strictly |
@@ -84,6 +85,7 @@
 pub mod authorization;
 pub mod cache;
 pub mod caching;
+pub mod claims;
 pub mod client_assertion;
 pub mod config;
 pub mod cookie;

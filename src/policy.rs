@@ -1,7 +1,7 @@
 //! What a rule asks of a valid token beyond being valid: RFC 6750's scopes, and claims.
 
+use crate::claims::{look_up, text};
 use crate::config::{ClaimRequirement, Requirement, ScopeImplications};
-use crate::identity::{look_up, text};
 use crate::json::Value;
 use crate::jwt::{AccessToken, Claims};
 

@@ -2,10 +2,9 @@
 //!
 //! It proves that the provider knows the token, and whose it is; not for whom it was made.
 
-use crate::config::Lookup;
+use crate::claims::{Lookup, look_up};
 use crate::credentials::Token;
 use crate::http::{Endpoint, Fetch, Response};
-use crate::identity::look_up;
 use crate::introspection::{Answer, Unfit, json_object};
 use crate::json::Value;
 use std::time::Duration;

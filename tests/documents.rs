@@ -1,6 +1,7 @@
 //! The pages of `docs/` are copied from: each configuration of ours in them is sound, and shows what the text says.
 
-use oidc_filter::config::{Config, Lookup, Validation};
+use oidc_filter::claims::Lookup;
+use oidc_filter::config::{Config, Validation};
 use std::path::{Path, PathBuf};
 
 /// What `${NAME}` stands for in the pages.

@@ -2,8 +2,8 @@
 
 use super::clusters::{endpoint, parse_url};
 use super::fields::Fields;
-use super::output::Lookup;
 use super::{Error, lookups, timeout};
+use crate::claims::Lookup;
 use crate::http::Endpoint;
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use super::fields::Fields;
 use super::policy::Policy;
 use super::{Config, Error, SourceLocation, is_token_byte, regex};
+use crate::claims::Lookup;
 use crate::identity::filter_state_key;
 use crate::json::Value;
 use crate::names::{HANDOFF_PREFIX, same_spelling};
@@ -117,15 +118,6 @@ pub enum Attribute {
     Location,
     /// The name of its provider.
     Provider,
-}
-
-/// A claim by its name, or by the path to it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Lookup {
-    /// A member of the claims, whatever characters its name has.
-    Claim(String),
-    /// A member of a member …
-    Path(Vec<String>),
 }
 
 /// A rewriting of a value.

@@ -3,8 +3,8 @@
 use super::clusters::{Clusters, authority, parse_url};
 use super::fields::{Fields, path_of, printable};
 use super::keys::KeySource;
-use super::output::Lookup;
 use super::{Error, is_quotable, timeout};
+use crate::claims::{ClaimMapping, Lookup};
 use crate::client_assertion::AssertionKey;
 use crate::http::Endpoint;
 use crate::json;
@@ -67,10 +67,6 @@ pub struct Provider {
     /// Where calls go.
     pub clusters: Clusters,
 }
-
-/// Names for claims: where the value of each is in a token of this provider.
-#[derive(Debug, Default)]
-pub struct ClaimMapping(pub Vec<(String, Vec<Lookup>)>);
 
 /// When an endpoint of several is given up, and when it is taken again.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,8 @@
 //! The part of the configuration that says what a valid token must also have.
 
 use super::fields::Fields;
-use super::output::Lookup;
 use super::{Error, is_quotable, non_empty_list, regex, whole_regex};
+use crate::claims::Lookup;
 use regex_lite::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

@@ -1,0 +1,38 @@
+//! Where a value is in the claims of a token, or of an answer about one, and what it is as text.
+
+use crate::json::{Object, Value};
+use std::borrow::Cow;
+
+/// A claim by its name, or by the path to it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Lookup {
+    /// A member of the claims, whatever characters its name has.
+    Claim(String),
+    /// A member of a member …
+    Path(Vec<String>),
+}
+
+/// Names for claims: where the value of each is in a token of this provider.
+#[derive(Debug, Default)]
+pub struct ClaimMapping(pub Vec<(String, Vec<Lookup>)>);
+
+/// The value that a claim, or a path to one, leads to; `null` is as good as absent.
+pub fn look_up<'c>(claims: &'c Object, lookup: &Lookup) -> Option<&'c Value> {
+    let value = match lookup {
+        Lookup::Claim(name) => claims.get(name),
+        Lookup::Path(names) => {
+            let (last, parents) = names.split_last()?;
+            let parent = parents.iter().try_fold(claims, |object, name| object.get(name)?.as_object())?;
+            parent.get(last)
+        }
+    };
+    value.filter(|value| !value.is_null())
+}
+
+/// A claim's value as text: a string as it is, everything else as compact JSON.
+pub fn text(value: &Value) -> Cow<'_, str> {
+    match value {
+        Value::String(text) => Cow::Borrowed(text),
+        other => Cow::Owned(other.to_string()),
+    }
+}
