@@ -10,10 +10,11 @@ use crate::config::{
 use crate::json::{Object, Value};
 use crate::jwt::Claims;
 use crate::protobuf;
+use crate::query::{PATH_SEGMENT, QUERY_VALUE};
 use crate::rewrite::Rewrite;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -240,25 +241,8 @@ fn set_cookie(name: &str, value: &str, options: &CookieOptions) -> String {
     cookie
 }
 
-/// RFC 3986's segment characters as Go's `url.PathEscape` has them: all else is escaped, the comma too, which isn't
-/// allowed in a cookie and separates header values.
-const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'+')
-    .remove(b':')
-    .remove(b'=')
-    .remove(b'@');
-
-/// The same without what PHP and its kin decode to a space in a cookie.
+/// Those of a path segment without what PHP and its kin decode to a space in a cookie.
 const COOKIE_VALUE: &AsciiSet = &PATH_SEGMENT.add(b'+');
-
-/// The same without what separates parameters or stands for a space.
-pub const QUERY_VALUE: &AsciiSet = &COOKIE_VALUE.add(b'&').add(b'=').add(b'#');
 
 /// RFC 9110, section 5.5, without obs-text, which upstreams read in different character sets.
 const HEADER_VALUE: &AsciiSet = &percent_encoding::CONTROLS.add(b'%');

@@ -1,7 +1,7 @@
 //! The query of a request target (RFC 3986, section 3.4; application/x-www-form-urlencoded): finding a parameter,
 //! and taking parameters out without touching a byte of the others.
 
-use percent_encoding::percent_decode;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode};
 use std::borrow::Cow;
 
 /// A request target in three parts: `/path`, `?query` without its mark, and a `#fragment` with its mark that a
@@ -90,6 +90,23 @@ fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
     let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
     Cow::Owned(percent_decode(&spaced).collect())
 }
+
+/// RFC 3986's segment characters as Go's `url.PathEscape` has them: all else is escaped, the comma too, which isn't
+/// allowed in a cookie and separates header values.
+pub const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b':')
+    .remove(b'=')
+    .remove(b'@');
+
+/// The same without what separates parameters or stands for a space.
+pub const QUERY_VALUE: &AsciiSet = &PATH_SEGMENT.add(b'+').add(b'&').add(b'=').add(b'#');
 
 #[cfg(test)]
 mod tests {

@@ -6,9 +6,8 @@
 use crate::config::{Source, SourceLocation};
 use crate::cookie::{Cookie, cookies};
 use crate::http::{Edit, Request};
-use crate::identity::QUERY_VALUE;
 use crate::names::{OwnNames, Standing, is_handoff, is_unproved_token};
-use crate::query::{Parameter, Target, without};
+use crate::query::{Parameter, QUERY_VALUE, Target, without};
 use crate::websocket;
 use std::borrow::Cow;
 use std::rc::Rc;
