@@ -23,9 +23,7 @@ pub use clusters::{Clusters, UnreachableUrl};
 pub use cors::{Cors, OriginPattern};
 pub use fields::Environment;
 pub use keys::KeySource;
-pub use output::{
-    Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, Placement, SameSite, Transformer, UserInfo,
-};
+pub use output::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, SameSite, Transformer, UserInfo};
 pub use policy::{Policy, ResponseBody};
 pub use provider::{
     ABOUT_THE_MOMENT, Activity, ClientAuthentication, ClientAuthenticationMethod, Endpoints, Failover, Introspection,
@@ -39,6 +37,7 @@ pub use verify::{VerifiedRequest, Verify};
 
 use crate::claims::Lookup;
 use crate::jws::MAX_TOKEN_BYTES;
+use crate::names::{OwnNames, Placement};
 use crate::verifier::Verifier;
 use crate::{json, protobuf};
 use fields::Fields;
@@ -167,6 +166,15 @@ impl Config {
     /// Every policy that a request can fall under: that of the top level, then those of the rules, candidates left out.
     pub fn policies(&self) -> impl Iterator<Item = &Policy> {
         std::iter::once(&self.policy).chain(self.rules.iter().map(|rule| &rule.policy)).map(Rc::as_ref)
+    }
+
+    /// The names of all outputs of all policies, and of all places of tokens.
+    pub fn own_names(&self) -> OwnNames {
+        let written = self.policies().flat_map(|policy| {
+            let objects = policy.user_info.iter().map(|output| (output.placement, &*output.key));
+            objects.chain(policy.claim_headers.iter().map(|output| (Placement::Header, &*output.header)))
+        });
+        OwnNames::new(written, self.sources.iter().filter_map(|source| source.location.in_request()))
     }
 
     /// The same, and the candidates.

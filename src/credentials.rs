@@ -246,7 +246,8 @@ mod tests {
     fn found(source: Source, headers: &[(&str, &str)]) -> Result<Option<String>, Error> {
         let request = Request { headers: Headers::from_pairs(headers.iter().copied()), ..Request::default() };
         let sources = std::slice::from_ref(&source);
-        let found = find(&request, sources, &OwnNames::of([], sources), DEFAULT_MAX_TOKEN_SIZE)?;
+        let own = OwnNames::new([], source.location.in_request());
+        let found = find(&request, sources, &own, DEFAULT_MAX_TOKEN_SIZE)?;
         found.map(|credentials| credentials.token().map(|token| token.as_str().to_owned())).transpose()
     }
 
@@ -311,7 +312,7 @@ mod tests {
     fn ext_05_one_token_in_one_place() {
         let sources = [header("authorization", Some("Bearer")), header("x-token", None)];
         let headers = Headers::from_pairs([("authorization", "Bearer a"), ("x-token", "a")]);
-        let own = OwnNames::of([], &sources);
+        let own = OwnNames::new([], sources.iter().filter_map(|source| source.location.in_request()));
         let find = |headers| {
             let request = Request { headers, ..Request::default() };
             find(&request, &sources, &own, DEFAULT_MAX_TOKEN_SIZE).err()

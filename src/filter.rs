@@ -177,7 +177,7 @@ impl Filter {
         let on_demand = config.providers.iter().filter(|provider| provider.on_demand);
         let patience = on_demand.map(|provider| provider.cooldown()).max().unwrap_or_default();
         Self {
-            own: OwnNames::of(config.policies(), &config.sources).and(&config.removal),
+            own: config.own_names().and(config.removal.names()),
             takes_tokens_off,
             rules: (!rules.is_empty()).then(|| RuleIndex::new(rules, &config.policy)),
             named_rules: named.filter_map(|(index, rule)| Some((rule.name.clone()?, index))).collect(),

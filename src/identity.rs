@@ -4,11 +4,10 @@
 //! a different identity. What doesn't fit is an error, never cut.
 
 use crate::claims::{look_up, text};
-use crate::config::{
-    Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, Placement, Policy, SameSite, UserInfo,
-};
+use crate::config::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, Policy, SameSite, UserInfo};
 use crate::json::{Object, Value};
 use crate::jwt::Claims;
+use crate::names::Placement;
 use crate::protobuf;
 use crate::query::{PATH_SEGMENT, QUERY_VALUE};
 use crate::rewrite::Rewrite;

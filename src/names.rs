@@ -5,12 +5,10 @@
 //! spelling, and only then is asked what it is part of. The invariant: what goes on holds none of these names where a reader
 //! could find it, but for the filter's own writing and the places of tokens as the operator spells them.
 
-use crate::config::{Placement, Policy, Removal, Source, SourceLocation};
 use crate::cookie::{Cookie, cookies};
 use crate::http::{Headers, Request};
 use crate::path::without_unit_escapes;
 use crate::query::{Parameter, Target};
-use crate::websocket;
 use percent_encoding::percent_decode;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -36,43 +34,47 @@ pub enum Standing {
     Mixed,
 }
 
+/// Where something stands: the four locations of the configuration.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Placement {
+    /// A header.
+    Header,
+    /// A cookie.
+    Cookie,
+    /// A parameter of the query.
+    QueryString,
+    /// Envoy's dynamic metadata.
+    Metadata,
+}
+
 impl OwnNames {
-    /// The names of all outputs of these policies, and of all places of tokens.
-    pub fn of<'p>(policies: impl IntoIterator<Item = &'p Policy>, sources: &[Source]) -> Self {
+    /// The names that the filter writes under, and those of the places that tokens are read from.
+    pub fn new<'n>(
+        written: impl IntoIterator<Item = (Placement, &'n str)>,
+        read: impl IntoIterator<Item = (Placement, &'n str)>,
+    ) -> Self {
         // Rack, qs and PHP begin an index at a bracket, PHP ends a name at a NUL; for parameters, qs and picoquery can be told
         // to begin one at a dot, and query-string at a colon.
-        let (mut headers, mut cookies, mut parameters) = (Names::new(b""), Names::new(b"[]\0"), Names::new(b"[].:\0"));
-        for policy in policies {
-            for output in policy.user_info.iter() {
-                match output.placement {
-                    Placement::Header => headers.add(&output.key, true),
-                    Placement::Cookie => cookies.add(&output.key, true),
-                    Placement::QueryString => parameters.add(&output.key, true),
-                    // Its header is one of those that `is_own_header` knows by their beginning.
-                    Placement::Metadata => {}
-                }
-            }
-            for output in policy.claim_headers.iter() {
-                headers.add(&output.header, true);
-            }
+        let mut own =
+            Self { headers: Names::new(b""), cookies: Names::new(b"[]\0"), parameters: Names::new(b"[].:\0") };
+        written.into_iter().for_each(|(placement, name)| own.add(placement, name, true));
+        read.into_iter().for_each(|(placement, name)| own.add(placement, name, false));
+        own
+    }
+
+    fn add(&mut self, placement: Placement, name: &str, is_written: bool) {
+        match placement {
+            Placement::Header => self.headers.add(name, is_written),
+            Placement::Cookie => self.cookies.add(name, is_written),
+            Placement::QueryString => self.parameters.add(name, is_written),
+            // Its header is one of those that `is_own_header` knows by their beginning.
+            Placement::Metadata => {}
         }
-        for source in sources {
-            match &source.location {
-                SourceLocation::Header { name, .. } => headers.add(name, false),
-                SourceLocation::Cookie { name } => cookies.add(name, false),
-                SourceLocation::Query { name } => parameters.add(name, false),
-                SourceLocation::WebSocketProtocol { .. } => headers.add(websocket::HEADER, false),
-                SourceLocation::Metadata { .. } => {}
-            }
-        }
-        Self { headers, cookies, parameters }
     }
 
     /// These, and the names of what goes from every request, for which nothing is written.
-    pub fn and(mut self, removal: &Removal) -> Self {
-        removal.headers.iter().for_each(|name| self.headers.add(name, true));
-        removal.cookies.iter().for_each(|name| self.cookies.add(name, true));
-        removal.parameters.iter().for_each(|name| self.parameters.add(name, true));
+    pub fn and<'n>(mut self, removed: impl IntoIterator<Item = (Placement, &'n str)>) -> Self {
+        removed.into_iter().for_each(|(placement, name)| self.add(placement, name, true));
         self
     }
 
@@ -492,14 +494,10 @@ pub(crate) mod tests {
 
     /// A header, a cookie and a parameter that are written, and as many that tokens are read from; empty for none.
     pub(crate) fn names(written: [&str; 3], read: [&str; 3]) -> OwnNames {
-        let mut own = OwnNames::of([], &[]);
-        for (names, is_written) in [(written, true), (read, false)] {
-            for (list, name) in [&mut own.headers, &mut own.cookies, &mut own.parameters].into_iter().zip(names) {
-                if !name.is_empty() {
-                    list.add(name, is_written);
-                }
-            }
-        }
-        own
+        let placed = |names| {
+            let placements = [Placement::Header, Placement::Cookie, Placement::QueryString];
+            placements.into_iter().zip(names).filter(|(_, name): &(Placement, &str)| !name.is_empty())
+        };
+        OwnNames::new(placed(written), placed(read))
     }
 }

@@ -6,24 +6,11 @@ use super::{Config, Error, SourceLocation, is_token_byte, regex};
 use crate::claims::Lookup;
 use crate::identity::filter_state_key;
 use crate::json::Value;
-use crate::names::{HANDOFF_PREFIX, same_spelling};
+use crate::names::{HANDOFF_PREFIX, Placement, same_spelling};
 use crate::websocket;
 use regex_lite::Regex;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
-
-/// Where something stands: the four locations of the configuration.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Placement {
-    /// A header.
-    Header,
-    /// A cookie.
-    Cookie,
-    /// A parameter of the query.
-    QueryString,
-    /// Envoy's dynamic metadata.
-    Metadata,
-}
 
 /// An object of claims to write.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use super::fields::Fields;
 use super::output::header_name;
 use super::{Error, is_token_byte};
+use crate::names::Placement;
 use std::rc::Rc;
 
 /// Names of what is removed from every request.
@@ -17,6 +18,13 @@ pub struct Removal {
 }
 
 impl Removal {
+    /// All of them.
+    pub fn names(&self) -> impl Iterator<Item = (Placement, &str)> {
+        let headers = self.headers.iter().map(|name| (Placement::Header, &**name));
+        let cookies = self.cookies.iter().map(|name| (Placement::Cookie, &**name));
+        headers.chain(cookies).chain(self.parameters.iter().map(|name| (Placement::QueryString, &**name)))
+    }
+
     /// `remove`.
     pub(super) fn from_fields(top: &mut Fields) -> Result<Self, Error> {
         let Some(mut fields) = top.object("remove")? else { return Ok(Self::default()) };

@@ -5,7 +5,6 @@ use super::output::{header_name, writer_of};
 use super::policy::Policy;
 use super::provider::Provider;
 use super::{Config, Error, is_token_byte, regex, whole_regex};
-use crate::names::OwnNames;
 use crate::path;
 use regex_lite::Regex;
 use std::collections::HashMap;
@@ -310,7 +309,7 @@ fn host(host: String) -> Result<String, &'static str> {
 
 /// A header that the filter writes is removed first, so that what a client sends under its name can't choose a rule.
 pub(super) fn check_headers(config: &Config) -> Result<(), Error> {
-    let own = OwnNames::of(config.policies(), &config.sources);
+    let own = config.own_names();
     for (index, rule) in config.rules.iter().enumerate() {
         let headers = rule.matching.iter().flat_map(|matching| &matching.headers);
         if let Some(header) = headers.into_iter().find(|header| own.is_own_header(header.name.as_bytes())) {

@@ -1,9 +1,11 @@
 //! The part of the configuration that says where tokens are looked for.
 
 use super::fields::Fields;
-use super::output::{self, Placement};
+use super::output;
 use super::provider::{self, Provider};
 use super::{Error, is_token_byte};
+use crate::names::Placement;
+use crate::websocket;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -59,6 +61,17 @@ impl SourceLocation {
             Self::Query { .. } => "query_string",
             Self::Metadata { .. } => "metadata",
             Self::WebSocketProtocol { .. } => "websocket_protocol",
+        }
+    }
+
+    /// Where in a request it is, under which name; `None` if it is not in the request.
+    pub fn in_request(&self) -> Option<(Placement, &str)> {
+        match self {
+            Self::Header { name, .. } => Some((Placement::Header, name)),
+            Self::Cookie { name } => Some((Placement::Cookie, name)),
+            Self::Query { name } => Some((Placement::QueryString, name)),
+            Self::WebSocketProtocol { .. } => Some((Placement::Header, websocket::HEADER)),
+            Self::Metadata { .. } => None,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The part of the configuration that says where other proxies ask about their requests, and what they tell of these.
 
 use super::fields::Fields;
-use super::output::{Placement, header_name};
+use super::output::header_name;
 use super::policy::Policy;
 use super::rule::Rule;
 use super::{Config, Error};
 use crate::http::Edit;
+use crate::names::Placement;
 use crate::path;
 use std::rc::Rc;
 

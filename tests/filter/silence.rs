@@ -10,7 +10,6 @@ use oidc_filter::credentials;
 use oidc_filter::decision::Decision;
 use oidc_filter::filter::{Effect, Filter, StreamId};
 use oidc_filter::http::{Edit, Headers, Request, Response};
-use oidc_filter::names::OwnNames;
 use oidc_filter::reply::{Denial, Reason};
 use oidc_filter::time::Timestamp;
 use serde_json::{Value, json};
@@ -184,7 +183,7 @@ fn printed() -> Vec<(&'static str, String)> {
     let headers = Headers::from_pairs(pairs);
     let request =
         Request { headers: headers.clone(), metadata: vec![Some(token.clone().into_bytes())], ..Request::default() };
-    let own = OwnNames::of([], &config.sources);
+    let own = config.own_names();
     let found = credentials::find(&request, &config.sources[..1], &own, config.max_token_size).unwrap().unwrap();
 
     let now = Timestamp::from_unix_seconds(NOW);
