@@ -36,6 +36,7 @@ pub use source::{Source, SourceLocation};
 pub use verify::{VerifiedRequest, Verify};
 
 use crate::claims::Lookup;
+use crate::http::is_token_byte;
 use crate::jws::MAX_TOKEN_BYTES;
 use crate::names::{OwnNames, Placement};
 use crate::verifier::Verifier;
@@ -286,9 +287,4 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 /// RFC 6750, section 3: what `realm`, `scope` and `error_description` are made of.
 fn is_quotable(byte: u8) -> bool {
     matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\'
-}
-
-/// RFC 9110, section 5.6.2.
-pub fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -1,7 +1,6 @@
 //! The `Cookie` request header (RFC 6265, section 4.2), as pairs to the byte.
 
-use crate::config::is_token_byte;
-use crate::http::{Headers, all_bytes};
+use crate::http::{Headers, all_bytes, is_token_byte};
 
 /// One `name=value` of a `Cookie` header, as it stands there without the white space around it.
 #[derive(Clone, Copy, Eq, PartialEq)]

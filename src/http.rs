@@ -193,6 +193,11 @@ pub fn all_bytes(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
     bytes.iter().fold(true, |all, byte| all & is(*byte))
 }
 
+/// RFC 9110, section 5.6.2.
+pub fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 /// The one of them; `None` if there are more, or none.
 pub fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
     let first = items.next()?;

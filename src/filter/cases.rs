@@ -3,9 +3,9 @@
 use super::authorize::{Grant, Halt};
 use super::fetches::{Asked, MAX_FLIGHTS};
 use super::{Filter, Need, is_due};
-use crate::config::{Policy, VerifiedRequest, is_token_byte};
+use crate::config::{Policy, VerifiedRequest};
 use crate::decision::{Case, Shadow, Verdict};
-use crate::http::{Request, Route, only};
+use crate::http::{Request, Route, is_token_byte, only};
 use crate::identity::{self, Identity};
 use crate::query::Target;
 use crate::reply::Denial;
