@@ -333,7 +333,7 @@ impl Filter {
     pub fn filter_state_keys(&self) -> Vec<String> {
         let policies = self.config.policies();
         let keys: BTreeSet<String> =
-            policies.flat_map(|policy| identity::filter_state_keys(policy, &self.name).collect::<Vec<_>>()).collect();
+            policies.flat_map(|policy| policy.filter_state_keys(&self.name).collect::<Vec<_>>()).collect();
         keys.into_iter().collect()
     }
 

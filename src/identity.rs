@@ -82,22 +82,11 @@ pub fn write(policy: &Policy, identity: Identity, filter_name: &str, rewrite: &m
             Placement::Metadata => {
                 let handoff = STANDARD.encode(protobuf::write_struct_value(&selected));
                 rewrite.set_header(&Rc::from(output.handoff_header()), fitting(output, handoff)?);
-                aside.filter_state.push((filter_state_key(output, filter_name), protobuf::write_struct(&selected)));
+                aside.filter_state.push((output.filter_state_key(filter_name), protobuf::write_struct(&selected)));
             }
         }
     }
     Ok(aside)
-}
-
-/// The keys under which [`write()`] puts objects of claims into filter state.
-pub fn filter_state_keys(policy: &Policy, filter_name: &str) -> impl Iterator<Item = String> {
-    let outputs = policy.user_info.iter().filter(|output| output.placement == Placement::Metadata);
-    outputs.map(move |output| filter_state_key(output, filter_name))
-}
-
-/// The key for one of them.
-pub fn filter_state_key(output: &UserInfo, filter_name: &str) -> String {
-    format!("{}.{}", output.metadata_namespace.as_deref().unwrap_or(filter_name), output.key)
 }
 
 fn selected(output: &UserInfo, claims: &Object) -> Object {

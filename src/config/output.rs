@@ -4,7 +4,6 @@ use super::fields::Fields;
 use super::policy::Policy;
 use super::{Config, Error, SourceLocation, is_token_byte, regex};
 use crate::claims::Lookup;
-use crate::identity::filter_state_key;
 use crate::json::Value;
 use crate::names::{HANDOFF_PREFIX, Placement, same_spelling};
 use crate::websocket;
@@ -180,6 +179,11 @@ impl UserInfo {
     /// The header that hands this object over to Envoy's `header_to_metadata` filter.
     pub fn handoff_header(&self) -> String {
         format!("{HANDOFF_PREFIX}{}", self.key.to_ascii_lowercase())
+    }
+
+    /// The key under which this object stands in filter state. `filter_name` is the default namespace.
+    pub fn filter_state_key(&self, filter_name: &str) -> String {
+        format!("{}.{}", self.metadata_namespace.as_deref().unwrap_or(filter_name), self.key)
     }
 }
 
@@ -383,7 +387,7 @@ fn check_policy(base: &str, policy: &Policy, sources: &[Taken]) -> Result<Vec<Ta
     let mut states: HashMap<String, usize> = HashMap::new();
     let in_metadata = |output: &UserInfo| output.placement == Placement::Metadata;
     for (index, output) in policy.user_info.iter().enumerate().filter(|(_, output)| in_metadata(output)) {
-        if let Some(earlier) = states.insert(filter_state_key(output, ""), index) {
+        if let Some(earlier) = states.insert(output.filter_state_key(""), index) {
             let problem =
                 format!("has the same place in filter state as {base}user_info[{earlier}]; choose another key");
             return Err(Error::at(&format!("{base}user_info[{index}].key"), problem));

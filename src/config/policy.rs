@@ -8,6 +8,7 @@ use super::provider::{self, Provider, audience_list};
 use super::requirement::{Requirement, ScopeImplications};
 use super::{Error, is_quotable};
 use crate::jwt::Audiences;
+use crate::names::Placement;
 use std::rc::Rc;
 
 /// What a request must fulfil, and what is done to it. What a rule doesn't say is as at the top level.
@@ -63,6 +64,12 @@ pub enum ResponseBody {
 }
 
 impl Policy {
+    /// The keys under which its objects of claims stand in filter state.
+    pub fn filter_state_keys(&self, filter_name: &str) -> impl Iterator<Item = String> {
+        let outputs = self.user_info.iter().filter(|output| output.placement == Placement::Metadata);
+        outputs.map(move |output| output.filter_state_key(filter_name))
+    }
+
     /// What may be said at the top level and in a rule.
     pub(super) const FIELDS: &[&str] = &[
         "enforce",
