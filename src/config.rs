@@ -4,6 +4,7 @@
 //! same result: a configuration that one worker refused and another took would be a filter that Envoy leaves out.
 
 mod authorization;
+mod check;
 mod clusters;
 mod cors;
 mod fields;
@@ -144,8 +145,8 @@ impl Config {
             marks,
             warnings,
         };
-        output::check_collisions(&config)?;
-        rule::check_headers(&config)?;
+        check::check_collisions(&config)?;
+        check::check_headers(&config)?;
         verify::check_host(&config)?;
         config.warnings.extend(rule::warnings(&config));
         let about_verify = config.verify.as_ref().map(|verify| verify.warnings(config.policies())).unwrap_or_default();

@@ -1,14 +1,11 @@
 //! The part of the configuration that says which claims are written where.
 
 use super::fields::Fields;
-use super::policy::Policy;
-use super::{Config, Error, SourceLocation, is_token_byte, regex};
+use super::{Error, is_token_byte, regex};
 use crate::claims::Lookup;
 use crate::json::Value;
 use crate::names::{HANDOFF_PREFIX, Placement, same_spelling};
-use crate::websocket;
 use regex_lite::Regex;
-use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// An object of claims to write.
@@ -329,106 +326,6 @@ fn output_header(fields: &Fields, field: &str, name: &str) -> Result<Rc<str>, Er
     }
 }
 
-/// A place that a token or an output has, and the field that says so.
-struct Taken {
-    placement: Placement,
-    name: String,
-    by: String,
-}
-
-impl Taken {
-    fn new(placement: Placement, name: &str, by: String) -> Self {
-        Self { placement, name: name.to_owned(), by }
-    }
-
-    fn is_at(&self, other: &Self) -> bool {
-        self.placement == other.placement && same_spelling(self.name.as_bytes(), other.name.as_bytes())
-    }
-}
-
-/// No two outputs of one policy, nor an output and a token, share a place: one would take the other away.
-pub(super) fn check_collisions(config: &Config) -> Result<(), Error> {
-    let sources = config.sources.iter().enumerate().filter_map(|(index, source)| {
-        let by = format!("access_token[{index}]");
-        match &source.location {
-            SourceLocation::Header { name, .. } => Some(Taken::new(Placement::Header, name, by)),
-            SourceLocation::Cookie { name } => Some(Taken::new(Placement::Cookie, name, by)),
-            SourceLocation::Query { name } => Some(Taken::new(Placement::QueryString, name, by)),
-            SourceLocation::WebSocketProtocol { .. } => Some(Taken::new(Placement::Header, websocket::HEADER, by)),
-            SourceLocation::Metadata { .. } => None,
-        }
-    });
-    let sources: Vec<Taken> = sources.collect();
-    let mut checked: Vec<&Policy> = Vec::new();
-    let mut names = HashSet::new();
-    for (number, policy) in config.policies().enumerate() {
-        // Most rules write what the top level says.
-        let is_same = |other: &&&Policy| {
-            Rc::ptr_eq(&other.user_info, &policy.user_info) && Rc::ptr_eq(&other.claim_headers, &policy.claim_headers)
-        };
-        if checked.iter().take(CHECKED_POLICIES).any(|other| is_same(&other)) {
-            continue;
-        }
-        checked.push(policy);
-        // The top level comes first.
-        let path = number.checked_sub(1).map(|index| format!("rules[{index}].")).unwrap_or_default();
-        let taken = check_policy(&path, policy, &sources)?;
-        names.extend(taken.into_iter().map(|taken| taken.name.to_ascii_lowercase()));
-        if names.len() > MAX_OUTPUT_NAMES {
-            let problem = format!("all policies together write under more than {MAX_OUTPUT_NAMES} names");
-            return Err(Error::at(path.trim_end_matches('.'), problem));
-        }
-    }
-    Ok(())
-}
-
-fn check_policy(base: &str, policy: &Policy, sources: &[Taken]) -> Result<Vec<Taken>, Error> {
-    // Filter state joins namespace and key with a dot, which both may hold.
-    let mut states: HashMap<String, usize> = HashMap::new();
-    let in_metadata = |output: &UserInfo| output.placement == Placement::Metadata;
-    for (index, output) in policy.user_info.iter().enumerate().filter(|(_, output)| in_metadata(output)) {
-        if let Some(earlier) = states.insert(output.filter_state_key(""), index) {
-            let problem =
-                format!("has the same place in filter state as {base}user_info[{earlier}]; choose another key");
-            return Err(Error::at(&format!("{base}user_info[{index}].key"), problem));
-        }
-    }
-    let mut taken = Vec::new();
-    for output in outputs(base, policy) {
-        if let Some(other) = sources.iter().chain(&taken).find(|other| output.is_at(other)) {
-            let what = if other.by.starts_with("access_token") { "a token" } else { "another output" };
-            let problem = format!("is a place where {what} already is, by {}", other.by);
-            return Err(Error::at(&output.by, problem));
-        }
-        taken.push(output);
-    }
-    Ok(taken)
-}
-
-/// The places that a policy's outputs have on a request, those on the way into metadata among them.
-fn outputs(base: &str, policy: &Policy) -> impl Iterator<Item = Taken> {
-    let user_info = policy.user_info.iter().enumerate().map(move |(index, output)| {
-        let by = format!("{base}user_info[{index}].key");
-        match output.placement {
-            Placement::Metadata => Taken::new(Placement::Header, &output.handoff_header(), by),
-            placement => Taken::new(placement, &output.key, by),
-        }
-    });
-    let claim_headers = policy.claim_headers.iter().enumerate().map(move |(index, output)| {
-        Taken::new(Placement::Header, &output.header, format!("{base}claim_headers[{index}].header"))
-    });
-    user_info.chain(claim_headers)
-}
-
-/// The field by which the filter writes a header of this name, if one does.
-pub(super) fn writer_of(config: &Config, header: &str) -> Option<String> {
-    let wanted = Taken::new(Placement::Header, header, String::new());
-    config.policies().enumerate().find_map(|(number, policy)| {
-        let base = number.checked_sub(1).map(|index| format!("rules[{index}].")).unwrap_or_default();
-        outputs(&base, policy).find(|output| output.is_at(&wanted)).map(|output| output.by)
-    })
-}
-
 fn encoding(fields: &mut Fields, placement: Placement) -> Result<Encoding, Error> {
     let encoding = match fields.string("encoding")?.as_deref() {
         None | Some("uri") => Encoding::Uri,
@@ -485,12 +382,6 @@ const CLAIM_HEADER_FIELDS: [&str; 11] = [
 /// What filter state `wasm.<a filter's name>.` ends with, where filters tell their decisions. Any namespace may be the name of
 /// one, and a name may hold dots.
 const MARKS: [&str; 5] = ["result", "reason", "route", "shadow_result", "shadow_reason"];
-
-/// Every header of every request is compared with each of these names.
-const MAX_OUTPUT_NAMES: usize = 128;
-
-/// How many policies are compared with the next, to leave out a check that was made before.
-const CHECKED_POLICIES: usize = 16;
 
 /// Headers that frame or route the message (RFC 9110, sections 7.6 and 10.1; RFC 9112, section 6), carry credentials,
 /// or are believed by proxies.

@@ -1,7 +1,7 @@
 //! The part of the configuration that says which requests are treated otherwise than the others.
 
 use super::fields::Fields;
-use super::output::{header_name, writer_of};
+use super::output::header_name;
 use super::policy::Policy;
 use super::provider::Provider;
 use super::{Config, Error, is_token_byte, regex, whole_regex};
@@ -305,23 +305,6 @@ fn host(host: String) -> Result<String, &'static str> {
         true => Ok(host.to_ascii_lowercase()),
         false => Err("must be hosts without port, such as api.example.com or *.example.com"),
     }
-}
-
-/// A header that the filter writes is removed first, so that what a client sends under its name can't choose a rule.
-pub(super) fn check_headers(config: &Config) -> Result<(), Error> {
-    let own = config.own_names();
-    for (index, rule) in config.rules.iter().enumerate() {
-        let headers = rule.matching.iter().flat_map(|matching| &matching.headers);
-        if let Some(header) = headers.into_iter().find(|header| own.is_own_header(header.name.as_bytes())) {
-            let by = writer_of(config, &header.name).unwrap_or_else(|| "access_token, or for metadata".to_owned());
-            let problem = format!(
-                "{} is a header that the filter writes or takes away, by {by}; a client must not choose a rule by it",
-                header.name
-            );
-            return Err(Error::at(&format!("rules[{index}].match.headers"), problem));
-        }
-    }
-    Ok(())
 }
 
 /// What is allowed, and may not be what somebody means.

@@ -1,0 +1,125 @@
+//! What no part of the configuration can see by itself: whether the parts go together.
+
+use super::output::UserInfo;
+use super::policy::Policy;
+use super::{Config, Error};
+use crate::names::{Placement, same_spelling};
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+/// A place that a token or an output has, and the field that says so.
+struct Taken {
+    placement: Placement,
+    name: String,
+    by: String,
+}
+
+impl Taken {
+    fn new(placement: Placement, name: &str, by: String) -> Self {
+        Self { placement, name: name.to_owned(), by }
+    }
+
+    fn is_at(&self, other: &Self) -> bool {
+        self.placement == other.placement && same_spelling(self.name.as_bytes(), other.name.as_bytes())
+    }
+}
+
+/// No two outputs of one policy, nor an output and a token, share a place: one would take the other away.
+pub(super) fn check_collisions(config: &Config) -> Result<(), Error> {
+    let sources = config.sources.iter().enumerate().filter_map(|(index, source)| {
+        let (placement, name) = source.location.in_request()?;
+        Some(Taken::new(placement, name, format!("access_token[{index}]")))
+    });
+    let sources: Vec<Taken> = sources.collect();
+    let mut checked: Vec<&Policy> = Vec::new();
+    let mut names = HashSet::new();
+    for (number, policy) in config.policies().enumerate() {
+        // Most rules write what the top level says.
+        let is_same = |other: &&&Policy| {
+            Rc::ptr_eq(&other.user_info, &policy.user_info) && Rc::ptr_eq(&other.claim_headers, &policy.claim_headers)
+        };
+        if checked.iter().take(CHECKED_POLICIES).any(|other| is_same(&other)) {
+            continue;
+        }
+        checked.push(policy);
+        // The top level comes first.
+        let path = number.checked_sub(1).map(|index| format!("rules[{index}].")).unwrap_or_default();
+        let taken = check_policy(&path, policy, &sources)?;
+        names.extend(taken.into_iter().map(|taken| taken.name.to_ascii_lowercase()));
+        if names.len() > MAX_OUTPUT_NAMES {
+            let problem = format!("all policies together write under more than {MAX_OUTPUT_NAMES} names");
+            return Err(Error::at(path.trim_end_matches('.'), problem));
+        }
+    }
+    Ok(())
+}
+
+fn check_policy(base: &str, policy: &Policy, sources: &[Taken]) -> Result<Vec<Taken>, Error> {
+    // Filter state joins namespace and key with a dot, which both may hold.
+    let mut states: HashMap<String, usize> = HashMap::new();
+    let in_metadata = |output: &UserInfo| output.placement == Placement::Metadata;
+    for (index, output) in policy.user_info.iter().enumerate().filter(|(_, output)| in_metadata(output)) {
+        if let Some(earlier) = states.insert(output.filter_state_key(""), index) {
+            let problem =
+                format!("has the same place in filter state as {base}user_info[{earlier}]; choose another key");
+            return Err(Error::at(&format!("{base}user_info[{index}].key"), problem));
+        }
+    }
+    let mut taken = Vec::new();
+    for output in outputs(base, policy) {
+        if let Some(other) = sources.iter().chain(&taken).find(|other| output.is_at(other)) {
+            let what = if other.by.starts_with("access_token") { "a token" } else { "another output" };
+            let problem = format!("is a place where {what} already is, by {}", other.by);
+            return Err(Error::at(&output.by, problem));
+        }
+        taken.push(output);
+    }
+    Ok(taken)
+}
+
+/// The places that a policy's outputs have on a request, those on the way into metadata among them.
+fn outputs(base: &str, policy: &Policy) -> impl Iterator<Item = Taken> {
+    let user_info = policy.user_info.iter().enumerate().map(move |(index, output)| {
+        let by = format!("{base}user_info[{index}].key");
+        match output.placement {
+            Placement::Metadata => Taken::new(Placement::Header, &output.handoff_header(), by),
+            placement => Taken::new(placement, &output.key, by),
+        }
+    });
+    let claim_headers = policy.claim_headers.iter().enumerate().map(move |(index, output)| {
+        Taken::new(Placement::Header, &output.header, format!("{base}claim_headers[{index}].header"))
+    });
+    user_info.chain(claim_headers)
+}
+
+/// The field by which the filter writes a header of this name, if one does.
+fn writer_of(config: &Config, header: &str) -> Option<String> {
+    let wanted = Taken::new(Placement::Header, header, String::new());
+    config.policies().enumerate().find_map(|(number, policy)| {
+        let base = number.checked_sub(1).map(|index| format!("rules[{index}].")).unwrap_or_default();
+        outputs(&base, policy).find(|output| output.is_at(&wanted)).map(|output| output.by)
+    })
+}
+
+/// A header that the filter writes is removed first, so that what a client sends under its name can't choose a rule.
+pub(super) fn check_headers(config: &Config) -> Result<(), Error> {
+    let own = config.own_names();
+    for (index, rule) in config.rules.iter().enumerate() {
+        let headers = rule.matching.iter().flat_map(|matching| &matching.headers);
+        if let Some(header) = headers.into_iter().find(|header| own.is_own_header(header.name.as_bytes())) {
+            let by = writer_of(config, &header.name).unwrap_or_else(|| "access_token, or for metadata".to_owned());
+            let problem = format!(
+                "{} is a header that the filter writes or takes away, by {by}; a client must not choose a rule by it",
+                header.name
+            );
+            return Err(Error::at(&format!("rules[{index}].match.headers"), problem));
+        }
+    }
+    Ok(())
+}
+
+/// Every header of every request is compared with each of these names.
+const MAX_OUTPUT_NAMES: usize = 128;
+
+/// How many policies are compared with the next, to leave out a check that was made before.
+const CHECKED_POLICIES: usize = 16;
