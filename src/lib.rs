@@ -25,7 +25,7 @@
 //! | [`host`] | proxy-wasm 0.2.1 |
 //! | [`filter`], [`decision`] | the decision, and those who wait for one |
 //! | [`config`] | what the operator writes |
-//! | [`rules`], [`path`] | which rule a request falls under; RFC 3986, section 6 |
+//! | [`rules`], [`path`], [`escapes`] | which rule a request falls under; RFC 3986, section 6 |
 //! | [`credentials`], [`websocket`] | RFC 6750, section 2: where a token is in a request; RFC 6455, section 11.3.4 |
 //! | [`provider`] | one issuer's live state |
 //! | [`metadata`] | OpenID Connect Discovery, RFC 8414 |
@@ -92,6 +92,7 @@ pub mod cookie;
 pub mod cors;
 pub mod credentials;
 pub mod decision;
+pub mod escapes;
 pub mod filter;
 pub mod host;
 pub mod http;

@@ -6,8 +6,8 @@
 //! could find it, but for the filter's own writing and the places of tokens as the operator spells them.
 
 use crate::cookie::{Cookie, cookies};
+use crate::escapes::without_unit_escapes;
 use crate::http::{Headers, Request};
-use crate::path::without_unit_escapes;
 use crate::query::{Parameter, Target};
 use percent_encoding::percent_decode;
 use std::borrow::Cow;

@@ -9,6 +9,7 @@
 
 mod letters;
 
+use crate::escapes::without_unit_escapes;
 use crate::http::all_bytes;
 use percent_encoding::percent_decode;
 
@@ -217,31 +218,6 @@ const STEPS: [Step; 11] = [
 /// All escapes, once.
 fn decoded(path: &[u8]) -> Option<Vec<u8>> {
     path.contains(&b'%').then(|| kept(&percent_decode(path).collect::<Vec<u8>>()))
-}
-
-/// `%uXXXX`, which no standard knows and IIS reads, as the character that it stands for.
-pub fn without_unit_escapes(text: &[u8]) -> Option<Vec<u8>> {
-    let mut read = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((byte, after)) = rest.split_first() {
-        match unit_escape(rest) {
-            Some(character) => {
-                read.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-                rest = rest.get(6..).unwrap_or_default();
-            }
-            None => {
-                read.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    (read.len() < text.len()).then_some(read)
-}
-
-fn unit_escape(text: &[u8]) -> Option<char> {
-    let [b'%', b'u' | b'U', digits @ ..] = text else { return None };
-    let mut digits = digits.get(..4)?.iter().map(|byte| char::from(*byte).to_digit(16));
-    char::from_u32(digits.try_fold(0, |unit: u32, digit| Some((unit << 4) | digit?))?)
 }
 
 /// Overlong UTF-8 of two to four bytes as the ASCII that it stands for: a decoder must refuse it (RFC 3629, section 3), and
