@@ -20,15 +20,15 @@ mod strictness;
 mod verify;
 
 pub use authorization::ExternalAuthorization;
-pub use clusters::{Clusters, UnreachableUrl};
+pub use clusters::{Clusters, Endpoints, UnreachableUrl};
 pub use cors::{Cors, OriginPattern};
 pub use fields::Environment;
 pub use keys::KeySource;
 pub use output::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, SameSite, Transformer, UserInfo};
 pub use policy::{Policy, ResponseBody};
 pub use provider::{
-    ABOUT_THE_MOMENT, Activity, ClientAuthentication, ClientAuthenticationMethod, Endpoints, Failover, Introspection,
-    Provider, Secret, Userinfo, Validation,
+    ABOUT_THE_MOMENT, Activity, ClientAuthentication, ClientAuthenticationMethod, Failover, Introspection, Provider,
+    Secret, Userinfo, Validation,
 };
 pub use removal::Removal;
 pub use requirement::{ClaimRequirement, Requirement, ScopeImplications};

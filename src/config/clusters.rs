@@ -1,5 +1,7 @@
 //! Which Envoy cluster a call goes to. A URL that only the provider named reaches no host that the operator has not.
 
+use super::Error;
+use super::fields::Fields;
 use crate::http::Endpoint;
 use url::Url;
 
@@ -33,6 +35,34 @@ impl Clusters {
         let mapped = mapped(&authority).or_else(|| mapped(url.host_str()?));
         let issuer = || (authority == self.issuer_authority).then_some(self.issuer_cluster.as_str());
         mapped.map(|(_, cluster)| cluster.as_str()).or_else(issuer)
+    }
+}
+
+/// Where calls of one kind go.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Endpoints {
+    /// To what the issuer's metadata say.
+    Discovered,
+    /// To these, in order.
+    Configured(Vec<Endpoint>),
+}
+
+impl Endpoints {
+    /// The operator's own list.
+    pub(super) fn configured(
+        clusters: &Clusters,
+        fields: &Fields,
+        field: &str,
+        urls: &[String],
+    ) -> Result<Self, Error> {
+        if urls.is_empty() {
+            return Err(fields.error(field, "must not be empty; leave it out to discover it"));
+        }
+        let endpoints = urls.iter().map(|url| {
+            let url = parse_url(url).ok_or_else(|| fields.error(field, "must be an absolute http or https URL"))?;
+            Ok(clusters.configured(&url))
+        });
+        Ok(Self::Configured(endpoints.collect::<Result<_, _>>()?))
     }
 }
 

@@ -4,8 +4,9 @@
 //! a field that nobody asked for is an error: a typing mistake in a policy must not become an open door.
 
 use super::Error;
-use crate::json::{Object, Step, Value};
+use crate::json::{self, Object, Step, Value};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 /// The fields of one object that have not been read yet.
@@ -431,6 +432,15 @@ pub fn path_of(steps: &[Step]) -> String {
         Step::Member(name) => join(&path, &printable(name)),
         Step::Element(index) => format!("{path}[{index}]"),
     })
+}
+
+/// What is wrong with a JSON text within the configuration, and where if it is the syntax.
+pub(super) fn placed(error: impl fmt::Display, document: &str) -> String {
+    match json::find_fault(document.as_bytes()) {
+        None => error.to_string(),
+        Some(fault) if fault.path.is_empty() => fault.to_string(),
+        Some(fault) => format!("{}: {fault}", path_of(&fault.path)),
+    }
 }
 
 /// A name from outside for an error text: short, one line.

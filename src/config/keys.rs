@@ -1,8 +1,8 @@
 //! The part of the configuration that says where a provider's keys come from.
 
 use super::Error;
-use super::fields::Fields;
-use super::provider::{Endpoints, Provider, placed};
+use super::clusters::{Clusters, Endpoints};
+use super::fields::{Fields, placed};
 use crate::jwk::{JwkSet, Origin, SetError};
 use std::rc::Rc;
 use std::time::Duration;
@@ -43,8 +43,8 @@ impl KeySource {
     }
 
     /// `jwks`: one source, or a list.
-    pub(super) fn list(provider: &Provider, fields: &mut Fields) -> Result<Option<Vec<Self>>, Error> {
-        let Some(sources) = fields.objects("jwks", |source| Self::from_fields(provider, source))? else {
+    pub(super) fn list(clusters: &Clusters, fields: &mut Fields) -> Result<Option<Vec<Self>>, Error> {
+        let Some(sources) = fields.objects("jwks", |source| Self::from_fields(clusters, source))? else {
             return Ok(None);
         };
         let sources: Vec<Self> = sources.into_iter().flatten().collect();
@@ -59,7 +59,7 @@ impl KeySource {
     }
 
     /// One source; two, where secrets stand beside a place to fetch from. Those are in no document: they serve for ever.
-    fn from_fields(provider: &Provider, mut jwks: Fields) -> Result<Vec<Self>, Error> {
+    fn from_fields(clusters: &Clusters, mut jwks: Fields) -> Result<Vec<Self>, Error> {
         jwks.expect(&["inline", "uri", "cache", "max_stale", "cooldown"])?;
         let mut source = Self::discovered();
         let mut inline = match jwks.json_text("inline")? {
@@ -73,7 +73,7 @@ impl KeySource {
             }
         };
         if let Some(urls) = jwks.strings("uri")? {
-            source.uri = provider.configured_list(&jwks, "uri", &urls)?;
+            source.uri = Endpoints::configured(clusters, &jwks, "uri", &urls)?;
         }
         source.remote = inline.is_none() || source.uri != Endpoints::Discovered;
         for (field, setting, least) in [

@@ -1,13 +1,12 @@
 //! The part of the configuration that says who may issue tokens, and how they are proved.
 
-use super::clusters::{Clusters, authority, parse_url};
-use super::fields::{Fields, path_of, printable};
+use super::clusters::{Clusters, Endpoints, authority, parse_url};
+use super::fields::{Fields, placed, printable};
 use super::keys::KeySource;
 use super::{Error, is_quotable, timeout};
 use crate::claims::{ClaimMapping, Lookup};
 use crate::client_assertion::AssertionKey;
 use crate::http::Endpoint;
-use crate::json;
 use crate::jwk::{Algorithm, Jwk};
 use crate::jwt::Audiences;
 use crate::verifier::Verifier;
@@ -90,15 +89,6 @@ pub enum Validation {
     Introspection,
     /// By a call of the userinfo endpoint, always.
     Userinfo,
-}
-
-/// Where calls of one kind go.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Endpoints {
-    /// To what the issuer's metadata say.
-    Discovered,
-    /// To these, in order.
-    Configured(Vec<Endpoint>),
 }
 
 /// How the introspection endpoint is called.
@@ -311,7 +301,7 @@ impl Provider {
         provider.audiences = audiences(&mut fields, provider.validation)?;
         provider.token_types = token_types(&mut fields)?;
         provider.read_times(&mut fields)?;
-        if let Some(sources) = KeySource::list(&provider, &mut fields)? {
+        if let Some(sources) = KeySource::list(&provider.clusters, &mut fields)? {
             provider.jwks = sources;
         }
         if url.is_none() && provider.jwks.iter().any(KeySource::is_discovered) {
@@ -433,7 +423,7 @@ impl Provider {
         }
         introspection.expect(&INTROSPECTION_FIELDS)?;
         if let Some(urls) = introspection.strings("endpoint")? {
-            self.introspection.endpoints = self.configured_list(&introspection, "endpoint", &urls)?;
+            self.introspection.endpoints = Endpoints::configured(&self.clusters, &introspection, "endpoint", &urls)?;
         }
         self.introspection.method = match introspection.string("method")?.as_deref() {
             None | Some("POST" | "post") => "POST",
@@ -477,35 +467,13 @@ impl Provider {
         }
         userinfo.expect(&["endpoint", "subject", "cache"])?;
         if let Some(urls) = userinfo.strings("endpoint")? {
-            self.userinfo.endpoints = self.configured_list(&userinfo, "endpoint", &urls)?;
+            self.userinfo.endpoints = Endpoints::configured(&self.clusters, &userinfo, "endpoint", &urls)?;
         }
         self.userinfo.subject = subject(&mut userinfo)?;
         if let Some(cache) = userinfo.duration("cache")? {
             self.userinfo.cache = cache;
         }
         userinfo.finish()
-    }
-
-    pub(super) fn configured_list(&self, fields: &Fields, field: &str, urls: &[String]) -> Result<Endpoints, Error> {
-        if urls.is_empty() {
-            return Err(fields.error(field, "must not be empty; leave it out to discover it"));
-        }
-        let endpoints = urls.iter().map(|url| self.configured(fields, field, url)).collect::<Result<_, _>>()?;
-        Ok(Endpoints::Configured(endpoints))
-    }
-
-    fn configured(&self, fields: &Fields, field: &str, url: &str) -> Result<Endpoint, Error> {
-        let url = parse_url(url).ok_or_else(|| fields.error(field, "must be an absolute http or https URL"))?;
-        Ok(self.clusters.configured(&url))
-    }
-}
-
-/// What is wrong with a JSON text within the configuration, and where if it is the syntax.
-pub(super) fn placed(error: impl fmt::Display, document: &str) -> String {
-    match json::find_fault(document.as_bytes()) {
-        None => error.to_string(),
-        Some(fault) if fault.path.is_empty() => fault.to_string(),
-        Some(fault) => format!("{}: {fault}", path_of(&fault.path)),
     }
 }
 
