@@ -15,13 +15,14 @@
 mod authorize;
 mod cases;
 mod fetches;
+mod need;
 mod newcomers;
 
 use crate::authorization::{self, Question};
 use crate::cache::{Bounds, Cache};
-use crate::config::{Config, DEFAULT_MAX_TOKEN_SIZE, Rule, Source, SourceLocation};
+use crate::config::{Config, Rule, Source, SourceLocation};
 use crate::cors;
-use crate::credentials::{Token, TokenDigest};
+use crate::credentials::TokenDigest;
 use crate::decision::{Answered, Case, Confirmed, Decision, Forward, Outcome, Refused, Tally, Verdict};
 use crate::http::{Edit, Fetch, Request, Response};
 use crate::identity::{self, Aside, Identity};
@@ -32,8 +33,9 @@ use crate::rewrite::Rewrite;
 use crate::rules::RuleIndex;
 use crate::time::Timestamp;
 use crate::verifier::Verifier;
-use authorize::{Exemption, Grant, Halt, Refusal, Vouched};
-use fetches::{Asked, Flight, Parked};
+use authorize::{Exemption, Grant, Halt, Refusal};
+use fetches::{Flight, Parked};
+use need::{Asked, Need, Vouched, document};
 use newcomers::Newcomers;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -68,63 +70,6 @@ pub struct FetchOutcome {
     pub kind: &'static str,
     /// `ok`, `failed`, or `failed_over` if another endpoint of a list is tried.
     pub result: &'static str,
-}
-
-/// A fact that can be fetched: the key under which those who wait for it are gathered.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-enum Need {
-    Metadata(usize),
-    /// Those of one of its sources.
-    Keys(usize, usize),
-    Introspection(usize, Token),
-    Userinfo(usize, Token),
-    /// What the external authorizer says about a token of this provider.
-    Authorization(usize, Question),
-    /// Whether an endpoint that was given up is back. Nobody waits for it.
-    Probe(usize, Kind, usize),
-}
-
-impl Need {
-    fn provider(&self) -> usize {
-        match self {
-            Self::Metadata(provider) | Self::Keys(provider, _) => *provider,
-            Self::Introspection(provider, _) | Self::Userinfo(provider, _) => *provider,
-            Self::Authorization(provider, _) | Self::Probe(provider, ..) => *provider,
-        }
-    }
-
-    /// The call of the provider's that it takes; `None` for one of another kind.
-    fn call(&self) -> Option<Call<'_>> {
-        match self {
-            Self::Metadata(_) => Some(Call::Metadata),
-            Self::Keys(_, source) => Some(Call::Keys(*source)),
-            Self::Introspection(_, token) => Some(Call::Introspection(token)),
-            Self::Userinfo(_, token) => Some(Call::Userinfo(token)),
-            Self::Authorization(..) | Self::Probe(..) => None,
-        }
-    }
-
-    /// How much memory it holds beyond that of a token of the usual size, in bytes.
-    fn weight(&self) -> usize {
-        match self {
-            Self::Authorization(_, question) => question.weight(),
-            Self::Introspection(_, token) | Self::Userinfo(_, token) => {
-                Some(token.as_str().len()).filter(|size| *size > DEFAULT_MAX_TOKEN_SIZE).unwrap_or_default()
-            }
-            Self::Metadata(_) | Self::Keys(..) | Self::Probe(..) => 0,
-        }
-    }
-
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Metadata(_) => "metadata",
-            Self::Keys(..) => "jwks",
-            Self::Introspection(..) => "introspection",
-            Self::Userinfo(..) => "userinfo",
-            Self::Authorization(..) => "authorization",
-            Self::Probe(_, kind, _) => kind.word(),
-        }
-    }
 }
 
 /// The filter of one worker.
@@ -541,13 +486,6 @@ fn is_due(last: &Cell<Timestamp>, now: Timestamp) -> bool {
         last.set(now);
     }
     is_due
-}
-
-fn document(provider: usize, call: Call) -> Need {
-    match call {
-        Call::Keys(source) => Need::Keys(provider, source),
-        _ => Need::Metadata(provider),
-    }
 }
 
 /// Tokens that somebody vouched for: as many as a busy gateway has users at a time, in a tenth of what Envoy gives

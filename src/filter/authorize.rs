@@ -1,14 +1,14 @@
 //! The only procedure that decides, and the checks that it is made of.
 
-use super::fetches::Asked;
-use super::{Filter, Need, Tally};
+use super::need::{Asked, ENTRY_WEIGHT, Need, Vouched, Witness};
+use super::{Filter, Tally};
 use crate::authorization::{self, Question};
 use crate::config::{ExternalAuthorization, Policy, Validation};
 use crate::credentials::{self, Credentials, Token, TokenDigest};
 use crate::http::{Request, only};
 use crate::identity;
 use crate::introspection::Unfit;
-use crate::jwk::{Algorithm, Fingerprint, MAX_CANDIDATES};
+use crate::jwk::MAX_CANDIDATES;
 use crate::jws::{self, CompactJws, Form};
 use crate::jwt::{self, AccessToken, Audiences, Claims, Expected, Hint, Issuer, Unverified};
 use crate::policy::Lack;
@@ -76,23 +76,6 @@ impl From<Denial> for Halt {
     fn from(denial: Denial) -> Self {
         Self::Deny(Refusal { denial, provider: None })
     }
-}
-
-/// A token that somebody vouched for. It holds nothing that depends on a request or a policy: those are judged each
-/// time.
-#[derive(Clone, Debug)]
-pub(super) struct Vouched {
-    pub(super) claims: Rc<Claims>,
-    pub(super) provider: usize,
-    pub(super) witness: Witness,
-}
-
-/// Who vouched.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Witness {
-    Introspection,
-    Signature { key: Fingerprint, algorithm: Algorithm },
-    Userinfo,
 }
 
 /// How a token is proved.
@@ -596,9 +579,6 @@ impl From<Lack> for Denial {
         }
     }
 }
-
-/// A cache entry without its claims, rounded up.
-pub(super) const ENTRY_WEIGHT: usize = 512;
 
 /// A token that never expires is verified again from time to time all the same.
 const ENDLESS_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);

@@ -1,8 +1,9 @@
 //! What a request falls under: which one it is about, which policy holds for it, and what another policy would have done.
 
 use super::authorize::{Grant, Halt};
-use super::fetches::{Asked, MAX_FLIGHTS};
-use super::{Filter, Need, is_due};
+use super::fetches::MAX_FLIGHTS;
+use super::need::{Asked, Need};
+use super::{Filter, is_due};
 use crate::config::{Policy, VerifiedRequest};
 use crate::decision::{Case, Shadow, Verdict};
 use crate::http::{Request, Route, is_token_byte, only};

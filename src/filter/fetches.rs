@@ -1,7 +1,8 @@
 //! Those who wait, and what they wait for: one call for all who lack the same fact.
 
-use super::authorize::{ENTRY_WEIGHT, Halt, Vouched, Witness};
-use super::{CallId, Decision, Effect, FetchOutcome, Filter, Need, StreamId, WATCH_INTERVAL, document};
+use super::authorize::Halt;
+use super::need::{Asked, ENTRY_WEIGHT, Need, Vouched, Witness, document};
+use super::{CallId, Decision, Effect, FetchOutcome, Filter, StreamId, WATCH_INTERVAL};
 use crate::authorization;
 use crate::decision::Case;
 use crate::http::Response;
@@ -46,29 +47,6 @@ pub(super) struct Parked {
     pub(super) deadline: Deadline,
     /// What it is counted for in `parked_bytes`.
     weight: usize,
-}
-
-/// What a request has asked for already.
-#[derive(Default)]
-pub(super) struct Asked {
-    pub(super) needs: Vec<Need>,
-    /// What its provider said of its token, and from when on it was waited for an authorizer with that: a cache may not keep it
-    /// for so long, and it is not asked again.
-    pub(super) answer: Option<(Vouched, Timestamp)>,
-}
-
-impl Asked {
-    /// The provider's answer. A signature is looked at again: its key may have gone.
-    pub(super) fn answer(&self, now: Timestamp) -> Option<Vouched> {
-        let (vouched, since) = self.answer.as_ref()?;
-        let is_answer = matches!(vouched.witness, Witness::Introspection | Witness::Userinfo);
-        (is_answer && *since <= now).then(|| vouched.clone())
-    }
-
-    /// How much memory the answer takes, in bytes. Needs are shared with the fetches.
-    fn weight(&self) -> usize {
-        self.answer.as_ref().map_or(0, |(vouched, _)| vouched.claims.weight())
-    }
 }
 
 impl Filter {
