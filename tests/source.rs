@@ -1,5 +1,10 @@
 //! What the sources must say, because no test of what the filter does could show it.
 
+#[path = "support/imports.rs"]
+mod imports;
+
+use imports::{Module, circle, imports};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,8 +17,9 @@ fn sources() -> Vec<(PathBuf, String)> {
                 collect(&path, found);
             } else {
                 let text = fs::read_to_string(&path).unwrap();
-                let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
-                found.push((path, code));
+                let tests = ["#[cfg(test)]\nmod tests", "#[cfg(test)]\npub(crate) mod tests"];
+                let end = tests.iter().find_map(|tests| text.find(tests)).unwrap_or(text.len());
+                found.push((path, text[..end].to_owned()));
             }
         }
     }
@@ -73,4 +79,97 @@ fn wsm_08_what_may_trap_is_denied_everywhere() {
     }
     let makefile = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Makefile")).unwrap();
     assert!(makefile.contains("cargo clippy --all-targets --locked -- -D warnings"));
+}
+
+/// The layers of the crate: those modules, and the layers that they may import beside their own. Nothing imports what stands
+/// after it. A module that is new takes its place here first.
+const LAYERS: &[(&str, &[&str], &[&str])] = &[
+    ("ground", &["cache", "escapes", "json", "protobuf", "time"], &[]),
+    // RFC 9110, RFC 3986, RFC 6265: what a request is made of.
+    ("http", &["caching", "cookie", "http", "names", "path", "query", "websocket"], &["ground"]),
+    // RFC 7515 to RFC 7519. It knows no request.
+    ("jose", &["claims", "client_assertion", "jwk", "jws", "jwt", "verifier"], &["ground"]),
+    ("config", &["config"], &["ground", "http", "jose"]),
+    // What is said to a provider, and by it.
+    ("oauth", &["credentials", "introspection", "metadata", "userinfo"], &["ground", "http", "jose", "config"]),
+    ("policy", &["authorization", "policy", "rules"], &["ground", "http", "jose", "config"]),
+    // What the service behind gets, and what the client gets instead.
+    ("upstream", &["identity", "rewrite"], &["ground", "http", "jose", "config"]),
+    ("reply", &["cors", "decision", "reply"], &["ground", "http", "jose", "config"]),
+    ("provider", &["provider"], &["ground", "http", "jose", "config", "oauth"]),
+    ("filter", &["filter"], &["ground", "http", "jose", "config", "oauth", "policy", "upstream", "reply", "provider"]),
+    // Decisions and effects are all that the edge has to do with.
+    ("edge", &["host"], &["ground", "http", "jose", "config", "reply", "filter"]),
+];
+
+/// The files of the crate by their modules, the root left out.
+fn modules() -> BTreeMap<Module, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let module = |path: &Path| {
+        let names = path.strip_prefix(&root).unwrap().with_extension("");
+        names.iter().map(|name| name.to_str().unwrap().to_owned()).collect()
+    };
+    let files = sources().into_iter().map(|(path, code)| (module(&path), code));
+    files.filter(|(module, _)| *module != ["lib"]).collect()
+}
+
+/// What imports each other can't be read, tested or moved alone.
+#[test]
+fn no_file_imports_what_imports_it() {
+    let modules = modules();
+    let imports = imports(modules.iter().map(|(module, code)| (module.clone(), code.as_str())));
+    assert_eq!(circle(&imports), None, "these import each other");
+}
+
+#[test]
+fn each_layer_imports_only_those_below() {
+    let modules = modules();
+    let imports = imports(modules.iter().map(|(module, code)| (module.clone(), code.as_str())));
+    let layer = |module: &str| LAYERS.iter().position(|(_, modules, _)| modules.contains(&module));
+    let mut faults = Vec::new();
+    for (module, imported) in &imports {
+        let Some((name, _, below)) = layer(&module[0]).map(|layer| LAYERS[layer]) else {
+            faults.push(format!("`{}` is in no layer", module[0]));
+            continue;
+        };
+        for other in imported {
+            let is_below = |other: usize| LAYERS[other].0 == name || below.contains(&LAYERS[other].0);
+            if !layer(&other[0]).is_some_and(is_below) {
+                faults.push(format!("`{}`, of the layer {name}, imports `{}`", module.join("::"), other.join("::")));
+            }
+        }
+    }
+    assert_eq!(faults, Vec::<String>::new());
+    let listed = LAYERS.iter().flat_map(|(_, modules, _)| modules.iter().copied());
+    let found: BTreeSet<&str> = imports.keys().map(|module| module[0].as_str()).collect();
+    assert_eq!(listed.collect::<BTreeSet<_>>(), found, "a module of the layers is gone");
+    for (position, (name, _, below)) in LAYERS.iter().enumerate() {
+        let is_above =
+            |other: &str| LAYERS.iter().position(|(name, ..)| *name == other).is_none_or(|at| at >= position);
+        assert!(!below.iter().any(|other| is_above(other)), "{name} may import what stands after it");
+    }
+}
+
+/// The checks themselves.
+#[test]
+fn imports_are_found_in_every_form() {
+    let files = [
+        ("a", "use crate::b::{self, c::D, e::{F, G}};\n// use crate::h;"),
+        ("a/i", "use super::{J, k::L};\nfn m() { crate::n::o() }"),
+        ("a/k", "pub(crate) fn p() {}"),
+        ("b", ""),
+        ("b/c", "use self::q;"),
+        ("h", "fn h() -> super::b::c::R {}"),
+        ("n", "use crate::{a, h::H};"),
+    ];
+    let module = |path: &str| path.split('/').map(str::to_owned).collect::<Module>();
+    let imports = imports(files.iter().map(|(path, code)| (module(path), *code)));
+    let of = |path: &str| imports[&module(path)].iter().map(|other| other.join("/")).collect::<Vec<_>>();
+    assert_eq!(of("a"), ["a/i", "a/k", "b", "b/c"]);
+    assert_eq!(of("a/i"), ["a/k", "n"]);
+    assert_eq!((of("a/k"), of("b"), of("b/c")), (vec![], vec!["b/c".to_owned()], vec![]));
+    assert_eq!((of("h"), of("n")), (vec!["b/c".to_owned()], vec!["a".to_owned(), "h".to_owned()]));
+    let around = circle(&imports).unwrap();
+    assert_eq!(around.first(), around.last());
+    assert_eq!(around.iter().collect::<BTreeSet<_>>(), [module("a"), module("a/i"), module("n")].iter().collect());
 }
