@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import re
@@ -27,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -68,6 +70,20 @@ def poll(probe: Callable[[], T | None], what: str, seconds: float = START_SECOND
         if time.monotonic() > deadline:
             raise SceneError(f"gave up after {seconds:g} s: {what}")
         time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C while something is stopped must not leave it behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 class Process:
@@ -117,12 +133,13 @@ class Process:
         return poll(alive_probe, f"{self.name}: {what} (see {self.log})")
 
     def stop(self) -> None:
-        self._child.terminate()
-        try:
-            self._child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
+        with undisturbed():
+            self._child.terminate()
+            try:
+                self._child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                self._child.wait()
 
     def __enter__(self: P) -> P:
         return self
@@ -237,6 +254,17 @@ def free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One scene starts at a time: between the look for a free port and its use, another could take it.
+
+    Envoy would not even notice: two of them share a port, and each gets half of the requests.
+    """
+    with (Path(tempfile.gettempdir()) / f"oidc-filter-scene-{os.getuid()}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def pick(port: int) -> int:
     """The port, or 0, by which the system chooses a free one, where somebody else has it."""
     if free(port):
@@ -268,8 +296,9 @@ class Scene:
         return f"http://127.0.0.1:{self.envoy.ports()[listener]}"
 
     def stop(self) -> None:
-        for process in (self.envoy, self.upstream, self.provider):
-            process.stop()
+        with undisturbed():
+            for process in (self.envoy, self.upstream, self.provider):
+                process.stop()
 
 
 def start(config: Path, directory: Path, choose: Callable[[int], int] = pick) -> Scene:
@@ -456,7 +485,8 @@ def demo(choose: Callable[[int], int] = pick) -> int:
     for tool in ("bash", "curl"):
         shutil.which(tool) or _missing(tool, f"your system's package {tool}")
     with tempfile.TemporaryDirectory(prefix="oidc-filter-demo-") as directory:
-        scene = start(HERE / "outputs.yaml", Path(directory), choose)
+        with alone():
+            scene = start(HERE / "outputs.yaml", Path(directory), choose)
         try:
             print(f"Envoy with the filter: {scene.url('enforce')}   the provider: {scene.issuer}")
             print("\nA helper for the lines below. After `scene.py up` it is yours as well:\n")
@@ -504,12 +534,18 @@ NAMES = ("envoy", "upstream", "provider")
 
 
 def up(config: Path) -> int:
-    if running := [name for name in NAMES if _ours(name)]:
-        raise SceneError(f"already up: {', '.join(running)}; end it with: scene.py down")
-    scene = start(config, RUN)
-    for name, process in zip(NAMES, (scene.envoy, scene.upstream, scene.provider), strict=True):
-        _pid_file(name).write_text(f"{process.pid}\n{_command_of(process.pid)}\n")
-    print(f"The scene of envoy/{config.name} is up; logs are in {RUN.relative_to(ROOT)}. Try:\n")
+    with alone():
+        if running := [name for name in NAMES if _ours(name)]:
+            raise SceneError(f"already up: {', '.join(running)}; end it with: scene.py down")
+        scene = start(config, RUN)
+        try:
+            processes = (scene.envoy, scene.upstream, scene.provider)
+            for name, process in zip(NAMES, processes, strict=True):
+                _pid_file(name).write_text(f"{process.pid}\n{_command_of(process.pid)}\n")
+        except BaseException:
+            scene.stop()
+            raise
+    print(f"The scene of envoy/{config.name} is up; logs are in {os.path.relpath(RUN, ROOT)}. Try:\n")
     print(textwrap.indent(token_function(scene.issuer), "   "), end="")
     enforce = scene.url("enforce")
     print(f"   curl -i {enforce}/hello")
@@ -531,6 +567,12 @@ def down() -> int:
     return 0
 
 
+def interrupt(*_: object) -> None:
+    """Ctrl-C counts once: what the first one has begun to undo, a second one must not leave half undone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -549,6 +591,7 @@ def main() -> int:
     arguments = parser.parse_args()
     # A terminate must unwind like Ctrl-C does, or children would be left behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, interrupt)
     try:
         if arguments.command == "demo":
             return demo((lambda _: 0) if arguments.free_ports else pick)
@@ -556,6 +599,9 @@ def main() -> int:
     except SceneError as error:
         print(f"scene.py: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nscene.py: interrupted; what it had started is stopped", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ mod authorization;
 mod check;
 mod clusters;
 mod cors;
+mod coverage;
 mod fields;
 mod keys;
 mod output;
@@ -18,11 +19,12 @@ mod rule;
 mod source;
 mod strictness;
 mod verify;
+mod warnings;
 
 pub use authorization::ExternalAuthorization;
 pub use clusters::{Clusters, Endpoints, UnreachableUrl};
 pub use cors::{Cors, OriginPattern};
-pub use fields::Environment;
+pub use fields::{Environment, path_of};
 pub use keys::KeySource;
 pub use output::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, SameSite, Transformer, UserInfo};
 pub use policy::{Policy, ResponseBody};
@@ -35,6 +37,7 @@ pub use requirement::{ClaimRequirement, Requirement, ScopeImplications};
 pub use rule::{HeaderMatch, HeaderValue, PathMatch, PathPattern, Rule, RuleMatch};
 pub use source::{Source, SourceLocation};
 pub use verify::{VerifiedRequest, Verify};
+pub use warnings::listed;
 
 use crate::claims::Lookup;
 use crate::http::is_token_byte;
@@ -111,7 +114,6 @@ impl Config {
 
     fn from_fields(mut top: Fields) -> Result<Self, Error> {
         top.expect(&[TOP_FIELDS, Policy::FIELDS].concat())?;
-        let mut warnings = Vec::new();
         let compact = top.has("provider");
         if compact && top.has("providers") {
             return Err(top.error("provider", "not beside `providers`: it stands for one provider"));
@@ -120,9 +122,7 @@ impl Config {
             true => vec![Provider::compact(&mut top)?],
             false => Provider::list(&mut top)?,
         };
-        for provider in &providers {
-            warnings.extend(provider.warnings());
-        }
+        let about = warnings::about_providers(&providers);
         let sources = Source::list(&mut top, &providers)?;
         let max_token_size = max_token_size(&mut top)?;
         let policy = Policy::top(&mut top, compact, &providers)?;
@@ -143,12 +143,14 @@ impl Config {
             cors,
             verify,
             marks,
-            warnings,
+            warnings: about,
         };
         check::check_collisions(&config)?;
         check::check_headers(&config)?;
         verify::check_host(&config)?;
         config.warnings.extend(rule::warnings(&config));
+        config.warnings.extend(warnings::about_unreachable_rules(&config));
+        config.warnings.extend(warnings::about_dotted_claims(&config));
         let about_verify = config.verify.as_ref().map(|verify| verify.warnings(config.policies())).unwrap_or_default();
         config.warnings.extend(about_verify);
         Ok(config)

@@ -17,10 +17,11 @@ mod cases;
 mod fetches;
 mod need;
 mod newcomers;
+mod told;
 
 use crate::authorization::{self, Question};
 use crate::cache::{Bounds, Cache};
-use crate::config::{Config, Rule, Source, SourceLocation};
+use crate::config::{Config, Rule, Source, SourceLocation, listed};
 use crate::cors;
 use crate::credentials::TokenDigest;
 use crate::decision::{Answered, Case, Confirmed, Decision, Forward, Outcome, Refused, Tally, Verdict};
@@ -41,6 +42,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
+use told::Detail;
 
 /// One request, by the number that the host gave it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -110,6 +112,8 @@ pub struct Filter {
     /// When a request was last written about whose route has another policy than the one that was decided on.
     rerouted_at: Cell<Timestamp>,
     effects: Vec<Effect>,
+    /// Why the call that has just ended was not sent.
+    unsent: Option<&'static str>,
 }
 
 impl Filter {
@@ -147,6 +151,7 @@ impl Filter {
             parked_bytes: 0,
             ready: VecDeque::new(),
             effects: Vec::new(),
+            unsent: None,
         }
     }
 
@@ -160,14 +165,15 @@ impl Filter {
         if request.method().is_none() {
             // The host had more headers than it hands over: what isn't seen can't be removed.
             let unseen = Case { request, policy: Rc::clone(&self.config.policy), is_question: false };
-            return self.refuse_case(&unseen, &Denial::InvalidRequest, None);
+            return self.refuse_without_policy(&unseen, Denial::InvalidRequest);
         }
         let (case, fault) = self.case(request, now);
         if let Err(denial) = fault {
-            return self.refuse_case(&case, &denial, None);
+            return self.refuse_without_policy(&case, denial);
         }
         if let Some(headers) = self.on_preflight(&case) {
             let outcome = self.outcome(Verdict::Bypassed, None, None);
+            self.tell(&case, &outcome, Some(204), None);
             return Decision::Preflight(Answered { headers, outcome, tally: Tally::default() });
         }
         match self.authorize(&case.request, &case.policy, &Asked::default(), now) {
@@ -179,6 +185,13 @@ impl Filter {
             Ok(grant) => self.decide(case, Ok(grant), now),
             Err(Halt::Deny(refusal)) => self.decide(case, Err(refusal), now),
         }
+    }
+
+    /// A call could not even be sent, for this reason.
+    pub fn on_unsent(&mut self, call: CallId, why: &'static str, now: Timestamp) {
+        self.unsent = Some(why);
+        self.on_fetched(call, None, now);
+        self.unsent = None;
     }
 
     /// A call ended: with an answer, or without one.
@@ -193,7 +206,10 @@ impl Filter {
             Ok(()) => self.conclude(&need, true, now),
             Err(fault) => {
                 let target = self.flights.get(&need).map(|flight| flight.target.as_str()).unwrap_or_default();
-                self.complain(need.provider(), format_args!("{}: {target}: {fault}", need.word()), now);
+                match self.unsent.take() {
+                    Some(why) => self.complain(need.provider(), format_args!("{}: {target}: {why}", need.word()), now),
+                    None => self.complain(need.provider(), format_args!("{}: {target}: {fault}", need.word()), now),
+                }
                 if let Some(flight) = self.flights.get_mut(&need) {
                     flight.note_wait(&need, response.as_ref(), now);
                 }
@@ -237,7 +253,7 @@ impl Filter {
                     Some(Need::Authorization(..)) => Denial::AuthorizerUnavailable,
                     _ => Denial::ProviderUnavailable(RETRY_AFTER),
                 };
-                let refusal = Refusal { denial, provider: None };
+                let refusal = Refusal::new(denial, None);
                 let decision = self.decide(parked.case, Err(refusal), now);
                 self.effects.push(Effect::Resolve(stream, decision));
             }
@@ -315,6 +331,42 @@ impl Filter {
         facts
     }
 
+    /// Who vouches for tokens here, by which keys, and under which rules: once all keys are there that are fetched without
+    /// a token.
+    pub fn summary(&self, now: Timestamp) -> Option<String> {
+        let is_ready = |provider: &Provider| provider.awaits_no_keys(now);
+        self.providers.iter().all(is_ready).then(|| {
+            let keys = self.key_facts(now);
+            let mut providers: Vec<String> = Vec::new();
+            for provider in &self.providers {
+                let said = match keys.get(&*provider.label) {
+                    Some((1, _)) => format!("{} (1 key)", provider.label),
+                    Some((count, _)) => format!("{} ({count} keys)", provider.label),
+                    None => format!("{} (no keys)", provider.label),
+                };
+                // Tenants have one name.
+                if providers.last() != Some(&said) {
+                    providers.push(said);
+                }
+            }
+            let rules = self.config.rules.iter().enumerate().map(|(index, rule)| match &rule.name {
+                Some(name) => name.escape_default().to_string(),
+                None => format!("rules[{index}]"),
+            });
+            let rules: Vec<String> = rules.collect();
+            let (count, providers) = (providers.len(), listed(&providers));
+            match rules.is_empty() {
+                true => format!("providers, {count}: {providers}; no rules"),
+                false => format!("providers, {count}: {providers}; rules, {}: {}", rules.len(), listed(&rules)),
+            }
+        })
+    }
+
+    /// The names of all providers.
+    pub fn provider_names(&self) -> BTreeSet<Rc<str>> {
+        self.providers.iter().map(|provider| Rc::clone(&provider.label)).collect()
+    }
+
     /// Of each endpoint that is one of several: its provider's name, the kind of call, its place in the list, and whether it
     /// is in use.
     pub fn endpoint_facts(&self) -> impl Iterator<Item = (&str, Kind, usize, bool)> {
@@ -330,9 +382,7 @@ impl Filter {
         }
         match found {
             Ok(grant) => self.pass(case, grant, now),
-            Err(refusal) if case.policy.enforce || !refusal.denial.is_strippable() => {
-                self.refuse_case(&case, &refusal.denial, refusal.provider)
-            }
+            Err(refusal) if case.policy.enforce || !refusal.denial.is_strippable() => self.refuse_for(&case, refusal),
             Err(refusal) => {
                 let mut rewrite = Rewrite::default();
                 rewrite.strip(&self.config.sources);
@@ -381,7 +431,11 @@ impl Filter {
                             );
                             self.complain(provider, problem, now);
                         }
-                        self.refuse_case(&case, &error.into(), Some(provider))
+                        let detail = match &error {
+                            identity::Error::Missing(header) => Some(Detail::Header(Rc::clone(header))),
+                            identity::Error::TooLarge(_) => None,
+                        };
+                        self.refuse_for(&case, Refusal { detail, ..Refusal::new(error.into(), Some(provider)) })
                     }
                 }
             }
@@ -401,9 +455,11 @@ impl Filter {
             headers.extend(cookies);
             let status = self.config.verify.as_ref().map_or(204, |verify| verify.response_code);
             let edits = if case.policy.forward { Vec::new() } else { self.hide_tokens(case) };
+            self.tell(case, &outcome, None, None);
             return Decision::Confirm(Confirmed { edits, status, headers, outcome, tally: self.tally.take() });
         }
         let edits = rewrite.edits(&case.request, &self.own);
+        self.tell(case, &outcome, None, None);
         let route = self.reads_routes.then(|| case.request.route.name.clone().unwrap_or_default());
         // Also where nothing is written here: a filter behind this one may write, and so choose another route.
         let case = self.reads_routes.then(|| Box::new(self.matched(case)));
@@ -425,7 +481,24 @@ impl Filter {
         cors.on_preflight(&case.request)
     }
 
-    fn refuse_case(&self, case: &Case, denial: &Denial, provider: Option<usize>) -> Decision {
+    fn refuse_case(&self, case: &Case, denial: Denial, provider: Option<usize>) -> Decision {
+        self.refuse_for(case, Refusal::new(denial, provider))
+    }
+
+    fn refuse_for(&self, case: &Case, refusal: Refusal) -> Decision {
+        let Refusal { denial, provider, detail } = refusal;
+        let refused = self.refused(case, &denial, provider);
+        self.tell(case, &refused.outcome, Some(refused.reply.status), detail.as_ref());
+        Decision::Deny(Refused { tally: self.tally.take(), ..refused })
+    }
+
+    fn refuse_without_policy(&self, case: &Case, denial: Denial) -> Decision {
+        let refused = self.refused(case, &denial, None);
+        self.tell_without_policy(case, &refused.outcome, refused.reply.status);
+        Decision::Deny(Refused { tally: self.tally.take(), ..refused })
+    }
+
+    fn refused(&self, case: &Case, denial: &Denial, provider: Option<usize>) -> Refused {
         let Case { request, policy, is_question } = case;
         let mut reply = match request.grpc() {
             // Who asks understands 401 and 403 only, and takes all else for a fault (ngx_http_auth_request_module), but 200
@@ -442,7 +515,7 @@ impl Filter {
         reply.headers.extend(names.map(|names| (REMOVED_BY_EXT_AUTHZ, names)));
         let outcome = self.outcome(Verdict::Denied, Some(denial.reason()), provider);
         let edits = if self.takes_tokens_off { self.hide_tokens(case) } else { Vec::new() };
-        Decision::Deny(Refused { edits, reply, outcome, tally: self.tally.take() })
+        Refused { edits, reply, outcome, tally: Tally::default() }
     }
 
     /// Takes the tokens off a request that is answered here: its headers go into the access log.

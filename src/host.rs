@@ -26,9 +26,9 @@ pub use boringssl::BoringSsl;
 use instance::Instance;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
+use proxy_wasm::types::{Action, ContextType, Status};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -42,7 +42,14 @@ mod entry {
 fn start() {
     abi::log_to_host();
     proxy_wasm::set_root_context(|id| {
-        Box::new(Root { id, shared: Rc::default(), calls: HashMap::new(), decided: VecDeque::new(), wakes_at: None })
+        Box::new(Root {
+            id,
+            shared: Rc::default(),
+            calls: HashMap::new(),
+            decided: VecDeque::new(),
+            wakes_at: None,
+            unsaid: None,
+        })
     });
 }
 
@@ -77,9 +84,16 @@ struct Root {
     /// Decided, but not carried out yet.
     decided: VecDeque<(StreamId, Decision)>,
     wakes_at: Option<Timestamp>,
+    /// Under which this process notes what was said of the configuration; `None` if all is said.
+    unsaid: Option<String>,
 }
 
 impl Context for Root {
+    fn on_done(&mut self) -> bool {
+        self.end();
+        true
+    }
+
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
         let Some(call) = self.calls.remove(&token) else { return };
         let response = (headers > 0).then(|| response(body_size));
@@ -105,10 +119,12 @@ impl RootContext for Root {
                 return false;
             }
         };
-        for warning in &config.warnings {
-            log::warn!("{warning}");
-        }
         let name = abi::property(&["plugin_name"]).ok().flatten().and_then(|name| String::from_utf8(name).ok());
+        let configuration = blake3::hash(&[name.as_deref().unwrap_or_default().as_bytes(), b"\0", &bytes].concat());
+        if !config.warnings.is_empty() && is_first_to_say(&format!("oidc_filter.warned.{configuration}")) {
+            config.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+        }
+        self.unsaid = Some(format!("oidc_filter.ready.{configuration}"));
         let name = name.filter(|name| !name.is_empty());
         if name.is_none() && config.rules.iter().any(|rule| rule.name.is_some()) {
             log::error!(
@@ -167,7 +183,22 @@ impl RootContext for Root {
     }
 }
 
+/// Envoy deletes a root whose filter chain is drained without a word before. A test's thread has no host left by then.
+#[cfg(target_family = "wasm")]
+impl Drop for Root {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 impl Root {
+    /// Another configuration has taken its place, and its last request is over.
+    fn end(&self) {
+        if let Ok(mut shared) = self.shared.try_borrow_mut() {
+            shared.instance.metrics.are_about(BTreeSet::new());
+        }
+    }
+
     /// Puts a filter in force, or none. What the one before it waited for, this one knows nothing of.
     fn begin_anew(&mut self, filter: Option<Filter>, instance: Instance, metadata_sources: Vec<(String, String)>) {
         self.decided.clear();
@@ -180,6 +211,8 @@ impl Root {
                 }
             }
             shared.instance = instance.configured(std::mem::take(&mut shared.instance));
+            let providers = filter.as_ref().map(Filter::provider_names).unwrap_or_default();
+            shared.instance.metrics.are_about(providers);
             shared.metadata_sources = metadata_sources;
             shared.filter = filter;
         }
@@ -207,7 +240,7 @@ impl Root {
                         Ok(token) => {
                             self.calls.insert(token, call);
                         }
-                        Err(Failed) => self.with_filter(|filter, now| filter.on_fetched(call, None, now)),
+                        Err(why) => self.with_filter(|filter, now| filter.on_unsent(call, why, now)),
                     },
                     Effect::Resolve(stream, decision) => self.decided.push_back((stream, decision)),
                     Effect::Fetched(outcome) => {
@@ -240,6 +273,13 @@ impl Root {
         }
         for (provider, kind, index, is_up) in filter.endpoint_facts() {
             metrics.endpoint(provider, kind.word(), index, is_up);
+        }
+        if self.unsaid.is_some()
+            && let Some(summary) = filter.summary(now)
+            && let Some(key) = self.unsaid.take()
+            && is_first_to_say(&key)
+        {
+            log::info!("ready: {summary}");
         }
         let next = if self.decided.is_empty() { filter.next_tick(now) } else { Duration::ZERO };
         let wakes_at = now.saturating_add(next);
@@ -505,10 +545,9 @@ fn hide(edits: &[Edit]) {
 }
 
 fn refuse(refused: &Refused, instance: &Instance) {
-    let Refused { edits, reply, outcome, .. } = refused;
+    let Refused { edits, reply, .. } = refused;
     hide(edits);
     let reason = reply.reason.word();
-    log::debug!("denied with {}: {reason} (provider {})", reply.status, outcome.provider.as_deref().unwrap_or("none"));
     let headers: Vec<(&str, &str)> = reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let details = instance.details(&format!("oidc_denied{{{reason}}}"));
     if abi::send_reply(reply.status, &details, &headers, &reply.body, reply.grpc_status).is_err() {
@@ -550,8 +589,8 @@ fn answer_misconfigured(instance: &Instance) {
     }
 }
 
-/// Sends a call, which the SDK books on the context that was entered last: the root.
-fn dispatch(fetch: &Fetch) -> Result<u32, Failed> {
+/// Sends a call, which the SDK books on the context that was entered last: the root. An error says why it could not be sent.
+fn dispatch(fetch: &Fetch) -> Result<u32, &'static str> {
     let Fetch { endpoint, method, headers, body, timeout } = fetch;
     let mut all = vec![
         (":method", *method),
@@ -565,7 +604,14 @@ fn dispatch(fetch: &Fetch) -> Result<u32, Failed> {
     let sent = hostcalls::dispatch_http_call(&endpoint.cluster, all, body, Vec::new(), *timeout);
     sent.map_err(|status| {
         log::debug!("{fetch:?} could not be sent to the cluster {:?}: {status:?}", endpoint.cluster);
-        Failed
+        match status {
+            Status::BadArgument => "there is no such cluster",
+            // Envoy's own answer came before the call was out: it tells a module of it, and not what it was.
+            Status::InternalFailure => {
+                "it ended at once: the cluster's `circuit_breakers` let no more through (overflow), or no host is healthy"
+            }
+            _ => "Envoy does not take it",
+        }
     })
 }
 
@@ -630,6 +676,15 @@ fn declare(key: &str, holds: &FilterStateType) {
     }
 }
 
+/// Whether no other VM of this process has said this lately: Envoy has one for each worker and one or two more, and each
+/// reads the same configuration. Where that can't be told, it is said.
+fn is_first_to_say(key: &str) -> bool {
+    let (Ok((said, version)), Some(now)) = (abi::shared(key), abi::now()) else { return true };
+    let last = said.as_slice().try_into().map(u64::from_le_bytes).map(Timestamp::from_unix_nanos);
+    let is_recent = last.is_ok_and(|last| last <= now && now.saturating_since(last) < SAID_ONCE_IN);
+    !is_recent && abi::share(key, &now.unix_nanos().to_le_bytes(), version).is_ok()
+}
+
 /// Formats no line that Envoy would drop.
 fn adopt_log_level() {
     let level = match abi::log_level() {
@@ -648,6 +703,9 @@ const DEFAULT_NAME: &str = "oidc";
 /// How many requests that waited are let go or answered in one call of Envoy; the others follow a millisecond later. Its
 /// stack has been seen to end at some 250, where refusals or direct responses followed.
 const MAX_RESOLUTIONS: usize = 32;
+
+/// Workers start within seconds; an operator who loads a configuration again wants to hear of it again.
+const SAID_ONCE_IN: Duration = Duration::from_secs(30);
 
 /// A second, in milliseconds.
 const TICK_WITHOUT_CLOCK: u32 = 1000;

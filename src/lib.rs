@@ -43,6 +43,7 @@
 //! | [`reply`] | RFC 6750, section 3: what a refused client gets |
 //! | [`cors`] | Fetch standard, section 3.2: what a browser may read of that |
 //! | [`caching`] | RFC 9111: who may keep a response that sets a cookie |
+//! | [`diagnosis`] | what is wrong with a provider's answer, in words |
 //! | [`cache`], [`http`], [`protobuf`], [`time`] | the few things that all need |
 //!
 //! # The walk of a request
@@ -92,6 +93,7 @@ pub mod cookie;
 pub mod cors;
 pub mod credentials;
 pub mod decision;
+pub mod diagnosis;
 pub mod escapes;
 pub mod filter;
 pub mod host;

@@ -4,14 +4,48 @@ use crate::claims::{look_up, text};
 use crate::config::{ClaimRequirement, Requirement, ScopeImplications};
 use crate::json::Value;
 use crate::jwt::{AccessToken, Claims};
+use std::fmt;
 
 /// What a valid token lacks.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Lack {
     /// These scopes, separated by spaces as a challenge names them (RFC 6750, section 3).
-    Scopes(String),
+    Scopes(String, Unmet),
     /// A claim, or a value in it.
-    Claims,
+    Claims(Unmet),
+}
+
+/// The field of the requirement that is not fulfilled.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unmet {
+    /// `scopes`.
+    Scopes,
+    /// `scopes_any`.
+    ScopesAny,
+    /// `claims`, by its place in the list.
+    Claim(usize),
+    /// `groups_allowlist`.
+    Groups,
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scopes => f.write_str("scopes"),
+            Self::ScopesAny => f.write_str("scopes_any"),
+            Self::Claim(index) => write!(f, "claims[{index}]"),
+            Self::Groups => f.write_str("groups_allowlist"),
+        }
+    }
+}
+
+impl Lack {
+    /// Which field it is about.
+    pub fn unmet(&self) -> Unmet {
+        match self {
+            Self::Scopes(_, unmet) | Self::Claims(unmet) => *unmet,
+        }
+    }
 }
 
 impl Requirement {
@@ -22,11 +56,12 @@ impl Requirement {
         let groups = || claims.object().get("groups").map(values).unwrap_or_default();
         let listed = |group: &String| self.groups_allowlist.contains(group);
         let any_group = self.groups_allowlist.is_empty() || self.groups_allowlist.iter().any(|group| group == "*");
-        let fulfilled =
-            (any_group || groups().iter().any(listed)) && self.claims.iter().all(|claim| claim.is_fulfilled(claims));
-        match fulfilled {
-            true => Ok(()),
-            false => Err(Lack::Claims),
+        if !any_group && !groups().iter().any(listed) {
+            return Err(Lack::Claims(Unmet::Groups));
+        }
+        match self.claims.iter().position(|claim| !claim.is_fulfilled(claims)) {
+            None => Ok(()),
+            Some(index) => Err(Lack::Claims(Unmet::Claim(index))),
         }
     }
 
@@ -43,12 +78,13 @@ impl Requirement {
         let granted = claims.scopes();
         let lacks = |wanted: &&String| !granted.iter().any(|granted| implied.implies(granted, wanted));
         let mut missing: Vec<&str> = self.scopes.iter().filter(lacks).map(String::as_str).collect();
+        let unmet = if missing.is_empty() { Unmet::ScopesAny } else { Unmet::Scopes };
         if self.scopes_any.iter().all(|wanted| lacks(&wanted)) {
             missing.extend(self.scopes_any.iter().map(String::as_str));
         }
         match missing.is_empty() {
             true => Ok(()),
-            false => Err(Lack::Scopes(missing.join(" "))),
+            false => Err(Lack::Scopes(missing.join(" "), unmet)),
         }
     }
 }

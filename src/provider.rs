@@ -8,8 +8,10 @@ mod keys;
 
 use crate::config::{self, ABOUT_THE_MOMENT, Endpoints, UnreachableUrl, Validation};
 use crate::credentials::Token;
+use crate::diagnosis;
 use crate::http::{Endpoint, Fetch, MAX_ANSWER_BYTES, Response};
 use crate::introspection::{self, Answer};
+use crate::json;
 use crate::jwk::{Algorithm, Fingerprint, JwkSet, Keys, Origin};
 use crate::jwt::{self, Audiences, Claims};
 use crate::metadata::Metadata;
@@ -136,6 +138,8 @@ pub enum Fault {
     Refused(u16),
     /// The answer is larger than the filter reads.
     TooLarge,
+    /// The answer is Envoy's own, for this reason.
+    Local(String),
     /// The answer is a page for people.
     Html,
     /// The document is not what it should be.
@@ -156,6 +160,7 @@ impl fmt::Display for Fault {
                 write!(f, "status {status}: client_id or client_secret are not accepted, or this token is not")
             }
             Self::TooLarge => write!(f, "the answer is larger than {MAX_ANSWER_BYTES} bytes"),
+            Self::Local(why) => write!(f, "Envoy could not call it: {why}"),
             Self::Html => f.write_str("the answer is an HTML page, not JSON"),
             Self::Document(problem) => f.write_str(problem),
         }
@@ -467,11 +472,8 @@ impl Provider {
         let body = document(response)?;
         let metadata = Metadata::parse(body, &self.config.issuer).map_err(|error| {
             Fault::Document(match error {
-                crate::metadata::Error::Malformed => "the metadata are malformed".to_owned(),
-                crate::metadata::Error::WrongIssuer => {
-                    "the metadata name another issuer; `issuer` must be what the provider calls itself, to the letter"
-                        .to_owned()
-                }
+                crate::metadata::Error::Malformed => unusable("the metadata are malformed", response),
+                crate::metadata::Error::WrongIssuer => wrong_issuer(body, &self.config.issuer),
             })
         })?;
         let was_introspected =
@@ -564,6 +566,14 @@ impl Provider {
         Some((count, held().filter_map(|held| held.fetched_at).min()))
     }
 
+    /// Whether the keys of all its sources are there, or none are fetched before a token of its own comes.
+    pub fn awaits_no_keys(&self, now: Timestamp) -> bool {
+        let mut sources = self.sources.iter().enumerate();
+        let is_awaited =
+            |(index, source): (usize, &SourceOfKeys)| self.wants_keys_of(index) && source.keys.get(now).is_none();
+        !self.is_live.get() || !sources.any(is_awaited)
+    }
+
     fn falls_back_to_userinfo(&self, metadata: &Metadata) -> bool {
         self.config.validation == Validation::Auto
             && self.config.introspection.endpoints == Endpoints::Discovered
@@ -645,7 +655,7 @@ impl Fault {
         match self {
             Self::Refused(_) => true,
             Self::Status(status) => (400..500).contains(status) && !ABOUT_THE_MOMENT.contains(status),
-            Self::NoAnswer | Self::TooLarge | Self::Html | Self::Document(_) => false,
+            Self::NoAnswer | Self::TooLarge | Self::Local(_) | Self::Html | Self::Document(_) => false,
         }
     }
 }
@@ -702,11 +712,48 @@ fn document(response: Option<&Response>) -> Result<&[u8], Fault> {
     match response.status {
         200 if response.body.len() > MAX_ANSWER_BYTES => Err(Fault::TooLarge),
         // Key sets come under many media types, an error page of some portal under this one.
-        200 if response.media_type() == "text/html" => Err(Fault::Html),
+        200 if response.media_type() == "text/html" => Err(match response.body.trim_ascii_start().first() {
+            Some(b'{') => Fault::Document(
+                "the answer is JSON, but its `content-type` is text/html, that of an error page; the provider should say \
+                 application/json"
+                    .to_owned(),
+            ),
+            _ => Fault::Html,
+        }),
         200 => Ok(&response.body),
-        0 => Err(Fault::NoAnswer),
-        status => Err(Fault::Status(status)),
+        _ => Err(Fault::of_status(response)),
     }
+}
+
+impl Fault {
+    /// For an answer whose status is the fault.
+    pub fn of_status(response: &Response) -> Self {
+        match (response.status, diagnosis::of_envoys_answer(response)) {
+            (0, _) => Self::NoAnswer,
+            (_, Some(why)) => Self::Local(why),
+            (status, None) => Self::Status(status),
+        }
+    }
+}
+
+/// What is wrong with a document, and what it is instead.
+fn unusable(problem: &str, response: Option<&Response>) -> String {
+    match response.and_then(diagnosis::of_body) {
+        Some(what) => format!("{problem}: {what}"),
+        None => problem.to_owned(),
+    }
+}
+
+fn wrong_issuer(document: &[u8], expected: &str) -> String {
+    let named = json::parse_object(document).ok().and_then(|mut metadata| metadata.remove("issuer"));
+    let named = match named.as_ref().and_then(json::Value::as_str) {
+        // What is no URL may be anything, and is none of the log's business.
+        Some(issuer) if issuer.contains("://") => format!("the issuer {}", diagnosis::quoted(issuer)),
+        Some(_) => "an issuer that is no URL".to_owned(),
+        None => "no issuer".to_owned(),
+    };
+    let expected = diagnosis::quoted(expected);
+    format!("the metadata name {named}, not {expected}; `issuer` must be what the provider calls itself, to the letter")
 }
 
 /// Endpoints move seldom, and a fetch of keys that fails asks for the metadata anew.

@@ -13,6 +13,11 @@ impl Timestamp {
     /// The last point in time that can be told.
     pub const MAX: Self = Self(Duration::MAX);
 
+    /// Nanoseconds since 1970, in the range that a host's clock has.
+    pub fn unix_nanos(self) -> u64 {
+        u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// From nanoseconds since the epoch, as the host tells them.
     pub const fn from_unix_nanos(nanos: u64) -> Self {
         Self(Duration::from_nanos(nanos))

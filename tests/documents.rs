@@ -31,10 +31,11 @@ fn every_configuration_is_sound() {
         ("migrate/greymatter.md", 3),
         ("migrate/mcp-toolbox.md", 2),
         ("migrate/authservice.md", 3),
-        ("migrate/envoy-jwt-authn.md", 1),
+        ("migrate/envoy-jwt-authn.md", 2),
         ("migrate/istio.md", 2),
-        ("kubernetes.md", 1),
+        ("kubernetes.md", 2),
         ("opaque-tokens.md", 2),
+        ("providers.md", 7),
     ] {
         assert_eq!(configurations(&page(path)).len(), count, "{path}");
     }

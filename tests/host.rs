@@ -159,6 +159,59 @@ fn reply(stream: Stream) -> Reply {
     }
 }
 
+// ---------------------------------------------------------------------------------------------- the operator
+
+/// Each VM of a process reads the same configuration: one of them says what there is to say of it.
+#[test]
+fn a_warning_is_said_once_for_all_workers() {
+    let odd = config_with(json!({"enforce": false, "require": {"scopes": "a"}}));
+    let envoy = configured(odd.clone());
+    let count = |words: &str| log().matches(words).count();
+    assert_eq!(count("others pass"), 1);
+    assert!(envoy.configure(&odd));
+    assert_eq!(count("others pass"), 1);
+    // Another configuration, and the same one later.
+    assert!(envoy.configure(config_with(json!({"enforce": false, "require": {"scopes": "b"}}))));
+    assert_eq!(count("others pass"), 2);
+    envoy.pass(Duration::from_secs(40));
+    assert!(envoy.configure(&odd));
+    assert_eq!(count("others pass"), 3);
+    // Where VMs share nothing, each says it.
+    fail("shared", INTERNAL_FAILURE);
+    assert!(envoy.configure(&odd));
+    assert_eq!(count("others pass"), 4);
+}
+
+#[test]
+fn a_start_that_went_well_is_one_line() {
+    let envoy = cold();
+    assert!(!log().contains("ready: "), "{}", log());
+    envoy.tick();
+    envoy.answer_all(provider);
+    envoy.pass(A_WHILE);
+    assert_eq!(log().matches("ready: providers, 1: idp (2 keys); no rules").count(), 1, "{}", log());
+}
+
+/// What nobody has any more is not at hand: Envoy keeps the gauge, and shows its last value for ever.
+#[test]
+fn gauges_of_a_provider_that_is_gone_become_zero() {
+    let keys = || metric("oidc_jwks_keys;provider=idp");
+    let envoy = warm();
+    envoy.pass(A_WHILE);
+    assert_eq!((keys(), metric("oidc_jwks_age_seconds;provider=idp") > 0), (2, true));
+    // A provider that stays keeps its gauge.
+    assert!(envoy.configure(config_with(json!({"realm": "other"}))));
+    assert_eq!(keys(), 2);
+    let other = config().to_string().replace("\"idp\"", "\"new\"");
+    assert!(envoy.configure(other));
+    assert_eq!((keys(), metric("oidc_jwks_age_seconds;provider=idp")), (0, 0));
+    envoy.tick();
+    envoy.answer_all(provider);
+    assert_eq!((keys(), metric("oidc_jwks_keys;provider=new")), (0, 2));
+    envoy.end();
+    assert_eq!(metric("oidc_jwks_keys;provider=new"), 0);
+}
+
 /// The reply's status and the reason in its details.
 fn refusal(stream: Stream) -> (u32, String) {
     let Reply { status, details, .. } = reply(stream);
@@ -861,7 +914,7 @@ fn hdr_14_a_cold_request_waits_for_two_calls_and_goes_on_once() {
     assert_eq!(identity(&upstream(stream)), ANN);
     let trace = trace();
     let of_the_request =
-        |name: &&String| !["clock", "define", "record", "tick"].iter().any(|other| name.starts_with(other));
+        |name: &&String| !["clock", "define", "record", "share", "tick"].iter().any(|other| name.starts_with(other));
     assert_eq!(
         trace.iter().filter(of_the_request).collect::<Vec<_>>(),
         [

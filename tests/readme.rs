@@ -68,15 +68,31 @@ fn every_table_names_the_fields_that_there_are() {
     }
 }
 
+/// The words of `src/reply.rs`, in its order.
+fn reasons() -> Vec<&'static str> {
+    let source = include_str!("../src/reply.rs");
+    let words = source.lines().filter_map(|line| line.split_once("=> (\"")?.1.split('"').next());
+    let words: Vec<&str> = words.collect();
+    assert!(words.len() >= 19, "{words:?}");
+    words
+}
+
 #[test]
 fn every_reason_is_named() {
-    let source = include_str!("../src/reply.rs");
-    let words: Vec<&str> = source
-        .lines()
-        .filter_map(|line| line.split_once("=> (\"").map(|(_, rest)| rest.split('"').next().unwrap()))
-        .collect();
-    assert!(words.len() >= 19, "{words:?}");
-    for word in words {
+    for word in reasons() {
         assert!(README.contains(&format!("`{word}`")), "{word}");
+    }
+}
+
+/// What each means, what to look at, what to do: a row for each word that there is, and for no other.
+#[test]
+fn every_reason_has_a_remedy() {
+    let page = include_str!("../docs/reasons.md");
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let cells: Vec<Vec<&str>> = rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect();
+    let words: Vec<&str> = cells.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(words, reasons());
+    for row in cells {
+        assert!(row.len() == 4 && row.iter().all(|cell| !cell.is_empty()), "{row:?}");
     }
 }

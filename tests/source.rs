@@ -91,7 +91,11 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("jose", &["claims", "client_assertion", "jwk", "jws", "jwt", "verifier"], &["ground"]),
     ("config", &["config"], &["ground", "http", "jose"]),
     // What is said to a provider, and by it.
-    ("oauth", &["credentials", "introspection", "metadata", "userinfo"], &["ground", "http", "jose", "config"]),
+    (
+        "oauth",
+        &["credentials", "diagnosis", "introspection", "metadata", "userinfo"],
+        &["ground", "http", "jose", "config"],
+    ),
     ("policy", &["authorization", "policy", "rules"], &["ground", "http", "jose", "config"]),
     // What the service behind gets, and what the client gets instead.
     ("upstream", &["identity", "rewrite"], &["ground", "http", "jose", "config"]),

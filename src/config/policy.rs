@@ -155,7 +155,7 @@ impl Policy {
                 let mut indices = Vec::new();
                 for name in &names {
                     let group = provider::named(providers, name);
-                    let problem = || fields.error("providers", provider::no_provider(providers, name));
+                    let problem = || fields.error("providers", provider::no_provider(providers));
                     indices.extend(group.ok_or_else(problem)?);
                 }
                 Some(Rc::from(indices))

@@ -1,9 +1,9 @@
 //! The part of the configuration that says who may issue tokens, and how they are proved.
 
 use super::clusters::{Clusters, Endpoints, authority, parse_url};
-use super::fields::{Fields, placed, printable};
+use super::fields::{Fields, placed};
 use super::keys::KeySource;
-use super::{Error, is_quotable, timeout};
+use super::{Error, is_quotable, listed, timeout};
 use crate::claims::{ClaimMapping, Lookup};
 use crate::client_assertion::AssertionKey;
 use crate::http::Endpoint;
@@ -547,10 +547,10 @@ pub(super) fn named(providers: &[Provider], name: &str) -> Option<Range<usize>> 
 }
 
 /// What is said where a name is that of no provider.
-pub(super) fn no_provider(providers: &[Provider], name: &str) -> String {
+pub(super) fn no_provider(providers: &[Provider]) -> String {
     let known: BTreeSet<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
-    let shown: Vec<&str> = known.into_iter().take(MAX_SHOWN_NAMES).collect();
-    format!("\"{}\" names no provider of `providers`; there is {}", printable(name), shown.join(", "))
+    let known: Vec<&str> = known.into_iter().collect();
+    format!("names no provider of `providers`; there is {}", listed(&known))
 }
 
 /// Two providers with one name could not be told apart in metrics; two with one issuer, not by their tokens.
@@ -797,9 +797,6 @@ pub const ABOUT_THE_MOMENT: [u16; 4] = [407, 408, 425, 429];
 
 /// Each has keys and a schedule of its own.
 const MAX_TENANTS: usize = 1000;
-
-/// How many names an error shows of those that would be right.
-const MAX_SHOWN_NAMES: usize = 8;
 
 /// What is held against a token whose signature is verified, and not against an answer.
 const FOR_SIGNATURES: &[&str] = &["algorithms", "jwks", "max_lifetime", "require_expiration", "token_type"];

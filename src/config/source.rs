@@ -180,7 +180,7 @@ impl Source {
     fn of_provider(fields: &mut Fields, providers: &[Provider]) -> Result<Option<Range<usize>>, Error> {
         let Some(name) = fields.string("provider")? else { return Ok(None) };
         let group = provider::named(providers, &name);
-        group.map(Some).ok_or_else(|| fields.error("provider", provider::no_provider(providers, &name)))
+        group.map(Some).ok_or_else(|| fields.error("provider", provider::no_provider(providers)))
     }
 
     /// Whether two places are read from the same text. One marker more would make two tokens of Kubernetes' form.

@@ -1,6 +1,7 @@
 //! The only procedure that decides, and the checks that it is made of.
 
 use super::need::{Asked, ENTRY_WEIGHT, Need, Vouched, Witness};
+use super::told::Detail;
 use super::{Filter, Tally};
 use crate::authorization::{self, Question};
 use crate::config::{ExternalAuthorization, Policy, Validation};
@@ -70,11 +71,19 @@ impl From<Need> for Halt {
 pub(super) struct Refusal {
     pub(super) denial: Denial,
     pub(super) provider: Option<usize>,
+    /// For the log.
+    pub(super) detail: Option<Detail>,
+}
+
+impl Refusal {
+    pub(super) fn new(denial: Denial, provider: Option<usize>) -> Self {
+        Self { denial, provider, detail: None }
+    }
 }
 
 impl From<Denial> for Halt {
     fn from(denial: Denial) -> Self {
-        Self::Deny(Refusal { denial, provider: None })
+        Self::Deny(Refusal::new(denial, None))
     }
 }
 
@@ -127,11 +136,11 @@ impl Filter {
             }
         };
         let provider = vouched.provider;
-        let token = self.check(&vouched, policy, now).map_err(|error| deny(provider, error.into()))?;
+        let token = self.check(&vouched, policy, now).map_err(|error| deny_claims(provider, error))?;
         if !is_known {
             self.remember(credentials.digest, &vouched, now);
         }
-        policy.require.check(&token, &policy.implied_scopes).map_err(|lack| deny(provider, lack.into()))?;
+        policy.require.check(&token, &policy.implied_scopes).map_err(|lack| deny_lack(provider, lack))?;
         if let Some(authorizer) = &policy.authorization {
             self.consult(authorizer, request, &vouched, &asked.needs, now)?;
         }
@@ -194,11 +203,13 @@ impl Filter {
         let question = question.ok_or_else(|| deny(provider, Denial::AmbiguousTarget))?;
         let need = match self.verdicts.get(&question, now) {
             Some(authorization::Verdict::Allowed) => return Ok(()),
-            Some(authorization::Verdict::Denied(reason)) => return Err(deny(provider, Denial::NotAuthorized(reason))),
+            Some(authorization::Verdict::Denied(reason)) => {
+                return Err(deny_for(provider, Denial::NotAuthorized(reason), Some(Detail::Authorizer)));
+            }
             None => Need::Authorization(provider, question),
         };
         match asked.contains(&need) {
-            true => Err(deny(provider, Denial::AuthorizerUnavailable)),
+            true => Err(deny_for(provider, Denial::AuthorizerUnavailable, Some(Detail::Authorizer))),
             false => Err(Halt::Need(need, Some(vouched.clone()))),
         }
     }
@@ -310,7 +321,7 @@ impl Filter {
                     }
                     let witness = Witness::Signature { key: payload.key(), algorithm: jws.algorithm() };
                     let claims = Claims::from_jwt(payload).and_then(|claims| provider.in_our_terms(claims));
-                    let claims = claims.map_err(|error| deny(index, error.into()))?;
+                    let claims = claims.map_err(|error| deny_claims(index, error))?;
                     return Ok(Vouched { claims: Rc::new(claims), provider: index, witness });
                 }
                 Err(_) if keys.fitting(&hint, jws.algorithm()).nth(MAX_CANDIDATES).is_some() => {
@@ -507,7 +518,24 @@ impl Trusted<'_> {
 }
 
 fn deny(provider: usize, denial: Denial) -> Halt {
-    Halt::Deny(Refusal { denial, provider: Some(provider) })
+    Halt::Deny(Refusal::new(denial, Some(provider)))
+}
+
+fn deny_for(provider: usize, denial: Denial, detail: Option<Detail>) -> Halt {
+    Halt::Deny(Refusal { detail, ..Refusal::new(denial, Some(provider)) })
+}
+
+fn deny_claims(provider: usize, error: jwt::Error) -> Halt {
+    let detail = match error {
+        jwt::Error::InvalidClaims(name) => Some(Detail::Claim(name)),
+        _ => None,
+    };
+    deny_for(provider, error.into(), detail)
+}
+
+fn deny_lack(provider: usize, lack: Lack) -> Halt {
+    let unmet = lack.unmet();
+    deny_for(provider, lack.into(), Some(Detail::Unmet(unmet)))
 }
 
 impl From<credentials::Error> for Denial {
@@ -574,8 +602,8 @@ impl From<identity::Error> for Denial {
 impl From<Lack> for Denial {
     fn from(lack: Lack) -> Self {
         match lack {
-            Lack::Scopes(scopes) => Self::InsufficientScope(scopes),
-            Lack::Claims => Self::InsufficientClaims,
+            Lack::Scopes(scopes, _) => Self::InsufficientScope(scopes),
+            Lack::Claims(_) => Self::InsufficientClaims,
         }
     }
 }

@@ -184,6 +184,7 @@ impl Filter {
                 }
             }
             Err(Halt::Deny(refusal)) => {
+                self.tell_unmet_by_shadow(case, candidate, refusal.detail.as_ref());
                 let strips = !candidate.enforce && refusal.denial.is_strippable();
                 let verdict = if strips { Verdict::Stripped } else { Verdict::Denied };
                 Shadow::Decided(verdict, Some(refusal.denial.reason()))

@@ -5,6 +5,7 @@ use super::need::{Asked, ENTRY_WEIGHT, Need, Vouched, Witness, document};
 use super::{CallId, Decision, Effect, FetchOutcome, Filter, StreamId, WATCH_INTERVAL};
 use crate::authorization;
 use crate::decision::Case;
+use crate::diagnosis;
 use crate::http::Response;
 use crate::introspection::{Answer, Unfit};
 use crate::jwt::Claims;
@@ -61,7 +62,7 @@ impl Filter {
         let need = self.shared(need);
         let asked = Asked { needs: vec![need.clone()], answer: answer.map(|answer| (answer, now)) };
         if let Some(case) = self.keep(stream, case, asked, Deadline::after(MAX_WAIT, now)) {
-            return self.refuse_case(&case, &Denial::Overloaded, Some(need.provider()));
+            return self.refuse_case(&case, Denial::Overloaded, Some(need.provider()));
         }
         self.start(need, Some(stream), now);
         // What can't even be sent is decided already.
@@ -109,7 +110,7 @@ impl Filter {
                 asked.answer = answer.map(|answer| (answer, now)).or(asked.answer);
                 match self.keep(stream, case, asked, deadline) {
                     None => return self.start(need, Some(stream), now),
-                    Some(case) => self.refuse_case(&case, &Denial::Overloaded, Some(need.provider())),
+                    Some(case) => self.refuse_case(&case, Denial::Overloaded, Some(need.provider())),
                 }
             }
         };
@@ -289,8 +290,7 @@ impl Filter {
             Need::Userinfo(_, token) => (token, response.and_then(|response| provider.told_of_user(response)), false),
             Need::Authorization(_, question) => {
                 let verdict = response.and_then(authorization::verdict);
-                let status = response.map_or(0, |response| response.status);
-                let verdict = verdict.ok_or(if status == 0 { Fault::NoAnswer } else { Fault::Status(status) })?;
+                let verdict = verdict.ok_or_else(|| response.map_or(Fault::NoAnswer, Fault::of_status))?;
                 let weight = question.weight().saturating_add(ENTRY_WEIGHT);
                 self.verdicts.insert(question.clone(), verdict, weight, question.authorizer().cache, now);
                 return Ok(());
@@ -306,9 +306,9 @@ impl Filter {
             }
             return Err(match response.map_or(0, |response| response.status) {
                 0 => Fault::NoAnswer,
-                200 => Fault::Document("the answer is not the JSON object that it should be".to_owned()),
+                200 => Fault::Document(response.map(not_an_object).unwrap_or_default()),
                 status @ (401 | 403) => Fault::Refused(status),
-                status => Fault::Status(status),
+                _ => response.map_or(Fault::NoAnswer, Fault::of_status),
             });
         };
         // By its status alone, an answer may be about us.
@@ -357,6 +357,15 @@ impl Filter {
             documents.chain(probes).filter(|need| !self.flights.contains_key(need))
         })
     }
+}
+
+/// What is told of an answer about a token that holds none.
+fn not_an_object(response: &Response) -> String {
+    let what = match diagnosis::of_body(response) {
+        Some(what) => what.into_owned(),
+        None => format!("its `content-type` is {}, or it is too long", diagnosis::quoted(&response.media_type())),
+    };
+    format!("the answer is not the JSON object that it should be: {what}")
 }
 
 /// Who calls.

@@ -82,6 +82,14 @@ unsafe extern "C" {
         data: *mut *mut u8,
         size: *mut usize,
     ) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        version: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(key: *const u8, key_size: usize, data: *const u8, size: usize, version: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
@@ -234,6 +242,25 @@ pub fn call_foreign(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Failed> {
     owned(|data, size| unsafe {
         proxy_call_foreign_function(name.as_ptr(), name.len(), arguments.as_ptr(), arguments.len(), data, size)
     })
+}
+
+/// Bytes that all VMs of this process share, with their version for [`share`]; version 0 for what nobody has shared.
+pub fn shared(key: &str) -> Result<(Vec<u8>, u32), Failed> {
+    let (mut version, mut status) = (0, OK);
+    let value = owned(|data, size| {
+        status = unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &raw mut version) };
+        status
+    });
+    match value {
+        Ok(value) => Ok((value, version)),
+        Err(Failed) if status == NOT_FOUND => Ok((Vec::new(), 0)),
+        Err(failed) => Err(failed),
+    }
+}
+
+/// Shares bytes; an error if another VM has done so since this version.
+pub fn share(key: &str, value: &[u8], version: u32) -> Result<(), Failed> {
+    done(unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version) })
 }
 
 /// The number under which a metric is counted.

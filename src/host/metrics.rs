@@ -5,7 +5,8 @@ use crate::decision::{Outcome, Shadow, Tally};
 use crate::filter::FetchOutcome;
 use crate::jwk::Algorithm;
 use crate::verifier::Backend;
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -22,6 +23,23 @@ pub struct Metrics {
     gauges: BTreeMap<String, Option<u32>>,
     /// The last label of every name: whose metrics these are, where a chain may have several filters.
     suffix: String,
+    /// Whose gauges these may be.
+    providers: BTreeSet<Rc<str>>,
+}
+
+thread_local! {
+    /// The gauges of each provider of each filter's name, with the number of filters in this VM that have it: Envoy keeps one
+    /// root for each configuration in force, an old one until its last connection is closed.
+    static PROVIDERS: RefCell<BTreeMap<Owner, Shown>> = RefCell::default();
+}
+
+/// A provider, and the last label of the metrics that are about it.
+type Owner = (Rc<str>, String);
+
+#[derive(Default)]
+struct Shown {
+    filters: usize,
+    gauges: BTreeSet<String>,
 }
 
 impl Metrics {
@@ -68,8 +86,38 @@ impl Metrics {
         });
     }
 
+    /// From now on the gauges are about these providers. Those of a provider that no filter has any more become 0, since a
+    /// module cannot take a metric away.
+    pub fn are_about(&mut self, providers: BTreeSet<Rc<str>>) {
+        let before = std::mem::replace(&mut self.providers, providers);
+        let gone = PROVIDERS.with_borrow_mut(|shown| {
+            for provider in &self.providers {
+                let shown = shown.entry((Rc::clone(provider), self.suffix.clone())).or_default();
+                shown.filters = shown.filters.saturating_add(1);
+            }
+            let mut gone = BTreeSet::new();
+            for provider in before {
+                let owner = (provider, self.suffix.clone());
+                let Some(entry) = shown.get_mut(&owner) else { continue };
+                entry.filters = entry.filters.saturating_sub(1);
+                if entry.filters == 0 {
+                    gone.append(&mut entry.gauges);
+                    shown.remove(&owner);
+                }
+            }
+            gone
+        });
+        for name in gone {
+            if let Some(id) = abi::define_metric(MetricKind::Gauge, &name) {
+                abi::record(id, 0);
+            }
+            self.gauges.remove(&name);
+        }
+    }
+
     pub fn endpoint(&mut self, provider: &str, kind: &str, index: usize, is_up: bool) {
-        self.gauge(format!("oidc_endpoint_up;provider={provider};kind={kind};endpoint={index}"), u64::from(is_up));
+        let name = format!("oidc_endpoint_up;provider={provider};kind={kind};endpoint={index}");
+        self.gauge(provider, name, u64::from(is_up));
     }
 
     /// Tells Envoy what it was not told yet.
@@ -82,15 +130,19 @@ impl Metrics {
     }
 
     pub fn keys(&mut self, provider: &str, count: usize, age: Duration) {
-        self.gauge(format!("oidc_jwks_keys;provider={provider}"), count as u64);
-        self.gauge(format!("oidc_jwks_age_seconds;provider={provider}"), age.as_secs());
+        self.gauge(provider, format!("oidc_jwks_keys;provider={provider}"), count as u64);
+        self.gauge(provider, format!("oidc_jwks_age_seconds;provider={provider}"), age.as_secs());
     }
 
-    fn gauge(&mut self, name: String, value: u64) {
+    fn gauge(&mut self, provider: &str, name: String, value: u64) {
         let name = name + &self.suffix;
         let id = match self.gauges.get(&name) {
             Some(id) => *id,
             None => {
+                let owner = (Rc::from(provider), self.suffix.clone());
+                PROVIDERS.with_borrow_mut(|shown| {
+                    shown.get_mut(&owner).map(|shown| shown.gauges.insert(name.clone()));
+                });
                 let id = abi::define_metric(MetricKind::Gauge, &name);
                 *self.gauges.entry(name).or_insert(id)
             }

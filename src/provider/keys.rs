@@ -1,6 +1,6 @@
 //! The keys of one source: a document with a log of its own.
 
-use super::{Document, Fault, document};
+use super::{Document, Fault, document, unusable};
 use crate::config::KeySource;
 use crate::http::Response;
 use crate::jwk::{JwkSet, KeyError, Origin, SetError, Unusable};
@@ -37,7 +37,10 @@ impl SourceOfKeys {
             if let SetError::NoUsableKey(refused) = &error {
                 self.tell_refused(name, refused, log::Level::Warn);
             }
-            Fault::Document(error.to_string())
+            Fault::Document(match error {
+                SetError::Json(_) => unusable("the key set can't be read", response),
+                error => error.to_string(),
+            })
         })?;
         self.tell_refused(name, keys.refused(), log::Level::Debug);
         self.tell_certificates(name, &keys, now);

@@ -1127,6 +1127,73 @@ def test_jwt_authn_the_metadata(both: Envoy, ja_fake: FakeProvider) -> None:
     assert theirs == ours and ours["org"] == {"tenant": "t1"}
 
 
+# What is configured, what the token has, and whether `jwt_authn` takes one for the other.
+JA_AUDIENCES: list[tuple[str, str, bool]] = [
+    ("https://api.example.com", "https://api.example.com", True),
+    ("api", "api", True),
+    ("https://api.example.com", "http://api.example.com", True),
+    ("https://api.example.com", "https://api.example.com/", True),
+    ("https://api.example.com", "api.example.com", True),
+    ("https://api.example.com/", "https://api.example.com", True),
+    ("http://api.example.com/", "api.example.com", True),
+    ("api.example.com", "https://api.example.com", True),
+    ("api.example.com/", "api.example.com", True),
+    ("https://api.example.com/v1", "api.example.com/v1/", True),
+    ("https://api.example.com", "https://api.example.com//", False),
+    ("https://api.example.com", "HTTPS://api.example.com", False),
+    ("https://api.example.com", "https://API.example.com", False),
+    ("https://api.example.com", "https://api.example.com/v1", False),
+]
+
+
+def as_theirs(audience: str) -> list[str]:
+    """The page's list for an audience: all that `jwt_authn` takes for it."""
+    bare = audience.removeprefix("https://").removeprefix("http://").removesuffix("/")
+    return [f"{scheme}{bare}{slash}" for scheme in ("https://", "http://", "") for slash in ("", "/")]
+
+
+@pytest.fixture(scope="module")
+def audiences(start_shared_envoy: StartEnvoy, ja_fake: FakeProvider) -> Envoy:
+    """Each audience under a path of its own, on both filters, and on ours with the page's list as well."""
+    ours = JWT_AUTHN.json("Ours", idp=ja_fake.issuer)
+    (theirs,) = JWT_AUTHN.yaml("Theirs", idp=ja_fake.issuer)
+    ours["rules"] = [
+        {"match": {"path": f"/{kind}{number}"}, "providers": ["main"], "audiences": value}
+        for number, (audience, *_) in enumerate(JA_AUDIENCES)
+        for kind, value in (("plain", [audience]), ("list", as_theirs(audience)))
+    ]
+    theirs["typed_config"]["rules"] = [
+        {
+            "match": {"path": f"/plain{number}"},
+            "requires": {"provider_and_audiences": {"provider_name": "main", "audiences": [audience]}},
+        }
+        for number, (audience, *_) in enumerate(JA_AUDIENCES)
+    ]
+
+    def adjust(bootstrap: Bootstrap) -> None:
+        listener = copy.deepcopy(bootstrap.listener) | {"name": "theirs"}
+        hcm = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        hcm["http_filters"] = [theirs, hcm["http_filters"][-1]]
+        bootstrap.value["static_resources"]["listeners"].append(listener)
+
+    return start_shared_envoy(ours, idp=ja_fake.port, adjust=adjust)
+
+
+@pytest.mark.parametrize("number", range(len(JA_AUDIENCES)))
+def test_jwt_authn_audiences(audiences: Envoy, ja_fake: FakeProvider, number: int) -> None:
+    configured, sent, is_taken = JA_AUDIENCES[number]
+    headers = bearer(Ask(ja_fake.issuer).token(aud=sent))
+    theirs = audiences.door("theirs").get(f"/plain{number}", headers).status
+    ours, listed = (audiences.get(f"/{kind}{number}", headers).status for kind in ("plain", "list"))
+    assert (theirs == 200) == is_taken, theirs
+    assert ours == (200 if configured == sent else 401)
+    assert (listed == 200) == is_taken, listed
+
+
+def test_jwt_authn_the_list_of_audiences_is_that_of_the_page() -> None:
+    assert JWT_AUTHN.json("Audiences")["providers"][0]["audiences"] == as_theirs(API)
+
+
 # ------------------------------------------------------------------------------------------ Istio
 
 

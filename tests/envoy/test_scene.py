@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +199,58 @@ def test_the_demo_comes_out_as_it_says() -> None:
         timeout=120,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def run_scene(directory: Path, *arguments: str) -> subprocess.Popen[str]:
+    """`scene.py` as a person runs it, with its files elsewhere than those of a scene that may be up."""
+    script = "import sys, scene; from pathlib import Path; scene.RUN = Path(sys.argv.pop(1)); sys.exit(scene.main())"
+    return subprocess.Popen(
+        [sys.executable, "-u", "-c", script, str(directory), *arguments],
+        cwd=ROOT / "envoy",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def children(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in path.read_text().split()] if path.exists() else []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux to see the children")
+@pytest.mark.parametrize("command", [["demo", "--free-ports"], ["up"]], ids=["demo", "up"])
+@pytest.mark.parametrize("count", [1, 3], ids=["all-but-the-first", "all"])
+def test_ctrl_c_leaves_no_traceback_and_nothing_running(command: list[str], count: int, tmp_path: Path) -> None:
+    running = run_scene(tmp_path, *command)
+    try:
+        started = scene.poll(lambda: len(found := children(running.pid)) >= count and found, "the children", 60)
+        for _ in range(2):  # some people press it twice
+            running.send_signal(signal.SIGINT)
+            time.sleep(0.05)
+        output, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert "Traceback" not in output, output
+    # `up` may have come through before the signal: it is up then, and can be taken down.
+    if running.returncode == 0 and command == ["up"]:
+        down = run_scene(tmp_path, "down")
+        assert "stopped envoy" in down.communicate(timeout=60)[0]
+    else:
+        assert running.returncode == 130, output
+    left = [child for child in started if scene._command_of(child)]
+    assert left == [], left
+
+
+def test_two_scenes_at_once_have_ports_of_their_own(tmp_path: Path) -> None:
+    places = [tmp_path / "one", tmp_path / "two"]
+    both = [run_scene(place, "up") for place in places]
+    outputs = [running.communicate(timeout=240)[0] for running in both]
+    try:
+        assert [running.returncode for running in both] == [0, 0], outputs
+        first, second = [set(re.findall(r"127\.0\.0\.1:(\d+)", output)) for output in outputs]
+        assert len(first) == len(second) == 3 and not first & second, outputs
+    finally:
+        for place in places:
+            assert "stopped envoy" in run_scene(place, "down").communicate(timeout=60)[0]

@@ -85,7 +85,7 @@ impl Secrets {
         for (name, value) in request.headers.iter() {
             match name {
                 b":path" | b"cookie" => self.learn_values(value),
-                b"user-agent" | b"origin" | b"connection" | b"content-type" => {}
+                b"user-agent" | b"origin" | b"connection" | b"content-type" | b"x-request-id" => {}
                 name if name.starts_with(b":") => {}
                 _ => self.learn(value),
             }

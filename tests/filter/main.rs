@@ -28,6 +28,7 @@ mod silence;
 mod strip;
 mod userinfo;
 mod websocket;
+mod words;
 
 #[path = "../support/mod.rs"]
 mod support;

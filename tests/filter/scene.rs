@@ -670,7 +670,7 @@ pub struct Scene {
     pub calls: Vec<Call>,
     /// How calls ended, as metrics count them.
     pub fetched: Vec<FetchOutcome>,
-    now: Timestamp,
+    pub now: Timestamp,
     streams: u32,
     asked: BTreeMap<StreamId, Ask>,
     seen: BTreeMap<StreamId, Seen>,

@@ -26,6 +26,7 @@ unsafe extern "C" {
     safe fn proxy_on_vm_start(root: u32, size: usize) -> bool;
     safe fn proxy_on_configure(root: u32, size: usize) -> bool;
     safe fn proxy_on_tick(root: u32);
+    safe fn proxy_on_done(context: u32) -> bool;
     safe fn proxy_on_request_headers(context: u32, count: usize, end: bool) -> u32;
     safe fn proxy_on_request_body(context: u32, size: usize, end: bool) -> u32;
     safe fn proxy_on_request_trailers(context: u32, count: usize) -> u32;
@@ -36,6 +37,7 @@ unsafe extern "C" {
 
 pub const OK: u32 = 0;
 pub const NOT_FOUND: u32 = 1;
+const CAS_MISMATCH: u32 = 8;
 pub const BAD_ARGUMENT: u32 = 2;
 pub const INTERNAL_FAILURE: u32 = 10;
 
@@ -141,6 +143,8 @@ pub struct Host {
     /// Metrics by name; a metric's number is its place.
     pub metrics: Vec<(String, u64)>,
     pub log: Vec<String>,
+    /// What all VMs share: values with their versions.
+    pub shared: HashMap<String, (Vec<u8>, u32)>,
     /// Every line for the log is refused.
     pub mute: bool,
     /// Which host calls fail.
@@ -240,6 +244,11 @@ impl Envoy {
         let size = configuration.len();
         host(|host| host.configuration = configuration);
         enter(self.root, || proxy_on_configure(self.root, size))
+    }
+
+    /// The last request of this configuration is over.
+    pub fn end(&self) {
+        assert!(enter(self.root, || proxy_on_done(self.root)));
     }
 
     /// How many milliseconds there are between two ticks; 0 for never.
@@ -637,8 +646,12 @@ extern "C" fn proxy_call_foreign_function(
 extern "C" fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32 {
     let (name, kind) = (text(name, name_size), ["counter", "gauge"][kind as usize]);
     call(&format!("define {kind} {name}"), |host| {
-        put(id, host.metrics.len() as u32);
-        host.metrics.push((name, 0));
+        // One name is one metric, whoever defines it.
+        let known = host.metrics.iter().position(|(other, _)| *other == name);
+        put(id, known.unwrap_or(host.metrics.len()) as u32);
+        if known.is_none() {
+            host.metrics.push((name, 0));
+        }
         Ok(())
     })
 }
@@ -657,6 +670,42 @@ extern "C" fn proxy_record_metric(id: u32, value: u64) -> u32 {
     let name = host(|host| host.metrics[id as usize].0.clone());
     call(&format!("record {name}"), |host| {
         host.metrics[id as usize].1 = value;
+        Ok(())
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_get_shared_data(
+    key: *const u8,
+    key_size: usize,
+    data: *mut *mut u8,
+    size: *mut usize,
+    version: *mut u32,
+) -> u32 {
+    let key = text(key, key_size);
+    call("shared", |host| {
+        let (value, written) = host.shared.get(&key).ok_or(NOT_FOUND)?;
+        put(version, *written);
+        hand_over(&value.clone(), data, size);
+        Ok(())
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_set_shared_data(
+    key: *const u8,
+    key_size: usize,
+    data: *const u8,
+    size: usize,
+    version: u32,
+) -> u32 {
+    let (key, value) = (text(key, key_size), bytes(data, size));
+    call("share", |host| {
+        let known = host.shared.get(&key).map_or(0, |(_, written)| *written);
+        if version != 0 && version != known {
+            return Err(CAS_MISMATCH);
+        }
+        host.shared.insert(key, (value, known + 1));
         Ok(())
     })
 }
@@ -705,7 +754,7 @@ macro_rules! unused {
 
 unused! {
     proxy_close_stream proxy_dequeue_shared_queue proxy_done proxy_enqueue_shared_queue proxy_get_header_map_value
-    proxy_get_metric proxy_get_shared_data proxy_get_status proxy_grpc_call proxy_grpc_cancel proxy_grpc_close
+    proxy_get_metric proxy_get_status proxy_grpc_call proxy_grpc_cancel proxy_grpc_close
     proxy_grpc_send proxy_grpc_stream proxy_register_shared_queue proxy_resolve_shared_queue proxy_set_buffer_bytes
-    proxy_set_header_map_pairs proxy_set_shared_data
+    proxy_set_header_map_pairs
 }

@@ -1,0 +1,135 @@
+//! What is allowed, and may not be what somebody means: a line in the log for each, at the start.
+
+use super::coverage::unreachable;
+use super::fields::printable;
+use super::output::ClaimSource;
+use super::policy::Policy;
+use super::{Config, Provider};
+use crate::claims::Lookup;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+/// What deserves a word about providers: the same of several, or of all tenants of one, is said once.
+pub(super) fn about_providers(providers: &[Provider]) -> Vec<String> {
+    let mut said: Vec<(String, Vec<&str>)> = Vec::new();
+    for provider in providers {
+        let label = format!("{}: ", provider.name);
+        for warning in provider.warnings() {
+            let warning = warning.strip_prefix(&label).map(str::to_owned).unwrap_or(warning);
+            match said.iter_mut().find(|(other, _)| *other == warning) {
+                Some((_, names)) if names.last() == Some(&provider.name.as_str()) => {}
+                Some((_, names)) => names.push(&provider.name),
+                None => said.push((warning, vec![&provider.name])),
+            }
+        }
+    }
+    said.into_iter().map(|(warning, names)| format!("{}: {warning}", listed(&names))).collect()
+}
+
+/// The first of these, and how many more there are.
+pub fn listed(names: &[impl AsRef<str>]) -> String {
+    let shown: Vec<&str> = names.iter().take(MAX_LISTED).map(AsRef::as_ref).collect();
+    match names.len().saturating_sub(shown.len()) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// Rules that an earlier one leaves nothing to.
+pub(super) fn about_unreachable_rules(config: &Config) -> Vec<String> {
+    let found = unreachable(&config.rules);
+    let told = found.iter().take(MAX_LISTED).map(|(number, by)| {
+        let by_name = config.rules.get(*number).is_some_and(|rule| rule.name.is_some());
+        let unless = if by_name { ", unless a route's metadata name it" } else { "" };
+        // A bypass is for what all readers read alike: what is left comes to this rule, and is not what it was written for.
+        let is_bypass = config.rules.get(*by).is_some_and(|rule| rule.policy.bypass);
+        let odd = if is_bypass { "but for paths that can be read in two ways, " } else { "" };
+        format!("rules[{number}]: {odd}no request comes to it{unless}: rules[{by}] stands before it, and matches whatever it matches")
+    });
+    let mut warnings: Vec<String> = told.collect();
+    if let Some(more) = found.len().checked_sub(MAX_LISTED).filter(|more| *more > 0) {
+        warnings.push(format!(
+            "rules: {more} more to which no request comes, each behind one that matches whatever it matches"
+        ));
+    }
+    warnings
+}
+
+/// Claims whose name looks like the way to a nested one.
+pub(super) fn about_dotted_claims(config: &Config) -> Vec<String> {
+    let mappings = || config.providers.iter().flat_map(|provider| provider.claim_mapping.0.iter());
+    let mapped: BTreeSet<&str> = mappings().map(|(name, _)| name.as_str()).collect();
+    let is_odd = |name: &str| is_dotted(name) && !mapped.contains(name);
+    let mut places: Vec<String> = Vec::new();
+    for provider in &config.providers {
+        let dotted = provider.claim_mapping.0.iter().filter(|(_, lookups)| lookups.iter().any(names_dotted));
+        // Tenants share their mapping.
+        let new = dotted.map(|(name, _)| format!("{}: claim_mapping.{}", provider.name, printable(name)));
+        places.extend(new.filter(|place| !places.contains(place)).collect::<Vec<_>>());
+    }
+    let base: &Policy = &config.policy;
+    for (number, policy) in config.policies().enumerate() {
+        let is_top = number == 0;
+        let at = number.checked_sub(1).map(|index| format!("rules[{index}].")).unwrap_or_default();
+        odd_claims(policy, (!is_top).then_some(base), &at, &is_odd, &mut places);
+        if let Some(shadow) = &policy.shadow {
+            odd_claims(shadow, Some(policy), &format!("{at}shadow."), &is_odd, &mut places);
+        }
+    }
+    let told = places.iter().take(MAX_LISTED).map(|place| {
+        format!("{place}: has a dot in it, and no claim is called so; a claim within another is told by `path`")
+    });
+    told.collect()
+}
+
+/// Where a policy names such claims, but for what it has from another.
+fn odd_claims(
+    policy: &Policy,
+    base: Option<&Policy>,
+    at: &str,
+    is_odd: &dyn Fn(&str) -> bool,
+    places: &mut Vec<String>,
+) {
+    let is_odd_claim = |lookup: &Lookup| matches!(lookup, Lookup::Claim(name) if is_odd(name));
+    if base.is_none_or(|base| !Rc::ptr_eq(&base.require, &policy.require)) {
+        let odd = policy.require.claims.iter().enumerate().filter(|(_, claim)| is_odd_claim(&claim.claim));
+        places.extend(odd.map(|(index, _)| format!("{at}require.claims[{index}].claim")));
+    }
+    if base.is_none_or(|base| !Rc::ptr_eq(&base.claim_headers, &policy.claim_headers)) {
+        for (index, output) in policy.claim_headers.iter().enumerate() {
+            let ClaimSource::Claims(lookups) = &output.source else { continue };
+            if lookups.iter().any(is_odd_claim) {
+                places.push(format!("{at}claim_headers[{index}].claim"));
+            }
+        }
+    }
+    if base.is_none_or(|base| !Rc::ptr_eq(&base.user_info, &policy.user_info)) {
+        let odd =
+            policy.user_info.iter().enumerate().filter(|(_, output)| output.claims.iter().any(|name| is_odd(name)));
+        places.extend(odd.map(|(index, _)| format!("{at}user_info[{index}].claims")));
+    }
+    let Some(authorization) = &policy.authorization else { return };
+    if base.and_then(|base| base.authorization.as_ref()).is_none_or(|other| !Rc::ptr_eq(other, authorization)) {
+        for (field, lookups) in [("user", &authorization.user), ("groups", &authorization.groups)] {
+            if lookups.iter().any(is_odd_claim) {
+                places.push(format!("{at}external_authorization.{field}"));
+            }
+        }
+    }
+}
+
+fn names_dotted(lookup: &Lookup) -> bool {
+    matches!(lookup, Lookup::Claim(name) if is_dotted(name))
+}
+
+/// Whether a name is names with dots between them, and none that is told apart by a domain (RFC 7519, section 4.2), such as
+/// `https://example.com/groups` or `kubernetes.io`.
+fn is_dotted(name: &str) -> bool {
+    let is_name =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+    let last = name.rsplit('.').next().unwrap_or_default();
+    name.contains('.') && name.split('.').all(is_name) && !["com", "dev", "io", "net", "org"].contains(&last)
+}
+
+/// How many of a kind are told one by one.
+const MAX_LISTED: usize = 8;

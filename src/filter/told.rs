@@ -1,0 +1,147 @@
+//! One line for each decision, for those who look for the reason of one: at debug level, and never with a token or the value
+//! of a claim. While nobody listens, it costs a look at the level.
+
+use super::Filter;
+use crate::config::Policy;
+use crate::decision::{Case, Outcome, Tally};
+use crate::http::Request;
+use crate::policy::Unmet;
+use std::fmt;
+use std::rc::Rc;
+
+/// What a refusal rests on beyond its reason.
+#[derive(Clone, Debug)]
+pub(super) enum Detail {
+    /// What the token must have is not there.
+    Unmet(Unmet),
+    /// A claim is not what it must be.
+    Claim(&'static str),
+    /// A header is written from a claim that the token lacks.
+    Header(Rc<str>),
+    /// The external authorizer's word, or its silence.
+    Authorizer,
+}
+
+impl Filter {
+    /// Tells a decision about a request that falls under a policy.
+    pub(super) fn tell(&self, case: &Case, outcome: &Outcome, status: Option<u16>, detail: Option<&Detail>) {
+        if log::log_enabled!(log::Level::Debug) {
+            let rule = self.rule_of(&case.policy);
+            let detail = detail.map(|detail| self.place_of(&case.policy, rule, "", detail));
+            let told = Told { request: &case.request, is_question: case.is_question, outcome, status };
+            log::debug!("{told} ({}, {}){}", self.rule_name(rule), provider(outcome), behind(detail));
+            self.tell_shadow(self.tally.get());
+        }
+    }
+
+    /// Tells one about a request for which there is no policy.
+    pub(super) fn tell_without_policy(&self, case: &Case, outcome: &Outcome, status: u16) {
+        let Case { request, is_question, .. } = case;
+        let told = Told { request, is_question: *is_question, outcome, status: Some(status) };
+        log::debug!("{told} (no rule could be chosen)");
+    }
+
+    fn tell_shadow(&self, tally: Tally) {
+        if let Some(shadow) = tally.shadow {
+            let reason = shadow.reason().map_or("none", |reason| reason.word());
+            log::debug!("the candidate policy for the same request: {} ({reason})", shadow.word());
+        }
+    }
+
+    /// Tells what a candidate policy refuses a request for.
+    pub(super) fn tell_unmet_by_shadow(&self, case: &Case, candidate: &Policy, detail: Option<&Detail>) {
+        if let Some(detail) = detail.filter(|_| log::log_enabled!(log::Level::Debug)) {
+            let rule = self.rule_of(&case.policy);
+            log::debug!("the candidate policy: {}", self.place_of(candidate, rule, "shadow.", detail));
+        }
+    }
+
+    fn rule_of(&self, policy: &Rc<Policy>) -> Option<usize> {
+        self.config.rules.iter().position(|rule| Rc::ptr_eq(&rule.policy, policy))
+    }
+
+    fn rule_name(&self, rule: Option<usize>) -> String {
+        let Some(index) = rule else { return "no rule".to_owned() };
+        match self.config.rules.get(index).and_then(|rule| rule.name.as_ref()) {
+            Some(name) => format!("rules[{index}] {}", name.escape_default()),
+            None => format!("rules[{index}]"),
+        }
+    }
+
+    /// The field of the configuration that a refusal rests on: the rule's own, or that of the top level.
+    fn place_of(&self, policy: &Policy, rule: Option<usize>, shadow: &str, detail: &Detail) -> String {
+        let top = &self.config.policy;
+        let base = match rule {
+            Some(index) => format!("rules[{index}].{shadow}"),
+            None => shadow.to_owned(),
+        };
+        let inherited = |is_top: bool| if is_top { "" } else { base.as_str() };
+        match detail {
+            Detail::Unmet(unmet) => {
+                let base = inherited(Rc::ptr_eq(&policy.require, &top.require));
+                format!("{base}require.{unmet} is not fulfilled")
+            }
+            Detail::Claim(name) => format!("the claim {name} is not what it must be"),
+            Detail::Header(header) => {
+                let base = inherited(Rc::ptr_eq(&policy.claim_headers, &top.claim_headers));
+                let index = policy.claim_headers.iter().position(|output| output.header == *header).unwrap_or_default();
+                format!("{base}claim_headers[{index}] ({header}): the token lacks what is required")
+            }
+            Detail::Authorizer => {
+                let theirs = top.authorization.as_ref().zip(policy.authorization.as_ref());
+                let base = inherited(theirs.is_some_and(|(top, own)| Rc::ptr_eq(top, own)));
+                format!("{base}external_authorization does not let it pass")
+            }
+        }
+    }
+}
+
+/// The line's beginning: which request, and what became of it.
+struct Told<'d> {
+    request: &'d Request,
+    is_question: bool,
+    outcome: &'d Outcome,
+    status: Option<u16>,
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let asked = if self.is_question { "asked about " } else { "" };
+        write!(f, "{asked}{}: {}", line_of(self.request), verdict(self.outcome, self.status))
+    }
+}
+
+/// Which request it is: method, path without the query, and the number that Envoy gave it.
+fn line_of(request: &Request) -> String {
+    let shown = |text: Option<&[u8]>, most: usize| {
+        let text = text.unwrap_or_default();
+        let more = if text.len() > most { "…" } else { "" };
+        format!("{}{more}", text.get(..most).unwrap_or(text).escape_ascii())
+    };
+    // What stands behind these may hold a token, to some reader.
+    let path = request.path().and_then(|path| path.split(|byte| b"?#;".contains(byte)).next());
+    let id = request.headers.first("x-request-id");
+    let (method, path) = (shown(request.method(), MAX_SHOWN_WORD), shown(path, MAX_SHOWN_PATH));
+    format!("{method} {path} [x-request-id {}]", shown(id.or(Some(b"none")), MAX_SHOWN_WORD))
+}
+
+fn verdict(outcome: &Outcome, status: Option<u16>) -> String {
+    let result = outcome.result.word();
+    let reason = outcome.reason.map(|reason| reason.word());
+    match (status, reason) {
+        (Some(status), reason) => format!("{result} with {status}: {}", reason.unwrap_or("none")),
+        (None, Some(reason)) => format!("{result}: {reason}"),
+        (None, None) => result.to_owned(),
+    }
+}
+
+fn provider(outcome: &Outcome) -> String {
+    outcome.provider.as_ref().map_or_else(|| "no provider".to_owned(), |name| format!("provider {name}"))
+}
+
+fn behind(detail: Option<String>) -> String {
+    detail.map(|detail| format!(": {detail}")).unwrap_or_default()
+}
+
+const MAX_SHOWN_WORD: usize = 64;
+const MAX_SHOWN_PATH: usize = 200;
