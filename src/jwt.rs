@@ -433,8 +433,9 @@ fn is_typ_of_keycloak(kind: &str) -> bool {
 fn is_id_token(claims: &Object) -> bool {
     ["nonce", "at_hash", "c_hash", "s_hash"].iter().any(|name| claims.contains_key(*name))
         || claims.iter().any(|(name, value)| {
-            ["tokentype", "tokenuse", "tokenusage", "tokenname", "typ"].iter().any(|known| is_word(name, known))
-                && value.as_str().is_some_and(|kind| is_word(kind, "id") || is_word(kind, "idtoken"))
+            // Few values are such a word: names are compared for those only.
+            value.as_str().is_some_and(|kind| is_word(kind, "id") || is_word(kind, "idtoken"))
+                && ["tokentype", "tokenuse", "tokenusage", "tokenname", "typ"].iter().any(|known| is_word(name, known))
         })
 }
 
