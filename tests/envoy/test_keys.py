@@ -358,7 +358,7 @@ def test_out_01_the_operator_is_told(start_envoy: StartEnvoy, fake: FakeProvider
     fake.routes[DISCOVERY] = Reply.json(fake.metadata(issuer=f"{fake.issuer}/"))
     envoy = start_envoy(config(fake), idp=fake.port)
     assert is_unavailable(envoy.get("/", token=fake.token()))
-    assert ": the metadata name another issuer" in envoy.log()
+    assert f'the metadata name the issuer "{fake.issuer}/", not "{fake.issuer}"' in envoy.log()
 
 
 @pytest.mark.parametrize("uri", FORBIDDEN_URIS)
