@@ -33,7 +33,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = ROOT / "envoy"
@@ -86,8 +86,28 @@ def undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Ctrl-C waits until a child that is being started is known: nobody could stop it otherwise."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [(number, signal.signal(number, lambda it, _: came.append(it))) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+    for number in came[:1]:
+        signal.raise_signal(number)
+
+
 class Process:
     """A child process with its output in a file; it dies with the `with` block, or by `stop`."""
+
+    _started: ClassVar[list[Process]] = []
 
     def __init__(
         self, name: str, command: list[str], log: Path, env: Mapping[str, str] | None = None
@@ -98,7 +118,7 @@ class Process:
         log.write_bytes(b"")
         # Appending: Envoy opens /dev/stdout anew for its access log, and two positions in one
         # file would overwrite each other's lines.
-        with log.open("ab") as output:
+        with log.open("ab") as output, held():
             self._child = subprocess.Popen(
                 command,
                 cwd=ROOT,  # the configurations name the module relative to it
@@ -108,6 +128,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for us, who then stop the child in order
             )
+            Process._started.append(self)
 
     @property
     def pid(self) -> int:
@@ -140,6 +161,14 @@ class Process:
             except subprocess.TimeoutExpired:
                 self._child.kill()
                 self._child.wait()
+            with contextlib.suppress(ValueError):  # it was stopped before
+                Process._started.remove(self)
+
+    @classmethod
+    def stop_all(cls) -> None:
+        """Stops what was started and is not stopped yet, the last one first."""
+        for process in reversed(Process._started.copy()):
+            process.stop()
 
     def __enter__(self: P) -> P:
         return self
@@ -599,7 +628,12 @@ def main() -> int:
     except SceneError as error:
         print(f"scene.py: {error}", file=sys.stderr)
         return 1
+    except SystemExit:  # of a SIGTERM
+        Process.stop_all()
+        raise
     except KeyboardInterrupt:
+        # It may have come between the start of a child and the `try` that would stop it.
+        Process.stop_all()
         print("\nscene.py: interrupted; what it had started is stopped", file=sys.stderr)
         return 130
 
