@@ -113,7 +113,7 @@ impl Config {
     }
 
     fn from_fields(mut top: Fields) -> Result<Self, Error> {
-        top.expect(&[TOP_FIELDS, Policy::FIELDS].concat())?;
+        top.allow_only(&[TOP_FIELDS, Policy::FIELDS].concat())?;
         let compact = top.has("provider");
         if compact && top.has("providers") {
             return Err(top.error("provider", "not beside `providers`: it stands for one provider"));
@@ -215,7 +215,7 @@ fn lookups(fields: &mut Fields, field: &'static str) -> Result<Option<Vec<Lookup
         true => match fields.object(field)? {
             None => return Ok(None),
             Some(mut inner) => {
-                inner.expect(&["claim", "path", "claims"])?;
+                inner.allow_only(&["claim", "path", "claims"])?;
                 let lookups = Lookup::list(&mut inner)?;
                 inner.finish()?;
                 lookups

@@ -24,7 +24,7 @@ pub struct ExternalAuthorization {
 
 impl ExternalAuthorization {
     pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Error> {
-        fields.expect(&["uri", "cluster", "timeout", "cache", "user", "groups"])?;
+        fields.allow_only(&["uri", "cluster", "timeout", "cache", "user", "groups"])?;
         let uri = fields.required_string("uri")?;
         let url = parse_url(&uri).ok_or_else(|| fields.error("uri", "must be an absolute http or https URL"))?;
         let cluster = fields.string("cluster")?.unwrap_or_else(|| url.host_str().unwrap_or_default().to_owned());

@@ -41,7 +41,7 @@ impl Cors {
     /// `cors`.
     pub(super) fn from_fields(top: &mut Fields, sources: &[Source]) -> Result<Option<Self>, Error> {
         let Some(mut fields) = top.object("cors")? else { return Ok(None) };
-        fields.expect(&[
+        fields.allow_only(&[
             "allow_origins",
             "allow_headers",
             "allow_methods",

@@ -56,7 +56,7 @@ impl<'e> Fields<'e> {
 
     /// Refuses a field that is none of these, before any is read: a required one that is missing is mostly one that is
     /// misspelled, and so is many a value that looks wrong for want of another.
-    pub fn expect(&self, known: &[&str]) -> Result<(), Error> {
+    pub fn allow_only(&self, known: &[&str]) -> Result<(), Error> {
         let unknown = self.rest.keys().find(|field| !known.contains(&field.as_str()));
         unknown.map_or(Ok(()), |field| Err(self.unknown(field, known)))
     }
@@ -512,7 +512,7 @@ mod tests {
     #[test]
     fn a_misspelled_field_is_named_with_what_was_meant() {
         let refused = |text: &str| {
-            fields(text).unwrap().expect(&["issuer", "audiences", "uri"]).map_err(|error| error.to_string())
+            fields(text).unwrap().allow_only(&["issuer", "audiences", "uri"]).map_err(|error| error.to_string())
         };
         for (written, meant) in
             [("isuer", "issuer"), ("issure", "issuer"), ("Issuer", "issuer"), ("audience", "audiences")]

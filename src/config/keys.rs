@@ -60,7 +60,7 @@ impl KeySource {
 
     /// One source; two, where secrets stand beside a place to fetch from. Those are in no document: they serve for ever.
     fn from_fields(clusters: &Clusters, mut jwks: Fields) -> Result<Vec<Self>, Error> {
-        jwks.expect(&["inline", "uri", "cache", "max_stale", "cooldown"])?;
+        jwks.allow_only(&["inline", "uri", "cache", "max_stale", "cooldown"])?;
         let mut source = Self::discovered();
         let mut inline = match jwks.json_text("inline")? {
             None => None,

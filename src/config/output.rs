@@ -137,7 +137,7 @@ impl Placement {
 
 impl UserInfo {
     pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Error> {
-        fields.expect(&["location", "key", "metadata_namespace", "encoding", "cookie_options", "claims"])?;
+        fields.allow_only(&["location", "key", "metadata_namespace", "encoding", "cookie_options", "claims"])?;
         let placement = placement(&mut fields)?.unwrap_or(Placement::Header);
         let key = fields.required_string("key")?;
         let key = match placement {
@@ -186,7 +186,7 @@ impl UserInfo {
 
 impl ClaimHeader {
     pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Error> {
-        fields.expect(&CLAIM_HEADER_FIELDS)?;
+        fields.allow_only(&CLAIM_HEADER_FIELDS)?;
         let header = fields.required_string("header")?;
         let header = output_header(&fields, "header", &header)?;
         let lookups = Lookup::list(&mut fields)?;
@@ -226,7 +226,7 @@ impl ClaimHeader {
 
 impl Transformer {
     fn from_fields(mut fields: Fields) -> Result<Self, Error> {
-        fields.expect(&["matches", "replaces"])?;
+        fields.allow_only(&["matches", "replaces"])?;
         let pattern = fields.required_string("matches")?;
         let matches = regex(&fields, "matches", Regex::new(&pattern))?;
         let replaces = fields.string("replaces")?;
@@ -277,7 +277,7 @@ impl CookieOptions {
     }
 
     fn from_fields(mut fields: Fields) -> Result<Self, Error> {
-        fields.expect(&["max_age", "path", "http_only", "secure", "same_site", "domain"])?;
+        fields.allow_only(&["max_age", "path", "http_only", "secure", "same_site", "domain"])?;
         let standard = Self::standard();
         // Empty strings are greymatter's way of leaving these out.
         let max_age = match fields.signed_duration_or_empty("max_age")? {

@@ -131,7 +131,7 @@ impl Policy {
             return Err(fields.error("shadow", "must not be empty: it says what would be otherwise"));
         }
         let without_shadow = Self::FIELDS.iter().filter(|field| **field != "shadow");
-        shadow.expect(&Self::NARROWING_FIELDS.iter().chain(without_shadow).copied().collect::<Vec<_>>())?;
+        shadow.allow_only(&Self::NARROWING_FIELDS.iter().chain(without_shadow).copied().collect::<Vec<_>>())?;
         let candidate = self.narrowed(&mut shadow, providers)?;
         shadow.finish()?;
         Ok(Self { shadow: Some(Rc::new(candidate)), ..self })

@@ -237,7 +237,7 @@ impl Provider {
     }
 
     fn all_from_fields(mut fields: Fields) -> Result<Vec<Self>, Error> {
-        fields.expect(&PROVIDER_FIELDS)?;
+        fields.allow_only(&PROVIDER_FIELDS)?;
         let issuer = fields.required_string("issuer")?;
         let tenants = fields.strings("tenants")?;
         let Some((before, after)) = issuer.split_once('{') else {
@@ -421,7 +421,7 @@ impl Provider {
         if !matches!(self.validation, Validation::Auto | Validation::Introspection) {
             return Err(fields.error("introspection", "is not used with this `validation`; use auto or introspection"));
         }
-        introspection.expect(&INTROSPECTION_FIELDS)?;
+        introspection.allow_only(&INTROSPECTION_FIELDS)?;
         if let Some(urls) = introspection.strings("endpoint")? {
             self.introspection.endpoints = Endpoints::configured(&self.clusters, &introspection, "endpoint", &urls)?;
         }
@@ -465,7 +465,7 @@ impl Provider {
         if !matches!(self.validation, Validation::Auto | Validation::Userinfo) {
             return Err(fields.error("userinfo", "is not used with this `validation`; use auto or userinfo"));
         }
-        userinfo.expect(&["endpoint", "subject", "cache"])?;
+        userinfo.allow_only(&["endpoint", "subject", "cache"])?;
         if let Some(urls) = userinfo.strings("endpoint")? {
             self.userinfo.endpoints = Endpoints::configured(&self.clusters, &userinfo, "endpoint", &urls)?;
         }
@@ -503,7 +503,7 @@ impl ClaimMapping {
             if FIXED_CLAIMS.contains(&name) {
                 return Err(inner.error("", "is a claim by which the token itself is judged; it can't be mapped"));
             }
-            inner.expect(&["claim", "path", "claims"])?;
+            inner.allow_only(&["claim", "path", "claims"])?;
             let lookups = match value {
                 Some(claim) => vec![Lookup::Claim(claim)],
                 None => Lookup::list(&mut inner)?,
@@ -520,7 +520,7 @@ impl ClaimMapping {
 
 impl Failover {
     fn read(&mut self, mut fields: Fields) -> Result<(), Error> {
-        fields.expect(&["unhealthy_threshold", "healthy_threshold", "interval"])?;
+        fields.allow_only(&["unhealthy_threshold", "healthy_threshold", "interval"])?;
         for (field, threshold) in
             [("unhealthy_threshold", &mut self.unhealthy_threshold), ("healthy_threshold", &mut self.healthy_threshold)]
         {

@@ -28,7 +28,7 @@ impl Removal {
     /// `remove`.
     pub(super) fn from_fields(top: &mut Fields) -> Result<Self, Error> {
         let Some(mut fields) = top.object("remove")? else { return Ok(Self::default()) };
-        fields.expect(&["header", "cookie", "query_string"])?;
+        fields.allow_only(&["header", "cookie", "query_string"])?;
         let names = fields.strings("header")?.unwrap_or_default();
         let headers = names.iter().map(|name| header_name(&fields, "header", name));
         let headers: Vec<Rc<str>> = headers.collect::<Result<_, _>>()?;

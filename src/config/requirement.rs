@@ -45,7 +45,7 @@ impl Requirement {
     }
 
     pub(super) fn from_fields(mut fields: Fields) -> Result<Rc<Self>, Error> {
-        fields.expect(&["scopes", "scopes_any", "claims", "groups_allowlist"])?;
+        fields.allow_only(&["scopes", "scopes_any", "claims", "groups_allowlist"])?;
         let requirement = Self {
             scopes: scopes(&mut fields, "scopes")?,
             scopes_any: scopes(&mut fields, "scopes_any")?,
@@ -89,7 +89,7 @@ impl ScopeImplications {
 
 impl ClaimRequirement {
     fn from_fields(mut fields: Fields) -> Result<Self, Error> {
-        fields.expect(&["claim", "path", "absent", "matches", "any_of", "all_of", "none_of"])?;
+        fields.allow_only(&["claim", "path", "absent", "matches", "any_of", "all_of", "none_of"])?;
         let claim = Lookup::from_fields(&mut fields)?
             .ok_or_else(|| fields.error("claim", "required: the name of a claim, or `path` for a nested one"))?;
         let pattern = fields.string("matches")?;

@@ -102,7 +102,7 @@ impl Rule {
     }
 
     fn from_fields(mut fields: Fields, base: &Policy, providers: &[Provider]) -> Result<Self, Error> {
-        fields.expect(&[&["name", "match"], Policy::NARROWING_FIELDS, Policy::FIELDS].concat())?;
+        fields.allow_only(&[&["name", "match"], Policy::NARROWING_FIELDS, Policy::FIELDS].concat())?;
         let name = fields.string("name")?;
         if name.as_deref() == Some("") {
             return Err(fields.error("name", "must not be empty"));
@@ -124,7 +124,7 @@ impl RuleMatch {
             let problem = "must not be empty: what holds for every request stands at the top level";
             return Err(fields.error("", problem));
         }
-        fields.expect(&["path", "path_prefix", "path_pattern", "methods", "hosts", "route_name", "headers"])?;
+        fields.allow_only(&["path", "path_prefix", "path_pattern", "methods", "hosts", "route_name", "headers"])?;
         let matching = Self {
             path: PathMatch::from_fields(&mut fields)?,
             methods: list(&mut fields, "methods", method)?,
@@ -219,14 +219,14 @@ fn ignores_case(pattern: &str) -> bool {
 impl HeaderMatch {
     /// `name`, and one of `exact`, `prefix`, `pattern` and `present`.
     fn from_fields(mut fields: Fields) -> Result<Self, Error> {
-        fields.expect(&["name", "exact", "prefix", "pattern", "present"])?;
+        fields.allow_only(&["name", "exact", "prefix", "pattern", "present"])?;
         let name = fields.required_string("name")?;
         Self::value(fields, &name)
     }
 
     fn value(mut fields: Fields, name: &str) -> Result<Self, Error> {
         // Its name stands outside where `headers` is an object.
-        fields.expect(&["exact", "prefix", "pattern", "present"])?;
+        fields.allow_only(&["exact", "prefix", "pattern", "present"])?;
         let name = rule_header(&fields, "name", name)?;
         let exact = fields.string("exact")?;
         let prefix = fields.string("prefix")?;

@@ -98,7 +98,7 @@ impl Source {
     }
 
     fn from_fields(mut fields: Fields, providers: &[Provider]) -> Result<Self, Error> {
-        fields.expect(&["location", "key", "scheme", "metadata_filter", "provider"])?;
+        fields.allow_only(&["location", "key", "scheme", "metadata_filter", "provider"])?;
         if let Some(source) = Self::websocket_protocol(&mut fields, providers)? {
             fields.finish()?;
             return Ok(source);

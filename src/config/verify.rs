@@ -116,7 +116,7 @@ pub(super) fn check_host(config: &Config) -> Result<(), Error> {
 
 impl VerifiedRequest {
     fn from_fields(mut fields: Fields) -> Result<Self, Error> {
-        fields.expect(&["method_header", "uri_header", "host_header"])?;
+        fields.allow_only(&["method_header", "uri_header", "host_header"])?;
         let method = fields.required_string("method_header")?;
         let uri = fields.required_string("uri_header")?;
         let host = fields.string("host_header")?;
