@@ -198,4 +198,9 @@ impl Shadow {
             Self::Undecided => None,
         }
     }
+
+    /// The words for both, as they are told side by side: `none` where there is no reason.
+    pub fn words(self) -> (&'static str, &'static str) {
+        (self.word(), self.reason().map_or("none", Reason::word))
+    }
 }

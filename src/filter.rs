@@ -112,8 +112,6 @@ pub struct Filter {
     /// When a request was last written about whose route has another policy than the one that was decided on.
     rerouted_at: Cell<Timestamp>,
     effects: Vec<Effect>,
-    /// Why the call that has just ended was not sent.
-    unsent: Option<&'static str>,
 }
 
 impl Filter {
@@ -151,7 +149,6 @@ impl Filter {
             parked_bytes: 0,
             ready: VecDeque::new(),
             effects: Vec::new(),
-            unsent: None,
         }
     }
 
@@ -189,13 +186,15 @@ impl Filter {
 
     /// A call could not even be sent, for this reason.
     pub fn on_unsent(&mut self, call: CallId, why: &'static str, now: Timestamp) {
-        self.unsent = Some(why);
-        self.on_fetched(call, None, now);
-        self.unsent = None;
+        self.end_call(call, None, Some(why), now);
     }
 
     /// A call ended: with an answer, or without one.
     pub fn on_fetched(&mut self, call: CallId, response: Option<Response>, now: Timestamp) {
+        self.end_call(call, response, None, now);
+    }
+
+    fn end_call(&mut self, call: CallId, response: Option<Response>, unsent: Option<&'static str>, now: Timestamp) {
         let Some(need) = self.calls.remove(&call) else { return };
         let endpoint = self.flights.get(&need).and_then(|flight| flight.tried.last().copied()).unwrap_or_default();
         let taken = self.take(&need, endpoint, response.as_ref(), now);
@@ -206,10 +205,11 @@ impl Filter {
             Ok(()) => self.conclude(&need, true, now),
             Err(fault) => {
                 let target = self.flights.get(&need).map(|flight| flight.target.as_str()).unwrap_or_default();
-                match self.unsent.take() {
-                    Some(why) => self.complain(need.provider(), format_args!("{}: {target}: {why}", need.word()), now),
-                    None => self.complain(need.provider(), format_args!("{}: {target}: {fault}", need.word()), now),
-                }
+                let why: &dyn std::fmt::Display = match &unsent {
+                    Some(why) => why,
+                    None => &fault,
+                };
+                self.complain(need.provider(), format_args!("{}: {target}: {why}", need.word()), now);
                 if let Some(flight) = self.flights.get_mut(&need) {
                     flight.note_wait(&need, response.as_ref(), now);
                 }

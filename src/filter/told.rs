@@ -43,8 +43,8 @@ impl Filter {
 
     fn tell_shadow(&self, tally: Tally) {
         if let Some(shadow) = tally.shadow {
-            let reason = shadow.reason().map_or("none", |reason| reason.word());
-            log::debug!("the candidate policy for the same request: {} ({reason})", shadow.word());
+            let (result, reason) = shadow.words();
+            log::debug!("the candidate policy for the same request: {result} ({reason})");
         }
     }
 

@@ -57,8 +57,6 @@ impl Instance {
         self.metrics.tally(tally);
         let Some(shadow) = tally.shadow else { return };
         self.metrics.shadow(outcome.provider.as_ref(), shadow);
-        let (result, reason) = words(shadow);
-        log::debug!("the candidate policy: {result} ({reason}); in force: {}", outcome.result.word());
         // For those who read logs and metadata only: a request must not be lost for it.
         if self.marks.as_ref().is_some_and(|marks| marks.tell_shadow(shadow).is_err()) {
             log::warn!("what the candidate policy would have done could not be told as filter state");
@@ -114,14 +112,10 @@ impl Marks {
     }
 
     fn tell_shadow(&self, shadow: Shadow) -> Result<(), Failed> {
-        let (result, reason) = words(shadow);
+        let (result, reason) = shadow.words();
         abi::set_filter_state(&self.shadow_result, result.as_bytes())?;
         abi::set_filter_state(&self.shadow_reason, reason.as_bytes())
     }
-}
-
-fn words(shadow: Shadow) -> (&'static str, &'static str) {
-    (shadow.word(), shadow.reason().map_or("none", |reason| reason.word()))
 }
 
 /// A filter's name as a label of a metric, in which a semicolon would begin another label.

@@ -80,7 +80,7 @@ impl Metrics {
     pub fn shadow(&mut self, provider: Option<&Rc<str>>, shadow: Shadow) {
         let suffix = &self.suffix;
         self.shadows.count(&(provider.cloned(), shadow), || {
-            let (result, reason) = (shadow.word(), shadow.reason().map_or("none", |reason| reason.word()));
+            let (result, reason) = shadow.words();
             let provider = provider.map_or("none", |provider| provider);
             format!("oidc_shadow_requests_total;result={result};reason={reason};provider={provider}{suffix}")
         });
