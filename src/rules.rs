@@ -23,6 +23,8 @@ use std::rc::Rc;
 /// The index of a list of rules.
 pub struct RuleIndex {
     rules: Vec<Indexed>,
+    /// A bit for each rule, all of them set: where each search begins.
+    all: Bits,
     routes: Dimension,
     hosts: Dimension,
     methods: Dimension,
@@ -100,6 +102,7 @@ impl RuleIndex {
         let dimension = || Dimension { indifferent: vec![0; count.div_ceil(WORD)], ..Dimension::default() };
         let mut index = Self {
             rules: Vec::new(),
+            all: vec![u64::MAX; count.div_ceil(WORD)],
             routes: dimension(),
             hosts: dimension(),
             methods: dimension(),
@@ -329,8 +332,7 @@ impl RuleIndex {
 
     fn find_one(&self, facts: &Facts, doubts: &Doubts, scratch: &mut Scratch) -> Option<usize> {
         let Scratch { left, possible, tried } = scratch;
-        left.clear();
-        left.resize(self.rules.len().div_ceil(WORD), u64::MAX);
+        left.clone_from(&self.all);
         let Facts { request, method, host, path } = facts;
         self.routes.narrow(left, possible, request.route.name.as_deref(), []);
         self.methods.narrow(left, possible, *method, []);

@@ -23,6 +23,9 @@ use support::Signing;
 const NOW: u64 = 1_800_000_000;
 const FEW: u32 = 20;
 const MANY: u32 = 220;
+/// Reading thousands of rules takes a little more or less each time, since hash tables are seeded by chance: more requests
+/// make less of that.
+const MANY_UNDER_RULES: u32 = 1_020;
 
 /// The paths that are counted. The signature is an HMAC, so that the filter's own work isn't lost in the arithmetic.
 const PATHS: [&str; 6] = ["refused", "cold", "warm", "warm_with_outputs", "warm_one_rule", "warm_5000_rules"];
@@ -41,7 +44,8 @@ fn requests_take_no_more_than_they_did() {
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     let mut found = HashMap::new();
     for path in PATHS {
-        let spent = (counted(path, MANY) - counted(path, FEW)) / u64::from(MANY - FEW);
+        let many = if path.contains("rule") { MANY_UNDER_RULES } else { MANY };
+        let spent = (counted(path, many) - counted(path, FEW)) / u64::from(many - FEW);
         let limit = limits[profile][path].as_u64().unwrap_or_else(|| panic!("no figure for {path}: it takes {spent}"));
         println!("{path}: {spent} instructions, {limit} in force");
         assert!(spent <= limit + limit / 10, "{path} takes {spent} instructions, {limit} are in force");
