@@ -39,11 +39,11 @@ pub use source::{Source, SourceLocation};
 pub use verify::{VerifiedRequest, Verify};
 pub use warnings::listed;
 
-use crate::claims::Lookup;
 use crate::http::is_token_byte;
-use crate::jws::MAX_TOKEN_BYTES;
-use crate::names::{OwnNames, Placement};
-use crate::verifier::Verifier;
+use crate::http::names::{Placement, ReservedNames};
+use crate::jose::claims::Lookup;
+use crate::jose::jws::MAX_TOKEN_BYTES;
+use crate::jose::verifier::Verifier;
 use crate::{json, protobuf};
 use fields::Fields;
 use regex_lite::Regex;
@@ -173,12 +173,12 @@ impl Config {
     }
 
     /// The names of all outputs of all policies, and of all places of tokens.
-    pub fn own_names(&self) -> OwnNames {
+    pub fn own_names(&self) -> ReservedNames {
         let written = self.policies().flat_map(|policy| {
             let objects = policy.user_info.iter().map(|output| (output.placement, &*output.key));
             objects.chain(policy.claim_headers.iter().map(|output| (Placement::Header, &*output.header)))
         });
-        OwnNames::new(written, self.sources.iter().filter_map(|source| source.location.in_request()))
+        ReservedNames::new(written, self.sources.iter().filter_map(|source| source.location.in_request()))
     }
 
     /// The same, and the candidates.

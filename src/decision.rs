@@ -1,11 +1,11 @@
 //! What comes out of the filter for one request: data, which the edge carries out.
 
 use crate::config::Policy;
-use crate::cors;
 use crate::http::{Edit, Request};
-use crate::jwk::Algorithm;
+use crate::jose::jwk::Algorithm;
+use crate::jose::verifier::Backend;
+use crate::reply::cors;
 use crate::reply::{Reason, Reply};
-use crate::verifier::Backend;
 use std::fmt;
 use std::rc::Rc;
 
@@ -53,12 +53,12 @@ pub struct Case {
     /// The policy.
     pub policy: Rc<Policy>,
     /// Another proxy asks about the request: it is answered, not forwarded.
-    pub is_question: bool,
+    pub is_check: bool,
 }
 
 impl PartialEq for Case {
     fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.policy, &other.policy) && self.is_question == other.is_question
+        Rc::ptr_eq(&self.policy, &other.policy) && self.is_check == other.is_check
     }
 }
 
@@ -130,7 +130,7 @@ pub struct Refused {
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Outcome {
     /// What was done.
-    pub result: Verdict,
+    pub result: Disposition,
     /// Why, unless a valid token was all there was to it.
     pub reason: Option<Reason>,
     /// Whose token it was, if that was found out.
@@ -139,7 +139,7 @@ pub struct Outcome {
 
 /// What was done with a request.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Verdict {
+pub enum Disposition {
     /// A valid token let it pass.
     Allowed,
     /// No token was needed.
@@ -150,9 +150,9 @@ pub enum Verdict {
     Stripped,
 }
 
-impl Verdict {
+impl Disposition {
     /// The word for it in metrics, logs and filter state.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
             Self::Bypassed => "bypassed",
@@ -177,16 +177,16 @@ pub struct Tally {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Shadow {
     /// This, for this reason.
-    Decided(Verdict, Option<Reason>),
+    Decided(Disposition, Option<Reason>),
     /// It lacks a fact, for which no request waits.
     Undecided,
 }
 
 impl Shadow {
     /// The word for it in metrics, logs and filter state.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Decided(verdict, _) => verdict.word(),
+            Self::Decided(verdict, _) => verdict.as_str(),
             Self::Undecided => "undecided",
         }
     }
@@ -201,6 +201,6 @@ impl Shadow {
 
     /// The words for both, as they are told side by side: `none` where there is no reason.
     pub fn words(self) -> (&'static str, &'static str) {
-        (self.word(), self.reason().map_or("none", Reason::word))
+        (self.as_str(), self.reason().map_or("none", Reason::as_str))
     }
 }

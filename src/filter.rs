@@ -19,24 +19,24 @@ mod need;
 mod newcomers;
 mod told;
 
-use crate::authorization::{self, Question};
 use crate::cache::{Bounds, Cache};
 use crate::config::{Config, Rule, Source, SourceLocation, listed};
-use crate::cors;
-use crate::credentials::TokenDigest;
-use crate::decision::{Answered, Case, Confirmed, Decision, Forward, Outcome, Refused, Tally, Verdict};
+use crate::decision::{Answered, Case, Confirmed, Decision, Disposition, Forward, Outcome, Refused, Tally};
+use crate::http::names::ReservedNames;
 use crate::http::{Edit, Fetch, Request, Response};
-use crate::identity::{self, Aside, Identity};
-use crate::names::OwnNames;
+use crate::jose::verifier::Verifier;
+use crate::oauth::credentials::TokenDigest;
+use crate::policy::external::{self, CheckRequest};
+use crate::policy::rules::RuleIndex;
 use crate::provider::{Call, Kind, Provider};
+use crate::reply::cors;
 use crate::reply::{Denial, Reason};
-use crate::rewrite::Rewrite;
-use crate::rules::RuleIndex;
 use crate::time::Timestamp;
-use crate::verifier::Verifier;
+use crate::upstream::identity::{self, Identity, ResponseOutputs};
+use crate::upstream::rewrite::Rewrite;
 use authorize::{Exemption, Grant, Halt, Refusal};
-use fetches::{Flight, Parked};
-use need::{Asked, Need, Vouched, document};
+use fetches::{InFlight, Parked};
+use need::{Learnt, Need, ValidatedToken, document};
 use newcomers::Newcomers;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -78,7 +78,7 @@ pub struct FetchOutcome {
 pub struct Filter {
     config: Rc<Config>,
     name: String,
-    own: OwnNames,
+    own: ReservedNames,
     /// Whether any policy keeps tokens from going on. Found out once: there may be thousands of rules.
     takes_tokens_off: bool,
     rules: Option<RuleIndex>,
@@ -92,16 +92,16 @@ pub struct Filter {
     verifier: Verifier,
     /// Tokens by who vouched for them: a signature, or an answer of this provider. Rules, places and candidates may ask several
     /// about one token.
-    vouched: Cache<(Option<usize>, TokenDigest), Vouched>,
+    vouched: Cache<(Option<usize>, TokenDigest), ValidatedToken>,
     /// Tokens that are none by a provider's answer, and why.
     inactive: Cache<(usize, TokenDigest), Reason>,
     /// Tokens about which the provider wants to be asked later, and when. That is between it and them: one client's token must not
     /// keep us from asking about another's.
     postponed: Cache<(usize, TokenDigest), Timestamp>,
     newcomers: Newcomers,
-    verdicts: Cache<Question, authorization::Verdict>,
+    verdicts: Cache<CheckRequest, external::Answer>,
     tally: Cell<Tally>,
-    flights: HashMap<Need, Flight>,
+    flights: HashMap<Need, InFlight>,
     calls: HashMap<CallId, Need>,
     last_call: u64,
     parked: HashMap<StreamId, Parked>,
@@ -161,7 +161,7 @@ impl Filter {
     pub fn on_request(&mut self, stream: StreamId, request: Request, now: Timestamp) -> Decision {
         if request.method().is_none() {
             // The host had more headers than it hands over: what isn't seen can't be removed.
-            let unseen = Case { request, policy: Rc::clone(&self.config.policy), is_question: false };
+            let unseen = Case { request, policy: Rc::clone(&self.config.policy), is_check: false };
             return self.refuse_without_policy(&unseen, Denial::InvalidRequest);
         }
         let (case, fault) = self.case(request, now);
@@ -169,11 +169,11 @@ impl Filter {
             return self.refuse_without_policy(&case, denial);
         }
         if let Some(headers) = self.on_preflight(&case) {
-            let outcome = self.outcome(Verdict::Bypassed, None, None);
+            let outcome = self.outcome(Disposition::Bypassed, None, None);
             self.tell(&case, &outcome, Some(204), None);
             return Decision::Preflight(Answered { headers, outcome, tally: Tally::default() });
         }
-        match self.authorize(&case.request, &case.policy, &Asked::default(), now) {
+        match self.authorize(&case.request, &case.policy, &Learnt::default(), now) {
             Err(Halt::Need(need, answer)) => {
                 // Its tally is that of when it is decided.
                 self.tally.take();
@@ -209,7 +209,7 @@ impl Filter {
                     Some(why) => why,
                     None => &fault,
                 };
-                self.complain(need.provider(), format_args!("{}: {target}: {why}", need.word()), now);
+                self.complain(need.provider(), format_args!("{}: {target}: {why}", need.as_str()), now);
                 if let Some(flight) = self.flights.get_mut(&need) {
                     flight.note_wait(&need, response.as_ref(), now);
                 }
@@ -238,7 +238,7 @@ impl Filter {
             self.start(need, None, now);
         }
         // A call that is never answered, or an answer that got lost, ends here.
-        let lost = |(_, flight): &(&Need, &Flight)| flight.deadline.is_over(now);
+        let lost = |(_, flight): &(&Need, &InFlight)| flight.deadline.is_over(now);
         let lost: Vec<Need> = self.flights.iter().filter(lost).map(|(need, _)| need.clone()).collect();
         for need in lost {
             self.calls.retain(|_, other| *other != need);
@@ -386,8 +386,8 @@ impl Filter {
             Err(refusal) => {
                 let mut rewrite = Rewrite::default();
                 rewrite.strip(&self.config.sources);
-                let outcome = self.outcome(Verdict::Stripped, Some(refusal.denial.reason()), refusal.provider);
-                self.let_go(&case, rewrite, Aside::default(), outcome)
+                let outcome = self.outcome(Disposition::Stripped, Some(refusal.denial.reason()), refusal.provider);
+                self.forward(&case, rewrite, ResponseOutputs::default(), outcome)
             }
         }
     }
@@ -403,8 +403,8 @@ impl Filter {
                     }
                     Exemption::Bypass | Exemption::Missing => {}
                 }
-                let outcome = self.outcome(Verdict::Bypassed, exemption.reason(), None);
-                self.let_go(&case, rewrite, Aside::default(), outcome)
+                let outcome = self.outcome(Disposition::Bypassed, exemption.reason(), None);
+                self.forward(&case, rewrite, ResponseOutputs::default(), outcome)
             }
             Grant::Token { token, provider, source } => {
                 let source = self.config.sources.get(source);
@@ -415,13 +415,13 @@ impl Filter {
                 if let Some(source) = source.filter(leaves) {
                     rewrite.strip_one(source);
                 }
-                let location = source.map(|source| source.location.word()).unwrap_or_default();
+                let location = source.map(|source| source.location.as_str()).unwrap_or_default();
                 let label = self.providers.get(provider).map(|provider| &*provider.label).unwrap_or_default();
                 let identity = Identity { claims: token.claims(), provider: label, location };
                 match identity::write(&case.policy, identity, &self.name, &mut rewrite) {
                     Ok(aside) => {
-                        let outcome = self.outcome(Verdict::Allowed, None, Some(provider));
-                        self.let_go(&case, rewrite, aside, outcome)
+                        let outcome = self.outcome(Disposition::Allowed, None, Some(provider));
+                        self.forward(&case, rewrite, aside, outcome)
                     }
                     Err(error) => {
                         if let identity::Error::TooLarge(place) = &error {
@@ -443,9 +443,9 @@ impl Filter {
     }
 
     /// Forwards a request, or tells the proxy that asks about it that it may pass.
-    fn let_go(&self, case: &Case, rewrite: Rewrite, aside: Aside, outcome: Outcome) -> Decision {
-        let Aside { response_cookies, filter_state } = aside;
-        if case.is_question {
+    fn forward(&self, case: &Case, rewrite: Rewrite, aside: ResponseOutputs, outcome: Outcome) -> Decision {
+        let ResponseOutputs { response_cookies, filter_state } = aside;
+        if case.is_check {
             let stripped: Vec<&str> = rewrite.stripped_headers(&case.request).collect();
             let mut headers = rewrite.into_headers();
             if let Some(names) = self.to_be_removed(&case.request, &stripped, &headers) {
@@ -477,7 +477,7 @@ impl Filter {
     /// The answer to a preflight from a listed origin. Who asks would take it for a yes to the request itself; and where no token
     /// is needed, it is the service that knows what it lets pages read.
     fn on_preflight(&self, case: &Case) -> Option<cors::Fields> {
-        let cors = self.config.cors.as_ref().filter(|_| !case.is_question && !case.policy.bypass)?;
+        let cors = self.config.cors.as_ref().filter(|_| !case.is_check && !case.policy.bypass)?;
         cors.on_preflight(&case.request)
     }
 
@@ -499,11 +499,11 @@ impl Filter {
     }
 
     fn refused(&self, case: &Case, denial: &Denial, provider: Option<usize>) -> Refused {
-        let Case { request, policy, is_question } = case;
+        let Case { request, policy, is_check } = case;
         let mut reply = match request.grpc() {
             // Who asks understands 401 and 403 only, and takes all else for a fault (ngx_http_auth_request_module), but 200
             // for a yes: whatever its client speaks, it is answered in HTTP.
-            _ if *is_question => denial.reply(policy, Some(401)),
+            _ if *is_check => denial.reply(policy, Some(401)),
             None => denial.reply(policy, policy.enforce_response_code),
             Some(grpc) => denial.grpc_reply(policy, policy.enforce_response_code, grpc),
         };
@@ -511,9 +511,9 @@ impl Filter {
             reply.headers.extend(cors.on_answer(request));
         }
         // Some proxies are told to go on all the same, without an identity.
-        let names = is_question.then(|| self.to_be_removed(request, &[], &[])).flatten();
+        let names = is_check.then(|| self.to_be_removed(request, &[], &[])).flatten();
         reply.headers.extend(names.map(|names| (REMOVED_BY_EXT_AUTHZ, names)));
-        let outcome = self.outcome(Verdict::Denied, Some(denial.reason()), provider);
+        let outcome = self.outcome(Disposition::Denied, Some(denial.reason()), provider);
         let edits = if self.takes_tokens_off { self.hide_tokens(case) } else { Vec::new() };
         Refused { edits, reply, outcome, tally: Tally::default() }
     }
@@ -523,13 +523,13 @@ impl Filter {
         let mut rewrite = Rewrite::default();
         rewrite.strip_tokens(&self.config.sources, &case.request);
         let mut edits = rewrite.edits(&case.request, &self.own);
-        if let Some(verify) = self.config.verify.as_ref().filter(|_| case.is_question) {
+        if let Some(verify) = self.config.verify.as_ref().filter(|_| case.is_check) {
             edits.iter_mut().for_each(|edit| verify.put_back(edit));
         }
         edits
     }
 
-    fn outcome(&self, result: Verdict, reason: Option<Reason>, provider: Option<usize>) -> Outcome {
+    fn outcome(&self, result: Disposition, reason: Option<Reason>, provider: Option<usize>) -> Outcome {
         Outcome { result, reason, provider: self.label(provider) }
     }
 

@@ -3,7 +3,14 @@
 //! Header names and values are bytes (RFC 9110, section 5.5, allows obs-text): nothing here assumes UTF-8,
 //! and nothing from the wire can make it panic.
 
+pub mod caching;
+pub mod cookie;
+pub mod escapes;
+pub mod names;
+pub mod path;
 mod preflight;
+pub mod query;
+pub mod websocket;
 
 use crate::time::Timestamp;
 use std::fmt;

@@ -35,14 +35,14 @@ fn read(text: &str, document: Element) -> Result<Value, serde_json::Error> {
 }
 
 /// Why and where [`parse`] refuses a text that an operator wrote; `None` if it doesn't.
-pub fn find_fault(text: &[u8]) -> Option<Fault> {
+pub fn find_fault(text: &[u8]) -> Option<FetchError> {
     let at_end_of = |valid: &[u8]| {
         let lines = valid.split(|byte| *byte == b'\n');
         let column = lines.clone().next_back().map_or(0, <[u8]>::len);
         (lines.count(), column.saturating_add(1))
     };
     let plain = |error, (line, column), detail: &str| {
-        Some(Fault { error, line, column, path: Vec::new(), detail: detail.to_owned() })
+        Some(FetchError { error, line, column, path: Vec::new(), detail: detail.to_owned() })
     };
     if text.starts_with(BYTE_ORDER_MARK) {
         return plain(Error::Malformed, (1, 1), "it begins with a byte order mark");
@@ -60,12 +60,12 @@ pub fn find_fault(text: &[u8]) -> Option<Fault> {
     // What serde_json says of syntax quotes nothing of the text.
     let said = error.to_string();
     let detail = said.split(" at line ").next().filter(|_| fault.get() == Error::Malformed).unwrap_or_default();
-    Some(Fault { error: fault.get(), line: error.line(), column: error.column(), path, detail: detail.to_owned() })
+    Some(FetchError { error: fault.get(), line: error.line(), column: error.column(), path, detail: detail.to_owned() })
 }
 
 /// Why a text that an operator wrote is refused, and where. It holds names of members, and no value.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Fault {
+pub struct FetchError {
     /// Why.
     pub error: Error,
     /// Where the parser stood, counted from 1.
@@ -87,7 +87,7 @@ pub enum Step {
     Element(usize),
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { error, line, column, path: _, detail } = self;
         match detail.is_empty() {
@@ -168,15 +168,15 @@ impl<'de> Visitor<'de> for Opened {
 }
 
 /// How much memory an object takes, in bytes, rounded up: far more than its text where it is made of small parts.
-pub fn weight(object: &Object) -> usize {
+pub fn memory_size(object: &Object) -> usize {
     // A B-tree keeps five members or more in each node, but for a single one.
     let nodes = object.len().div_ceil(5).saturating_mul(NODE_BYTES);
-    let members = object.iter().map(|(name, value)| name.len().saturating_add(weight_below(value)));
+    let members = object.iter().map(|(name, value)| name.len().saturating_add(memory_size_below(value)));
     members.fold(nodes, usize::saturating_add)
 }
 
 /// What a value takes beyond the place that it stands in. The depth is that of a parsed document.
-fn weight_below(value: &Value) -> usize {
+fn memory_size_below(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) => 0,
         Value::Number(number) => number.as_str().len().saturating_add(ALLOCATION_BYTES),
@@ -185,9 +185,9 @@ fn weight_below(value: &Value) -> usize {
         Value::Array(elements) => {
             let places = elements.len().saturating_mul(2).max(4);
             let places = places.saturating_mul(ELEMENT_BYTES).saturating_add(ALLOCATION_BYTES);
-            elements.iter().map(weight_below).fold(places, usize::saturating_add)
+            elements.iter().map(memory_size_below).fold(places, usize::saturating_add)
         }
-        Value::Object(object) => weight(object),
+        Value::Object(object) => memory_size(object),
     }
 }
 

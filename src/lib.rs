@@ -5,55 +5,59 @@
 //!                    Envoy
 //!                      │  bytes in, host calls out
 //!   ┌──────────────────▼───────────────────┐
-//!   │ host      the edge, proxy-wasm        │   the only module with a clock, a socket, `unsafe`
+//!   │ edge      proxy-wasm                  │   the only module with a clock, a socket, `unsafe`
 //!   └──────────────────┬───────────────────┘
 //!        events, time  │  decisions, effects
 //!   ┌──────────────────▼───────────────────┐
 //!   │ filter    decides, waits, fetches     │   pure: the same events give the same decisions
 //!   └──┬─────────┬──────────┬──────────┬───┘
 //!      ▼         ▼          ▼          ▼
-//!   credentials  provider   rules,   identity, rewrite, reply
-//!   (a token     (keys,     policy   (what the upstream, or
-//!    in it)       answers)  (enough?) the client, gets)
+//!   oauth      provider   policy     upstream, reply
+//!   (a token   (keys,     (enough?)  (what the service, or
+//!    in it)    answers)              the client, gets)
 //!                │
 //!                ▼
-//!       metadata, introspection, userinfo, jwt ──▶ jws ──▶ jwk ──▶ json
+//!       oauth ──▶ config ──▶ jose ──▶ json, time
 //! ```
 //!
 //! | module | what it is about |
 //! |---|---|
-//! | [`host`] | proxy-wasm 0.2.1 |
+//! | [`edge`] | proxy-wasm 0.2.1 |
 //! | [`filter`], [`decision`] | the decision, and those who wait for one |
 //! | [`config`] | what the operator writes |
-//! | [`rules`], [`path`], [`escapes`] | which rule a request falls under; RFC 3986, section 6 |
-//! | [`credentials`], [`websocket`] | RFC 6750, section 2: where a token is in a request; RFC 6455, section 11.3.4 |
+//! | [`policy::rules`] | which rule a request falls under |
+//! | [`policy::requirement`], [`policy::external`] | what a valid token must also have; a service that has the last word |
+//! | [`oauth::credentials`] | RFC 6750, section 2: where a token is in a request |
+//! | [`oauth::metadata`] | OpenID Connect Discovery, RFC 8414 |
+//! | [`oauth::introspection`] | RFC 7662 |
+//! | [`oauth::userinfo`] | OpenID Connect Core, section 5.3 |
+//! | [`oauth::diagnosis`] | what is wrong with a provider's answer, in words |
 //! | [`provider`] | one issuer's live state |
-//! | [`metadata`] | OpenID Connect Discovery, RFC 8414 |
-//! | [`introspection`], [`client_assertion`] | RFC 7662, RFC 7523 |
-//! | [`userinfo`] | OpenID Connect Core, section 5.3 |
-//! | [`jwt`] | RFC 7519, RFC 8725, RFC 9068 |
-//! | [`claims`] | where a value is in claims |
-//! | [`jws`] | RFC 7515 |
-//! | [`jwk`], [`verifier`] | RFC 7517, RFC 7518, RFC 8037; who does the arithmetic |
-//! | [`json`] | RFC 8259, strictly |
-//! | [`policy`], [`authorization`] | what a valid token must also have; a service that has the last word |
-//! | [`identity`] | claims into headers, cookies, parameters, metadata |
-//! | [`names`], [`cookie`], [`query`] | the filter's own names in a request, wherever a reader could find one |
-//! | [`rewrite`] | what changes on a request, to the byte |
+//! | [`jose::jwt`], [`jose::claims`] | RFC 7519, RFC 8725, RFC 9068; where a value is in claims |
+//! | [`jose::jws`] | RFC 7515 |
+//! | [`jose::jwk`], [`jose::verifier`] | RFC 7517, RFC 7518, RFC 8037; who does the arithmetic |
+//! | [`jose::client_assertion`] | RFC 7523 |
+//! | [`upstream::identity`] | claims into headers, cookies, parameters, metadata |
+//! | [`upstream::rewrite`] | what changes on a request, to the byte |
 //! | [`reply`] | RFC 6750, section 3: what a refused client gets |
-//! | [`cors`] | Fetch standard, section 3.2: what a browser may read of that |
-//! | [`caching`] | RFC 9111: who may keep a response that sets a cookie |
-//! | [`diagnosis`] | what is wrong with a provider's answer, in words |
-//! | [`cache`], [`http`], [`protobuf`], [`time`] | the few things that all need |
+//! | [`reply::cors`] | Fetch standard, section 3.2: what a browser may read of that |
+//! | [`http`] | RFC 9110: requests, responses, edits |
+//! | [`http::path`], [`http::escapes`] | RFC 3986, section 6 |
+//! | [`http::names`], [`http::cookie`], [`http::query`] | the filter's own names in a request, wherever a reader could find one |
+//! | [`http::websocket`] | RFC 6455, section 11.3.4 |
+//! | [`http::caching`] | RFC 9111: who may keep a response that sets a cookie |
+//! | [`json`] | RFC 8259, strictly |
+//! | [`cache`], [`protobuf`], [`time`] | the few things that all need |
 //!
 //! # The walk of a request
 //!
-//! Envoy calls [`host`] with headers; it hands them to [`Filter::on_request`](filter::Filter::on_request) with the time.
+//! Envoy calls [`edge`] with headers; it hands them to [`Filter::on_request`](filter::Filter::on_request) with the time.
 //! First the rule that it falls under is found, and with it the policy. Then
 //! `Filter::authorize` reads from top to bottom: find the one token, find its issuer, find who vouches for it (a
 //! signature by that issuer's key, or that issuer's answer), check the claims against the time and the configuration, check
-//! what the policy requires. Each step gives a value that only it can make: [`credentials::Credentials`],
-//! [`jws::VerifiedPayload`], [`jwt::Claims`], [`jwt::AccessToken`], and last a grant.
+//! what the policy requires. Each step gives a value that only it can make: [`oauth::credentials::Credentials`],
+//! [`jose::jws::VerifiedPayload`],
+//! [`jose::jwt::Claims`], [`jose::jwt::AccessToken`], and last a grant.
 //!
 //! If a fact is lacking (metadata, keys, an answer about a token) the request waits, and the fact is fetched, once for all
 //! who lack it. When it comes, or can't be had, `authorize` runs again from the top. A request asks for each fact once.
@@ -83,38 +87,18 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod authorization;
 pub mod cache;
-pub mod caching;
-pub mod claims;
-pub mod client_assertion;
 pub mod config;
-pub mod cookie;
-pub mod cors;
-pub mod credentials;
 pub mod decision;
-pub mod diagnosis;
-pub mod escapes;
+pub mod edge;
 pub mod filter;
-pub mod host;
 pub mod http;
-pub mod identity;
-pub mod introspection;
+pub mod jose;
 pub mod json;
-pub mod jwk;
-pub mod jws;
-pub mod jwt;
-pub mod metadata;
-pub mod names;
-pub mod path;
+pub mod oauth;
 pub mod policy;
 pub mod protobuf;
 pub mod provider;
-pub mod query;
 pub mod reply;
-pub mod rewrite;
-pub mod rules;
 pub mod time;
-pub mod userinfo;
-pub mod verifier;
-pub mod websocket;
+pub mod upstream;

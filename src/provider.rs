@@ -7,17 +7,17 @@ mod document;
 mod keys;
 
 use crate::config::{self, ABOUT_THE_MOMENT, Endpoints, UnreachableUrl, Validation};
-use crate::credentials::Token;
-use crate::diagnosis;
 use crate::http::{Endpoint, Fetch, MAX_ANSWER_BYTES, Response};
-use crate::introspection::{self, Answer};
+use crate::jose::jwk::{Algorithm, Fingerprint, JwkSet, Keys, Origin};
+use crate::jose::jwt::{self, Audiences, Claims};
+use crate::jose::verifier::Verifier;
 use crate::json;
-use crate::jwk::{Algorithm, Fingerprint, JwkSet, Keys, Origin};
-use crate::jwt::{self, Audiences, Claims};
-use crate::metadata::Metadata;
+use crate::oauth::credentials::Token;
+use crate::oauth::diagnosis;
+use crate::oauth::introspection::{self, Answer};
+use crate::oauth::metadata::Metadata;
+use crate::oauth::userinfo;
 use crate::time::Timestamp;
-use crate::userinfo;
-use crate::verifier::Verifier;
 use document::Document;
 use keys::SourceOfKeys;
 use std::cell::Cell;
@@ -62,7 +62,7 @@ pub enum Kind {
 
 impl Kind {
     /// The word for it in metrics and logs.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Keys(_) => "jwks",
             Self::Introspection => "introspection",
@@ -97,7 +97,7 @@ impl Call<'_> {
 
 /// Why a call can't be made.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Unreachable {
+pub enum NoRoute {
     /// The metadata that name the endpoint are not there yet.
     NoMetadata,
     /// The metadata name no such endpoint.
@@ -110,7 +110,7 @@ pub enum Unreachable {
     CannotSign,
 }
 
-impl fmt::Display for Unreachable {
+impl fmt::Display for NoRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoMetadata => f.write_str("the provider's metadata are not at hand"),
@@ -129,7 +129,7 @@ impl fmt::Display for Unreachable {
 
 /// Why a fetched document is not used. Shown to the operator.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Fault {
+pub enum FetchError {
     /// There was no answer: refused, reset, timed out, or no such cluster.
     NoAnswer,
     /// The answer's status is not 200.
@@ -146,7 +146,7 @@ pub enum Fault {
     Document(String),
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoAnswer => f.write_str("no answer (no such cluster or no host in it, reset, or timed out)"),
@@ -264,7 +264,7 @@ impl Provider {
     /// Takes in that introspection was refused. Without credentials of ours (RFC 7662, section 2.1, wants some), a
     /// discovered endpoint that never answered is of no use: it is left alone for a while. But only what it says about us
     /// counts: clients choose the tokens that we ask about.
-    pub fn take_refusal(&mut self, refusal: &Response, now: Timestamp) -> bool {
+    pub fn introspection_refused(&mut self, refusal: &Response, now: Timestamp) -> bool {
         let introspection = &self.config.introspection;
         let is_stranger = self.config.validation == Validation::Auto
             && introspection.client.is_none()
@@ -284,7 +284,7 @@ impl Provider {
     }
 
     /// Takes in that introspection was answered.
-    pub fn take_answer(&mut self) {
+    pub fn introspection_worked(&mut self) {
         self.has_answered = true;
         self.turned_us_away = None;
     }
@@ -306,7 +306,7 @@ impl Provider {
     }
 
     /// Whether introspection was refused lately.
-    pub fn turns_us_away(&self, now: Timestamp) -> bool {
+    pub fn is_refused_recently(&self, now: Timestamp) -> bool {
         self.turned_us_away.is_some_and(|at| at <= now && now.saturating_since(at) < REFUSAL_PAUSE)
     }
 
@@ -342,7 +342,7 @@ impl Provider {
     }
 
     /// Notes how a call to one of several endpoints ended. Whether there are several.
-    pub fn note(&mut self, call: Call, endpoint: usize, taken: &Result<(), Fault>, now: Timestamp) -> bool {
+    pub fn note(&mut self, call: Call, endpoint: usize, taken: &Result<(), FetchError>, now: Timestamp) -> bool {
         let sign = match (call, taken) {
             (_, Ok(())) => Sign::Well,
             // A client has chosen the token: that this one is refused says nothing about the next one.
@@ -361,7 +361,7 @@ impl Provider {
         let was_down = health.is_down;
         health.note(sign, failover, now);
         if was_down != health.is_down {
-            let word = kind.map(Kind::word).unwrap_or_default();
+            let word = kind.map(Kind::as_str).unwrap_or_default();
             let state = if was_down { "is back" } else { "is given up; it is tried again from time to time" };
             log::warn!("{}: endpoint {endpoint} of {word} {state}", self.label);
         }
@@ -381,13 +381,7 @@ impl Provider {
     }
 
     /// A call that shows whether an endpoint answers, about nobody's token.
-    pub fn probe(
-        &self,
-        kind: Kind,
-        endpoint: usize,
-        now: Timestamp,
-        verifier: &Verifier,
-    ) -> Result<Fetch, Unreachable> {
+    pub fn probe(&self, kind: Kind, endpoint: usize, now: Timestamp, verifier: &Verifier) -> Result<Fetch, NoRoute> {
         let token = Token::nobodys();
         self.fetch(kind.call(&token), endpoint, now, verifier)
     }
@@ -435,13 +429,7 @@ impl Provider {
     }
 
     /// The call to an endpoint of the list for it.
-    pub fn fetch(
-        &self,
-        call: Call,
-        endpoint: usize,
-        now: Timestamp,
-        verifier: &Verifier,
-    ) -> Result<Fetch, Unreachable> {
+    pub fn fetch(&self, call: Call, endpoint: usize, now: Timestamp, verifier: &Verifier) -> Result<Fetch, NoRoute> {
         let endpoint = self.endpoint(call, endpoint, now)?;
         let timeout = self.config.timeout;
         Ok(match call {
@@ -451,7 +439,7 @@ impl Provider {
                 Fetch { endpoint, method: "GET", headers, body: Vec::new(), timeout }
             }
             Call::Introspection(token) => {
-                introspection::request(&self.config, endpoint, token, now, verifier).ok_or(Unreachable::CannotSign)?
+                introspection::request(&self.config, endpoint, token, now, verifier).ok_or(NoRoute::CannotSign)?
             }
             Call::Userinfo(token) => userinfo::request(endpoint, token, timeout),
         })
@@ -463,7 +451,12 @@ impl Provider {
     }
 
     /// Takes in a metadata document from one of the places for it.
-    pub fn take_metadata(&mut self, response: Option<&Response>, place: usize, now: Timestamp) -> Result<(), Fault> {
+    pub fn take_metadata(
+        &mut self,
+        response: Option<&Response>,
+        place: usize,
+        now: Timestamp,
+    ) -> Result<(), FetchError> {
         let is_for_want_of_another = !self.is_only_place(place);
         self.silences = match response.is_some_and(|response| matches!(response.status, 404 | 410)) {
             true => self.silences.saturating_add(1),
@@ -471,9 +464,9 @@ impl Provider {
         };
         let body = document(response)?;
         let metadata = Metadata::parse(body, &self.config.issuer).map_err(|error| {
-            Fault::Document(match error {
-                crate::metadata::Error::Malformed => unusable("the metadata are malformed", response),
-                crate::metadata::Error::WrongIssuer => wrong_issuer(body, &self.config.issuer),
+            FetchError::Document(match error {
+                crate::oauth::metadata::Error::Malformed => unusable("the metadata are malformed", response),
+                crate::oauth::metadata::Error::WrongIssuer => wrong_issuer(body, &self.config.issuer),
             })
         })?;
         let was_introspected =
@@ -496,10 +489,10 @@ impl Provider {
     }
 
     /// Takes in the key set of one of its sources. One that holds no usable key is an error: the keys at hand stay.
-    pub fn take_keys(&mut self, source: usize, response: Option<&Response>, now: Timestamp) -> Result<(), Fault> {
+    pub fn take_keys(&mut self, source: usize, response: Option<&Response>, now: Timestamp) -> Result<(), FetchError> {
         let max_stale = self.max_stale(source);
         let (Some(config), Some(keys)) = (self.config.jwks.get(source), self.sources.get_mut(source)) else {
-            return Err(Fault::NoAnswer);
+            return Err(FetchError::NoAnswer);
         };
         keys.take(&self.config.name, config, max_stale, response, now)
     }
@@ -554,7 +547,7 @@ impl Provider {
     }
 
     /// Whether there is a way to make a call, now that the metadata are at hand.
-    pub fn can_call(&self, call: Call, now: Timestamp) -> Result<(), Unreachable> {
+    pub fn can_call(&self, call: Call, now: Timestamp) -> Result<(), NoRoute> {
         self.endpoint(call, 0, now).map(|_| ())
     }
 
@@ -613,27 +606,27 @@ impl Provider {
         }
     }
 
-    fn endpoint(&self, call: Call, index: usize, now: Timestamp) -> Result<Endpoint, Unreachable> {
-        let nth = |list: &[Endpoint]| list.get(index).cloned().ok_or(Unreachable::Exhausted);
+    fn endpoint(&self, call: Call, index: usize, now: Timestamp) -> Result<Endpoint, NoRoute> {
+        let nth = |list: &[Endpoint]| list.get(index).cloned().ok_or(NoRoute::Exhausted);
         match self.configured(call) {
             // What stands at the other places is another document, which may say less (RFC 8414 knows no userinfo): it is for
             // an issuer that has none here, not for an outage.
             None if index > self.place && self.metadata.get(now).is_some() && !self.is_only_place(index) => {
-                Err(Unreachable::Exhausted)
+                Err(NoRoute::Exhausted)
             }
             None => nth(&self.config.discovery),
             Some(Endpoints::Configured(list)) => nth(list),
-            Some(Endpoints::Discovered) if index > 0 => Err(Unreachable::Exhausted),
+            Some(Endpoints::Discovered) if index > 0 => Err(NoRoute::Exhausted),
             Some(Endpoints::Discovered) => {
-                let metadata = self.metadata.get(now).ok_or(Unreachable::NoMetadata)?;
+                let metadata = self.metadata.get(now).ok_or(NoRoute::NoMetadata)?;
                 let url = match call {
                     Call::Metadata => None,
                     Call::Keys(_) => metadata.jwks_uri.as_deref(),
                     Call::Introspection(_) => metadata.introspection_endpoint.as_deref(),
                     Call::Userinfo(_) => metadata.userinfo_endpoint.as_deref(),
                 };
-                let url = url.ok_or(Unreachable::NoEndpoint)?;
-                self.config.clusters.discovered(url).map_err(Unreachable::Refused)
+                let url = url.ok_or(NoRoute::NoEndpoint)?;
+                self.config.clusters.discovered(url).map_err(NoRoute::Refused)
             }
         }
     }
@@ -649,7 +642,7 @@ impl Kind {
     }
 }
 
-impl Fault {
+impl FetchError {
     /// Whether the endpoint is there, and may have refused just the token that it was asked about.
     fn may_be_about_token(&self) -> bool {
         match self {
@@ -707,25 +700,25 @@ impl Health {
 }
 
 /// The body of an answer that may hold a JSON document.
-fn document(response: Option<&Response>) -> Result<&[u8], Fault> {
-    let response = response.ok_or(Fault::NoAnswer)?;
+fn document(response: Option<&Response>) -> Result<&[u8], FetchError> {
+    let response = response.ok_or(FetchError::NoAnswer)?;
     match response.status {
-        200 if response.body.len() > MAX_ANSWER_BYTES => Err(Fault::TooLarge),
+        200 if response.body.len() > MAX_ANSWER_BYTES => Err(FetchError::TooLarge),
         // Key sets come under many media types, an error page of some portal under this one.
         200 if response.media_type() == "text/html" => Err(match response.body.trim_ascii_start().first() {
-            Some(b'{') => Fault::Document(
+            Some(b'{') => FetchError::Document(
                 "the answer is JSON, but its `content-type` is text/html, that of an error page; the provider should say \
                  application/json"
                     .to_owned(),
             ),
-            _ => Fault::Html,
+            _ => FetchError::Html,
         }),
         200 => Ok(&response.body),
-        _ => Err(Fault::of_status(response)),
+        _ => Err(FetchError::of_status(response)),
     }
 }
 
-impl Fault {
+impl FetchError {
     /// For an answer whose status is the fault.
     pub fn of_status(response: &Response) -> Self {
         match (response.status, diagnosis::of_envoys_answer(response)) {

@@ -3,6 +3,8 @@
 //! The invariant: every text in a reply is a constant or comes from the configuration. Nothing of a token, and nothing
 //! that a provider said, is ever told. The one exception is what the operator's own authorizer has to say to the client.
 
+pub mod cors;
+
 use crate::config::{Policy, ResponseBody};
 use crate::http::Grpc;
 use crate::json::Value;
@@ -70,7 +72,7 @@ pub enum Reason {
 
 impl Reason {
     /// The word.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         self.texts().0
     }
 
@@ -118,7 +120,7 @@ pub struct Reply {
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {:?} {}", self.status, self.reason.word(), self.headers, self.body.escape_ascii())
+        write!(f, "{} {} {:?} {}", self.status, self.reason.as_str(), self.headers, self.body.escape_ascii())
     }
 }
 
@@ -190,7 +192,7 @@ impl Denial {
             Self::Overloaded | Self::AuthorizerUnavailable => headers.push(("retry-after", "1".to_owned())),
             _ => {}
         }
-        let error = error.unwrap_or(reason.word());
+        let error = error.unwrap_or(reason.as_str());
         let (media_type, body) = body(policy.response_body, status, error, self.sentence(), &description);
         if let Some(media_type) = media_type {
             headers.push(("content-type", media_type.to_owned()));
@@ -244,7 +246,7 @@ impl Denial {
             Self::NotAuthorized(Some(why)) => why,
             other => other.sentence(),
         };
-        format!("{}: {why}", self.reason().word())
+        format!("{}: {why}", self.reason().as_str())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The pages of `docs/` are copied from: each configuration of ours in them is sound, and shows what the text says.
 
-use oidc_filter::claims::Lookup;
 use oidc_filter::config::{Config, Validation};
+use oidc_filter::jose::claims::Lookup;
 use std::path::{Path, PathBuf};
 
 /// What `${NAME}` stands for in the pages.
@@ -59,7 +59,7 @@ fn only_userinfo_has_no_audience() {
     for path in ["greymatter", "mcp-toolbox", "authservice", "envoy-jwt-authn", "istio"] {
         for config in configurations(&page(&format!("migrate/{path}.md"))) {
             for provider in &config.providers {
-                let is_any = provider.audiences == oidc_filter::jwt::Audiences::Any;
+                let is_any = provider.audiences == oidc_filter::jose::jwt::Audiences::Any;
                 assert_eq!(is_any, provider.validation == Validation::Userinfo, "{path}");
             }
         }

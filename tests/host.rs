@@ -1261,7 +1261,7 @@ struct Day {
 }
 
 impl Day {
-    fn new(config: &str, fault: Option<Fault>) -> Self {
+    fn new(config: &str, fault: Option<FetchError>) -> Self {
         let envoy = Envoy::at(NOW);
         host(|host| host.fault = fault);
         assert!(envoy.configure(config));
@@ -1296,7 +1296,7 @@ impl Day {
 }
 
 /// A day on which one host call fails, or all of some kind, beside one on which none does.
-fn compare(config: &str, undisturbed: &[(Fate, FilterState)], failing: &str, fault: Fault) {
+fn compare(config: &str, undisturbed: &[(Fate, FilterState)], failing: &str, fault: FetchError) {
     let day = Day::new(config, Some(fault));
     let lenient = config.contains("\"enforce\":false");
     // What can't be answered, and what can't even be acted on, stays on hold.

@@ -5,12 +5,12 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+use oidc_filter::jose::jwk::{Algorithm, Jwk, JwkSet, Origin};
+use oidc_filter::jose::jws::{self, CompactJws, Form};
+use oidc_filter::jose::jwt::{self, Audiences, Claims, Expected, Issuer};
+use oidc_filter::jose::verifier::Verifier;
 use oidc_filter::json;
-use oidc_filter::jwk::{Algorithm, Jwk, JwkSet, Origin};
-use oidc_filter::jws::{self, CompactJws, Form};
-use oidc_filter::jwt::{self, Audiences, Claims, Expected, Issuer};
 use oidc_filter::time::Timestamp;
-use oidc_filter::verifier::Verifier;
 use serde_json::{Value, json};
 use std::rc::Rc;
 use std::time::Duration;

@@ -3,8 +3,8 @@
 use super::clusters::{endpoint, parse_url};
 use super::fields::Fields;
 use super::{Error, lookups, timeout};
-use crate::claims::Lookup;
 use crate::http::Endpoint;
+use crate::jose::claims::Lookup;
 use std::time::Duration;
 
 /// A service that decides by verified claims and the request line.

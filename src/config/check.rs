@@ -3,7 +3,7 @@
 use super::output::UserInfo;
 use super::policy::Policy;
 use super::{Config, Error};
-use crate::names::{Placement, same_spelling};
+use crate::http::names::{Placement, same_spelling};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 

@@ -5,7 +5,7 @@
 //! no more than some milliseconds.
 
 use super::rule::{HeaderMatch, HeaderValue, PathMatch, Rule, RuleMatch};
-use crate::path;
+use crate::http::path;
 use std::collections::HashMap;
 
 /// The rules that are never found, each with the earlier one that is found in its place.

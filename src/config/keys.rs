@@ -3,7 +3,7 @@
 use super::Error;
 use super::clusters::{Clusters, Endpoints};
 use super::fields::{Fields, placed};
-use crate::jwk::{JwkSet, Origin, SetError};
+use crate::jose::jwk::{JwkSet, Origin, SetError};
 use std::rc::Rc;
 use std::time::Duration;
 

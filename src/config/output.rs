@@ -2,9 +2,9 @@
 
 use super::fields::Fields;
 use super::{Error, is_token_byte, regex};
-use crate::claims::Lookup;
+use crate::http::names::{HANDOFF_PREFIX, Placement, same_spelling};
+use crate::jose::claims::Lookup;
 use crate::json::Value;
-use crate::names::{HANDOFF_PREFIX, Placement, same_spelling};
 use regex_lite::Regex;
 use std::rc::Rc;
 

@@ -7,8 +7,8 @@ use super::output::{ClaimHeader, UserInfo};
 use super::provider::{self, Provider, audience_list};
 use super::requirement::{Requirement, ScopeImplications};
 use super::{Error, is_quotable};
-use crate::jwt::Audiences;
-use crate::names::Placement;
+use crate::http::names::Placement;
+use crate::jose::jwt::Audiences;
 use std::rc::Rc;
 
 /// What a request must fulfil, and what is done to it. What a rule doesn't say is as at the top level.

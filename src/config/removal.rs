@@ -3,7 +3,7 @@
 use super::fields::Fields;
 use super::output::header_name;
 use super::{Error, is_token_byte};
-use crate::names::Placement;
+use crate::http::names::Placement;
 use std::rc::Rc;
 
 /// Names of what is removed from every request.

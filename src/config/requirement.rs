@@ -2,7 +2,7 @@
 
 use super::fields::Fields;
 use super::{Error, is_quotable, non_empty_list, regex, whole_regex};
-use crate::claims::Lookup;
+use crate::jose::claims::Lookup;
 use regex_lite::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

@@ -5,7 +5,7 @@ use super::output::header_name;
 use super::policy::Policy;
 use super::provider::Provider;
 use super::{Config, Error, is_token_byte, regex, whole_regex};
-use crate::path;
+use crate::http::path;
 use regex_lite::Regex;
 use std::collections::HashMap;
 use std::rc::Rc;

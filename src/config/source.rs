@@ -4,8 +4,8 @@ use super::fields::Fields;
 use super::output;
 use super::provider::{self, Provider};
 use super::{Error, is_token_byte};
-use crate::names::Placement;
-use crate::websocket;
+use crate::http::names::Placement;
+use crate::http::websocket;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -54,7 +54,7 @@ pub enum SourceLocation {
 
 impl SourceLocation {
     /// The word for it, as in the configuration.
-    pub const fn word(&self) -> &'static str {
+    pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Header { .. } => "header",
             Self::Cookie { .. } => "cookie",

@@ -6,7 +6,7 @@
 use super::output::{ClaimHeader, ClaimSource};
 use super::policy::Policy;
 use super::requirement::{ClaimRequirement, Requirement};
-use crate::jwt::Audiences;
+use crate::jose::jwt::Audiences;
 use regex_lite::Regex;
 use std::rc::Rc;
 

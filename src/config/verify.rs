@@ -6,8 +6,8 @@ use super::policy::Policy;
 use super::rule::Rule;
 use super::{Config, Error};
 use crate::http::Edit;
-use crate::names::Placement;
-use crate::path;
+use crate::http::names::Placement;
+use crate::http::path;
 use std::rc::Rc;
 
 /// The path at which the filter itself answers, for proxies that ask before they forward.

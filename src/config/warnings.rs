@@ -5,7 +5,7 @@ use super::fields::printable;
 use super::output::ClaimSource;
 use super::policy::Policy;
 use super::{Config, Provider};
-use crate::claims::Lookup;
+use crate::jose::claims::Lookup;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 

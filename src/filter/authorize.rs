@@ -1,22 +1,22 @@
 //! The only procedure that decides, and the checks that it is made of.
 
-use super::need::{Asked, ENTRY_WEIGHT, Need, Vouched, Witness};
+use super::need::{ENTRY_SIZE, Learnt, Need, ValidatedBy, ValidatedToken};
 use super::told::Detail;
 use super::{Filter, Tally};
-use crate::authorization::{self, Question};
 use crate::config::{ExternalAuthorization, Policy, Validation};
-use crate::credentials::{self, Credentials, Token, TokenDigest};
 use crate::http::{Request, only};
-use crate::identity;
-use crate::introspection::Unfit;
-use crate::jwk::MAX_CANDIDATES;
-use crate::jws::{self, CompactJws, Form};
-use crate::jwt::{self, AccessToken, Audiences, Claims, Expected, Hint, Issuer, Unverified};
-use crate::policy::Lack;
-use crate::provider::{Call, Provider, Unreachable};
+use crate::jose::jwk::MAX_CANDIDATES;
+use crate::jose::jws::{self, CompactJws, Form};
+use crate::jose::jwt::{self, AccessToken, Audiences, Claims, Expected, Hint, Issuer, Unverified};
+use crate::oauth::credentials::{self, Credentials, Token, TokenDigest};
+use crate::oauth::introspection::Unfit;
+use crate::policy::external::{self, CheckRequest};
+use crate::policy::requirement::Unmet;
+use crate::provider::{Call, NoRoute, Provider};
 use crate::reply::{Denial, Reason};
-use crate::rewrite::Rewrite;
 use crate::time::Timestamp;
+use crate::upstream::identity;
+use crate::upstream::rewrite::Rewrite;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
@@ -57,7 +57,7 @@ pub(super) enum Halt {
     Deny(Refusal),
     /// A fact is lacking. Where only its authorizer's word is, the token is good already: the answer that proved it may be
     /// gone when that has spoken.
-    Need(Need, Option<Vouched>),
+    Need(Need, Option<ValidatedToken>),
 }
 
 impl From<Need> for Halt {
@@ -101,7 +101,7 @@ impl Filter {
         &self,
         request: &Request,
         policy: &Policy,
-        asked: &Asked,
+        asked: &Learnt,
         now: Timestamp,
     ) -> Result<Grant, Halt> {
         self.tally.take();
@@ -148,15 +148,15 @@ impl Filter {
     }
 
     /// A token whose signature was verified, if its key is still the provider's.
-    fn known(&self, credentials: &Credentials, trusted: &Trusted, now: Timestamp) -> Option<Vouched> {
+    fn known(&self, credentials: &Credentials, trusted: &Trusted, now: Timestamp) -> Option<ValidatedToken> {
         let vouched = self.vouched.get(&(None, credentials.digest), now)?;
-        let Witness::Signature { key, algorithm } = vouched.witness else { return None };
+        let ValidatedBy::Signature { key, algorithm } = vouched.validated_by else { return None };
         let holds = trusted.has(vouched.provider) && self.providers.get(vouched.provider)?.holds(key, algorithm, now);
         holds.then_some(vouched)
     }
 
     /// What this provider answered about a token: lately, or to this request.
-    fn answered(&self, index: usize, digest: TokenDigest, asked: &Asked, now: Timestamp) -> Option<Vouched> {
+    fn answered(&self, index: usize, digest: TokenDigest, asked: &Learnt, now: Timestamp) -> Option<ValidatedToken> {
         let vouched = self.vouched.get(&(Some(index), digest), now);
         let vouched = vouched.or_else(|| asked.answer(now).filter(|answer| answer.provider == index))?;
         self.count(|tally| tally.cached = Some(true));
@@ -164,12 +164,12 @@ impl Filter {
     }
 
     /// Keeps what a signature proved. What a provider answered was kept when it came.
-    fn remember(&self, digest: TokenDigest, vouched: &Vouched, now: Timestamp) {
-        if let Witness::Signature { .. } = vouched.witness {
+    fn remember(&self, digest: TokenDigest, vouched: &ValidatedToken, now: Timestamp) {
+        if let ValidatedBy::Signature { .. } = vouched.validated_by {
             let skew =
                 self.providers.get(vouched.provider).map(|provider| provider.config.clock_skew).unwrap_or_default();
             let end = vouched.claims.expires_at().map(|end| end.saturating_add(skew).saturating_since(now));
-            let weight = vouched.claims.weight().saturating_add(ENTRY_WEIGHT);
+            let weight = vouched.claims.memory_size().saturating_add(ENTRY_SIZE);
             self.vouched.insert((None, digest), vouched.clone(), weight, end.unwrap_or(ENDLESS_TOKEN_LIFETIME), now);
         }
     }
@@ -189,7 +189,7 @@ impl Filter {
         &self,
         authorizer: &Rc<ExternalAuthorization>,
         request: &Request,
-        vouched: &Vouched,
+        vouched: &ValidatedToken,
         asked: &[Need],
         now: Timestamp,
     ) -> Result<(), Halt> {
@@ -199,11 +199,11 @@ impl Filter {
         let mut rewrite = Rewrite::default();
         rewrite.strip(&self.config.sources);
         let target = rewrite.target(request, &self.own);
-        let question = Question::new(authorizer, &issuer.config, &vouched.claims, request, target.as_deref());
+        let question = CheckRequest::new(authorizer, &issuer.config, &vouched.claims, request, target.as_deref());
         let question = question.ok_or_else(|| deny(provider, Denial::AmbiguousTarget))?;
         let need = match self.verdicts.get(&question, now) {
-            Some(authorization::Verdict::Allowed) => return Ok(()),
-            Some(authorization::Verdict::Denied(reason)) => {
+            Some(external::Answer::Allowed) => return Ok(()),
+            Some(external::Answer::Denied(reason)) => {
                 return Err(deny_for(provider, Denial::NotAuthorized(reason), Some(Detail::Authorizer)));
             }
             None => Need::Authorization(provider, question),
@@ -226,9 +226,9 @@ impl Filter {
         token: &Token,
         digest: TokenDigest,
         trusted: &Trusted,
-        asked: &Asked,
+        asked: &Learnt,
         now: Timestamp,
-    ) -> Result<Vouched, Halt> {
+    ) -> Result<ValidatedToken, Halt> {
         match self.route(token, trusted)? {
             Route::Verify(index, jws) => self.verify(index, &jws, &asked.needs, now),
             Route::Ask(index) => match self.answered(index, digest, asked, now) {
@@ -301,7 +301,7 @@ impl Filter {
     }
 
     /// By signature, with the keys of this provider only.
-    fn verify(&self, index: usize, jws: &CompactJws, asked: &[Need], now: Timestamp) -> Result<Vouched, Halt> {
+    fn verify(&self, index: usize, jws: &CompactJws, asked: &[Need], now: Timestamp) -> Result<ValidatedToken, Halt> {
         let provider = self.providers.get(index).ok_or(Denial::Misconfigured)?;
         if !provider.config.algorithms.contains(&jws.algorithm()) {
             return Err(deny(index, Denial::InvalidToken(Reason::UnsupportedToken)));
@@ -319,10 +319,10 @@ impl Filter {
                     if provider.come_alive() {
                         self.newcomers.welcome();
                     }
-                    let witness = Witness::Signature { key: payload.key(), algorithm: jws.algorithm() };
+                    let validated_by = ValidatedBy::Signature { key: payload.key(), algorithm: jws.algorithm() };
                     let claims = Claims::from_jwt(payload).and_then(|claims| provider.in_our_terms(claims));
                     let claims = claims.map_err(|error| deny_claims(index, error))?;
-                    return Ok(Vouched { claims: Rc::new(claims), provider: index, witness });
+                    return Ok(ValidatedToken { claims: Rc::new(claims), provider: index, validated_by });
                 }
                 Err(_) if keys.fitting(&hint, jws.algorithm()).nth(MAX_CANDIDATES).is_some() => {
                     let problem = format_args!(
@@ -358,7 +358,7 @@ impl Filter {
         digest: TokenDigest,
         asked: &[Need],
         now: Timestamp,
-    ) -> Result<Vouched, Halt> {
+    ) -> Result<ValidatedToken, Halt> {
         let provider = self.providers.get(index).ok_or(Denial::Misconfigured)?;
         if let Some(reason) = self.inactive.get(&(index, digest), now) {
             return Err(deny(index, Denial::InvalidToken(reason)));
@@ -366,7 +366,7 @@ impl Filter {
         if let Some(until) = self.postponed.get(&(index, digest), now) {
             return Err(deny(index, Denial::ProviderUnavailable(until.saturating_since(now))));
         }
-        if provider.turns_us_away(now) {
+        if provider.is_refused_recently(now) {
             return Err(deny(index, Denial::InvalidToken(Reason::UnsupportedToken)));
         }
         let unavailable = || Denial::ProviderUnavailable(provider.retry_after(now));
@@ -389,21 +389,21 @@ impl Filter {
         match provider.can_call(call, now) {
             Ok(()) if asked.contains(&need) => Err(deny(index, unavailable())),
             Ok(()) => Err(need.into()),
-            Err(Unreachable::NoEndpoint) if is_auto => Err(unsupported()),
+            Err(NoRoute::NoEndpoint) if is_auto => Err(unsupported()),
             Err(unreachable) => {
-                self.complain(index, format_args!("{} cannot be fetched: {unreachable}", need.word()), now);
+                self.complain(index, format_args!("{} cannot be fetched: {unreachable}", need.as_str()), now);
                 Err(deny(index, Denial::Misconfigured))
             }
         }
     }
 
     /// What the claims must be, given who vouches for them.
-    fn check(&self, vouched: &Vouched, policy: &Policy, now: Timestamp) -> Result<AccessToken, jwt::Error> {
+    fn check(&self, vouched: &ValidatedToken, policy: &Policy, now: Timestamp) -> Result<AccessToken, jwt::Error> {
         let Some(provider) = self.providers.get(vouched.provider) else { return Err(jwt::Error::WrongIssuer) };
         let config = &provider.config;
-        let by_signature = matches!(vouched.witness, Witness::Signature { .. });
+        let by_signature = matches!(vouched.validated_by, ValidatedBy::Signature { .. });
         // Userinfo says nothing about the audience, as a rule; where it does, or where a rule asks for one, it is held to it.
-        let silent = vouched.witness == Witness::Userinfo && !vouched.claims.has_audience();
+        let silent = vouched.validated_by == ValidatedBy::Userinfo && !vouched.claims.has_audience();
         let audiences = match &policy.audiences {
             Some(audiences) => audiences,
             None if silent => &Audiences::Any,
@@ -533,9 +533,9 @@ fn deny_claims(provider: usize, error: jwt::Error) -> Halt {
     deny_for(provider, error.into(), detail)
 }
 
-fn deny_lack(provider: usize, lack: Lack) -> Halt {
-    let unmet = lack.unmet();
-    deny_for(provider, lack.into(), Some(Detail::Unmet(unmet)))
+fn deny_lack(provider: usize, lack: Unmet) -> Halt {
+    let unmet = lack.field();
+    deny_for(provider, lack.into(), Some(Detail::RequirementField(unmet)))
 }
 
 impl From<credentials::Error> for Denial {
@@ -599,11 +599,11 @@ impl From<identity::Error> for Denial {
     }
 }
 
-impl From<Lack> for Denial {
-    fn from(lack: Lack) -> Self {
+impl From<Unmet> for Denial {
+    fn from(lack: Unmet) -> Self {
         match lack {
-            Lack::Scopes(scopes, _) => Self::InsufficientScope(scopes),
-            Lack::Claims(_) => Self::InsufficientClaims,
+            Unmet::Scopes(scopes, _) => Self::InsufficientScope(scopes),
+            Unmet::Claims(_) => Self::InsufficientClaims,
         }
     }
 }

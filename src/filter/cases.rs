@@ -2,17 +2,17 @@
 
 use super::authorize::{Grant, Halt};
 use super::fetches::MAX_FLIGHTS;
-use super::need::{Asked, Need};
+use super::need::{Learnt, Need};
 use super::{Filter, is_due};
 use crate::config::{Policy, VerifiedRequest};
-use crate::decision::{Case, Shadow, Verdict};
+use crate::decision::{Case, Disposition, Shadow};
+use crate::http::query::Target;
 use crate::http::{Request, Route, is_token_byte, only};
-use crate::identity::{self, Identity};
-use crate::query::Target;
+use crate::policy::rules;
 use crate::reply::Denial;
-use crate::rewrite::Rewrite;
-use crate::rules;
 use crate::time::Timestamp;
+use crate::upstream::identity::{self, Identity};
+use crate::upstream::rewrite::Rewrite;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -20,11 +20,11 @@ impl Filter {
     /// The request that is to be decided about, with its policy; and why it is refused whatever that says. Then the policy may be none
     /// of its own, but says how to answer.
     pub(super) fn case(&self, request: Request, now: Timestamp) -> (Case, Result<(), Denial>) {
-        let (request, is_question) = match self.question(&request) {
+        let (request, is_check) = match self.question(&request) {
             None => (request, false),
             Some(Ok(asked_about)) if self.hides_a_forgery(&asked_about) => {
                 let policy = Rc::clone(&self.config.policy);
-                return (Case { request: asked_about, policy, is_question: true }, Err(Denial::InvalidRequest));
+                return (Case { request: asked_about, policy, is_check: true }, Err(Denial::InvalidRequest));
             }
             Some(Ok(asked_about)) => (asked_about, true),
             Some(Err(denial)) => {
@@ -33,7 +33,7 @@ impl Filter {
                      must be there once; without verify_request, its path must stand behind verify_path"
                 );
                 let policy = Rc::clone(&self.config.policy);
-                return (Case { request, policy, is_question: true }, Err(denial));
+                return (Case { request, policy, is_check: true }, Err(denial));
             }
         };
         let (policy, fault) = match self.policy(&request) {
@@ -43,7 +43,7 @@ impl Filter {
                 (Rc::clone(&self.config.policy), Err(denial))
             }
         };
-        (Case { request, policy, is_question }, fault)
+        (Case { request, policy, is_check }, fault)
     }
 
     /// Nothing could be taken out of a query that is read in two ways without giving what is left a new meaning.
@@ -95,8 +95,8 @@ impl Filter {
     /// The case with as much of the request as rules are found by: it is kept until the response comes.
     pub(super) fn matched(&self, case: &Case) -> Case {
         let is_read = |name: &[u8]| self.rules.as_ref().is_some_and(|rules| rules.reads_header(name));
-        let Case { request, policy, is_question } = case;
-        Case { request: request.with_headers(is_read), policy: Rc::clone(policy), is_question: *is_question }
+        let Case { request, policy, is_check } = case;
+        Case { request: request.with_headers(is_read), policy: Rc::clone(policy), is_check: *is_check }
     }
 
     /// Whether the policy that was decided on is that of this route, too.
@@ -174,19 +174,19 @@ impl Filter {
     pub(super) fn judge_shadow(&mut self, case: &Case, now: Timestamp) {
         let Some(candidate) = &case.policy.shadow else { return };
         let mut tally = self.tally.get();
-        let shadow = match self.authorize(&case.request, candidate, &Asked::default(), now) {
-            Ok(Grant::Exempt(exemption)) => Shadow::Decided(Verdict::Bypassed, exemption.reason()),
+        let shadow = match self.authorize(&case.request, candidate, &Learnt::default(), now) {
+            Ok(Grant::Exempt(exemption)) => Shadow::Decided(Disposition::Bypassed, exemption.reason()),
             Ok(Grant::Token { token, .. }) => {
                 let identity = Identity { claims: token.claims(), provider: "", location: "" };
                 match identity::write(candidate, identity, &self.name, &mut Rewrite::default()) {
-                    Ok(_) => Shadow::Decided(Verdict::Allowed, None),
-                    Err(error) => Shadow::Decided(Verdict::Denied, Some(Denial::from(error).reason())),
+                    Ok(_) => Shadow::Decided(Disposition::Allowed, None),
+                    Err(error) => Shadow::Decided(Disposition::Denied, Some(Denial::from(error).reason())),
                 }
             }
             Err(Halt::Deny(refusal)) => {
                 self.tell_unmet_by_shadow(case, candidate, refusal.detail.as_ref());
                 let strips = !candidate.enforce && refusal.denial.is_strippable();
-                let verdict = if strips { Verdict::Stripped } else { Verdict::Denied };
+                let verdict = if strips { Disposition::Stripped } else { Disposition::Denied };
                 Shadow::Decided(verdict, Some(refusal.denial.reason()))
             }
             Err(Halt::Need(need, _)) => {

@@ -1,15 +1,15 @@
 //! Those who wait, and what they wait for: one call for all who lack the same fact.
 
 use super::authorize::Halt;
-use super::need::{Asked, ENTRY_WEIGHT, Need, Vouched, Witness, document};
+use super::need::{ENTRY_SIZE, Learnt, Need, ValidatedBy, ValidatedToken, document};
 use super::{CallId, Decision, Effect, FetchOutcome, Filter, StreamId, WATCH_INTERVAL};
-use crate::authorization;
 use crate::decision::Case;
-use crate::diagnosis;
 use crate::http::Response;
-use crate::introspection::{Answer, Unfit};
-use crate::jwt::Claims;
-use crate::provider::{Call, Fault, Unreachable};
+use crate::jose::jwt::Claims;
+use crate::oauth::diagnosis;
+use crate::oauth::introspection::{Answer, Unfit};
+use crate::policy::external;
+use crate::provider::{Call, FetchError, NoRoute};
 use crate::reply::{Denial, Reason};
 use crate::time::{Deadline, Timestamp};
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// A fetch on its way, and who waits for it.
-pub(super) struct Flight {
+pub(super) struct InFlight {
     /// The endpoints of the list for it that it was at, the last of which it may still be at.
     pub(super) tried: Vec<usize>,
     /// Where the call went, for the operator.
@@ -28,7 +28,7 @@ pub(super) struct Flight {
     wait: Option<Duration>,
 }
 
-impl Flight {
+impl InFlight {
     /// Notes what an answer that was of no use says about the next try. Of several endpoints the first that is ready counts; the
     /// places for metadata are one server's, and what isn't there says nothing.
     pub(super) fn note_wait(&mut self, need: &Need, response: Option<&Response>, now: Timestamp) {
@@ -44,7 +44,7 @@ impl Flight {
 /// A request that waits.
 pub(super) struct Parked {
     pub(super) case: Case,
-    pub(super) asked: Asked,
+    pub(super) asked: Learnt,
     pub(super) deadline: Deadline,
     /// What it is counted for in `parked_bytes`.
     weight: usize,
@@ -56,11 +56,11 @@ impl Filter {
         stream: StreamId,
         case: Case,
         need: Need,
-        answer: Option<Vouched>,
+        answer: Option<ValidatedToken>,
         now: Timestamp,
     ) -> Decision {
         let need = self.shared(need);
-        let asked = Asked { needs: vec![need.clone()], answer: answer.map(|answer| (answer, now)) };
+        let asked = Learnt { needs: vec![need.clone()], answer: answer.map(|answer| (answer, now)) };
         if let Some(case) = self.keep(stream, case, asked, Deadline::after(MAX_WAIT, now)) {
             return self.refuse_case(&case, Denial::Overloaded, Some(need.provider()));
         }
@@ -80,8 +80,8 @@ impl Filter {
     }
 
     /// Keeps a request that has asked for its last need just now; gives its case back if there is no room for it.
-    fn keep(&mut self, stream: StreamId, case: Case, asked: Asked, deadline: Deadline) -> Option<Case> {
-        let weight = case.request.headers.size().saturating_add(asked.weight());
+    fn keep(&mut self, stream: StreamId, case: Case, asked: Learnt, deadline: Deadline) -> Option<Case> {
+        let weight = case.request.headers.size().saturating_add(asked.memory_size());
         let bytes = self.parked_bytes.saturating_add(weight);
         let has_room = asked.needs.last().is_some_and(|need| self.has_room_for(need));
         if self.parked.len() >= MAX_PARKED || bytes > MAX_PARKED_BYTES || !has_room {
@@ -138,8 +138,8 @@ impl Filter {
         };
         // A question to an authorizer holds all claims, one about a long token that: they stay when those who waited have left.
         // All else is small.
-        let weights = || self.flights.keys().map(Need::weight).fold(need.weight(), usize::saturating_add);
-        let fits = || need.weight() == 0 || weights() <= MAX_QUESTION_BYTES;
+        let weights = || self.flights.keys().map(Need::memory_size).fold(need.memory_size(), usize::saturating_add);
+        let fits = || need.memory_size() == 0 || weights() <= MAX_CHECK_BYTES;
         is_document || self.flights.contains_key(need) || is_free && fits()
     }
 
@@ -149,7 +149,7 @@ impl Filter {
             flight.waiters.extend(waiter);
             return;
         }
-        let flight = Flight {
+        let flight = InFlight {
             tried: Vec::new(),
             target: String::new(),
             waiters: waiter.into_iter().collect(),
@@ -197,11 +197,11 @@ impl Filter {
         let Some(provider) = self.providers.get(need.provider()) else { return };
         let choice = need.call().map_or(0, |call| provider.choice(call, &flight.tried));
         let fetch = match (need, need.call()) {
-            (_, None) if !flight.tried.is_empty() => Err(Unreachable::Exhausted),
+            (_, None) if !flight.tried.is_empty() => Err(NoRoute::Exhausted),
             (Need::Authorization(_, question), _) => Ok(question.fetch(now)),
             (Need::Probe(_, kind, endpoint), _) => provider.probe(*kind, *endpoint, now, &self.verifier),
             (_, Some(call)) => provider.fetch(call, choice, now, &self.verifier),
-            (_, None) => Err(Unreachable::Exhausted),
+            (_, None) => Err(NoRoute::Exhausted),
         };
         flight.tried.push(choice);
         match fetch {
@@ -215,14 +215,14 @@ impl Filter {
                 self.calls.insert(call, need.clone());
                 self.effects.push(Effect::Fetch(call, fetch));
             }
-            Err(Unreachable::Exhausted) => self.conclude(need, false, now),
-            Err(unreachable @ Unreachable::CannotSign) => {
-                self.complain(need.provider(), format_args!("{}: {unreachable}", need.word()), now);
+            Err(NoRoute::Exhausted) => self.conclude(need, false, now),
+            Err(unreachable @ NoRoute::CannotSign) => {
+                self.complain(need.provider(), format_args!("{}: {unreachable}", need.as_str()), now);
                 self.conclude(need, false, now);
             }
             Err(unreachable) => {
                 // Only for documents, of which few are fetched: a call about a token is not begun without a way.
-                log::error!("{}: {} cannot be fetched: {unreachable}", provider.label, need.word());
+                log::error!("{}: {} cannot be fetched: {unreachable}", provider.label, need.as_str());
                 self.conclude(need, false, now);
             }
         }
@@ -241,7 +241,7 @@ impl Filter {
             && wait > Duration::ZERO
         {
             let key = (*provider, token.digest());
-            self.postponed.insert(key, now.saturating_add(wait), ENTRY_WEIGHT, wait, now);
+            self.postponed.insert(key, now.saturating_add(wait), ENTRY_SIZE, wait, now);
         }
         if !matches!(need, Need::Probe(..)) {
             self.count_fetch(need, if succeeded { "ok" } else { "failed" });
@@ -266,7 +266,7 @@ impl Filter {
 
     pub(super) fn count_fetch(&mut self, need: &Need, result: &'static str) {
         if let Some(provider) = self.providers.get(need.provider()) {
-            let outcome = FetchOutcome { provider: Rc::clone(&provider.label), kind: need.word(), result };
+            let outcome = FetchOutcome { provider: Rc::clone(&provider.label), kind: need.as_str(), result };
             self.effects.push(Effect::Fetched(outcome));
         }
     }
@@ -278,8 +278,8 @@ impl Filter {
         endpoint: usize,
         response: Option<&Response>,
         now: Timestamp,
-    ) -> Result<(), Fault> {
-        let Some(provider) = self.providers.get_mut(need.provider()) else { return Err(Fault::NoAnswer) };
+    ) -> Result<(), FetchError> {
+        let Some(provider) = self.providers.get_mut(need.provider()) else { return Err(FetchError::NoAnswer) };
         let config = Rc::clone(&provider.config);
         let (token, answer, introspected) = match need {
             Need::Metadata(_) => return provider.take_metadata(response, endpoint, now),
@@ -289,9 +289,9 @@ impl Filter {
             }
             Need::Userinfo(_, token) => (token, response.and_then(|response| provider.told_of_user(response)), false),
             Need::Authorization(_, question) => {
-                let verdict = response.and_then(authorization::verdict);
-                let verdict = verdict.ok_or_else(|| response.map_or(Fault::NoAnswer, Fault::of_status))?;
-                let weight = question.weight().saturating_add(ENTRY_WEIGHT);
+                let verdict = response.and_then(external::verdict);
+                let verdict = verdict.ok_or_else(|| response.map_or(FetchError::NoAnswer, FetchError::of_status))?;
+                let weight = question.memory_size().saturating_add(ENTRY_SIZE);
                 self.verdicts.insert(question.clone(), verdict, weight, question.authorizer().cache, now);
                 return Ok(());
             }
@@ -301,19 +301,19 @@ impl Filter {
             }
         };
         let Some(answer) = answer else {
-            if introspected && response.is_some_and(|response| provider.take_refusal(response, now)) {
+            if introspected && response.is_some_and(|response| provider.introspection_refused(response, now)) {
                 return Ok(());
             }
             return Err(match response.map_or(0, |response| response.status) {
-                0 => Fault::NoAnswer,
-                200 => Fault::Document(response.map(not_an_object).unwrap_or_default()),
-                status @ (401 | 403) => Fault::Refused(status),
-                _ => response.map_or(Fault::NoAnswer, Fault::of_status),
+                0 => FetchError::NoAnswer,
+                200 => FetchError::Document(response.map(not_an_object).unwrap_or_default()),
+                status @ (401 | 403) => FetchError::Refused(status),
+                _ => response.map_or(FetchError::NoAnswer, FetchError::of_status),
             });
         };
         // By its status alone, an answer may be about us.
         if introspected && response.is_some_and(|response| response.status == 200) {
-            provider.take_answer();
+            provider.introspection_worked();
         }
         let claims = match answer {
             Answer::Active(object) => Claims::from_answer(object)
@@ -328,9 +328,9 @@ impl Filter {
                 let cache = if introspected { config.introspection.cache } else { config.userinfo.cache };
                 // RFC 7662, section 4: an answer must not be believed beyond `exp`.
                 let left = claims.expires_at().map(|end| end.saturating_since(now)).unwrap_or(Duration::MAX);
-                let weight = claims.weight().saturating_add(ENTRY_WEIGHT);
-                let witness = if introspected { Witness::Introspection } else { Witness::Userinfo };
-                let vouched = Vouched { claims: Rc::new(claims), provider: need.provider(), witness };
+                let weight = claims.memory_size().saturating_add(ENTRY_SIZE);
+                let validated_by = if introspected { ValidatedBy::Introspection } else { ValidatedBy::Userinfo };
+                let vouched = ValidatedToken { claims: Rc::new(claims), provider: need.provider(), validated_by };
                 self.vouched.insert((Some(need.provider()), token.digest()), vouched, weight, cache.min(left), now);
                 if provider.come_alive() {
                     self.newcomers.welcome();
@@ -338,11 +338,15 @@ impl Filter {
             }
             Err(unfit) => {
                 if let Some(unfit) = unfit {
-                    self.complain(key.0, format_args!("{}: an answer makes no token good: {unfit}", need.word()), now);
+                    self.complain(
+                        key.0,
+                        format_args!("{}: an answer makes no token good: {unfit}", need.as_str()),
+                        now,
+                    );
                 }
                 self.vouched.forget(&(Some(key.0), key.1), |_| true);
                 let reason = unfit.map_or(Reason::Inactive, Reason::from);
-                self.inactive.insert(key, reason, ENTRY_WEIGHT, config.introspection.negative_cache, now);
+                self.inactive.insert(key, reason, ENTRY_SIZE, config.introspection.negative_cache, now);
             }
         }
         Ok(())
@@ -382,7 +386,7 @@ const MAX_RESUMED: usize = 256;
 const MAX_PARKED_BYTES: usize = 64 << 20;
 
 /// What the questions that are open at a time may weigh together: those to authorizers, and those about long tokens.
-const MAX_QUESTION_BYTES: usize = 64 << 20;
+const MAX_CHECK_BYTES: usize = 64 << 20;
 
 /// Questions about tokens that may be open at a time with one provider, or with its authorizers: Envoy's default circuit
 /// breaker lets 1024 through to a cluster.

@@ -1,10 +1,10 @@
 //! What a decision can lack, and what a request has learnt.
 
-use crate::authorization::Question;
 use crate::config::DEFAULT_MAX_TOKEN_SIZE;
-use crate::credentials::Token;
-use crate::jwk::{Algorithm, Fingerprint};
-use crate::jwt::Claims;
+use crate::jose::jwk::{Algorithm, Fingerprint};
+use crate::jose::jwt::Claims;
+use crate::oauth::credentials::Token;
+use crate::policy::external::CheckRequest;
 use crate::provider::{Call, Kind};
 use crate::time::Timestamp;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ pub(super) enum Need {
     Introspection(usize, Token),
     Userinfo(usize, Token),
     /// What the external authorizer says about a token of this provider.
-    Authorization(usize, Question),
+    Authorization(usize, CheckRequest),
     /// Whether an endpoint that was given up is back. Nobody waits for it.
     Probe(usize, Kind, usize),
 }
@@ -44,9 +44,9 @@ impl Need {
     }
 
     /// How much memory it holds beyond that of a token of the usual size, in bytes.
-    pub(super) fn weight(&self) -> usize {
+    pub(super) fn memory_size(&self) -> usize {
         match self {
-            Self::Authorization(_, question) => question.weight(),
+            Self::Authorization(_, question) => question.memory_size(),
             Self::Introspection(_, token) | Self::Userinfo(_, token) => {
                 Some(token.as_str().len()).filter(|size| *size > DEFAULT_MAX_TOKEN_SIZE).unwrap_or_default()
             }
@@ -54,14 +54,14 @@ impl Need {
         }
     }
 
-    pub(super) fn word(&self) -> &'static str {
+    pub(super) fn as_str(&self) -> &'static str {
         match self {
             Self::Metadata(_) => "metadata",
             Self::Keys(..) => "jwks",
             Self::Introspection(..) => "introspection",
             Self::Userinfo(..) => "userinfo",
             Self::Authorization(..) => "authorization",
-            Self::Probe(_, kind, _) => kind.word(),
+            Self::Probe(_, kind, _) => kind.as_str(),
         }
     }
 }
@@ -75,43 +75,43 @@ pub(super) fn document(provider: usize, call: Call) -> Need {
 
 /// What a request has asked for already.
 #[derive(Default)]
-pub(super) struct Asked {
+pub(super) struct Learnt {
     pub(super) needs: Vec<Need>,
     /// What its provider said of its token, and from when on it was waited for an authorizer with that: a cache may not keep it
     /// for so long, and it is not asked again.
-    pub(super) answer: Option<(Vouched, Timestamp)>,
+    pub(super) answer: Option<(ValidatedToken, Timestamp)>,
 }
 
-impl Asked {
+impl Learnt {
     /// The provider's answer. A signature is looked at again: its key may have gone.
-    pub(super) fn answer(&self, now: Timestamp) -> Option<Vouched> {
+    pub(super) fn answer(&self, now: Timestamp) -> Option<ValidatedToken> {
         let (vouched, since) = self.answer.as_ref()?;
-        let is_answer = matches!(vouched.witness, Witness::Introspection | Witness::Userinfo);
+        let is_answer = matches!(vouched.validated_by, ValidatedBy::Introspection | ValidatedBy::Userinfo);
         (is_answer && *since <= now).then(|| vouched.clone())
     }
 
     /// How much memory the answer takes, in bytes. Needs are shared with the fetches.
-    pub(super) fn weight(&self) -> usize {
-        self.answer.as_ref().map_or(0, |(vouched, _)| vouched.claims.weight())
+    pub(super) fn memory_size(&self) -> usize {
+        self.answer.as_ref().map_or(0, |(vouched, _)| vouched.claims.memory_size())
     }
 }
 
 /// A token that somebody vouched for. It holds nothing that depends on a request or a policy: those are judged each
 /// time.
 #[derive(Clone, Debug)]
-pub(super) struct Vouched {
+pub(super) struct ValidatedToken {
     pub(super) claims: Rc<Claims>,
     pub(super) provider: usize,
-    pub(super) witness: Witness,
+    pub(super) validated_by: ValidatedBy,
 }
 
 /// Who vouched.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Witness {
+pub(super) enum ValidatedBy {
     Introspection,
     Signature { key: Fingerprint, algorithm: Algorithm },
     Userinfo,
 }
 
 /// A cache entry without its claims, rounded up.
-pub(super) const ENTRY_WEIGHT: usize = 512;
+pub(super) const ENTRY_SIZE: usize = 512;

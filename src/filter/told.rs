@@ -5,7 +5,7 @@ use super::Filter;
 use crate::config::Policy;
 use crate::decision::{Case, Outcome, Tally};
 use crate::http::Request;
-use crate::policy::Unmet;
+use crate::policy::requirement::RequirementField;
 use std::fmt;
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ use std::rc::Rc;
 #[derive(Clone, Debug)]
 pub(super) enum Detail {
     /// What the token must have is not there.
-    Unmet(Unmet),
+    RequirementField(RequirementField),
     /// A claim is not what it must be.
     Claim(&'static str),
     /// A header is written from a claim that the token lacks.
@@ -28,7 +28,7 @@ impl Filter {
         if log::log_enabled!(log::Level::Debug) {
             let rule = self.rule_of(&case.policy);
             let detail = detail.map(|detail| self.place_of(&case.policy, rule, "", detail));
-            let told = Told { request: &case.request, is_question: case.is_question, outcome, status };
+            let told = Told { request: &case.request, is_check: case.is_check, outcome, status };
             log::debug!("{told} ({}, {}){}", self.rule_name(rule), provider(outcome), behind(detail));
             self.tell_shadow(self.tally.get());
         }
@@ -36,8 +36,8 @@ impl Filter {
 
     /// Tells one about a request for which there is no policy.
     pub(super) fn tell_without_policy(&self, case: &Case, outcome: &Outcome, status: u16) {
-        let Case { request, is_question, .. } = case;
-        let told = Told { request, is_question: *is_question, outcome, status: Some(status) };
+        let Case { request, is_check, .. } = case;
+        let told = Told { request, is_check: *is_check, outcome, status: Some(status) };
         log::debug!("{told} (no rule could be chosen)");
     }
 
@@ -77,7 +77,7 @@ impl Filter {
         };
         let inherited = |is_top: bool| if is_top { "" } else { base.as_str() };
         match detail {
-            Detail::Unmet(unmet) => {
+            Detail::RequirementField(unmet) => {
                 let base = inherited(Rc::ptr_eq(&policy.require, &top.require));
                 format!("{base}require.{unmet} is not fulfilled")
             }
@@ -99,14 +99,14 @@ impl Filter {
 /// The line's beginning: which request, and what became of it.
 struct Told<'d> {
     request: &'d Request,
-    is_question: bool,
+    is_check: bool,
     outcome: &'d Outcome,
     status: Option<u16>,
 }
 
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let asked = if self.is_question { "asked about " } else { "" };
+        let asked = if self.is_check { "asked about " } else { "" };
         write!(f, "{asked}{}: {}", line_of(self.request), verdict(self.outcome, self.status))
     }
 }
@@ -126,8 +126,8 @@ fn line_of(request: &Request) -> String {
 }
 
 fn verdict(outcome: &Outcome, status: Option<u16>) -> String {
-    let result = outcome.result.word();
-    let reason = outcome.reason.map(|reason| reason.word());
+    let result = outcome.result.as_str();
+    let reason = outcome.reason.map(|reason| reason.as_str());
     match (status, reason) {
         (Some(status), reason) => format!("{result} with {status}: {}", reason.unwrap_or("none")),
         (None, Some(reason)) => format!("{result}: {reason}"),

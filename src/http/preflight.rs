@@ -1,7 +1,7 @@
 //! Whether a request is a browser's question before a request of another origin: a CORS preflight.
 
 use super::{Request, only};
-use crate::escapes::without_unit_escapes;
+use crate::http::escapes::without_unit_escapes;
 use percent_encoding::percent_decode;
 
 impl Request {

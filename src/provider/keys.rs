@@ -1,9 +1,9 @@
 //! The keys of one source: a document with a log of its own.
 
-use super::{Document, Fault, document, unusable};
+use super::{Document, FetchError, document, unusable};
 use crate::config::KeySource;
 use crate::http::Response;
-use crate::jwk::{JwkSet, KeyError, Origin, SetError, Unusable};
+use crate::jose::jwk::{JwkSet, KeyError, Origin, SetError, Unusable};
 use crate::time::Timestamp;
 use std::rc::Rc;
 use std::time::Duration;
@@ -31,13 +31,13 @@ impl SourceOfKeys {
         max_stale: Duration,
         response: Option<&Response>,
         now: Timestamp,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), FetchError> {
         let body = document(response)?;
         let keys = JwkSet::parse(body, Origin::Remote).map_err(|error| {
             if let SetError::NoUsableKey(refused) = &error {
                 self.tell_refused(name, refused, log::Level::Warn);
             }
-            Fault::Document(match error {
+            FetchError::Document(match error {
                 SetError::Json(_) => unusable("the key set can't be read", response),
                 error => error.to_string(),
             })

@@ -5,10 +5,10 @@
 //! in `algs`, a message and a signature (`msg` and `sig`, hexadecimal); `inline` says where its keys come from. For each
 //! case the answer says whether it was proved by either backend, and whether Envoy was asked and gave an answer.
 
-use oidc_filter::host::BoringSsl;
-use oidc_filter::jwk::{Algorithm, Jwk, JwkSet, Origin};
-use oidc_filter::jws::CompactJws;
-use oidc_filter::verifier::{Host, Verifier};
+use oidc_filter::edge::BoringSsl;
+use oidc_filter::jose::jwk::{Algorithm, Jwk, JwkSet, Origin};
+use oidc_filter::jose::jws::CompactJws;
+use oidc_filter::jose::verifier::{Host, Verifier};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 use serde_json::{Value, json};

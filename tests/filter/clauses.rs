@@ -2,9 +2,9 @@
 
 use crate::scene::*;
 use crate::support::with;
-use oidc_filter::client_assertion::AssertionKey;
+use oidc_filter::jose::client_assertion::AssertionKey;
+use oidc_filter::jose::verifier::Verifier;
 use oidc_filter::time::Timestamp;
-use oidc_filter::verifier::Verifier;
 use serde_json::json;
 
 /// OpenID Connect Discovery, section 4.1, and RFC 8414, section 3.1: where the metadata of an issuer are, whose last slash is

@@ -846,7 +846,7 @@ fn shadow(seen: Seen) -> (&'static str, Option<&'static str>, &'static str) {
         other => panic!("{other:?}"),
     };
     let shadow: Shadow = shadow.expect("a candidate");
-    (shadow.word(), shadow.reason().map(|reason| reason.word()), result)
+    (shadow.as_str(), shadow.reason().map(|reason| reason.as_str()), result)
 }
 
 /// A candidate policy is judged, and changes nothing.

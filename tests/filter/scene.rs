@@ -912,7 +912,7 @@ impl Scene {
             Decision::Forward(forward) => Seen::Upstream(self.upstream_sees(stream, forward)),
             Decision::Confirm(confirmed) => Seen::Confirmed(self.asker_sees(stream, confirmed)),
             Decision::Preflight(answered) => {
-                assert_eq!((answered.outcome.result.word(), answered.outcome.reason), ("bypassed", None));
+                assert_eq!((answered.outcome.result.as_str(), answered.outcome.reason), ("bypassed", None));
                 Seen::Preflight(answered.headers)
             }
         };
@@ -989,10 +989,10 @@ impl Scene {
         let Refused { edits, reply, outcome, tally } = refused;
         check_alphabets(&reply);
         let (result, reason, provider) = words(&outcome);
-        assert_eq!((result, reason), ("denied", Some(reply.reason.word())));
+        assert_eq!((result, reason), ("denied", Some(reply.reason.as_str())));
         let refusal = Refusal {
             status: reply.status,
-            reason: reply.reason.word(),
+            reason: reply.reason.as_str(),
             headers: reply.headers,
             body: String::from_utf8_lossy(&reply.body).into_owned(),
             grpc_status: reply.grpc_status,
@@ -1035,5 +1035,9 @@ fn texts(headers: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(String, String)> {
 }
 
 fn words(outcome: &Outcome) -> (&'static str, Option<&'static str>, Option<String>) {
-    (outcome.result.word(), outcome.reason.map(|reason| reason.word()), outcome.provider.as_deref().map(str::to_owned))
+    (
+        outcome.result.as_str(),
+        outcome.reason.map(|reason| reason.as_str()),
+        outcome.provider.as_deref().map(str::to_owned),
+    )
 }

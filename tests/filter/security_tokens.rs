@@ -8,7 +8,7 @@ use oidc_filter::config::Config;
 use oidc_filter::config::DEFAULT_MAX_TOKEN_SIZE;
 use oidc_filter::decision::Decision;
 use oidc_filter::filter::StreamId;
-use oidc_filter::jws::{Form, form};
+use oidc_filter::jose::jws::{Form, form};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
@@ -119,7 +119,7 @@ fn jwk_15_ten_thousand_made_up_keys() {
     let now = scene.now();
     for number in 1..10_000 {
         match scene.filter.on_request(StreamId(1_000_000 + number), made_up(number).request(), now) {
-            Decision::Deny(refused) => assert_eq!(refused.reply.reason.word(), "unknown_key"),
+            Decision::Deny(refused) => assert_eq!(refused.reply.reason.as_str(), "unknown_key"),
             other => panic!("{other:?}"),
         }
         assert!(!scene.filter.has_effects(), "nobody is called, and nobody is kept waiting");

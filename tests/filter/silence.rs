@@ -4,12 +4,12 @@
 use crate::listener::{LINES, Secrets, check_alphabets, holds};
 use crate::scene::*;
 use crate::support::with;
-use oidc_filter::client_assertion::AssertionKey;
 use oidc_filter::config::Config;
-use oidc_filter::credentials;
 use oidc_filter::decision::Decision;
 use oidc_filter::filter::{Effect, Filter, StreamId};
 use oidc_filter::http::{Edit, Headers, Request, Response};
+use oidc_filter::jose::client_assertion::AssertionKey;
+use oidc_filter::oauth::credentials;
 use oidc_filter::reply::{Denial, Reason};
 use oidc_filter::time::Timestamp;
 use serde_json::{Value, json};
@@ -216,7 +216,7 @@ fn printed() -> Vec<(&'static str, String)> {
     let key =
         AssertionKey::parse(json!({"kty": "OKP", "crv": "Ed25519", "d": PRIVATE}).to_string().as_bytes()).unwrap();
     let jwk = json!({"kty": "oct", "k": PRIVATE});
-    let jwk = oidc_filter::jwk::Jwk::parse(&jwk, oidc_filter::jwk::Origin::Inline).unwrap();
+    let jwk = oidc_filter::jose::jwk::Jwk::parse(&jwk, oidc_filter::jose::jwk::Origin::Inline).unwrap();
     let response = Response { status: 200, headers, body: CLAIM.into() };
     vec![
         ("Config", format!("{config:?} {config:#?}")),
@@ -292,8 +292,8 @@ fn every_word_of_a_refusal_is_in_the_alphabet_of_its_place() {
             for code in [None, Some(400), Some(401), Some(403), Some(302), Some(599)] {
                 let reply = denial.reply(&config.policy, code);
                 check_alphabets(&reply);
-                words.insert(reply.reason.word());
-                let word = reply.reason.word();
+                words.insert(reply.reason.as_str());
+                let word = reply.reason.as_str();
                 assert!(word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{word}");
             }
         }

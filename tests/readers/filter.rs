@@ -71,7 +71,7 @@ fn answer(filters: &mut [Filter], asked: &Value) -> Value {
     match decided {
         Ok(Decision::Forward(forward)) => forwarded(headers, forward),
         Ok(Decision::Deny(refused)) => {
-            json!({"result": "denied", "status": refused.reply.status, "reason": refused.reply.reason.word()})
+            json!({"result": "denied", "status": refused.reply.status, "reason": refused.reply.reason.as_str()})
         }
         Ok(Decision::Confirm(confirmed)) => {
             let headers = confirmed.headers.iter().map(|(name, value)| json!([&**name, characters(value)]));
@@ -95,7 +95,7 @@ fn forwarded(mut headers: Vec<(Vec<u8>, Vec<u8>)>, forward: Forward) -> Value {
         }
     }
     let headers = headers.iter().map(|(name, value)| json!([characters(name), characters(value)]));
-    json!({"result": forward.outcome.result.word(), "headers": headers.collect::<Vec<_>>()})
+    json!({"result": forward.outcome.result.as_str(), "headers": headers.collect::<Vec<_>>()})
 }
 
 fn octets(text: &str) -> Vec<u8> {

@@ -37,7 +37,7 @@ impl Tests {
     }
 }
 
-/// Whether `path::to::name`, which begins with a file, is something that this file defines: `src/jwk.rs: Algorithm::ALL`.
+/// Whether `path::to::name`, which begins with a file, is something that this file defines: `src/jose/jwk.rs: Algorithm::ALL`.
 pub fn defines(place: &str) -> bool {
     let Some((file, names)) = place.split_once(": ") else { return root().join(place).is_file() };
     let Ok(source) = fs::read_to_string(root().join(file)) else { return false };

@@ -3,14 +3,14 @@
 use super::lines;
 use super::script::Script;
 use crate::scene::{ISSUER, active, key, metadata};
-use oidc_filter::authorization::{self, Verdict};
 use oidc_filter::config::Activity;
 use oidc_filter::http::{Headers, Response};
-use oidc_filter::introspection::{self, Answer};
-use oidc_filter::jwk::{JwkSet, Origin};
-use oidc_filter::jwt::Claims;
-use oidc_filter::metadata::Metadata;
-use oidc_filter::userinfo;
+use oidc_filter::jose::jwk::{JwkSet, Origin};
+use oidc_filter::jose::jwt::Claims;
+use oidc_filter::oauth::introspection::{self, Answer};
+use oidc_filter::oauth::metadata::Metadata;
+use oidc_filter::oauth::userinfo;
+use oidc_filter::policy::external;
 use serde_json::{Value, json};
 
 /// The first octets choose status and headers, the rest is the body.
@@ -34,16 +34,16 @@ pub fn run(octets: &[u8]) {
         assert!(status == 200 && member("sub").and_then(Value::as_str).is_some_and(|sub| !sub.is_empty()));
         checked(object);
     }
-    match authorization::verdict(&response) {
-        Some(Verdict::Allowed) => assert!((200..300).contains(&status), "{status}"),
+    match external::verdict(&response) {
+        Some(external::Answer::Allowed) => assert!((200..300).contains(&status), "{status}"),
         // The reason is written between the quotes of a challenge.
-        Some(Verdict::Denied(Some(why))) => {
+        Some(external::Answer::Denied(Some(why))) => {
             assert!(
                 !why.is_empty() && why.bytes().all(|byte| matches!(byte, b' '..=b'~' if !b"\"\\".contains(&byte))),
                 "{why}"
             );
         }
-        Some(Verdict::Denied(None)) | None => {}
+        Some(external::Answer::Denied(None)) | None => {}
     }
     if let Ok(found) = Metadata::parse(body, ISSUER) {
         assert_eq!(member("issuer").and_then(Value::as_str), Some(ISSUER));

@@ -23,7 +23,7 @@ fn read_json(octets: &[u8]) {
             let object = json::parse_object(octets);
             assert_eq!(object.is_ok(), value.is_object());
             if let Ok(object) = &object {
-                let (weight, held) = (json::weight(object), held().wrapping_sub(before));
+                let (weight, held) = (json::memory_size(object), held().wrapping_sub(before));
                 assert!(held <= weight, "{held} octets are held, {weight} are reckoned: {written}");
             }
         }

@@ -3,9 +3,9 @@
 use super::lines;
 use crate::scene::key;
 use crate::support::{Signing, p521_key, rsa_key};
-use oidc_filter::client_assertion::AssertionKey;
-use oidc_filter::jwk::{Algorithm, JwkSet, MAX_CANDIDATES, MAX_MEMBERS, Origin};
-use oidc_filter::verifier::Verifier;
+use oidc_filter::jose::client_assertion::AssertionKey;
+use oidc_filter::jose::jwk::{Algorithm, JwkSet, MAX_CANDIDATES, MAX_MEMBERS, Origin};
+use oidc_filter::jose::verifier::Verifier;
 use serde_json::{Value, json};
 
 pub fn run(octets: &[u8]) {

@@ -32,12 +32,12 @@ mod tokens;
 use super::script::Script;
 use crate::scene::*;
 use crate::support::Noise;
-use answers::{Said, Verdict, json_answer};
+use answers::{Disposition, Said, json_answer};
 use oidc_filter::config::Config;
 use oidc_filter::decision::Case;
 use oidc_filter::filter::StreamId;
 use oidc_filter::http::Route;
-use oidc_filter::jwk::JwkSet;
+use oidc_filter::jose::jwk::JwkSet;
 use oidc_filter::time::Timestamp;
 use requests::Sent;
 use serde_json::{Value, json};
@@ -119,7 +119,7 @@ struct World {
     /// How often the clock went back.
     set_backs: usize,
     /// What authorizers last said about questions, each by its URL and its body without the time.
-    verdicts: BTreeMap<(String, String), Verdict>,
+    verdicts: BTreeMap<(String, String), Disposition>,
     /// The request lines that were sent or asked about.
     lines: BTreeSet<String>,
     undecided: BTreeMap<StreamId, Sent>,

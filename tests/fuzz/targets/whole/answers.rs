@@ -7,7 +7,7 @@ use crate::support::with;
 use crate::targets::script::Script;
 use oidc_filter::filter::StreamId;
 use oidc_filter::http::{Headers, Response};
-use oidc_filter::jwk::{JwkSet, Origin};
+use oidc_filter::jose::jwk::{JwkSet, Origin};
 use oidc_filter::time::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub struct Said {
 }
 
 /// What an authorizer said.
-pub struct Verdict {
+pub struct Disposition {
     pub allows: bool,
     pub at: Timestamp,
 }
@@ -130,7 +130,7 @@ impl World {
         let taken = self.scene.fetched[told_before..].iter().any(|outcome| outcome.result == "ok");
         if taken {
             assert!(is_word, "{status} is no word");
-            let verdict = Verdict { allows: status < 300, at: self.scene.now() };
+            let verdict = Disposition { allows: status < 300, at: self.scene.now() };
             self.verdicts.insert((call.url.clone(), about.to_string()), verdict);
         }
         for stream in waiting {

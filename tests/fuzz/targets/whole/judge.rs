@@ -6,7 +6,7 @@ use super::tokens::{ISSUERS, MINTED, Minted, signer};
 use super::{Issuer, World};
 use crate::scene::*;
 use oidc_filter::filter::StreamId;
-use oidc_filter::jwk::{Algorithm, Jwk, Origin};
+use oidc_filter::jose::jwk::{Algorithm, Jwk, Origin};
 use oidc_filter::time::Timestamp;
 use percent_encoding::percent_decode;
 use serde_json::{Value, json};
@@ -89,12 +89,12 @@ impl World {
                 self.judge_refusal(&sent, &refusal);
             }
             Seen::Confirmed(confirmation) => {
-                assert!(sent.is_question, "{confirmation:?}");
+                assert!(sent.is_check, "{confirmation:?}");
                 self.ends.confirmed += 1;
                 self.judge_confirmation(&sent, &confirmation);
             }
             Seen::Upstream(upstream) => {
-                assert!(!sent.is_question, "a question goes on: {upstream:?}");
+                assert!(!sent.is_check, "a question goes on: {upstream:?}");
                 self.judge_upstream(&sent, &upstream);
                 if let Some(case) = upstream.case {
                     self.forwarded = Some((case, sent));
@@ -105,7 +105,7 @@ impl World {
 
     fn judge_refusal(&mut self, sent: &Sent, refusal: &Refusal) {
         let told = |what: &str| format!("{what}: {refusal:?}\nfor {}", String::from_utf8_lossy(&sent.text));
-        if sent.is_question {
+        if sent.is_check {
             assert!(matches!(refusal.status, 401 | 403 | 503), "{}", told("who asks knows no such status"));
         }
         if sent.is_garbled {

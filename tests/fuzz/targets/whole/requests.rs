@@ -26,7 +26,7 @@ pub struct Sent {
     pub path: Vec<u8>,
     pub way: Way,
     /// Another proxy asks.
-    pub is_question: bool,
+    pub is_check: bool,
     /// It doesn't say what it is about.
     pub is_garbled: bool,
     /// Which policy is for it.
@@ -177,7 +177,7 @@ impl World {
             host: HOST,
             path,
             way: Way::default(),
-            is_question: false,
+            is_check: false,
             is_garbled: false,
             law: Err(Lawless),
             began: self.sayings,
@@ -190,7 +190,7 @@ impl World {
 
     /// Asks about the request instead of sending it, as a proxy does; or as one that is not set up for it.
     fn ask_about(&mut self, script: &mut Script, verify: Verify, ask: Ask, sent: &mut Sent) -> StreamId {
-        sent.is_question = true;
+        sent.is_check = true;
         let path = sent.path.clone();
         if !verify.by_headers {
             return match script.once_in(6) {

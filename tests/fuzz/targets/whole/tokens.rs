@@ -2,7 +2,7 @@
 
 use crate::scene::{ISSUER, Key, NOW, good_claims, key};
 use crate::support::with;
-use oidc_filter::jwk::{JwkSet, Origin};
+use oidc_filter::jose::jwk::{JwkSet, Origin};
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 

@@ -5,10 +5,10 @@
 //! spelling, and only then is asked what it is part of. The invariant: what goes on holds none of these names where a reader
 //! could find it, but for the filter's own writing and the places of tokens as the operator spells them.
 
-use crate::cookie::{Cookie, cookies};
-use crate::escapes::without_unit_escapes;
+use crate::http::cookie::{Cookie, cookies};
+use crate::http::escapes::without_unit_escapes;
+use crate::http::query::{Parameter, Target};
 use crate::http::{Headers, Request};
-use crate::query::{Parameter, Target};
 use percent_encoding::percent_decode;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -17,7 +17,7 @@ use std::rc::Rc;
 /// The filter's own names. What a client sends under one that the filter writes is a forgery; what it sends under another
 /// spelling of a token's place is a token that nobody proved.
 #[derive(Debug)]
-pub struct OwnNames {
+pub struct ReservedNames {
     headers: Names,
     cookies: Names,
     parameters: Names,
@@ -47,7 +47,7 @@ pub enum Placement {
     Metadata,
 }
 
-impl OwnNames {
+impl ReservedNames {
     /// The names that the filter writes under, and those of the places that tokens are read from.
     pub fn new<'n>(
         written: impl IntoIterator<Item = (Placement, &'n str)>,
@@ -493,11 +493,11 @@ pub(crate) mod tests {
     use super::*;
 
     /// A header, a cookie and a parameter that are written, and as many that tokens are read from; empty for none.
-    pub(crate) fn names(written: [&str; 3], read: [&str; 3]) -> OwnNames {
+    pub(crate) fn names(written: [&str; 3], read: [&str; 3]) -> ReservedNames {
         let placed = |names| {
             let placements = [Placement::Header, Placement::Cookie, Placement::QueryString];
             placements.into_iter().zip(names).filter(|(_, name): &(Placement, &str)| !name.is_empty())
         };
-        OwnNames::new(placed(written), placed(read))
+        ReservedNames::new(placed(written), placed(read))
     }
 }

@@ -3,8 +3,8 @@
 use super::abi::{self, MetricKind};
 use crate::decision::{Outcome, Shadow, Tally};
 use crate::filter::FetchOutcome;
-use crate::jwk::Algorithm;
-use crate::verifier::Backend;
+use crate::jose::jwk::Algorithm;
+use crate::jose::verifier::Backend;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -51,8 +51,8 @@ impl Metrics {
     pub fn request(&mut self, outcome: &Outcome) {
         let suffix = &self.suffix;
         self.requests.count(outcome, || {
-            let (result, provider) = (outcome.result.word(), label(outcome));
-            let reason = outcome.reason.map_or("none", |reason| reason.word());
+            let (result, provider) = (outcome.result.as_str(), label(outcome));
+            let reason = outcome.reason.map_or("none", |reason| reason.as_str());
             format!("oidc_requests_total;result={result};reason={reason};provider={provider}{suffix}")
         });
     }
@@ -60,7 +60,7 @@ impl Metrics {
     pub fn tally(&mut self, tally: Tally) {
         let suffix = &self.suffix;
         if let Some((algorithm, backend)) = tally.verification {
-            let (alg, by) = (algorithm.name(), backend.word());
+            let (alg, by) = (algorithm.name(), backend.as_str());
             let name = || format!("oidc_verifications_total;alg={alg};backend={by}{suffix}");
             self.verifications.count(&(algorithm, backend), name);
         }

@@ -4,9 +4,9 @@
 //! With keys of P-256 (ES256) and Ed25519 (EdDSA), this module signs by itself. With RSA keys (RS256) the host signs: RSA's
 //! private-key operations in software leak time (RUSTSEC-2023-0071), and here they are only read and handed on.
 
+use crate::jose::verifier::Verifier;
 use crate::json::{self, Object, Value};
 use crate::time::Timestamp;
-use crate::verifier::Verifier;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::Signer as _;
@@ -234,9 +234,9 @@ const ED25519: rsa::pkcs8::ObjectIdentifier = rsa::pkcs8::ObjectIdentifier::new_
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jwk::{JwkSet, Origin};
-    use crate::jws::CompactJws;
-    use crate::verifier::Verifier;
+    use crate::jose::jwk::{JwkSet, Origin};
+    use crate::jose::jws::CompactJws;
+    use crate::jose::verifier::Verifier;
 
     /// RFC 7515, appendix A.3.1, and RFC 8037, appendix A.1: the private keys and their public halves.
     const KEYS: [(&str, &str); 2] = [
@@ -286,7 +286,7 @@ mod tests {
     /// A host that signs as Envoy does.
     struct Signs;
 
-    impl crate::verifier::Host for Signs {
+    impl crate::jose::verifier::Host for Signs {
         fn verify(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
             None
         }
@@ -301,7 +301,7 @@ mod tests {
     /// A host that signs everything alike.
     struct Lies;
 
-    impl crate::verifier::Host for Lies {
+    impl crate::jose::verifier::Host for Lies {
         fn verify(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
             None
         }
@@ -313,9 +313,9 @@ mod tests {
 
     #[test]
     fn rsa_keys_are_for_the_host_to_sign_with() {
-        let pkcs8 = include_str!("../tests/keys/rsa-pkcs8.pem");
-        let pkcs1 = include_str!("../tests/keys/rsa-pkcs1.pem");
-        let jwk = include_str!("../tests/keys/rsa.jwk.json");
+        let pkcs8 = include_str!("../../tests/keys/rsa-pkcs8.pem");
+        let pkcs1 = include_str!("../../tests/keys/rsa-pkcs1.pem");
+        let jwk = include_str!("../../tests/keys/rsa.jwk.json");
         let zitadel = Value::Object(Object::from_iter([
             ("type".to_owned(), "application".into()),
             ("keyId".to_owned(), "k".into()),
@@ -353,7 +353,7 @@ mod tests {
     #[test]
     fn other_keys_in_pem() {
         let ed25519 = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
-        let p256 = include_str!("../tests/keys/p256.pem");
+        let p256 = include_str!("../../tests/keys/p256.pem");
         for (text, algorithm) in [(ed25519, "EdDSA"), (p256, "ES256")] {
             let key = AssertionKey::parse(text.as_bytes()).unwrap();
             assert!(key.can_sign(&Verifier::default()));

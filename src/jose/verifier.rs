@@ -4,7 +4,7 @@
 //! believed: for each algorithm it is first given signatures that are right and signatures that are wrong. It is never
 //! asked which algorithm fits a key; that was decided here. If it can't answer, this module's own code does.
 
-use crate::jwk::{Algorithm, BadSignature, Jwk, JwkSet, Origin};
+use crate::jose::jwk::{Algorithm, BadSignature, Jwk, JwkSet, Origin};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use std::fmt;
@@ -33,7 +33,7 @@ pub enum Backend {
 
 impl Backend {
     /// The word for it in metrics.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Host => "host",
             Self::Wasm => "wasm",

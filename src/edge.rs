@@ -12,15 +12,15 @@ mod boringssl;
 mod instance;
 mod metrics;
 
-use crate::caching;
 use crate::config::{Config, SourceLocation};
-use crate::decision::{Answered, Case, Confirmed, Decision, Forward, Outcome, Refused, Verdict};
+use crate::decision::{Answered, Case, Confirmed, Decision, Disposition, Forward, Outcome, Refused};
 use crate::filter::{CallId, Effect, Filter, StreamId};
+use crate::http::caching;
 use crate::http::{Edit, Fetch, Headers, MAX_ANSWER_BYTES, Request, Response, Route};
+use crate::jose::verifier::Verifier;
 use crate::protobuf;
 use crate::reply::{Reason, Reply};
 use crate::time::Timestamp;
-use crate::verifier::Verifier;
 use abi::{Buffer, Failed, Map};
 pub use boringssl::BoringSsl;
 use instance::Instance;
@@ -272,7 +272,7 @@ impl Root {
             metrics.keys(provider, count, age);
         }
         for (provider, kind, index, is_up) in filter.endpoint_facts() {
-            metrics.endpoint(provider, kind.word(), index, is_up);
+            metrics.endpoint(provider, kind.as_str(), index, is_up);
         }
         if self.unsaid.is_some()
             && let Some(summary) = filter.summary(now)
@@ -547,7 +547,7 @@ fn hide(edits: &[Edit]) {
 fn refuse(refused: &Refused, instance: &Instance) {
     let Refused { edits, reply, .. } = refused;
     hide(edits);
-    let reason = reply.reason.word();
+    let reason = reply.reason.as_str();
     let headers: Vec<(&str, &str)> = reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let details = instance.details(&format!("oidc_denied{{{reason}}}"));
     if abi::send_reply(reply.status, &details, &headers, &reply.body, reply.grpc_status).is_err() {
@@ -577,7 +577,7 @@ fn answer_preflight(answered: &Answered, instance: &Instance) {
 
 /// For when there is nothing to judge by: no filter, no clock, or a host that doesn't do what it is told.
 fn refuse_misconfigured(instance: &mut Instance) {
-    let outcome = Outcome { result: Verdict::Denied, reason: Some(Reason::Misconfigured), provider: None };
+    let outcome = Outcome { result: Disposition::Denied, reason: Some(Reason::Misconfigured), provider: None };
     instance.metrics.request(&outcome);
     answer_misconfigured(instance);
 }

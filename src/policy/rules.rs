@@ -12,8 +12,8 @@
 mod ranks;
 
 use crate::config::{HeaderMatch, HeaderValue, PathMatch, Policy, Rule, RuleMatch};
+use crate::http::path::{self, Path};
 use crate::http::{Headers, Request};
-use crate::path::{self, Path};
 use ranks::Ranks;
 use std::borrow::Cow;
 use std::cell::Cell;

@@ -11,9 +11,9 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::claims::{ClaimMapping, look_up};
+use crate::jose::claims::{ClaimMapping, look_up};
+use crate::jose::jws::{CompactJws, VerifiedPayload, forgivingly_decoded};
 use crate::json::{self, Object, Value};
-use crate::jws::{CompactJws, VerifiedPayload, forgivingly_decoded};
 use crate::time::Timestamp;
 
 /// The claims of one token, their registered members type-checked once.
@@ -116,8 +116,8 @@ impl Claims {
     }
 
     /// How much memory the claims take, in bytes, rounded up.
-    pub fn weight(&self) -> usize {
-        json::weight(&self.object)
+    pub fn memory_size(&self) -> usize {
+        json::memory_size(&self.object)
     }
 
     /// All the claims, as they were made.

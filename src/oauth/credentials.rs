@@ -4,11 +4,11 @@
 //! two readers could read differently, are a malformed request, never a choice.
 
 use crate::config::{Source, SourceLocation};
-use crate::cookie::{cookies, unquoted};
+use crate::http::cookie::{cookies, unquoted};
+use crate::http::names::ReservedNames;
+use crate::http::query::Target;
+use crate::http::websocket::{self, Unclear};
 use crate::http::{Request, all_bytes};
-use crate::names::OwnNames;
-use crate::query::Target;
-use crate::websocket::{self, Unclear};
 use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
@@ -121,7 +121,7 @@ pub enum Error {
 pub fn find<'r>(
     request: &'r Request,
     sources: &'r [Source],
-    own: &OwnNames,
+    own: &ReservedNames,
     max_size: usize,
 ) -> Result<Option<Credentials<'r>>, Error> {
     let mut found: Option<Credentials> = None;
@@ -246,7 +246,7 @@ mod tests {
     fn found(source: Source, headers: &[(&str, &str)]) -> Result<Option<String>, Error> {
         let request = Request { headers: Headers::from_pairs(headers.iter().copied()), ..Request::default() };
         let sources = std::slice::from_ref(&source);
-        let own = OwnNames::new([], source.location.in_request());
+        let own = ReservedNames::new([], source.location.in_request());
         let found = find(&request, sources, &own, DEFAULT_MAX_TOKEN_SIZE)?;
         found.map(|credentials| credentials.token().map(|token| token.as_str().to_owned())).transpose()
     }
@@ -312,7 +312,7 @@ mod tests {
     fn ext_05_one_token_in_one_place() {
         let sources = [header("authorization", Some("Bearer")), header("x-token", None)];
         let headers = Headers::from_pairs([("authorization", "Bearer a"), ("x-token", "a")]);
-        let own = OwnNames::new([], sources.iter().filter_map(|source| source.location.in_request()));
+        let own = ReservedNames::new([], sources.iter().filter_map(|source| source.location.in_request()));
         let find = |headers| {
             let request = Request { headers, ..Request::default() };
             find(&request, &sources, &own, DEFAULT_MAX_TOKEN_SIZE).err()

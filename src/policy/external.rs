@@ -3,14 +3,14 @@
 //! The invariant: only claims that were proved are told to it, with who proved them; it decides about the one path, host and
 //! method that every reader finds in the request, and only its 2xx allows.
 
-use crate::claims::{Lookup, look_up, text};
 use crate::config::{ExternalAuthorization, Provider};
+use crate::http::path::Path;
+use crate::http::query::Target;
 use crate::http::{Fetch, Request, Response};
+use crate::jose::claims::{Lookup, look_up, text};
+use crate::jose::jwt::Claims;
 use crate::json::{Object, Value};
-use crate::jwt::Claims;
-use crate::path::Path;
-use crate::query::Target;
-use crate::rules;
+use crate::policy::rules;
 use crate::time::Timestamp;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -18,7 +18,7 @@ use std::rc::Rc;
 
 /// What one authorizer is asked: the same question gets the same answer, for a while.
 #[derive(Clone)]
-pub struct Question {
+pub struct CheckRequest {
     authorizer: Rc<ExternalAuthorization>,
     /// Everything but the time: the user, who vouches for him, and the request line, as JSON members.
     about: Rc<str>,
@@ -26,14 +26,14 @@ pub struct Question {
 
 /// What it said.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Verdict {
+pub enum Answer {
     /// The request may pass.
     Allowed,
     /// It may not, for this reason.
     Denied(Option<Rc<str>>),
 }
 
-impl Question {
+impl CheckRequest {
     /// Whether whoever has these claims by this provider may do what this request wants. `target` is its own without tokens and
     /// forgeries. `None` if its path, its host or its method can be read in two ways: then the service behind could do another
     /// thing than what was decided about.
@@ -83,7 +83,7 @@ impl Question {
     }
 
     /// How much memory it takes, in bytes.
-    pub fn weight(&self) -> usize {
+    pub fn memory_size(&self) -> usize {
         self.about.len()
     }
 
@@ -124,31 +124,31 @@ fn written(octets: &[u8]) -> String {
 }
 
 /// Without what it is about: claims and the request's query.
-impl fmt::Debug for Question {
+impl fmt::Debug for CheckRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Question").field("authorizer", &self.authorizer.endpoint).finish_non_exhaustive()
+        f.debug_struct("CheckRequest").field("authorizer", &self.authorizer.endpoint).finish_non_exhaustive()
     }
 }
 
-impl PartialEq for Question {
+impl PartialEq for CheckRequest {
     fn eq(&self, other: &Self) -> bool {
         Rc::ptr_eq(&self.authorizer, &other.authorizer) && self.about == other.about
     }
 }
 
-impl Eq for Question {}
+impl Eq for CheckRequest {}
 
-impl Hash for Question {
+impl Hash for CheckRequest {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.about.hash(state);
     }
 }
 
 /// Reads an answer; `None` if it is neither yes nor no.
-pub fn verdict(response: &Response) -> Option<Verdict> {
+pub fn verdict(response: &Response) -> Option<Answer> {
     match response.status {
-        200..=299 => Some(Verdict::Allowed),
-        401 | 403 => Some(Verdict::Denied(reason(&response.body))),
+        200..=299 => Some(Answer::Allowed),
+        401 | 403 => Some(Answer::Denied(reason(&response.body))),
         _ => None,
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! It proves that the provider knows the token, and whose it is; not for whom it was made.
 
-use crate::claims::{Lookup, look_up};
-use crate::credentials::Token;
 use crate::http::{Endpoint, Fetch, Response};
-use crate::introspection::{Answer, Unfit, json_object};
+use crate::jose::claims::{Lookup, look_up};
 use crate::json::Value;
+use crate::oauth::credentials::Token;
+use crate::oauth::introspection::{Answer, Unfit, json_object};
 use std::time::Duration;
 
 /// The call that presents `token` (section 5.3.1).

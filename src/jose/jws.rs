@@ -14,9 +14,9 @@ use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 
+use crate::jose::jwk::{Algorithm, BadSignature, Fingerprint, Jwk, KeyHint, MAX_CANDIDATES};
+use crate::jose::verifier::Verifier;
 use crate::json::{self, Object, Value};
-use crate::jwk::{Algorithm, BadSignature, Fingerprint, Jwk, KeyHint, MAX_CANDIDATES};
-use crate::verifier::Verifier;
 
 /// A token in the compact form of RFC 7515 (section 7.1), well-formed, of which nothing is proved yet.
 pub struct CompactJws<'t> {

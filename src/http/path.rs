@@ -9,8 +9,8 @@
 
 mod letters;
 
-use crate::escapes::without_unit_escapes;
 use crate::http::all_bytes;
+use crate::http::escapes::without_unit_escapes;
 use percent_encoding::percent_decode;
 
 /// What a path may mean.

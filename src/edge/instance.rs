@@ -106,9 +106,9 @@ impl Marks {
             abi::set_filter_state(&self.route, name)?;
         }
         if let Some(reason) = outcome.reason {
-            abi::set_filter_state(&self.reason, reason.word().as_bytes())?;
+            abi::set_filter_state(&self.reason, reason.as_str().as_bytes())?;
         }
-        abi::set_filter_state(&self.result, outcome.result.word().as_bytes())
+        abi::set_filter_state(&self.result, outcome.result.as_str().as_bytes())
     }
 
     fn tell_shadow(&self, shadow: Shadow) -> Result<(), Failed> {

@@ -4,11 +4,11 @@
 //! The invariant: what is removed is removed whole, so that to no reader it gives a new meaning to what is left.
 
 use crate::config::{Source, SourceLocation};
-use crate::cookie::{Cookie, cookies};
+use crate::http::cookie::{Cookie, cookies};
+use crate::http::names::{ReservedNames, Standing, is_handoff, is_unproved_token};
+use crate::http::query::{Parameter, QUERY_VALUE, Target, without};
+use crate::http::websocket;
 use crate::http::{Edit, Request};
-use crate::names::{OwnNames, Standing, is_handoff, is_unproved_token};
-use crate::query::{Parameter, QUERY_VALUE, Target, without};
-use crate::websocket;
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -80,7 +80,7 @@ impl<'c> Rewrite<'c> {
     }
 
     /// The edits that make it so, on a request from which everything under the filter's own names goes first.
-    pub fn edits(self, request: &Request, own: &OwnNames) -> Vec<Edit> {
+    pub fn edits(self, request: &Request, own: &ReservedNames) -> Vec<Edit> {
         let mut edits = Vec::new();
         self.edit_headers(request, own, &mut edits);
         self.edit_cookies(request, own, &mut edits);
@@ -89,7 +89,7 @@ impl<'c> Rewrite<'c> {
         edits
     }
 
-    fn edit_headers(&self, request: &Request, own: &OwnNames, edits: &mut Vec<Edit>) {
+    fn edit_headers(&self, request: &Request, own: &ReservedNames, edits: &mut Vec<Edit>) {
         let stripped = |name: &[u8]| {
             let is = |location: &&SourceLocation| matches!(location, SourceLocation::Header { name: own, .. } if own.as_bytes() == name);
             self.stripped.iter().any(is) || self.strips_unproved && is_unproved_token(name)
@@ -122,7 +122,7 @@ impl<'c> Rewrite<'c> {
         }
     }
 
-    fn edit_cookies(&self, request: &Request, own: &OwnNames, edits: &mut Vec<Edit>) {
+    fn edit_cookies(&self, request: &Request, own: &ReservedNames, edits: &mut Vec<Edit>) {
         let stripped = |name: &[u8]| {
             let is = |l: &&SourceLocation| matches!(l, SourceLocation::Cookie { name: own } if own.as_bytes() == name);
             self.stripped.iter().any(is)
@@ -148,11 +148,11 @@ impl<'c> Rewrite<'c> {
 
     /// The request target with all changes. With none of ours, it is for those who are told of a request without being its
     /// upstream.
-    pub fn target<'r>(&self, request: &'r Request, own: &OwnNames) -> Option<Cow<'r, [u8]>> {
+    pub fn target<'r>(&self, request: &'r Request, own: &ReservedNames) -> Option<Cow<'r, [u8]>> {
         request.path().map(|path| self.changed(path, &self.parameters, own))
     }
 
-    fn changed<'t>(&self, sent: &'t [u8], added: &[(Rc<str>, String)], own: &OwnNames) -> Cow<'t, [u8]> {
+    fn changed<'t>(&self, sent: &'t [u8], added: &[(Rc<str>, String)], own: &ReservedNames) -> Cow<'t, [u8]> {
         let stripped = |name: &[u8]| {
             let is = |l: &&SourceLocation| matches!(l, SourceLocation::Query { name: own } if own.as_bytes() == name);
             self.stripped.iter().any(is)
@@ -183,7 +183,7 @@ impl<'c> Rewrite<'c> {
         Cow::Owned(rewritten)
     }
 
-    fn edit_query(&self, request: &Request, own: &OwnNames, edits: &mut Vec<Edit>) {
+    fn edit_query(&self, request: &Request, own: &ReservedNames, edits: &mut Vec<Edit>) {
         if !own.has_parameters() {
             return;
         }
@@ -209,7 +209,7 @@ fn has_scheme(value: &[u8], scheme: &str) -> bool {
 
 /// A header that `Connection` names is for the next hop only (RFC 9110, section 7.6.1): it would take an identity away
 /// from the upstream behind it. Envoy passes `Connection` on with an upgrade.
-fn edit_connection(request: &Request, own: &OwnNames, edits: &mut Vec<Edit>) {
+fn edit_connection(request: &Request, own: &ReservedNames, edits: &mut Vec<Edit>) {
     let options = || request.headers.all("connection").flat_map(|field| field.split(|byte| *byte == b','));
     let is_own = |option: &&[u8]| {
         let option = option.trim_ascii();
@@ -228,9 +228,9 @@ fn edit_connection(request: &Request, own: &OwnNames, edits: &mut Vec<Edit>) {
 mod tests {
     use super::*;
     use crate::http::Headers;
-    use crate::names::tests::names;
+    use crate::http::names::tests::names;
 
-    fn own() -> OwnNames {
+    fn own() -> ReservedNames {
         names(["x-auth-sub", "identity", "who"], [""; 3])
     }
 

@@ -3,14 +3,14 @@
 //! The invariant: nothing that a claim holds can end the value that it is written into, begin another, or be read as
 //! a different identity. What doesn't fit is an error, never cut.
 
-use crate::claims::{look_up, text};
 use crate::config::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, Policy, SameSite, UserInfo};
+use crate::http::names::Placement;
+use crate::http::query::{PATH_SEGMENT, QUERY_VALUE};
+use crate::jose::claims::{look_up, text};
+use crate::jose::jwt::Claims;
 use crate::json::{Object, Value};
-use crate::jwt::Claims;
-use crate::names::Placement;
 use crate::protobuf;
-use crate::query::{PATH_SEGMENT, QUERY_VALUE};
-use crate::rewrite::Rewrite;
+use crate::upstream::rewrite::Rewrite;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
@@ -31,7 +31,7 @@ pub struct Identity<'c> {
 
 /// What is written beside the request itself.
 #[derive(Default, Eq, PartialEq)]
-pub struct Aside {
+pub struct ResponseOutputs {
     /// `Set-Cookie` values for the response.
     pub response_cookies: Vec<String>,
     /// Filter state: key and serialised `google.protobuf.Struct`.
@@ -48,8 +48,13 @@ pub enum Error {
 }
 
 /// Writes what the policy says. `filter_name` is the default namespace of metadata.
-pub fn write(policy: &Policy, identity: Identity, filter_name: &str, rewrite: &mut Rewrite) -> Result<Aside, Error> {
-    let mut aside = Aside::default();
+pub fn write(
+    policy: &Policy,
+    identity: Identity,
+    filter_name: &str,
+    rewrite: &mut Rewrite,
+) -> Result<ResponseOutputs, Error> {
+    let mut aside = ResponseOutputs::default();
     for output in policy.claim_headers.iter() {
         match header_value(output, identity) {
             // An empty claim is none, whatever stands before it.

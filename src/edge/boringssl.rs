@@ -1,8 +1,8 @@
 //! Envoy's cryptography.
 
 use super::abi;
+use crate::jose::verifier;
 use crate::protobuf;
-use crate::verifier;
 
 /// The BoringSSL of Envoy, behind its foreign functions `verify_signature` (since 1.31) and `sign` (since 1.37).
 pub struct BoringSsl;

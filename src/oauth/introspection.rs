@@ -4,12 +4,12 @@
 //! no such member, and tells by the status.
 
 use crate::config::{Activity, ClientAuthenticationMethod, Provider};
-use crate::credentials::Token;
 use crate::http::{Endpoint, Fetch, Response};
+use crate::jose::jwt;
+use crate::jose::verifier::Verifier;
 use crate::json::{self, Object, Value};
-use crate::jwt;
+use crate::oauth::credentials::Token;
 use crate::time::Timestamp;
-use crate::verifier::Verifier;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};

@@ -1,0 +1,8 @@
+//! JSON Object Signing and Encryption: RFC 7515 to RFC 7519, RFC 8037. Nothing here knows a request or a provider.
+
+pub mod claims;
+pub mod client_assertion;
+pub mod jwk;
+pub mod jws;
+pub mod jwt;
+pub mod verifier;

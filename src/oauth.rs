@@ -1,0 +1,7 @@
+//! What a client, a provider and the filter say to each other: one file for each document or message of OAuth 2.0.
+
+pub mod credentials;
+pub mod diagnosis;
+pub mod introspection;
+pub mod metadata;
+pub mod userinfo;

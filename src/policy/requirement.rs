@@ -1,0 +1,113 @@
+//! What a rule asks of a valid token beyond being valid: RFC 6750's scopes, and claims.
+
+use crate::config::{ClaimRequirement, Requirement, ScopeImplications};
+use crate::jose::claims::{look_up, text};
+use crate::jose::jwt::{AccessToken, Claims};
+use crate::json::Value;
+use std::fmt;
+
+/// What a valid token lacks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Unmet {
+    /// These scopes, separated by spaces as a challenge names them (RFC 6750, section 3).
+    Scopes(String, RequirementField),
+    /// A claim, or a value in it.
+    Claims(RequirementField),
+}
+
+/// The field of the requirement that is not fulfilled.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RequirementField {
+    /// `scopes`.
+    Scopes,
+    /// `scopes_any`.
+    ScopesAny,
+    /// `claims`, by its place in the list.
+    Claim(usize),
+    /// `groups_allowlist`.
+    Groups,
+}
+
+impl fmt::Display for RequirementField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scopes => f.write_str("scopes"),
+            Self::ScopesAny => f.write_str("scopes_any"),
+            Self::Claim(index) => write!(f, "claims[{index}]"),
+            Self::Groups => f.write_str("groups_allowlist"),
+        }
+    }
+}
+
+impl Unmet {
+    /// Which field it is about.
+    pub fn field(&self) -> RequirementField {
+        match self {
+            Self::Scopes(_, unmet) | Self::Claims(unmet) => *unmet,
+        }
+    }
+}
+
+impl Requirement {
+    /// Checks a valid token.
+    pub fn check(&self, token: &AccessToken, implied: &ScopeImplications) -> Result<(), Unmet> {
+        let claims = token.claims();
+        self.check_scopes(claims, implied)?;
+        let groups = || claims.object().get("groups").map(values).unwrap_or_default();
+        let listed = |group: &String| self.groups_allowlist.contains(group);
+        let any_group = self.groups_allowlist.is_empty() || self.groups_allowlist.iter().any(|group| group == "*");
+        if !any_group && !groups().iter().any(listed) {
+            return Err(Unmet::Claims(RequirementField::Groups));
+        }
+        match self.claims.iter().position(|claim| !claim.is_fulfilled(claims)) {
+            None => Ok(()),
+            Some(index) => Err(Unmet::Claims(RequirementField::Claim(index))),
+        }
+    }
+
+    /// The scopes that a client should ask for, as `scope` in a challenge.
+    pub fn scope_hint(&self) -> Option<String> {
+        let all = [self.scopes.as_slice(), self.scopes_any.as_slice()].concat();
+        (!all.is_empty()).then(|| all.join(" "))
+    }
+
+    fn check_scopes(&self, claims: &Claims, implied: &ScopeImplications) -> Result<(), Unmet> {
+        if self.scopes.is_empty() && self.scopes_any.is_empty() {
+            return Ok(());
+        }
+        let granted = claims.scopes();
+        let lacks = |wanted: &&String| !granted.iter().any(|granted| implied.implies(granted, wanted));
+        let mut missing: Vec<&str> = self.scopes.iter().filter(lacks).map(String::as_str).collect();
+        let unmet = if missing.is_empty() { RequirementField::ScopesAny } else { RequirementField::Scopes };
+        if self.scopes_any.iter().all(|wanted| lacks(&wanted)) {
+            missing.extend(self.scopes_any.iter().map(String::as_str));
+        }
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(Unmet::Scopes(missing.join(" "), unmet)),
+        }
+    }
+}
+
+impl ClaimRequirement {
+    fn is_fulfilled(&self, claims: &Claims) -> bool {
+        let Some(value) = look_up(claims.object(), &self.claim) else { return self.absent };
+        if self.absent {
+            return false;
+        }
+        let values = values(value);
+        let has = |wanted: &String| values.contains(wanted);
+        (self.any_of.is_empty() || self.any_of.iter().any(has))
+            && self.all_of.iter().all(has)
+            && !self.none_of.iter().any(has)
+            && self.matches.as_ref().is_none_or(|pattern| values.iter().any(|value| pattern.is_match(value)))
+    }
+}
+
+/// The values that a claim holds: those of its elements if it is a list.
+fn values(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(elements) => elements.iter().map(|element| text(element).into_owned()).collect(),
+        value => vec![text(value).into_owned()],
+    }
+}
