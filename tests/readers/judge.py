@@ -86,6 +86,7 @@ class Mode:
         ]
 
 
+VERIFY = {"verify_path": "/verify", "verify_response_code": 200}
 BYPASS = [{"match": {"path_prefix": "/"}, "bypass": True}]
 BEARER = ("authorization", "Bearer {token}")
 MODES = {
@@ -106,6 +107,10 @@ MODES = {
         method="OPTIONS",
         headers=(("origin", "https://web.example"), ("access-control-request-method", "GET")),
     ),
+    "asked about, allowed": Mode("confirmed", VERIFY, headers=(BEARER,), asks=True),
+    "asked about, not forwarded": Mode("confirmed", VERIFY | {"forward": False}, headers=(BEARER,), asks=True),
+    "asked about, missing": Mode("confirmed", VERIFY | {"allow_missing": True}, asks=True),
+    "asked about, stripped": Mode("confirmed", VERIFY | {"enforce": False}, headers=(("authorization", "Bearer bad"),), asks=True),
 }
 
 
