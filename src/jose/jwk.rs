@@ -11,9 +11,11 @@ mod certificate;
 mod choice;
 mod error;
 mod material;
+mod thumbprint;
 
 pub use choice::{KeyHint, Keys};
 pub use error::{KeyError, SetError, Unusable};
+pub use thumbprint::Thumbprint;
 
 use crate::json::{self, Members, Object, Value};
 use crate::time::Timestamp;

@@ -249,7 +249,7 @@ fn rsa(n: &[u8], e: &[u8]) -> Result<RsaPublicKey, KeyError> {
     RsaPublicKey::new(BoxedUint::from_be_slice_vartime(n), BoxedUint::from(e)).map_err(|_| KeyError::Material)
 }
 
-fn without_leading_zeros(octets: &[u8]) -> &[u8] {
+pub(super) fn without_leading_zeros(octets: &[u8]) -> &[u8] {
     let mut octets = octets;
     while let [0, rest @ ..] = octets {
         octets = rest;
