@@ -88,15 +88,17 @@ mod tests {
         assert_eq!(cache.get(&1, START.saturating_add(MINUTE + Duration::from_nanos(1))), None);
     }
 
+    /// WSM-06.
     #[test]
-    fn wsm_06_an_entry_from_the_future_is_none() {
+    fn an_entry_from_the_future_is_none() {
         let cache = cache();
         cache.insert(1, 10, 1, MINUTE, START);
         assert_eq!(cache.get(&1, START.saturating_sub(MINUTE)), None);
     }
 
+    /// CCH-08.
     #[test]
-    fn cch_08_the_bounds_hold() {
+    fn a_cache_never_exceeds_its_bounds() {
         let cache = cache();
         for key in 0..100 {
             cache.insert(key, key, 1, MINUTE, START);
@@ -114,9 +116,9 @@ mod tests {
         cache.insert(3, 3, 60, MINUTE, START);
         assert_eq!((seen(1), seen(2), seen(3)), (None, Some(3), Some(3)), "a forgotten entry's weight is gone");
     }
-    /// As many tokens as anybody can make up: no more room than there is, and what is used stays.
+    /// CCH-08: as many tokens as anybody can make up: no more room than there is, and what is used stays.
     #[test]
-    fn cch_08_a_million_entries() {
+    fn a_million_entries_stay_within_the_bounds() {
         let bounds = Bounds { entries: 1_000, bytes: 50_000 };
         let cache = Cache::new(bounds);
         cache.insert(u32::MAX, 0, 100, MINUTE, START);

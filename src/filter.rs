@@ -591,9 +591,9 @@ const MIN_TICK: Duration = Duration::from_millis(1);
 mod tests {
     use super::*;
 
-    /// Found by ten million requests: memory grew by five megabytes, once, long after all caches were full.
+    /// CCH-08: Found by ten million requests: memory grew by five megabytes, once, long after all caches were full.
     #[test]
-    fn cch_08_a_full_cache_needs_no_larger_table() {
+    fn a_full_cache_needs_no_larger_table() {
         for Bounds { entries, .. } in [VOUCHED_BOUNDS, INACTIVE_BOUNDS, VERDICT_BOUNDS] {
             // What `lru` keeps its entries in.
             let mut table = HashMap::new();

@@ -1,8 +1,8 @@
-//! The catalogue of attacks: `security/cases.json` lists them, the names of tests say which of them each test covers.
+//! The catalogue of attacks: `security/cases.json` lists them, the tests say which of them they cover.
 //!
-//! A test bears the ids of its cases in its name: `hdr_06_07_claims_…` is HDR-06 and HDR-07, `enc_05_to_07_parts` is
-//! ENC-05 to ENC-07, `tb_36_and_int_06_…` is INT-06. `docs/security/cases.md` is made of both, and is checked here:
-//! `make security-cases` writes it anew.
+//! A test bears the ids of its cases where its documentation begins: `/// ENC-05 to ENC-07, TB-12: a token has three parts.`
+//! in Rust, the same in a docstring in Python. Its name then says what is true. `docs/security/cases.md` is made of both, and
+//! is checked here: `make security-cases` writes it anew.
 //!
 //! The invariant: every case of priority P0, P1 or P2 has a test, or a reason why it has none; never both.
 
@@ -66,8 +66,15 @@ fn files(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The names of a file's tests.
-fn tests_in(path: &Path) -> Vec<String> {
+/// A test: its name, and the first line of its documentation.
+#[derive(Debug, PartialEq)]
+struct Test {
+    name: String,
+    first_line: String,
+}
+
+/// The tests of a file.
+fn tests_in(path: &Path) -> Vec<Test> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("rs") => rust_tests(&fs::read_to_string(path).unwrap()),
@@ -77,62 +84,114 @@ fn tests_in(path: &Path) -> Vec<String> {
 }
 
 /// The functions that `#[test]` stands before, with whatever attributes between; but one that is ignored tests nothing.
-fn rust_tests(source: &str) -> Vec<String> {
-    let mut names = Vec::new();
+fn rust_tests(source: &str) -> Vec<Test> {
+    let mut tests = Vec::new();
     let mut is_test = false;
+    let mut first_line: Option<&str> = None;
     for line in source.lines().map(str::trim) {
-        match line.strip_prefix("fn ").and_then(|rest| rest.split_once('(')) {
-            Some((name, _)) if is_test => names.push(name.to_owned()),
-            _ => {}
+        if let Some(documentation) = line.strip_prefix("///") {
+            first_line.get_or_insert(documentation.trim());
+            continue;
+        }
+        if let Some((name, _)) = line.strip_prefix("fn ").and_then(|rest| rest.split_once('(')) {
+            let first_line = first_line.unwrap_or_default().to_owned();
+            tests.extend(is_test.then(|| Test { name: name.to_owned(), first_line }));
         }
         is_test = line == "#[test]" || (is_test && line.starts_with("#[") && !line.starts_with("#[ignore"));
+        if !line.starts_with("#[") {
+            first_line = None;
+        }
     }
-    names
+    tests
 }
 
-/// The functions that pytest collects and runs.
-fn python_tests(source: &str) -> Vec<String> {
-    let mut names = Vec::new();
+/// The functions that pytest collects and runs. A docstring stands below the line that ends the signature.
+fn python_tests(source: &str) -> Vec<Test> {
+    let mut tests = Vec::new();
     let mut is_skipped = false;
-    for line in source.lines() {
+    let mut lines = source.lines();
+    while let Some(line) = lines.next() {
         is_skipped |= ["@pytest.mark.skip", "@pytest.mark.xfail"].iter().any(|mark| line.starts_with(mark));
-        if let Some((name, _)) = line.strip_prefix("def ").and_then(|rest| rest.split_once('(')) {
-            names.extend((name.starts_with("test_") && !is_skipped).then(|| name.to_owned()));
-            is_skipped = false;
-        }
-    }
-    names
-}
-
-/// The cases that a test's name names.
-fn ids(name: &str, areas: &BTreeSet<String>) -> Vec<String> {
-    let mut ids = Vec::new();
-    let (mut area, mut last, mut to) = (None, 0, false);
-    for word in name.split('_') {
-        let number = Some(word).filter(|word| word.len() == 2).and_then(|word| word.parse::<u8>().ok());
-        match (number, area) {
-            (Some(number), Some(area)) => {
-                let first = if to { last + 1 } else { number };
-                ids.extend((first..=number).map(|number| format!("{area}-{number:02}")));
-                (last, to) = (number, false);
+        let Some((name, _)) = line.strip_prefix("def ").and_then(|rest| rest.split_once('(')) else { continue };
+        if name.starts_with("test_") && !is_skipped {
+            if !line.ends_with(':') {
+                lines.by_ref().find(|line| line.starts_with(')'));
             }
-            // Only these stand between the numbers of one area.
-            (None, Some(_)) if word == "and" || word == "to" => to = word == "to" && last > 0,
-            _ => (area, last, to) = (areas.get(&word.to_uppercase()), 0, false),
+            let below = lines.clone().next().unwrap_or_default().trim_start();
+            let documentation = below.trim_start_matches('r').strip_prefix("\"\"\"").unwrap_or_default();
+            tests.push(Test { name: name.to_owned(), first_line: documentation.replace("\"\"\"", "") });
         }
+        is_skipped = false;
     }
-    ids
+    tests
 }
 
-fn tests(areas: &BTreeSet<String>) -> Tests {
+/// The cases that the first line of a test's documentation names, up to its colon or its full stop.
+fn ids(first_line: &str, areas: &BTreeSet<String>) -> Result<Vec<String>, String> {
+    let is_id = |word: &str| areas.iter().any(|area| word.strip_prefix(area.as_str()).is_some_and(is_number));
+    if !first_line.split(|c: char| !c.is_alphanumeric() && c != '-').next().is_some_and(is_any_id) {
+        return Ok(Vec::new());
+    }
+    let list = first_line.split([':', '.']).next().unwrap_or_default();
+    if list.len() == first_line.len() {
+        return Err(format!("\"{first_line}\": a colon or a full stop must follow the ids, in the same line"));
+    }
+    let mut ids = Vec::new();
+    for item in list.split(", ") {
+        let (first, last) = item.split_once(" to ").unwrap_or((item, item));
+        let range = (area_and_number(first), area_and_number(last));
+        let (Some((area, first)), Some((same, last))) = range else {
+            return Err(format!("\"{item}\" is no id, as ENC-05, and no range, as ENC-05 to ENC-07"));
+        };
+        if area != same || first > last {
+            return Err(format!("\"{item}\" is no range"));
+        }
+        ids.extend((first..=last).map(|number| format!("{area}-{number:02}")).filter(|id| is_id(id)));
+    }
+    Ok(ids)
+}
+
+/// Whether this is what follows the area in an id.
+fn is_number(text: &str) -> bool {
+    text.strip_prefix('-').is_some_and(|digits| digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_digit()))
+}
+
+/// Whether this is an id, also one of a list that is not kept here (`TB-12`).
+fn is_any_id(word: &str) -> bool {
+    area_and_number(word).is_some()
+}
+
+fn area_and_number(id: &str) -> Option<(&str, u8)> {
+    let (area, number) = id.split_once('-')?;
+    let is_area = (2..=3).contains(&area.len()) && area.bytes().all(|letter| letter.is_ascii_uppercase());
+    let number = Some(number).filter(|number| number.len() == 2).and_then(|number| number.parse().ok())?;
+    is_area.then_some((area, number))
+}
+
+/// A name in the form of old, with an id in it: `enc_05_parts`.
+fn bears_an_id(name: &str, areas: &BTreeSet<String>) -> bool {
+    let words: Vec<&str> = name.split('_').collect();
+    words.windows(2).any(|pair| is_number(&format!("-{}", pair[1])) && areas.contains(&pair[0].to_uppercase()))
+}
+
+fn tests(areas: &BTreeSet<String>, faults: &mut Vec<String>) -> Tests {
     let mut found = Vec::new();
     files(&root().join("tests"), &mut found);
     files(&root().join("src"), &mut found);
     let mut tests = Tests::new();
     for path in found {
         let shown = path.strip_prefix(root()).unwrap().display().to_string();
-        for name in tests_in(&path) {
-            for id in ids(&name, areas) {
+        for Test { name, first_line } in tests_in(&path) {
+            if bears_an_id(&name, areas) {
+                faults.push(format!(
+                    "{shown}: {name}: ids belong to where the test's documentation begins (`/// ENC-05: …`)"
+                ));
+            }
+            let ids = ids(&first_line, areas).unwrap_or_else(|fault| {
+                faults.push(format!("{shown}: {name}: {fault}"));
+                Vec::new()
+            });
+            for id in ids {
                 tests.entry(id).or_default().insert(format!("{shown}: {name}"));
             }
         }
@@ -183,8 +242,8 @@ fn cell(text: &str) -> String {
 const INTRODUCTION: &str = "\
 # Attacks, and the tests against them
 
-Made by `make security-cases` from the cases (`tests/security/cases.json`) and the names of the tests; `tests/catalogue.rs`
-checks that it is up to date. A case of priority P0 to P2 has a test that bears its id, or a reason why not.
+Made by `make security-cases` from the cases (`tests/security/cases.json`) and the tests, whose documentation begins with the ids
+of their cases; `tests/catalogue.rs` checks that it is up to date. A case of priority P0 to P2 has a test, or a reason why not.
 
 P0: a bypass, a crash, or a door that stays open on a failure. P1: serious. P2: hardening. P3: minor.
 ";
@@ -198,9 +257,9 @@ fn every_attack_has_a_test_or_a_reason() {
     let known: BTreeSet<&str> = cases.iter().map(|case| case.id.as_str()).collect();
     assert_eq!((cases.len(), known.len()), (300, 300), "an id is lost, or given twice");
     let prefixes = known.iter().map(|id| id.split_once('-').unwrap().0.to_owned()).collect();
-    let tests = tests(&prefixes);
-
     let mut faults = Vec::new();
+    let tests = tests(&prefixes, &mut faults);
+
     for (id, tests) in tests.iter().filter(|(id, _)| !known.contains(id.as_str())) {
         faults.push(format!("{id} is no case: {tests:?}"));
     }
@@ -226,23 +285,41 @@ fn every_attack_has_a_test_or_a_reason() {
 
 /// What the check rests on.
 #[test]
-fn names_are_read_as_they_are_meant() {
+fn documentation_is_read_as_it_is_meant() {
     let areas = ["HDR", "ENC", "INT", "WSM", "CCH"].map(str::to_owned).into();
-    let read = |name: &str| ids(name, &areas).join(" ");
-    assert_eq!(read("hdr_06_07_10_header_text"), "HDR-06 HDR-07 HDR-10");
-    assert_eq!(read("enc_05_to_07_parts"), "ENC-05 ENC-06 ENC-07");
-    assert_eq!(read("enc_08_and_09_duplicates"), "ENC-08 ENC-09");
-    assert_eq!(read("tb_37_and_38_and_int_01_only_true"), "INT-01");
-    assert_eq!(read("int_06_tb_36_audience"), "INT-06");
-    assert_eq!(read("test_row_09_wsm_11_cch_02_two_filters"), "WSM-11 CCH-02");
-    assert_eq!(read("enc_16_200_cold_requests"), "ENC-16");
-    assert_eq!(read("an_int_of_16_bits"), "");
-    assert_eq!(read("what_comes_01_to_enc"), "");
-    let rust =
-        "#[test]\nfn a_1() {\n    fn helper() {}\n}\n// fn b() {\n#[test]\n#[should_panic]\n    fn c() {\nfn d() {";
-    assert_eq!(rust_tests(rust), ["a_1", "c"]);
-    assert_eq!(rust_tests("#[test]\n#[ignore = \"slow\"]\nfn a() {\n#[test]\nfn b() {"), ["b"]);
-    let python = "def test_a(x) -> None:\n    def test_b():\ndef helper():\n# def test_c():\ndef test_d(\n";
-    assert_eq!(python_tests(python), ["test_a", "test_d"]);
-    assert_eq!(python_tests("@pytest.mark.skipif(\n    True\n)\ndef test_a():\ndef test_b():"), ["test_b"]);
+    let read = |line: &str| ids(line, &areas).map(|ids| ids.join(" "));
+    for (line, expected) in [
+        ("HDR-06, HDR-07, HDR-10: header text.", "HDR-06 HDR-07 HDR-10"),
+        ("ENC-05 to ENC-07.", "ENC-05 ENC-06 ENC-07"),
+        ("ENC-08: as INT-01 has it.", "ENC-08"),
+        ("TB-37, TB-38, INT-01: only true.", "INT-01"),
+        ("Nobody reads ENC-05: it is not first.", ""),
+        ("RFC 6750, section 2: one place.", ""),
+        ("ENC, not INT-01: a word.", ""),
+        ("", ""),
+    ] {
+        assert_eq!(read(line).as_deref(), Ok(expected), "{line}");
+    }
+    for line in
+        ["ENC-05, 06: two.", "ENC-05 and ENC-06: two.", "ENC-05", "ENC-07 to ENC-05: back.", "ENC-05 to INT-07: two."]
+    {
+        assert!(read(line).is_err(), "{line}");
+    }
+    for (name, bears) in [("enc_05_parts", true), ("an_int_of_16_bits", false), ("a_hdr_01", true), ("rfc_6750", false)]
+    {
+        assert_eq!(bears_an_id(name, &areas), bears, "{name}");
+    }
+}
+
+#[test]
+fn tests_are_found_with_the_first_line_of_their_documentation() {
+    let found = |tests: Vec<Test>| -> Vec<String> {
+        tests.into_iter().map(|test| format!("{}: {}", test.name, test.first_line)).collect()
+    };
+    let rust = "/// One.\n/// Two.\n#[test]\nfn a() {\n    /// Not a test.\n    fn helper() {}\n}\n// fn b() {\n#[test]\n\
+                #[should_panic]\n    fn c() {\nfn d() {\n#[test]\n#[ignore = \"slow\"]\nfn e() {\n#[test]\nfn f() {";
+    assert_eq!(found(rust_tests(rust)), ["a: One.", "c: ", "f: "]);
+    let python = "def test_a(x) -> None:\n    \"\"\"One.\"\"\"\n    def test_b():\ndef helper():\n# def test_c():\ndef test_d(\n    x\n) -> \
+                  None:\n    r\"\"\"Two.\n    Three.\"\"\"\n@pytest.mark.skipif(\n    True\n)\ndef test_e():\ndef test_f():\n    pass";
+    assert_eq!(found(python_tests(python)), ["test_a: One.", "test_d: Two.", "test_f: "]);
 }

@@ -87,7 +87,7 @@ fn every_verdict_has_its_evidence() {
 fn a_row_without_evidence_is_noticed() {
     let tests = Tests::find();
     let row = |change: Value| {
-        let mut row = serde_json::json!({"section": "1", "level": "MUST", "clause": "c", "verdict": "met", "tests": ["alg_01_none"]});
+        let mut row = serde_json::json!({"section": "1", "level": "MUST", "clause": "c", "verdict": "met", "tests": ["the_algorithm_none_is_refused"]});
         row.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         row
     };
@@ -98,11 +98,11 @@ fn a_row_without_evidence_is_noticed() {
         serde_json::json!({"tests": []}),
         serde_json::json!({"tests": ["alg_01_no"]}),
         serde_json::json!({"tests": ["faults"]}),
-        serde_json::json!({"tests": ["alg_01_none", "alg_01_none"]}),
+        serde_json::json!({"tests": ["the_algorithm_none_is_refused", "the_algorithm_none_is_refused"]}),
         serde_json::json!({"verdict": "surely"}),
         serde_json::json!({"verdict": "deliberately not"}),
         serde_json::json!({"verdict": "not applicable", "reason": ""}),
-        serde_json::json!({"test": ["alg_01_none"]}),
+        serde_json::json!({"test": ["the_algorithm_none_is_refused"]}),
     ] {
         assert_ne!(faults_of(vec![row(change.clone())]), 0, "{change}");
     }

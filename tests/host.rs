@@ -255,8 +255,9 @@ fn every_form_of_the_configuration_is_taken() {
     );
 }
 
+/// WSM-04.
 #[test]
-fn wsm_04_a_bad_configuration_is_refused_by_its_path_and_everything_with_it() {
+fn a_bad_configuration_is_refused_by_its_path_and_everything_with_it() {
     for (bad, path) in [
         ("", "the configuration is empty"),
         ("{", "neither a JSON object nor"),
@@ -273,8 +274,9 @@ fn wsm_04_a_bad_configuration_is_refused_by_its_path_and_everything_with_it() {
     }
 }
 
+/// WSM-04.
 #[test]
-fn wsm_04_whatever_fails_beside_the_configuration_it_is_taken() {
+fn whatever_fails_beside_the_configuration_it_is_taken() {
     let calls = {
         let envoy = Envoy::at(NOW);
         assert!(envoy.configure(config().to_string()));
@@ -312,8 +314,9 @@ fn wsm_04_whatever_fails_beside_the_configuration_it_is_taken() {
     }
 }
 
+/// WSM-10.
 #[test]
-fn wsm_10_a_second_configuration_begins_anew() {
+fn a_second_configuration_begins_anew() {
     let envoy = cold();
     let waiting = envoy.request(request(&GOOD));
     assert_eq!(calls(), ["/.well-known/openid-configuration"]);
@@ -329,9 +332,9 @@ fn wsm_10_a_second_configuration_begins_anew() {
     assert_eq!(calls().len(), 1);
 }
 
-/// What was decided under one configuration is nothing under the next.
+/// CCH-09: what was decided under one configuration is nothing under the next.
 #[test]
-fn cch_09_a_second_configuration_remembers_no_decision() {
+fn a_second_configuration_remembers_no_decision() {
     let envoy = warm();
     let opaque = "0paque";
     upstream(envoy.request(request(&GOOD)));
@@ -363,8 +366,9 @@ fn cch_09_a_second_configuration_remembers_no_decision() {
 
 // ---------------------------------------------------------------------------------------------- refusing
 
+/// WSM-04.
 #[test]
-fn wsm_04_before_its_configuration_the_filter_refuses() {
+fn before_its_configuration_the_filter_refuses() {
     let envoy = Envoy::at(NOW);
     let stream = envoy.request(request(&GOOD));
     let Reply { fields, body, .. } = reply(stream);
@@ -374,8 +378,9 @@ fn wsm_04_before_its_configuration_the_filter_refuses() {
     assert_eq!(metric("oidc_requests_total;result=denied;reason=misconfigured;provider=none"), 1);
 }
 
+/// WSM-06.
 #[test]
-fn wsm_06_without_a_clock_nothing_is_judged() {
+fn without_a_clock_nothing_is_judged() {
     let envoy = warm();
     let good = request(&GOOD);
     fail("clock", INTERNAL_FAILURE);
@@ -391,8 +396,9 @@ fn wsm_06_without_a_clock_nothing_is_judged() {
     upstream(envoy.request(good));
 }
 
+/// HTP-09.
 #[test]
-fn htp_09_a_denial_is_one_reply_and_nothing_else() {
+fn a_denial_is_one_reply_and_nothing_else() {
     let envoy = warm();
     for (fields, status, reason, provider) in [
         (plain_request(), 401, "missing_token", "none"),
@@ -426,9 +432,9 @@ fn htp_09_a_denial_is_one_reply_and_nothing_else() {
     }
 }
 
-/// An access log is written when the request has been answered.
+/// ATK-14: an access log is written when the request has been answered.
 #[test]
-fn atk_14_a_token_leaves_before_the_answer() {
+fn a_token_leaves_before_the_answer() {
     let sources = json!([{"key": "authorization"}, {"location": "query_string", "key": "token"}]);
     let envoy = configured(config_with(json!({"forward": false, "access_token": sources})));
     envoy.tick();
@@ -449,8 +455,9 @@ fn atk_14_a_token_leaves_before_the_answer() {
     assert!(log().contains("access logs may show it"), "{}", log());
 }
 
+/// EXT-10.
 #[test]
-fn ext_10_bytes_that_are_no_text() {
+fn bytes_that_are_no_text() {
     let envoy = warm();
     let good = request(&GOOD);
     for byte in [0, b'\n', 0x7f, 0x80, 0xa1, 0xff] {
@@ -479,8 +486,9 @@ fn ext_10_bytes_that_are_no_text() {
     assert_eq!(refusal(waiting), (503, "provider_unavailable".to_owned()));
 }
 
+/// HDR-01.
 #[test]
-fn hdr_01_what_cannot_be_seen_cannot_be_let_through() {
+fn what_cannot_be_seen_cannot_be_let_through() {
     let envoy = configured(config_with(json!({"enforce": false})));
     let many = |count: usize| fields((0..count).map(|index| (format!("h{index}"), "v")));
     for fields in [Fields::new(), many(3), [request("x"), many(1024)].concat()] {
@@ -491,9 +499,9 @@ fn hdr_01_what_cannot_be_seen_cannot_be_let_through() {
     upstream(envoy.request(fields([(":method", "CONNECT"), (":authority", "shop.example.com:443")])));
 }
 
-/// Whatever can be told without arithmetic is told first: a flood of such tokens costs no signature.
+/// DOS-01: whatever can be told without arithmetic is told first: a flood of such tokens costs no signature.
 #[test]
-fn dos_01_what_is_cheap_comes_before_the_signature() {
+fn what_is_cheap_comes_before_the_signature() {
     let envoy = warm();
     let verified = || {
         host(|host| {
@@ -649,9 +657,9 @@ fn state(marks: &[(&str, &str)]) -> FilterState {
     marks.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect()
 }
 
-/// Two filters in one chain: what one says is never taken for the other's word.
+/// ATK-07: two filters in one chain: what one says is never taken for the other's word.
 #[test]
-fn atk_07_marks_metrics_and_details_bear_the_filter_s_name() {
+fn marks_metrics_and_details_bear_the_filter_s_name() {
     let strip = json!({"claim_headers": [], "user_info": [], "enforce": false});
     let told = |name: &'static str, result: &'static str| (format!("{name}.result"), result.to_owned());
     for (name, key, suffix) in [
@@ -685,9 +693,10 @@ fn atk_07_marks_metrics_and_details_bear_the_filter_s_name() {
     }
 }
 
-/// Two filters of one name: the last verdict stands, without what belonged to the first, and the operator is told once.
+/// ATK-07: two filters of one name: the last verdict stands, without what belonged to the first, and the operator is
+/// told once.
 #[test]
-fn atk_07_a_reason_never_outlives_its_verdict() {
+fn a_reason_never_outlives_its_verdict() {
     let envoy = named(None, config_with(json!({"claim_headers": [], "user_info": [], "allow_missing": true})));
     let earlier = [
         ("oidc.reason", "malformed_token"),
@@ -727,9 +736,10 @@ fn marks_can_be_left_out() {
     assert!(log().contains("nothing can refuse it before the service has seen it"), "{}", log());
 }
 
-/// One request that takes another route than the one decided on gets nothing. It changes nothing for any other.
+/// ATK-03: one request that takes another route than the one decided on gets nothing. It changes nothing for any
+/// other.
 #[test]
-fn atk_03_one_request_throws_no_switch_for_others() {
+fn one_request_throws_no_switch_for_others() {
     let route = |name: &[u8]| host(|host| host.properties.insert("xds.route_name".to_owned(), name.to_vec()));
     let rule = json!({"match": {"route_name": "b"}, "require": {"scopes": "admin"}});
     for outputs in [json!({}), json!({"claim_headers": [], "user_info": []})] {
@@ -794,8 +804,9 @@ fn a_token_in_dynamic_metadata_is_found_or_refused() {
     }
 }
 
+/// HDR-05.
 #[test]
-fn hdr_05_trailers_are_cleaned_as_headers_are() {
+fn trailers_are_cleaned_as_headers_are() {
     let envoy = warm();
     let stream = envoy.request(request(&GOOD));
     assert_eq!(stream.trailers(fields_of_trailers()), CONTINUE);
@@ -838,8 +849,9 @@ fn verify_signature(arguments: &[u8]) -> Vec<u8> {
     if key.is_some_and(verifies) { vec![0x08, 1] } else { b"\x12\x05wrong".to_vec() }
 }
 
+/// SIG-09.
 #[test]
-fn sig_09_a_host_verifies_what_it_has_been_seen_to_get_right() {
+fn a_host_verifies_what_it_has_been_seen_to_get_right() {
     let functions: [(Function, _); 4] =
         [(verify_signature, "host"), (|_| vec![0x08, 1], "wasm"), (|_| vec![], "wasm"), (|_| vec![0xff; 9], "wasm")];
     for (function, backend) in functions {
@@ -894,8 +906,9 @@ fn an_rsa_key_needs_a_host_that_signs() {
 
 // ---------------------------------------------------------------------------------------------- waiting
 
+/// HDR-14.
 #[test]
-fn hdr_14_a_cold_request_waits_for_two_calls_and_goes_on_once() {
+fn a_cold_request_waits_for_two_calls_and_goes_on_once() {
     let envoy = cold();
     let stream = envoy.request(request(&GOOD));
     assert_eq!(stream.fate(), Fate::Waits);
@@ -943,8 +956,9 @@ fn hdr_14_a_cold_request_waits_for_two_calls_and_goes_on_once() {
     assert_eq!(metric("oidc_jwks_keys;provider=idp"), 2);
 }
 
+/// HTP-06, HTP-07.
 #[test]
-fn htp_06_07_nothing_passes_before_the_decision() {
+fn nothing_passes_before_the_decision() {
     let envoy = cold();
     let stream = envoy.request(request(&GOOD));
     assert_eq!((stream.body(), stream.body()), (PAUSE, PAUSE));
@@ -955,8 +969,9 @@ fn htp_06_07_nothing_passes_before_the_decision() {
     assert_eq!(stream.look(|exchange| exchange.trailers.clone()), fields([("grpc-status", "0")]));
 }
 
+/// HTP-08.
 #[test]
-fn htp_08_a_client_that_left_is_let_go() {
+fn a_client_that_left_is_let_go() {
     let envoy = cold();
     let first = envoy.request(request(&GOOD));
     let second = envoy.request(request(&GOOD));
@@ -976,8 +991,9 @@ fn htp_08_a_client_that_left_is_let_go() {
     }
 }
 
+/// ATK-19.
 #[test]
-fn atk_19_no_shared_cache_keeps_one_users_cookie() {
+fn no_shared_cache_keeps_one_users_cookie() {
     let envoy = warm();
     let answered = |sent: Fields| {
         let stream = envoy.request(request(&GOOD));
@@ -1011,9 +1027,9 @@ fn atk_19_no_shared_cache_keeps_one_users_cookie() {
     assert_eq!(stream.look(|exchange| values(&exchange.response, "cache-control")), ["public"]);
 }
 
-/// A response that could be kept for others has no cookie.
+/// ATK-19: a response that could be kept for others has no cookie.
 #[test]
-fn atk_19_no_cookie_without_its_cache_control() {
+fn no_cookie_without_its_cache_control() {
     for fault in ["list response", "set response cache-control", "remove response"] {
         let envoy = warm();
         let stream = envoy.request(request(&GOOD));
@@ -1026,9 +1042,10 @@ fn atk_19_no_cookie_without_its_cache_control() {
     }
 }
 
-/// Envoy makes 200 of every local reply to what looks like a gRPC call: to a proxy that asks, that would be a yes.
+/// ATK-20: Envoy makes 200 of every local reply to what looks like a gRPC call: to a proxy that asks, that would be a
+/// yes.
 #[test]
-fn atk_20_a_no_to_another_proxy_stays_one() {
+fn a_no_to_another_proxy_stays_one() {
     let ask = |envoy: &Envoy, token: Option<&str>, media_type: &str| {
         let mut asked = fields([
             (":method", "GET"),
@@ -1077,8 +1094,9 @@ fn grpc_calls_are_answered_as_grpc() {
     assert_eq!(reply(envoy.request(plain_request())).grpc_status, -1);
 }
 
+/// OUT-06.
 #[test]
-fn out_06_an_answer_outlives_the_request_that_asked() {
+fn an_answer_outlives_the_request_that_asked() {
     let envoy = cold();
     envoy.request(request(&GOOD)).end();
     assert_eq!(calls().len(), 1);
@@ -1098,8 +1116,9 @@ fn a_stream_that_ended_unannounced_is_passed_over() {
     upstream(other);
 }
 
+/// OUT-05.
 #[test]
-fn out_05_a_call_that_cannot_be_sent_ends_the_request_at_once() {
+fn a_call_that_cannot_be_sent_ends_the_request_at_once() {
     for status in [BAD_ARGUMENT, INTERNAL_FAILURE] {
         let envoy = cold();
         fail("call", status);
@@ -1118,8 +1137,9 @@ fn out_05_a_call_that_cannot_be_sent_ends_the_request_at_once() {
     }
 }
 
+/// OUT-05.
 #[test]
-fn out_05_without_enforcement_such_a_request_goes_on_without_an_identity() {
+fn without_enforcement_such_a_request_goes_on_without_an_identity() {
     let envoy = configured(config_with(json!({"enforce": false})));
     fail("call", BAD_ARGUMENT);
     let forwarded = upstream(envoy.request(request(&GOOD)));
@@ -1128,8 +1148,9 @@ fn out_05_without_enforcement_such_a_request_goes_on_without_an_identity() {
     assert_eq!(trace().last().map(String::as_str), Some("tick 1000"));
 }
 
+/// OUT-06.
 #[test]
-fn out_06_a_call_without_an_answer() {
+fn a_call_without_an_answer() {
     let envoy = cold();
     let stream = envoy.request(request(&GOOD));
     // Reset after the headers: Envoy hands over neither headers nor body.
@@ -1144,8 +1165,9 @@ fn out_06_a_call_without_an_answer() {
     assert_eq!(refusal(stream).0, 503);
 }
 
+/// OUT-09.
 #[test]
-fn out_09_no_more_of_an_answer_is_read_than_is_of_use() {
+fn no_more_of_an_answer_is_read_than_is_of_use() {
     let envoy = cold();
     let stream = envoy.request(request(&GOOD));
     envoy.answer_all(|call| match call.path().as_str() {
@@ -1157,8 +1179,9 @@ fn out_09_no_more_of_an_answer_is_read_than_is_of_use() {
     assert!(log().contains("the answer is larger than"), "{}", log());
 }
 
+/// INT-11, LOG-01.
 #[test]
-fn int_11_log_01_a_token_is_asked_about_with_the_secret_and_the_log_holds_neither() {
+fn a_token_is_asked_about_with_the_secret_and_the_log_holds_neither() {
     let envoy = warm();
     let stream = envoy.request(request("0paque"));
     assert_eq!(calls(), ["/introspect"]);
@@ -1180,9 +1203,9 @@ fn int_11_log_01_a_token_is_asked_about_with_the_secret_and_the_log_holds_neithe
     assert_eq!(metric("oidc_fetches_total;provider=idp;kind=introspection;result=failed"), 2);
 }
 
-/// Userinfo proves less than introspection. Where the provider leaves no choice, the operator is told.
+/// UIF-04: Userinfo proves less than introspection. Where the provider leaves no choice, the operator is told.
 #[test]
-fn uif_04_the_operator_is_told_that_userinfo_decides() {
+fn the_operator_is_told_that_userinfo_decides() {
     let without_introspection = |call: &Call| match call.path().as_str() {
         "/.well-known/openid-configuration" => {
             let metadata = json!({"issuer": "https://idp.example.com", "jwks_uri": "https://idp.example.com/keys"});
@@ -1328,13 +1351,15 @@ fn compare(config: &str, undisturbed: &[(Fate, FilterState)], failing: &str, fau
     assert!(!can_tick || day.envoy.period() >= 100, "failing {failing}: every {} ms", day.envoy.period());
 }
 
+/// WSM-09.
 #[test]
-fn wsm_09_no_failing_host_call_opens_the_gate() {
+fn no_failing_host_call_opens_the_gate() {
     compare_all(&config_with(json!({})));
 }
 
+/// WSM-09.
 #[test]
-fn wsm_09_no_failing_host_call_makes_an_identity() {
+fn no_failing_host_call_makes_an_identity() {
     compare_all(&config_with(json!({"enforce": false})));
 }
 
@@ -1376,8 +1401,9 @@ fn compare_all(config: &str) {
     }
 }
 
+/// WSM-09.
 #[test]
-fn wsm_09_a_host_without_a_log() {
+fn a_host_without_a_log() {
     let envoy = Envoy::at(NOW);
     host(|host| host.mute = true);
     assert!(!envoy.configure("{"));

@@ -179,8 +179,9 @@ fn refuses(id: &str, token: &str, refusal: Refusal) {
 
 // ---------------------------------------------------------------------------------------------- algorithms
 
+/// ALG-09.
 #[test]
-fn alg_09_every_algorithm_verifies() {
+fn every_algorithm_verifies() {
     accepts("", &good_token());
     for (kid, algorithm) in [
         ("RS256", "RS256"),
@@ -200,8 +201,9 @@ fn alg_09_every_algorithm_verifies() {
     }
 }
 
+/// ALG-01.
 #[test]
-fn alg_01_none() {
+fn the_algorithm_none_is_refused() {
     for name in ["none", "None", "NONE", "nOnE", "none ", "nonE\0", ""] {
         for kid in [json!("EdDSA"), json!(null)] {
             let token = with_header(json!({"alg": name, "kid": kid}));
@@ -214,8 +216,9 @@ fn alg_01_none() {
     refuses("ALG-01", &raw_header(r#"{"alg":null}"#), MALFORMED);
 }
 
+/// ALG-02.
 #[test]
-fn alg_02_no_algorithm() {
+fn a_token_without_an_algorithm_is_refused() {
     refuses("ALG-02", &with_header(json!({"alg": null})), MALFORMED);
     for value in [json!(1), json!(["EdDSA"]), json!({"EdDSA": 1}), json!(true)] {
         refuses("ALG-02", &with_header(json!({"alg": value})), MALFORMED);
@@ -237,8 +240,9 @@ fn alg_02_no_algorithm() {
     }
 }
 
+/// ALG-03.
 #[test]
-fn alg_03_public_keys_as_secrets() {
+fn a_public_key_is_never_a_secret() {
     let n = BASE64URL.decode(RSA_N).unwrap();
     let Signing::P256(ec) = key("ES256") else { unreachable!() };
     let point = ec.verifying_key().to_sec1_point(false).as_bytes().to_vec();
@@ -288,7 +292,7 @@ fn alg_03_public_keys_as_secrets() {
 
 /// ALG-04, ALG-06: a key verifies with what fits its type and its curve, whatever a header says.
 #[test]
-fn alg_04_06_keys_permit_what_fits_them() {
+fn keys_permit_what_fits_them() {
     use Algorithm::*;
     for (kid, fitting) in [
         ("RS256", &[Rs256, Rs384, Rs512, Ps256, Ps384, Ps512][..]),
@@ -314,8 +318,9 @@ fn alg_04_06_keys_permit_what_fits_them() {
     refuses("ALG-06", &token, UNSUPPORTED);
 }
 
+/// ALG-05.
 #[test]
-fn alg_05_the_algorithm_of_the_key_decides() {
+fn the_algorithm_of_the_key_decides() {
     let set = |alg: &str| set_of(&[with(public("RS256"), json!({"alg": alg}))]).unwrap();
     let token = |algorithm: &str| {
         let header = json!({"alg": algorithm, "kid": "RS256"}).to_string();
@@ -330,8 +335,9 @@ fn alg_05_the_algorithm_of_the_key_decides() {
     }
 }
 
+/// ALG-07, JWK-08.
 #[test]
-fn alg_07_jwk_08_published_secrets_are_no_keys() {
+fn published_secrets_are_no_keys() {
     let secret = [7; 64];
     let oct = json!({"kid": "s", "kty": "oct", "alg": "HS256", "k": BASE64URL.encode(secret)});
     let set = set_of(&[oct.clone(), public("EdDSA")]).unwrap();
@@ -349,8 +355,9 @@ fn alg_07_jwk_08_published_secrets_are_no_keys() {
     assert!(!format!("{inline:?}").contains("7, 7, 7, 7"));
 }
 
+/// ALG-10 to ALG-13.
 #[test]
-fn alg_10_to_13_keys_in_the_token() {
+fn keys_in_the_token() {
     let attacker = Signing::Ed25519(ed25519_dalek::SigningKey::from_bytes(&[9; 32]));
     let Signing::Ed25519(attacker_key) = &attacker else { unreachable!() };
     let x = BASE64URL.encode(attacker_key.verifying_key().as_bytes());
@@ -379,8 +386,9 @@ fn alg_10_to_13_keys_in_the_token() {
     }
 }
 
+/// ALG-14 to ALG-18.
 #[test]
-fn alg_14_to_18_unsupported_header_parameters() {
+fn unsupported_header_parameters_are_refused() {
     for crit in [
         json!(["x"]),
         json!([]),
@@ -436,8 +444,9 @@ fn alg_14_to_18_unsupported_header_parameters() {
     refuses("ALG-15", &format!("{header}..{signature}"), NOT_CLAIMS);
 }
 
+/// ALG-19, ALG-20.
 #[test]
-fn alg_19_and_20_types() {
+fn only_types_of_access_tokens_are_taken() {
     let wrong_type = Refusal::Jwt(jwt::Error::WrongType);
     for typ in [
         "at+jwt",
@@ -492,8 +501,9 @@ fn alg_19_and_20_types() {
     assert!(prove(&with_header(json!({"typ": "x+JWT"})), &SET, &strict, NOW).is_ok());
 }
 
+/// ALG-21.
 #[test]
-fn alg_21_id_token() {
+fn an_id_token_is_no_access_token() {
     let change = json!({"aud": "client", "nonce": "n", "at_hash": "h", "azp": "client"});
     refuses("ALG-21", &with_claims(change), Refusal::Jwt(jwt::Error::WrongAudience));
 }
@@ -507,8 +517,9 @@ fn signed_as_is(header: &str, payload: &str) -> String {
     format!("{message}.{}", BASE64URL.encode(signature))
 }
 
+/// ENC-01 to ENC-04.
 #[test]
-fn enc_01_to_04_base64url() {
+fn only_canonical_base64url_is_read() {
     let header = BASE64URL.encode(header().to_string());
     let payload = BASE64URL.encode(claims().to_string());
     accepts("", &signed_as_is(&header, &payload));
@@ -569,8 +580,9 @@ fn enc_01_to_04_base64url() {
     refuses("ENC-04", "e31.e30.AA", MALFORMED);
 }
 
+/// ENC-05 to ENC-07.
 #[test]
-fn enc_05_to_07_parts() {
+fn a_token_has_three_parts() {
     let good = good_token();
     let parts: Vec<&str> = good.split('.').collect();
     let [header, payload, signature] = parts[..] else { unreachable!() };
@@ -600,8 +612,9 @@ fn enc_05_to_07_parts() {
     refuses("ENC-05", &format!("{header}..{signature}"), NOT_CLAIMS);
 }
 
+/// ENC-08, ENC-09.
 #[test]
-fn enc_08_and_09_duplicate_members() {
+fn duplicate_members_are_refused() {
     for header in [
         r#"{"alg":"none","alg":"EdDSA","kid":"EdDSA"}"#,
         r#"{"alg":"EdDSA","alg":"EdDSA","kid":"EdDSA"}"#,
@@ -628,15 +641,17 @@ fn enc_08_and_09_duplicate_members() {
     }
 }
 
+/// ENC-10.
 #[test]
-fn enc_10_case_variants_are_other_members() {
+fn case_variants_are_other_members() {
     accepts("ENC-10", &with_claims(json!({"Sub": 1, "EXP": "never", "Iss": []})));
     refuses("ENC-10", &with_claims(json!({"exp": null, "Exp": NOW + 600})), invalid("exp"));
     refuses("ENC-10", &raw_header(r#"{"Alg":"EdDSA"}"#), MALFORMED);
 }
 
+/// ENC-11 to ENC-13.
 #[test]
-fn enc_11_to_13_not_json() {
+fn what_is_not_json_is_refused() {
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     let utf16: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let texts: Vec<Vec<u8>> = [
@@ -718,15 +733,17 @@ fn enc_11_to_13_not_json() {
     refuses("ENC-13", &raw_header("[".repeat(50_000)), MALFORMED);
 }
 
+/// ENC-14.
 #[test]
-fn enc_14_size() {
+fn a_token_beyond_the_limit_is_refused() {
     refuses("ENC-14", &with_claims(json!({"x": "x".repeat(1_000_000)})), MALFORMED);
     refuses("ENC-14", &with_header(json!({"x": "x".repeat(70_000)})), MALFORMED);
     accepts("ENC-14", &with_claims(json!({"x": "x".repeat(11_000)})));
 }
 
+/// ENC-15.
 #[test]
-fn enc_15_what_json_allows() {
+fn whatever_json_allows_is_read() {
     let spaced = |value: Value| serde_json::to_string_pretty(&value).unwrap().replace('\n', "\r\n\t");
     let (header, claims) = (spaced(header()), spaced(claims()));
     accepts("ENC-15", &sign(key("EdDSA"), "EdDSA", header, format!(" {claims}\n")));
@@ -737,8 +754,9 @@ fn enc_15_what_json_allows() {
 
 // ---------------------------------------------------------------------------------------------- signatures
 
+/// SIG-01, SIG-02, SIG-03, SIG-08.
 #[test]
-fn sig_01_02_03_08_damaged_signatures() {
+fn damaged_signatures_are_refused() {
     let by_its_name = KEYS.iter().map(|(kid, signer)| (*kid, *kid, signer));
     for (kid, algorithm, signer) in by_its_name.chain([("RS256", "PS256", key("RS256"))]) {
         let header = json!({"alg": algorithm, "kid": kid}).to_string();
@@ -782,8 +800,9 @@ fn sig_01_02_03_08_damaged_signatures() {
     }
 }
 
+/// SIG-02 to SIG-04.
 #[test]
-fn sig_02_to_04_ecdsa() {
+fn ecdsa_signatures_have_one_form() {
     let Signing::P256(signer) = key("ES256") else { unreachable!() };
     let jwk = Jwk::parse(&public("ES256"), Origin::Remote).unwrap();
     let verify = |signature: &[u8]| jwk.verify(Algorithm::Es256, b"message", signature).is_ok();
@@ -801,8 +820,9 @@ fn sig_02_to_04_ecdsa() {
     assert!(![[&n[..], &n], [&n, &[0; 32]], [&[0; 32], &n]].iter().any(|pair| verify(&pair.concat())));
 }
 
+/// SIG-05.
 #[test]
-fn sig_05_pkcs1_with_another_digest() {
+fn pkcs1_with_another_digest_is_refused() {
     let Signing::Rsa(signer) = key("RS256") else { unreachable!() };
     let jwk = Jwk::parse(&public("RS256"), Origin::Remote).unwrap();
     let digest = Sha256::digest(b"message");
@@ -815,8 +835,9 @@ fn sig_05_pkcs1_with_another_digest() {
     assert!(jwk.verify(Algorithm::Rs512, b"message", &sha512).is_ok());
 }
 
+/// SIG-07.
 #[test]
-fn sig_07_ed25519_malleability() {
+fn a_malleable_ed25519_signature_is_refused() {
     let jwk = Jwk::parse(&public("EdDSA"), Origin::Remote).unwrap();
     let signature = key("EdDSA").sign("EdDSA", b"message");
     assert!(jwk.verify(Algorithm::EdDsa, b"message", &signature).is_ok());
@@ -866,8 +887,9 @@ fn sig_07_ed25519_malleability() {
 
 // ---------------------------------------------------------------------------------------------- keys
 
+/// JWK-01, JWK-02, JWK-03, JWK-04, JWK-06, JWK-07, JWK-18.
 #[test]
-fn jwk_01_02_03_04_06_07_18_unusable_keys_are_skipped() {
+fn unusable_keys_are_skipped() {
     let (rsa, ec, okp) = (public("RS256"), public("ES256"), public("EdDSA"));
     let big = |octets: usize| {
         let mut n = vec![0xff; octets];
@@ -945,8 +967,9 @@ fn jwk_01_02_03_04_06_07_18_unusable_keys_are_skipped() {
     }
 }
 
+/// JWK-04.
 #[test]
-fn jwk_04_sizes_of_rsa_keys() {
+fn sizes_of_rsa_keys() {
     for (octets, is_usable) in [(255, false), (256, true), (1024, true), (1025, false)] {
         let n = BASE64URL.encode(vec![0xff; octets]);
         let key = Jwk::parse(&with(public("RS256"), json!({"n": n})), Origin::Remote);
@@ -959,9 +982,9 @@ fn jwk_04_sizes_of_rsa_keys() {
     assert!(key.verify(Algorithm::Rs256, b"m", &self::key("RS256").sign("RS256", b"m")).is_ok());
 }
 
-/// A modulus need not fill its last octet, and PSS is one octet shorter where it begins a new one.
+/// JWK-04: a modulus need not fill its last octet, and PSS is one octet shorter where it begins a new one.
 #[test]
-fn jwk_04_odd_sizes_do_no_harm() {
+fn odd_sizes_do_no_harm() {
     for bits in (2048..=2080).chain([4095, 4097, 8185, 8191, 8192]) {
         let octets = usize::div_ceil(bits, 8);
         let mut n = vec![0xff; octets];
@@ -977,8 +1000,9 @@ fn jwk_04_odd_sizes_do_no_harm() {
     }
 }
 
+/// JWK-09.
 #[test]
-fn jwk_09_one_kid_for_two_keys() {
+fn one_kid_for_two_keys() {
     let second = Signing::Ed25519(ed25519_dalek::SigningKey::from_bytes(&[9; 32]));
     let Signing::Ed25519(second) = &second else { unreachable!() };
     let x = BASE64URL.encode(second.verifying_key().as_bytes());
@@ -999,8 +1023,9 @@ fn jwk_09_one_kid_for_two_keys() {
     assert_eq!(set_of(&[with(public("EdDSA"), nameless.clone()), with(rival, nameless)]).unwrap().len(), 2);
 }
 
+/// JWK-10.
 #[test]
-fn jwk_10_short_secrets() {
+fn short_secrets_are_refused() {
     let permitted = |octets: usize| {
         let key = json!({"kty": "oct", "k": BASE64URL.encode(vec![7; octets])});
         let key = Jwk::parse(&key, Origin::Inline)?;
@@ -1013,8 +1038,9 @@ fn jwk_10_short_secrets() {
     assert_eq!(Jwk::parse(&key, Origin::Inline).unwrap_err(), KeyError::WrongAlgorithm);
 }
 
+/// JWK-11.
 #[test]
-fn jwk_11_documents() {
+fn what_is_no_key_set_is_refused() {
     let parse = |text: &str| JwkSet::parse(text.as_bytes(), Origin::Remote).unwrap_err();
     for text in
         ["", "<html>", "[]", "null", "{", "{\"keys\":[],}", "\u{feff}{\"keys\":[]}", "{\"keys\":[],\"keys\":[]}"]
@@ -1035,8 +1061,9 @@ fn jwk_11_documents() {
     assert_eq!(set_of(&crowd).unwrap().refused().len(), 511);
 }
 
+/// JWK-18 to JWK-20, DOS-02.
 #[test]
-fn jwk_18_to_20_dos_02_choice_of_keys() {
+fn keys_are_chosen_by_kid_and_few_are_tried() {
     for kid in ["../../etc/passwd", "' OR 1=1 --", "\0", "\r\n", "\u{e9}", "$(id)", "", "eddsa"] {
         refuses("JWK-18", &with_header(json!({"kid": kid})), Refusal::Signature);
     }
@@ -1073,10 +1100,10 @@ fn jwk_18_to_20_dos_02_choice_of_keys() {
     assert_eq!(prove(&good_token(), &named, &expected(), NOW).unwrap_err(), Refusal::Signature);
 }
 
-/// RFC 7518, section 6.2.1.2, wants coordinates of full length; who takes them for numbers loses a zero octet at the front of
-/// one key in 128, or adds one for the sign.
+/// JWK-07: RFC 7518, section 6.2.1.2, wants coordinates of full length; who takes them for numbers loses a zero octet
+/// at the front of one key in 128, or adds one for the sign.
 #[test]
-fn jwk_07_coordinates_with_more_or_fewer_zeros() {
+fn coordinates_with_more_or_fewer_zeros() {
     let p256 = |seed: u16| {
         let seed: [u8; 32] = Sha256::digest(seed.to_be_bytes()).into();
         Signing::P256(p256::ecdsa::SigningKey::from_slice(&seed).unwrap())
@@ -1117,9 +1144,9 @@ fn jwk_07_coordinates_with_more_or_fewer_zeros() {
     }
 }
 
-/// .NET writes every member that a key may have, as `null` or empty where there is none.
+/// JWK-02: .NET writes every member that a key may have, as `null` or empty where there is none.
 #[test]
-fn jwk_02_null_and_empty_members_are_absent() {
+fn null_and_empty_members_are_absent() {
     let mut netted = json!({
         "use": null, "key_ops": [], "alg": null, "x5c": [], "x5t": null, "x5t#S256": "", "x5u": null, "oth": [],
         "additionalData": {}, "keyId": null, "d": null, "p": null, "k": null, "hasPrivateKey": false, "keySize": 2048,
@@ -1150,9 +1177,9 @@ fn jwk_02_null_and_empty_members_are_absent() {
     }
 }
 
-/// One key that can't be read without doubt takes none of the others with it.
+/// ENC-09: one key that can't be read without doubt takes none of the others with it.
 #[test]
-fn enc_09_a_key_with_a_member_twice_spoils_no_set() {
+fn a_key_with_a_member_twice_spoils_no_set() {
     let (good, text) = (public("ES384"), public("EdDSA").to_string());
     for (bad, error) in [
         (text.replacen('{', r#"{"kty":"OKP","#, 1), json::Error::DuplicateMember),
@@ -1179,9 +1206,9 @@ fn enc_09_a_key_with_a_member_twice_spoils_no_set() {
     }
 }
 
-/// RFC 7517, section 4.7: `x5c` holds the key. No chain is checked, nor any date.
+/// JWK-21: RFC 7517, section 4.7: `x5c` holds the key. No chain is checked, nor any date.
 #[test]
-fn jwk_21_keys_in_certificates() {
+fn a_key_is_read_from_its_certificate() {
     let long_ago = "20010101000000Z";
     for (kid, _) in KEYS.iter() {
         let kty = public(kid)["kty"].clone();
@@ -1251,9 +1278,9 @@ fn a_map_of_certificates() {
     }
 }
 
-/// RFC 7515, sections 4.1.7 and 4.1.8: a token may name its key by its certificate.
+/// JWK-19: RFC 7515, sections 4.1.7 and 4.1.8: a token may name its key by its certificate.
 #[test]
-fn jwk_19_keys_by_their_certificates() {
+fn keys_by_their_certificates() {
     let certified = |seed: u8| {
         let der = certificate(&ed25519_spki([seed; 32]), "20491231235959Z");
         (der.clone(), with(ed25519_jwk([seed; 32]), json!({"x5c": [base64::prelude::BASE64_STANDARD.encode(der)]})))
@@ -1315,8 +1342,9 @@ fn ed25519_jwk(seed: [u8; 32]) -> Value {
     json!({"kty": "OKP", "crv": "Ed25519", "x": BASE64URL.encode(key.verifying_key().as_bytes())})
 }
 
+/// JWK-21.
 #[test]
-fn jwk_21_extra_members_are_ignored() {
+fn extra_members_are_ignored() {
     let extra =
         json!({"d": RSA_D, "p": 1, "x5c": ["?"], "x5t": 1, "use": "sig", "key_ops": ["sign", "verify"], "y": {}});
     let set = set_of(&[with(public("EdDSA"), extra)]).unwrap();
@@ -1325,15 +1353,17 @@ fn jwk_21_extra_members_are_ignored() {
 
 // ---------------------------------------------------------------------------------------------- claims
 
+/// CLM-01.
 #[test]
-fn clm_01_exp_is_required() {
+fn exp_is_required() {
     refuses("CLM-01", &with_claims(json!({"exp": null})), invalid("exp"));
     let lax = Expected { require_expiration: false, ..expected() };
     assert!(prove(&with_claims(json!({"exp": null})), &SET, &lax, NOW).is_ok());
 }
 
+/// CLM-02, CLM-03.
 #[test]
-fn clm_02_and_03_times_that_are_none() {
+fn times_that_are_none() {
     for name in ["exp", "nbf", "iat"] {
         for text in [
             "\"4102444800\"",
@@ -1370,8 +1400,9 @@ fn clm_02_and_03_times_that_are_none() {
     }
 }
 
+/// CLM-04.
 #[test]
-fn clm_04_fractions_and_exponents() {
+fn times_with_fractions_and_exponents_are_read() {
     for text in ["1800000600.5", "1.8000006e9", "1.8000006E+9", "18000006e2", "253402300799", "253402300799.0"] {
         accepts("CLM-04", &claim_text("exp", text));
     }
@@ -1381,8 +1412,9 @@ fn clm_04_fractions_and_exponents() {
     assert_eq!(expires_at.unix_millis(), 1_800_000_000_250);
 }
 
+/// CLM-05, CLM-06.
 #[test]
-fn clm_05_and_06_boundaries() {
+fn times_are_checked_to_the_second() {
     let outcome = |change: Value, skew: u64, max_lifetime: Option<u64>| {
         let expected = Expected {
             clock_skew: Duration::from_secs(skew),
@@ -1418,8 +1450,9 @@ fn clm_05_and_06_boundaries() {
     assert_eq!(outcome(json!({"iat": NOW + 2, "exp": NOW + 1}), 0, None), early);
 }
 
+/// CLM-07.
 #[test]
-fn clm_07_issuer() {
+fn iss_is_compared_exactly() {
     for value in [json!(null), json!([ISSUER]), json!(1), json!({}), json!(true)] {
         refuses("CLM-07", &with_claims(json!({"iss": value})), invalid("iss"));
     }
@@ -1445,8 +1478,9 @@ fn clm_07_issuer() {
     }
 }
 
+/// CLM-08, CLM-09.
 #[test]
-fn clm_08_and_09_audience() {
+fn the_audience_is_one_of_those_listed() {
     for value in [
         json!({}),
         json!(1),
@@ -1488,8 +1522,9 @@ fn clm_08_and_09_audience() {
     assert_eq!(outcome(&anyone, json!({"aud": 1})), Err(invalid("aud")));
 }
 
+/// CLM-11, CLM-12.
 #[test]
-fn clm_11_and_12_strings() {
+fn claims_of_another_type_are_refused() {
     for name in ["sub", "jti", "client_id", "azp"] {
         for text in ["null", "1", "[]", "{}", "true"] {
             refuses("CLM-11", &claim_text(name, text), invalid(name));
@@ -1498,8 +1533,9 @@ fn clm_11_and_12_strings() {
     }
 }
 
+/// CLM-13.
 #[test]
-fn clm_13_scopes() {
+fn scopes_are_read_from_scope_and_scp() {
     let scopes = |change: Value| {
         let token = prove(&with_claims(change), &SET, &expected(), NOW)?;
         Ok(token.claims().scopes().into_iter().map(str::to_owned).collect::<Vec<_>>())
@@ -1535,8 +1571,9 @@ fn clm_13_scopes() {
     refuses("CLM-13", &claim_text("scope", "null"), Refusal::Jwt(jwt::Error::InvalidClaims("scope")));
 }
 
+/// TLS-07.
 #[test]
-fn tls_07_bound_tokens_are_refused() {
+fn bound_tokens_are_refused() {
     let both = r#"{"jkt":"x","x5t#S256":"x"}"#;
     let by_key = r#"{"jwk":{"kty":"OKP","crv":"Ed25519","x":"AA"}}"#;
     let unknown = r#"{"later":"x"}"#;
@@ -1545,8 +1582,9 @@ fn tls_07_bound_tokens_are_refused() {
     }
 }
 
+/// RSP-05.
 #[test]
-fn rsp_05_checks_come_in_order() {
+fn checks_come_in_order() {
     let mut claims = with(claims(), json!({"cnf": {}, "iss": "x", "aud": "x", "exp": 1}));
     let mut header = with(header(), json!({"typ": "x"}));
     let refusal = |header: &Value, claims: &Value| {
@@ -1567,8 +1605,9 @@ fn rsp_05_checks_come_in_order() {
     refuses("", &forged, Refusal::Signature);
 }
 
+/// INT-05, INT-06, INT-08.
 #[test]
-fn int_05_06_08_answers_pass_the_same_checks() {
+fn answers_pass_the_same_checks() {
     let outcome = |change: Value| {
         let Value::Object(object) = with(claims(), change) else { unreachable!() };
         let expected = Expected { issuer: Issuer::IfPresent(ISSUER), require_expiration: false, ..expected() };
@@ -1594,8 +1633,9 @@ fn int_05_06_08_answers_pass_the_same_checks() {
 
 // ---------------------------------------------------------------------------------------------- robustness
 
+/// WSM-02.
 #[test]
-fn wsm_02_damaged_tokens_are_never_accepted() {
+fn damaged_tokens_are_never_accepted() {
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
     let good = good_token();
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=";
@@ -1610,9 +1650,9 @@ fn wsm_02_damaged_tokens_are_never_accepted() {
     }
 }
 
-/// Texts that were signed by the provider all the same: whatever comes of it, it is no panic.
+/// WSM-02: Texts that were signed by the provider all the same: whatever comes of it, it is no panic.
 #[test]
-fn wsm_02_damaged_headers_and_claims_do_no_harm() {
+fn damaged_headers_and_claims_do_no_harm() {
     let mut noise = Noise(1);
     let (header, claims) = (header().to_string(), claims().to_string());
     for _ in 0..2_000 {
@@ -1627,8 +1667,9 @@ fn wsm_02_damaged_headers_and_claims_do_no_harm() {
     }
 }
 
+/// WSM-02.
 #[test]
-fn wsm_02_damaged_key_sets_do_no_harm() {
+fn damaged_key_sets_do_no_harm() {
     let mut noise = Noise(2);
     let keys: Vec<Value> = KEYS.iter().map(|(kid, _)| public(kid)).collect();
     let document = json!({"keys": keys}).to_string();

@@ -29,9 +29,9 @@ fn sources() -> Vec<(PathBuf, String)> {
     found
 }
 
-/// A comparison that ends at the first difference tells by its time how much of a tag was right.
+/// SIG-10: a comparison that ends at the first difference tells by its time how much of a tag was right.
 #[test]
-fn sig_10_tags_are_compared_in_constant_time() {
+fn tags_are_compared_in_constant_time() {
     for (path, code) in sources() {
         let path = path.display();
         let makes_tags = code.contains("hmac::");
@@ -50,10 +50,10 @@ fn sig_10_tags_are_compared_in_constant_time() {
     }
 }
 
-/// A trap takes a worker down, and an overflow that wraps could let a token live for ever: clippy denies what may do
-/// either, and `make lint` runs it. No function is let off.
+/// WSM-08: a trap takes a worker down, and an overflow that wraps could let a token live for ever: clippy denies what
+/// may do either, and `make lint` runs it. No function is let off.
 #[test]
-fn wsm_08_what_may_trap_is_denied_everywhere() {
+fn what_may_trap_is_denied_everywhere() {
     let lints = [
         "clippy::arithmetic_side_effects",
         "clippy::expect_used",

@@ -55,8 +55,9 @@ fn origin(keys: &Value) -> Origin {
     }
 }
 
+/// SIG-05, SIG-06, SIG-08, JWK-02.
 #[test]
-fn sig_05_06_08_jwk_02_wycheproof_json_web_signatures() {
+fn json_web_signatures_are_as_wycheproof_says() {
     let cases = cases("wycheproof/jws.json");
     let mut accepted = 0;
     let mut relabelled = Vec::new();
@@ -125,15 +126,17 @@ fn fits_jose(group: &Value) -> bool {
     is_hash("mgfSha") && at_least("keySize") && at_least("tagSize") && (salt_bits.is_none() || salt_bits == hash_bits)
 }
 
+/// SIG-02, SIG-03, SIG-04.
 #[test]
-fn sig_02_03_04_wycheproof_ecdsa() {
+fn ecdsa_is_as_wycheproof_says() {
     assert_eq!(primitives("ecdsa_secp256r1_sha256_p1363"), (262, 173));
     assert_eq!(primitives("ecdsa_secp384r1_sha384_p1363"), (280, 193));
     assert_eq!(primitives("ecdsa_secp521r1_sha512_p1363"), (318, 231));
 }
 
+/// SIG-07.
 #[test]
-fn sig_07_wycheproof_ed25519() {
+fn ed25519_is_as_wycheproof_says() {
     assert_eq!(primitives("ed25519"), (151, 88));
 }
 
@@ -144,8 +147,9 @@ fn wycheproof_hmac() {
     assert_eq!(primitives("hmac_sha512"), (174, 30));
 }
 
+/// SIG-05.
 #[test]
-fn sig_05_wycheproof_rsa_pkcs1() {
+fn rsa_pkcs1_is_as_wycheproof_says() {
     // "Acceptable" are signatures that lack the NULL parameter of the hash: refused.
     assert_eq!(primitives("rsa_signature_2048_sha256"), (259, 9));
     assert_eq!(primitives("rsa_signature_2048_sha384"), (258, 7));
@@ -159,8 +163,9 @@ fn sig_05_wycheproof_rsa_pkcs1() {
     assert_eq!(primitives("rsa_signature_8192_sha256"), (258, 7));
 }
 
+/// SIG-06.
 #[test]
-fn sig_06_wycheproof_rsa_pss() {
+fn rsa_pss_is_as_wycheproof_says() {
     assert_eq!(primitives("rsa_pss_2048_sha256_mgf1_0"), (103, 1));
     assert_eq!(primitives("rsa_pss_2048_sha256_mgf1_32"), (108, 63));
     assert_eq!(primitives("rsa_pss_2048_sha384_mgf1_48"), (141, 95));
@@ -178,8 +183,9 @@ fn is_no_jws(token: &str) {
     assert_ne!(jws::form(token), Form::Jws, "{token:.80}");
 }
 
+/// ALG-16.
 #[test]
-fn alg_16_encrypted_tokens() {
+fn an_encrypted_token_is_refused() {
     let mut encrypted = 0;
     let cases = cases("wycheproof/jwe.json");
     for case in &cases {
@@ -192,8 +198,9 @@ fn alg_16_encrypted_tokens() {
     assert_eq!((cases.len(), encrypted), (173, 163));
 }
 
+/// ALG-15, ALG-16, ENC-07.
 #[test]
-fn alg_15_16_enc_07_cookbook() {
+fn the_cookbook_is_read_as_far_as_it_is_supported() {
     let mut proved = Vec::new();
     let cases = cases("cookbook/tokens.json");
     for case in &cases {
@@ -324,8 +331,9 @@ fn jwt_verify_lib_verify() {
     );
 }
 
+/// WSM-02.
 #[test]
-fn wsm_02_fuzzing_seeds() {
+fn published_fuzzing_seeds_do_no_harm() {
     let cases = cases("mod_auth_openidc/seeds.json");
     let mut usable_sets = Vec::new();
     for seed in cases.iter().filter(|seed| seed["kind"] == "jwks") {

@@ -68,8 +68,9 @@ mod tests {
         edits.collect()
     }
 
+    /// ATK-19.
     #[test]
-    fn atk_19_no_shared_cache_keeps_a_cookie() {
+    fn no_shared_cache_keeps_a_cookie() {
         for (sent, made) in [
             ("public", "private"),
             ("Public, max-age=60", "private, max-age=60"),
@@ -92,8 +93,9 @@ mod tests {
         assert_eq!(made_private(&[]), ["cache-control: private"]);
     }
 
+    /// ATK-19.
     #[test]
-    fn atk_19_in_several_fields() {
+    fn cache_control_in_several_fields_becomes_one() {
         let several = [("cache-control", "max-age=60"), ("x", "y"), ("cache-control", "public")];
         assert_eq!(made_private(&several), ["cache-control: private, max-age=60"]);
         let targeted = [

@@ -389,8 +389,9 @@ mod tests {
         }
     }
 
+    /// PTH-01, PTH-02, PTH-03.
     #[test]
-    fn pth_01_02_03_what_can_be_read_twice_is_not_normal() {
+    fn what_can_be_read_twice_is_not_normal() {
         for (path, meant) in [
             ("/public/../admin", "/admin"),
             ("/public/./../admin", "/admin"),
@@ -423,8 +424,9 @@ mod tests {
         }
     }
 
+    /// PTH-03, PTH-12.
     #[test]
-    fn pth_03_12_bytes_that_no_path_has() {
+    fn bytes_that_no_path_has() {
         for path in
             ["/public/%c0%ae%c0%ae/admin", "/public%00", "/public%0a", "/public%7f", "/public%", "/public%2", "/a%zz"]
         {
@@ -436,8 +438,9 @@ mod tests {
         assert!(readings("*").is_empty() && readings("").is_empty());
     }
 
+    /// PTH-03.
     #[test]
-    fn pth_03_signs_that_a_service_may_take_for_dots_and_slashes() {
+    fn signs_that_a_service_may_take_for_dots_and_slashes() {
         for path in [
             "/public/%ef%bc%8e%ef%bc%8e/admin",
             "/public/%E2%80%A5/admin",
@@ -452,10 +455,10 @@ mod tests {
         assert!(!is_normal("/docs/%e2%80%a6".as_bytes()));
     }
 
-    /// Python's `urlsplit` and every WHATWG URL parser drop tabs and line breaks wherever they stand (URL standard, section 4.4),
-    /// C ends at NUL: nobody can say what a path with controls is.
+    /// ATK-04: Python's `urlsplit` and every WHATWG URL parser drop tabs and line breaks wherever they stand (URL
+    /// standard, section 4.4), C ends at NUL: nobody can say what a path with controls is.
     #[test]
-    fn atk_04_a_path_with_a_control_character_has_no_reading() {
+    fn a_path_with_a_control_character_has_no_reading() {
         for byte in (0..0x20).chain([0x7f]) {
             let digits: String = format!("{byte:02x}").bytes().map(|digit| format!("%{digit:02x}")).collect();
             for path in [
@@ -476,8 +479,9 @@ mod tests {
         }
     }
 
+    /// ATK-18.
     #[test]
-    fn atk_18_paths_that_stand_close_to_others() {
+    fn paths_that_stand_close_to_others() {
         let of = |path: &str| -> Vec<String> {
             let neighbours = Path::read(path.as_bytes()).neighbours();
             neighbours.into_iter().map(|path| String::from_utf8(path).unwrap()).collect()
@@ -496,10 +500,10 @@ mod tests {
         }
     }
 
-    /// Readers do the same in different orders. Following `..` makes the order matter: what one decodes, another has left
-    /// behind by then.
+    /// PTH-01, PTH-03: Readers do the same in different orders. Following `..` makes the order matter: what one
+    /// decodes, another has left behind by then.
     #[test]
-    fn pth_01_03_readers_have_orders_of_their_own() {
+    fn readers_have_orders_of_their_own() {
         for (path, meant) in [
             // Tomcat takes parameters off before it decodes.
             ("/admin;x=%2F..", "/admin"),

@@ -110,8 +110,9 @@ mod tests {
         Ok(offer.map(|offer| (text(&offer.token), offer.protocols.iter().map(|one| text(one)).collect())))
     }
 
+    /// EXT-13.
     #[test]
-    fn ext_13_both_forms() {
+    fn both_forms_of_a_protocol_token_are_read() {
         for (field, token, protocols) in [
             ("bearer, a.b-c", "a.b-c", &["bearer"][..]),
             ("bearer,a.b-c", "a.b-c", &["bearer"]),
@@ -127,15 +128,17 @@ mod tests {
         }
     }
 
+    /// EXT-13.
     #[test]
-    fn ext_13_no_token() {
+    fn protocols_without_a_token_hold_none() {
         for fields in [&[][..], &[""], &["chat, superchat"], &["chat", "superchat"], &["bearerx, a"], &["a b, c"]] {
             assert_eq!(seen(fields), Ok(None), "{fields:?}");
         }
     }
 
+    /// EXT-13.
     #[test]
-    fn ext_13_what_is_not_clear() {
+    fn a_doubtful_list_of_protocols_is_refused() {
         for malformed in [
             "bearer",
             "chat, bearer",

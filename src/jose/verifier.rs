@@ -258,8 +258,9 @@ mod tests {
         }
     }
 
+    /// SIG-09.
     #[test]
-    fn sig_09_a_host_that_fails_later_is_stood_in_for() {
+    fn a_host_that_fails_later_is_stood_in_for() {
         let verifier = Verifier { host: Some(Box::new(Always(None))), trusted: vec![Algorithm::Es256] };
         let (algorithm, jwk, signature) = SELF_TEST[3];
         let signature = BASE64URL.decode(signature).unwrap();
@@ -267,8 +268,9 @@ mod tests {
         assert_eq!(verifier.verify(&key(jwk), algorithm, b"other", &signature), Err(BadSignature));
     }
 
+    /// ALG-04.
     #[test]
-    fn alg_04_the_host_is_not_asked_what_fits_a_key() {
+    fn the_host_is_not_asked_what_fits_a_key() {
         let verifier = Verifier { host: Some(Box::new(Always(Some(true)))), trusted: Algorithm::ASYMMETRIC.to_vec() };
         assert_eq!(verifier.verify(&key(P256), Algorithm::Rs256, b"", &[1; 256]), Err(BadSignature));
         assert_eq!(verifier.verify(&key(P256), Algorithm::Es256, b"", &[0; 64]), Err(BadSignature));

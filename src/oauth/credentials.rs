@@ -255,8 +255,9 @@ mod tests {
         found(header("authorization", Some("Bearer")), &[("authorization", value)])
     }
 
+    /// EXT-03.
     #[test]
-    fn ext_03_bearer_syntax() {
+    fn a_bearer_credential_has_one_syntax() {
         for good in ["Bearer a.b-c", "bearer a.b-c", "BEARER a.b-c", "Bearer    a.b-c"] {
             assert_eq!(bearer(good), Ok(Some("a.b-c".to_owned())), "{good}");
         }
@@ -275,16 +276,18 @@ mod tests {
         }
     }
 
+    /// EXT-01.
     #[test]
-    fn ext_01_two_values_are_never_a_choice() {
+    fn two_values_are_never_a_choice() {
         let twice = [("authorization", "Bearer a"), ("authorization", "Bearer a")];
         assert_eq!(found(header("authorization", Some("Bearer")), &twice), Err(Error::Several));
         assert_eq!(found(header("x-token", None), &[("x-token", "a"), ("x-token", "b")]), Err(Error::Several));
         assert_eq!(found(header("x-token", None), &[("x-token", "a,b")]), Err(Error::Malformed));
     }
 
+    /// EXT-07.
     #[test]
-    fn ext_07_cookies() {
+    fn a_cookie_holds_one_token_by_its_exact_name() {
         let cookie = || Source { location: SourceLocation::Cookie { name: "t".to_owned() }, providers: None };
         assert_eq!(found(cookie(), &[("cookie", "a=b; t=\"x=\"; c")]), Ok(Some("x=".to_owned())));
         assert_eq!(found(cookie(), &[("cookie", "T=x; tt=y; =t=z")]), Ok(None));
@@ -293,8 +296,9 @@ mod tests {
         assert_eq!(found(cookie(), &[("cookie", "t=")]), Err(Error::Malformed));
     }
 
+    /// EXT-06.
     #[test]
-    fn ext_06_query_parameters() {
+    fn a_query_parameter_holds_one_token_by_its_exact_name() {
         let query = || Source { location: SourceLocation::Query { name: "access_token".to_owned() }, providers: None };
         let path = |path: &str| found(query(), &[(":path", path)]);
         assert_eq!(path("/p?a=1&access%5Ftoken=x%2By&b"), Ok(Some("x+y".to_owned())));
@@ -308,8 +312,9 @@ mod tests {
         }
     }
 
+    /// EXT-05.
     #[test]
-    fn ext_05_one_token_in_one_place() {
+    fn a_token_has_one_place() {
         let sources = [header("authorization", Some("Bearer")), header("x-token", None)];
         let headers = Headers::from_pairs([("authorization", "Bearer a"), ("x-token", "a")]);
         let own = ReservedNames::new([], sources.iter().filter_map(|source| source.location.in_request()));
@@ -322,8 +327,9 @@ mod tests {
         assert_eq!(find(headers), Some(Error::UnsupportedScheme));
     }
 
+    /// ENC-14.
     #[test]
-    fn enc_14_a_token_too_long_to_be_one() {
+    fn a_token_too_long_to_be_one() {
         let longest = "a".repeat(DEFAULT_MAX_TOKEN_SIZE);
         assert_eq!(bearer(&format!("Bearer {longest}")), Ok(Some(longest.clone())));
         assert_eq!(bearer(&format!("Bearer {longest}a")), Err(Error::TooLong));

@@ -53,8 +53,9 @@ fn read(text: &str) -> Result<json::Value, json::Error> {
 mod tests {
     use super::*;
 
+    /// OUT-01.
     #[test]
-    fn out_01_the_issuer_is_compared_exactly() {
+    fn the_issuer_is_compared_exactly() {
         let parse = |issuer: &str| Metadata::parse(format!(r#"{{"issuer":{issuer}}}"#).as_bytes(), "https://a");
         assert_eq!(parse(r#""https://a""#), Ok(Metadata::default()));
         for other in [r#""https://a/""#, r#""https://A""#, r#""http://a""#, "null", r#""""#] {
@@ -76,8 +77,9 @@ mod tests {
         }
     }
 
+    /// OUT-09.
     #[test]
-    fn out_09_hostile_documents() {
+    fn hostile_metadata_are_refused() {
         for document in [
             "",
             "[]",

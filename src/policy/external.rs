@@ -173,8 +173,9 @@ const MAX_REASON_BYTES: usize = 200;
 mod tests {
     use super::*;
 
+    /// AR-82, RSP-05.
     #[test]
-    fn ar_82_rsp_05_a_reason_is_one_plain_line() {
+    fn a_reason_is_one_plain_line() {
         let read = |body: &str| reason(body.as_bytes()).map(|reason| reason.to_string());
         assert_eq!(read("not yours\r\nSet-Cookie: x=\"y\"").as_deref(), Some("not yours Set-Cookie: x= y"));
         assert_eq!(read("\n\t "), None);

@@ -260,8 +260,9 @@ mod tests {
         assert_eq!(utf8_percent_encode("a&b=c+d#e", QUERY_VALUE).to_string(), "a%26b%3Dc%2Bd%23e");
     }
 
+    /// HDR-06, HDR-07, HDR-10.
     #[test]
-    fn hdr_06_07_10_header_text_can_be_decoded_to_itself() {
+    fn header_text_can_be_decoded_to_itself() {
         for (text, written) in [
             ("plain, text=1;", "plain, text=1;"),
             ("a\r\nx: y", "a%0D%0Ax: y"),

@@ -244,8 +244,9 @@ mod tests {
         rewrite.edits(&request, &own()).into_iter().map(shown).collect()
     }
 
+    /// HDR-04.
     #[test]
-    fn hdr_04_forgeries_go_in_every_spelling() {
+    fn forgeries_go_in_every_spelling() {
         let sent =
             [("x-auth-sub", "a"), ("x_auth_sub", "b"), ("x.auth-sub", "c"), ("x-auth-sub", "d"), ("x-auth-subs", "e")];
         assert_eq!(edits(Rewrite::default(), &sent), ["-x-auth-sub", "-x_auth_sub", "-x.auth-sub"]);
@@ -277,8 +278,9 @@ mod tests {
         assert_eq!(edits(Rewrite::default(), &sent), ["-x-oidc-metadata-anything", "-x_oidc-metadata-b"]);
     }
 
+    /// EXT-11.
     #[test]
-    fn ext_11_a_token_s_place_is_read_by_its_name_alone() {
+    fn a_token_s_place_is_read_by_its_name_alone() {
         let own = names([""; 3], ["x-token", "user_id", "token"]);
         let sent = [
             (":path", "/?token=a&a;token=b&Token=c&token[]=d"),
@@ -296,8 +298,9 @@ mod tests {
         assert_eq!(edits, expected);
     }
 
+    /// HDR-05.
     #[test]
-    fn hdr_05_nobody_takes_an_identity_away_by_naming_it() {
+    fn nobody_takes_an_identity_away_by_naming_it() {
         let sent = [("connection", "Upgrade, x-auth-sub"), ("upgrade", "websocket")];
         assert_eq!(edits(Rewrite::default(), &sent), ["connection=Upgrade"]);
     }

@@ -57,7 +57,8 @@ def caddy(upstream: Upstream, tmp_path: Path) -> Iterator[Any]:
                 process.terminate()
 
 
-def test_ar_50_caddy_asks_the_filter(caddy: Any) -> None:
+def test_caddy_asks_the_filter(caddy: Any) -> None:
+    """AR-50."""
     port, fake = caddy
 
     def ask(path: str, token: str | None = None, *headers: tuple[str, str], method: str = "GET") -> Response:

@@ -102,7 +102,8 @@ PLACES = ["bearer", "header", "cookie", "query", "metadata", "lua"]
 
 
 @pytest.mark.parametrize("where", PLACES)
-def test_gm_01_a_token_is_found_wherever_it_may_be(doors: Envoy, token: str, where: str) -> None:
+def test_a_token_is_found_wherever_it_may_be(doors: Envoy, token: str, where: str) -> None:
+    """GM-01."""
     path, headers = place(where, token)
     assert user(doors.get(path, headers)) == ["svc"]
     with doors.http2() as connection:
@@ -111,9 +112,10 @@ def test_gm_01_a_token_is_found_wherever_it_may_be(doors: Envoy, token: str, whe
 
 
 @pytest.mark.parametrize(("first", "second"), [*itertools.permutations(PLACES[:5], 2)])
-def test_ext_05_two_places_are_one_too_many(
+def test_two_places_are_one_too_many(
     doors: Envoy, token: str, first: str, second: str
 ) -> None:
+    """EXT-05."""
     for one, other in ((token, token), (token, "wrong")):
         path_one, headers_one = place(first, one)
         path_other, headers_other = place(second, other)
@@ -133,18 +135,20 @@ def no_trace(seen: Seen, token: str) -> bool:
 
 @pytest.mark.parametrize("where", PLACES[:4])
 @pytest.mark.parametrize("door", ["enforce", "consume"])
-def test_ext_13_forward_says_whether_the_upstream_gets_the_token(
+def test_forward_says_whether_the_upstream_gets_the_token(
     doors: Envoy, token: str, where: str, door: str
 ) -> None:
+    """EXT-13."""
     path, headers = place(where, token)
     response = doors.door(door).get(path, headers)
     assert user(response) == ["svc"]
     assert no_trace(response.seen, token) == (door == "consume")
 
 
-def test_atk_14_no_access_log_holds_a_token_that_does_not_go_on(
+def test_no_access_log_holds_a_token_that_does_not_go_on(
     start_envoy: StartEnvoy, provider: Provider, token: str
 ) -> None:
+    """ATK-14."""
     rules = [{"match": {"path_prefix": "/open"}, "bypass": True}]
     logged = {name: f"%REQ({name.upper()})%" for name in ("authorization", "cookie", "x-token")}
     envoy = start_envoy(
@@ -173,7 +177,8 @@ def test_atk_14_no_access_log_holds_a_token_that_does_not_go_on(
 # ------------------------------------------------------------------------------- Authorization
 
 
-def test_ext_01_two_authorization_headers(doors: Envoy, token: str) -> None:
+def test_two_authorization_headers_are_refused(doors: Envoy, token: str) -> None:
+    """EXT-01."""
     pairs = [(token, "bad"), ("bad", token), (token, token)]
     for one, other in pairs:
         headers = [("Authorization", f"Bearer {one}"), ("authorization", f"Bearer {other}")]
@@ -200,7 +205,8 @@ def test_ext_01_two_authorization_headers(doors: Envoy, token: str) -> None:
         "",
     ],
 )
-def test_ext_02_03_12_malformed_credentials(doors: Envoy, token: str, value: str) -> None:
+def test_malformed_credentials_are_refused(doors: Envoy, token: str, value: str) -> None:
+    """EXT-02, EXT-03, EXT-12."""
     headers = [("Authorization", value.format(token))]
     for door in ("enforce", "optional", "plain"):
         response = doors.door(door).get("/", headers)
@@ -210,8 +216,9 @@ def test_ext_02_03_12_malformed_credentials(doors: Envoy, token: str, value: str
 
 
 @pytest.mark.parametrize("value", ["Bearer =", 'Bearer "{0}"', "Bearer \xa0{0}", "Bearer <x>"])
-def test_ext_03_one_thing_that_is_no_token(doors: Envoy, token: str, value: str) -> None:
-    """The token is to blame then, not the request. On an optional route it is not "no token"."""
+def test_one_thing_that_is_no_token(doors: Envoy, token: str, value: str) -> None:
+    """EXT-03: the token is to blame then, not the request. On an optional route it is not "no
+    token"."""
     headers = [("Authorization", value.format(token))]
     for door in ("enforce", "optional", "plain"):
         assert refusal(doors.door(door).get("/", headers)) == (401, "invalid_token")
@@ -219,16 +226,17 @@ def test_ext_03_one_thing_that_is_no_token(doors: Envoy, token: str, value: str)
 
 
 @pytest.mark.parametrize("value", ["bearer {0}", "BEARER {0}", "Bearer   {0}", " Bearer {0} "])
-def test_ext_03_tb_03_the_scheme_is_read_leniently(doors: Envoy, token: str, value: str) -> None:
+def test_the_scheme_is_read_leniently(doors: Envoy, token: str, value: str) -> None:
+    """EXT-03, TB-03."""
     assert user(doors.get("/", [("Authorization", value.format(token))])) == ["svc"]
 
 
 @pytest.mark.parametrize("scheme", ["Basic", "Token", "JWT", "Negotiate", "BearerX", "DPoP"])
 @pytest.mark.parametrize("door", ["plain", "optional"])
-def test_ext_04_another_scheme_is_answered_with_ours(
+def test_another_scheme_is_answered_with_ours(
     doors: Envoy, token: str, scheme: str, door: str
 ) -> None:
-    """RFC 6750, section 3.1: without an error code. It is not "no token" either."""
+    """EXT-04: RFC 6750, section 3.1: without an error code. It is not "no token" either."""
     response = doors.door(door).get("/", [("Authorization", f"{scheme} {token}")])
     assert response.status == 401
     challenge = response.header("www-authenticate") or ""
@@ -250,7 +258,8 @@ def test_ext_04_another_scheme_is_answered_with_ours(
         "X-Forwarded-Authorization",
     ],
 )
-def test_ext_09_11_no_other_header_is_a_place(doors: Envoy, token: str, name: str) -> None:
+def test_no_other_header_is_a_place(doors: Envoy, token: str, name: str) -> None:
+    """EXT-09, EXT-11."""
     headers = [(name, f"Bearer {token}")]
     response = doors.get("/", headers)
     assert refusal(response) == (401, "missing_token")
@@ -266,8 +275,8 @@ def test_schemes_are_those_of_the_configuration(doors: Envoy, token: str) -> Non
 
 
 @pytest.mark.parametrize("door", ["enforce", "optional"])
-def test_ext_14_a_token_in_a_trailer_is_none(doors: Envoy, token: str, door: str) -> None:
-    """It comes too late, and is not merged into the headers."""
+def test_a_token_in_a_trailer_is_none(doors: Envoy, token: str, door: str) -> None:
+    """EXT-14: it comes too late, and is not merged into the headers."""
     with doors.door(door).http2() as connection:
         trailers = [("authorization", f"Bearer {token}"), ("x-token", token)]
         response = connection.request("/", method="POST", body=b"x", trailers=trailers)
@@ -294,7 +303,8 @@ def test_ext_14_a_token_in_a_trailer_is_none(doors: Envoy, token: str, door: str
         ["=access_token=x; access_token={0}"],
     ],
 )
-def test_ext_07_gm_14_a_cookie_is_found(doors: Envoy, token: str, cookies: list[str]) -> None:
+def test_a_cookie_is_found(doors: Envoy, token: str, cookies: list[str]) -> None:
+    """EXT-07, GM-14."""
     lines = [("cookie", line.format(token)) for line in cookies]
     assert user(doors.get("/", lines)) == ["svc"]
     with doors.http2() as connection:  # as crumbs (RFC 9113, section 8.2.3)
@@ -320,9 +330,10 @@ def test_ext_07_gm_14_a_cookie_is_found(doors: Envoy, token: str, cookies: list[
         ["access_token={0}; access_token[]=x"],
     ],
 )
-def test_ext_07_gm_14_a_doubtful_cookie_is_refused(
+def test_a_doubtful_cookie_is_refused(
     doors: Envoy, token: str, cookies: list[str]
 ) -> None:
+    """EXT-07, GM-14."""
     lines = [("cookie", line.format(token)) for line in ["z=0", *cookies]]
     assert refusal(doors.get("/", lines)) == INVALID_REQUEST
     with doors.http2() as connection:
@@ -345,9 +356,10 @@ def test_ext_07_gm_14_a_doubtful_cookie_is_refused(
     ],
 )
 @pytest.mark.parametrize("door", ["strip", "consume"])
-def test_gm_05_14_the_other_cookies_stay(
+def test_the_other_cookies_stay(
     doors: Envoy, token: str, door: str, sent: str, left: str | None
 ) -> None:
+    """GM-05, GM-14."""
     if door == "consume":
         sent = sent.replace("access_token=bad; access_token=bad", "access_token=bad")
         sent = sent.replace("access_token=bad", f"access_token={token}")
@@ -361,7 +373,8 @@ def pairs(cookies: str | None) -> list[str] | None:
     return cookies and [pair.strip() for pair in cookies.split(";")]
 
 
-def test_gm_14_cookies_are_not_touched_without_a_reason(doors: Envoy, token: str) -> None:
+def test_cookies_are_not_touched_without_a_reason(doors: Envoy, token: str) -> None:
+    """GM-14."""
     odd = "a=1;b=2;;  c ; d=\"x\";"
     seen = doors.get("/", [("Cookie", odd), ("Cookie", "e=3")], token).seen
     assert seen.all("cookie") == [odd, "e=3"]
@@ -382,7 +395,8 @@ def test_gm_14_cookies_are_not_touched_without_a_reason(doors: Envoy, token: str
         "b=access_token=x&access_token={0}",
     ],
 )
-def test_ext_06_gm_15_a_parameter_is_found(doors: Envoy, token: str, query: str) -> None:
+def test_a_parameter_is_found(doors: Envoy, token: str, query: str) -> None:
+    """EXT-06, GM-15."""
     assert user(doors.get(f"/?{query.format(token)}")) == ["svc"]
     encoded = token.replace(".", "%2E").replace("-", "%2d")
     assert user(doors.get(f"/?{query.format(encoded)}")) == ["svc"]
@@ -408,34 +422,39 @@ def test_ext_06_gm_15_a_parameter_is_found(doors: Envoy, token: str, query: str)
         "access_token={0}&access.token=x",
     ],
 )
-def test_ext_06_gm_15_a_doubtful_parameter_is_refused(
+def test_a_doubtful_parameter_is_refused(
     doors: Envoy, token: str, query: str
 ) -> None:
+    """EXT-06, GM-15."""
     path = f"/p?z=0&{query.format(token)}"
     assert refusal(doors.get(path)) == INVALID_REQUEST
     assert doors.door("strip").get(path).seen.path == "/p?z=0"
 
 
 @pytest.mark.parametrize("value", ["{0}%00", "%00{0}", "%ff", "{0}%7f"])
-def test_ext_06_gm_15_a_parameter_that_is_no_token(doors: Envoy, token: str, value: str) -> None:
+def test_a_parameter_that_is_no_token(doors: Envoy, token: str, value: str) -> None:
+    """EXT-06, GM-15."""
     path = f"/p?z=0&access_token={value.format(token)}"
     assert refusal(doors.get(path)) == (401, "invalid_token")
     assert doors.door("strip").get(path).seen.path == "/p?z=0"
 
 
 @pytest.mark.parametrize("query", ["Access_Token={0}", "access-token={0}", "a=1;access_token2={0}"])
-def test_ext_06_another_parameter_is_no_place(doors: Envoy, token: str, query: str) -> None:
+def test_another_parameter_is_no_place(doors: Envoy, token: str, query: str) -> None:
+    """EXT-06."""
     assert refusal(doors.get(f"/?{query.format(token)}")) == (401, "missing_token")
 
 
 @pytest.mark.parametrize("query", ["a=1;access_token={0}", "a=1;access_token=", "a=1;access_token=x&access_token={0}"])
 @pytest.mark.parametrize("door", ["enforce", "optional", "strip"])
-def test_atk_02_a_semicolon_makes_two_readings(doors: Envoy, token: str, door: str, query: str) -> None:
-    """Whoever splits there finds a parameter of ours within another's: nothing that is taken out leaves one reading."""
+def test_a_semicolon_makes_two_readings(doors: Envoy, token: str, door: str, query: str) -> None:
+    """ATK-02: whoever splits there finds a parameter of ours within another's: nothing that is
+    taken out leaves one reading."""
     assert refusal(doors.door(door).get(f"/?{query.format(token)}")) == INVALID_REQUEST
 
 
-def test_ext_06_08_mcp_04_neither_query_nor_cookie_is_a_place_unless_configured(doors: Envoy, token: str) -> None:
+def test_neither_query_nor_cookie_is_a_place_unless_configured(doors: Envoy, token: str) -> None:
+    """EXT-06, EXT-08, MCP-04."""
     for path, headers in (place("query", token), place("cookie", token), place("header", token)):
         response = doors.door("plain").get(path, headers)
         assert refusal(response) == (401, "missing_token")
@@ -456,18 +475,20 @@ def test_ext_06_08_mcp_04_neither_query_nor_cookie_is_a_place_unless_configured(
     ],
 )
 @pytest.mark.parametrize("door", ["strip", "consume"])
-def test_gm_05_15_the_other_parameters_stay(
+def test_the_other_parameters_stay(
     doors: Envoy, token: str, door: str, sent: str, left: str
 ) -> None:
+    """GM-05, GM-15."""
     value = token if door == "consume" else "bad"
     seen = doors.door(door).get("/p/q" + sent.replace("=T", f"={value}")).seen
     assert seen.path == f"/p/q{left}"
 
 
 @pytest.mark.parametrize("path", ["/p?", "/p?a", "/p?&&", "/p?a=%zz", "/p?%ff=%00", "/?a=b;c=d#e"])
-def test_gm_15_a_query_is_not_touched_without_a_reason(
+def test_a_query_is_not_touched_without_a_reason(
     doors: Envoy, token: str, path: str
 ) -> None:
+    """GM-15."""
     with_token = doors.get(path, token=token)
     stripped = doors.door("strip").get(path)
     if with_token.status == 400:  # Envoy's own: no fragment may come
@@ -491,8 +512,9 @@ VALUES = {  # google.protobuf.Value
 
 
 @pytest.mark.parametrize("kind", VALUES)
-def test_gm_16_metadata_that_are_no_token(doors: Envoy, kind: str) -> None:
-    """Whatever an earlier filter left there is malformed or absent: no crash, no identity."""
+def test_metadata_that_are_no_token(doors: Envoy, kind: str) -> None:
+    """GM-16: whatever an earlier filter left there is malformed or absent: no crash, no
+    identity."""
     value = base64.b64encode(VALUES[kind]).decode()
     for door in ("enforce", "optional"):
         response = doors.door(door).get("/", [("x-early-value", value)])
@@ -503,12 +525,13 @@ def test_gm_16_metadata_that_are_no_token(doors: Envoy, kind: str) -> None:
     assert doors.get("/").status == 401
 
 
-def test_gm_16_no_metadata_is_no_token(doors: Envoy) -> None:
+def test_a_request_without_metadata_has_no_token(doors: Envoy) -> None:
+    """GM-16."""
     assert refusal(doors.get("/")) == (401, "missing_token")
 
 
-def test_gm_16_metadata_stay_when_the_request_is_stripped(doors: Envoy) -> None:
-    """No host call removes metadata: what is refused there can only go unused."""
+def test_metadata_stay_when_the_request_is_stripped(doors: Envoy) -> None:
+    """GM-16: no host call removes metadata: what is refused there can only go unused."""
     seen = doors.door("strip").get("/", [("x-early", "bad"), ("x-user", "admin")]).seen
     assert seen.all("x-user") == []
 
@@ -517,7 +540,8 @@ def test_gm_16_metadata_stay_when_the_request_is_stripped(doors: Envoy) -> None:
 
 
 @pytest.mark.parametrize("door", ["strip", "consume"])
-def test_gm_05_everything_else_stays_in_order(doors: Envoy, token: str, door: str) -> None:
+def test_everything_else_stays_in_order(doors: Envoy, token: str, door: str) -> None:
+    """GM-05."""
     around = [("X-A", "1"), ("x-b", "2, 3"), ("X-a", "4"), ("x-empty", ""), ("x-latin", "\xe9")]
     given = token if door == "consume" else "bad"
     headers = [*around[:2], ("X-Token", given), *around[2:]]

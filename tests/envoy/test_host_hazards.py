@@ -85,24 +85,27 @@ BAD_CONFIGURATIONS = {
 
 
 @pytest.mark.parametrize(("change", "said"), BAD_CONFIGURATIONS.values(), ids=BAD_CONFIGURATIONS)
-def test_row_01_wsm_05_validate_refuses_a_bad_configuration(
+def test_validate_refuses_a_bad_configuration(
     provider: Provider, change: dict[str, Any], said: str
 ) -> None:
+    """ROW-01, WSM-05."""
     result = validate_config(config(provider) | change)
     assert result.returncode != 0
     assert said in result.stdout
 
 
 @pytest.mark.parametrize("policy", ["FAIL_RELOAD", "FAIL_OPEN"])
-def test_row_01_wsm_04_envoy_does_not_start_with_a_bad_configuration(
+def test_envoy_does_not_start_with_a_bad_configuration(
     start_envoy: StartEnvoy, provider: Provider, policy: str
 ) -> None:
-    """Not even where the operator has asked for an open door: the canary says no."""
+    """ROW-01, WSM-04: not even where the operator has asked for an open door: the canary says
+    no."""
     with pytest.raises(scene.SceneError, match="audiances: unknown field"):
         start_envoy(config(provider, audiances=["a"]), wasm={"failure_policy": policy})
 
 
-def test_row_01_every_worker_has_the_filter(start_envoy: StartEnvoy, provider: Provider) -> None:
+def test_every_worker_has_the_filter(start_envoy: StartEnvoy, provider: Provider) -> None:
+    """ROW-01."""
     envoy = start_envoy(config(provider), workers=2)
 
     def both_served() -> bool:
@@ -113,9 +116,10 @@ def test_row_01_every_worker_has_the_filter(start_envoy: StartEnvoy, provider: P
     scene.poll(both_served, "a request on each worker", 20)
 
 
-def test_row_01_cfg_07_the_safety_net_holds_where_a_route_switches_the_filter_off(
+def test_the_safety_net_holds_where_a_route_switches_the_filter_off(
     provider: Provider, upstream: Upstream, tmp_path: Path
 ) -> None:
+    """ROW-01, CFG-07."""
     bootstrap = Bootstrap("safety-net")
     bootstrap.configure(config(provider), struct=True)
     bootstrap.cluster("idp", provider.port)
@@ -133,8 +137,9 @@ def test_row_01_cfg_07_the_safety_net_holds_where_a_route_switches_the_filter_of
         assert door.get("/", token=provider.token()).status == 200
 
 
-def test_atk_07_one_filter_s_mark_is_not_the_other_s(provider: Provider, upstream: Upstream, tmp_path: Path) -> None:
-    """envoy/safety-net.yaml as it stands: a service calls for a user, and each has a filter of its own."""
+def test_one_filter_s_mark_is_not_the_other_s(provider: Provider, upstream: Upstream, tmp_path: Path) -> None:
+    """ATK-07: envoy/safety-net.yaml as it stands: a service calls for a user, and each has a
+    filter of its own."""
     bootstrap = Bootstrap("safety-net")
     bootstrap.cluster("idp", provider.port)
     bootstrap.cluster("upstream", upstream.port)
@@ -174,8 +179,9 @@ def test_atk_07_one_filter_s_mark_is_not_the_other_s(provider: Provider, upstrea
     assert told["/without-user"]["user.result"] is None
 
 
-def test_atk_07_instances_are_told_apart(start_envoy: StartEnvoy, provider: Provider) -> None:
-    """By the label of a metric, and in response code details. The filter called oidc keeps the names that it has had."""
+def test_instances_are_told_apart(start_envoy: StartEnvoy, provider: Provider) -> None:
+    """ATK-07: by the label of a metric, and in response code details. The filter called oidc
+    keeps the names that it has had."""
     envoy = start_envoy(config(provider), wasm={"name": "users"}, log_fields={"mark": "%FILTER_STATE(wasm.users.result:PLAIN)%"})
     assert envoy.get("/a").status == 401
     assert envoy.get("/b", token=provider.token("es256")).status == 200
@@ -185,8 +191,9 @@ def test_atk_07_instances_are_told_apart(start_envoy: StartEnvoy, provider: Prov
     assert envoy.metric("oidc_requests_total", result="denied", reason="missing_token", provider="none", filter="users") == 1
 
 
-def test_atk_07_a_reason_never_outlives_its_verdict(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
-    """Two filters of one name, which nobody should have: the last verdict stands, and what is told with it is its own."""
+def test_a_reason_never_outlives_its_verdict(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """ATK-07: two filters of one name, which nobody should have: the last verdict stands, and
+    what is told with it is its own."""
     strip = config(fake, enforce=False, access_token=[{"location": "header", "key": "x-user-token"}])
 
     def twice(bootstrap: Bootstrap) -> None:
@@ -203,9 +210,10 @@ def test_atk_07_a_reason_never_outlives_its_verdict(start_envoy: StartEnvoy, fak
     assert envoy.log().count("give each filter a `name` of its own") == 1
 
 
-def test_row_01_a_bad_update_leaves_the_old_configuration_in_force(
+def test_a_bad_update_leaves_the_old_configuration_in_force(
     start_envoy: StartEnvoy, provider: Provider, xds: Xds
 ) -> None:
+    """ROW-01."""
     envoy = start_envoy(config(provider, **IDENTITY), adjust=xds.take_over, workers=2)
     token = provider.token("es256")
     rejected = r"listener_manager\.lds\.update_rejected"
@@ -231,10 +239,11 @@ def test_row_01_a_bad_update_leaves_the_old_configuration_in_force(
 
 @pytest.mark.parametrize("good", [False, True], ids=["bad", "good"])
 @pytest.mark.parametrize("protocol", ["http1", "http2"])
-def test_row_02_htp_06_07_nothing_reaches_the_upstream_before_the_verdict(
+def test_nothing_reaches_the_upstream_before_the_verdict(
     start_envoy: StartEnvoy, fake: FakeProvider, good: bool, protocol: str
 ) -> None:
-    """Not with Envoy's option that lets bodies come while a filter still holds the headers."""
+    """ROW-02, HTP-06, HTP-07: not with Envoy's option that lets bodies come while a filter
+    still holds the headers."""
     fake.active = {"good": {"sub": "alice", "aud": "urn:api:test"}}
     fake.routes["/introspect"] = slowly(fake, 0.3)
     envoy = start_envoy(
@@ -263,9 +272,10 @@ def test_row_02_htp_06_07_nothing_reaches_the_upstream_before_the_verdict(
 
 
 @pytest.mark.parametrize("allow", [False, True])
-def test_row_02_hdr_04_forged_trailers_go_though_they_come_before_the_verdict(
+def test_forged_trailers_go_though_they_come_before_the_verdict(
     start_envoy: StartEnvoy, fake: FakeProvider, allow: bool
 ) -> None:
+    """ROW-02, HDR-04."""
     fake.active = {"good": {"sub": "alice", "aud": "urn:api:test"}}
     fake.routes["/introspect"] = slowly(fake, 0.3)
     envoy = start_envoy(
@@ -315,9 +325,10 @@ READ_HEADERS = [
 
 @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
 @pytest.mark.parametrize("name", READ_HEADERS)
-def test_row_04_ext_10_no_byte_of_a_header_crashes_the_filter(
+def test_no_byte_of_a_header_crashes_the_filter(
     doors: Envoy, provider: Provider, name: str, method: str
 ) -> None:
+    """ROW-04, EXT-10."""
     hostile = [HOSTILE, b"Bearer " + HOSTILE, b"token=" + HOSTILE, b"a=" + HOSTILE, b"Bearer\xa0x"]
     for value in hostile:
         headers = [(name, value)]
@@ -343,15 +354,16 @@ def test_row_04_ext_10_no_byte_of_a_header_crashes_the_filter(
     ],
     ids=range(8),
 )
-def test_row_04_ext_10_no_byte_of_a_path_crashes_the_filter(doors: Envoy, path: bytes) -> None:
+def test_no_byte_of_a_path_crashes_the_filter(doors: Envoy, path: bytes) -> None:
+    """ROW-04, EXT-10."""
     for door in (doors, doors.door("strip"), doors.door("preflight")):
         assert door.get(path).status in (200, 307, 400, 401)
     assert doors.get("/").status == 401
     assert no_crash(doors)
 
 
-def test_row_04_ext_07_thousands_of_cookies_take_no_time(doors: Envoy, provider: Provider) -> None:
-    """EXT-07: in linear time."""
+def test_thousands_of_cookies_take_no_time(doors: Envoy, provider: Provider) -> None:
+    """ROW-04, EXT-07: in linear time."""
     cookies = "; ".join(f"c{number}={number}" for number in range(10_000))
     response = doors.get("/", [("Cookie", f"{cookies}; token={provider.token('es256')}")])
     assert response.seen.all("x-user") == ["svc"]
@@ -374,9 +386,10 @@ def hostile_provider() -> Iterator[FakeProvider]:
         yield fake
 
 
-def test_row_05_rsp_03_08_nothing_can_end_a_line_of_an_answer(
+def test_nothing_can_end_a_line_of_an_answer(
     start_envoy: StartEnvoy, hostile_provider: FakeProvider
 ) -> None:
+    """ROW-05, RSP-03, RSP-08."""
     fake = hostile_provider
     envoy = start_envoy(
         config(
@@ -447,7 +460,8 @@ def test_row_05_rsp_03_08_nothing_can_end_a_line_of_an_answer(
     ],
     ids=range(10),
 )
-def test_row_05_no_configuration_can_end_a_line(provider: Provider, change: dict) -> None:
+def test_no_configuration_can_end_a_line(provider: Provider, change: dict) -> None:
+    """ROW-05."""
     assert validate_config(config(provider, **change)).returncode != 0
 
 
@@ -459,9 +473,10 @@ def test_row_05_no_configuration_can_end_a_line(provider: Provider, change: dict
 )
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("passes", ["allowed", "stripped", "missing", "optional", "preflight"])
-def test_row_06_hdr_01_a_forged_hand_off_never_becomes_metadata(
+def test_a_forged_hand_off_never_becomes_metadata(
     doors: Envoy, provider: Provider, name: str, times: int, passes: str
 ) -> None:
+    """ROW-06, HDR-01."""
     forged = [(name, FORGED_HAND_OFF)] * times
     path = f"/forged-{passes}-{name}-{times}"
     match passes:
@@ -483,7 +498,8 @@ def test_row_06_hdr_01_a_forged_hand_off_never_becomes_metadata(
 # ----------------------------------------------------------- 7: headers that come more than once
 
 
-def test_row_07_ext_01_a_repeated_token_is_never_a_choice(doors: Envoy, provider: Provider) -> None:
+def test_a_repeated_token_is_never_a_choice(doors: Envoy, provider: Provider) -> None:
+    """ROW-07, EXT-01."""
     good = provider.token("es256")
     for pair in [(good, "bad"), ("bad", good), (good, good), ("", good), (good, "")]:
         response = doors.get("/", [("x-token", value) for value in pair])
@@ -491,9 +507,10 @@ def test_row_07_ext_01_a_repeated_token_is_never_a_choice(doors: Envoy, provider
 
 
 @pytest.mark.parametrize("door", ["enforce", "strip", "optional"])
-def test_row_07_hdr_03_every_copy_of_an_own_header_goes(
+def test_every_copy_of_an_own_header_goes(
     doors: Envoy, provider: Provider, door: str
 ) -> None:
+    """ROW-07, HDR-03."""
     forged = [("x-user", "admin"), ("x-other", "1"), ("X-User", "root"), ("x_user", "a,b")] * 3
     seen = doors.door(door).get("/", forged, token=provider.token("es256")).seen
     assert seen.all("x-user") == ["svc"]
@@ -519,9 +536,10 @@ def route(name: str, user: str | None) -> dict[str, Any]:
     }
 
 
-def test_row_08_hdr_15_routes_follow_the_proved_identity_not_the_sent_one(
+def test_routes_follow_the_proved_identity_not_the_sent_one(
     start_envoy: StartEnvoy, fake: FakeProvider
 ) -> None:
+    """ROW-08, HDR-15."""
     routes = [route("admins", "admin"), route("users", "alice"), route("all", None)]
     envoy = start_envoy(
         config(fake, **IDENTITY),
@@ -538,9 +556,10 @@ def test_row_08_hdr_15_routes_follow_the_proved_identity_not_the_sent_one(
     assert envoy.door("optional").get("/", admin).seen.all("x-route") == ["all"]
 
 
-def test_row_08_hdr_15_a_route_that_vanishes_is_a_404(
+def test_a_route_that_vanishes_is_a_404(
     start_envoy: StartEnvoy, fake: FakeProvider
 ) -> None:
+    """ROW-08, HDR-15."""
     envoy = start_envoy(
         config(fake, **IDENTITY), idp=fake.port, routes=[route("admins", "admin")]
     )
@@ -552,10 +571,11 @@ def test_row_08_hdr_15_a_route_that_vanishes_is_a_404(
 # ------------------------------------------------------- 9: two policies in one virtual machine
 
 
-def test_row_09_iss_09_wsm_11_cch_02_two_filters_in_one_vm_share_no_verdict(
+def test_two_filters_in_one_vm_share_no_verdict(
     start_envoy: StartEnvoy, fake: FakeProvider
 ) -> None:
-    """Same code, same vm_id, so one virtual machine for each worker; different policies."""
+    """ROW-09, ISS-09, WSM-11, CCH-02: Same code, same vm_id, so one virtual machine for each
+    worker; different policies."""
     fake.active = {
         "ours": {"sub": "alice", "aud": "urn:api:test"},
         "theirs": {"sub": "alice", "aud": "urn:api:other"},
@@ -592,9 +612,10 @@ def test_row_09_iss_09_wsm_11_cch_02_two_filters_in_one_vm_share_no_verdict(
 
 
 @pytest.mark.parametrize("trusted", [False, True])
-def test_row_11_an_address_that_a_client_chose_means_nothing(
+def test_an_address_that_a_client_chose_means_nothing(
     start_envoy: StartEnvoy, provider: Provider, trusted: bool
 ) -> None:
+    """ROW-11."""
     envoy = start_envoy(config(provider), hcm={"use_remote_address": not trusted})
     for address in ("127.0.0.1", "10.0.0.1, 127.0.0.1", "::1", "not an address"):
         assert envoy.get("/", [("X-Forwarded-For", address)]).status == 401
@@ -626,9 +647,10 @@ def test_no_forgery_hides_among_thousands_of_headers(
 
 
 @pytest.mark.parametrize("many", [3, 100])
-def test_hdr_04_forged_trailers_go_however_many_there_are(
+def test_forged_trailers_go_however_many_there_are(
     start_envoy: StartEnvoy, provider: Provider, many: int
 ) -> None:
+    """HDR-04."""
     envoy = start_envoy(
         config(provider, **IDENTITY),
         http2_upstream=True,

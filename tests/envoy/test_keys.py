@@ -43,9 +43,10 @@ def settled(fake: FakeProvider, path: str = "/jwks", count: int = 2) -> None:
 # ------------------------------------------------------------------------------------ rotation
 
 
-def test_tb_13_cch_07_a_key_that_was_rotated_in_is_fetched_at_once(
+def test_a_key_that_was_rotated_in_is_fetched_at_once(
     start_envoy: StartEnvoy, own_provider: Provider
 ) -> None:
+    """TB-13, CCH-07."""
     envoy = start_envoy(with_keys(own_provider, cooldown="1s"), idp=own_provider.port)
     old = own_provider.token("es256")
     assert envoy.get("/", token=old).status == 200
@@ -64,9 +65,10 @@ def test_tb_13_cch_07_a_key_that_was_rotated_in_is_fetched_at_once(
     assert envoy.get("/", token=old).status == 401
 
 
-def test_jwk_14_cch_06_a_withdrawn_key_ends_with_the_cache(
+def test_a_withdrawn_key_ends_with_the_cache(
     start_envoy: StartEnvoy, own_provider: Provider
 ) -> None:
+    """JWK-14, CCH-06."""
     envoy = start_envoy(with_keys(own_provider, cache="1s"), idp=own_provider.port)
     old = own_provider.token("es256")
     assert envoy.get("/", token=old).status == 200
@@ -79,9 +81,10 @@ def test_jwk_14_cch_06_a_withdrawn_key_ends_with_the_cache(
     assert envoy.get("/", token=own_provider.token("es256")).status == 200
 
 
-def test_jwk_15_a_flood_of_unknown_keys_is_one_fetch(
+def test_a_flood_of_unknown_keys_is_one_fetch(
     start_envoy: StartEnvoy, fake: FakeProvider
 ) -> None:
+    """JWK-15."""
     envoy = start_envoy(with_keys(fake, cooldown="30s"), idp=fake.port)
     good = fake.token()
     assert envoy.get("/", token=good).status == 200
@@ -96,8 +99,8 @@ def test_jwk_15_a_flood_of_unknown_keys_is_one_fetch(
     assert details == {"via_upstream", "oidc_denied{unknown_key}"}
 
 
-def test_jwk_15_the_cooldown_ends(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
-    """Nobody can hold a key off for ever by naming others all the time."""
+def test_an_unknown_key_is_fetched_after_the_cooldown(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """JWK-15: nobody can hold a key off for ever by naming others all the time."""
     envoy = start_envoy(with_keys(fake, cooldown="1s"), idp=fake.port)
     assert envoy.get("/", token=fake.token()).status == 200
     assert envoy.get("/", token=fake.token({"kid": "x"})).status == 401
@@ -114,9 +117,10 @@ def test_jwk_15_the_cooldown_ends(start_envoy: StartEnvoy, fake: FakeProvider) -
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_jwk_16_200_cold_requests_wait_for_one_fetch(
+def test_200_cold_requests_wait_for_one_fetch(
     start_envoy: StartEnvoy, fake: FakeProvider, workers: int
 ) -> None:
+    """JWK-16."""
     keys = {"keys": [key.jwk() for key in fake.keys]}
     fake.routes["/jwks"] = Reply.json(keys, delay=1.0)
     envoy = start_envoy(config(fake), idp=fake.port, workers=workers)
@@ -127,10 +131,10 @@ def test_jwk_16_200_cold_requests_wait_for_one_fetch(
     assert fake.count(DISCOVERY) <= workers + 1
 
 
-def test_htp_08_out_06_those_who_leave_take_nothing_with_them(
+def test_those_who_leave_take_nothing_with_them(
     start_envoy: StartEnvoy, fake: FakeProvider
 ) -> None:
-    """Whoever caused the fetch goes away; the others still get their answers."""
+    """HTP-08, OUT-06: whoever caused the fetch goes away; the others still get their answers."""
     keys = {"keys": [key.jwk() for key in fake.keys]}
     fake.routes["/jwks"] = Reply.json(keys, delay=1.0)
     envoy = start_envoy(config(fake), idp=fake.port)
@@ -276,30 +280,33 @@ def cold(start_shared_envoy: StartEnvoy) -> Iterator[Many]:
 
 
 @pytest.mark.parametrize("fault", [*BROKEN, *BROKEN_DISCOVERY])
-def test_jwk_11_12_13_without_keys_nobody_is_let_in(cold: Many, fault: str) -> None:
+def test_without_keys_nobody_is_let_in(cold: Many, fault: str) -> None:
+    """JWK-11, JWK-12, JWK-13."""
     assert is_unavailable(cold.get(fault))
 
 
 @pytest.mark.parametrize("name", FINE)
-def test_jwk_01_04_08_a_bad_key_does_no_harm_to_a_good_one(cold: Many, name: str) -> None:
+def test_a_bad_key_does_no_harm_to_a_good_one(cold: Many, name: str) -> None:
+    """JWK-01, JWK-04, JWK-08."""
     assert cold.get(name).status == 200
 
 
-def test_out_03_08_nobody_is_followed_elsewhere(cold: Many) -> None:
+def test_nobody_is_followed_elsewhere(cold: Many) -> None:
+    """OUT-03, OUT-08."""
     for fault in ("302", "discovery 302"):
         assert is_unavailable(cold.get(fault))
         assert cold.fakes[fault].count("/elsewhere") == 0
 
 
-def test_jwk_08_a_published_secret_verifies_nothing(cold: Many) -> None:
-    """RFC 8725, section 2.1."""
+def test_a_published_secret_verifies_nothing(cold: Many) -> None:
+    """JWK-08: RFC 8725, section 2.1."""
     fake = cold.fakes["symmetric beside"]
     hs256 = Key("HS256", "s", b"secret")
     assert cold.envoy.get("/", token=hs256.token(claims(fake.issuer))).status == 401
 
 
-def test_jwk_22_every_provider_has_keys_of_its_own(cold: Many) -> None:
-    """One that publishes the same kid, and signs for another."""
+def test_every_provider_has_keys_of_its_own(cold: Many) -> None:
+    """JWK-22: one that publishes the same kid, and signs for another."""
     stranger = Key.make(kid=KEY.kid)
     for name in FINE:
         token = stranger.token(claims(cold.fakes[name].issuer))
@@ -312,10 +319,11 @@ def test_jwk_22_every_provider_has_keys_of_its_own(cold: Many) -> None:
 WARM = [fault for fault in BROKEN if fault not in ("33 megabytes", "late", "not http")]
 
 
-def test_jwk_11_12_17_keys_serve_on_through_an_outage_and_then_no_longer(
+def test_keys_serve_on_through_an_outage_and_then_no_longer(
     start_envoy: StartEnvoy,
 ) -> None:
-    """Every fault at once: keys are refreshed after a second, and stay usable for four more."""
+    """JWK-11, JWK-12, JWK-17: every fault at once: keys are refreshed after a second, and stay
+    usable for four more."""
     with contextlib.ExitStack() as stack:
         many = Many(stack)
         for fault in WARM:
@@ -349,12 +357,14 @@ def test_jwk_11_12_17_keys_serve_on_through_an_outage_and_then_no_longer(
 
 
 @pytest.mark.parametrize("name", OTHER_ISSUERS)
-def test_out_01_another_issuers_metadata_are_not_used(cold: Many, name: str) -> None:
+def test_another_issuers_metadata_are_not_used(cold: Many, name: str) -> None:
+    """OUT-01."""
     assert is_unavailable(cold.get(name))
     assert cold.fakes[name].count("/jwks") == 0
 
 
-def test_out_01_the_operator_is_told(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+def test_the_operator_is_told(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """OUT-01."""
     fake.routes[DISCOVERY] = Reply.json(fake.metadata(issuer=f"{fake.issuer}/"))
     envoy = start_envoy(config(fake), idp=fake.port)
     assert is_unavailable(envoy.get("/", token=fake.token()))
@@ -362,7 +372,8 @@ def test_out_01_the_operator_is_told(start_envoy: StartEnvoy, fake: FakeProvider
 
 
 @pytest.mark.parametrize("uri", FORBIDDEN_URIS)
-def test_out_02_a_host_without_a_cluster_is_named_and_never_called(cold: Many, uri: str) -> None:
+def test_a_host_without_a_cluster_is_named_and_never_called(cold: Many, uri: str) -> None:
+    """OUT-02."""
     fake = cold.fakes[uri]
     assert is_unavailable(cold.get(uri))
     assert {request.path for request in fake.requests} <= set(DISCOVERIES)
@@ -376,8 +387,8 @@ def test_out_02_a_host_without_a_cluster_is_named_and_never_called(cold: Many, u
 
 
 @pytest.mark.parametrize("kind", ["introspection", "userinfo"])
-def test_out_02_an_endpoint_without_a_cluster_is_named(start_envoy: StartEnvoy, kind: str) -> None:
-    """Google's userinfo, for one, is on another host than its issuer."""
+def test_an_endpoint_without_a_cluster_is_named(start_envoy: StartEnvoy, kind: str) -> None:
+    """OUT-02: Google's userinfo, for one, is on another host than its issuer."""
     with FakeProvider() as fake:
         changes = {f"{kind}_endpoint": "https://evil.example/x"}
         fake.routes[DISCOVERY] = Reply.json(fake.metadata(**changes))
@@ -388,7 +399,8 @@ def test_out_02_an_endpoint_without_a_cluster_is_named(start_envoy: StartEnvoy, 
         assert {request.path for request in fake.requests} == {DISCOVERY}
 
 
-def test_out_02_a_host_with_a_cluster_is_called(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+def test_a_host_with_a_cluster_is_called(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """OUT-02."""
     with FakeProvider(*fake.keys) as cdn:
         host = "cdn.example:8443"
         fake.routes[DISCOVERY] = Reply.json(fake.metadata(jwks_uri=f"http://{host}/jwks?v=1"))
@@ -402,9 +414,10 @@ def test_out_02_a_host_with_a_cluster_is_called(start_envoy: StartEnvoy, fake: F
         assert fake.count("/jwks") == 0
 
 
-def test_out_04_nothing_that_a_token_says_is_called(
+def test_nothing_that_a_token_says_is_called(
     start_envoy: StartEnvoy, fake: FakeProvider
 ) -> None:
+    """OUT-04."""
     envoy = start_envoy(config(fake), idp=fake.port)
     with FakeProvider() as evil:
         stranger = evil.keys[0]
@@ -422,9 +435,10 @@ def test_out_04_nothing_that_a_token_says_is_called(
     assert {request.target for request in fake.requests} <= {DISCOVERY, "/jwks"}
 
 
-def test_out_05_wsm_09_a_cluster_that_is_not_there(
+def test_a_cluster_that_is_not_there(
     start_envoy: StartEnvoy, fake: FakeProvider
 ) -> None:
+    """OUT-05, WSM-09."""
     envoy = start_envoy(config(fake, providers=[provider_entry(fake, cluster="nowhere")]))
     for token in (fake.token(), "opaque"):
         assert is_unavailable(envoy.get("/", token=token))
@@ -432,7 +446,7 @@ def test_out_05_wsm_09_a_cluster_that_is_not_there(
 
 
 @pytest.mark.parametrize("header", CACHE_CONTROL)
-def test_jwk_17_cache_control_shortens_the_time(cold: Many, header: str) -> None:
-    """Of the ten minutes that are configured."""
+def test_cache_control_shortens_the_time(cold: Many, header: str) -> None:
+    """JWK-17: of the ten minutes that are configured."""
     settled(cold.fakes[header], count=5)
     assert cold.get(header).status == 200

@@ -107,7 +107,8 @@ def alice(provider: Provider) -> str:
 
 
 @pytest.mark.parametrize("place", PLACES, ids=[f"GM-0{number}-{place}" for number, place in enumerate(PLACES, 1)])
-def test_gm_01_a_good_token(gm_real: Envoy, alice: str, place: str) -> None:
+def test_a_good_token_passes(gm_real: Envoy, alice: str, place: str) -> None:
+    """GM-01."""
     seen = carrying(gm_real.door(f"{place}-True"), place, alice).seen
     identity = json.loads(urllib.parse.unquote(seen.header("Identity") or ""))
     # GM-23: what is beyond ASCII comes through.
@@ -117,7 +118,8 @@ def test_gm_01_a_good_token(gm_real: Envoy, alice: str, place: str) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES, ids=[f"GM-0{number}-{place}" for number, place in enumerate(PLACES, 5)])
-def test_gm_05_a_bad_token_is_stripped(gm_real: Envoy, place: str) -> None:
+def test_a_bad_token_is_stripped(gm_real: Envoy, place: str) -> None:
+    """GM-05."""
     path = f"/strip-{place}"
     seen = carrying(gm_real.door(f"{place}-False"), place, "worthless", path).seen
     assert seen.all("Identity") == []
@@ -129,23 +131,27 @@ def test_gm_05_a_bad_token_is_stripped(gm_real: Envoy, place: str) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES, ids=[f"GM-{number:02}-{place}" for number, place in enumerate(PLACES, 9)])
-def test_gm_09_a_bad_token_is_refused(gm_real: Envoy, place: str) -> None:
+def test_a_bad_token_is_refused(gm_real: Envoy, place: str) -> None:
+    """GM-09."""
     assert carrying(gm_real.door(f"{place}-True"), place, "worthless").status == 403
 
 
-def test_gm_12_with_another_status(gm_real: Envoy, alice: str) -> None:
+def test_a_refusal_has_the_configured_status(gm_real: Envoy, alice: str) -> None:
+    """GM-12."""
     door = gm_real.door("404")
     assert [carrying(door, "header", token).status for token in ("worthless", alice)] == [404, 200]
     assert door.get("/").status == 404
 
 
-def test_gm_20_the_form_that_is_written_out(gm_real: Envoy, alice: str) -> None:
+def test_the_form_that_is_written_out(gm_real: Envoy, alice: str) -> None:
+    """GM-20."""
     seen = carrying(gm_real, "cookie", alice).seen
     assert seen.header("USER_DN") == "%7B%22name%22:%22Alice%20%C3%84rlig%22%7D"
     assert carrying(gm_real, "cookie", "worthless").status == 403
 
 
-def test_gm_13_with_a_scheme_or_without(start_envoy: StartEnvoy, gm_fake: FakeProvider) -> None:
+def test_with_a_scheme_or_without(start_envoy: StartEnvoy, gm_fake: FakeProvider) -> None:
+    """GM-13."""
     raw = PLACES["header"] | {"scheme": ""}
     envoy = start_envoy(
         greymatter(gm_fake.issuer, accessToken=PLACES["header"]),
@@ -201,7 +207,8 @@ def gm(start_shared_envoy: StartEnvoy, gm_fake: FakeProvider) -> Envoy:
     )
 
 
-def test_gm_14_cookies(gm: Envoy) -> None:
+def test_a_cookie_carries_a_token(gm: Envoy) -> None:
+    """GM-14."""
     def left(*cookies: str) -> list[str]:
         return gm.door("cookies").get(headers=[("Cookie", line) for line in cookies]).seen.all("cookie")
 
@@ -213,7 +220,8 @@ def test_gm_14_cookies(gm: Envoy) -> None:
     assert left("xaccess_token=1; access_token=bad; access_token2=2") == ["xaccess_token=1; access_token2=2"]
 
 
-def test_gm_15_parameters(gm: Envoy) -> None:
+def test_a_query_parameter_carries_a_token(gm: Envoy) -> None:
+    """GM-15."""
     def left(path: str) -> str:
         return gm.door("parameters").get(path).seen.path
 
@@ -224,12 +232,14 @@ def test_gm_15_parameters(gm: Envoy) -> None:
     assert gm.door("parameters").get("/p?access_token=g%6fod").seen.path == "/p?access_token=g%6fod"
 
 
-def test_gm_16_no_metadata_is_no_token(gm_real: Envoy) -> None:
+def test_a_request_without_metadata_has_no_token(gm_real: Envoy) -> None:
+    """GM-16."""
     assert gm_real.door("metadata-True").get("/").status == 403
     assert gm_real.door("metadata-False").get("/").seen.all("Identity") == []
 
 
-def test_gm_17_metadata_of_nobody(gm_fake: FakeProvider) -> None:
+def test_metadata_without_a_namespace_are_refused(gm_fake: FakeProvider) -> None:
+    """GM-17."""
     result = validate_config(greymatter(gm_fake.issuer, accessToken={"location": "metadata", "key": "token"}))
     assert result.returncode != 0
     assert "metadata_filter: required" in result.stdout
@@ -241,18 +251,21 @@ def test_tls_config_belongs_to_the_cluster(gm_fake: FakeProvider) -> None:
     assert "unknown field" in result.stdout
 
 
-def test_gm_18_locations_by_number(gm: Envoy) -> None:
+def test_locations_can_be_numbers(gm: Envoy) -> None:
+    """GM-18."""
     assert carrying(gm.door("numbers"), "cookie", "good").status == 200
     assert carrying(gm.door("numbers"), "header", "good").status == 403
 
 
-def test_gm_20_to_22_which_claims(gm: Envoy) -> None:
+def test_only_the_listed_claims_go_out(gm: Envoy) -> None:
+    """GM-20 to GM-22."""
     assert carrying(gm, "header", "good").seen.header("USER_DN") == NAME_URI
     assert carrying(gm.door("missing"), "header", "good").seen.header("Identity") == NAME_URI
     assert carrying(gm.door("all"), "header", "good").seen.header("Identity") == ANN_URI
 
 
-def test_gm_23_24_any_value(gm: Envoy, gm_fake: FakeProvider) -> None:
+def test_any_claim_survives_the_encoding(gm: Envoy, gm_fake: FakeProvider) -> None:
+    """GM-23, GM-24."""
     strange = {
         "sub": "Zoë", "a": [1, True, None, 1.5, {"b": "c"}], "q": "\"\\%,; \r\nx: y", "z": "\u2028\U0001f600",
     }  # fmt: skip
@@ -262,7 +275,8 @@ def test_gm_23_24_any_value(gm: Envoy, gm_fake: FakeProvider) -> None:
     assert (value or "").isascii() and not set(value or "") & set("\r\n \",;")
 
 
-def test_gm_25_cookies_on_both_sides(gm: Envoy) -> None:
+def test_cookies_on_both_sides(gm: Envoy) -> None:
+    """GM-25."""
     def attributes(door: str) -> set[str]:
         response = carrying(gm.door(door), "header", "good", more=[("Cookie", "id=forged")])
         assert [line for line in response.seen.header("cookie").split("; ") if line.startswith("id=")] == [
@@ -280,25 +294,29 @@ def test_gm_25_cookies_on_both_sides(gm: Envoy) -> None:
     assert any(attribute in ("Max-Age=-1", "Max-Age=0") for attribute in attributes("deleted"))
 
 
-def test_gm_26_a_parameter(gm: Envoy) -> None:
+def test_an_identity_goes_out_as_a_query_parameter(gm: Envoy) -> None:
+    """GM-26."""
     door = gm.door("as-parameter")
     assert door.get("/p", token="good").seen.path == f"/p?id={NAME_URI}"
     assert door.get("/p?id=forged&a=1", token="good").seen.path == f"/p?a=1&id={NAME_URI}"
 
 
-def test_gm_27_metadata(gm: Envoy) -> None:
+def test_an_identity_goes_out_as_metadata(gm: Envoy) -> None:
+    """GM-27."""
     seen = gm.door("as-metadata").get("/metadata", [("x-oidc-metadata-id", "forged")], token="good").seen
     assert not [name for name, _ in seen.headers if name.startswith("x-oidc-metadata")]
     assert gm.access_log(path="/metadata")[0]["id"] == ANN
 
 
-def test_gm_28_nothing(gm: Envoy) -> None:
+def test_no_identity_goes_out_where_none_is_configured(gm: Envoy) -> None:
+    """GM-28."""
     seen = gm.door("silent").get("/p", token="good").seen
     assert not [value for _, value in seen.headers if "Ann" in value]
 
 
 @pytest.mark.parametrize("token", [None, "worthless", "good"])
-def test_gm_30_forged_identities(gm: Envoy, token: str | None) -> None:
+def test_forged_identities_go(gm: Envoy, token: str | None) -> None:
+    """GM-30."""
     forged = [("USER_DN", "root"), ("user-dn", "root"), ("User_Dn", "root")]
     headers = [*forged, *(bearer(token) if token else [])]
     seen = gm.door("lenient").get("/p", headers).seen
@@ -306,7 +324,8 @@ def test_gm_30_forged_identities(gm: Envoy, token: str | None) -> None:
     assert spelt == ([NAME_URI] if token == "good" else [])
 
 
-def test_gm_31_32_no_token(gm: Envoy, gm_fake: FakeProvider) -> None:
+def test_a_request_without_a_token_goes_on_or_is_refused(gm: Envoy, gm_fake: FakeProvider) -> None:
+    """GM-31, GM-32."""
     before = gm_fake.count("/userinfo")
     assert gm.door("lenient").get("/p").status == 200
     assert gm.get("/p").status == 403
@@ -328,7 +347,8 @@ def test_gm_31_32_no_token(gm: Envoy, gm_fake: FakeProvider) -> None:
     ],
     ids=["GM-40-500", "GM-40-302", "GM-40-reset", "GM-41-list", "GM-41-text", "GM-42-jwt", "GM-43-2MiB"],
 )
-def test_gm_40_a_provider_that_is_of_no_use(gm: Envoy, gm_fake: FakeProvider, answer: Reply) -> None:
+def test_a_provider_that_is_of_no_use(gm: Envoy, gm_fake: FakeProvider, answer: Reply) -> None:
+    """GM-40."""
     usual = gm_fake.routes["/userinfo"]
     gm_fake.routes["/userinfo"] = answer
     try:
@@ -340,7 +360,8 @@ def test_gm_40_a_provider_that_is_of_no_use(gm: Envoy, gm_fake: FakeProvider, an
         gm_fake.routes["/userinfo"] = usual
 
 
-def test_gm_40_a_provider_that_is_silent(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+def test_a_provider_that_is_silent(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """GM-40."""
     config = GREYMATTER.json("Ours", idp=fake.issuer)
     config["providers"][0]["timeout"] = "300ms"
     fake.routes["/userinfo"] = Reply(delay=5)
@@ -349,12 +370,14 @@ def test_gm_40_a_provider_that_is_silent(start_envoy: StartEnvoy, fake: FakeProv
     assert carrying(envoy.door("lenient"), "cookie", "slow").seen.header("cookie") == f"{CLIENTS}; d=4"
 
 
-def test_gm_41_an_answer_about_nobody(gm: Envoy, gm_fake: FakeProvider) -> None:
+def test_an_answer_about_nobody(gm: Envoy, gm_fake: FakeProvider) -> None:
+    """GM-41."""
     gm_fake.active["nobody"] = {"name": "Ann Lee"}
     assert gm.get("/p", token="nobody").status == 403
 
 
-def test_gm_50_51_a_route_of_its_own(gm: Envoy) -> None:
+def test_a_route_of_its_own(gm: Envoy) -> None:
+    """GM-50, GM-51."""
     door = gm.door("rules")
     assert door.get("/things", token="worthless").seen.all("Identity") == []
     assert door.get("/admin", token="worthless").status == 404
@@ -364,12 +387,14 @@ def test_gm_50_51_a_route_of_its_own(gm: Envoy) -> None:
     assert door.get("/admin", token="good").seen.header("Identity") == both
 
 
-def test_gm_60_62_no_copy_is_needed(gm: Envoy) -> None:
-    """The token is taken from the cookie where it is; `removeOriginal` is `forward: false`."""
+def test_no_copy_is_needed(gm: Envoy) -> None:
+    """GM-60, GM-62: the token is taken from the cookie where it is; `removeOriginal` is
+    `forward: false`."""
     assert carrying(gm.door("consumed"), "cookie", "good").seen.header("cookie") == f"{CLIENTS}; d=4"
 
 
-def test_gm_61_a_value_that_must_match(gm: Envoy, gm_fake: FakeProvider) -> None:
+def test_a_value_that_must_match(gm: Envoy, gm_fake: FakeProvider) -> None:
+    """GM-61."""
     gm_fake.active["anna"] = ANN | {"name": "Anna Lee"}
     assert [gm.door("ann-only").get("/p", token=token).status for token in ("good", "anna")] == [200, 403]
 
@@ -483,11 +508,13 @@ def test_tb_mcp_mode(toolbox: Envoy, tb_fake: FakeProvider, case: str) -> None:
     assert ('error="invalid_token"' in challenge) == (status == 401 and not is_about_scopes), challenge
 
 
-def test_tb_09_a_token_without_an_end(toolbox: Envoy, tb_fake: FakeProvider) -> None:
+def test_a_token_without_an_end(toolbox: Envoy, tb_fake: FakeProvider) -> None:
+    """TB-09."""
     assert toolbox.door("endless").get("/mcp", bearer(Tokens(tb_fake.issuer)(exp=None))).status == 200
 
 
-def test_tb_22_23_two_scopes(toolbox: Envoy, tb_fake: FakeProvider) -> None:
+def test_every_required_scope_is_needed(toolbox: Envoy, tb_fake: FakeProvider) -> None:
+    """TB-22, TB-23."""
     token, door = Tokens(tb_fake.issuer), toolbox.door("two")
     assert door.get("/mcp", bearer(token(scope=f"{SCOPE}  write:files "))).status == 200
     # Only spaces separate scopes (RFC 6749, section 3.3): with a tab behind it, it is another one.
@@ -512,8 +539,9 @@ def real_toolbox(issuer: str, kind: str, mode: str = "MCP mode") -> dict[str, An
     return config | {"require": {"scopes": ["api:read"]}} if "require" in config else config
 
 
-def test_tb_01_02_08_16_22_by_the_real_provider(start_envoy: StartEnvoy, provider: Provider) -> None:
+def test_jwts_of_the_real_provider_are_judged(start_envoy: StartEnvoy, provider: Provider) -> None:
     # TB-14 and TB-17 are habits of it: no kid, beside the keys of five algorithms; and a list in `aud`.
+    """TB-01, TB-02, TB-08, TB-16, TB-22."""
     doors = {kind: real_toolbox(provider.issuer, kind) for kind in ("nokid", "audlist", "scp", "opaque")}
     envoy = start_envoy(real_toolbox(provider.issuer, "rs256"), listeners=doors, env=CLIENT)
 
@@ -536,7 +564,8 @@ def test_tb_01_02_08_16_22_by_the_real_provider(start_envoy: StartEnvoy, provide
     assert status(opaque, envoy.door("opaque")) == 401
 
 
-def test_tb_13_keys_that_rotate(start_envoy: StartEnvoy, own_provider: Provider) -> None:
+def test_rotated_keys_are_fetched(start_envoy: StartEnvoy, own_provider: Provider) -> None:
+    """TB-13."""
     config = real_toolbox(own_provider.issuer, "es256")
     envoy = start_envoy(config, idp=own_provider.port, env=CLIENT)
     assert envoy.get("/mcp", bearer(own_provider.token("es256"))).status == 200
@@ -578,14 +607,15 @@ def test_tb_toolbox_mode(toolbox: Envoy, tb_fake: FakeProvider, case: str) -> No
     assert is_known or response.json()["jsonrpc"] == "2.0"
 
 
-def test_tb_53_a_name_with_an_underscore(start_envoy: StartEnvoy, tb_fake: FakeProvider) -> None:
-    """With the setting of envoy/*.yaml, Envoy refuses the header itself."""
+def test_a_name_with_an_underscore(start_envoy: StartEnvoy, tb_fake: FakeProvider) -> None:
+    """TB-53: with the setting of envoy/*.yaml, Envoy refuses the header itself."""
     envoy = start_envoy(TOOLBOX.json("Toolbox mode", "Ours", idp=tb_fake.issuer), idp=tb_fake.port)
     response = envoy.get("/tool", [("my-generic-auth_token", "x")])
     assert (response.status, envoy.access_log()[0]["details"]) == (400, "http1.unexpected_underscore")
 
 
-def test_tb_50_52_by_the_real_provider(start_envoy: StartEnvoy, provider: Provider) -> None:
+def test_toolbox_mode_by_the_real_provider(start_envoy: StartEnvoy, provider: Provider) -> None:
+    """TB-50, TB-52."""
     envoy = start_envoy(real_toolbox(provider.issuer, "rs256", "Toolbox mode"), hcm=UNDERSCORES)
 
     def told(token: str) -> list[str]:
@@ -680,12 +710,14 @@ def test_ar_jwt(authservice: Envoy, ar_fake: FakeProvider, case: str) -> None:
         assert b"bob" not in response.body
 
 
-def test_ar_15_no_jwt(authservice: Envoy) -> None:
+def test_what_is_no_jwt_is_refused(authservice: Envoy) -> None:
+    """AR-15."""
     assert authservice.get("/p", bearer("a.b.c")).status == 401
     assert authservice.get("/p", bearer("opaque")).status == 401
 
 
-def test_ar_17_18_19_by_the_real_provider(start_envoy: StartEnvoy, provider: Provider) -> None:
+def test_the_real_userinfo_answers(start_envoy: StartEnvoy, provider: Provider) -> None:
+    """AR-17, AR-18, AR-19."""
     envoy = start_envoy(AUTHSERVICE.json("Ours", index=1, idp=provider.issuer))
     token = provider.user_token("alice")
     provider.counters(reset=True)
@@ -698,7 +730,8 @@ def test_ar_17_18_19_by_the_real_provider(start_envoy: StartEnvoy, provider: Pro
         assert (response.status, response.body.split(b":")[0]) == (403, b"insufficient_claims")
 
 
-def test_ar_10_by_the_real_provider(start_envoy: StartEnvoy, provider: Provider, ar_fake: FakeProvider) -> None:
+def test_users_and_groups_by_the_real_provider(start_envoy: StartEnvoy, provider: Provider, ar_fake: FakeProvider) -> None:
+    """AR-10."""
     config = AUTHSERVICE.json("Ours", idp=provider.issuer, authorizer=ar_fake.issuer)
     config["providers"][0]["audiences"] = ["urn:api:rs256"]
     config["claim_headers"][0]["claim"] = "sub"  # its access tokens have no `email`
@@ -711,8 +744,8 @@ def test_ar_10_by_the_real_provider(start_envoy: StartEnvoy, provider: Provider,
 
 
 @pytest.mark.parametrize("value", [True, False, "true", "false", None, 42, "fals"], ids=lambda value: f"AR-20-{value}")
-def test_ar_20_a_verified_address(authservice: Envoy, ar_fake: FakeProvider, value: Any) -> None:
-    """It must be readable; what it says counts only where it is demanded."""
+def test_only_a_verified_address_passes(authservice: Envoy, ar_fake: FakeProvider, value: Any) -> None:
+    """AR-20: it must be readable; what it says counts only where it is demanded."""
     known = {"sub": "1", "email": "bob@example.com", "groups": ["a"], "email_verified": value}
     ar_fake.active["opaque"] = {name: claim for name, claim in known.items() if claim is not None}
     is_readable = value not in (42, "fals")
@@ -726,32 +759,37 @@ def test_ar_20_a_verified_address(authservice: Envoy, ar_fake: FakeProvider, val
     [("a", "a", 200), (["a", 1, None, {"x": 1}], 'a,1,null,{"x":1}', 200), ([1, ["a"]], "", 403), (7, "", 403), ([], "", 403)],
     ids=["AR-21", "AR-22-mixed", "AR-22-numbers", "AR-22-number", "AR-22-none"],
 )
-def test_ar_21_22_groups_of_any_shape(
+def test_groups_of_any_shape(
     authservice: Envoy, ar_fake: FakeProvider, groups: Any, header: str, status: int
 ) -> None:
+    """AR-21, AR-22."""
     response = authservice.get("/p", bearer(ECDSA.token(ar_claims(ar_fake.issuer, groups=groups))))
     assert response.status == status
     assert status != 200 or identity(response)[1] == [header]
 
 
-def test_ar_23_41_an_id_token_without_groups(authservice: Envoy, ar_fake: FakeProvider) -> None:
+def test_an_id_token_without_groups(authservice: Envoy, ar_fake: FakeProvider) -> None:
+    """AR-23, AR-41."""
     token = ECDSA.token(ar_claims(ar_fake.issuer, aud="kubeflow", groups=None), {"typ": "JWT"})
     assert identity(authservice.door("everybody").get("/p", bearer(token))) == (BOB[0], [""], ["header"])
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(30, 200), (120, 401)])
-def test_ar_25_not_yet(authservice: Envoy, ar_fake: FakeProvider, seconds: int, status: int) -> None:
+def test_a_token_is_refused_before_its_time(authservice: Envoy, ar_fake: FakeProvider, seconds: int, status: int) -> None:
+    """AR-25."""
     token = ECDSA.token(ar_claims(ar_fake.issuer, nbf=now() + seconds))
     assert authservice.get("/p", bearer(token)).status == status
 
 
-def test_ar_26_a_raw_token(authservice: Envoy, ar_fake: FakeProvider) -> None:
+def test_a_token_without_a_scheme_is_read(authservice: Envoy, ar_fake: FakeProvider) -> None:
+    """AR-26."""
     raw = [("Authorization", ECDSA.token(ar_claims(ar_fake.issuer)))]
     assert authservice.get("/p", raw).status == 401
     assert identity(authservice.door("raw").get("/p", raw)) == BOB
 
 
-def test_ar_27_a_bearer_and_a_session(authservice: Envoy, ar_fake: FakeProvider) -> None:
+def test_a_bearer_and_a_session(authservice: Envoy, ar_fake: FakeProvider) -> None:
+    """AR-27."""
     good = ECDSA.token(ar_claims(ar_fake.issuer))
     foreign = ECDSA.token(ar_claims(ar_fake.issuer, iss="https://other.example"))
     cookie = [("Cookie", f"authservice_session={good}")]
@@ -760,12 +798,14 @@ def test_ar_27_a_bearer_and_a_session(authservice: Envoy, ar_fake: FakeProvider)
     assert identity(authservice.door("session").get("/p", cookie)) == (BOB[0], BOB[1], ["cookie"])
 
 
-def test_ar_01_a_skipped_path(authservice: Envoy) -> None:
+def test_a_skipped_path_needs_no_token(authservice: Envoy) -> None:
+    """AR-01."""
     for path in ("/my_app", "/my_app/", "/my_app/x?y"):
         assert identity(authservice.get(path, FORGED)) == NOBODY
 
 
-def test_ar_02_only_whole_segments(authservice: Envoy) -> None:
+def test_a_skipped_prefix_ends_at_a_whole_segment(authservice: Envoy) -> None:
+    """AR-02."""
     assert [authservice.get(path).status for path in ("/my_app_secret", "/my_appx/", "/My_App/")] == [401] * 3
 
 
@@ -774,14 +814,16 @@ def test_ar_02_only_whole_segments(authservice: Envoy) -> None:
     ["/my_app/../p", "/my_app/%2e%2e/p", "/my_app/..%2fp", "/my_app/..;/p", "//my_app/../p", "/p/../p2//my_app/../../p",
      "/my_app/%252e%252e/p", "/my_app\\..\\p", "/%6dy_app;x/p"],
 )  # fmt: skip
-def test_ar_03_nothing_widens_it(authservice: Envoy, path: str) -> None:
+def test_no_odd_spelling_widens_a_skipped_path(authservice: Envoy, path: str) -> None:
+    """AR-03."""
     response = authservice.get(path)
     # 307: Envoy itself asks for the plain path.
     assert response.status in (307, 400, 401), response
     assert response.status != 307 or "my_app" not in (response.header("location") or "")
 
 
-def test_ar_04_before_the_provider_is_there(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+def test_a_skipped_path_passes_before_the_provider_is_there(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """AR-04."""
     fake.routes["/.well-known/openid-configuration"] = Reply(500)
     fake.routes["/.well-known/oauth-authorization-server"] = Reply(500)
     config = AUTHSERVICE.json("Ours", idp=fake.issuer, authorizer=fake.issuer)
@@ -791,7 +833,8 @@ def test_ar_04_before_the_provider_is_there(start_envoy: StartEnvoy, fake: FakeP
     assert envoy.get("/my_app/x").status == 200
 
 
-def test_ar_40_forged_identities(authservice: Envoy, ar_fake: FakeProvider) -> None:
+def test_forged_kubeflow_identities_go(authservice: Envoy, ar_fake: FakeProvider) -> None:
+    """AR-40."""
     token = ECDSA.token(ar_claims(ar_fake.issuer))
     assert identity(authservice.get("/p", [*FORGED, *bearer(token), *FORGED])) == BOB
 
@@ -800,19 +843,22 @@ def test_ar_40_forged_identities(authservice: Envoy, ar_fake: FakeProvider) -> N
     ("email", "written"),
     [("user@domain.com", "u:transformed"), ("x@domain.com", "u:x"), ("x@other.com", "u:x@other.com")],
 )
-def test_ar_42_transformers(authservice: Envoy, ar_fake: FakeProvider, email: str, written: str) -> None:
+def test_transformers_rewrite_a_claim(authservice: Envoy, ar_fake: FakeProvider, email: str, written: str) -> None:
+    """AR-42."""
     token = ECDSA.token(ar_claims(ar_fake.issuer, email=email))
     assert identity(authservice.get("/p", bearer(token)))[0] == [written]
 
 
-def test_ar_43_no_second_header(authservice: Envoy, ar_fake: FakeProvider) -> None:
+def test_no_claim_writes_a_second_header(authservice: Envoy, ar_fake: FakeProvider) -> None:
+    """AR-43."""
     token = ECDSA.token(ar_claims(ar_fake.issuer, email="bob\r\nkubeflow-userid: admin\u0000Zoë"))
     (written,), _, _ = identity(authservice.get("/p", bearer(token)))
     assert urllib.parse.unquote(written) == "u:bob\r\nkubeflow-userid: admin\u0000Zoë"
     assert written.isascii() and written.isprintable()
 
 
-def test_ar_50_51_the_verify_endpoint(authservice: Envoy, ar_fake: FakeProvider) -> None:
+def test_the_verify_endpoint_answers_other_proxies(authservice: Envoy, ar_fake: FakeProvider) -> None:
+    """AR-50, AR-51."""
     allowed = bearer(ECDSA.token(ar_claims(ar_fake.issuer)))
     denied = bearer(ECDSA.token(ar_claims(ar_fake.issuer, groups=["d"])))
     response = authservice.get("/authservice/verify/p", allowed)
@@ -830,7 +876,8 @@ def test_ar_50_51_the_verify_endpoint(authservice: Envoy, ar_fake: FakeProvider)
     assert authservice.get("/authservice/logout", method="POST").status == 401
 
 
-def test_ar_80_allow_lists(authservice: Envoy, ar_fake: FakeProvider) -> None:
+def test_an_empty_allow_list_is_refused(authservice: Envoy, ar_fake: FakeProvider) -> None:
+    """AR-80."""
     token = ECDSA.token(ar_claims(ar_fake.issuer, groups=["c", "d"]))
     assert authservice.get("/p", bearer(token)).status == 200
     config = AUTHSERVICE.json("Ours", idp=ar_fake.issuer) | {"require": {"groups_allowlist": []}}
@@ -838,7 +885,8 @@ def test_ar_80_allow_lists(authservice: Envoy, ar_fake: FakeProvider) -> None:
     assert (result.returncode != 0, "require.groups_allowlist" in result.stdout) == (True, True)
 
 
-def test_ar_81_nobody_is_named(authservice: Envoy, ar_fake: FakeProvider) -> None:
+def test_a_refusal_names_nobody(authservice: Envoy, ar_fake: FakeProvider) -> None:
+    """AR-81."""
     token = ECDSA.token(ar_claims(ar_fake.issuer, email="<script>@x", groups=["<b>d</b>"]))
     response = authservice.get("/p", bearer(token))
     assert (response.status, b"<" in response.body) == (403, False)
@@ -846,7 +894,8 @@ def test_ar_81_nobody_is_named(authservice: Envoy, ar_fake: FakeProvider) -> Non
 
 
 @pytest.mark.parametrize("host", ["app.example:443", "app.example"])
-def test_ar_82_what_the_authorizer_is_told(authservice: Envoy, ar_fake: FakeProvider, host: str) -> None:
+def test_the_authorizer_is_told_who_asks(authservice: Envoy, ar_fake: FakeProvider, host: str) -> None:
+    """AR-82."""
     told = ar_claims(ar_fake.issuer, sub="1234")
     ar_fake.requests.clear()
     assert authservice.get("/p?q=1", [("Host", host), *bearer(ECDSA.token(told))], method="DELETE").status == 200
@@ -868,9 +917,10 @@ def test_ar_82_what_the_authorizer_is_told(authservice: Envoy, ar_fake: FakeProv
     [(Reply(200), 200), (Reply(204), 200), (Reply(401, b"not now"), 403), (Reply(403, b"not now"), 403), (Reply(500), 503)],
     ids=["200", "204", "401", "403", "500"],
 )
-def test_ar_82_what_the_authorizer_says(
+def test_what_the_authorizer_says(
     authservice: Envoy, ar_fake: FakeProvider, answer: Reply, status: int
 ) -> None:
+    """AR-82."""
     ar_fake.routes["/decide"] = answer
     try:
         response = authservice.get("/p", bearer(ECDSA.token(ar_claims(ar_fake.issuer))))
@@ -880,12 +930,14 @@ def test_ar_82_what_the_authorizer_says(
     assert (b"not now" in response.body) == (status == 403)
 
 
-def test_ar_82_no_authorizer(authservice: Envoy, ar_fake: FakeProvider) -> None:
+def test_without_its_authorizer_the_filter_refuses(authservice: Envoy, ar_fake: FakeProvider) -> None:
+    """AR-82."""
     token = bearer(ECDSA.token(ar_claims(ar_fake.issuer)))
     assert authservice.door("unreachable").get("/p", token).status == 503
 
 
-def test_ar_83_options(authservice: Envoy) -> None:
+def test_a_preflight_passes_where_it_is_allowed(authservice: Envoy) -> None:
+    """AR-83."""
     origin, method = ("Origin", "https://app.example"), ("Access-Control-Request-Method", "PUT")
     for headers in ([], [origin], [method]):
         assert authservice.get("/p", headers, method="OPTIONS").status == 401

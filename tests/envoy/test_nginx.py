@@ -84,7 +84,8 @@ def nginx(start_envoy: StartEnvoy, upstream: Upstream, tmp_path: Path) -> Iterat
             process.terminate()
 
 
-def test_ar_50_nginx_asks_the_filter(nginx: Any) -> None:
+def test_nginx_asks_the_filter(nginx: Any) -> None:
+    """AR-50."""
     port, fake = nginx
 
     def ask(path: str, token: str | None = None, method: str = "GET", **headers: str) -> Any:
@@ -122,8 +123,8 @@ def test_ar_50_nginx_asks_the_filter(nginx: Any) -> None:
         assert ask(path)[0].status in (401, 404), path
 
 
-def test_atk_10_a_rule_for_hosts_is_for_the_client_s_host(nginx: Any) -> None:
-    """nginx asks with a `Host` of its own, and says the client's in a header."""
+def test_a_rule_for_hosts_is_for_the_client_s_host(nginx: Any) -> None:
+    """ATK-10: nginx asks with a `Host` of its own, and says the client's in a header."""
     port, fake = nginx
 
     def status(host: str, scope: str) -> int:

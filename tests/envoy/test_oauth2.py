@@ -80,9 +80,10 @@ class Browser:
 
 
 @pytest.mark.parametrize("removes", [True, False])
-def test_ext_13_a_session_of_oauth2_is_not_the_services(
+def test_a_session_of_oauth2_is_not_the_services(
     start_envoy: StartEnvoy, provider: Provider, upstream: Upstream, tmp_path: Path, removes: bool
 ) -> None:
+    """EXT-13."""
     settings = PAGE.json("Envoy's `oauth2` filter before this one", idp=provider.issuer)
     settings["providers"][0]["cluster"] = "idp"
     settings["rules"] = [{"match": {"path_prefix": "/open"}, "bypass": True}]

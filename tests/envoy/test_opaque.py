@@ -52,9 +52,10 @@ CLIENTS = {
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_int_10_tb_45_a_real_provider_knows_the_client(
+def test_a_real_provider_knows_the_client(
     start_envoy: StartEnvoy, provider: Provider, client: str
 ) -> None:
+    """INT-10, TB-45."""
     envoy = start_envoy(with_introspection(provider, **CLIENTS[client]))
     assert envoy.get("/", token=provider.token("opaque")).seen.header("x-user") is None
     assert envoy.get("/", token="nobody-issued-this").status == 401
@@ -68,17 +69,19 @@ def test_int_10_tb_45_a_real_provider_knows_the_client(
     ],
     ids=["wrong secret", "unknown"],
 )
-def test_int_03_a_client_that_is_refused_is_not_the_tokens_fault(
+def test_a_client_that_is_refused_is_not_the_tokens_fault(
     start_envoy: StartEnvoy, provider: Provider, client: dict[str, str]
 ) -> None:
+    """INT-03."""
     envoy = start_envoy(with_introspection(provider, **client))
     assert is_unavailable(envoy.get("/", token=provider.token("opaque")))
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
-def test_int_10_tb_31_32_the_question_to_the_letter(
+def test_the_question_to_the_letter(
     start_envoy: StartEnvoy, fake: FakeProvider, method: str
 ) -> None:
+    """INT-10, TB-31, TB-32."""
     known = {"active": True, "sub": "alice", "aud": AUDIENCE}
     fake.routes["/ask"] = Reply.json(known)
     endpoint = f"{fake.issuer}/ask?a=b"
@@ -101,9 +104,10 @@ def test_int_10_tb_31_32_the_question_to_the_letter(
 
 
 @pytest.mark.parametrize("location", ["query_string", "cookie", "header"])
-def test_int_09_no_token_adds_a_parameter(
+def test_no_token_adds_a_parameter(
     start_envoy: StartEnvoy, fake: FakeProvider, location: str
 ) -> None:
+    """INT-09."""
     fake.active = {"good": {"sub": "alice", "aud": AUDIENCE}}
     source = {"location": location, "key": "t"}
     envoy = start_envoy(with_introspection(fake) | {"access_token": source}, idp=fake.port)
@@ -263,9 +267,10 @@ def test_without_a_cache_a_revoked_token_ends_at_once(
     assert envoy.get("/", token=token).status == 401
 
 
-def test_cch_01_an_answer_is_not_believed_beyond_exp(
+def test_an_answer_is_not_believed_beyond_exp(
     start_envoy: StartEnvoy, provider: Provider
 ) -> None:
+    """CCH-01."""
     entry = provider_entry(provider, clock_skew=0)
     envoy = start_envoy(config(provider, providers=[entry]))
     token = provider.token("opaque", ttl=2)
@@ -273,9 +278,10 @@ def test_cch_01_an_answer_is_not_believed_beyond_exp(
     scene.poll(lambda: envoy.get("/", token=token).status == 401, "its end", 10)
 
 
-def test_cch_07_a_no_is_remembered_for_a_short_time(
+def test_a_no_is_remembered_for_a_short_time(
     start_envoy: StartEnvoy, fake: FakeProvider
 ) -> None:
+    """CCH-07."""
     envoy = start_envoy(with_introspection(fake, negative_cache="2s"), idp=fake.port)
     for _ in range(5):
         assert envoy.get("/", token="later").status == 401
@@ -284,7 +290,8 @@ def test_cch_07_a_no_is_remembered_for_a_short_time(
     scene.poll(lambda: envoy.get("/", token="later").status == 200, "another question", 10)
 
 
-def test_cch_01_a_yes_is_remembered(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+def test_a_yes_is_remembered(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """CCH-01."""
     fake.active["good"] = {"sub": "alice", "aud": AUDIENCE}
     envoy = start_envoy(with_introspection(fake), idp=fake.port)
     for _ in range(5):
@@ -382,9 +389,10 @@ def as_token(name: str) -> str:
 
 
 @pytest.mark.parametrize("fault", FAILURES)
-def test_int_03_04_12_gm_40_a_provider_that_fails_vouches_for_nobody(
+def test_a_provider_that_fails_vouches_for_nobody(
     asking: Envoy, fault: str
 ) -> None:
+    """INT-03, INT-04, INT-12, GM-40."""
     token = as_token(fault)
     assert is_unavailable(asking.get("/", token=token))
     if fault != "late":
@@ -394,9 +402,10 @@ def test_int_03_04_12_gm_40_a_provider_that_fails_vouches_for_nobody(
 
 
 @pytest.mark.parametrize("name", [*NOT_ACTIVE, *TWICE])
-def test_int_01_02_05_06_07_08_only_true_is_active(
+def test_only_true_is_active(
     asking: Envoy, answers: FakeProvider, name: str
 ) -> None:
+    """INT-01, INT-02, INT-05, INT-06, INT-07, INT-08."""
     response = asking.get("/", token=as_token(name))
     assert response.status == 401
     assert response.json()["error"] == "invalid_token"
@@ -405,12 +414,14 @@ def test_int_01_02_05_06_07_08_only_true_is_active(
     assert seen.all("x-user") == []
 
 
-def test_out_08_the_secret_goes_nowhere_else(asking: Envoy, answers: FakeProvider) -> None:
+def test_the_secret_goes_nowhere_else(asking: Envoy, answers: FakeProvider) -> None:
+    """OUT-08."""
     assert is_unavailable(asking.get("/", token="302"))
     assert answers.count("/elsewhere") == 0
 
 
-def test_int_04_an_outage_is_not_remembered(start_envoy: StartEnvoy, provider: Provider) -> None:
+def test_an_outage_is_not_remembered(start_envoy: StartEnvoy, provider: Provider) -> None:
+    """INT-04."""
     envoy = start_envoy(with_introspection(provider))
     token = provider.token("opaque")
     for fault in ({"status": 500}, {"reset": True}, {"status": 200, "body": "<html>"}):
@@ -434,9 +445,10 @@ def test_a_list_of_endpoints_is_tried_in_order(start_envoy: StartEnvoy, fake: Fa
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("good", [True, False], ids=["active", "inactive"])
-def test_int_14_100_at_once_are_one_question(
+def test_100_at_once_are_one_question(
     start_envoy: StartEnvoy, fake: FakeProvider, good: bool, workers: int
 ) -> None:
+    """INT-14."""
     answer = {"active": good, "sub": "alice", "aud": AUDIENCE}
     fake.routes["/introspect"] = Reply.json(answer, delay=1.0)
     envoy = start_envoy(with_introspection(fake), idp=fake.port, workers=workers)
@@ -447,10 +459,11 @@ def test_int_14_100_at_once_are_one_question(
 
 @pytest.mark.parametrize("active", [True, False], ids=["good", "bad"])
 @pytest.mark.parametrize("answers_itself", [True, False], ids=["direct", "upstream"])
-def test_int_14_wsm_07_a_thousand_wait_for_one_answer(
+def test_a_thousand_wait_for_one_answer(
     start_envoy: StartEnvoy, fake: FakeProvider, active: bool, answers_itself: bool
 ) -> None:
-    """Envoy carries out what is decided in one call one within the other, on one stack."""
+    """INT-14, WSM-07: Envoy carries out what is decided in one call one within the other, on
+    one stack."""
     answer = {"active": active, "sub": "alice", "aud": AUDIENCE}
     fake.routes["/introspect"] = Reply.json(answer, delay=2.0)
     direct = [{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]
@@ -465,9 +478,10 @@ def test_int_14_wsm_07_a_thousand_wait_for_one_answer(
     assert fake.count("/introspect") == 1
 
 
-def test_dos_03_int_13_slow_questions_hold_up_nobody_else(
+def test_slow_questions_hold_up_nobody_else(
     start_envoy: StartEnvoy, fake: FakeProvider
 ) -> None:
+    """DOS-03, INT-13."""
     fake.routes["/introspect"] = Reply.json({"active": False}, delay=2.0)
     envoy = start_envoy(with_introspection(fake), idp=fake.port)
     jwt = fake.token()
@@ -487,9 +501,10 @@ def test_dos_03_int_13_slow_questions_hold_up_nobody_else(
 # ------------------------------------------------------------------------------------- userinfo
 
 
-def test_gm_13_a_real_userinfo_answers_for_a_user(
+def test_a_real_userinfo_answers_for_a_user(
     start_envoy: StartEnvoy, provider: Provider
 ) -> None:
+    """GM-13."""
     envoy = start_envoy(
         compact(provider, userInfo={"key": "Identity", "claims": ["sub", "email", "groups"]}),
         clusters={"127.0.0.1": provider.port},
@@ -590,9 +605,10 @@ def sent_at(name: str, token: str) -> tuple[str, list[tuple[str, str]]]:
 
 @pytest.mark.parametrize("door", ["enforce", "strip", "404"])
 @pytest.mark.parametrize("name", LOCATIONS)
-def test_gm_01_02_03_04_18_a_valid_token_passes_and_stays(
+def test_a_valid_token_passes_and_stays(
     greymatter: Envoy, name: str, door: str
 ) -> None:
+    """GM-01, GM-02, GM-03, GM-04, GM-18."""
     path, headers = sent_at(name, "good")
     seen = greymatter.door(f"{name}-{door}").get(path, [*headers, ("Identity", "admin")]).seen
     assert seen.all("identity") == [ANN_URI]
@@ -602,7 +618,8 @@ def test_gm_01_02_03_04_18_a_valid_token_passes_and_stays(
 
 
 @pytest.mark.parametrize("name", LOCATIONS)
-def test_gm_05_06_07_08_30_an_invalid_token_is_taken_off(greymatter: Envoy, name: str) -> None:
+def test_an_invalid_token_is_taken_off(greymatter: Envoy, name: str) -> None:
+    """GM-05, GM-06, GM-07, GM-08, GM-30."""
     path, headers = sent_at(name, "bad-token")
     forged = [("Identity", "admin"), ("identity", "admin")]
     seen = greymatter.door(f"{name}-strip").get(path, [*headers, *forged]).seen
@@ -614,15 +631,17 @@ def test_gm_05_06_07_08_30_an_invalid_token_is_taken_off(greymatter: Envoy, name
 
 
 @pytest.mark.parametrize("name", LOCATIONS)
-def test_gm_09_10_11_12_32_a_missing_or_invalid_token_is_refused(
+def test_a_missing_or_invalid_token_is_refused(
     greymatter: Envoy, name: str
 ) -> None:
+    """GM-09, GM-10, GM-11, GM-12, GM-32."""
     for path, headers in (sent_at(name, "bad-token"), ("/", [])):
         assert greymatter.door(f"{name}-enforce").get(path, headers).status == 403
         assert greymatter.door(f"{name}-404").get(path, headers).status == 404
 
 
-def test_gm_13_userinfo_gets_the_token_as_a_bearer(greymatter: Envoy, ann: FakeProvider) -> None:
+def test_userinfo_gets_the_token_as_a_bearer(greymatter: Envoy, ann: FakeProvider) -> None:
+    """GM-13."""
     for name in ("header", "raw"):
         ann.active[f"fresh-{name}"] = ANN
         path, headers = sent_at(name, f"fresh-{name}")
@@ -631,14 +650,16 @@ def test_gm_13_userinfo_gets_the_token_as_a_bearer(greymatter: Envoy, ann: FakeP
         assert (asked.method, asked.path) == ("GET", "/userinfo")
 
 
-def test_gm_17_metadata_need_a_namespace(ann: FakeProvider) -> None:
+def test_metadata_need_a_namespace(ann: FakeProvider) -> None:
+    """GM-17."""
     place = {"location": "metadata", "key": "token"}
     result = validate_config(compact(ann, accessToken=place))
     assert result.returncode != 0
     assert "metadata_filter: required for metadata" in result.stdout
 
 
-def test_gm_20_21_22_26_28_outputs(greymatter: Envoy) -> None:
+def test_the_answer_goes_out_in_each_configured_form(greymatter: Envoy) -> None:
+    """GM-20, GM-21, GM-22, GM-26, GM-28."""
     def seen(door: str, path: str = "/") -> Any:
         return greymatter.door(door).get(path, [("Identity", "admin")], "good").seen
 
@@ -652,22 +673,24 @@ def test_gm_20_21_22_26_28_outputs(greymatter: Envoy) -> None:
     assert nothing.path == "/"
 
 
-def test_gm_25_the_cookie_goes_both_ways(greymatter: Envoy) -> None:
+def test_the_cookie_goes_both_ways(greymatter: Envoy) -> None:
+    """GM-25."""
     response = greymatter.door("out-cookie").get("/", [("Cookie", "identity=x; a=1")], "good")
     assert response.seen.all("cookie") == [f"identity={ANN_NAME}; a=1"]
     expected = f"identity={ANN_NAME}; Path=/app; Max-Age=9900; HttpOnly; SameSite=Lax"
     assert response.all("set-cookie") == [expected]
 
 
-def test_gm_27_metadata_are_under_the_filters_name(greymatter: Envoy) -> None:
+def test_metadata_are_under_the_filters_name(greymatter: Envoy) -> None:
+    """GM-27."""
     greymatter.door("out-metadata").get("/with-metadata", token="good")
     assert greymatter.access_log(path="/with-metadata")[0]["identity"] == ANN
 
 
-def test_gm_31_no_token_passes_where_nothing_is_enforced(
+def test_no_token_passes_where_nothing_is_enforced(
     greymatter: Envoy, ann: FakeProvider
 ) -> None:
-    """The compact form does not enforce unless it says so."""
+    """GM-31: the compact form does not enforce unless it says so."""
     before = ann.count("/userinfo")
     for door in ("default", "missing", "header-strip"):
         seen = greymatter.door(door).get("/", [("Identity", "admin")]).seen
@@ -697,14 +720,15 @@ def test_gm_31_no_token_passes_where_nothing_is_enforced(
     ],
     ids=range(14),
 )
-def test_uif_01_03_05_gm_40_41_42_43_what_userinfo_may_answer(
+def test_what_userinfo_may_answer(
     greymatter: Envoy,
     ann: FakeProvider,
     request: pytest.FixtureRequest,
     reply: Reply,
     status: int | None,
 ) -> None:
-    """Only a 401 or a useless answer is the token's fault."""
+    """UIF-01, UIF-03, UIF-05, GM-40, GM-41, GM-42, GM-43: only a 401 or a useless answer is the
+    token's fault."""
     token = f"case-{request.node.callspec.id}"
     good = ann.routes["/userinfo"]
     ann.routes["/userinfo"] = reply

@@ -180,7 +180,8 @@ def cookies(header: str | None) -> dict[str, str]:
 # -------------------------------------------------------------------------- exact encodings
 
 
-def test_gm_20_23_the_forms_of_an_object(doors: Envoy, fake: FakeProvider) -> None:
+def test_the_forms_of_an_object(doors: Envoy, fake: FakeProvider) -> None:
+    """GM-20, GM-23."""
     response = doors.get("/p?a=1", token=fake.token(**ANN))
     seen = response.seen
     assert seen.header("identity") == ANN_URI
@@ -214,9 +215,10 @@ ODD_TEXTS = [
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS, ids=range(len(ODD_TEXTS)))
-def test_hdr_06_07_08_10_gm_23_24_every_text_comes_out_as_it_went_in(
+def test_every_text_comes_out_as_it_went_in(
     doors: Envoy, fake: FakeProvider, text: str
 ) -> None:
+    """HDR-06, HDR-07, HDR-08, HDR-10, GM-23, GM-24."""
     expected = {"name": text, "email": text}
     response = doors.get("/p", token=fake.token(sub=text or "x", groups=[text, "a"], **expected))
     seen = response.seen
@@ -238,7 +240,8 @@ def test_hdr_06_07_08_10_gm_23_24_every_text_comes_out_as_it_went_in(
     assert "x-injected" not in {name for name, _ in seen.headers}
 
 
-def test_hdr_11_single_claims_of_every_type(doors: Envoy, fake: FakeProvider) -> None:
+def test_single_claims_of_every_type(doors: Envoy, fake: FakeProvider) -> None:
+    """HDR-11."""
     token = fake.token(
         **ANN,
         groups=["admin", "a|b,c"],
@@ -262,7 +265,8 @@ def test_hdr_11_single_claims_of_every_type(doors: Envoy, fake: FakeProvider) ->
     assert seen.header("x-short") == "a"
 
 
-def test_hdr_02_a_claim_that_is_not_there_writes_nothing(doors: Envoy, fake: FakeProvider) -> None:
+def test_a_claim_that_is_not_there_writes_nothing(doors: Envoy, fake: FakeProvider) -> None:
+    """HDR-02."""
     forged = [("x-number", "1"), ("x-flag", "true"), ("x-list", "admin"), ("X-Groups", "admin")]
     seen = doors.get("/", forged, fake.token(number=None, groups=None)).seen
     assert not {name.lower() for name, _ in seen.headers} & {name.lower() for name, _ in forged}
@@ -279,7 +283,8 @@ def test_a_required_claim_that_is_not_there_is_a_403(doors: Envoy, fake: FakePro
 # ------------------------------------------------------------------------------------- cookies
 
 
-def test_gm_25_set_cookie_has_its_attributes(doors: Envoy, fake: FakeProvider) -> None:
+def test_set_cookie_has_its_attributes(doors: Envoy, fake: FakeProvider) -> None:
+    """GM-25."""
     response = doors.door("cookies").get("/", token=fake.token())
     value = "%7B%22sub%22:%22alice%22%7D"
     assert response.all("set-cookie") == [
@@ -292,7 +297,8 @@ def test_gm_25_set_cookie_has_its_attributes(doors: Envoy, fake: FakeProvider) -
     )
 
 
-def test_gm_25_set_cookie_stands_beside_the_upstreams(doors: Envoy, fake: FakeProvider) -> None:
+def test_set_cookie_stands_beside_the_upstreams(doors: Envoy, fake: FakeProvider) -> None:
+    """GM-25."""
     headers = [("x-upstream-header", "Set-Cookie: session=1"), ("Cookie", "b=2")]
     for response in (
         doors.get("/", headers, fake.token(**ANN)),
@@ -320,9 +326,10 @@ CACHED = [
 
 
 @pytest.mark.parametrize("sent,expected", CACHED, ids=range(len(CACHED)))
-def test_atk_19_a_response_with_our_cookie_is_its_readers_own(
+def test_a_response_with_our_cookie_is_its_readers_own(
     doors: Envoy, fake: FakeProvider, sent: list[str], expected: str
 ) -> None:
+    """ATK-19."""
     headers = [("x-upstream-header", line) for line in sent]
     for more in ([], [("x-upstream-status", "304")]):
         for response in (
@@ -334,7 +341,8 @@ def test_atk_19_a_response_with_our_cookie_is_its_readers_own(
             assert not response.all("cdn-cache-control") + response.all("surrogate-control")
 
 
-def test_atk_19_the_answers_of_later_filters(doors: Envoy, fake: FakeProvider) -> None:
+def test_the_answers_of_later_filters(doors: Envoy, fake: FakeProvider) -> None:
+    """ATK-19."""
     response = doors.get("/admin", token=fake.token(name="ann"))  # the RBAC behind the filter
     assert (response.status, response.all("cache-control")) == (403, ["private"])
     assert response.all("set-cookie")
@@ -353,9 +361,10 @@ def test_no_cookie_is_set_when_the_filter_refuses(doors: Envoy, fake: FakeProvid
 # ------------------------------------------------------------ metadata, filter state, filters
 
 
-def test_gm_27_the_access_log_reads_metadata_and_filter_state(
+def test_the_access_log_reads_metadata_and_filter_state(
     doors: Envoy, fake: FakeProvider
 ) -> None:
+    """GM-27."""
     nested = {"a": [1, "x", True], "b": {"c": 0.5}}
     with_null = {**nested, "null": None}  # Envoy can't hand a null on: it is left out
     token = fake.token(name="Zoë", groups=["a", "b"], nested=with_null)
@@ -370,7 +379,8 @@ def test_gm_27_the_access_log_reads_metadata_and_filter_state(
     assert (entry["result"], entry["reason"]) == ("allowed", None)
 
 
-def test_gm_27_nothing_is_there_when_nobody_was_proved(doors: Envoy) -> None:
+def test_nothing_is_there_when_nobody_was_proved(doors: Envoy) -> None:
+    """GM-27."""
     forged = [("x-oidc-metadata-identity", "GgF4"), ("x-oidc-metadata-other", "GgF4")]
     doors.get("/nobody", forged)
     doors.door("strip").get("/nobody-strip", forged, token="bad")
@@ -403,10 +413,10 @@ def test_ext_authz_is_told_who_it_is(doors: Envoy, fake: FakeProvider) -> None:
 
 
 @pytest.mark.parametrize("size", [*range(5780, 6100, 20)])
-def test_hdr_09_a_hand_off_arrives_whole_or_the_request_does_not(
+def test_a_hand_off_arrives_whole_or_the_request_does_not(
     doors: Envoy, fake: FakeProvider, size: int
 ) -> None:
-    """Around 8 KiB: there Envoy's header_to_metadata drops a value without a word."""
+    """HDR-09: Around 8 KiB: there Envoy's header_to_metadata drops a value without a word."""
     door, path = doors.door("everything"), f"/large-{size}"
     response = door.get(path, token=fake.token(big="x" * size))
     (entry,) = doors.access_log(path=path)
@@ -419,9 +429,10 @@ def test_hdr_09_a_hand_off_arrives_whole_or_the_request_does_not(
 
 
 @pytest.mark.parametrize("where", ["header", "cookie", "query_string", "metadata"])
-def test_hdr_09_too_much_is_refused_never_cut(
+def test_too_much_is_refused_never_cut(
     start_envoy: StartEnvoy, fake: FakeProvider, where: str
 ) -> None:
+    """HDR-09."""
     envoy = start_envoy(
         config(fake, enforce=False, user_info=[{"location": where, "key": "identity"}]),
         idp=fake.port,
@@ -497,9 +508,10 @@ def request_in_a_way(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_gm_30_hdr_01_03_04_a_forged_header_goes_in_every_spelling(
+def test_a_forged_header_goes_in_every_spelling(
     doors: Envoy, fake: FakeProvider, way: str
 ) -> None:
+    """GM-30, HDR-01, HDR-03, HDR-04."""
     forged = [(name, "forged") for name in FORGED_HEADERS] * 2
     seen = request_in_a_way(doors, fake, way, headers=[*forged, ("x-users", "kept")]).seen
     assert "forged" not in {value for _, value in seen.headers}
@@ -508,9 +520,10 @@ def test_gm_30_hdr_01_03_04_a_forged_header_goes_in_every_spelling(
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "preflight"])  # it has no cookies
-def test_gm_30_a_forged_cookie_goes_in_every_spelling(
+def test_a_forged_cookie_goes_in_every_spelling(
     doors: Envoy, fake: FakeProvider, way: str
 ) -> None:
+    """GM-30."""
     forged = "identity=forged; a=1; Identity=forged; ident%69ty=forged; identity=forged; b=2"
     # White space to Python and JavaScript, where it is Latin-1, and in UTF-8.
     spaces = "\xa0identity=forged; identity\x85=forged; \xc2\xa0identity=forged; +identity=forged"
@@ -522,9 +535,10 @@ def test_gm_30_a_forged_cookie_goes_in_every_spelling(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_gm_26_30_a_forged_parameter_goes_in_every_spelling(
+def test_a_forged_parameter_goes_in_every_spelling(
     doors: Envoy, fake: FakeProvider, way: str
 ) -> None:
+    """GM-26, GM-30."""
     path = "/p?identity=forged&a=%41&ident%69ty=forged&IDENTITY=forged&id64=forged"
     path += "&identity[]=forged&b&+identity=forged&identity%00=forged&identity.sub=forged"
     path += "&%C2%A0identity=forged&?identity=forged&ident%u0069ty=forged"
@@ -537,10 +551,11 @@ def test_gm_26_30_a_forged_parameter_goes_in_every_spelling(
 @pytest.mark.parametrize(
     "nomination", ["x-user", "X-User, close", "keep-alive, x-user, identity", "close, te, x-all"]
 )
-def test_hdr_05_a_nominated_header_still_arrives(
+def test_a_nominated_header_still_arrives(
     doors: Envoy, fake: FakeProvider, nomination: str
 ) -> None:
-    """RFC 9110, section 7.6.1: a proxy removes what Connection names. Not what it wrote itself."""
+    """HDR-05: RFC 9110, section 7.6.1: a proxy removes what Connection names. Not what it wrote
+    itself."""
     headers = [("Connection", nomination), ("x-user", "forged")]
     seen = doors.get("/", headers, fake.token(**ANN)).seen
     assert seen.all("x-user") == ["alice"]
@@ -549,9 +564,10 @@ def test_hdr_05_a_nominated_header_still_arrives(
 
 
 @pytest.mark.parametrize("way", ["allowed", "slow", "stripped", "optional"])
-def test_hdr_04_a_forged_trailer_goes(
+def test_a_forged_trailer_goes(
     start_envoy: StartEnvoy, fake: FakeProvider, way: str
 ) -> None:
+    """HDR-04."""
     outputs = {"user_info": USER_INFO, "claim_headers": CLAIM_HEADERS}
     changes = {"stripped": {"enforce": False}, "optional": {"allow_missing": True}}
     envoy = start_envoy(
@@ -574,7 +590,7 @@ def test_hdr_04_a_forged_trailer_goes(
 
 
 def test_nothing_is_written_but_what_was_asked_for(doors: Envoy, fake: FakeProvider) -> None:
-    """GM-28, and that the token does not stay: without user_info, with forward: false."""
+    """GM-28: the token does not stay either: without user_info, with forward: false."""
     seen = doors.door("plain").get("/p", token=fake.token(**ANN)).seen
     assert {name.lower() for name, _ in seen.headers} <= {
         "host",

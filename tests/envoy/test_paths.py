@@ -65,8 +65,8 @@ def readings(character: str) -> set[str]:
     return forms | {wide.upper(), wide.casefold(), character.upper().lower()}
 
 
-def test_atk_05_the_recipe_holds_for_whatever_python_takes_for_it(envoy: Envoy, fake: FakeProvider) -> None:
-    """Each character of the BMP in the place of each letter of `admin`, and behind it."""
+def test_the_recipe_holds_for_whatever_python_takes_for_it(envoy: Envoy, fake: FakeProvider) -> None:
+    """ATK-05: each character of the BMP in the place of each letter of `admin`, and behind it."""
     pattern = re.compile(RECIPE)
     taken = []
     for code in [*range(0x80, 0xD800), *range(0xE000, 0x10000)]:
@@ -86,7 +86,8 @@ def test_atk_05_the_recipe_holds_for_whatever_python_takes_for_it(envoy: Envoy, 
         assert status in (400, 403), ascii(path)
 
 
-def test_atk_18_what_looks_like_a_sign_or_is_not_seen_is_ambiguous(envoy: Envoy, fake: FakeProvider) -> None:
+def test_what_looks_like_a_sign_or_is_not_seen_is_ambiguous(envoy: Envoy, fake: FakeProvider) -> None:
+    """ATK-18."""
     odd = {*BEST_FITS, *UNSEEN}
     for code in [*range(0x80, 0xD800), *range(0xE000, 0x20000)]:
         character = chr(code)
@@ -103,14 +104,16 @@ def test_atk_18_what_looks_like_a_sign_or_is_not_seen_is_ambiguous(envoy: Envoy,
         assert status == 200, ascii(path)
 
 
-def test_atk_18_spellings_of_a_path_beyond_ascii(envoy: Envoy, fake: FakeProvider) -> None:
+def test_spellings_of_a_path_beyond_ascii(envoy: Envoy, fake: FakeProvider) -> None:
+    """ATK-18."""
     bearer = [("authorization", f"Bearer {fake.token(scope='x')}")]
     for path in ("/caf%E9", "/caf%C3%A9", "/caf%c3%a9/x", "/cafe%CC%81", "/cafe%CC%81/x", "/caf%u00e9"):
         assert envoy.get(path, bearer).status in (400, 403), path
     assert envoy.get("/na%C3%AFve", bearer).status == 200
 
 
-def test_atk_18_a_verb_behind_a_colon_belongs_to_its_resource(envoy: Envoy, fake: FakeProvider) -> None:
+def test_a_verb_behind_a_colon_belongs_to_its_resource(envoy: Envoy, fake: FakeProvider) -> None:
+    """ATK-18."""
     plain, admin = fake.token(scope="x"), fake.token(scope="admin")
     for path in ("/v1/users:batchDelete", "/v1/users%3AbatchDelete", "/v1/users(7)", "/v1/users:x/y"):
         assert envoy.get(path, token=plain).status == 403, path
@@ -119,8 +122,9 @@ def test_atk_18_a_verb_behind_a_colon_belongs_to_its_resource(envoy: Envoy, fake
 
 
 @pytest.mark.parametrize("escape", ["%09", "%0a", "%0D", "%00", "%1f", "%7f", "%2509", "%u0009", "%c0%89"])
-def test_atk_04_controls_in_a_path(envoy: Envoy, fake: FakeProvider, escape: str) -> None:
-    """Python's `urlsplit`, as every WHATWG URL parser, drops tabs and line breaks wherever they stand."""
+def test_controls_in_a_path(envoy: Envoy, fake: FakeProvider, escape: str) -> None:
+    """ATK-04: Python's `urlsplit`, as every WHATWG URL parser, drops tabs and line breaks
+    wherever they stand."""
     assert urlsplit("/ad\tmin").path == "/admin"
     bearer = [("authorization", f"Bearer {fake.token(scope='admin')}")]
     for path in (f"/ad{escape}min", f"/x/.{escape}./admin", f"/public/.{escape}./admin", f"/public/a{escape}"):
@@ -128,8 +132,8 @@ def test_atk_04_controls_in_a_path(envoy: Envoy, fake: FakeProvider, escape: str
             assert envoy.raw(request_bytes(path, headers)).status == 400, path
 
 
-def test_atk_04_an_ambiguous_path_falls_under_no_weaker_rule(envoy: Envoy, fake: FakeProvider) -> None:
-    """Whatever of a path Envoy has left to be read in two ways."""
+def test_an_ambiguous_path_falls_under_no_weaker_rule(envoy: Envoy, fake: FakeProvider) -> None:
+    """ATK-04: whatever of a path Envoy has left to be read in two ways."""
     bearer = [("authorization", f"Bearer {fake.token(scope='x')}")]
     assert envoy.get("/public/a").status == 200
     for path in ("/public/a;b", "/public/a%20", "/public/%ff", "/public/a%253b", "/public/%e2%80%a6"):

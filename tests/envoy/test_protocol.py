@@ -75,7 +75,8 @@ def is_let_in_as(response: Response, user: str) -> bool:
 # ---------------------------------------------------------------- many requests, one connection
 
 
-def test_htp_11_keep_alive_proves_nothing_for_the_next(envoy: Envoy, fresh: str) -> None:
+def test_keep_alive_proves_nothing_for_the_next(envoy: Envoy, fresh: str) -> None:
+    """HTP-11."""
     with envoy.http1() as connection:
         for number in range(8):
             user = USERS[number]
@@ -87,8 +88,8 @@ def test_htp_11_keep_alive_proves_nothing_for_the_next(envoy: Envoy, fresh: str)
             assert connection.receive().status == 401
 
 
-def test_htp_11_pipelined_requests_are_answered_in_order(envoy: Envoy, fresh: str) -> None:
-    """Two at a time: Envoy ends a connection on which more answers have piled up."""
+def test_pipelined_requests_are_answered_in_order(envoy: Envoy, fresh: str) -> None:
+    """HTP-11: two at a time: Envoy ends a connection on which more answers have piled up."""
     with envoy.http1() as connection:
         for number, user in enumerate(USERS[:6]):
             good = request_bytes("/good", [bearer(token_of(user, fresh))])
@@ -99,7 +100,8 @@ def test_htp_11_pipelined_requests_are_answered_in_order(envoy: Envoy, fresh: st
                 assert is_let_in_as(response, user) if is_good else response.status == 401
 
 
-def test_htp_11_streams_side_by_side_keep_their_identities(envoy: Envoy, fresh: str) -> None:
+def test_streams_side_by_side_keep_their_identities(envoy: Envoy, fresh: str) -> None:
+    """HTP-11."""
     with envoy.http2() as connection:
         streams = []
         for number, user in enumerate(USERS * 3):
@@ -111,7 +113,8 @@ def test_htp_11_streams_side_by_side_keep_their_identities(envoy: Envoy, fresh: 
             assert is_let_in_as(response, user) if kind == 0 else response.status == 401
 
 
-def test_htp_11_connections_side_by_side_keep_their_identities(envoy: Envoy, fresh: str) -> None:
+def test_connections_side_by_side_keep_their_identities(envoy: Envoy, fresh: str) -> None:
+    """HTP-11."""
     def visit(number: int) -> bool:
         user = USERS[number % len(USERS)]
         with envoy.http1() as connection:
@@ -127,7 +130,8 @@ def test_htp_11_connections_side_by_side_keep_their_identities(envoy: Envoy, fre
 # --------------------------------------------------------------------------- those who go away
 
 
-def test_htp_08_clients_that_leave_while_they_wait(envoy: Envoy, fresh: str) -> None:
+def test_clients_that_leave_while_they_wait(envoy: Envoy, fresh: str) -> None:
+    """HTP-08."""
     token = token_of("user-9", fresh)
     with envoy.http2() as connection:
         streams = [connection.start("/", [bearer(token)]) for _ in range(40)]
@@ -146,8 +150,8 @@ def test_htp_08_clients_that_leave_while_they_wait(envoy: Envoy, fresh: str) -> 
     assert "failed:" not in envoy.log()
 
 
-def test_htp_08_half_a_request_waits_for_nobody(envoy: Envoy, fresh: str) -> None:
-    """A body that never comes does not keep a verdict from being told."""
+def test_half_a_request_waits_for_nobody(envoy: Envoy, fresh: str) -> None:
+    """HTP-08: a body that never comes does not keep a verdict from being told."""
     with envoy.http1() as connection:
         head = request_bytes("/", [bearer(BAD), ("Content-Length", "10")], "POST")
         connection.send(head + b"half")
@@ -157,7 +161,8 @@ def test_htp_08_half_a_request_waits_for_nobody(envoy: Envoy, fresh: str) -> Non
 # ---------------------------------------------------------------------------------- bodies
 
 
-def test_htp_05_five_megabytes_wait_outside(envoy: Envoy, fresh: str) -> None:
+def test_five_megabytes_wait_outside(envoy: Envoy, fresh: str) -> None:
+    """HTP-05."""
     body = bytes(range(256)) * 20_000
     response = envoy.get("/", [bearer(token_of("user-7", fresh))], method="POST", body=body)
     assert is_let_in_as(response, "user-7")
@@ -169,7 +174,8 @@ def test_htp_05_five_megabytes_wait_outside(envoy: Envoy, fresh: str) -> None:
     assert response.seen.body == expected
 
 
-def test_htp_05_nothing_of_a_refused_body_gets_there(envoy: Envoy, fresh: str) -> None:
+def test_nothing_of_a_refused_body_gets_there(envoy: Envoy, fresh: str) -> None:
+    """HTP-05."""
     before = sum(envoy.stats(TO_UPSTREAM).values())
     for number in range(4):
         with envoy.http1() as connection:
@@ -181,7 +187,8 @@ def test_htp_05_nothing_of_a_refused_body_gets_there(envoy: Envoy, fresh: str) -
 
 
 @pytest.mark.parametrize("good", [True, False])
-def test_htp_14_expect_100_continue(envoy: Envoy, fresh: str, good: bool) -> None:
+def test_expect_100_continue_is_answered_after_the_verdict(envoy: Envoy, fresh: str, good: bool) -> None:
+    """HTP-14."""
     token = token_of("user-6", fresh) if good else f"{BAD}-{fresh}"
     with envoy.http1() as connection:
         headers = [bearer(token), ("Expect", "100-continue"), ("Content-Length", "5")]
@@ -198,7 +205,8 @@ def test_htp_14_expect_100_continue(envoy: Envoy, fresh: str, good: bool) -> Non
 # ------------------------------------------------------------------------- methods and targets
 
 
-def test_htp_16_head_is_answered_without_a_body(envoy: Envoy) -> None:
+def test_head_is_answered_without_a_body(envoy: Envoy) -> None:
+    """HTP-16."""
     with envoy.http1() as connection:
         for _ in range(2):
             connection.send(request_bytes("/", method="HEAD"))
@@ -224,7 +232,8 @@ def test_no_method_is_free(envoy: Envoy, method: str) -> None:
 PREFLIGHT = [("Origin", "https://a.example"), ("Access-Control-Request-Method", "POST")]
 
 
-def test_htp_01_a_preflight_passes_where_it_may(envoy: Envoy) -> None:
+def test_a_preflight_passes_where_it_may(envoy: Envoy) -> None:
+    """HTP-01."""
     forged = [("x-user", "admin")]
     response = envoy.door("preflight").get("/", PREFLIGHT + forged, method="OPTIONS")
     assert response.seen.all("x-user") == []
@@ -247,9 +256,10 @@ def test_htp_01_a_preflight_passes_where_it_may(envoy: Envoy) -> None:
         ("POST", [*PREFLIGHT, ("X-HTTP-Method-Override", "OPTIONS")]),
     ],
 )
-def test_htp_02_what_only_looks_like_a_preflight(
+def test_what_only_looks_like_a_preflight(
     envoy: Envoy, method: str, headers: list[tuple[str, str]]
 ) -> None:
+    """HTP-02."""
     assert envoy.door("preflight").get("/", headers, method=method).status in (400, 401)
 
 
@@ -267,13 +277,15 @@ def test_htp_02_what_only_looks_like_a_preflight(
     ],
     ids=["1.0", "absolute", "capitals", "empty host", "no host", "asterisk", "connect", "early"],
 )
-def test_htp_04_13_every_form_of_a_target_needs_a_token(envoy: Envoy, head: bytes) -> None:
+def test_every_form_of_a_target_needs_a_token(envoy: Envoy, head: bytes) -> None:
+    """HTP-04, HTP-13."""
     before = sum(envoy.stats(TO_UPSTREAM).values())
     assert envoy.raw(head).status in (400, 401, 403, 404, 426)
     assert sum(envoy.stats(TO_UPSTREAM).values()) == before
 
 
-def test_htp_03_04_connect_over_http2_needs_a_token(envoy: Envoy) -> None:
+def test_connect_over_http2_needs_a_token(envoy: Envoy) -> None:
+    """HTP-03, HTP-04."""
     with envoy.http2() as connection:
         pseudo = [(":method", "CONNECT"), (":protocol", "websocket")]
         response = connection.request("/", pseudo, method="CONNECT")
@@ -298,8 +310,8 @@ def test_htp_03_04_connect_over_http2_needs_a_token(envoy: Envoy) -> None:
     ],
     ids=range(10),
 )
-def test_htp_10_smuggled_requests_get_nowhere(envoy: Envoy, fresh: str, message: bytes) -> None:
-    """A good token on the first request is none for what hides in its body."""
+def test_smuggled_requests_get_nowhere(envoy: Envoy, fresh: str, message: bytes) -> None:
+    """HTP-10: a good token on the first request is none for what hides in its body."""
     token = token_of("user-5", fresh).encode()
     head = b"POST /outer HTTP/1.1\r\nHost: test.example\r\nAuthorization: Bearer %s\r\n" % token
     with envoy.http1() as connection:
@@ -329,9 +341,10 @@ def websocket(token: str | None) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("token", [None, BAD])
-def test_htp_03_a_websocket_opens_to_nobody_without_a_token(
+def test_a_websocket_opens_to_nobody_without_a_token(
     envoy: Envoy, token: str | None
 ) -> None:
+    """HTP-03."""
     before = sum(envoy.stats(TO_UPSTREAM).values())
     with envoy.http1() as connection:
         connection.send(request_bytes("/ws", websocket(token)) + b"\x81\x82\0\0\0\0hi")
@@ -339,7 +352,8 @@ def test_htp_03_a_websocket_opens_to_nobody_without_a_token(
     assert sum(envoy.stats(TO_UPSTREAM).values()) == before
 
 
-def test_htp_03_a_websocket_opens_with_a_token(envoy: Envoy, fresh: str) -> None:
+def test_a_websocket_upgrade_needs_a_token(envoy: Envoy, fresh: str) -> None:
+    """HTP-03."""
     with envoy.http1() as connection:
         token = token_of("user-4", fresh)
         connection.send(request_bytes("/ws", websocket(token)) + b"\x81\x82\0\0\0\0hi")
@@ -377,10 +391,11 @@ def protocols(start_shared_envoy: StartEnvoy, slow: FakeProvider) -> Envoy:
         (["chat"], kubernetes, [], "chat"),
     ],
 )
-def test_ext_13_a_websocket_with_its_token_among_the_protocols(
+def test_a_websocket_with_its_token_among_the_protocols(
     protocols: Envoy, fresh: str, before: list[str], token: Any, behind: list[str], left: str
 ) -> None:
-    """The service chooses one that the client has offered, which no browser does without."""
+    """EXT-13: the service chooses one that the client has offered, which no browser does
+    without."""
     offered = [*before, token(token_of("user-5", fresh)), *behind]
     with protocols.http1() as connection:
         connection.send(request_bytes("/ws", offer(*offered)) + b"\x81\x82\0\0\0\0hi")
@@ -402,9 +417,10 @@ def test_ext_13_a_websocket_with_its_token_among_the_protocols(
         ([kubernetes("user-5") + "==", "chat"], 400),
     ],
 )
-def test_ext_13_a_websocket_without_one_good_token(
+def test_a_websocket_without_one_good_token(
     protocols: Envoy, offered: list[str], status: int
 ) -> None:
+    """EXT-13."""
     with protocols.http1() as connection:
         connection.send(request_bytes("/ws", offer(*offered)))
         assert connection.receive().status == status
@@ -419,9 +435,10 @@ def test_ext_13_a_websocket_without_one_good_token(
 GRPC = [("content-type", "application/grpc"), ("te", "trailers")]
 
 
-def test_htp_15_a_grpc_call_is_refused_in_its_own_terms(
+def test_a_grpc_call_is_refused_in_its_own_terms(
     start_envoy: StartEnvoy, slow: FakeProvider
 ) -> None:
+    """HTP-15."""
     envoy = start_envoy(
         config(slow, require={"scopes": ["admin"]}),
         listeners={"down": config(slow, providers=[down(slow)])},
@@ -469,7 +486,8 @@ SPOKEN = {
 
 @pytest.mark.parametrize("door", [None, "code"])
 @pytest.mark.parametrize("row", SPOKEN)
-def test_htp_15_a_grpc_message_is_a_line_for_people(grpc: Envoy, row: str, door: str | None) -> None:
+def test_a_grpc_message_is_a_line_for_people(grpc: Envoy, row: str, door: str | None) -> None:
+    """HTP-15."""
     token, status, message = SPOKEN[row]
     credentials = [] if token is None else [("authorization", f"Bearer {token}".strip())]
     for media_type in ("application/grpc", "application/grpc+proto"):
@@ -483,7 +501,8 @@ def test_htp_15_a_grpc_message_is_a_line_for_people(grpc: Envoy, row: str, door:
 
 @pytest.mark.parametrize("media_type", ["application/grpc-web", "application/grpc-web-text+proto"])
 @pytest.mark.parametrize("row", SPOKEN)
-def test_htp_15_a_call_of_grpc_web(grpc: Envoy, row: str, media_type: str) -> None:
+def test_a_call_of_grpc_web(grpc: Envoy, row: str, media_type: str) -> None:
+    """HTP-15."""
     token, status, message = SPOKEN[row]
     credentials = [] if token is None else [("authorization", f"Bearer {token}".strip())]
     for door in (grpc, grpc.door("code")):
@@ -496,7 +515,8 @@ def test_htp_15_a_call_of_grpc_web(grpc: Envoy, row: str, media_type: str) -> No
         assert frame == b"\x80" + len(trailers).to_bytes(4, "big") + trailers
 
 
-def test_htp_15_behind_envoys_own_grpc_web(start_envoy: StartEnvoy, slow: FakeProvider) -> None:
+def test_behind_envoys_own_grpc_web(start_envoy: StartEnvoy, slow: FakeProvider) -> None:
+    """HTP-15."""
     before = [http_filter("grpc_web", "grpc_web.v3.GrpcWeb")]
     envoy = start_envoy(config(slow), idp=slow.port, before=before, http2_upstream=True)
     for media_type in ("application/grpc-web", "application/grpc-web+proto", "application/grpc-web-text"):
@@ -507,10 +527,11 @@ def test_htp_15_behind_envoys_own_grpc_web(start_envoy: StartEnvoy, slow: FakePr
 
 
 @pytest.mark.parametrize("protocol", ["http1", "http2"])
-def test_atk_20_a_no_to_another_proxy_stays_one_whatever_its_client_speaks(
+def test_a_no_to_another_proxy_stays_one_whatever_its_client_speaks(
     grpc: Envoy, protocol: str
 ) -> None:
-    """Envoy makes 200 of every local reply to a gRPC call, which a proxy that asks takes for a yes."""
+    """ATK-20: Envoy makes 200 of every local reply to a gRPC call, which a proxy that asks
+    takes for a yes."""
     for media_type in ("application/grpc", "application/grpc+x", "application/grpc-web", "text/plain"):
         for token, status in ((None, 401), (BAD, 401), ("user-0", 403)):
             for door in (grpc.door("verify"), grpc.door("yes")):
@@ -573,9 +594,10 @@ def bodies(start_shared_envoy: StartEnvoy, slow: FakeProvider) -> Envoy:
 
 @pytest.mark.parametrize("protocol", ["http1", "http2"])
 @pytest.mark.parametrize("row", ROWS)
-def test_rsp_01_02_04_06_the_challenge_of_every_row(
+def test_the_challenge_of_every_row(
     bodies: Envoy, row: str, protocol: str
 ) -> None:
+    """RSP-01, RSP-02, RSP-04, RSP-06."""
     credentials, status, challenge = ROWS[row]
     headers = [("authorization", credentials)] if credentials else []
     if protocol == "http1":
@@ -599,7 +621,8 @@ def test_rsp_01_02_04_06_the_challenge_of_every_row(
         ("none", None),
     ],
 )
-def test_rsp_08_the_forms_of_a_body(bodies: Envoy, form: str, media_type: str | None) -> None:
+def test_the_forms_of_a_body(bodies: Envoy, form: str, media_type: str | None) -> None:
+    """RSP-08."""
     response = bodies.door(form).get("/<script>?<script>", token="<script>")
     assert response.status in (400, 401)
     assert b"script" not in response.body
@@ -632,8 +655,8 @@ def test_enforce_response_code_replaces_the_first_three_rows(bodies: Envoy) -> N
 # --------------------------------------------------------------------------------- many
 
 
-def test_wsm_07_a_thousand_paused_streams(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
-    """All wait for one answer; the filter holds them, and lets all of them go."""
+def test_a_thousand_paused_streams(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """WSM-07: all wait for one answer; the filter holds them, and lets all of them go."""
     known = {"active": True, "sub": "alice", "aud": "urn:api:test"}
     fake.routes["/introspect"] = Reply.json(known, delay=1.5)
     envoy = start_envoy(config(fake, **IDENTITY), idp=fake.port)

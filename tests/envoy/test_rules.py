@@ -87,7 +87,8 @@ def test_the_route_chooses_the_policy(routed: Envoy, fake: FakeProvider, protoco
     assert status("/strict", fake.token(scope="strict")) == 200
 
 
-def test_pth_15_a_rule_that_is_not_there_is_no_policy(routed: Envoy, fake: FakeProvider) -> None:
+def test_a_rule_that_is_not_there_is_no_policy(routed: Envoy, fake: FakeProvider) -> None:
+    """PTH-15."""
     for path in ("/unknown", "/number", "/null"):
         for token in (None, fake.token(scope="admin strict")):
             assert get(routed, path, token).status == 503, path
@@ -96,9 +97,10 @@ def test_pth_15_a_rule_that_is_not_there_is_no_policy(routed: Envoy, fake: FakeP
     assert get(routed, "/x", None, x_rule="open", rule="open", x_envoy_original_path="/open").status == 401
 
 
-def test_atk_02_what_is_taken_out_of_a_query_leads_to_no_other_route(
+def test_what_is_taken_out_of_a_query_leads_to_no_other_route(
     start_envoy: StartEnvoy, fake: FakeProvider
 ) -> None:
+    """ATK-02."""
     def parameter(name: str) -> dict[str, Any]:
         return {"query_parameters": [{"name": name, "string_match": {"exact": "1"}}]}
 
@@ -135,9 +137,9 @@ def test_an_open_route_that_was_found_by_an_ambiguous_path(routed: Envoy) -> Non
         assert response.status in (307, 400, 401), f"{path}: {response}"
 
 
-def test_hdr_15_writing_a_header_can_choose_another_route(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
-    """Envoy chooses the route anew, and tells which only when it is taken: the client then gets
-    nothing of the response. For everybody else, nothing is different."""
+def test_writing_a_header_can_choose_another_route(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """HDR-15: Envoy chooses the route anew, and tells which only when it is taken: the client
+    then gets nothing of the response. For everybody else, nothing is different."""
     rules = [
         {"match": {"route_name": "admin"}, "require": {"scopes": ["admin"]}},
         {"match": {"path": "/unwritten"}, "claim_headers": []},
@@ -173,10 +175,10 @@ def test_hdr_15_writing_a_header_can_choose_another_route(start_envoy: StartEnvo
 
 @pytest.mark.parametrize("outputs", [[USER], []], ids=["written", "unwritten"])
 @pytest.mark.parametrize("by", ["name", "metadata"])
-def test_atk_03_no_client_throws_a_switch_for_others(
+def test_no_client_throws_a_switch_for_others(
     start_envoy: StartEnvoy, fake: FakeProvider, by: str, outputs: list[Any]
 ) -> None:
-    """A filter behind makes Envoy choose another route whenever a client says so."""
+    """ATK-03: a filter behind makes Envoy choose another route whenever a client says so."""
     rule = {"match": {"route_name": "admin"}} if by == "name" else {"name": "admin"}
     script = """
         function envoy_on_request(handle)
@@ -202,9 +204,9 @@ def test_atk_03_no_client_throws_a_switch_for_others(
 
 
 @pytest.mark.parametrize("by", ["name", "metadata"])
-def test_hdr_15_a_filter_behind_holds_requests_to_the_route(start_envoy: StartEnvoy, fake: FakeProvider, by: str) -> None:
-    """The RBAC of envoy/routes.yaml makes Envoy choose the route anew, and compares: not even the
-    first request reaches a route that was not decided on."""
+def test_a_filter_behind_holds_requests_to_the_route(start_envoy: StartEnvoy, fake: FakeProvider, by: str) -> None:
+    """HDR-15: the RBAC of envoy/routes.yaml makes Envoy choose the route anew, and compares:
+    not even the first request reaches a route that was not decided on."""
     rules = [
         {"name": "admin", "match": {"route_name": "admin"}, "require": {"scopes": ["admin"]}},
         {"match": {"path_prefix": "/open"}, "bypass": True},
@@ -251,8 +253,8 @@ def route_check() -> dict[str, Any]:
     raise AssertionError
 
 
-def test_pth_01_02_03_04_14_paths_as_they_arrive(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
-    """Whether or not Envoy normalises paths before."""
+def test_paths_as_they_arrive(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """PTH-01, PTH-02, PTH-03, PTH-04, PTH-14: whether or not Envoy normalises paths before."""
     rules = [
         {"match": {"path_prefix": "/public"}, "bypass": True},
         {"match": {"path_prefix": "/admin"}, "require": {"scopes": ["admin"]}},
@@ -285,8 +287,8 @@ def test_pth_01_02_03_04_14_paths_as_they_arrive(start_envoy: StartEnvoy, fake: 
             assert envoy.raw(data).status in (400, 401, 403, 404), data
 
 
-def test_pth_07_a_method_in_lower_case(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
-    """HTTP/2 knows no list of methods, and some services read them in upper case."""
+def test_a_method_in_lower_case(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """PTH-07: HTTP/2 knows no list of methods, and some services read them in upper case."""
     rules = [{"match": {"path": "/a", "methods": ["DELETE"]}, "require": {"scopes": ["admin"]}}]
     envoy = start_envoy(config(fake, rules=rules), idp=fake.port, http2_upstream=True)
     bearer = [("authorization", f"Bearer {fake.token(scope='x')}")]
@@ -326,7 +328,8 @@ def test_a_shadow_is_counted_and_told(start_envoy: StartEnvoy, fake: FakeProvide
     assert envoy.metric(name, result="allowed", reason="none", provider="127.0.0.1") == 1
 
 
-def test_ar_82_the_authorizer_decides(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+def test_the_authorizer_has_the_last_word(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """AR-82."""
     fake.routes["/decide"] = Reply(204)
     authorization = {"uri": f"{fake.issuer}/decide", "cluster": "idp"}
     envoy = start_envoy(config(fake, external_authorization=authorization, claim_headers=[USER]), idp=fake.port)
@@ -344,7 +347,8 @@ def test_ar_82_the_authorizer_decides(start_envoy: StartEnvoy, fake: FakeProvide
     assert envoy.metric("oidc_fetches_total", kind="authorization", result="failed", provider="127.0.0.1") == 2
 
 
-def test_ar_50_other_proxies_ask(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+def test_other_proxies_can_ask_the_verify_endpoint(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """AR-50."""
     rules = [
         {"match": {"path_prefix": "/open", "methods": ["GET"]}, "bypass": True},
         {"match": {"path_prefix": "/admin"}, "require": {"scopes": ["admin"]}},

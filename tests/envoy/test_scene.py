@@ -109,8 +109,8 @@ def test_envoy_accepts_the_configurations(path: Path) -> None:
     assert "deprecated" not in result.stdout.lower(), result.stdout
 
 
-def test_wsm_03_pth_14_the_configurations_are_safe_to_copy() -> None:
-    """The settings of which each one, left out or changed, opens a door."""
+def test_the_configurations_are_safe_to_copy() -> None:
+    """WSM-03, PTH-14: the settings of which each one, left out or changed, opens a door."""
     for path in CONFIGURATIONS:
         text = path.read_text()
         listeners = text.count('HttpConnectionManager"') or text.count("HttpConnectionManager\n")

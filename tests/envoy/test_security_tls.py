@@ -60,14 +60,15 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Auth
     ],
     ids=["right", "wrong name", "longer name", "address", "self-made chain"],
 )
-def test_out_10_int_04_only_the_provider_itself_is_believed(
+def test_only_the_provider_itself_is_believed(
     start_envoy: StartEnvoy,
     authorities: tuple[Authority, Authority],
     issued_by: str,
     host: str,
     status: int,
 ) -> None:
-    """With the cluster of the README, but for where the provider is and whom it is trusted by."""
+    """OUT-10, INT-04: with the cluster of the README, but for where the provider is and whom it
+    is trusted by."""
     trusted, stranger = authorities
     authority = trusted if issued_by == "trusted" else stranger
     with TlsProvider(authority.context(host, f"{issued_by}-{host}")) as provider:

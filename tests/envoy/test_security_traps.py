@@ -153,9 +153,10 @@ def visit(envoy: Envoy, path: str, token: str | None) -> None:
 
 
 @pytest.mark.parametrize("callback", SERVING)
-def test_wsm_01_03_a_trap_lets_nobody_in(
+def test_a_trap_lets_nobody_in(
     start_envoy: StartEnvoy, idp: FakeProvider, tmp_path: Path, callback: str
 ) -> None:
+    """WSM-01, WSM-03."""
     envoy = start_envoy(
         config(idp, **IDENTITY),
         idp=idp.port,
@@ -182,9 +183,10 @@ def test_wsm_01_03_a_trap_lets_nobody_in(
 
 
 @pytest.mark.parametrize("callback", STARTING)
-def test_wsm_01_04_a_trap_at_the_start_is_no_start(
+def test_a_trap_at_the_start_is_no_start(
     start_envoy: StartEnvoy, idp: FakeProvider, tmp_path: Path, callback: str
 ) -> None:
+    """WSM-01, WSM-04."""
     try:
         envoy = start_envoy(
             config(idp), idp=idp.port, adjust=with_module(tmp_path / "broken.wasm", callback)
@@ -194,10 +196,10 @@ def test_wsm_01_04_a_trap_at_the_start_is_no_start(
     assert {envoy.get("/", token=token).status for token in (None, idp.token())} == {503}
 
 
-def test_wsm_03_it_is_the_policy_that_keeps_the_door_shut(
+def test_it_is_the_policy_that_keeps_the_door_shut(
     start_envoy: StartEnvoy, idp: FakeProvider, tmp_path: Path
 ) -> None:
-    """Or the tests above would prove nothing."""
+    """WSM-03: Or the tests above would prove nothing."""
     broken = with_module(tmp_path / "broken.wasm", "proxy_on_request_headers")
 
     def adjust(bootstrap: Bootstrap) -> None:
@@ -209,9 +211,10 @@ def test_wsm_03_it_is_the_policy_that_keeps_the_door_shut(
     assert 200 in statuses, "this is what FAIL_OPEN means"
 
 
-def test_wsm_01_after_a_trap_a_new_machine_serves(
+def test_after_a_trap_a_new_machine_serves(
     start_envoy: StartEnvoy, idp: FakeProvider, tmp_path: Path
 ) -> None:
+    """WSM-01."""
     envoy = start_envoy(
         config(idp, **IDENTITY),
         idp=idp.port,

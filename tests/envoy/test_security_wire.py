@@ -67,9 +67,10 @@ def bomb(key: Key, issuer: str, megabytes: int) -> str:
 
 
 @pytest.mark.parametrize("megabytes", [0, 10, 50])
-def test_alg_18_a_compressed_payload_is_never_inflated(
+def test_a_compressed_payload_is_never_inflated(
     doors: Envoy, idp: FakeProvider, megabytes: int
 ) -> None:
+    """ALG-18."""
     token = bomb(idp.keys[0], idp.issuer, megabytes)
     begun = time.monotonic()
     response = doors.get("/", (), token)
@@ -85,10 +86,11 @@ def nested(levels: int) -> bytes:
 
 @pytest.mark.parametrize("levels", [64, 1_000, 5_000, 20_000, 200_000])
 @pytest.mark.parametrize("part", ["header", "payload"])
-def test_enc_13_14_no_depth_and_no_size_takes_a_worker_down(
+def test_no_depth_and_no_size_takes_a_worker_down(
     doors: Envoy, idp: FakeProvider, part: str, levels: int
 ) -> None:
-    """A stack that overflows would be the end of the machine, and of all requests in it."""
+    """ENC-13, ENC-14: a stack that overflows would be the end of the machine, and of all
+    requests in it."""
     key = idp.keys[0]
     header: Any = {"alg": key.alg, "kid": key.kid}
     payload: Any = claims(idp.issuer)
@@ -103,9 +105,10 @@ def test_enc_13_14_no_depth_and_no_size_takes_a_worker_down(
 
 
 @pytest.mark.parametrize("size", [16_384, 60_000, 70_000, 1_000_000])
-def test_enc_14_a_token_of_any_size_is_answered(
+def test_a_token_of_any_size_is_answered(
     doors: Envoy, idp: FakeProvider, size: int
 ) -> None:
+    """ENC-14."""
     key = idp.keys[0]
     for token in (
         idp.token(x="x" * size),
@@ -135,7 +138,8 @@ def published_tokens() -> list[str]:
     return [text if isinstance(text, str) else json.dumps(text) for text in found]
 
 
-def test_wsm_02_no_published_token_passes_or_does_harm(doors: Envoy, idp: FakeProvider) -> None:
+def test_no_published_token_passes_or_does_harm(doors: Envoy, idp: FakeProvider) -> None:
+    """WSM-02."""
     tokens = published_tokens()
     assert len(tokens) > 700
     for token in tokens:
@@ -151,8 +155,9 @@ def test_wsm_02_no_published_token_passes_or_does_harm(doors: Envoy, idp: FakePr
     assert serves_on(doors, idp)
 
 
-def test_ext_05_a_token_in_a_body_is_none(doors: Envoy, idp: FakeProvider) -> None:
-    """RFC 6750, section 2.2: no body is read, so that none is a place, and none is a second one."""
+def test_a_token_in_a_body_is_none(doors: Envoy, idp: FakeProvider) -> None:
+    """EXT-05: RFC 6750, section 2.2: no body is read, so that none is a place, and none is a
+    second one."""
     good = idp.token()
     form = ("Content-Type", "application/x-www-form-urlencoded")
     body = f"access_token={good}".encode()
@@ -171,10 +176,10 @@ def test_ext_05_a_token_in_a_body_is_none(doors: Envoy, idp: FakeProvider) -> No
 # ------------------------------------------------------------------------ keys in foreign hands
 
 
-def test_alg_12_a_certificate_in_the_token_certifies_nothing(
+def test_a_certificate_in_the_token_certifies_nothing(
     doors: Envoy, idp: FakeProvider, tmp_path: Path
 ) -> None:
-    """Self-made, for a key of the attacker, under the name that the provider's key has."""
+    """ALG-12: Self-made, for a key of the attacker, under the name that the provider's key has."""
     authority = Authority(tmp_path, "idp.example.com")
     lines = authority.file.read_text().split("-----")[2].split()
     der = base64.b64decode("".join(lines))
@@ -219,10 +224,10 @@ class Dripping(FakeProvider):
     ],
     ids=["body", "headers"],
 )
-def test_jwk_12_int_04_an_answer_that_drips_is_none(
+def test_an_answer_that_drips_is_none(
     start_envoy: StartEnvoy, path: str, head: bytes
 ) -> None:
-    """The timeout is for the whole of it."""
+    """JWK-12, INT-04: the timeout is for the whole of it."""
     with Dripping(path, head) as fake:
         entry = provider_entry(fake, timeout="1s")
         envoy = start_envoy(config(fake, providers=[entry]), idp=fake.port)
@@ -235,8 +240,8 @@ def test_jwk_12_int_04_an_answer_that_drips_is_none(
         assert no_crash(envoy)
 
 
-def test_jwk_12_a_gzip_bomb_is_not_unpacked(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
-    """The filter asks for no compression, and reads none."""
+def test_a_gzip_bomb_is_not_unpacked(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """JWK-12: the filter asks for no compression, and reads none."""
     keys = json.dumps({"keys": [key.jwk() for key in fake.keys]}).encode()
     headers = [("content-type", "application/json"), ("content-encoding", "gzip")]
     for size in (0, 64 << 20):
@@ -248,10 +253,11 @@ def test_jwk_12_a_gzip_bomb_is_not_unpacked(start_envoy: StartEnvoy, fake: FakeP
     assert {request.header("accept-encoding") for request in asked} == {"identity"}
 
 
-def test_out_07_two_tokens_while_keys_are_on_their_way(
+def test_two_tokens_while_keys_are_on_their_way(
     start_envoy: StartEnvoy, fake: FakeProvider
 ) -> None:
-    """What was a crash elsewhere: two credentials, keys that are still fetched, and a lenient policy."""
+    """OUT-07: what was a crash elsewhere: two credentials, keys that are still fetched, and a
+    lenient policy."""
     keys = {"keys": [key.jwk() for key in fake.keys]}
     fake.routes["/jwks"] = Reply.json(keys, delay=1.5)
     envoy = start_envoy(config(fake, allow_missing=True, **IDENTITY), idp=fake.port)
@@ -271,9 +277,10 @@ def test_out_07_two_tokens_while_keys_are_on_their_way(
 
 
 @pytest.mark.parametrize("origin", [None, "https://a.example"])
-def test_htp_02_options_with_a_body_is_no_preflight(
+def test_options_with_a_body_is_no_preflight(
     doors: Envoy, idp: FakeProvider, origin: str | None
 ) -> None:
+    """HTP-02."""
     headers = [("Origin", origin)] if origin else []
     door = doors.door("preflight")
     assert door.get("/", headers, method="OPTIONS", body=b"x=1").status == 401
@@ -290,10 +297,10 @@ def test_htp_02_options_with_a_body_is_no_preflight(
 
 
 @pytest.mark.parametrize("token", [None, "bad", "good"])
-def test_htp_08_a_stream_that_ends_as_it_begins(
+def test_a_stream_that_ends_as_it_begins(
     doors: Envoy, idp: FakeProvider, token: str | None
 ) -> None:
-    """HEADERS, DATA and RST_STREAM in one packet, many times over."""
+    """HTP-08: HEADERS, DATA and RST_STREAM in one packet, many times over."""
     token = idp.token() if token == "good" else token
     headers = [(":method", "POST"), (":scheme", "http"), (":path", "/gone"), (":authority", "x")]
     headers += [("authorization", f"Bearer {token}")] if token else []
@@ -327,10 +334,11 @@ def test_htp_08_a_stream_that_ends_as_it_begins(
     ],
     ids=["none", "less", "more", "twice", "chunked", "connection", "value", "name"],
 )
-def test_htp_10_a_length_that_lies_smuggles_nothing(
+def test_a_length_that_lies_smuggles_nothing(
     doors: Envoy, idp: FakeProvider, lie: list[tuple[str, str]]
 ) -> None:
-    """HTTP/2 in, HTTP/1.1 out: what the body says of itself would be believed behind us."""
+    """HTP-10: HTTP/2 in, HTTP/1.1 out: what the body says of itself would be believed behind
+    us."""
     inside = b"GET /smuggled HTTP/1.1\r\nHost: x\r\nx-user: admin\r\n\r\n".ljust(60)
     headers = [("authorization", f"Bearer {idp.token()}"), *lie]
     before = sum(doors.stats(TO_UPSTREAM).values())
@@ -367,10 +375,11 @@ def behind(*ports: tuple[str, int]) -> Any:
 
 
 @pytest.mark.parametrize("forward", [True, False])
-def test_htp_12_copies_of_a_request_say_what_the_upstream_was_told(
+def test_copies_of_a_request_say_what_the_upstream_was_told(
     start_envoy: StartEnvoy, fake: FakeProvider, forward: bool
 ) -> None:
-    """A mirror, a retry and an internal redirect: one identity, the proved one, and no token kept back."""
+    """HTP-12: a mirror, a retry and an internal redirect: one identity, the proved one, and no
+    token kept back."""
     with FakeProvider() as service, FakeProvider() as mirror:
         failed: list[Request] = []
 
@@ -430,10 +439,11 @@ def test_htp_12_copies_of_a_request_say_what_the_upstream_was_told(
             assert ("authorization" in names(request)) == forward, request
 
 
-def test_pth_13_a_path_counts_as_it_is_at_the_filter(
+def test_a_path_counts_as_it_is_at_the_filter(
     start_envoy: StartEnvoy, fake: FakeProvider
 ) -> None:
-    """What a route makes of it later doesn't open a door; what an earlier filter made of it does."""
+    """PTH-13: what a route makes of it later doesn't open a door; what an earlier filter made
+    of it does."""
     code = """
     function envoy_on_request(handle)
       if handle:headers():get(":path") == "/alias" then

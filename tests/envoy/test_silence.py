@@ -177,7 +177,8 @@ def found(text: str, secrets: list[str]) -> list[str]:
     return [part for part in parts - common if part in text]
 
 
-def test_log_01_the_log_holds_no_secret(traffic: tuple[Envoy, list[str]]) -> None:
+def test_the_log_holds_no_secret(traffic: tuple[Envoy, list[str]]) -> None:
+    """LOG-01."""
     envoy, secrets = traffic
     log = envoy.log()
     assert "[trace][wasm]" in log, "or this would prove nothing"
@@ -185,22 +186,25 @@ def test_log_01_the_log_holds_no_secret(traffic: tuple[Envoy, list[str]]) -> Non
     assert found(log, secrets) == []
 
 
-def test_log_01_log_06_the_access_log_holds_no_secret(traffic: tuple[Envoy, list[str]]) -> None:
-    """But for the metadata that this access log was asked for: claims, and never a token."""
+def test_the_access_log_holds_no_secret(traffic: tuple[Envoy, list[str]]) -> None:
+    """LOG-01, LOG-06: But for the metadata that this access log was asked for: claims, and
+    never a token."""
     envoy, secrets = traffic
     for entry in envoy.access_log(count=500):
         assert found(str({**entry, "metadata": None}), secrets) == []
         assert found(str(entry["metadata"]), [s for s in secrets if s != CLAIM]) == []
 
 
-def test_log_02_nobody_can_forge_a_line(traffic: tuple[Envoy, list[str]]) -> None:
+def test_nobody_can_forge_a_line(traffic: tuple[Envoy, list[str]]) -> None:
+    """LOG-02."""
     envoy, _ = traffic
     lines = envoy.log().split("\n")
     assert not [line for line in lines if line.startswith("[critical]") or "forged line" in line]
     assert not re.search(r"[\x00-\x08\x0b-\x1f]", envoy.log())
 
 
-def test_log_03_metrics_have_few_labels_and_no_secret(traffic: tuple[Envoy, list[str]]) -> None:
+def test_metrics_have_few_labels_and_no_secret(traffic: tuple[Envoy, list[str]]) -> None:
+    """LOG-03."""
     envoy, secrets = traffic
     stats = envoy.admin("/stats/prometheus")
     assert found(stats, secrets) == []
@@ -209,7 +213,8 @@ def test_log_03_metrics_have_few_labels_and_no_secret(traffic: tuple[Envoy, list
     assert found(envoy.admin("/stats"), secrets) == []
 
 
-def test_log_05_filter_state_and_details_hold_no_token(traffic: tuple[Envoy, list[str]]) -> None:
+def test_filter_state_and_details_hold_no_token(traffic: tuple[Envoy, list[str]]) -> None:
+    """LOG-05."""
     envoy, secrets = traffic
     entries = envoy.access_log(count=500)
     assert {entry["result"] for entry in entries} <= {None, "allowed", "stripped", "bypassed"}
@@ -217,16 +222,18 @@ def test_log_05_filter_state_and_details_hold_no_token(traffic: tuple[Envoy, lis
     assert ours == {f"oidc_denied{{{reason}}}" for reason in REASONS}
 
 
-def test_log_01_every_kind_of_refusal_was_listened_to(traffic: tuple[Envoy, list[str]]) -> None:
+def test_every_kind_of_refusal_was_listened_to(traffic: tuple[Envoy, list[str]]) -> None:
+    """LOG-01."""
     envoy, _ = traffic
     denied = set(re.findall(r"denied with \d+: (\w+) ", envoy.log()))
     assert denied == set(REASONS)
 
 
-def test_rsp_03_the_words_of_a_refusal_are_those_of_rfc_6750(
+def test_the_words_of_a_refusal_are_those_of_rfc_6750(
     traffic: tuple[Envoy, list[str]],
 ) -> None:
-    """Section 3: of what realm, scope, error and error_description are made; and each but once."""
+    """RSP-03: Section 3: of what realm, scope, error and error_description are made; and each
+    but once."""
     envoy, secrets = traffic
     seen = set()
     for door in ("enforce", "post", "get", "key", "needs", "scopes", "jwt", "userinfo", "shared"):
@@ -248,10 +255,11 @@ def test_rsp_03_the_words_of_a_refusal_are_those_of_rfc_6750(
     assert seen == {"invalid_token", "insufficient_scope"}
 
 
-def test_log_04_the_configuration_dump_holds_the_reference_not_the_secret(
+def test_the_configuration_dump_holds_the_reference_not_the_secret(
     traffic: tuple[Envoy, list[str]],
 ) -> None:
-    """Environment variables that are written into the configuration itself are in the dump."""
+    """LOG-04: Environment variables that are written into the configuration itself are in the
+    dump."""
     envoy, _ = traffic
     dump = envoy.admin("/config_dump?resource=static_listeners")
     assert "${SECRET}" in dump
@@ -275,9 +283,10 @@ def test_log_04_the_configuration_dump_holds_the_reference_not_the_secret(
     ],
     ids=range(12),
 )
-def test_log_04_errors_in_the_configuration_tell_no_secret(
+def test_errors_in_the_configuration_tell_no_secret(
     fake: FakeProvider, introspection: dict[str, Any]
 ) -> None:
+    """LOG-04."""
     entry = provider_entry(fake, introspection=introspection)
     result = validate_config(config(fake, providers=[entry]))
     assert result.returncode != 0

@@ -89,7 +89,8 @@ def ask(door: int, upstream: Upstream, tmp_path: Path) -> Iterator[Ask]:
         yield ask
 
 
-def test_ar_50_an_envoy_that_asks(ask: Ask, fake: FakeProvider) -> None:
+def test_an_envoy_that_asks(ask: Ask, fake: FakeProvider) -> None:
+    """AR-50."""
     response = ask("/things", fake.token(team="red"))
     assert response.status == 200
     assert (response.seen.all("x-user"), response.seen.all("x-team")) == (["alice"], ["red"])
@@ -97,8 +98,8 @@ def test_ar_50_an_envoy_that_asks(ask: Ask, fake: FakeProvider) -> None:
     assert ask("/things", fake.token(aud="somebody else")).status == 401
 
 
-def test_hdr_01_an_envoy_that_asks_lets_no_forgery_through(ask: Ask, fake: FakeProvider) -> None:
-    """`ext_authz` keeps what the answer doesn't mention, unless it is told otherwise."""
+def test_an_envoy_that_asks_lets_no_forgery_through(ask: Ask, fake: FakeProvider) -> None:
+    """HDR-01: `ext_authz` keeps what the answer doesn't mention, unless it is told otherwise."""
     forged = [("x-user", "admin"), ("x-team", "admin")]
     bypassed = ask("/open", None, *forged)
     assert bypassed.status == 200
@@ -108,7 +109,8 @@ def test_hdr_01_an_envoy_that_asks_lets_no_forgery_through(ask: Ask, fake: FakeP
 
 
 @pytest.mark.parametrize("path", ["/things", "/open"])
-def test_atk_06_an_envoy_that_asks_lets_no_spelling_through(ask: Ask, fake: FakeProvider, path: str) -> None:
+def test_an_envoy_that_asks_lets_no_spelling_through(ask: Ask, fake: FakeProvider, path: str) -> None:
+    """ATK-06."""
     spellings = ["X_User", "x.user", "x~user", "X-USER", "x_team", "X.Team", "x!team"]
     forged = [(name, "root") for name in spellings * 2]
     seen = ask(path, fake.token(), *forged, ("x-other", "mine"), ("x_other", "mine")).seen
@@ -117,8 +119,8 @@ def test_atk_06_an_envoy_that_asks_lets_no_spelling_through(ask: Ask, fake: Fake
     assert (seen.all("x-other"), seen.all("x_other")) == (["mine"], ["mine"])
 
 
-def test_atk_06_refusals_name_them_too(door: int) -> None:
-    """For a proxy that is told to go on all the same."""
+def test_refusals_name_them_too(door: int) -> None:
+    """ATK-06: for a proxy that is told to go on all the same."""
     response = exchange(door, request_bytes("/verify/things", [("x_user", "root"), ("x-other", "mine")], "GET"))
     assert response.status == 401
     names = (response.header("x-envoy-auth-headers-to-remove") or "").split(",")
@@ -143,8 +145,9 @@ def test_a_question_about_an_upgrade_is_answered(door: int, fake: FakeProvider, 
         assert exchange(door, data).status in (401, 403), path
 
 
-def test_pth_01_a_question_stays_one(ask: Ask, fake: FakeProvider) -> None:
-    """Whatever the client's path does to the path of the question, it is asked about what is served."""
+def test_a_question_stays_one(ask: Ask, fake: FakeProvider) -> None:
+    """PTH-01: whatever the client's path does to the path of the question, it is asked about
+    what is served."""
     forged = [("x-user", "admin")]
     for path in ("/../things", "/../open/things", "/open/../things", "/open//../things", "/%2e%2e/open/things"):
         assert ask(path, None, *forged).status == 401, path

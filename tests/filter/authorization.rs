@@ -14,8 +14,9 @@ fn authorized(settings: Value) -> Scene {
     scene
 }
 
+/// AR-82.
 #[test]
-fn ar_82_what_the_authorizer_is_asked() {
+fn what_the_authorizer_is_asked() {
     let mut scene = authorized(json!({"user": ["email", "sub"]}));
     let token = token(json!({"email": "ann@example.com", "groups": ["a", "b"]}));
     scene.send(get("/things?a=b").bearer(&token)).allowed();
@@ -55,9 +56,9 @@ fn ar_82_what_the_authorizer_is_asked() {
     }
 }
 
-/// 2xx allows, 401 and 403 deny with their reason, anything else fails closed.
+/// AR-82: 2xx allows, 401 and 403 deny with their reason, anything else fails closed.
 #[test]
-fn ar_82_what_the_authorizer_says() {
+fn what_the_authorizer_says() {
     for good_status in [200, 204, 299] {
         let mut scene = authorized(json!({}));
         scene.provider.serve(AUTHORIZER, status(good_status));
@@ -245,9 +246,10 @@ fn the_authorizer_gets_neither_token_nor_forgery() {
     }
 }
 
-/// Two providers may know two people by one name. Who vouches for him is part of the question, and of what is remembered.
+/// ATK-09: two providers may know two people by one name. Who vouches for him is part of the question, and of what is
+/// remembered.
 #[test]
-fn atk_09_an_authorizer_is_asked_about_each_provider_s_alice() {
+fn an_authorizer_is_asked_about_each_provider_s_alice() {
     let other = "https://other.example.com";
     let providers = json!([
         {"issuer": ISSUER, "name": "staff", "validation": "userinfo", "token_prefixes": "s-"},
@@ -275,9 +277,10 @@ fn body(call: &Call) -> Value {
     serde_json::from_str(&call.body).unwrap()
 }
 
-/// The authorizer decides about the path and the host that rules would look at; beside them it gets what was sent.
+/// ATK-09: the authorizer decides about the path and the host that rules would look at; beside them it gets what was
+/// sent.
 #[test]
-fn atk_09_an_authorizer_decides_about_one_path_and_one_host() {
+fn an_authorizer_decides_about_one_path_and_one_host() {
     let mut scene = authorized(json!({}));
     for (path, host, told_path, told_host) in [
         ("/things?a=b", "api.example.com", "/things?a=b", "api.example.com"),
@@ -341,9 +344,10 @@ fn atk_09_an_authorizer_decides_about_one_path_and_one_host() {
     }
 }
 
-/// An authorizer is told what the client of the proxy that asks has asked for, never what the proxy itself has.
+/// ATK-09: an authorizer is told what the client of the proxy that asks has asked for, never what the proxy itself
+/// has.
 #[test]
-fn atk_09_an_authorizer_behind_the_verify_endpoint_hears_of_the_client_s_request() {
+fn an_authorizer_behind_the_verify_endpoint_hears_of_the_client_s_request() {
     let authorization = json!({"external_authorization": {"uri": AUTHORIZER, "cluster": "authz"}});
     let mut scene = verifying(authorization.clone());
     scene.provider.serve(AUTHORIZER, status(200));
@@ -367,8 +371,9 @@ fn verifying(top: Value) -> Scene {
     Scene::of(jwt(json!({}), with(base, top)))
 }
 
+/// AR-50.
 #[test]
-fn ar_50_a_question_is_answered() {
+fn a_question_is_answered() {
     let mut scene = verifying(json!({"require": {"scopes": "read"}}));
     for path in ["/verify", "/verify/", "/verify/a/b?c=d", "/verify?x"] {
         let confirmation = scene.send(get(path).bearer(&good())).confirmed();
@@ -428,10 +433,11 @@ fn a_confirmation_holds_the_identity() {
     assert_eq!(scene.send(get("/verify").bearer(&good())).confirmed().removed, ["authorization"]);
 }
 
-/// A service that reads CGI's names takes `x_user` for `x-user`. Who asks knows neither which names are ours nor how they can be
-/// written: the answer says it, in the spelling that the question carried, and a refusal says it too.
+/// ATK-06: a service that reads CGI's names takes `x_user` for `x-user`. Who asks knows neither which names are ours
+/// nor how they can be written: the answer says it, in the spelling that the question carried, and a refusal says it
+/// too.
 #[test]
-fn atk_06_an_answer_names_every_spelling_that_the_question_carried() {
+fn an_answer_names_every_spelling_that_the_question_carried() {
     let outputs = json!([{"key": "x-info-1", "claims": "sub"}, {"location": "metadata", "key": "m", "claims": "sub"}]);
     let settings = json!({"user_info": outputs, "access_token": [{"key": "authorization"}, {"key": "x-token"}]});
     let told = json!({"method_header": "x-m", "uri_header": "x-u"});
@@ -495,9 +501,9 @@ fn atk_06_an_answer_names_every_spelling_that_the_question_carried() {
     assert_eq!(refusal.header("x-envoy-auth-headers-to-remove"), None);
 }
 
-/// What waits for an authorizer holds what its provider answered, and that can weigh a megabyte.
+/// DOS-03: what waits for an authorizer holds what its provider answered, and that can weigh a megabyte.
 #[test]
-fn dos_03_who_waits_for_an_authorizer_weighs_what_was_answered() {
+fn who_waits_for_an_authorizer_weighs_what_was_answered() {
     let mut scene = Scene::of(introspection(
         json!({"introspection": {"cache": "0"}}),
         json!({"external_authorization": {"uri": AUTHORIZER}}),
@@ -520,9 +526,9 @@ fn dos_03_who_waits_for_an_authorizer_weighs_what_was_answered() {
     scene.send(bearer("token-99")).allowed();
 }
 
-/// A question stays open when its client has left. It holds all claims, and the groups twice.
+/// DOS-03: a question stays open when its client has left. It holds all claims, and the groups twice.
 #[test]
-fn dos_03_open_questions_are_bounded_by_what_they_weigh() {
+fn open_questions_are_bounded_by_what_they_weigh() {
     let mut scene = Scene::of(introspection(
         json!({"introspection": {"cache": "0"}}),
         json!({"external_authorization": {"uri": AUTHORIZER, "timeout": "60s"}}),
@@ -648,9 +654,10 @@ fn a_question_with_the_request_in_headers() {
     scene.send(ask("GET", "", "h")).refused(401, "invalid_request");
 }
 
-/// nginx asks with a `Host` of its own: a rule by hosts would never match, and what it asks for would never be asked.
+/// ATK-10: nginx asks with a `Host` of its own: a rule by hosts would never match, and what it asks for would never
+/// be asked.
 #[test]
-fn atk_10_where_hosts_are_looked_at_the_client_s_host_must_be_told() {
+fn where_hosts_are_looked_at_the_client_s_host_must_be_told() {
     let read = |top: Value| {
         let base = json!({"verify_path": "/verify"});
         oidc_filter::config::Config::read(jwt(json!({}), with(base, top)).to_string().as_bytes(), &|_: &str| None)

@@ -12,8 +12,9 @@ fn scene(settings: Value) -> Scene {
     scene
 }
 
+/// AR-30, AR-31.
 #[test]
-fn ar_30_and_31_an_answer_is_believed_for_a_minute() {
+fn an_answer_is_believed_for_a_minute() {
     let mut scene = scene(json!({}));
     for _ in 0..3 {
         scene.send(bearer("opaque")).allowed();
@@ -63,7 +64,7 @@ fn a_token_that_was_revoked_stays_revoked_when_the_clock_goes_back() {
 
 /// CCH-01, AR-32: RFC 7662, section 4, forbids to believe an answer beyond `exp`.
 #[test]
-fn cch_01_never_beyond_exp() {
+fn nothing_is_remembered_beyond_exp() {
     let mut scene = scene(json!({"cache": "1h"}));
     scene.provider.tokens.insert("opaque".to_owned(), active(json!({"exp": NOW + 10})));
     scene.send(bearer("opaque")).allowed();
@@ -82,7 +83,7 @@ fn cch_01_never_beyond_exp() {
 
 /// CCH-07: a no is remembered for a moment, so that a token that becomes good is soon good here.
 #[test]
-fn cch_07_a_no_is_remembered_for_a_moment() {
+fn a_no_is_remembered_for_a_moment() {
     let mut scene = scene(json!({}));
     scene.send(bearer("late")).refused(401, "inactive");
     scene.provider.tokens.insert("late".to_owned(), active(json!({})));
@@ -100,7 +101,7 @@ fn cch_07_a_no_is_remembered_for_a_moment() {
 
 /// CCH-02, CCH-03: what is remembered of a token is so for its provider.
 #[test]
-fn cch_02_answers_are_the_providers_own() {
+fn answers_are_the_providers_own() {
     let provider = |issuer: &str| json!({"issuer": issuer, "audiences": AUDIENCE, "validation": "introspection"});
     let mut scene = Scene::of(json!({
         "providers": [provider(ISSUER), provider("https://other.example")],
@@ -120,7 +121,7 @@ fn cch_02_answers_are_the_providers_own() {
 
 /// CCH-04: near misses are other tokens.
 #[test]
-fn cch_04_only_the_very_same_token() {
+fn only_the_very_same_token() {
     let mut scene = scene(json!({}));
     scene.send(bearer("opaque")).allowed();
     for near in ["opaqu", "opaque=", "Opaque", "opaque.", "xopaque"] {
@@ -130,7 +131,7 @@ fn cch_04_only_the_very_same_token() {
 
 /// INT-14: a thousand requests, one question.
 #[test]
-fn int_14_a_thousand_wait_for_one_answer() {
+fn a_thousand_wait_for_one_answer() {
     let mut scene = scene(json!({"cache": 0}));
     let streams: Vec<_> = (0..1000).map(|_| scene.begin(bearer("opaque"))).collect();
     let strangers: Vec<_> = (0..10).map(|_| scene.begin(bearer("stranger"))).collect();
@@ -146,9 +147,9 @@ fn int_14_a_thousand_wait_for_one_answer() {
     }
 }
 
-/// INT-13: a flood of made-up tokens is bounded, and takes nothing from those who hold good ones.
+/// INT-13, CCH-08, DOS-03: a flood of made-up tokens is bounded, and takes nothing from those who hold good ones.
 #[test]
-fn int_13_cch_08_dos_03_a_flood_of_tokens() {
+fn a_flood_of_tokens() {
     let mut scene = Scene::of(auto(json!({}), json!({})));
     scene.provider.tokens.insert("opaque".to_owned(), active(json!({})));
     scene.send(bearer("opaque")).allowed();
@@ -173,9 +174,9 @@ fn int_13_cch_08_dos_03_a_flood_of_tokens() {
     assert_eq!(scene.calls.len(), calls);
 }
 
-/// WSM-07: those who wait are bounded too.
+/// WSM-07, DOS-03: those who wait are bounded too.
 #[test]
-fn wsm_07_dos_03_not_more_than_can_wait() {
+fn not_more_than_can_wait() {
     let mut scene = Scene::cold(jwt(json!({}), json!({})));
     let good = good();
     let streams: Vec<_> = (0..10_001).map(|_| scene.begin(bearer(&good))).collect();
@@ -204,9 +205,10 @@ fn wsm_07_dos_03_not_more_than_can_wait() {
     assert_eq!(scene.waiting(), 63);
 }
 
-/// What is remembered is bounded by what it takes, not by how many there are: an answer of 60 kB can take megabytes.
+/// CCH-08: what is remembered is bounded by what it takes, not by how many there are: an answer of 60 kB can take
+/// megabytes.
 #[test]
-fn cch_08_heavy_answers_make_room_for_each_other() {
+fn heavy_answers_make_room_for_each_other() {
     for (elements, others, asked_again) in [(1, 200, 0), (15_000, 200, 1)] {
         let mut scene = scene(json!({"cache": "1h"}));
         let heavy = active(json!({"exp": null, "x": vec![1; elements]}));
@@ -223,9 +225,9 @@ fn cch_08_heavy_answers_make_room_for_each_other() {
     }
 }
 
-/// A cached answer is judged anew each time: only who vouched for it is remembered.
+/// CCH-06: a cached answer is judged anew each time: only who vouched for it is remembered.
 #[test]
-fn cch_06_what_is_remembered_is_still_checked() {
+fn what_is_remembered_is_still_checked() {
     let mut scene = scene(json!({"cache": "1h"}));
     let not_before = json!({"nbf": NOW + 100, "exp": NOW + 4000});
     scene.provider.tokens.insert("opaque".to_owned(), active(with(not_before, json!({"sub": "x"}))));
@@ -235,9 +237,9 @@ fn cch_06_what_is_remembered_is_still_checked() {
     assert_eq!(scene.count("/introspect"), 1);
 }
 
-/// A signature is proved once; all else is looked at each time.
+/// CCH-01: a signature is proved once; all else is looked at each time.
 #[test]
-fn cch_01_a_jwt_that_was_proved_is_known() {
+fn a_jwt_that_was_proved_is_known() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
     let token = token(json!({"exp": NOW + 100}));
     let first = scene.send(bearer(&token)).allowed();
@@ -251,9 +253,9 @@ fn cch_01_a_jwt_that_was_proved_is_known() {
     scene.send(bearer(&token)).refused(401, "expired");
 }
 
-/// CCH-06, JWK-14: with its key, what the key proved is gone.
+/// JWK-14, CCH-06: with its key, what the key proved is gone.
 #[test]
-fn jwk_14_cch_06_a_known_token_ends_with_its_key() {
+fn a_known_token_ends_with_its_key() {
     let mut scene = Scene::of(jwt(json!({"jwks": {"max_stale": "1h"}}), json!({})));
     let token = token(json!({"exp": NOW + 100_000}));
     scene.send(bearer(&token)).allowed();
@@ -271,9 +273,9 @@ fn jwk_14_cch_06_a_known_token_ends_with_its_key() {
     scene.send(bearer(&token)).refused(503, "provider_unavailable");
 }
 
-/// A key that comes back under its name, but is another, proves nothing of what the first did.
+/// JWK-14: a key that comes back under its name, but is another, proves nothing of what the first did.
 #[test]
-fn jwk_14_a_known_token_and_another_key_of_that_name() {
+fn a_known_token_and_another_key_of_that_name() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
     let token = token(json!({"exp": NOW + 100_000}));
     scene.send(bearer(&token)).allowed();
@@ -282,9 +284,9 @@ fn jwk_14_a_known_token_and_another_key_of_that_name() {
     scene.send(bearer(&token)).refused(401, "bad_signature");
 }
 
-/// CCH-11: twins of one token are different tokens, each proved for itself.
+/// CCH-04, CCH-11: twins of one token are different tokens, each proved for itself.
 #[test]
-fn cch_04_a_known_token_s_damaged_twin_is_not_known() {
+fn a_known_token_s_damaged_twin_is_not_known() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
     let token = good();
     scene.send(bearer(&token)).allowed();
@@ -305,9 +307,9 @@ fn cch_04_a_known_token_s_damaged_twin_is_not_known() {
     scene.send(bearer(&token)).allowed();
 }
 
-/// What a source says of its provider holds for tokens that are known, too.
+/// CCH-02: what a source says of its provider holds for tokens that are known, too.
 #[test]
-fn cch_02_a_known_token_at_another_source() {
+fn a_known_token_at_another_source() {
     let provider = |issuer: &str| json!({"issuer": issuer, "audiences": AUDIENCE, "validation": "introspection"});
     let mut scene = Scene::of(json!({
         "providers": [provider(ISSUER), provider("https://other.example")],

@@ -366,9 +366,9 @@ fn a_collision_names_both_parties() {
     }
 }
 
-/// Where the mistake is, for configurations of more than one screen.
+/// WSM-05: where the mistake is, for configurations of more than one screen.
 #[test]
-fn wsm_05_what_is_no_json_says_where() {
+fn what_is_no_json_says_where() {
     let said = |text: &str| read(text.as_bytes()).unwrap_err();
     for (text, place) in [
         ("{\n  \"provider\": \"https://a\",\n}", "line 3, column 1"),
@@ -400,9 +400,9 @@ fn wsm_05_what_is_no_json_says_where() {
     assert!(error.contains("line 2, column "), "{error}");
 }
 
-/// Every field of every object: unknown ones beside it, both spellings at once, a wrong type.
+/// WSM-05: every field of every object: unknown ones beside it, both spellings at once, a wrong type.
 #[test]
-fn wsm_05_every_object_refuses_what_it_does_not_know() {
+fn every_object_refuses_what_it_does_not_know() {
     let base = everything();
     let found = objects_of(&base);
     assert!(found.len() > 20);
@@ -438,9 +438,9 @@ fn wsm_05_every_object_refuses_what_it_does_not_know() {
     }
 }
 
-/// Each configuration with the path that its error must name.
+/// CFG-01 to CFG-06, CLM-10, JWK-10: each configuration with the path that its error must name.
 #[test]
-fn cfg_01_to_06_clm_10_jwk_10_bad_configurations() {
+fn bad_configurations_are_refused_by_the_path_of_their_fault() {
     let p = |provider: Value| jwt(provider, json!({}));
     let t = |top: Value| jwt(json!({}), top);
     let ui = |output: Value| t(json!({"user_info": [output]}));
@@ -711,9 +711,9 @@ fn cfg_01_to_06_clm_10_jwk_10_bad_configurations() {
     }
 }
 
-/// What is no configuration at all.
+/// WSM-05: what is no configuration at all.
 #[test]
-fn wsm_05_neither_json_nor_a_struct() {
+fn neither_json_nor_a_struct() {
     let good = jwt(json!({}), json!({})).to_string();
     for text in [
         "",
@@ -742,9 +742,9 @@ fn wsm_05_neither_json_nor_a_struct() {
     }
 }
 
-/// What is sound but deserves a word.
+/// CFG-02, UIF-04: what is sound but deserves a word.
 #[test]
-fn cfg_02_uif_04_warnings() {
+fn unwise_configurations_are_warned_of() {
     let warned = |configuration: Value, word: &str| {
         let config = accepts(&configuration);
         assert!(config.warnings.iter().any(|warning| warning.contains(word)), "{word}: {:?}", config.warnings);

@@ -35,7 +35,7 @@ fn is_up(scene: &Scene) -> Vec<bool> {
 
 /// MV-51, MV-52: the next endpoint is for when the first has no answer, not for another opinion.
 #[test]
-fn mv_51_52_the_next_one_for_an_outage_only() {
+fn the_next_one_for_an_outage_only() {
     for outage in
         [status(500), status(503), status(429), says(200, "text/html", "<html>"), Answer::Refuses, Answer::TimesOut]
     {
@@ -54,7 +54,7 @@ fn mv_51_52_the_next_one_for_an_outage_only() {
 
 /// MV-53: two failures in a row mark an endpoint down, two successes mark it up, and it is probed at the interval.
 #[test]
-fn mv_53_down_and_up_by_counts() {
+fn down_and_up_by_counts() {
     let mut scene = introspecting(json!({}));
     scene.provider.at("/a", status(503));
     patiently(&mut scene, "opaque").allowed();
@@ -94,9 +94,9 @@ fn mv_53_down_and_up_by_counts() {
     assert_eq!(counts(&scene), (10, 9), "what is well is not probed");
 }
 
-/// A client's bad token that an endpoint refuses says nothing about the endpoint; a probe does.
+/// ATK-12: a client's bad token that an endpoint refuses says nothing about the endpoint; a probe does.
 #[test]
-fn atk_12_a_bad_token_takes_no_endpoint_down() {
+fn a_bad_token_takes_no_endpoint_down() {
     for refusal in [400, 401, 403, 404, 413, 422] {
         let mut scene = introspecting(json!({}));
         scene.provider.at("/a", status(refusal));
@@ -174,7 +174,7 @@ fn a_slow_probe_does_not_make_the_timer_run_hot() {
 
 /// WSM-06: a clock that goes back by a year doesn't put off the probes by one.
 #[test]
-fn wsm_06_a_clock_that_goes_back() {
+fn a_clock_that_goes_back() {
     let mut scene = introspecting(json!({}));
     scene.provider.at("/a", status(503));
     for _ in 0..2 {

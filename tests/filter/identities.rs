@@ -20,9 +20,9 @@ fn theirs(claims: Value) -> String {
     key("o1").token(with(json!({"iss": OTHER}), claims))
 }
 
-/// MV-40: the first claim that is there counts. MV-41: none at all leaves no header, the client's own neither.
+/// MV-40, MV-41: the first claim that is there counts. MV-41: none at all leaves no header, the client's own neither.
 #[test]
-fn mv_40_41_the_first_claim_that_is_there() {
+fn the_first_claim_that_is_there() {
     let headers = json!({"claim_headers": {"header": "email", "claims": ["email", "upn"]}});
     let mut scene = Scene::of(jwt(json!({}), headers));
     for (claims, expected) in [
@@ -39,7 +39,7 @@ fn mv_40_41_the_first_claim_that_is_there() {
 
 /// MV-42: two providers call the same thing by different names; upstream, and in every requirement, it has one.
 #[test]
-fn mv_42_one_set_of_names() {
+fn one_set_of_names() {
     let first =
         json!({"claim_mapping": {"email": {"claims": ["upn", "mail"]}, "roles": {"path": "realm_access.roles"}}});
     let second = json!({"claim_mapping": {"email": {"claims": ["upn", "mail"]}, "roles": {"claim": "https://other.example/roles"}, "scp": "permissions"}});
@@ -101,7 +101,7 @@ fn mapped_answers_and_fixed_claims() {
 
 /// AR-10, AR-23, AR-41: AuthService's three headers, of which none is ever left out.
 #[test]
-fn ar_10_the_headers_of_authservice() {
+fn the_headers_of_authservice() {
     let headers = json!([
         {"header": "kubeflow-userid", "claim": "email", "prefix": "u:", "required": true},
         {"header": "kubeflow-groups", "claim": "groups", "default": ""},
@@ -139,9 +139,10 @@ fn ar_10_the_headers_of_authservice() {
     }
 }
 
-/// AR-27: two credentials are no choice. AuthService takes the cookie where the bearer is not its own; two readers would differ.
+/// AR-27: two credentials are no choice. AuthService takes the cookie where the bearer is not its own; two readers
+/// would differ.
 #[test]
-fn ar_27_a_bearer_and_a_cookie() {
+fn a_bearer_and_a_cookie() {
     let sources = json!([{"key": "authorization"}, {"location": "cookie", "key": "authservice_session"}]);
     let mut scene = Scene::of(jwt(json!({}), json!({"access_token": sources})));
     for bearer_token in ["foreign", &good()] {
@@ -153,7 +154,7 @@ fn ar_27_a_bearer_and_a_cookie() {
 
 /// AR-33: a question of another proxy fills the same cache as a request.
 #[test]
-fn ar_33_the_verify_endpoint_shares_the_cache() {
+fn the_verify_endpoint_shares_the_cache() {
     let mut scene = Scene::of(introspection(json!({}), json!({"verify_path": "/verify"})));
     scene.provider.tokens.insert("opaque".to_owned(), active(json!({})));
     scene.send(get("/verify").bearer("opaque")).confirmed();
@@ -162,9 +163,9 @@ fn ar_33_the_verify_endpoint_shares_the_cache() {
     assert_eq!(scene.count("/introspect"), 1);
 }
 
-/// AR-80, AR-81: a 403 names neither the user nor the groups, so that nothing of a token can be run by a browser.
+/// AR-81, AR-80: a 403 names neither the user nor the groups, so that nothing of a token can be run by a browser.
 #[test]
-fn ar_81_a_refusal_names_nobody() {
+fn a_refusal_names_nobody() {
     let mut scene = Scene::of(jwt(json!({}), json!({"require": {"groups_allowlist": ["a", "b", "c"]}})));
     scene.send(bearer(&token(json!({"groups": ["c", "d"]})))).allowed();
     let hostile = token(json!({"groups": ["<script>d</script>"], "sub": "<b>ann</b>"}));
@@ -208,9 +209,10 @@ fn of_tenant(name: &str, signer: &'static str) -> String {
     Key { kid: "k", ..key(signer) }.token(json!({"iss": tenant(name)}))
 }
 
-/// Only the tenants of the list are trusted, each by its own keys, and nothing is fetched for those without users.
+/// ISS-05: only the tenants of the list are trusted, each by its own keys, and nothing is fetched for those without
+/// users.
 #[test]
-fn iss_05_an_issuer_with_tenants() {
+fn an_issuer_with_tenants() {
     let mut scene =
         tenants(json!(["one", "two"]), json!({"claim_headers": {"header": "x-from", "attribute": "provider"}}));
     let to_login =
@@ -235,10 +237,10 @@ fn iss_05_an_issuer_with_tenants() {
     assert!(to_login(&scene) >= 6, "{}", to_login(&scene));
 }
 
-/// Anybody can write the name of a tenant into a token. What is looked up for such tokens is bounded for all tenants together,
-/// and belongs to nobody afterwards.
+/// ATK-17: Anybody can write the name of a tenant into a token. What is looked up for such tokens is bounded for all
+/// tenants together, and belongs to nobody afterwards.
 #[test]
-fn atk_17_made_up_tokens_fetch_for_few_tenants_and_refresh_for_none() {
+fn made_up_tokens_fetch_for_few_tenants_and_refresh_for_none() {
     let names: Vec<String> = (0..500).map(|number| format!("t{number}")).collect();
     let provider = json!({"name": "login", "issuer": "https://login.example/{tenant}/v2.0", "tenants": names, "audiences": AUDIENCE});
     let mut scene = Scene::cold(json!({"providers": [provider]}));
@@ -402,9 +404,9 @@ fn opaque_tokens_by_prefix_source_and_rule() {
     assert_eq!(counts(&scene), (1, 0));
 }
 
-/// Two providers whose tokens begin alike: neither is shown the other's.
+/// INT-10: two providers whose tokens begin alike: neither is shown the other's.
 #[test]
-fn int_10_tokens_that_begin_alike() {
+fn tokens_that_begin_alike() {
     let asked = || json!({"validation": "introspection", "token_prefixes": ["a_", "ab_"]});
     let rules = json!({"rules": [{"match": {"path": "/a"}, "providers": "idp.example.com"}]});
     let mut scene = providers(asked(), asked(), rules);
@@ -427,7 +429,7 @@ fn int_10_tokens_that_begin_alike() {
 
 /// MV-50: a rule that trusts one provider doesn't trust a token of the other, known or not.
 #[test]
-fn mv_50_providers_of_a_rule() {
+fn providers_of_a_rule() {
     let rules = json!({"rules": [{"match": {"path": "/ours"}, "providers": ["idp.example.com"]}]});
     let mut scene = providers(json!({}), json!({"name": "partner"}), rules);
     for _ in 0..2 {

@@ -13,8 +13,9 @@ fn scoped(scope: &str) -> Value {
     json!({"scope": scope})
 }
 
+/// TB-01, TB-03.
 #[test]
-fn tb_01_and_03_a_good_token_reaches_the_upstream_as_it_was_sent() {
+fn a_good_token_reaches_the_upstream_as_it_was_sent() {
     let mut scene = scene();
     let token = token(scoped("read:files"));
     let upstream = scene.send(bearer(&token)).allowed();
@@ -26,8 +27,9 @@ fn tb_01_and_03_a_good_token_reaches_the_upstream_as_it_was_sent() {
     assert_eq!(scene.count("/jwks"), 1);
 }
 
+/// TB-02.
 #[test]
-fn tb_02_no_token() {
+fn a_request_without_a_token_is_refused() {
     let refusal = scene().send(bare()).refused(401, "missing_token");
     let challenge = refusal.challenge().unwrap();
     assert_eq!(challenge["scope"], "read:files");
@@ -35,8 +37,9 @@ fn tb_02_no_token() {
     assert_eq!(refusal.provider, None);
 }
 
+/// TB-04 to TB-07.
 #[test]
-fn tb_04_to_07_credentials_as_they_come() {
+fn credentials_as_they_come() {
     let mut scene = scene();
     let token = token(scoped("read:files"));
     // RFC 9110, section 11.4, has `1*SP`, so that two spaces are as good as one.
@@ -72,9 +75,9 @@ fn tb_04_to_07_credentials_as_they_come() {
     assert_eq!(scene.count("/jwks"), 1);
 }
 
-/// Each with its reason; a wrong token is 401 `invalid_token`, whatever is wrong.
+/// TB-08 to TB-21, DPP-02, TLS-01: each with its reason; a wrong token is 401 `invalid_token`, whatever is wrong.
 #[test]
-fn tb_08_to_21_dpp_02_tls_01_wrong_tokens() {
+fn each_wrong_token_is_refused_for_its_reason() {
     let foreign = key("foreign");
     let k1 = || key("k1");
     let cases = [
@@ -112,7 +115,7 @@ fn tb_08_to_21_dpp_02_tls_01_wrong_tokens() {
 
 /// RSP-05: what is said of a token's claims is said only after its signature was found right.
 #[test]
-fn rsp_05_the_signature_comes_first() {
+fn the_signature_comes_first() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
     for claims in [json!({"exp": NOW - 3600}), json!({"aud": "x"}), json!({"nbf": NOW + 3600}), json!({"sub": 7})] {
         let forged = key("foreign").token_with(json!({"kid": "k1"}), claims);
@@ -126,23 +129,26 @@ fn public_key_as_secret() -> String {
     sign(&Signing::Hmac(secret), "HS256", header, good_claims().to_string())
 }
 
+/// TB-09, CLM-01.
 #[test]
-fn tb_09_clm_01_a_token_without_end_where_it_is_allowed() {
+fn a_token_without_end_where_it_is_allowed() {
     let mut scene = Scene::of(jwt(json!({"require_expiration": false}), json!({})));
     scene.send(bearer(&token(json!({"exp": null})))).allowed();
     scene.send(bearer(&token(json!({"exp": NOW - 3600})))).refused(401, "expired");
     scene.send(bearer(&token(json!({"exp": "never"})))).refused(401, "invalid_claims");
 }
 
+/// TB-14.
 #[test]
-fn tb_14_no_kid_among_several_keys() {
+fn no_kid_among_several_keys() {
     let mut scene = Scene::cold(jwt(json!({}), json!({})));
     scene.provider.keys(&[key("k0").jwk(), key("k1").jwk()]);
     scene.send(bearer(&key("k1").token_with(json!({"kid": null}), json!({})))).allowed();
 }
 
+/// TB-15, ALG-05, ALG-07.
 #[test]
-fn tb_15_alg_05_07_the_algorithm_of_the_key_decides() {
+fn the_algorithm_of_the_key_decides_whatever_the_header_says() {
     let signing = Signing::Rsa(Box::new(rsa_key()));
     let jwk = json!({"kid": "rsa", "kty": "RSA", "n": RSA_N, "e": "AQAB"});
     let header = json!({"alg": "RS256", "kid": "rsa"}).to_string();
@@ -161,8 +167,9 @@ fn tb_15_alg_05_07_the_algorithm_of_the_key_decides() {
     scene.send(bearer(&token)).refused(401, "unsupported_token");
 }
 
+/// TB-17, CLM-08, CLM-09.
 #[test]
-fn tb_17_clm_08_09_audiences() {
+fn one_of_the_configured_audiences_is_needed() {
     let mut scene = Scene::of(jwt(json!({"audiences": [AUDIENCE, "urn:other"]}), json!({})));
     for audience in [json!(["x", AUDIENCE]), json!("urn:other"), json!([AUDIENCE])] {
         scene.send(bearer(&token(json!({"aud": audience})))).allowed();
@@ -182,8 +189,9 @@ fn tb_17_clm_08_09_audiences() {
     scene.send(bearer(&token(json!({"aud": 42})))).refused(401, "invalid_claims");
 }
 
+/// TB-22 to TB-24, CLM-13.
 #[test]
-fn tb_22_to_24_clm_13_scopes() {
+fn the_required_scopes_are_needed() {
     let mut scene = scene();
     for enough in ["read:files", "read:files  write:files", "x read:files"] {
         scene.send(bearer(&token(scoped(enough)))).allowed();
@@ -368,8 +376,9 @@ fn required_claims() {
     }
 }
 
+/// AR-80.
 #[test]
-fn ar_80_groups() {
+fn a_group_of_the_allow_list_is_needed() {
     let config = |list: Value| jwt(json!({}), json!({"require": {"groups_allowlist": list}}));
     let mut scene = Scene::of(config(json!(["a", "b", "c"])));
     scene.send(bearer(&token(json!({"groups": ["c", "d"]})))).allowed();
@@ -405,8 +414,9 @@ fn clocks_differ_and_lifetimes_are_bounded() {
     scene.send(bearer(&token(json!({"nbf": NOW + 30})))).allowed();
 }
 
+/// ALG-19, ALG-20.
 #[test]
-fn alg_19_and_20_types_of_tokens() {
+fn a_required_type_must_be_there() {
     let typed = |typ: Value| key("k1").token_with(json!({"typ": typ}), json!({}));
     let mut scene = Scene::of(jwt(json!({}), json!({})));
     for good in [json!("at+jwt"), json!("AT+JWT"), json!("application/at+jwt"), json!("JWT"), json!(null)] {
@@ -506,7 +516,7 @@ fn tokens_under_either_of_two_schemes() {
 
 /// EXT-05, OUT-07: in several places, or twice in one, is once too often.
 #[test]
-fn ext_05_out_07_one_token_in_one_place() {
+fn two_tokens_are_refused_wherever_they_are() {
     let sources = json!([
         {"key": "authorization"}, {"location": "cookie", "key": "t"}, {"location": "query_string", "key": "access_token"},
         {"location": "metadata", "key": "t", "metadata_filter": "earlier"},
@@ -531,9 +541,9 @@ fn ext_05_out_07_one_token_in_one_place() {
     assert_eq!(scene.send(near).upstream().result, "bypassed");
 }
 
-/// ISS-03, ISS-04, EXT-04: only what is absent is missing.
+/// ISS-03, ISS-04, EXT-04, EXT-12: only what is absent is missing.
 #[test]
-fn iss_03_04_ext_04_12_allow_missing_allows_nothing_else() {
+fn allow_missing_allows_nothing_else() {
     let mut scene = Scene::of(jwt(json!({}), json!({"allow_missing": true})));
     let upstream = scene.send(bare()).upstream();
     assert_eq!((upstream.result, upstream.reason, upstream.edits), ("bypassed", Some("missing_token"), 0));
@@ -544,16 +554,16 @@ fn iss_03_04_ext_04_12_allow_missing_allows_nothing_else() {
     scene.send(bare().header("authorization", "")).refused(400, "invalid_request");
 }
 
-/// MCP-04: a token in the query is none unless the operator says so.
+/// EXT-06, MCP-04: a token in the query is none unless the operator says so.
 #[test]
-fn ext_06_mcp_04_the_query_is_no_place_for_tokens() {
+fn the_query_is_no_place_for_tokens() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
     scene.send(get(format!("/p?access_token={}", good()))).refused(401, "missing_token");
 }
 
 /// AR-10, AR-16: the whole way, with the identity at its end.
 #[test]
-fn ar_10_user_and_groups() {
+fn user_and_groups_go_into_headers() {
     let headers = json!([
         {"header": "kubeflow-userid", "claim": "email", "required": true},
         {"header": "kubeflow-groups", "claim": "groups"},

@@ -92,9 +92,9 @@ fn cache_control_counts_within_bounds() {
     }
 }
 
-/// TB-13, MV-03, JWK-15
+/// TB-13, JWK-15, MV-03.
 #[test]
-fn tb_13_jwk_15_an_unknown_key_is_fetched_once_per_cooldown() {
+fn an_unknown_key_is_fetched_once_per_cooldown() {
     let mut scene = scene();
     scene.pass_seconds(60);
     scene.provider.keys(&[key("k1").jwk(), key("k2").jwk()]);
@@ -126,7 +126,7 @@ fn the_cooldown_is_the_operators() {
 
 /// JWK-16: a thousand requests, one fetch of each document, one answer to each request.
 #[test]
-fn jwk_16_many_wait_for_one_fetch() {
+fn many_wait_for_one_fetch() {
     let mut scene = Scene::cold(jwt(json!({}), json!({})));
     let good = good();
     let foreign = key("foreign").token_with(json!({"kid": "k1"}), json!({}));
@@ -146,7 +146,7 @@ fn jwk_16_many_wait_for_one_fetch() {
 
 /// OUT-06: what one client asked for belongs to all.
 #[test]
-fn out_06_a_client_that_leaves_takes_nothing_with_it() {
+fn a_client_that_leaves_takes_nothing_with_it() {
     let mut scene = Scene::cold(jwt(json!({}), json!({})));
     let (first, second) = (scene.begin(bearer(&good())), scene.begin(bearer(&good())));
     scene.leave(first);
@@ -161,9 +161,9 @@ fn out_06_a_client_that_leaves_takes_nothing_with_it() {
     assert_eq!((scene.count("/jwks"), scene.waiting()), (1, 0));
 }
 
-/// MV-04, JWK-17: keys serve through an outage, but not for ever.
+/// JWK-17, MV-04: keys serve through an outage, but not for ever.
 #[test]
-fn jwk_17_stale_keys_serve_up_to_max_stale() {
+fn stale_keys_serve_up_to_max_stale() {
     let mut scene = scene_with(json!({"max_stale": "1h"}));
     scene.provider.at("/jwks", status(503));
     scene.pass_seconds(600 + 3599);
@@ -204,7 +204,7 @@ fn an_unknown_key_during_an_outage_is_no_bad_token() {
 
 /// JWK-14: the set is replaced, never added to.
 #[test]
-fn jwk_14_a_withdrawn_key_is_gone() {
+fn a_withdrawn_key_is_gone() {
     let mut scene = scene();
     scene.provider.keys(&[key("k2").jwk()]);
     scene.pass_seconds(571);
@@ -212,7 +212,7 @@ fn jwk_14_a_withdrawn_key_is_gone() {
     send_by(&mut scene, "k2").allowed();
 }
 
-/// MV-02
+/// MV-02.
 #[test]
 fn old_and_new_keys_side_by_side() {
     let mut scene = Scene::cold(jwt(json!({}), json!({})));
@@ -223,7 +223,7 @@ fn old_and_new_keys_side_by_side() {
 
 /// JWK-01: one key that can't be used does no harm to its neighbours.
 #[test]
-fn jwk_01_one_bad_key_among_good_ones() {
+fn one_bad_key_among_good_ones() {
     let good = key("k1").jwk();
     for bad in [
         json!({"kty": "unknown"}),
@@ -348,7 +348,7 @@ fn useless_documents() -> Vec<Answer> {
 
 /// JWK-11, JWK-12: what can't be used leaves what there is.
 #[test]
-fn jwk_11_and_12_useless_answers_leave_the_keys_at_hand() {
+fn useless_answers_leave_the_keys_at_hand() {
     for (index, answer) in useless_documents().into_iter().enumerate() {
         let mut scene = scene();
         scene.provider.at("/jwks", answer);
@@ -365,7 +365,7 @@ fn jwk_11_and_12_useless_answers_leave_the_keys_at_hand() {
 
 /// JWK-13, MV-05, AR-04, WSM-04: without keys nobody passes, and a token is not to blame.
 #[test]
-fn jwk_13_no_keys_at_all() {
+fn no_keys_at_all() {
     for (index, answer) in useless_documents().into_iter().enumerate() {
         let mut scene = Scene::cold(jwt(json!({}), json!({})));
         scene.provider.at("/jwks", answer);
@@ -382,7 +382,7 @@ fn jwk_13_no_keys_at_all() {
 
 /// TB-65, OUT-01, OUT-03, OUT-09: a provider that can't be read is not there; it is asked again.
 #[test]
-fn tb_65_out_01_03_09_useless_metadata() {
+fn useless_metadata_verify_nothing() {
     let metadata = metadata(ISSUER);
     let text = metadata.to_string();
     for (index, answer) in [
@@ -599,10 +599,10 @@ fn shared_secrets() {
     send_by(&mut scene, "k1").allowed();
 }
 
-/// Supabase: old tokens by a secret, new ones by published keys. A secret serves as long as the configuration says so, and
-/// for its own algorithm only.
+/// ALG-07: Supabase: old tokens by a secret, new ones by published keys. A secret serves as long as the configuration
+/// says so, and for its own algorithm only.
 #[test]
-fn alg_07_a_secret_beside_published_keys() {
+fn a_secret_beside_published_keys() {
     use crate::support::sign;
     let secret = Signing::Hmac(vec![7; 32]);
     let by_secret = |alg: &str, kid: Value| {
@@ -761,9 +761,9 @@ fn a_nameless_key_that_changes() {
     assert_eq!(scene.count("/jwks"), 2);
 }
 
-/// JWK-18, OUT-04: nothing of a token reaches a URL.
+/// JWK-18, OUT-04, ALG-11: nothing of a token reaches a URL.
 #[test]
-fn jwk_18_out_04_alg_11_hostile_key_names() {
+fn hostile_key_names_lead_nowhere() {
     let mut scene = scene();
     for kid in ["../../etc/passwd", "' OR 1=1", "\0", "\r\nx: y", "https://evil.example/k", "é", &"k".repeat(8192)] {
         scene.pass_seconds(31);
@@ -780,16 +780,17 @@ fn jwk_18_out_04_alg_11_hostile_key_names() {
 
 /// OUT-05: a call that can't even be sent ends like one that wasn't answered.
 #[test]
-fn out_05_no_such_cluster() {
+fn a_missing_cluster_is_an_outage() {
     let mut scene = Scene::cold(jwt(json!({"jwks": {"uri": "https://idp.example.com/jwks"}}), json!({})));
     scene.provider.at("/jwks", Answer::Refuses);
     scene.send(bearer(&good())).refused(503, "provider_unavailable");
     assert_eq!(scene.fetched.iter().map(|end| (end.kind, end.result)).collect::<Vec<_>>(), [("jwks", "failed")]);
 }
 
-/// An answer that never comes, not even as an error, ends all the same; one that comes after that is too late.
+/// OUT-06: an answer that never comes, not even as an error, ends all the same; one that comes after that is too
+/// late.
 #[test]
-fn out_06_lost_answers() {
+fn a_lost_answer_is_an_outage() {
     let mut scene = Scene::cold(jwt(json!({"timeout": "2s"}), json!({})));
     scene.provider.at("/jwks", Answer::IsLost);
     let stream = scene.begin(bearer(&good()));
@@ -802,7 +803,7 @@ fn out_06_lost_answers() {
 
 /// WSM-06: a clock that is set makes nothing worse than it was.
 #[test]
-fn wsm_06_the_clock_is_set() {
+fn the_clock_is_set() {
     let token = key("k1").token(json!({"iat": null, "exp": 4_000_000_000_u64}));
     let mut scene = scene();
     for (unix, exp_is_over) in
@@ -859,10 +860,10 @@ fn those_who_waited_are_decided_in_portions() {
     }
 }
 
-/// Google signs as `accounts.google.com`, a service account as its mail address: names without an address (RFC 7519, section
-/// 4.1.1). Where the keys are is configured then, and nothing else is called.
+/// CLM-07: Google signs as `accounts.google.com`, a service account as its mail address: names without an address
+/// (RFC 7519, section 4.1.1). Where the keys are is configured then, and nothing else is called.
 #[test]
-fn clm_07_an_issuer_that_is_no_url() {
+fn an_issuer_that_is_no_url() {
     const KEYS: &str = "https://keys.example.com/certs";
     for name in
         ["accounts.google.com", "robot@project.iam.gserviceaccount.com", "kubernetes/serviceaccount", "urn:idp:1"]

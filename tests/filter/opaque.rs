@@ -27,8 +27,9 @@ fn told(answer: Value) -> Seen {
     scene.send(bearer("opaque"))
 }
 
+/// TB-30, INT-10.
 #[test]
-fn tb_30_and_int_10_one_question_in_the_form_of_rfc_7662() {
+fn one_question_in_the_form_of_rfc_7662() {
     let mut scene = scene();
     let upstream = scene.send(bearer("opaque")).allowed();
     assert_eq!(upstream.header("authorization"), Some("Bearer opaque"));
@@ -42,8 +43,9 @@ fn tb_30_and_int_10_one_question_in_the_form_of_rfc_7662() {
     assert_eq!(scene.count("/jwks"), 0);
 }
 
+/// TB-31, INT-09.
 #[test]
-fn tb_31_and_int_09_reserved_characters() {
+fn reserved_characters_of_a_token_are_escaped() {
     let token = "a+b/c~d._-==";
     for method in ["POST", "GET"] {
         let mut scene = scene_with(json!({"method": method}));
@@ -64,8 +66,9 @@ fn tb_31_and_int_09_reserved_characters() {
     );
 }
 
+/// TB-32, INT-11.
 #[test]
-fn tb_32_int_11_get_keeps_the_query_of_the_endpoint() {
+fn get_keeps_the_query_of_the_endpoint() {
     let settings = json!({"method": "GET", "param_name": "access_token", "endpoint": format!("{ENDPOINT}?a=b")});
     let mut scene = scene_with(settings);
     scene.provider.at("/introspect", Answer::Introspects("access_token"));
@@ -182,9 +185,9 @@ fn googles_tokeninfo() {
     scene.send(bearer("ya29.bad")).refused(503, "provider_unavailable");
 }
 
-/// A status that says that a token is not active says nothing about the endpoint, nor about us.
+/// ATK-12: a status that says that a token is not active says nothing about the endpoint, nor about us.
 #[test]
-fn atk_12_inactive_statuses_take_no_endpoint_down() {
+fn inactive_statuses_take_no_endpoint_down() {
     let endpoints = json!(["https://idp.example.com/a", "https://idp.example.com/b"]);
     let settings = json!({"endpoint": endpoints, "inactive_statuses": [400, 401, 404], "negative_cache": 0});
     for refusal in [400, 401, 404] {
@@ -204,9 +207,9 @@ fn atk_12_inactive_statuses_take_no_endpoint_down() {
     }
 }
 
-/// TB-33: the Toolbox takes a number in a string; RFC 7662, section 2.2, has an integer.
+/// TB-33 to TB-35, INT-05: the Toolbox takes a number in a string; RFC 7662, section 2.2, has an integer.
 #[test]
-fn tb_33_to_35_and_int_05_times() {
+fn the_times_of_an_answer_are_checked() {
     told(active(json!({"exp": null}))).allowed();
     told(active(json!({"exp": NOW - 30}))).allowed();
     told(active(json!({"exp": 2_000_000_000.0, "iat": NOW - 1, "nbf": NOW + 30}))).allowed();
@@ -255,9 +258,9 @@ fn is_unfit(claim: Value, name: &str) {
     assert!(heard().iter().any(|line| line.contains(&format!("the claim {name} is"))), "{claim}");
 }
 
-/// The Toolbox takes `audience` where `aud` is missing; no RFC knows it.
+/// TB-36, INT-06: the Toolbox takes `audience` where `aud` is missing; no RFC knows it.
 #[test]
-fn tb_36_and_int_06_audience_and_issuer() {
+fn audience_and_issuer_of_an_answer_are_checked() {
     told(active(json!({"aud": ["x", AUDIENCE]}))).allowed();
     for wrong in
         [json!({"aud": "x"}), json!({"aud": null}), json!({"aud": []}), json!({"aud": null, "audience": AUDIENCE})]
@@ -304,8 +307,9 @@ fn tb_36_and_int_06_audience_and_issuer() {
     }
 }
 
+/// TB-37, TB-38, INT-01.
 #[test]
-fn tb_37_and_38_and_int_01_only_true_is_active() {
+fn only_true_is_active() {
     for answer in [
         json!({"active": false}),
         active(json!({"active": false})),
@@ -325,7 +329,7 @@ fn tb_37_and_38_and_int_01_only_true_is_active() {
 
 /// INT-02: an answer that says two things at once vouches for nothing.
 #[test]
-fn int_02_active_twice() {
+fn an_answer_with_active_twice_is_refused() {
     for body in [
         r#"{"active":false,"active":true,"aud":"https://api.example.com"}"#,
         r#"{"active":true,"active":false,"aud":"https://api.example.com"}"#,
@@ -338,9 +342,10 @@ fn int_02_active_twice() {
     }
 }
 
-/// TB-40 to TB-42, INT-03, INT-04, INT-12: what is no answer says nothing about the token, and is not remembered.
+/// TB-40 to TB-42, INT-03, INT-04, INT-12, CCH-07: what is no answer says nothing about the token, and is not
+/// remembered.
 #[test]
-fn tb_40_to_42_int_03_04_12_cch_07_no_answer_is_503() {
+fn no_answer_is_503() {
     let good = active(json!({})).to_string();
     let json = |status| says(status, "application/json", good.clone());
     let mut cases = vec![
@@ -377,9 +382,9 @@ fn tb_40_to_42_int_03_04_12_cch_07_no_answer_is_503() {
     }
 }
 
-/// What a provider says of one token is kept for each: it may say so much, and no more.
+/// INT-12: what a provider says of one token is kept for each: it may say so much, and no more.
 #[test]
-fn int_12_the_longest_answer() {
+fn an_answer_beyond_the_limit_is_an_outage() {
     let good = active(json!({})).to_string();
     let padded = |size: usize| format!("{good}{}", " ".repeat(size - good.len()));
     let mut scene = scene();
@@ -392,15 +397,16 @@ fn int_12_the_longest_answer() {
 
 /// TB-43: the Toolbox guesses `/introspect`. What the provider doesn't name is not called.
 #[test]
-fn tb_43_no_endpoint() {
+fn without_an_endpoint_nobody_is_asked() {
     let mut scene = Scene::cold(introspection(json!({}), json!({})));
     scene.provider.metadata(json!({"introspection_endpoint": null}));
     scene.send(bearer("opaque")).refused(503, "misconfigured");
     assert_eq!(scene.count("/introspect"), 0);
 }
 
+/// TB-44.
 #[test]
-fn tb_44_a_configured_endpoint_needs_no_discovery() {
+fn a_configured_endpoint_needs_no_discovery() {
     let settings = json!({"endpoint": "https://idp.example.com/custom"});
     let mut scene = Scene::of(introspection(json!({"cluster": "idp", "introspection": settings}), json!({})));
     scene.provider.at("/custom", Answer::Introspects("token"));
@@ -410,8 +416,9 @@ fn tb_44_a_configured_endpoint_needs_no_discovery() {
     assert_eq!((&*scene.calls[0].url, &*scene.calls[0].cluster), ("https://idp.example.com/custom", "idp"));
 }
 
+/// TB-45, INT-10.
 #[test]
-fn tb_45_and_int_10_client_authentication() {
+fn the_client_authenticates_as_configured() {
     // RFC 6749, section 2.3.1: each half is form-encoded before they are joined.
     let mut basic = scene_with(json!({"client_id": "a:b c", "client_secret": "${SECRET}"}));
     basic.send(bearer("opaque")).allowed();
@@ -457,7 +464,7 @@ fn client_authentication_by_a_private_key() {
 
 /// TB-46, ISS-06: a JWT of a provider that is always asked is never judged here.
 #[test]
-fn tb_46_jwts_are_introspected_where_that_is_wanted() {
+fn jwts_are_introspected_where_that_is_wanted() {
     let mut scene = scene();
     let (good, forged) = (good(), key("foreign").token(json!({})));
     for token in [&good, &forged] {
@@ -475,7 +482,7 @@ fn tb_46_jwts_are_introspected_where_that_is_wanted() {
 
 /// INT-15, MV-06: the eight shapes of the Toolbox's test, where a JWT goes to the keys and all else to introspection.
 #[test]
-fn int_15_mv_06_shapes_of_tokens() {
+fn the_shape_of_a_token_decides_who_is_asked() {
     for (token, is_jwt) in [
         ("eyJhbGciOiJSUzI1NiJ9.p.s", true),
         ("invalid_base64~+.p.s", false),
@@ -504,8 +511,9 @@ fn int_15_mv_06_shapes_of_tokens() {
     }
 }
 
+/// INT-07.
 #[test]
-fn int_07_other_kinds_of_tokens() {
+fn other_kinds_of_tokens() {
     for kind in [
         json!({"token_type": "Bearer"}),
         json!({"token_type": "bearer"}),
@@ -532,8 +540,9 @@ fn int_07_other_kinds_of_tokens() {
     }
 }
 
+/// INT-08.
 #[test]
-fn int_08_bound_tokens() {
+fn an_answer_about_a_bound_token_is_refused() {
     for bound in
         [json!({"cnf": {"jkt": "x"}}), json!({"cnf": {"x5t#S256": "x"}}), json!({"cnf": {}}), json!({"cnf": 1})]
     {
@@ -559,7 +568,7 @@ fn scopes_and_claims_of_an_answer() {
 
 /// OUT-02, OUT-08: an endpoint on a host that nobody has named a cluster for gets neither token nor secret.
 #[test]
-fn out_02_08_foreign_endpoints_are_not_called() {
+fn foreign_endpoints_are_not_called() {
     for url in [
         "https://evil.example/introspect",
         "http://idp.example.com:8080/introspect",
@@ -605,9 +614,9 @@ fn about_us() -> Vec<Answer> {
     ]
 }
 
-/// Whatever a provider, or a firewall before it, has against one token, it has nothing against the next one.
+/// ATK-12: whatever a provider, or a firewall before it, has against one token, it has nothing against the next one.
 #[test]
-fn atk_12_a_bad_token_turns_nobody_elses_away() {
+fn a_bad_token_turns_nobody_elses_away() {
     let about_a_token =
         [400, 402, 403, 404, 405, 406, 410, 413, 414, 415, 418, 422, 423, 429, 431, 451, 500, 501, 502, 503];
     let said = [
@@ -636,8 +645,9 @@ fn atk_12_a_bad_token_turns_nobody_elses_away() {
     }
 }
 
+/// INT-03.
 #[test]
-fn int_03_a_discovered_endpoint_that_wants_credentials_is_left_alone() {
+fn a_discovered_endpoint_that_wants_credentials_is_left_alone() {
     for refusal in about_us() {
         let mut scene = Scene::of(auto(json!({}), json!({})));
         scene.provider.at("/introspect", refusal);

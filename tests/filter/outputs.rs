@@ -39,9 +39,9 @@ fn ann_at(location: &str, more: Value) -> Upstream {
 
 // ---------------------------------------------------------------------------------------------- objects of claims
 
-/// The contract's example.
+/// GM-20: the contract's example.
 #[test]
-fn gm_20_the_encoding_to_the_letter() {
+fn the_encoding_to_the_letter() {
     assert_eq!(ann_at("header", json!({})).header("identity"), Some(ANN));
     let name = told(ann(), json!({"key": "Identity", "claims": "name"}));
     assert_eq!(name.header("identity"), Some("%7B%22name%22:%22Ann%20Lee%22%7D"));
@@ -52,8 +52,9 @@ fn gm_20_the_encoding_to_the_letter() {
     assert_eq!(ann_at("header", json!({"encoding": "base64url"})).header("identity"), Some(&*base64));
 }
 
+/// GM-21, GM-22.
 #[test]
-fn gm_21_and_22_which_claims() {
+fn only_the_listed_claims_go_out() {
     let all = "%7B%22email%22:%22a@b.c%22%2C%22name%22:%22Ann%20Lee%22%2C%22sub%22:%221%22%7D";
     assert_eq!(told(ann(), json!({"key": "i"})).header("i"), Some(all));
     assert_eq!(told(ann(), json!({"key": "i", "claims": []})).header("i"), Some(all));
@@ -62,16 +63,16 @@ fn gm_21_and_22_which_claims() {
     assert_eq!(told(ann(), json!({"key": "i", "claims": "nope"})).header("i"), Some("%7B%7D"));
 }
 
-/// GM-28
+/// GM-28.
 #[test]
-fn gm_28_nothing_where_nothing_is_wanted() {
+fn nothing_where_nothing_is_wanted() {
     let upstream = scene(ann(), json!({})).send(bearer("good")).allowed();
     assert_eq!((upstream.edits, upstream.response_cookies.len(), upstream.filter_state.len()), (0, 0, 0));
 }
 
 /// GM-23, GM-24, HDR-06 to HDR-11: whatever a claim holds, it stands in one value, and decodes to itself.
 #[test]
-fn gm_23_and_24_every_claim_survives_every_encoding() {
+fn every_claim_survives_every_encoding() {
     let hard = json!({
         "sub": "1", "text": "\"\\%,;=&+#? \r\n\t\u{0}\u{7f}é😀\u{a0}", "list": [1, -2.5, true, null, ["x"]], "deep": {"a": {"b": []}},
         "big": 9_007_199_254_740_993_u64, "": "nameless", "na\"me": " ends ", "no": false, "empty": "",
@@ -119,8 +120,9 @@ fn encoding_in_a_query() {
     assert_eq!(told(claims, output).header("i"), Some("%7B%22c%22:%22&+=%23:@$%3F%2F%22%7D"));
 }
 
+/// GM-25.
 #[test]
-fn gm_25_a_cookie_on_the_request_and_on_the_response() {
+fn a_cookie_on_the_request_and_on_the_response() {
     for (options, attributes) in [
         (json!({}), "; Path=/; HttpOnly; Secure; SameSite=Lax"),
         (
@@ -149,8 +151,9 @@ fn gm_25_a_cookie_on_the_request_and_on_the_response() {
     assert_eq!(upstream.cookie(), Some("Identity=%7B%22name%22:%22Ann%20Lee%22%7D"));
 }
 
+/// GM-26.
 #[test]
-fn gm_26_a_parameter_of_the_query() {
+fn a_parameter_of_the_query() {
     let written = "who=%7B%22name%22:%22Ann%20Lee%22%7D";
     let output = json!({"user_info": {"location": "queryString", "key": "who", "claims": "name"}});
     let mut scene = scene(ann(), output);
@@ -166,16 +169,17 @@ fn gm_26_a_parameter_of_the_query() {
     }
 }
 
-/// RFC 3986, section 2.3: unreserved characters are not escaped, so that those who match names by text find them.
+/// GM-26: RFC 3986, section 2.3: unreserved characters are not escaped, so that those who match names by text find
+/// them.
 #[test]
-fn gm_26_the_name_of_a_parameter() {
+fn the_name_of_a_parameter() {
     let output = json!({"location": "query_string", "key": "user_info-1.0~x", "claims": "nope"});
     assert_eq!(told(ann(), output).path(), "/p?a=1&user_info-1.0~x=%7B%7D");
 }
 
 /// GM-27: what `header_to_metadata` reads is a `google.protobuf.Value`, and filter state holds the same struct.
 #[test]
-fn gm_27_metadata() {
+fn an_identity_goes_out_as_metadata() {
     let claims = json!({"name": "Ann", "n": 7, "big": 9_007_199_254_740_993_u64, "ok": true, "l": ["a", {"b": -0.5}], "nil": null});
     let output = json!({"location": "metadata", "key": "Claims", "claims": ["name", "n", "big", "ok", "l", "nil"]});
     let upstream = told(claims, output.clone());
@@ -195,9 +199,9 @@ fn gm_27_metadata() {
     assert!(named.header("x-oidc-metadata-claims").is_some());
 }
 
-/// Over 8 KiB Envoy would lose it in silence; a client would drop the cookie.
+/// HDR-09: Over 8 KiB Envoy would lose it in silence; a client would drop the cookie.
 #[test]
-fn hdr_09_what_does_not_fit_is_refused() {
+fn what_does_not_fit_is_refused() {
     let long = |length: usize| json!({"c": "x".repeat(length)});
     for (location, most) in [("header", 8_000), ("query_string", 8_000), ("cookie", 3_700), ("metadata", 6_000)] {
         let output = json!({"user_info": {"location": location, "key": "i", "claims": "c"}});
@@ -230,8 +234,9 @@ fn several_outputs_at_once() {
 
 // ---------------------------------------------------------------------------------------------- single claims
 
+/// HDR-11.
 #[test]
-fn hdr_11_claims_as_text() {
+fn claims_of_each_type_have_one_text() {
     for (value, written) in [
         (json!("plain text; a=\"b\""), Some("plain text; a=\"b\"")),
         (json!(42), Some("42")),
@@ -252,7 +257,7 @@ fn hdr_11_claims_as_text() {
 
 /// HDR-06, HDR-07, HDR-10, AR-43: what can't stand in a header is escaped, so that decoding gives the claim back.
 #[test]
-fn hdr_06_and_07_claims_that_are_no_header_text() {
+fn claims_that_are_no_header_text() {
     for (value, written) in [
         ("a\r\nx-admin: 1", "a%0D%0Ax-admin: 1"),
         ("Zoë", "Zo%C3%AB"),
@@ -272,7 +277,7 @@ fn hdr_06_and_07_claims_that_are_no_header_text() {
 
 /// HDR-08: one group is never two, and two are never others.
 #[test]
-fn hdr_08_lists() {
+fn lists_are_joined_without_doubt() {
     let joined = |list: Value, separator: &str| {
         let output = json!({"claim": "c", "separator": separator});
         header(json!({"c": list}), output).unwrap()
@@ -294,9 +299,9 @@ fn hdr_08_lists() {
     assert_eq!(joined(list, ","), r#"["x"%2C"y"],{"a":1%2C"b":2}"#);
 }
 
-/// HDR-08, with a separator that may overlap with what stands before it.
+/// HDR-08: HDR-08, with a separator that may overlap with what stands before it.
 #[test]
-fn hdr_08_separators_of_several_characters() {
+fn separators_of_several_characters() {
     let joined = |list: Value, separator: &str| {
         let output = json!({"claim": "c", "separator": separator});
         header(json!({"c": list}), output).unwrap()
@@ -336,8 +341,9 @@ const HARD: [&str; 18] = [
 
 const SEPARATORS: [&str; 12] = [",", ", ", ";", "|", "||", " | ", " ", "  ", ",,", "-", ".", "\""];
 
+/// ATK-08.
 #[test]
-fn atk_08_a_header_gives_back_what_was_claimed() {
+fn a_header_gives_back_what_was_claimed() {
     for separator in SEPARATORS {
         let output = json!({"claim": "c", "separator": separator});
         let written = |claim: &Value| header(json!({"c": claim}), output.clone()).unwrap();
@@ -360,8 +366,9 @@ fn atk_08_a_header_gives_back_what_was_claimed() {
     }
 }
 
+/// ATK-08.
 #[test]
-fn atk_08_wherever_the_string_comes_from() {
+fn wherever_the_string_comes_from() {
     let claims = json!({"g": "x,admin", "deep": {"g": "x,admin"}, "l": ["x,admin"]});
     for output in [
         json!({"claim": "g"}),
@@ -382,9 +389,9 @@ fn atk_08_wherever_the_string_comes_from() {
     assert_eq!(header(json!({}), json!({"claim": "g", "default": "a,b"})).as_deref(), Some("a,b"));
 }
 
-/// A name with commas is one name, for a service that reads the header whole.
+/// ATK-08: a name with commas is one name, for a service that reads the header whole.
 #[test]
-fn atk_08_a_claim_that_is_text_by_nature() {
+fn a_claim_that_is_text_by_nature() {
     let named =
         |claim: Value, more: Value| header(json!({"c": claim}), with(json!({"claim": "c", "text": true}), more));
     assert_eq!(named(json!("Lee, Ann, PhD"), json!({})).as_deref(), Some("Lee, Ann, PhD"));
@@ -396,8 +403,9 @@ fn atk_08_a_claim_that_is_text_by_nature() {
     assert_eq!(named(json!({"a": 1, "b": 2}), json!({})).as_deref(), Some(r#"{"a":1%2C"b":2}"#));
 }
 
+/// MV-40, CLM-17.
 #[test]
-fn mv_40_clm_17_paths_and_fallbacks() {
+fn a_claim_is_found_by_its_path_or_a_fallback() {
     let claims =
         json!({"a": {"b": {"c": "deep"}}, "a.b": "dotted", "mail": "m", "upn": "u", "nil": null, "list": [{"b": 1}]});
     for (output, written) in [
@@ -421,7 +429,7 @@ fn mv_40_clm_17_paths_and_fallbacks() {
 
 /// AR-42: the three examples of AuthService; the first that matches is applied, wherever it matches.
 #[test]
-fn ar_42_transformers_and_prefixes() {
+fn transformers_and_prefixes_are_applied() {
     let transformers = json!([
         {"matches": "user@domain\\.com", "replaces": "transformed"}, {"matches": "@domain\\.com", "replaces": ""},
     ]);
@@ -454,7 +462,7 @@ fn a_claim_that_must_be_there() {
 
 /// ENC-10, CLM-17: only the very name counts.
 #[test]
-fn enc_10_clm_17_claims_of_nearly_that_name() {
+fn claims_of_nearly_that_name() {
     let claims = json!({"Email": "forged", "EMAIL": "forged", "email ": "forged"});
     assert_eq!(header(claims, json!({"claim": "email"})), None);
 }

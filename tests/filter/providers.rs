@@ -32,9 +32,9 @@ fn asked() -> Value {
     json!({"validation": "introspection"})
 }
 
-/// ISS-01, ISS-02, JWK-22, MV-50
+/// ISS-01, ISS-02, JWK-22, MV-50.
 #[test]
-fn iss_01_and_02_jwk_22_keys_are_never_crossed() {
+fn keys_are_never_crossed() {
     let mut scene = scene(jwt_only(), jwt_only(), json!({}));
     let ours = scene.send(bearer(&good())).allowed();
     let theirs = scene.send(bearer(&other_key().token(json!({"iss": OTHER})))).allowed();
@@ -49,9 +49,9 @@ fn iss_01_and_02_jwk_22_keys_are_never_crossed() {
     scene.send(bearer(&nameless)).refused(401, "bad_signature");
 }
 
-/// ALG-08
+/// ALG-08.
 #[test]
-fn alg_08_each_provider_has_its_algorithms() {
+fn each_provider_has_its_algorithms() {
     let p256 = || Signing::P256(p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap());
     let mut scene = scene(
         with(jwt_only(), json!({"algorithms": ["EdDSA"]})),
@@ -74,7 +74,7 @@ fn alg_08_each_provider_has_its_algorithms() {
 
 /// ISS-03, ISS-05: an issuer that nobody named is refused before anybody is called.
 #[test]
-fn iss_03_05_an_unknown_issuer_causes_no_call() {
+fn an_unknown_issuer_causes_no_call() {
     for kind in [jwt_only(), asked(), json!({}), json!({"validation": "userinfo"})] {
         let mut scene = scene(kind.clone(), kind, json!({}));
         let calls = scene.calls.len();
@@ -99,7 +99,7 @@ fn iss_03_05_an_unknown_issuer_causes_no_call() {
 
 /// ISS-07: what fails here is not shown to somebody who might be less strict.
 #[test]
-fn iss_07_no_second_opinion() {
+fn a_refused_token_gets_no_second_opinion() {
     let mut scene = scene(json!({}), json!({}), json!({}));
     let tokens = [
         key("foreign").token_with(json!({"kid": "k1"}), json!({})),
@@ -121,7 +121,7 @@ fn iss_07_no_second_opinion() {
 
 /// ISS-08: an opaque token that could be anybody's is shown to nobody.
 #[test]
-fn iss_08_an_opaque_token_between_two_takers() {
+fn an_opaque_token_between_two_takers() {
     let mut scene = scene(asked(), asked(), json!({}));
     let calls = scene.calls.len();
     for token in ["opaque", "a.b.c"] {
@@ -142,9 +142,9 @@ fn an_opaque_token_goes_to_the_only_taker() {
     assert_eq!(scene.the_call_to("/introspect").url, format!("{OTHER}/introspect"));
 }
 
-/// Where tokens stand says whose they are.
+/// ISS-01: where tokens stand says whose they are.
 #[test]
-fn iss_01_a_source_names_its_provider() {
+fn a_source_names_its_provider() {
     let sources = json!([
         {"key": "authorization", "provider": "idp.example.com"},
         {"key": "x-partner", "provider": "other.example"},
@@ -179,7 +179,7 @@ fn a_source_of_a_provider_that_takes_no_opaque_tokens() {
 
 /// ISS-08: a JWT that says whose it is isn't shown to anybody else, even if it can't be verified here.
 #[test]
-fn iss_08_a_jwt_that_is_not_supported_stays_with_its_issuer() {
+fn a_jwt_that_is_not_supported_stays_with_its_issuer() {
     for header in [json!({"alg": "ES256K"}), json!({"alg": "none"}), json!({"zip": "DEF"}), json!({"crit": ["x"]})] {
         let mut scene = scene(jwt_only(), asked(), json!({}));
         let token = key("k1").token_with(header.clone(), json!({}));
@@ -189,9 +189,9 @@ fn iss_08_a_jwt_that_is_not_supported_stays_with_its_issuer() {
     }
 }
 
-/// An answer of one provider that names another as the issuer vouches for nothing.
+/// INT-06: an answer of one provider that names another as the issuer vouches for nothing.
 #[test]
-fn int_06_an_answer_about_somebody_elses_token() {
+fn an_answer_about_somebody_elses_token() {
     let mut scene = scene(asked(), jwt_only(), json!({}));
     scene.provider.tokens.insert("opaque".to_owned(), active(json!({"iss": OTHER})));
     scene.send(bearer("opaque")).refused(401, "unknown_issuer");

@@ -93,8 +93,9 @@ const OTHER_COOKIES: [&str; 14] = [
     "$Version=1",
 ];
 
+/// ATK-01.
 #[test]
-fn atk_01_no_reader_finds_another_identity_in_a_cookie() {
+fn no_reader_finds_another_identity_in_a_cookie() {
     let output = json!({"user_info": {"location": "cookie", "key": "identity", "claims": "sub"}});
     for (way, mut scene, ask) in ways_on_with_cookies(&output) {
         let mut left = |cookies: &[&str]| {
@@ -124,10 +125,10 @@ fn atk_01_no_reader_finds_another_identity_in_a_cookie() {
     }
 }
 
-/// A quoted value goes on over semicolons, to some readers. Where it ends must not depend on a quote that was taken away: here
-/// `admin=1` would come into sight.
+/// ATK-01, ATK-02: a quoted value goes on over semicolons, to some readers. Where it ends must not depend on a quote
+/// that was taken away: here `admin=1` would come into sight.
 #[test]
-fn atk_01_02_no_cookie_comes_into_sight_when_another_is_removed() {
+fn no_cookie_comes_into_sight_when_another_is_removed() {
     let output = json!({"user_info": {"location": "cookie", "key": "identity"}, "allow_missing": true});
     let mut scene = Scene::of(jwt(json!({}), output));
     for (sent, left) in [
@@ -143,8 +144,9 @@ fn atk_01_02_no_cookie_comes_into_sight_when_another_is_removed() {
     }
 }
 
+/// ATK-11.
 #[test]
-fn atk_11_unit_escapes_in_the_names_of_cookies() {
+fn unit_escapes_in_the_names_of_cookies() {
     let output = json!({"user_info": {"location": "cookie", "key": "identity"}});
     for (way, mut scene, ask) in ways_on_with_cookies(&output) {
         for name in
@@ -222,8 +224,9 @@ const OTHER_QUERIES: [&str; 20] = [
     "",
 ];
 
+/// ATK-02.
 #[test]
-fn atk_02_a_name_of_ours_inside_another_parameter_is_refused_under_every_rule() {
+fn a_name_of_ours_inside_another_parameter_is_refused_under_every_rule() {
     for (way, mut scene, ask) in ways_on(&in_the_query()) {
         for query in MIXED_QUERIES {
             let refusal = scene.send(ask(get(format!("/d?{query}")))).refused(400, "invalid_request");
@@ -242,9 +245,9 @@ fn atk_02_a_name_of_ours_inside_another_parameter_is_refused_under_every_rule() 
     }
 }
 
-/// Who asks about a request is told no, too.
+/// ATK-02: who asks about a request is told no, too.
 #[test]
-fn atk_02_a_question_about_such_a_request_is_refused() {
+fn a_question_about_such_a_request_is_refused() {
     let told = json!({"method_header": "x-method", "uri_header": "x-uri", "host_header": "x-host"});
     for top in [json!({"enforce": false}), json!({"rules": [{"match": {"path_prefix": "/d"}, "bypass": true}]})] {
         let base = with(with(in_the_query(), json!({"verify_path": "/verify"})), top);
@@ -260,9 +263,9 @@ fn atk_02_a_question_about_such_a_request_is_refused() {
     }
 }
 
-/// What is removed is removed whole, and what is left is what it was.
+/// ATK-02: what is removed is removed whole, and what is left is what it was.
 #[test]
-fn atk_02_nothing_that_is_removed_gives_a_new_meaning_to_what_is_left() {
+fn nothing_that_is_removed_gives_a_new_meaning_to_what_is_left() {
     let config = with(in_the_query(), json!({"allow_missing": true}));
     let mut scene = Scene::of(jwt(json!({}), config));
     for (sent, left) in [
@@ -326,8 +329,9 @@ fn misspelled() -> Vec<(String, Ask)> {
     queries.chain(cookies.into_iter().map(cookie)).chain(headers.into_iter().map(header)).collect()
 }
 
+/// ATK-13.
 #[test]
-fn atk_13_a_token_under_another_spelling_is_a_second_one() {
+fn a_token_under_another_spelling_is_a_second_one() {
     let mut scene = Scene::of(jwt(json!({}), everywhere()));
     for (sent, ask) in misspelled() {
         for second in [
@@ -343,8 +347,9 @@ fn atk_13_a_token_under_another_spelling_is_a_second_one() {
     }
 }
 
+/// ATK-13.
 #[test]
-fn atk_13_without_a_good_one_it_is_removed() {
+fn without_a_good_one_it_is_removed() {
     for (way, policy) in [
         ("missing", json!({"allow_missing": true})),
         ("bypassed", json!({"rules": [{"match": {"path_prefix": "/d"}, "bypass": true}]})),
@@ -366,9 +371,9 @@ fn atk_13_without_a_good_one_it_is_removed() {
     }
 }
 
-/// Places that the operator named are no misspellings of each other.
+/// ATK-13: Places that the operator named are no misspellings of each other.
 #[test]
-fn atk_13_two_places_may_differ_in_their_case_only() {
+fn two_places_may_differ_in_their_case_only() {
     let sources = json!([
         {"location": "cookie", "key": "session"}, {"location": "cookie", "key": "Session"},
         {"location": "query_string", "key": "token"}, {"location": "query_string", "key": "Token"},
@@ -392,9 +397,9 @@ fn atk_13_two_places_may_differ_in_their_case_only() {
     scene.send(bare().header("x-token", &token).header("x_token", &token)).refused(400, "invalid_request");
 }
 
-/// A name that stands somewhere in a cookie is no token, but no reader must take it for one.
+/// ATK-13: a name that stands somewhere in a cookie is no token, but no reader must take it for one.
 #[test]
-fn atk_13_a_cookie_that_mentions_a_place_is_no_second_token() {
+fn a_cookie_that_mentions_a_place_is_no_second_token() {
     let mut scene = Scene::of(jwt(json!({}), everywhere()));
     for (cookie, left) in [
         ("theme=session-dark", Some("theme=session-dark")),
@@ -410,9 +415,9 @@ fn atk_13_a_cookie_that_mentions_a_place_is_no_second_token() {
 
 // ---------------------------------------------------------------------------------------------- logs
 
-/// What an access log can have of a request that was refused.
+/// ATK-14: what an access log can have of a request that was refused.
 #[test]
-fn atk_14_no_token_is_left_on_a_request_that_is_refused() {
+fn no_token_is_left_on_a_request_that_is_refused() {
     let forward = json!({"forward": false});
     let bad = token(json!({"exp": NOW - 3600}));
     let everywhere_at_once = || {
@@ -455,8 +460,9 @@ fn atk_14_no_token_is_left_on_a_request_that_is_refused() {
     assert_eq!(scene.send(get(&sent)).refused(401, "expired").logged.path(), sent);
 }
 
+/// ATK-14.
 #[test]
-fn atk_14_a_bypass_takes_the_token_off_too() {
+fn a_bypass_takes_the_token_off_too() {
     let rules = json!([{"match": {"path_prefix": "/d"}, "bypass": true}]);
     let mut scene = Scene::of(jwt(json!({}), with(everywhere(), json!({"forward": false, "rules": rules}))));
     let sent = |ask: Ask| ask.header("cookie", "a=1; session=x").header("x-token", "x");
@@ -481,9 +487,9 @@ fn atk_14_a_bypass_takes_the_token_off_too() {
     assert_eq!(scene.send(get("/d?access_token=x&a=1")).bypassed().path(), "/d?access_token=x&a=1");
 }
 
-/// An Envoy that answers questions has an access log of its own.
+/// ATK-14: an Envoy that answers questions has an access log of its own.
 #[test]
-fn atk_14_no_token_is_left_on_a_question() {
+fn no_token_is_left_on_a_question() {
     let told = json!({"method_header": "x-method", "uri_header": "x-uri"});
     let base = with(everywhere(), json!({"forward": false, "verify_path": "/verify"}));
     let mut behind = Scene::of(jwt(json!({}), base.clone()));
@@ -507,10 +513,10 @@ fn atk_14_no_token_is_left_on_a_question() {
 
 // ---------------------------------------------------------------------------------------------- other clothes
 
-/// Where nothing is valid, nothing is left that a service could take for a token that a proxy has proved. Who a proxy says the
-/// user is stays: it is no token, and may be the word of a proxy before this one.
+/// ATK-16: where nothing is valid, nothing is left that a service could take for a token that a proxy has proved. Who
+/// a proxy says the user is stays: it is no token, and may be the word of a proxy before this one.
 #[test]
-fn atk_16_other_tokens_are_stripped() {
+fn other_tokens_are_stripped() {
     let tokens = [
         "proxy-authorization",
         "x-forwarded-access-token",
@@ -541,9 +547,9 @@ fn atk_16_other_tokens_are_stripped() {
     assert!(tokens.iter().all(|name| removed.iter().any(|removed| removed == name)), "{removed:?}");
 }
 
-/// PHP decodes a `+` in a cookie to a space.
+/// ATK-16: PHP decodes a `+` in a cookie to a space.
 #[test]
-fn atk_16_a_plus_in_an_identity_stays_one_to_every_reader() {
+fn a_plus_in_an_identity_stays_one_to_every_reader() {
     let outputs = json!({"user_info": [
         {"location": "cookie", "key": "who", "claims": "sub"}, {"location": "query_string", "key": "who", "claims": "sub"},
     ]});
@@ -554,9 +560,9 @@ fn atk_16_a_plus_in_an_identity_stays_one_to_every_reader() {
     assert!(upstream.response_cookies[0].starts_with(written));
 }
 
-/// qs (`allowDots`) and picoquery make an object of it.
+/// ATK-16: qs (`allowDots`) and picoquery make an object of it.
 #[test]
-fn atk_16_members_of_an_identity_are_forgeries() {
+fn members_of_an_identity_are_forgeries() {
     let output = json!({"user_info": {"location": "query_string", "key": "who", "claims": "sub"}});
     for (way, mut scene, ask) in ways_on(&output) {
         for query in [
@@ -574,9 +580,9 @@ fn atk_16_members_of_an_identity_are_forgeries() {
     }
 }
 
-/// picoquery passes over what all objects inherit, and query-string can be told that a colon ends a name.
+/// ATK-16: picoquery passes over what all objects inherit, and query-string can be told that a colon ends a name.
 #[test]
-fn atk_16_names_behind_what_is_passed_over() {
+fn names_behind_what_is_passed_over() {
     let output = json!({"user_info": {"location": "query_string", "key": "who", "claims": "sub"}});
     for (way, mut scene, ask) in ways_on(&output) {
         for query in [
@@ -598,9 +604,9 @@ fn atk_16_names_behind_what_is_passed_over() {
     }
 }
 
-/// To a service that ignores case by Unicode's rules, these letters are ASCII.
+/// ATK-13, ATK-16: to a service that ignores case by Unicode's rules, these letters are ASCII.
 #[test]
-fn atk_13_16_letters_that_are_ascii_in_another_case() {
+fn letters_that_fold_to_ascii_are_no_names_of_ours() {
     let sources = json!([{"key": "authorization"}, {"location": "query_string", "key": "access_token"}]);
     let outputs = json!([{"location": "cookie", "key": "identity"}, {"location": "query_string", "key": "sink"}]);
     for (way, mut scene, ask) in ways_on_with_cookies(&json!({"access_token": sources, "user_info": outputs})) {
@@ -619,9 +625,9 @@ fn atk_13_16_letters_that_are_ascii_in_another_case() {
     }
 }
 
-/// qs can be told that commas part parameters: `delimiter: /[&;,]/`.
+/// ATK-02: qs can be told that commas part parameters: `delimiter: /[&;,]/`.
 #[test]
-fn atk_02_a_name_of_ours_behind_a_comma() {
+fn a_name_of_ours_behind_a_comma() {
     let output = json!({"user_info": {"location": "query_string", "key": "who", "claims": "sub"}});
     for (way, mut scene, ask) in ways_on(&output) {
         for query in ["a=1,who=root", "who,a=root", "a,who=root", "a,who", "a=1;b=2,who=root", "a=,[who]=root"] {
@@ -636,10 +642,10 @@ fn atk_02_a_name_of_ours_behind_a_comma() {
     }
 }
 
-/// A parameter's name may have signs that mean something to some readers: brackets and dots an element, semicolons and commas
-/// an end.
+/// ATK-02, ATK-16: a parameter's name may have signs that mean something to some readers: brackets and dots an
+/// element, semicolons and commas an end.
 #[test]
-fn atk_02_16_forgeries_of_names_with_signs_in_them() {
+fn forgeries_of_names_with_signs_in_them() {
     let forgeries: [(&str, &[&str]); 7] = [
         ("x[y]", &["x[y]", "x.y", "x[y", "x]y", "X%5BY%5D", "x_y_", "x[y][z]", "x.y.z", "x[y].z"]),
         ("a[b][c]", &["a[b][c]", "a.b.c", "a[b].c", "a.b[c]", "a[b][c][d]"]),
@@ -673,9 +679,9 @@ fn atk_02_16_forgeries_of_names_with_signs_in_them() {
     }
 }
 
-/// What browsers, frameworks and analytics send every day is nobody's forgery.
+/// ATK-01, ATK-02: what browsers, frameworks and analytics send every day is nobody's forgery.
 #[test]
-fn atk_01_02_what_is_sent_every_day_goes_on() {
+fn what_is_sent_every_day_goes_on() {
     for key in ["identity", "u", "id", "user.info", "__Host-id", "session_token"] {
         let outputs = json!([{"location": "cookie", "key": key}, {"location": "query_string", "key": key}]);
         let mut scene = Scene::of(jwt(json!({}), json!({"user_info": outputs, "allow_missing": true})));

@@ -22,8 +22,9 @@ fn scene(top: Value) -> Scene {
     Scene::of(jwt(json!({}), with(json!({"require": {"scopes": ["read", "write"]}, "realm": "things"}), top)))
 }
 
+/// RSP-01, RSP-02.
 #[test]
-fn rsp_01_and_02_challenges() {
+fn each_refusal_has_its_challenge() {
     let mut scene = scene(json!({}));
     for (ask, status, reason, error) in rows() {
         let refusal = scene.send(ask).refused(status, reason);
@@ -64,8 +65,9 @@ const REASONS: [&str; 21] = [
     "misconfigured",
 ];
 
+/// RSP-08.
 #[test]
-fn rsp_08_bodies() {
+fn each_refusal_has_its_body() {
     for (ask, status, reason, error) in rows() {
         assert!(REASONS.contains(&reason));
         let error = error.unwrap_or(reason);
@@ -133,7 +135,7 @@ fn enforce_response_code() {
 
 /// RSP-03, RSP-08: nothing that a client or a provider said comes back.
 #[test]
-fn rsp_03_08_nothing_is_echoed() {
+fn nothing_is_echoed() {
     let hostile = "\"<script>\r\nx-evil: 1\\";
     let mut scene = scene(json!({}));
     let tokens = [
@@ -159,7 +161,7 @@ fn rsp_03_08_nothing_is_echoed() {
 
 /// LOG-01: what is shown when something is printed.
 #[test]
-fn log_01_secrets_are_not_printed() {
+fn secrets_are_not_printed() {
     use oidc_filter::config::Config;
     use oidc_filter::filter::{Effect, Filter, StreamId};
     use oidc_filter::http::{Headers, Request};
@@ -267,10 +269,10 @@ fn what_is_no_grpc_call() {
     }
 }
 
-/// Envoy makes 200 of every answer to a gRPC call; to who asks, that is a yes. So it is answered in HTTP, and the edge keeps
-/// the status.
+/// ATK-20: Envoy makes 200 of every answer to a gRPC call; to who asks, that is a yes. So it is answered in HTTP, and
+/// the edge keeps the status.
 #[test]
-fn atk_20_a_question_is_never_answered_in_grpc() {
+fn a_question_is_never_answered_in_grpc() {
     let mut scene = scene(json!({"verify_path": "/verify", "enforce_response_code": 302}));
     for media_type in GRPC.into_iter().chain(GRPC_WEB.map(|(sent, _)| sent)) {
         let ask = get("/verify/things").header("content-type", media_type);

@@ -42,9 +42,9 @@ fn protected(scene: &mut Scene, path: &str) {
     }
 }
 
-/// AR-01: what a bypass lets through has no identity, and no forged one.
+/// AR-01, HDR-01, HDR-03: what a bypass lets through has no identity, and no forged one.
 #[test]
-fn ar_01_hdr_01_03_a_bypass_removes_identities() {
+fn a_bypass_removes_identities() {
     let mut scene = ruled(json!([bypass(json!({"path_prefix": "/my_app/"}))]));
     let upstream = scene.send(get("/my_app/x").header("x-user", "admin").header("X_USER", "admin")).bypassed();
     assert_eq!(upstream.header("x-user"), None);
@@ -60,7 +60,7 @@ fn ar_01_hdr_01_03_a_bypass_removes_identities() {
 
 /// AR-04: what needs no token needs no provider either.
 #[test]
-fn ar_04_a_bypass_before_the_provider_is_there() {
+fn a_bypass_before_the_provider_is_there() {
     let mut scene = Scene::cold(jwt(json!({}), json!({"rules": [bypass(json!({"path": "/healthz"}))]})));
     scene.provider.at("/.well-known/openid-configuration", status(503));
     scene.tick();
@@ -68,8 +68,9 @@ fn ar_04_a_bypass_before_the_provider_is_there() {
     scene.send(bearer(&good())).refused(503, "provider_unavailable");
 }
 
+/// AR-02, PTH-05, PTH-06.
 #[test]
-fn ar_02_pth_05_06_prefixes_are_whole_segments() {
+fn prefixes_are_whole_segments() {
     let mut scene =
         ruled(json!([bypass(json!({"path_prefix": ["/my_app", "/a/b/"]})), bypass(json!({"path": "/health"}))]));
     for open in
@@ -105,8 +106,9 @@ fn ar_02_pth_05_06_prefixes_are_whole_segments() {
     }
 }
 
+/// AR-03, PTH-01, PTH-02, PTH-03, PTH-04.
 #[test]
-fn ar_03_pth_01_02_03_04_ambiguous_paths_never_match_a_bypass() {
+fn ambiguous_paths_never_match_a_bypass() {
     let mut scene =
         ruled(json!([bypass(json!({"path_prefix": "/public"})), bypass(json!({"path_pattern": "/open/.*"}))]));
     scene.send(get("/public/a")).bypassed();
@@ -173,9 +175,10 @@ fn ar_03_pth_01_02_03_04_ambiguous_paths_never_match_a_bypass() {
     scene.send(ask.header(":path", b"/public/\xff")).refused(401, "missing_token");
 }
 
-/// A rule that demands more must not be walked around either: what two readers would find under two rules is refused.
+/// PTH-03: a rule that demands more must not be walked around either: what two readers would find under two rules is
+/// refused.
 #[test]
-fn pth_03_a_path_under_two_rules_is_refused() {
+fn a_path_under_two_rules_is_refused() {
     let mut scene = ruled(json!([{"match": {"path_prefix": "/admin"}, "require": {"scopes": "admin"}}]));
     let ask = |path: &str| get(path).bearer(&good());
     scene.send(ask("/things")).allowed();
@@ -215,9 +218,9 @@ fn pth_03_a_path_under_two_rules_is_refused() {
     scene.send(get("//admin")).refused(400, "invalid_request");
 }
 
-/// Readers do the same things to a path in different orders. Whatever one of them makes of it counts.
+/// PTH-01, PTH-03: Readers do the same things to a path in different orders. Whatever one of them makes of it counts.
 #[test]
-fn pth_01_03_no_reader_s_order_leads_around_a_rule() {
+fn no_reader_s_order_leads_around_a_rule() {
     let rules = json!([
         {"match": {"path_prefix": "/admin"}, "require": {"scopes": "admin"}},
         {"match": {"path": "/reports/"}, "require": {"scopes": "admin"}},
@@ -265,8 +268,9 @@ fn pth_01_03_no_reader_s_order_leads_around_a_rule() {
     scene.send(get(&strange).bearer(&good())).allowed();
 }
 
+/// PTH-07.
 #[test]
-fn pth_07_methods_are_exact() {
+fn methods_are_exact() {
     let mut scene = ruled(json!([bypass(json!({"path": "/a", "methods": ["GET", "OPTIONS"]}))]));
     scene.send(get("/a")).bypassed();
     scene.send(get("/a").set(":method", Some("OPTIONS"))).bypassed();
@@ -280,9 +284,10 @@ fn pth_07_methods_are_exact() {
     scene.send(get("/a?_method=GET").set(":method", Some("POST"))).refused(401, "missing_token");
 }
 
-/// Envoy lets a method in lower case through over HTTP/2, and Django, Symfony and others read it in upper case.
+/// PTH-07: Envoy lets a method in lower case through over HTTP/2, and Django, Symfony and others read it in upper
+/// case.
 #[test]
-fn pth_07_a_method_in_lower_case_leads_around_no_rule() {
+fn a_method_in_lower_case_leads_around_no_rule() {
     let mut scene = ruled(json!([{"match": {"path": "/a", "methods": "DELETE"}, "require": {"scopes": "admin"}}]));
     let ask = |path: &str, method: &str| get(path).set(":method", Some(method)).bearer(&good());
     scene.send(ask("/a", "DELETE")).refused(403, "insufficient_scope");
@@ -295,8 +300,9 @@ fn pth_07_a_method_in_lower_case_leads_around_no_rule() {
     ruled(json!([bypass(json!({"path": "/a"}))])).send(get("/a").set(":method", Some("get"))).bypassed();
 }
 
+/// PTH-08.
 #[test]
-fn pth_08_only_the_path_itself_counts() {
+fn only_the_path_itself_counts() {
     let mut scene = ruled(json!([bypass(json!({"path_prefix": "/public"}))]));
     for name in [
         "x-original-url",
@@ -310,8 +316,9 @@ fn pth_08_only_the_path_itself_counts() {
     }
 }
 
+/// PTH-09.
 #[test]
-fn pth_09_hosts() {
+fn hosts_are_compared_without_case_and_port() {
     let mut scene = ruled(json!([bypass(json!({"hosts": ["open.example.com", "*.any.example", "[::1]"]}))]));
     let ask = |host: &str| get("/a").set(":authority", Some(host));
     for host in [
@@ -427,9 +434,9 @@ fn the_first_rule_that_matches_holds() {
     }
 }
 
-/// For services that read paths more loosely than the filter: the pattern of the README.
+/// PTH-06: for services that read paths more loosely than the filter: the pattern of the README.
 #[test]
-fn pth_06_a_pattern_for_services_that_forgive() {
+fn a_pattern_for_services_that_forgive() {
     let mut scene = ruled(json!([marked("admin", json!({"path_pattern": "(?i)/admin([/.].*)?"}))]));
     for path in ["/admin", "/Admin", "/ADMIN/", "/admin.json", "/aDmin/x"] {
         assert_eq!(realm(&mut scene, get(path)), "admin", "{path}");
@@ -770,10 +777,10 @@ fn rules_by_route() {
     }
 }
 
-/// Writing a header makes Envoy choose the route anew, and nobody knows which before it is taken. If that has another policy,
-/// this request gets nothing; the next one is judged by what it is itself.
+/// HDR-15, ATK-03: Writing a header makes Envoy choose the route anew, and nobody knows which before it is taken. If
+/// that has another policy, this request gets nothing; the next one is judged by what it is itself.
 #[test]
-fn hdr_15_atk_03_the_policy_is_that_of_the_route_that_is_taken() {
+fn the_policy_is_that_of_the_route_that_is_taken() {
     let route = |name: Option<&str>, rule: Option<&str>| Route {
         name: name.map(|name| name.as_bytes().to_vec()),
         rule: rule.map(|rule| rule.as_bytes().to_vec()),
@@ -819,10 +826,10 @@ fn hdr_15_atk_03_the_policy_is_that_of_the_route_that_is_taken() {
     assert!(scene.send(bearer("opaque").route("r1")).allowed().case.is_some());
 }
 
-/// A filter behind this one can compare: what rests on the route always says which one was decided on, also where nothing
-/// was written, for the filters between may write.
+/// HDR-15: a filter behind this one can compare: what rests on the route always says which one was decided on, also
+/// where nothing was written, for the filters between may write.
 #[test]
-fn hdr_15_the_route_is_told_that_was_decided_on() {
+fn the_route_is_told_that_was_decided_on() {
     for rules in [json!([marked("one", json!({"route_name": "r1"}))]), json!([{"name": "n"}])] {
         for (told, ask) in [("r1", bearer(&good()).route("r1")), ("", bearer(&good()))] {
             for claim_headers in [json!({"header": "x-user", "claim": "sub"}), json!([])] {
@@ -938,9 +945,10 @@ fn a_shadow_keeps_the_cooldown() {
     assert_eq!(scene.count("/jwks"), before + 1);
 }
 
-/// `$` of a regular expression matches before a line break; many readers trim; not all decoders refuse overlong UTF-8.
+/// PTH-03, PTH-06: `$` of a regular expression matches before a line break; many readers trim; not all decoders
+/// refuse overlong UTF-8.
 #[test]
-fn pth_03_06_what_some_readers_trim_or_shorten() {
+fn what_some_readers_trim_or_shorten() {
     let rules = json!({"rules": [
         {"match": {"path": ["/admin", "/admin/"]}, "require": {"scopes": "admin"}},
         {"match": {"path_prefix": "/public"}, "bypass": true},
@@ -967,10 +975,10 @@ fn pth_03_06_what_some_readers_trim_or_shorten() {
     }
 }
 
-/// Python's `urlsplit` and WHATWG's URL parser drop tabs and line breaks wherever they stand. Nobody can say which path that
-/// is, so that no rule for paths holds for it, whatever the token.
+/// ATK-04: Python's `urlsplit` and WHATWG's URL parser drop tabs and line breaks wherever they stand. Nobody can say
+/// which path that is, so that no rule for paths holds for it, whatever the token.
 #[test]
-fn atk_04_controls_in_a_path_are_refused() {
+fn controls_in_a_path_are_refused() {
     let rules = json!([
         {"match": {"path_prefix": "/admin"}, "require": {"scopes": "admin"}},
         {"match": {"path_prefix": "/public"}, "allow_missing": true},
@@ -1000,10 +1008,10 @@ fn atk_04_controls_in_a_path_are_refused() {
     scene.send(get("/ad%09min").rule("admin").bearer(&admin)).allowed();
 }
 
-/// Somebody may read a path in a way that nobody has thought of. So what can be read in two ways is judged by the strictest
-/// of the rules that it could fall under, or by none.
+/// ATK-04: Somebody may read a path in a way that nobody has thought of. So what can be read in two ways is judged by
+/// the strictest of the rules that it could fall under, or by none.
 #[test]
-fn atk_04_an_ambiguous_path_falls_under_no_weaker_rule() {
+fn an_ambiguous_path_falls_under_no_weaker_rule() {
     let admin = || json!({"match": {"path_prefix": "/admin"}, "require": {"scopes": "admin"}});
     let public = |policy: Value| with(json!({"match": {"path_prefix": "/public"}}), policy);
     let odd = [
@@ -1069,9 +1077,9 @@ fn atk_04_an_ambiguous_path_falls_under_no_weaker_rule() {
     scene.send(get("/a;b").bearer(&token(json!({"scope": "x"})))).allowed();
 }
 
-/// Only what the request could fall under counts: another host or another method is not in doubt.
+/// ATK-04: only what the request could fall under counts: another host or another method is not in doubt.
 #[test]
-fn atk_04_a_stricter_rule_that_could_not_hold_is_no_reason() {
+fn a_stricter_rule_that_could_not_hold_is_no_reason() {
     let admin = |matching: Value| json!([{"match": matching, "require": {"scopes": "admin"}}]);
     for matching in [
         json!({"path_prefix": "/admin", "methods": "POST"}),
@@ -1097,9 +1105,10 @@ fn atk_04_a_stricter_rule_that_could_not_hold_is_no_reason() {
     scene.send(get("/a").rule("open")).bypassed();
 }
 
-/// A rule that says nothing of paths holds for each, however it is read: what stands behind it could not hold.
+/// ATK-04: a rule that says nothing of paths holds for each, however it is read: what stands behind it could not
+/// hold.
 #[test]
-fn atk_04_a_rule_without_a_word_on_paths_holds_for_odd_ones() {
+fn a_rule_without_a_word_on_paths_holds_for_odd_ones() {
     let odd = ["/a%2Fb", "/a//b", "/a;v=1", "/x/..%2fadmin", "/%41", "/admin%CD%BE"];
     let admin = || json!({"match": {"path_prefix": "/admin"}, "require": {"scopes": "admin"}});
     let at = |host: &str, path: &str| get(path).set(":authority", Some(host));
@@ -1133,9 +1142,9 @@ fn atk_04_a_rule_without_a_word_on_paths_holds_for_odd_ones() {
     scene.send(get("/a%2Fb").route("open")).refused(400, "invalid_request");
 }
 
-/// More kinds of policies than are compared: then no rule is known to be the strictest.
+/// ATK-04: More kinds of policies than are compared: then no rule is known to be the strictest.
 #[test]
-fn atk_04_policies_beyond_number_are_compared_with_none() {
+fn policies_beyond_number_are_compared_with_none() {
     let rules: Vec<Value> = (0..200)
         .map(|number| json!({"match": {"path_prefix": format!("/{number}")}, "require": {"scopes": format!("s{number}")}}))
         .collect();
@@ -1148,9 +1157,9 @@ fn atk_04_policies_beyond_number_are_compared_with_none() {
     }
 }
 
-/// Letters that are letters of ASCII in another case (Python's `re`, Java, .NET) or another width (NFKC).
+/// ATK-05: Letters that are letters of ASCII in another case (Python's `re`, Java, .NET) or another width (NFKC).
 #[test]
-fn atk_05_letters_that_fold_to_ascii_lead_around_no_rule() {
+fn letters_that_fold_to_ascii_lead_around_no_rule() {
     let admin = |matching: Value| json!([{"match": matching, "require": {"scopes": "admin"}}]);
     let mut by_pattern = ruled(admin(json!({"path_pattern": "(?i)/admin([/.].*)?"})));
     let mut by_prefix = ruled(admin(json!({"path_prefix": "/admin"})));
@@ -1192,10 +1201,10 @@ fn scene_refuses(scene: &mut Scene, path: &str, status: u16) {
     }
 }
 
-/// Signs that compatibility forms (NFKC) or Windows' code pages make `/`, `.`, `;` or `?` of, white space beyond ASCII, and
-/// what nobody sees.
+/// ATK-18: Signs that compatibility forms (NFKC) or Windows' code pages make `/`, `.`, `;` or `?` of, white space
+/// beyond ASCII, and what nobody sees.
 #[test]
-fn atk_18_look_alikes_and_odd_spellings_are_ambiguous() {
+fn look_alikes_and_odd_spellings_are_ambiguous() {
     let rules = |path: &str| json!([{"match": {"path_prefix": path}, "require": {"scopes": "admin"}}, bypass(json!({"path_prefix": "/public"}))]);
     let mut scene = ruled(rules("/admin"));
     let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
@@ -1255,10 +1264,10 @@ fn atk_18_look_alikes_and_odd_spellings_are_ambiguous() {
     scene.send(get("/cafe%CC%81").bearer(&good())).refused(400, "invalid_request");
 }
 
-/// AIP-136, OData: what follows a resource in its own segment is done to that resource. A rule for the resource holds for it,
-/// unless an earlier rule names it; but nothing is opened by that.
+/// ATK-18: AIP-136, OData: what follows a resource in its own segment is done to that resource. A rule for the
+/// resource holds for it, unless an earlier rule names it; but nothing is opened by that.
 #[test]
-fn atk_18_a_colon_verb_belongs_to_its_resource() {
+fn a_colon_verb_belongs_to_its_resource() {
     let mut scene = ruled(json!([
         {"match": {"path": "/v1/users:search"}, "allow_missing": true},
         {"match": {"path_prefix": "/v1/users"}, "require": {"scopes": "admin"}, "realm": "users"},

@@ -29,9 +29,9 @@ fn answers(body: Value) -> Option<Response> {
 
 // ---------------------------------------------------------------------------------------------- memory
 
-/// A provider and a token, joined, must not be another provider and another token.
+/// CCH-03: a provider and a token, joined, must not be another provider and another token.
 #[test]
-fn cch_03_names_and_tokens_that_join_to_the_same_text() {
+fn names_and_tokens_that_join_to_the_same_text() {
     let provider = |issuer: &str, name: &str| json!({"issuer": issuer, "name": name, "audiences": AUDIENCE, "validation": "introspection"});
     let other = "https://other.example";
     let sources = json!([{"key": "x-one", "provider": "a"}, {"key": "x-two", "provider": "a:b"}]);
@@ -50,9 +50,9 @@ fn cch_03_names_and_tokens_that_join_to_the_same_text() {
     }
 }
 
-/// What was true when the request came is looked at again when it goes on.
+/// CCH-10: what was true when the request came is looked at again when it goes on.
 #[test]
-fn cch_10_the_end_of_a_token_while_its_request_waits() {
+fn the_end_of_a_token_while_its_request_waits() {
     let end = Timestamp::from_unix_seconds(NOW + 10);
     let mut scene = Scene::cold(jwt(json!({"clock_skew": 0}), json!({})));
     let stream = scene.begin(bearer(&token(json!({"exp": NOW + 10}))));
@@ -79,9 +79,9 @@ fn cch_10_the_end_of_a_token_while_its_request_waits() {
     scene.send(bearer(&token)).refused(401, "expired");
 }
 
-/// Tokens that hold groups by the hundred: the limit says its name, and can be raised.
+/// ENC-14: Tokens that hold groups by the hundred: the limit says its name, and can be raised.
 #[test]
-fn enc_14_the_longest_token_is_for_the_operator_to_say() {
+fn the_longest_token_is_for_the_operator_to_say() {
     let of_size = |size: usize| {
         let base = token(json!({"x": ""})).len();
         token(json!({"x": "x".repeat((size - base) * 3 / 4)}))
@@ -119,9 +119,9 @@ fn enc_14_the_longest_token_is_for_the_operator_to_say() {
     }
 }
 
-/// Questions about long tokens take no more memory than those about usual ones.
+/// DOS-06: Questions about long tokens take no more memory than those about usual ones.
 #[test]
-fn dos_06_questions_about_long_tokens_are_weighed() {
+fn questions_about_long_tokens_are_weighed() {
     let config = json!({"max_token_size": 61_440, "providers": (0..3).map(|number| json!({
         "issuer": format!("https://idp{number}.example.com"), "audiences": AUDIENCE, "validation": "introspection",
         "token_prefixes": format!("{number}_"),
@@ -147,9 +147,9 @@ fn dos_06_questions_about_long_tokens_are_weighed() {
     assert_eq!(begin(most + 1, "0_usual"), Decision::Wait);
 }
 
-/// What is remembered of worthless tokens has an end: the first makes room for the last.
+/// DOS-06: what is remembered of worthless tokens has an end: the first makes room for the last.
 #[test]
-fn dos_06_worthless_tokens_take_no_more_than_their_room() {
+fn worthless_tokens_take_no_more_than_their_room() {
     let mut scene = Scene::of(introspection(json!({"introspection": {"negative_cache": "1h"}}), json!({})));
     let ask = |scene: &mut Scene, token: &str| {
         let before = scene.count("/introspect");
@@ -166,9 +166,9 @@ fn dos_06_worthless_tokens_take_no_more_than_their_room() {
 
 // ---------------------------------------------------------------------------------------------- calls
 
-/// An answer to a call that has ended already is nobody's.
+/// WSM-10, OUT-06: an answer to a call that has ended already is nobody's.
 #[test]
-fn wsm_10_out_06_an_answer_that_comes_again() {
+fn an_answer_that_comes_again() {
     let mut scene = Scene::of(introspection(json!({"introspection": {"negative_cache": 0}}), json!({})));
     let stream = scene.begin(bearer("opaque"));
     scene.answer(0, None);
@@ -185,9 +185,9 @@ fn wsm_10_out_06_an_answer_that_comes_again() {
     scene.seen(stream).refused(401, "inactive");
 }
 
-/// Each endpoint that metadata may name: called only where the operator's clusters lead.
+/// OUT-02: each endpoint that metadata may name: called only where the operator's clusters lead.
 #[test]
-fn out_02_no_endpoint_leads_elsewhere() {
+fn no_endpoint_leads_elsewhere() {
     type Kind = fn(Value, Value) -> Value;
     let cold = |member: &str, kind: Kind, url: &str| {
         let mut scene = Scene::cold(kind(json!({"cluster": "idp"}), json!({})));
@@ -229,9 +229,9 @@ fn out_02_no_endpoint_leads_elsewhere() {
     }
 }
 
-/// While keys are on their way, a request with two tokens is malformed at once, and waits for nothing.
+/// OUT-07: While keys are on their way, a request with two tokens is malformed at once, and waits for nothing.
 #[test]
-fn out_07_two_tokens_while_keys_are_fetched() {
+fn two_tokens_while_keys_are_fetched() {
     let mut scene = Scene::cold(jwt(json!({}), json!({"allow_missing": true})));
     let first = scene.begin(bearer(&good()));
     assert!(scene.seen(first).is_waiting());
@@ -246,9 +246,9 @@ fn out_07_two_tokens_while_keys_are_fetched() {
 
 // ---------------------------------------------------------------------------------------------- time
 
-/// A hundred thousand members, all of whose names begin alike.
+/// DOS-04: a hundred thousand members, all of whose names begin alike.
 #[test]
-fn dos_04_many_members_take_linear_time() {
+fn many_members_take_linear_time() {
     let member = |number: usize| format!("\"{}{number}\":{number}", "a".repeat(20));
     let text = format!("{{{}}}", (0..100_000).map(member).collect::<Vec<_>>().join(","));
     in_linear_time("a hundred thousand members", || {
@@ -264,9 +264,9 @@ fn dos_04_many_members_take_linear_time() {
     scene.send(bearer("opaque")).refused(503, "provider_unavailable");
 }
 
-/// Patterns of the operator on text of the client: those that make other engines run for ever.
+/// DOS-05: Patterns of the operator on text of the client: those that make other engines run for ever.
 #[test]
-fn dos_05_patterns_take_linear_time() {
+fn patterns_take_linear_time() {
     let hostile = format!("{}!", "a".repeat(8_000));
     for pattern in ["(a+)+", "(a|a)*", "(a*)*b", "(.*)(.*)(.*)(.*)x", "(a|aa)+$", "^(([a-z])+.)+[A-Z]"] {
         let require = json!({"require": {"claims": {"claim": "c", "matches": pattern}}});

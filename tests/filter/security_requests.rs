@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 // ---------------------------------------------------------------------------------------------- credentials
 
-/// RFC 9110, section 5.3: a proxy may have joined two headers. Neither of them is chosen.
+/// EXT-02: RFC 9110, section 5.3: a proxy may have joined two headers. Neither of them is chosen.
 #[test]
-fn ext_02_two_credentials_in_one_header() {
+fn two_credentials_in_one_header() {
     let good = good();
     for top in [json!({}), json!({"allow_missing": true})] {
         let mut scene = Scene::of(jwt(json!({}), top));
@@ -32,9 +32,9 @@ fn ext_02_two_credentials_in_one_header() {
     }
 }
 
-/// What an upstream might read as `Authorization`, or what other proxies use, is no place of ours.
+/// EXT-09, EXT-11: what an upstream might read as `Authorization`, or what other proxies use, is no place of ours.
 #[test]
-fn ext_09_11_places_that_are_nearly_ours() {
+fn places_that_are_nearly_ours() {
     let value = format!("Bearer {}", good());
     let mut scene = Scene::of(jwt(
         json!({}),
@@ -66,9 +66,9 @@ fn ext_09_11_places_that_are_nearly_ours() {
 
 // ---------------------------------------------------------------------------------------------- identities
 
-/// Numbers as they were written: 2^53 + 1 is no other number.
+/// HDR-11: Numbers as they were written: 2^53 + 1 is no other number.
 #[test]
-fn hdr_11_numbers_to_the_digit() {
+fn numbers_to_the_digit() {
     let mut scene = Scene::of(jwt(json!({}), json!({"claim_headers": {"header": "x-c", "claim": "c"}})));
     let header = json!({"alg": "EdDSA", "kid": "k1"}).to_string();
     for (written, header_text) in [
@@ -93,9 +93,9 @@ fn hdr_11_numbers_to_the_digit() {
     assert_eq!(upstream.header("x-c").unwrap().parse(), Ok(1000.0));
 }
 
-/// What steers the message, the connection or Envoy is nothing that a claim may say.
+/// HDR-12: what steers the message, the connection or Envoy is nothing that a claim may say.
 #[test]
-fn hdr_12_headers_that_claims_may_not_write() {
+fn headers_that_claims_may_not_write() {
     let read = |top: Value| Config::read(jwt(json!({}), top).to_string().as_bytes(), &|_: &str| None);
     for name in [
         ":path",
@@ -131,9 +131,9 @@ fn hdr_12_headers_that_claims_may_not_write() {
     assert!(read(json!({"claim_headers": {"header": "x-user", "claim": ":path"}})).is_ok());
 }
 
-/// All claims in one header, as other filters hand on the payload.
+/// HDR-13: all claims in one header, as other filters hand on the payload.
 #[test]
-fn hdr_13_a_whole_payload_in_a_header() {
+fn a_whole_payload_in_a_header() {
     let output = json!({"user_info": {"key": "x-payload", "encoding": "base64url"}, "allow_missing": true});
     let mut scene = Scene::of(jwt(json!({}), output));
     let forged = |ask: Ask| ["x-payload", "X_Payload", "x.payload"].iter().fold(ask, |ask, n| ask.header(n, "e30"));
@@ -150,9 +150,9 @@ fn hdr_13_a_whole_payload_in_a_header() {
 
 // ---------------------------------------------------------------------------------------------- refusals
 
-/// An outage has no challenge: the client can do nothing about it.
+/// RSP-02: an outage has no challenge: the client can do nothing about it.
 #[test]
-fn rsp_02_an_outage_is_nobodys_invalid_token() {
+fn an_outage_is_nobodys_invalid_token() {
     for config in [jwt(json!({}), json!({})), introspection(json!({}), json!({})), userinfo(json!({}), json!({}))] {
         let mut scene = Scene::cold(config);
         for path in ["/.well-known/openid-configuration", "/jwks", "/introspect", "/userinfo"] {
@@ -171,9 +171,9 @@ fn open_doors() -> Scene {
     Scene::of(jwt(json!({}), json!({"rules": rules})))
 }
 
-/// Whoever calls himself a prober is none by that.
+/// PTH-10: whoever calls himself a prober is none by that.
 #[test]
-fn pth_10_no_word_of_a_client_opens_a_door() {
+fn no_word_of_a_client_opens_a_door() {
     let mut scene = open_doors();
     assert_eq!(scene.send(get("/healthz")).upstream().result, "bypassed");
     for (name, value) in [
@@ -190,9 +190,9 @@ fn pth_10_no_word_of_a_client_opens_a_door() {
     }
 }
 
-/// Targets that have no path, or one that doesn't begin as paths do: none of them is an open door.
+/// PTH-11: Targets that have no path, or one that doesn't begin as paths do: none of them is an open door.
 #[test]
-fn pth_11_targets_of_other_forms() {
+fn targets_of_other_forms() {
     let mut scene = open_doors();
     assert_eq!(scene.send(get("/")).upstream().result, "bypassed");
     for path in
@@ -211,9 +211,9 @@ fn pth_11_targets_of_other_forms() {
     }
 }
 
-/// A form that a method override makes something else of is no question whether one may ask.
+/// HTP-02: a form that a method override makes something else of is no question whether one may ask.
 #[test]
-fn htp_02_a_preflight_has_no_body() {
+fn a_preflight_has_no_body() {
     let mut scene = Scene::of(jwt(json!({}), json!({"allow_preflight": true})));
     let ask = || {
         bare()
@@ -225,9 +225,9 @@ fn htp_02_a_preflight_has_no_body() {
     scene.send(ask().with_body().header("x-http-method-override", "DELETE")).refused(401, "missing_token");
 }
 
-/// RFC 9110, section 7.6.1: what `Connection` names, the next hop drops.
+/// HDR-05: RFC 9110, section 7.6.1: what `Connection` names, the next hop drops.
 #[test]
-fn hdr_05_nobody_takes_an_identity_cookie_away_by_naming_cookies() {
+fn nobody_takes_an_identity_cookie_away_by_naming_cookies() {
     let up = |ask: Ask| ask.header("connection", "Upgrade, Cookie").header("upgrade", "websocket");
     let cookie = json!({"user_info": {"location": "cookie", "key": "who", "claims": "sub"}});
     let upstream = Scene::of(jwt(json!({}), cookie)).send(up(bearer(&good()))).allowed();
@@ -236,9 +236,9 @@ fn hdr_05_nobody_takes_an_identity_cookie_away_by_naming_cookies() {
     assert_eq!(upstream.header("connection"), Some("Upgrade, Cookie"));
 }
 
-/// PHP passes over spaces before a name, and makes `_` of a dot in it.
+/// HDR-01: PHP passes over spaces before a name, and makes `_` of a dot in it.
 #[test]
-fn hdr_01_names_that_begin_with_an_underscore() {
+fn names_that_begin_with_an_underscore() {
     let outputs = json!([{"location": "query_string", "key": "_id"}, {"location": "cookie", "key": "_id"}]);
     let rules = json!([{"match": {"path": "/p"}, "bypass": true}]);
     let mut scene = Scene::of(jwt(json!({}), json!({"user_info": outputs, "rules": rules})));

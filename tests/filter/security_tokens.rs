@@ -21,10 +21,10 @@ fn provider(issuer: &str, change: Value) -> Value {
 
 // ---------------------------------------------------------------------------------------------- keys
 
-/// What a token says leads to no call, and no key in it is used. An unknown name may be that of a new key: then the
-/// provider's own set is fetched, from where it always is.
+/// ALG-10 to ALG-12: what a token says leads to no call, and no key in it is used. An unknown name may be that of a
+/// new key: then the provider's own set is fetched, from where it always is.
 #[test]
-fn alg_10_to_12_nothing_in_a_token_is_called_or_used() {
+fn nothing_in_a_token_is_called_or_used() {
     let attacker = key("attacker");
     let x5c = BASE64URL.encode([0x30; 64]);
     for header in [
@@ -58,9 +58,9 @@ fn alg_10_to_12_nothing_in_a_token_is_called_or_used() {
     }
 }
 
-/// RFC 7516: what is encrypted is for somebody who has a key. Nobody here has, and nobody else is asked.
+/// ALG-16: RFC 7516: what is encrypted is for somebody who has a key. Nobody here has, and nobody else is asked.
 #[test]
-fn alg_16_an_encrypted_token_is_shown_to_nobody() {
+fn an_encrypted_token_is_shown_to_nobody() {
     let path = format!("{}/tests/vectors/wycheproof/jwe.json", env!("CARGO_MANIFEST_DIR"));
     let cases: Vec<Value> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let mut scene = Scene::of(auto(json!({}), json!({})));
@@ -79,9 +79,9 @@ fn alg_16_an_encrypted_token_is_shown_to_nobody() {
     scene.send(bearer(token)).allowed();
 }
 
-/// With the exponent 1 a signature is the padded hash itself, which anybody can write down.
+/// JWK-03: with the exponent 1 a signature is the padded hash itself, which anybody can write down.
 #[test]
-fn jwk_03_a_signature_by_nobody() {
+fn a_signature_by_nobody() {
     let message = format!(
         "{}.{}",
         BASE64URL.encode(json!({"alg": "RS256", "kid": "one"}).to_string()),
@@ -102,9 +102,9 @@ fn jwk_03_a_signature_by_nobody() {
     }
 }
 
-/// Ten thousand names of keys that nobody has: one fetch for each cooldown, and good tokens as ever.
+/// JWK-15: Ten thousand names of keys that nobody has: one fetch for each cooldown, and good tokens as ever.
 #[test]
-fn jwk_15_ten_thousand_made_up_keys() {
+fn ten_thousand_made_up_keys() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
     scene.pass_seconds(60);
     let (fetched, good) = (scene.count("/jwks"), good());
@@ -130,8 +130,9 @@ fn jwk_15_ten_thousand_made_up_keys() {
 
 // ---------------------------------------------------------------------------------------------- claims
 
+/// CLM-14.
 #[test]
-fn clm_14_which_clients_may_come() {
+fn which_clients_may_come() {
     for name in ["azp", "client_id"] {
         let require = json!({"require": {"claims": {"claim": name, "any_of": ["web", "app"]}}});
         let mut scene = Scene::of(jwt(json!({}), require));
@@ -145,9 +146,9 @@ fn clm_14_which_clients_may_come() {
     }
 }
 
-/// RFC 9068, section 5: a client may have registered itself under the name of a user.
+/// CLM-15: RFC 9068, section 5: a client may have registered itself under the name of a user.
 #[test]
-fn clm_15_a_machine_is_no_user() {
+fn a_machine_is_no_user() {
     let machine = token(json!({"sub": "ann", "client_id": "ann", "azp": "ann"}));
     let header = |required: bool| json!({"header": "x-user", "claim": "preferred_username", "required": required});
     let mut scene = Scene::of(jwt(json!({}), json!({"claim_headers": header(true)})));
@@ -158,8 +159,9 @@ fn clm_15_a_machine_is_no_user() {
     assert_eq!(upstream.header("x-user"), None, "no claim stands in for another");
 }
 
+/// CLM-16.
 #[test]
-fn clm_16_addresses_that_only_look_like_ours() {
+fn addresses_that_only_look_like_ours() {
     let claims = json!([
         {"claim": "email", "matches": "[^@]+@corp\\.example"}, {"claim": "email_verified", "any_of": "true"},
     ]);
@@ -191,9 +193,9 @@ fn clm_16_addresses_that_only_look_like_ours() {
     }
 }
 
-/// Among thousands of others.
+/// CLM-17: Among thousands of others.
 #[test]
-fn clm_17_a_path_among_many_claims() {
+fn a_path_among_many_claims() {
     let output = json!({"claim_headers": [{"header": "x-c", "path": "a.b.c"}, {"header": "x-d", "claim": "a.b.c"}]});
     let mut user: Value = (0..5_000).map(|number| (format!("k{number}"), json!(number))).collect();
     user["sub"] = json!("ann");
@@ -206,9 +208,9 @@ fn clm_17_a_path_among_many_claims() {
 
 // ---------------------------------------------------------------------------------------------- issuers
 
-/// A tenant of the same provider is another issuer.
+/// ISS-05: a tenant of the same provider is another issuer.
 #[test]
-fn iss_05_tenants_are_strangers_to_each_other() {
+fn tenants_are_strangers_to_each_other() {
     let issuer = "https://login.example.com/tenant-a/v2.0";
     for validation in ["jwt", "introspection"] {
         let mut scene = Scene::cold(jwt(json!({"issuer": issuer, "validation": validation}), json!({})));
@@ -239,9 +241,10 @@ fn iss_05_tenants_are_strangers_to_each_other() {
     }
 }
 
-/// Whose tokens are to be asked about, only that provider can vouch for: no key of another, and not its own either.
+/// ISS-06: Whose tokens are to be asked about, only that provider can vouch for: no key of another, and not its own
+/// either.
 #[test]
-fn iss_06_a_signature_is_no_answer() {
+fn a_signature_is_no_answer() {
     let asked = json!({"validation": "introspection"});
     let by_keys = json!({"validation": "jwt"});
     let mut scene = Scene::cold(json!({"providers": [provider(ISSUER, asked), provider(OTHER, by_keys)]}));
@@ -262,8 +265,9 @@ fn iss_06_a_signature_is_no_answer() {
 
 // ---------------------------------------------------------------------------------------------- answers
 
+/// INT-05.
 #[test]
-fn int_05_an_answer_without_an_end_is_believed_for_a_minute() {
+fn an_answer_without_an_end_is_believed_for_a_minute() {
     let mut scene = Scene::of(introspection(json!({}), json!({})));
     let mut endless = active(json!({"exp": null}));
     scene.provider.tokens.insert("opaque".to_owned(), endless.clone());
@@ -283,8 +287,9 @@ fn int_05_an_answer_without_an_end_is_believed_for_a_minute() {
     scene.send(bearer("null")).refused(401, "inactive");
 }
 
+/// INT-09.
 #[test]
-fn int_09_what_a_token_may_be_to_be_asked_about() {
+fn what_a_token_may_be_to_be_asked_about() {
     let source = json!([{"location": "query_string", "key": "t"}, {"key": "x-token"}]);
     let mut scene = Scene::of(introspection(json!({}), json!({"access_token": source})));
     let longest = "%".repeat(DEFAULT_MAX_TOKEN_SIZE);
@@ -305,9 +310,9 @@ fn int_09_what_a_token_may_be_to_be_asked_about() {
     assert_eq!(scene.calls.len(), calls, "what can't be a token is shown to nobody");
 }
 
-/// OpenID Connect Core, section 5.3.2: what userinfo says is about its own `sub`, and nobody else's.
+/// UIF-02: OpenID Connect Core, section 5.3.2: what userinfo says is about its own `sub`, and nobody else's.
 #[test]
-fn uif_02_claims_of_two_sources_are_never_joined() {
+fn claims_of_two_sources_are_never_joined() {
     let output = json!({"claim_headers": [
         {"header": "x-user", "claim": "sub"}, {"header": "x-mail", "claim": "email"},
     ]});
@@ -326,9 +331,9 @@ fn uif_02_claims_of_two_sources_are_never_joined() {
 
 // ---------------------------------------------------------------------------------------------- bound tokens
 
-/// RFC 9449, section 7.2: a bound token is not for the scheme Bearer, whatever comes with it.
+/// DPP-02: RFC 9449, section 7.2: a bound token is not for the scheme Bearer, whatever comes with it.
 #[test]
-fn dpp_02_a_bound_token_is_no_bearer_token() {
+fn a_bound_token_is_no_bearer_token() {
     let proof = key("holder").token_with(json!({"typ": "dpop+jwt", "jwk": key("holder").jwk()}), json!({"htm": "GET"}));
     let bound = json!({"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}});
     let mut scene = Scene::of(jwt(json!({}), json!({})));
@@ -345,9 +350,9 @@ fn dpp_02_a_bound_token_is_no_bearer_token() {
     }
 }
 
-/// The scheme says that there is a proof to look at. A token without a binding can't have one.
+/// DPP-03, DPP-18: the scheme says that there is a proof to look at. A token without a binding can't have one.
 #[test]
-fn dpp_03_18_the_scheme_dpop() {
+fn the_scheme_dpop_is_no_bearer() {
     for top in [json!({}), json!({"allow_missing": true})] {
         let mut scene = Scene::of(jwt(json!({}), top));
         let dpop = format!("DPoP {}", good());
@@ -359,9 +364,9 @@ fn dpp_03_18_the_scheme_dpop() {
     }
 }
 
-/// Whoever can write a header can write these.
+/// TLS-03: whoever can write a header can write these.
 #[test]
-fn tls_03_a_certificate_in_a_header_proves_nothing() {
+fn a_certificate_in_a_header_proves_nothing() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
     let thumbprint = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0"; // RFC 8705, appendix A
     let hex = "0380ed2f626650c840b2f263e6d2b29fae12ab39ae5db32b25ad27efad72e6fd";
@@ -380,9 +385,9 @@ fn tls_03_a_certificate_in_a_header_proves_nothing() {
 
 // ---------------------------------------------------------------------------------------------- MCP servers
 
-/// The authorization specification of MCP: a server takes only what was issued for it.
+/// MCP-03: the authorization specification of MCP: a server takes only what was issued for it.
 #[test]
-fn mcp_03_a_token_for_another_server() {
+fn a_token_for_another_server() {
     let mut scene = Scene::of(jwt(json!({"audiences": "https://mcp.example.com/mcp"}), json!({})));
     scene.send(bearer(&token(json!({"aud": "https://mcp.example.com/mcp"})))).allowed();
     for other in [
@@ -398,9 +403,9 @@ fn mcp_03_a_token_for_another_server() {
     }
 }
 
-/// A session is no authorization, however it began.
+/// MCP-05: a session is no authorization, however it began.
 #[test]
-fn mcp_05_a_session_is_no_token() {
+fn a_session_is_no_token() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
     let session = |ask: Ask| ask.header("mcp-session-id", "1868a90c").header("mcp-protocol-version", "2025-06-18");
     scene.send(session(bearer(&good()))).allowed();
@@ -412,9 +417,9 @@ fn mcp_05_a_session_is_no_token() {
 
 // ---------------------------------------------------------------------------------------------- a second reading
 
-/// The same message, signed in the other way that ECDSA allows: another token, proved for itself.
+/// CCH-11: the same message, signed in the other way that ECDSA allows: another token, proved for itself.
 #[test]
-fn cch_11_both_signatures_of_one_message() {
+fn both_signatures_of_one_message() {
     let private = p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
     let jwk = Signing::P256(private.clone()).jwk("p256");
     let header = json!({"alg": "ES256", "kid": "p256"}).to_string();

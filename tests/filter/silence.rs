@@ -120,9 +120,9 @@ fn a_secret_that_is_said_is_heard() {
     secrets.were_not_said();
 }
 
-/// Errors of the configuration name a field, and never what stands in it.
+/// LOG-04: Errors of the configuration name a field, and never what stands in it.
 #[test]
-fn log_04_no_error_of_the_configuration_tells_a_secret() {
+fn no_error_of_the_configuration_tells_a_secret() {
     let client = |change: Value| {
         let settings = with(json!({"client_id": "rs", "client_secret": SECRET}), change);
         introspection(json!({"introspection": settings}), json!({}))

@@ -52,9 +52,9 @@ fn is_clean(upstream: &Upstream) {
     assert_eq!(values().filter(|value| *value == "kept").count(), 3);
 }
 
-/// HDR-01, HDR-03, HDR-04, AR-01, AR-40, GM-30
+/// HDR-01 to HDR-04, AR-01, AR-40, GM-30.
 #[test]
-fn hdr_01_to_04_forgeries_go_on_every_path() {
+fn forgeries_go_on_every_path() {
     for (id, policy, ask, result) in [
         ("allowed", json!({}), bearer(&good()), "allowed"),
         ("stripped", json!({"enforce": false}), bearer("bad"), "stripped"),
@@ -91,9 +91,9 @@ fn hdr_01_to_04_forgeries_go_on_every_path() {
     assert_eq!((upstream.header("x-auth-sub"), upstream.path()), (None, CLEAN_PATH));
 }
 
-/// Waiting changes nothing about it.
+/// HDR-01: Waiting changes nothing about it.
 #[test]
-fn hdr_01_forgeries_go_after_a_wait_too() {
+fn forgeries_go_after_a_wait_too() {
     for (token, enforce) in [("good", true), ("bad", false)] {
         let mut scene = Scene::cold(introspection(json!({}), with(outputs(), json!({"enforce": enforce}))));
         scene.provider.tokens.insert("good".to_owned(), active(json!({})));
@@ -106,7 +106,7 @@ fn hdr_01_forgeries_go_after_a_wait_too() {
 
 /// HDR-05: a client can't have an identity taken off by calling it hop-by-hop.
 #[test]
-fn hdr_05_what_a_connection_nominates() {
+fn what_a_connection_nominates() {
     for (sent, left) in [
         ("x-auth-sub", None),
         ("keep-alive, X_Auth_Sub , upgrade", Some("keep-alive, upgrade")),
@@ -119,9 +119,9 @@ fn hdr_05_what_a_connection_nominates() {
     }
 }
 
-/// Trailers can be merged into headers by an upstream: the host asks about each of their names.
+/// EXT-14: trailers can be merged into headers by an upstream: the host asks about each of their names.
 #[test]
-fn ext_14_names_of_trailers() {
+fn own_names_are_known_among_trailers() {
     let scene = Scene::of(jwt(json!({}), outputs()));
     for own in ["x-auth-sub", "X_Auth.Sub", "identity", "x-oidc-metadata-claims", "x-mail", "authorization", "cookie"] {
         assert!(scene.filter.is_own_trailer(own.as_bytes()), "{own}");
@@ -134,7 +134,7 @@ fn ext_14_names_of_trailers() {
 
 /// HTP-01, HTP-02, AR-83: only a true preflight is one.
 #[test]
-fn htp_01_02_what_is_no_preflight() {
+fn what_is_no_preflight() {
     let options = || bare().set(":method", Some("OPTIONS"));
     let origin = |ask: Ask| ask.header("origin", "https://web.example");
     let wanted = |ask: Ask| ask.header("access-control-request-method", "POST");
@@ -158,10 +158,11 @@ fn htp_01_02_what_is_no_preflight() {
     scene.send(wanted(origin(options()))).refused(401, "missing_token");
 }
 
-/// A browser sends neither credentials nor a body with a preflight, and no header of the page's own (Fetch standard, section
-/// 4.8). What has one of these is a request like any other, and proxies on the way may add what they like.
+/// ATK-15: a browser sends neither credentials nor a body with a preflight, and no header of the page's own (Fetch
+/// standard, section 4.8). What has one of these is a request like any other, and proxies on the way may add what
+/// they like.
 #[test]
-fn atk_15_what_no_browser_s_preflight_has() {
+fn what_no_browser_s_preflight_has() {
     let preflight = |path: &str| {
         let ask = get(path).set(":method", Some("OPTIONS")).header("origin", "https://web.example");
         ask.header("access-control-request-method", "PUT")
@@ -240,9 +241,9 @@ fn atk_15_what_no_browser_s_preflight_has() {
     }
 }
 
-/// EXT-13: a token that has done its work.
+/// EXT-13, MCP-07: a token that has done its work.
 #[test]
-fn ext_13_mcp_07_tokens_that_do_not_go_on() {
+fn tokens_that_do_not_go_on() {
     let sources = json!([
         {"key": "authorization"}, {"key": "x-token"}, {"location": "cookie", "key": "t"},
         {"location": "query_string", "key": "t"}, {"location": "metadata", "key": "t", "metadata_filter": "n"},
@@ -267,7 +268,7 @@ fn ext_13_mcp_07_tokens_that_do_not_go_on() {
 
 /// ISS-04: not enforcing is no reason to believe anything: whatever is not valid is taken off, from every place.
 #[test]
-fn iss_04_stripping() {
+fn whatever_is_not_valid_is_stripped_from_every_place() {
     let sources = json!([
         {"key": "authorization"}, {"location": "cookie", "key": "t"}, {"location": "query_string", "key": "t"},
     ]);
@@ -304,9 +305,9 @@ fn an_outage_without_enforcement() {
     assert_eq!((upstream.header("authorization"), upstream.provider.as_deref()), (None, Some("idp.example.com")));
 }
 
-/// What somebody before the filter has put on the request, such as Envoy's `oauth2`, is not the service's.
+/// EXT-13: what somebody before the filter has put on the request, such as Envoy's `oauth2`, is not the service's.
 #[test]
-fn ext_13_listed_names_go_on_every_path() {
+fn listed_names_go_on_every_path() {
     let top = json!({
         "remove": {"cookie": ["BearerToken", "IdToken", "OauthHMAC"], "header": "X-Forwarded-Access-Token", "query_string": "id_token"},
         "access_token": [{"key": "authorization"}, {"location": "cookie", "key": "BearerToken"}],

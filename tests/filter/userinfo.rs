@@ -58,7 +58,7 @@ fn places() -> [(Value, &'static str); 9] {
 
 /// GM-01 to GM-04, GM-18: proved, told, and otherwise as it was.
 #[test]
-fn gm_01_to_04_a_good_token_at_each_place() {
+fn a_good_token_at_each_place() {
     for (location, place) in places() {
         let mut scene = scene_at(&location, "t", json!({}));
         let sent = at(place, "good");
@@ -73,7 +73,7 @@ fn gm_01_to_04_a_good_token_at_each_place() {
 
 /// GM-05 to GM-08, GM-14, GM-15: taken off, with everything else to the byte.
 #[test]
-fn gm_05_to_08_a_bad_token_is_taken_off() {
+fn a_bad_token_is_taken_off() {
     for (location, place) in places() {
         let mut scene = scene_at(&location, "t", json!({}));
         let sent = at(place, "bad").header("identity", "forged").header("x", "y");
@@ -89,9 +89,9 @@ fn gm_05_to_08_a_bad_token_is_taken_off() {
     }
 }
 
-/// GM-09 to GM-12
+/// GM-09 to GM-12.
 #[test]
-fn gm_09_to_12_a_bad_token_is_refused_where_that_is_wanted() {
+fn a_bad_token_is_refused_where_that_is_wanted() {
     for (location, place) in places() {
         let mut scene = scene_at(&location, "t", json!({"enforce": true}));
         let refusal = scene.send(at(place, "bad")).refused(403, "inactive");
@@ -104,7 +104,7 @@ fn gm_09_to_12_a_bad_token_is_refused_where_that_is_wanted() {
 
 /// GM-13: `Bearer` is for `Authorization`, raw tokens for other headers; a raw one there says so by `scheme`.
 #[test]
-fn gm_13_with_a_scheme_and_without() {
+fn with_a_scheme_and_without() {
     let mut scene = Scene::of(compact(json!({"enforce": true})));
     scene.provider.users.insert("x".to_owned(), ann());
     scene.send(bare().header("authorization", "Bearer x")).allowed();
@@ -116,9 +116,9 @@ fn gm_13_with_a_scheme_and_without() {
     assert_eq!(scene.the_call_to("/userinfo").header("authorization"), Some("Bearer x"));
 }
 
-/// GM-14
+/// GM-14.
 #[test]
-fn gm_14_cookies() {
+fn a_cookie_carries_a_token() {
     let mut scene = scene_at(&json!("cookie"), "t", json!({}));
     let mut cookies = |sent: &[&str]| {
         let ask = sent.iter().fold(bare(), |ask, cookie| ask.header("cookie", cookie));
@@ -134,9 +134,9 @@ fn gm_14_cookies() {
     assert_eq!(scene.count("/userinfo"), 2, "two are never a choice");
 }
 
-/// GM-15
+/// GM-15.
 #[test]
-fn gm_15_parameters() {
+fn a_query_parameter_carries_a_token() {
     let mut scene = scene_at(&json!("queryString"), "access_token", json!({}));
     for (sent, left) in [
         ("/p?a=1&access_token=bad&b=2", "/p?a=1&b=2"),
@@ -158,9 +158,9 @@ fn gm_15_parameters() {
     assert_eq!((upstream.path(), upstream.header("identity")), (sent, Some(ENCODED)));
 }
 
-/// GM-16
+/// GM-16.
 #[test]
-fn gm_16_metadata() {
+fn metadata_carry_a_token() {
     let mut scene = scene_at(&json!("metadata"), "t", json!({"enforce": true}));
     scene.send(bare().metadata(None)).refused(403, "missing_token");
     scene.send(bare().metadata(Some(""))).refused(403, "invalid_request");
@@ -171,7 +171,7 @@ fn gm_16_metadata() {
 
 /// GM-30: a client never says who it is.
 #[test]
-fn gm_30_forged_identities() {
+fn forged_identities_are_removed() {
     let mut scene = scene_at(&json!("header"), "t", json!({}));
     let forged = |ask: Ask| ask.header("identity", "forged").header("identity", "twice");
     assert_eq!(scene.send(forged(at("header", "good"))).allowed().header("identity"), Some(ENCODED));
@@ -179,9 +179,9 @@ fn gm_30_forged_identities() {
     assert_eq!(scene.send(forged(bare())).stripped("missing_token").header("identity"), None);
 }
 
-/// GM-31, GM-32
+/// GM-31, GM-32.
 #[test]
-fn gm_31_and_32_no_token() {
+fn a_request_without_a_token_goes_on_or_is_refused() {
     let mut scene = scene_at(&json!("header"), "t", json!({}));
     let calls = scene.calls.len();
     assert_eq!(scene.send(bare()).stripped("missing_token").edits, 0);
@@ -196,7 +196,7 @@ fn gm_31_and_32_no_token() {
 
 /// GM-40 to GM-43, UIF-03, UIF-05: nobody vouches for the token, and nobody says that it is bad.
 #[test]
-fn gm_40_to_43_uif_03_05_no_answer() {
+fn without_an_answer_of_userinfo_nobody_is_known() {
     let good = ann().to_string();
     for (index, answer) in [
         Answer::Refuses,
@@ -238,7 +238,7 @@ fn gm_40_to_43_uif_03_05_no_answer() {
 
 /// UIF-01: OpenID Connect Core, section 5.3.2, demands `sub`.
 #[test]
-fn uif_01_nobody_in_particular() {
+fn an_answer_without_a_subject_vouches_for_nobody() {
     let twice = r#"{"sub":"1","sub":"2"}"#;
     let mut scene = scene_at(&json!("header"), "t", json!({"enforce": true}));
     scene.provider.at("/userinfo", says(200, "application/json", twice));
@@ -318,7 +318,7 @@ fn another_claim_stands_for_the_subject() {
 
 /// UIF-06: what a claim points to is not fetched.
 #[test]
-fn uif_06_claims_elsewhere() {
+fn claims_that_are_elsewhere_are_not_fetched() {
     let mut scene = scene_at(&json!("header"), "t", json!({"userInfo": {"key": "Identity", "claims": "sub"}}));
     let source = json!({"s": {"endpoint": "https://evil.example/claims", "access_token": "x"}});
     scene.provider.users.insert("good".to_owned(), json!({"sub": "1", "_claim_sources": source}));
@@ -326,9 +326,9 @@ fn uif_06_claims_elsewhere() {
     assert!(scene.calls.iter().all(|call| call.url.starts_with(ISSUER)));
 }
 
-/// AR-18, AR-19, AR-30, UIF-07
+/// AR-18, UIF-07, AR-19, AR-30.
 #[test]
-fn ar_18_uif_07_one_question_per_token_and_minute() {
+fn one_question_per_token_and_minute() {
     let mut scene = Scene::of(userinfo(json!({}), json!({})));
     scene.provider.users.insert("good".to_owned(), ann());
     scene.send(bearer("good")).allowed();
@@ -359,10 +359,10 @@ fn email_verified_in_the_words_of_dotnet() {
     }
 }
 
-/// AR-20: `email_verified` is a boolean, also in quotes; what is neither is no answer about anybody. A policy can ask for
-/// it.
+/// AR-20: `email_verified` is a boolean, also in quotes; what is neither is no answer about anybody. A policy can ask
+/// for it.
 #[test]
-fn ar_20_email_verified() {
+fn only_a_verified_address_passes() {
     let require = json!({"require": {"claims": {"claim": "email_verified", "any_of": "true"}}});
     for (value, verified) in [
         (json!(true), true),
@@ -397,7 +397,7 @@ fn a_user_who_is_not_active() {
 
 /// UIF-04: userinfo says nothing about the audience; where it does, it is held to it. A JWT must name this issuer.
 #[test]
-fn uif_04_what_userinfo_does_not_prove() {
+fn what_userinfo_does_not_prove() {
     let mut scene = Scene::of(userinfo(json!({"audiences": AUDIENCE}), json!({})));
     scene.provider.users.insert("good".to_owned(), ann());
     scene.provider.users.insert("other".to_owned(), json!({"sub": "1", "aud": "other"}));

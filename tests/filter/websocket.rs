@@ -27,8 +27,9 @@ fn kubernetes(token: &str) -> String {
     format!("base64url.bearer.authorization.k8s.io.{}", BASE64_URL_SAFE_NO_PAD.encode(token))
 }
 
+/// EXT-13.
 #[test]
-fn ext_13_a_token_among_protocols() {
+fn a_token_among_protocols() {
     for forward in [true, false] {
         let mut scene = scene(json!({"forward": forward}));
         for (offered, left) in [
@@ -53,16 +54,18 @@ fn ext_13_a_token_among_protocols() {
     }
 }
 
+/// EXT-13.
 #[test]
-fn ext_13_the_marker_can_be_another() {
+fn the_marker_can_be_another() {
     let source = json!({"location": "websocketProtocol", "key": "access_token"});
     let mut scene = scene(json!({"access_token": source}));
     assert_eq!(scene.send(handshake(&format!("access_token, {}, a", good()))).allowed().header(HEADER), Some("a"));
     scene.send(handshake(&format!("bearer, {}", good()))).refused(401, "missing_token");
 }
 
+/// EXT-01.
 #[test]
-fn ext_01_one_token_among_protocols_or_none() {
+fn one_token_among_protocols_or_none() {
     let good = good();
     let mut scene = scene(json!({}));
     for offered in [
@@ -90,9 +93,9 @@ fn ext_01_one_token_among_protocols_or_none() {
     scene.send(handshake(&control)).refused(401, "malformed_token");
 }
 
-/// Another spelling of the header is one that a service could read a token from that nobody proved.
+/// EXT-11: Another spelling of the header is one that a service could read a token from that nobody proved.
 #[test]
-fn ext_11_other_spellings_of_the_header() {
+fn other_spellings_of_the_header() {
     let mut scene = scene(json!({}));
     for other in ["sec_websocket_protocol", "sec-websocket.protocol"] {
         let sent = handshake(&format!("bearer, {}, chat", good())).header(other, "bearer, x");
@@ -102,9 +105,9 @@ fn ext_11_other_spellings_of_the_header() {
     assert!(!scene.filter.is_own_header(HEADER.as_bytes()) && scene.filter.is_own_trailer(HEADER.as_bytes()));
 }
 
-/// Whatever is not proved leaves, and what is not clear leaves as a whole.
+/// EXT-13: whatever is not proved leaves, and what is not clear leaves as a whole.
 #[test]
-fn ext_13_stripped_among_protocols() {
+fn a_bad_token_is_stripped_from_the_protocols() {
     let expired = token(json!({"exp": NOW - 3600}));
     let mut scene = scene(json!({"enforce": false}));
     for (offered, reason, left) in [

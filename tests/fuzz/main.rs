@@ -40,8 +40,9 @@ fn every_target_with_damaged_seeds() {
     }
 }
 
+/// WSM-02.
 #[test]
-fn wsm_02_the_whole_filter() {
+fn no_input_breaks_the_whole_filter() {
     let target = TARGETS.iter().find(|target| target.name == "whole").unwrap();
     (target.seeds)().iter().for_each(|seed| run(target, seed));
     let mut ends = whole::Ends::default();

@@ -146,8 +146,9 @@ mod tests {
         }
     }
 
+    /// ATK-18.
     #[test]
-    fn atk_18_what_looks_like_a_sign_is_odd() {
+    fn what_looks_like_a_sign_is_odd() {
         for odd in "\u{37e}︔︰％？＃：．／＼；⁄∕∖∶¥₩٪։´¿…‥․㏂⒈\u{85}\u{a0}\u{ad}\u{1680}\u{2003}\u{200b}\u{2028}\u{202f}\u{205f}\u{2060}\u{3000}\u{feff}ﬁ™𝐚ⓐ\u{212a}".chars() {
             assert!(!are_plain(&format!("/é{odd}é")), "{odd:?}");
         }
@@ -169,8 +170,9 @@ mod tests {
         }
     }
 
+    /// ATK-05.
     #[test]
-    fn atk_05_letters_that_are_ascii_in_another_case() {
+    fn letters_that_fold_to_ascii_are_seen() {
         for (written, meant) in [
             ("/admın", "/admin"),
             ("/admİn", "/admin"),
@@ -185,8 +187,9 @@ mod tests {
         }
     }
 
+    /// ATK-18.
     #[test]
-    fn atk_18_text_that_is_not_composed() {
+    fn text_that_is_not_composed() {
         for text in ["/cafe\u{301}", "/\u{1100}\u{1161}", "/か\u{3099}", "/\u{212b}", "/\u{f900}", "/க\u{bc6}\u{bbe}"]
         {
             assert!(!are_composed(text), "{text:?}");
