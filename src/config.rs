@@ -19,12 +19,13 @@ mod rule;
 mod source;
 mod strictness;
 mod verify;
+mod warning;
 mod warnings;
 
 pub use authorization::ExternalAuthorization;
 pub use clusters::{Clusters, Endpoints, UnreachableUrl};
 pub use cors::{Cors, OriginPattern};
-pub use fields::{Environment, path_of};
+pub use fields::{Environment, Kind, path_of};
 pub use keys::KeySource;
 pub use output::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, SameSite, Transformer, UserInfo};
 pub use policy::{Policy, ResponseBody};
@@ -37,7 +38,7 @@ pub use requirement::{ClaimRequirement, Requirement, ScopeImplications};
 pub use rule::{HeaderMatch, HeaderValue, PathMatch, PathPattern, Rule, RuleMatch};
 pub use source::{Source, SourceLocation};
 pub use verify::{VerifiedRequest, Verify};
-pub use warnings::listed;
+pub use warning::{Warning, listed};
 
 use crate::http::is_token_byte;
 use crate::http::names::{Placement, ReservedNames};
@@ -73,7 +74,7 @@ pub struct Config {
     /// Whether the verdict about a request is told in filter state.
     pub marks: bool,
     /// What is allowed but deserves a line in the log.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// Why a configuration is refused: the path of a field and what is wrong with it. Never holds a field's value.
@@ -86,6 +87,16 @@ pub struct Error {
 impl Error {
     fn at(path: &str, problem: impl Into<String>) -> Self {
         Self { path: path.to_owned(), problem: problem.into() }
+    }
+
+    /// The field that it is about; empty if that is the whole.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What is wrong with it, and what to do.
+    pub fn problem(&self) -> &str {
+        &self.problem
     }
 }
 

@@ -24,6 +24,47 @@ pub struct Fields<'e> {
 pub trait Environment {
     /// The value of a variable, if it is set.
     fn variable(&self, name: &str) -> Option<String>;
+
+    /// Is told of each field that a reader asks an object for, whether it is there or not, and as what: the JSON Schema is made
+    /// of that. The module tells nobody.
+    fn asked(&self, _object: &str, _field: &str, _kind: Kind) {}
+}
+
+/// As what a reader asks for a field.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Kind {
+    /// One of the fields that the object may have; what it is, is said when it is read.
+    Known,
+    /// A value that its reader looks at by itself.
+    Any,
+    /// A string.
+    String,
+    /// A string that must be there.
+    RequiredString,
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number.
+    Integer,
+    /// A list of whole numbers, or one.
+    Integers,
+    /// `"10m"`, or a number of seconds.
+    Duration,
+    /// The same, with a sign.
+    SignedDuration,
+    /// A list of strings, or one.
+    Strings,
+    /// An object.
+    Object,
+    /// A list of objects, or one.
+    Objects,
+    /// An object with a string under each name of the operator's.
+    StringMap,
+    /// An object with a list of strings, or one, under each name of the operator's.
+    StringLists,
+    /// An object with a string or an object under each name of the operator's.
+    Members,
+    /// A JSON document, or a string that holds one.
+    JsonText,
 }
 
 impl<F: Fn(&str) -> Option<String>> Environment for F {
@@ -57,6 +98,7 @@ impl<'e> Fields<'e> {
     /// Refuses a field that is none of these, before any is read: a required one that is missing is mostly one that is
     /// misspelled, and so is many a value that looks wrong for want of another.
     pub fn allow_only(&self, known: &[&str]) -> Result<(), Error> {
+        known.iter().for_each(|field| self.tell(field, Kind::Known));
         let unknown = self.rest.keys().find(|field| !known.contains(&field.as_str()));
         unknown.map_or(Ok(()), |field| Err(self.unknown(field, known)))
     }
@@ -69,6 +111,11 @@ impl<'e> Fields<'e> {
             None => "expected".to_owned(),
         };
         self.error(&printable(written), format!("unknown field, {remedy} one of {}", known.join(", ")))
+    }
+
+    fn tell(&self, _field: &str, _kind: Kind) {
+        #[cfg(not(target_family = "wasm"))]
+        self.environment.asked(&self.path, _field, _kind);
     }
 
     /// The path of a field of this object.
@@ -94,6 +141,11 @@ impl<'e> Fields<'e> {
     /// The raw value of a field. A `null`, which is what an empty line in YAML says, is a value of the wrong type: a
     /// demand that somebody meant to write must not be taken for none.
     pub fn take(&mut self, field: &'static str) -> Option<Value> {
+        self.take_as(field, Kind::Any)
+    }
+
+    fn take_as(&mut self, field: &'static str, kind: Kind) -> Option<Value> {
+        self.tell(field, kind);
         self.known.push(field);
         self.rest.remove(field)
     }
@@ -101,11 +153,12 @@ impl<'e> Fields<'e> {
     /// A string with its `${NAME}` replaced.
     pub fn string(&mut self, field: &'static str) -> Result<Option<String>, Error> {
         let path = self.path(field);
-        self.take(field).map(|value| string(value, &path, self.environment)).transpose()
+        self.take_as(field, Kind::String).map(|value| string(value, &path, self.environment)).transpose()
     }
 
     /// A string that must be there and not be empty.
     pub fn required_string(&mut self, field: &'static str) -> Result<String, Error> {
+        self.tell(field, Kind::RequiredString);
         let text = self.string(field)?.ok_or_else(|| self.error(field, "required, but not there"))?;
         match text.is_empty() {
             true => Err(self.error(field, "must not be empty")),
@@ -117,24 +170,27 @@ impl<'e> Fields<'e> {
     pub fn boolean(&mut self, field: &'static str) -> Result<Option<bool>, Error> {
         let path = self.path(field);
         let read = |value: Value| value.as_bool().ok_or_else(|| wrong_type(&path, &value, "true or false"));
-        self.take(field).map(read).transpose()
+        self.take_as(field, Kind::Boolean).map(read).transpose()
     }
 
     /// A whole number, also written `60.0`.
     pub fn integer(&mut self, field: &'static str) -> Result<Option<i64>, Error> {
         let path = self.path(field);
-        self.take(field)
+        self.take_as(field, Kind::Integer)
             .map(|value| integer(&value).ok_or_else(|| wrong_type(&path, &value, "a whole number")))
             .transpose()
     }
 
     /// A list of whole numbers; one number stands for a list of one.
     pub fn integers(&mut self, field: &'static str) -> Result<Option<Vec<i64>>, Error> {
-        self.each(field, |value, path| integer(&value).ok_or_else(|| wrong_type(path, &value, "a whole number")))
+        self.each(field, Kind::Integers, |value, path| {
+            integer(&value).ok_or_else(|| wrong_type(path, &value, "a whole number"))
+        })
     }
 
     /// A duration: `"10m"`, `"1h30m"`, `"500ms"`, or a number of seconds; not negative.
     pub fn duration(&mut self, field: &'static str) -> Result<Option<Duration>, Error> {
+        self.tell(field, Kind::Duration);
         let Some((negative, duration)) = self.signed_duration(field)? else { return Ok(None) };
         match negative {
             true => Err(self.error(field, "must not be negative")),
@@ -144,7 +200,7 @@ impl<'e> Fields<'e> {
 
     /// The same with a sign: whether it is negative, and its size.
     pub fn signed_duration(&mut self, field: &'static str) -> Result<Option<(bool, Duration)>, Error> {
-        let Some(value) = self.take(field) else { return Ok(None) };
+        let Some(value) = self.take_as(field, Kind::SignedDuration) else { return Ok(None) };
         let path = self.path(field);
         let duration = match &value {
             Value::Number(number) => seconds(number.as_f64()),
@@ -165,7 +221,7 @@ impl<'e> Fields<'e> {
     /// A list of strings; one string stands for a list of one.
     pub fn strings(&mut self, field: &'static str) -> Result<Option<Vec<String>>, Error> {
         let environment = self.environment;
-        self.each(field, |value, path| string(value, path, environment))
+        self.each(field, Kind::Strings, |value, path| string(value, path, environment))
     }
 
     /// A list of objects; one object stands for a list of one.
@@ -175,13 +231,13 @@ impl<'e> Fields<'e> {
         read: impl Fn(Fields<'e>) -> Result<T, Error>,
     ) -> Result<Option<Vec<T>>, Error> {
         let environment = self.environment;
-        self.each(field, |value, path| read(Fields::of(value, path, environment)?))
+        self.each(field, Kind::Objects, |value, path| read(Fields::of(value, path, environment)?))
     }
 
     /// One object.
     pub fn object(&mut self, field: &'static str) -> Result<Option<Fields<'e>>, Error> {
         let path = self.path(field);
-        self.take(field).map(|value| Fields::of(value, &path, self.environment)).transpose()
+        self.take_as(field, Kind::Object).map(|value| Fields::of(value, &path, self.environment)).transpose()
     }
 
     /// An object with string values, under names that the operator chose.
@@ -191,7 +247,7 @@ impl<'e> Fields<'e> {
             let text = string(value, &join(&path, &printable(&name)), self.environment)?;
             Ok((name, text))
         };
-        match self.take(field) {
+        match self.take_as(field, Kind::StringMap) {
             None => Ok(Vec::new()),
             Some(Value::Object(entries)) => entries.into_iter().map(read).collect(),
             Some(other) => Err(wrong_type(&path, &other, "an object with a string for each name")),
@@ -211,7 +267,7 @@ impl<'e> Fields<'e> {
             let texts = values.into_iter().map(|value| string(value, &path, environment));
             Ok((name, texts.collect::<Result<_, _>>()?))
         };
-        match self.take(field) {
+        match self.take_as(field, Kind::StringLists) {
             None => Ok(None),
             Some(Value::Object(entries)) => entries.into_iter().map(read).collect::<Result<_, _>>().map(Some),
             Some(other) => Err(wrong_type(&path, &other, "an object with a list of strings for each name")),
@@ -221,6 +277,7 @@ impl<'e> Fields<'e> {
     /// Whether the field is an object under whose names, which the operator chose, something stands: not one object of
     /// a list, which would have a `name`.
     pub fn is_map(&self, field: &str) -> bool {
+        self.tell(field, Kind::Members);
         self.rest.get(field).and_then(Value::as_object).is_some_and(|object| !object.contains_key("name"))
     }
 
@@ -232,7 +289,7 @@ impl<'e> Fields<'e> {
     ) -> Result<Vec<T>, Error> {
         let path = self.path(field);
         let environment = self.environment;
-        let entries = match self.take(field) {
+        let entries = match self.take_as(field, Kind::Members) {
             Some(Value::Object(entries)) if !entries.is_empty() => entries,
             Some(Value::Object(_)) => return Err(Error::at(&path, "must not be empty; leave it out")),
             Some(other) => return Err(wrong_type(&path, &other, "an object")),
@@ -253,6 +310,7 @@ impl<'e> Fields<'e> {
 
     /// A JSON document, written out or as a string that holds it.
     pub fn json_text(&mut self, field: &'static str) -> Result<Option<String>, Error> {
+        self.tell(field, Kind::JsonText);
         match self.is_string(field) {
             true => self.string(field),
             false => Ok(self.take(field).map(|value| value.to_string())),
@@ -264,13 +322,14 @@ impl<'e> Fields<'e> {
         self.rest.get(field).is_some_and(Value::is_string)
     }
 
-    /// Whether the field is an object.
     /// Whether the field holds one of these words, as they stand.
     pub fn is_one_of(&self, field: &str, words: &[&str]) -> bool {
         matches!(self.rest.get(field), Some(Value::String(word)) if words.contains(&word.as_str()))
     }
 
+    /// Whether the field is an object.
     pub fn is_object(&self, field: &str) -> bool {
+        self.tell(field, Kind::Object);
         self.rest.get(field).is_some_and(Value::is_object)
     }
 
@@ -285,11 +344,12 @@ impl<'e> Fields<'e> {
     fn each<T>(
         &mut self,
         field: &'static str,
+        kind: Kind,
         read: impl Fn(Value, &str) -> Result<T, Error>,
     ) -> Result<Option<Vec<T>>, Error> {
         let path = self.path(field);
         let read_at = |(index, value)| read(value, &format!("{path}[{index}]"));
-        match self.take(field) {
+        match self.take_as(field, kind) {
             None => Ok(None),
             Some(Value::Array(values)) => {
                 values.into_iter().enumerate().map(read_at).collect::<Result<_, _>>().map(Some)

@@ -3,6 +3,7 @@
 use super::clusters::{Clusters, Endpoints, authority, parse_url};
 use super::fields::{Fields, placed};
 use super::keys::KeySource;
+use super::warning::Warning;
 use super::{Error, is_quotable, listed, timeout};
 use crate::http::Endpoint;
 use crate::jose::claims::{ClaimMapping, Lookup};
@@ -61,6 +62,8 @@ pub struct Provider {
     pub failover: Failover,
     /// Nothing is fetched before a token of this provider has come: one of many tenants.
     pub on_demand: bool,
+    /// Its place in `providers`; `None` for `provider`.
+    entry: Option<usize>,
     /// What is written and is not looked at.
     unused: Vec<&'static str>,
     /// Where calls go.
@@ -185,7 +188,10 @@ impl Provider {
             true => Err(top.error("providers", problem)),
             false => {
                 check_names(&providers)?;
-                Ok(providers.into_iter().flatten().collect())
+                let placed = |(index, entry): (usize, Vec<Self>)| {
+                    entry.into_iter().map(move |provider| Self { entry: Some(index), ..provider })
+                };
+                Ok(providers.into_iter().enumerate().flat_map(placed).collect())
             }
         }
     }
@@ -231,6 +237,7 @@ impl Provider {
             refuse_id_tokens: false,
             failover: Failover { unhealthy_threshold: 2, healthy_threshold: 2, interval: Duration::from_secs(30) },
             on_demand: false,
+            entry: None,
             unused: Vec::new(),
             clusters,
         }
@@ -348,37 +355,49 @@ impl Provider {
         self.jwks.iter().map(|source| source.cooldown).max().unwrap_or_default()
     }
 
-    /// What the operator should know before the first request.
-    pub(super) fn warnings(&self) -> Vec<String> {
-        let name = &self.name;
+    /// Where it stands in the configuration.
+    pub(super) fn path(&self) -> String {
+        match self.entry {
+            None => "provider".to_owned(),
+            Some(index) => format!("providers[{index}]"),
+        }
+    }
+
+    /// What the operator should know before the first request, the provider's name left out.
+    pub(super) fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
+        let mut warn = |code, field: &str, text: String| {
+            let path = if self.entry.is_some() { format!("{}.{field}", self.path()) } else { self.path() };
+            warnings.push(Warning::new(code, path, text));
+        };
         if self.audiences == Audiences::Any && self.validation != Validation::Userinfo {
-            warnings.push(format!(
-                "{name}: any_audience accepts tokens that were meant for others (RFC 9700, section 2.3)"
-            ));
+            let text = "any_audience accepts tokens that were meant for others (RFC 9700, section 2.3)";
+            warn("any_audience", "any_audience", text.to_owned());
         }
         if self.validation == Validation::Userinfo {
-            warnings.push(format!(
-                "{name}: userinfo proves neither audience nor client: every token of this issuer with the scope openid passes"
-            ));
+            let text =
+                "userinfo proves neither audience nor client: every token of this issuer with the scope openid passes";
+            warn("userinfo_proves_no_audience", "validation", text.to_owned());
         }
-        if !self.unused.is_empty() {
+        if let Some(first) = self.unused.first() {
             let unused = self.unused.join(", ");
-            warnings.push(format!(
-                "{name}: {unused}: of no effect, since the provider is asked about every token, and what it answers is believed"
-            ));
+            let text = format!(
+                "{unused}: of no effect, since the provider is asked about every token, and what it answers is believed"
+            );
+            warn("idle_field", first, text);
         }
         let loopback = |host: &str| host == "localhost" || host.starts_with("127.") || host.starts_with("[::1]");
         if self.issuer.starts_with("http://") && !loopback(&self.clusters.issuer_authority) {
-            warnings.push(format!("{name}: the issuer is not https; only a cluster with TLS protects tokens and keys"));
+            let text = "the issuer is not https; only a cluster with TLS protects tokens and keys";
+            warn("http_issuer", "issuer", text.to_owned());
         }
         for refused in self.jwks.iter().filter_map(|source| source.inline.as_ref()).flat_map(|keys| keys.refused()) {
-            warnings.push(format!("{name}: jwks.inline: {refused}"));
+            warn("unusable_key", "jwks", format!("jwks.inline: {refused}"));
         }
         let explicit = matches!(self.introspection.endpoints, Endpoints::Configured(_));
         if explicit && self.introspection.client.is_none() {
-            warnings
-                .push(format!("{name}: introspection without client_id; RFC 7662, section 2.1, wants authentication"));
+            let text = "introspection without client_id; RFC 7662, section 2.1, wants authentication";
+            warn("anonymous_introspection", "introspection", text.to_owned());
         }
         warnings
     }

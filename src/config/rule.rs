@@ -4,6 +4,7 @@ use super::fields::Fields;
 use super::output::header_name;
 use super::policy::Policy;
 use super::provider::Provider;
+use super::warning::Warning;
 use super::{Config, Error, is_token_byte, regex, whole_regex};
 use crate::http::path;
 use regex_lite::Regex;
@@ -308,41 +309,47 @@ fn host(host: String) -> Result<String, &'static str> {
 }
 
 /// What is allowed, and may not be what somebody means.
-pub(super) fn warnings(config: &Config) -> Vec<String> {
+pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let asks_blindly = config.verify.as_ref().is_some_and(|verify| verify.request.is_none());
     let base = &config.policy;
     let asks_something = !base.require.is_empty() || base.authorization.is_some();
     let lets_others_pass = |policy: &Policy| !policy.bypass && (policy.allow_missing || !policy.enforce);
     if asks_something && lets_others_pass(base) {
-        warnings.push(format!("require, external_authorization: what they ask {OTHERS_PASS}"));
+        let path = if base.require.is_empty() { "external_authorization" } else { "require" };
+        let text = format!("require, external_authorization: what they ask {OTHERS_PASS}");
+        warnings.push(Warning::new("others_pass", path, text));
     }
     if config.rules.iter().any(Rule::reads_route) {
-        warnings.push(match config.marks {
+        let text = match config.marks {
             true => format!("rules: they look at routes, and {MAY_BE_REROUTED}; {ROUTE_CHECK}"),
             false => format!(
                 "rules, marks: the rules look at routes, and {MAY_BE_REROUTED}; with `marks: false` nothing can refuse it \
                  before the service has seen it"
             ),
-        });
+        };
+        warnings.push(Warning::new("rerouted", "rules", text));
     }
     for (index, Rule { matching, policy, .. }) in config.rules.iter().enumerate() {
         let asks_more = !Rc::ptr_eq(&policy.require, &base.require)
             || policy.authorization.is_some() && base.authorization.is_none();
         if asks_more && lets_others_pass(policy) {
-            warnings.push(format!("rules[{index}]: what it asks {OTHERS_PASS}"));
+            let text = format!("rules[{index}]: what it asks {OTHERS_PASS}");
+            warnings.push(Warning::new("others_pass", format!("rules[{index}]"), text));
         }
         let Some(matching) = matching else { continue };
         let by_header = !matching.headers.is_empty();
         let by_nothing_else = matching.path.is_none() && matching.hosts.is_empty() && matching.route_names.is_empty();
         if policy.bypass && by_header && by_nothing_else {
-            warnings.push(format!("rules[{index}]: whoever sends this header needs no token"));
+            let text = format!("rules[{index}]: whoever sends this header needs no token");
+            warnings.push(Warning::new("bypass_by_header", format!("rules[{index}].match.headers"), text));
         }
         if asks_blindly && !matching.methods.is_empty() {
-            warnings.push(format!(
+            let text = format!(
                 "rules[{index}]: a question at verify_path has the method of the proxy that asks; verify_request tells that \
                  of its client"
-            ));
+            );
+            warnings.push(Warning::new("verify_method", format!("rules[{index}].match.methods"), text));
         }
     }
     warnings

@@ -4,6 +4,7 @@ use super::fields::Fields;
 use super::output::header_name;
 use super::policy::Policy;
 use super::rule::Rule;
+use super::warning::Warning;
 use super::{Config, Error};
 use crate::http::Edit;
 use crate::http::names::Placement;
@@ -71,22 +72,18 @@ impl Verify {
     }
 
     /// What is allowed, and may not be what somebody means, where requests fall under these policies.
-    pub(super) fn warnings<'p>(&self, mut policies: impl Iterator<Item = &'p Policy>) -> Vec<String> {
+    pub(super) fn warnings<'p>(&self, mut policies: impl Iterator<Item = &'p Policy>) -> Vec<Warning> {
         let mut warnings = Vec::new();
         if self.request.is_none() {
-            warnings.push(
-                "verify_path: its listener must leave paths as they are (normalize_path, merge_slashes: false, \
+            let text = "verify_path: its listener must leave paths as they are (normalize_path, merge_slashes: false, \
                  path_with_escaped_slashes_action: KEEP_UNCHANGED) and route nothing else: Envoy makes another request of \
-                 /verify/../x"
-                    .to_owned(),
-            );
+                 /verify/../x";
+            warnings.push(Warning::new("verify_paths", "verify_path", text));
         }
         if policies.any(|policy| policy.user_info.iter().any(|output| output.placement != Placement::Header)) {
-            warnings.push(
-                "user_info: an answer at verify_path writes headers only: what has another `location` is neither written nor \
-                 removed there"
-                    .to_owned(),
-            );
+            let text = "user_info: an answer at verify_path writes headers only: what has another `location` is neither written nor \
+                 removed there";
+            warnings.push(Warning::new("verify_outputs", "user_info", text));
         }
         warnings
     }

@@ -4,39 +4,33 @@ use super::coverage::unreachable;
 use super::fields::printable;
 use super::output::ClaimSource;
 use super::policy::Policy;
+use super::warning::{MAX_LISTED, Warning, listed};
 use super::{Config, Provider};
 use crate::jose::claims::Lookup;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// What deserves a word about providers: the same of several, or of all tenants of one, is said once.
-pub(super) fn about_providers(providers: &[Provider]) -> Vec<String> {
-    let mut said: Vec<(String, Vec<&str>)> = Vec::new();
+pub(super) fn about_providers(providers: &[Provider]) -> Vec<Warning> {
+    let mut said: Vec<(Warning, Vec<&str>)> = Vec::new();
     for provider in providers {
-        let label = format!("{}: ", provider.name);
         for warning in provider.warnings() {
-            let warning = warning.strip_prefix(&label).map(str::to_owned).unwrap_or(warning);
-            match said.iter_mut().find(|(other, _)| *other == warning) {
+            match said.iter_mut().find(|(other, _)| other.text == warning.text) {
                 Some((_, names)) if names.last() == Some(&provider.name.as_str()) => {}
                 Some((_, names)) => names.push(&provider.name),
                 None => said.push((warning, vec![&provider.name])),
             }
         }
     }
-    said.into_iter().map(|(warning, names)| format!("{}: {warning}", listed(&names))).collect()
-}
-
-/// The first of these, and how many more there are.
-pub fn listed(names: &[impl AsRef<str>]) -> String {
-    let shown: Vec<&str> = names.iter().take(MAX_LISTED).map(AsRef::as_ref).collect();
-    match names.len().saturating_sub(shown.len()) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
+    let named = |(warning, names): (Warning, Vec<&str>)| {
+        let text = format!("{}: {}", listed(&names), warning.text);
+        Warning { text, ..warning }
+    };
+    said.into_iter().map(named).collect()
 }
 
 /// Rules that an earlier one leaves nothing to.
-pub(super) fn about_unreachable_rules(config: &Config) -> Vec<String> {
+pub(super) fn about_unreachable_rules(config: &Config) -> Vec<Warning> {
     let found = unreachable(&config.rules);
     let told = found.iter().take(MAX_LISTED).map(|(number, by)| {
         let by_name = config.rules.get(*number).is_some_and(|rule| rule.name.is_some());
@@ -44,29 +38,34 @@ pub(super) fn about_unreachable_rules(config: &Config) -> Vec<String> {
         // A bypass is for what all readers read alike: what is left comes to this rule, and is not what it was written for.
         let is_bypass = config.rules.get(*by).is_some_and(|rule| rule.policy.bypass);
         let odd = if is_bypass { "but for paths that can be read in two ways, " } else { "" };
-        format!("rules[{number}]: {odd}no request comes to it{unless}: rules[{by}] stands before it, and matches whatever it matches")
+        let text = format!("rules[{number}]: {odd}no request comes to it{unless}: rules[{by}] stands before it, and matches whatever it matches");
+        Warning::new("unreachable_rule", format!("rules[{number}]"), text)
     });
-    let mut warnings: Vec<String> = told.collect();
+    let mut warnings: Vec<Warning> = told.collect();
     if let Some(more) = found.len().checked_sub(MAX_LISTED).filter(|more| *more > 0) {
-        warnings.push(format!(
-            "rules: {more} more to which no request comes, each behind one that matches whatever it matches"
-        ));
+        let text =
+            format!("rules: {more} more to which no request comes, each behind one that matches whatever it matches");
+        warnings.push(Warning::new("unreachable_rule", "rules", text));
     }
     warnings
 }
 
 /// Claims whose name looks like the way to a nested one.
-pub(super) fn about_dotted_claims(config: &Config) -> Vec<String> {
+pub(super) fn about_dotted_claims(config: &Config) -> Vec<Warning> {
     let mappings = || config.providers.iter().flat_map(|provider| provider.claim_mapping.0.iter());
     let mapped: BTreeSet<&str> = mappings().map(|(name, _)| name.as_str()).collect();
     let is_odd = |name: &str| is_dotted(name) && !mapped.contains(name);
-    let mut places: Vec<String> = Vec::new();
+    let mut in_mappings: Vec<(String, String)> = Vec::new();
     for provider in &config.providers {
         let dotted = provider.claim_mapping.0.iter().filter(|(_, lookups)| lookups.iter().any(names_dotted));
         // Tenants share their mapping.
-        let new = dotted.map(|(name, _)| format!("{}: claim_mapping.{}", provider.name, printable(name)));
-        places.extend(new.filter(|place| !places.contains(place)).collect::<Vec<_>>());
+        let new = dotted.map(|(name, _)| {
+            let field = format!("claim_mapping.{}", printable(name));
+            (format!("{}.{field}", provider.path()), format!("{}: {field}", provider.name))
+        });
+        in_mappings.extend(new.filter(|place| !in_mappings.contains(place)).collect::<Vec<_>>());
     }
+    let mut places: Vec<String> = Vec::new();
     let base: &Policy = &config.policy;
     for (number, policy) in config.policies().enumerate() {
         let is_top = number == 0;
@@ -76,8 +75,11 @@ pub(super) fn about_dotted_claims(config: &Config) -> Vec<String> {
             odd_claims(shadow, Some(policy), &format!("{at}shadow."), &is_odd, &mut places);
         }
     }
-    let told = places.iter().take(MAX_LISTED).map(|place| {
-        format!("{place}: has a dot in it, and no claim is called so; a claim within another is told by `path`")
+    let places = in_mappings.into_iter().chain(places.into_iter().map(|path| (path.clone(), path)));
+    let told = places.take(MAX_LISTED).map(|(path, place)| {
+        let text =
+            format!("{place}: has a dot in it, and no claim is called so; a claim within another is told by `path`");
+        Warning::new("dotted_claim", path, text)
     });
     told.collect()
 }
@@ -130,6 +132,3 @@ fn is_dotted(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or_default();
     name.contains('.') && name.split('.').all(is_name) && !["com", "dev", "io", "net", "org"].contains(&last)
 }
-
-/// How many of a kind are told one by one.
-const MAX_LISTED: usize = 8;

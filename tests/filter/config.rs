@@ -777,9 +777,9 @@ fn unwise_configurations_are_warned_of() {
         json!({"require": {}, "enforce": false}),
         json!({"verify_path": "/verify", "verify_request": told, "user_info": {"key": "x-id", "claims": "sub"}}),
     ] {
-        assert_eq!(accepts(&jwt(json!({}), sound)).warnings, Vec::<String>::new());
+        assert_eq!(accepts(&jwt(json!({}), sound)).warnings, []);
     }
-    assert_eq!(accepts(&jwt(json!({}), json!({}))).warnings, Vec::<String>::new());
+    assert_eq!(accepts(&jwt(json!({}), json!({}))).warnings, []);
 }
 
 /// Which Envoy cluster is called for which host.

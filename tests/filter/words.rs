@@ -196,7 +196,8 @@ fn opaque_tokens_with_odd_characters_have_their_places() {
 fn warnings(configuration: &Value) -> Vec<String> {
     let environment = |_: &str| None;
     let config = Config::read(configuration.to_string().as_bytes(), &environment);
-    config.unwrap_or_else(|error| panic!("{error}\n{configuration}")).warnings
+    let config = config.unwrap_or_else(|error| panic!("{error}\n{configuration}"));
+    config.warnings.iter().map(ToString::to_string).collect()
 }
 
 #[test]
