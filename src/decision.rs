@@ -1,11 +1,10 @@
 //! What comes out of the filter for one request: data, which the edge carries out.
 
 use crate::config::Policy;
-use crate::http::{Edit, Request};
+use crate::http::{Answer, Edit, Request};
 use crate::jose::jwk::Algorithm;
 use crate::jose::verifier::Backend;
-use crate::reply::cors;
-use crate::reply::{Reason, Reply};
+use crate::reply::Reason;
 use std::fmt;
 use std::rc::Rc;
 
@@ -14,12 +13,8 @@ use std::rc::Rc;
 pub enum Decision {
     /// It goes on to the upstream, changed.
     Forward(Forward),
-    /// It is answered.
-    Deny(Refused),
-    /// Another proxy asked about it: it may pass, with these headers.
-    Confirm(Confirmed),
-    /// A browser asked whether it may ask: it is told.
-    Preflight(Answered),
+    /// The filter answers it.
+    Answer(Answered),
     /// It waits; an [`Effect::Resolve`](crate::filter::Effect::Resolve) will follow.
     Wait,
 }
@@ -29,8 +24,8 @@ pub enum Decision {
 pub struct Forward {
     /// Changes of its headers.
     pub edits: Vec<Edit>,
-    /// `Set-Cookie` values for the response.
-    pub response_cookies: Vec<String>,
+    /// Changes of the response's headers.
+    pub response_edits: Vec<Edit>,
     /// Filter state: key and serialised `google.protobuf.Struct`.
     pub filter_state: Vec<(String, Vec<u8>)>,
     /// What to count.
@@ -64,66 +59,67 @@ impl PartialEq for Case {
 
 impl Eq for Case {}
 
-/// The answer to a proxy that asked.
-#[derive(Eq, PartialEq)]
-pub struct Confirmed {
-    /// Changes of the question's own headers, for whoever logs them.
-    pub edits: Vec<Edit>,
-    /// The status.
-    pub status: u16,
-    /// The identity, as headers, and which of the filter's own names are not among them.
-    pub headers: Vec<(Rc<str>, Vec<u8>)>,
-    /// What to count.
-    pub outcome: Outcome,
-    /// What else to count.
-    pub tally: Tally,
-}
-
-/// The answer to a CORS preflight.
-#[derive(Debug, Eq, PartialEq)]
-pub struct Answered {
-    /// Header fields.
-    pub headers: cors::Fields,
-    /// What to count.
-    pub outcome: Outcome,
-    /// What else to count.
-    pub tally: Tally,
-}
-
-/// Names of headers only: their values are claims.
-impl fmt::Debug for Confirmed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.headers.iter().map(|(name, _)| &**name).collect();
-        let mut confirmed = f.debug_struct("Confirmed");
-        confirmed
-            .field("edits", &self.edits)
-            .field("headers", &names)
-            .field("outcome", &self.outcome)
-            .field("tally", &self.tally)
-            .finish()
-    }
-}
-
-/// Without cookies and filter state: they hold claims.
-impl fmt::Debug for Forward {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { edits, response_cookies: _, filter_state: _, outcome, tally, route: _, case: _ } = self;
-        let mut forward = f.debug_struct("Forward");
-        forward.field("edits", edits).field("outcome", outcome).field("tally", tally).finish_non_exhaustive()
-    }
-}
-
 /// How a request is answered.
 #[derive(Debug, Eq, PartialEq)]
-pub struct Refused {
-    /// Changes of the request's headers, for whoever logs them.
+pub struct Answered {
+    /// Changes of the request's own headers, for whoever logs them.
     pub edits: Vec<Edit>,
     /// The answer.
-    pub reply: Reply,
+    pub answer: Answer,
+    /// What the answer says.
+    pub meaning: Meaning,
     /// What to count.
     pub outcome: Outcome,
     /// What else to count.
     pub tally: Tally,
+}
+
+impl Answered {
+    /// For when there is nothing to judge by: no filter, no clock, or a host that doesn't do what it is told.
+    pub fn misconfigured() -> Self {
+        let reason = Reason::Misconfigured;
+        Self {
+            edits: Vec::new(),
+            answer: Answer::unstored(503),
+            meaning: Meaning::Denied(reason),
+            outcome: Outcome { result: Disposition::Denied, reason: Some(reason), provider: None },
+            tally: Tally::default(),
+        }
+    }
+}
+
+/// What an answer says. Its words are those of `%RESPONSE_CODE_DETAILS%`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Meaning {
+    /// No, for this reason.
+    Denied(Reason),
+    /// Another proxy asked about a request: it may pass, with these headers.
+    Confirmed,
+    /// A browser asked whether it may ask.
+    Preflight,
+    /// It is a document of the filter's own, which anybody may read.
+    Document,
+}
+
+impl fmt::Display for Meaning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied(reason) => write!(f, "oidc_denied{{{}}}", reason.as_str()),
+            Self::Confirmed => f.write_str("oidc_confirmed"),
+            Self::Preflight => f.write_str("oidc_preflight"),
+            Self::Document => f.write_str("oidc_document"),
+        }
+    }
+}
+
+/// Without filter state, which holds claims.
+impl fmt::Debug for Forward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { edits, response_edits, filter_state: _, outcome, tally, route: _, case: _ } = self;
+        let mut forward = f.debug_struct("Forward");
+        forward.field("edits", edits).field("response_edits", response_edits);
+        forward.field("outcome", outcome).field("tally", tally).finish_non_exhaustive()
+    }
 }
 
 /// What a decision was, for logs and metrics.

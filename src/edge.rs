@@ -13,13 +13,12 @@ mod instance;
 mod metrics;
 
 use crate::config::{Config, SourceLocation};
-use crate::decision::{Answered, Case, Confirmed, Decision, Disposition, Forward, Outcome, Refused};
+use crate::decision::{Answered, Case, Decision, Forward};
 use crate::filter::{CallId, Effect, Filter, StreamId};
 use crate::http::caching;
-use crate::http::{Edit, Fetch, Headers, MAX_ANSWER_BYTES, Request, Response, Route};
+use crate::http::{Answer, Edit, Fetch, Headers, MAX_ANSWER_BYTES, Request, Response, Route};
 use crate::jose::verifier::Verifier;
 use crate::protobuf;
-use crate::reply::{Reason, Reply};
 use crate::time::Timestamp;
 use abi::{Buffer, Failed, Map};
 pub use boringssl::BoringSsl;
@@ -70,8 +69,8 @@ enum Progress {
     /// Nothing is decided, or what was decided is not carried out.
     #[default]
     Held,
-    /// It goes on. These cookies belong on its response, and if the decision rests on the route, this is what it was about.
-    Forwarded { response_cookies: Vec<String>, case: Option<Box<Case>> },
+    /// It goes on. These changes are made on its response, and if the decision rests on the route, this is what it was about.
+    Forwarded { response_edits: Vec<Edit>, case: Option<Box<Case>> },
     /// It is answered: with this status of HTTP, unless in the terms of gRPC.
     Answered { status: Option<u16> },
 }
@@ -353,15 +352,15 @@ impl HttpContext for Stream {
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         let Ok(mut progress) = self.progress.try_borrow_mut() else { return Action::Pause };
         match &mut *progress {
-            Progress::Forwarded { response_cookies, case } => {
+            Progress::Forwarded { response_edits, case } => {
                 if let Some(case) = case.take()
                     && !self.stays_true(&case)
                 {
                     self.refuse_misconfigured();
                     return Action::Pause;
                 }
-                if set_cookies(std::mem::take(response_cookies)).is_err() {
-                    log::error!("a cookie could not be set on a response");
+                if edit_response(std::mem::take(response_edits)).is_err() {
+                    log::error!("a header could not be set on a response");
                 }
             }
             Progress::Answered { status: None } => {}
@@ -442,7 +441,7 @@ impl Stream {
     fn refuse_misconfigured(&self) {
         match self.shared.try_borrow_mut() {
             Ok(mut shared) => refuse_misconfigured(&mut shared.instance),
-            Err(_) => answer_misconfigured(&Instance::default()),
+            Err(_) => send(&Answered::misconfigured(), &Instance::default()),
         }
     }
 
@@ -464,8 +463,8 @@ fn carry_out(decision: Decision, progress: &RefCell<Progress>, instance: &mut In
             Ok(()) => {
                 instance.count(&forward.outcome, forward.tally);
                 if let Ok(mut progress) = progress.try_borrow_mut() {
-                    let Forward { response_cookies, case, .. } = forward;
-                    *progress = Progress::Forwarded { response_cookies, case };
+                    let Forward { response_edits, case, .. } = forward;
+                    *progress = Progress::Forwarded { response_edits, case };
                 }
             }
             // Half a change could be a forged identity.
@@ -474,29 +473,14 @@ fn carry_out(decision: Decision, progress: &RefCell<Progress>, instance: &mut In
                 refuse_misconfigured(instance);
             }
         },
-        Decision::Deny(refused) => {
-            instance.count(&refused.outcome, refused.tally);
-            let Reply { status, grpc_status, .. } = refused.reply;
-            note_answer(progress, Some(status).filter(|_| grpc_status.is_none()));
-            refuse(&refused, instance);
-        }
-        Decision::Confirm(confirmed) => {
-            instance.count(&confirmed.outcome, confirmed.tally);
-            note_answer(progress, Some(confirmed.status));
-            confirm(&confirmed, instance);
-        }
-        Decision::Preflight(answered) => {
-            instance.count(&answered.outcome, answered.tally);
-            note_answer(progress, Some(204));
-            answer_preflight(&answered, instance);
+        Decision::Answer(answered) => {
+            let Answer { status, grpc_status, .. } = answered.answer;
+            if let Ok(mut progress) = progress.try_borrow_mut() {
+                *progress = Progress::Answered { status: Some(status).filter(|_| grpc_status.is_none()) };
+            }
+            answer(&answered, instance);
         }
         Decision::Wait => {}
-    }
-}
-
-fn note_answer(progress: &RefCell<Progress>, status: Option<u16>) {
-    if let Ok(mut progress) = progress.try_borrow_mut() {
-        *progress = Progress::Answered { status };
     }
 }
 
@@ -520,20 +504,20 @@ fn apply(forward: &Forward, instance: &Instance) -> Result<(), Failed> {
     instance.mark(&forward.outcome, forward.route.as_deref())
 }
 
-/// Sets cookies on a response that no cache then keeps for others. If that can't be had, there is no cookie.
-fn set_cookies(cookies: Vec<String>) -> Result<(), Failed> {
-    if cookies.is_empty() {
-        return Ok(());
+/// Changes a response; one that sets a cookie is then kept by no cache for others. If that can't be had, nothing is changed.
+fn edit_response(edits: Vec<Edit>) -> Result<(), Failed> {
+    if edits.iter().any(|edit| matches!(edit, Edit::Add(name, _) if **name == *"set-cookie")) {
+        let response = abi::pairs(Map::ResponseHeaders).and_then(Headers::from_wire).ok_or(Failed)?;
+        carry_out_edits(Map::ResponseHeaders, &caching::private(&response))?;
     }
-    let response = abi::pairs(Map::ResponseHeaders).and_then(Headers::from_wire).ok_or(Failed)?;
-    carry_out_edits(Map::ResponseHeaders, &caching::private(&response))?;
-    cookies.iter().try_for_each(|cookie| abi::add(Map::ResponseHeaders, b"set-cookie", cookie.as_bytes()))
+    carry_out_edits(Map::ResponseHeaders, &edits)
 }
 
 fn carry_out_edits(map: Map, edits: &[Edit]) -> Result<(), Failed> {
     edits.iter().try_for_each(|edit| match edit {
         Edit::Remove(name) => abi::remove(map, name),
         Edit::Set(name, value) => abi::set(map, name.as_bytes(), value),
+        Edit::Add(name, value) => abi::add(map, name.as_bytes(), value),
     })
 }
 
@@ -544,49 +528,21 @@ fn hide(edits: &[Edit]) {
     }
 }
 
-fn refuse(refused: &Refused, instance: &Instance) {
-    let Refused { edits, reply, .. } = refused;
-    hide(edits);
-    let reason = reply.reason.as_str();
-    let headers: Vec<(&str, &str)> = reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let details = instance.details(&format!("oidc_denied{{{reason}}}"));
-    if abi::send_reply(reply.status, &details, &headers, &reply.body, reply.grpc_status).is_err() {
+/// Answers the request of the effective context.
+fn answer(answered: &Answered, instance: &mut Instance) {
+    instance.count(&answered.outcome, answered.tally);
+    hide(&answered.edits);
+    send(answered, instance);
+}
+
+fn send(answered: &Answered, instance: &Instance) {
+    if abi::send_reply(&answered.answer, &instance.details(answered.meaning)).is_err() {
         log::error!("a request could not be answered; it stays on hold");
     }
 }
 
-fn confirm(confirmed: &Confirmed, instance: &Instance) {
-    hide(&confirmed.edits);
-    let mut headers = vec![("cache-control", "no-store")];
-    // Whatever a claim holds was written as ASCII.
-    let written =
-        confirmed.headers.iter().filter_map(|(name, value)| Some((&**name, std::str::from_utf8(value).ok()?)));
-    headers.extend(written);
-    if abi::send_reply(confirmed.status, &instance.details("oidc_confirmed"), &headers, b"", None).is_err() {
-        log::error!("a request could not be answered; it stays on hold");
-    }
-}
-
-fn answer_preflight(answered: &Answered, instance: &Instance) {
-    let mut headers = vec![("cache-control", "no-store")];
-    headers.extend(answered.headers.iter().map(|(name, value)| (*name, value.as_str())));
-    if abi::send_reply(204, &instance.details("oidc_preflight"), &headers, b"", None).is_err() {
-        log::error!("a request could not be answered; it stays on hold");
-    }
-}
-
-/// For when there is nothing to judge by: no filter, no clock, or a host that doesn't do what it is told.
 fn refuse_misconfigured(instance: &mut Instance) {
-    let outcome = Outcome { result: Disposition::Denied, reason: Some(Reason::Misconfigured), provider: None };
-    instance.metrics.request(&outcome);
-    answer_misconfigured(instance);
-}
-
-fn answer_misconfigured(instance: &Instance) {
-    let headers = [("cache-control", "no-store")];
-    if abi::send_reply(503, &instance.details("oidc_denied{misconfigured}"), &headers, b"", None).is_err() {
-        log::error!("a request could not be answered; it stays on hold");
-    }
+    answer(&Answered::misconfigured(), instance);
 }
 
 /// Sends a call, which the SDK books on the context that was entered last: the root. An error says why it could not be sent.

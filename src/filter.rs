@@ -17,19 +17,19 @@ mod cases;
 mod fetches;
 mod need;
 mod newcomers;
+mod own;
 mod told;
 
 use crate::cache::{Bounds, Cache};
 use crate::config::{Config, Rule, Source, SourceLocation, listed};
-use crate::decision::{Answered, Case, Confirmed, Decision, Disposition, Forward, Outcome, Refused, Tally};
+use crate::decision::{Answered, Case, Decision, Disposition, Forward, Meaning, Outcome, Tally};
 use crate::http::names::ReservedNames;
-use crate::http::{Edit, Fetch, Request, Response};
+use crate::http::{Answer, Document, Edit, Fetch, Request, Response};
 use crate::jose::verifier::Verifier;
 use crate::oauth::credentials::TokenDigest;
 use crate::policy::external::{self, CheckRequest};
 use crate::policy::rules::RuleIndex;
 use crate::provider::{Call, Kind, Provider};
-use crate::reply::cors;
 use crate::reply::{Denial, Reason};
 use crate::time::Timestamp;
 use crate::upstream::identity::{self, Identity, ResponseOutputs};
@@ -38,6 +38,7 @@ use authorize::{Exemption, Grant, Halt, Refusal};
 use fetches::{InFlight, Parked};
 use need::{Learnt, Need, ValidatedToken, document};
 use newcomers::Newcomers;
+use own::Own;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
@@ -79,6 +80,8 @@ pub struct Filter {
     config: Rc<Config>,
     name: String,
     own: ReservedNames,
+    /// What it serves itself, by the one reading of the path.
+    documents: HashMap<Box<[u8]>, Document>,
     /// Whether any policy keeps tokens from going on. Found out once: there may be thousands of rules.
     takes_tokens_off: bool,
     rules: Option<RuleIndex>,
@@ -125,6 +128,7 @@ impl Filter {
         let patience = on_demand.map(|provider| provider.cooldown()).max().unwrap_or_default();
         Self {
             own: config.own_names().and(config.removal.names()),
+            documents: HashMap::new(),
             takes_tokens_off,
             rules: (!rules.is_empty()).then(|| RuleIndex::new(rules, &config.policy)),
             named_rules: named.filter_map(|(index, rule)| Some((rule.name.clone()?, index))).collect(),
@@ -164,14 +168,20 @@ impl Filter {
             let unseen = Case { request, policy: Rc::clone(&self.config.policy), is_check: false };
             return self.refuse_without_policy(&unseen, Denial::InvalidRequest);
         }
-        let (case, fault) = self.case(request, now);
+        let question = match self.own(&request) {
+            Some(Own::Document(document)) => return self.serve(request, document),
+            Some(Own::Question(asked_about)) => Some(asked_about),
+            None => None,
+        };
+        let (case, fault) = self.case(request, question, now);
         if let Err(denial) = fault {
             return self.refuse_without_policy(&case, denial);
         }
-        if let Some(headers) = self.on_preflight(&case) {
+        if let Some(answer) = self.on_preflight(&case) {
             let outcome = self.outcome(Disposition::Bypassed, None, None);
-            self.tell(&case, &outcome, Some(204), None);
-            return Decision::Preflight(Answered { headers, outcome, tally: Tally::default() });
+            self.tell(&case, &outcome, Some(answer.status), None);
+            let (edits, meaning) = (Vec::new(), Meaning::Preflight);
+            return Decision::Answer(Answered { edits, answer, meaning, outcome, tally: Tally::default() });
         }
         match self.authorize(&case.request, &case.policy, &Learnt::default(), now) {
             Err(Halt::Need(need, answer)) => {
@@ -444,19 +454,21 @@ impl Filter {
 
     /// Forwards a request, or tells the proxy that asks about it that it may pass.
     fn forward(&self, case: &Case, rewrite: Rewrite, aside: ResponseOutputs, outcome: Outcome) -> Decision {
-        let ResponseOutputs { response_cookies, filter_state } = aside;
+        let ResponseOutputs { response_edits, filter_state } = aside;
         if case.is_check {
             let stripped: Vec<&str> = rewrite.stripped_headers(&case.request).collect();
-            let mut headers = rewrite.into_headers();
-            if let Some(names) = self.to_be_removed(&case.request, &stripped, &headers) {
-                headers.push((Rc::from(REMOVED_BY_EXT_AUTHZ), names.into_bytes()));
+            let headers = rewrite.into_headers();
+            let removed = self.to_be_removed(&case.request, &stripped, &headers);
+            let mut answer = Answer::unstored(self.config.verify.as_ref().map_or(204, |verify| verify.response_code));
+            answer.headers.extend(headers);
+            if let Some(names) = removed {
+                answer.add(REMOVED_BY_EXT_AUTHZ, names);
             }
-            let cookies = response_cookies.into_iter().map(|cookie| (Rc::from("set-cookie"), cookie.into_bytes()));
-            headers.extend(cookies);
-            let status = self.config.verify.as_ref().map_or(204, |verify| verify.response_code);
+            answer.edit(response_edits);
             let edits = if case.policy.forward { Vec::new() } else { self.hide_tokens(case) };
             self.tell(case, &outcome, None, None);
-            return Decision::Confirm(Confirmed { edits, status, headers, outcome, tally: self.tally.take() });
+            let (meaning, tally) = (Meaning::Confirmed, self.tally.take());
+            return Decision::Answer(Answered { edits, answer, meaning, outcome, tally });
         }
         let edits = rewrite.edits(&case.request, &self.own);
         self.tell(case, &outcome, None, None);
@@ -465,7 +477,7 @@ impl Filter {
         let case = self.reads_routes.then(|| Box::new(self.matched(case)));
         Decision::Forward(Forward {
             edits,
-            response_cookies,
+            response_edits,
             filter_state,
             outcome,
             tally: self.tally.take(),
@@ -476,9 +488,11 @@ impl Filter {
 
     /// The answer to a preflight from a listed origin. Who asks would take it for a yes to the request itself; and where no token
     /// is needed, it is the service that knows what it lets pages read.
-    fn on_preflight(&self, case: &Case) -> Option<cors::Fields> {
+    fn on_preflight(&self, case: &Case) -> Option<Answer> {
         let cors = self.config.cors.as_ref().filter(|_| !case.is_check && !case.policy.bypass)?;
-        cors.on_preflight(&case.request)
+        let mut answer = Answer::unstored(204);
+        answer.headers.extend(cors.on_preflight(&case.request)?);
+        Some(answer)
     }
 
     fn refuse_case(&self, case: &Case, denial: Denial, provider: Option<usize>) -> Decision {
@@ -488,34 +502,36 @@ impl Filter {
     fn refuse_for(&self, case: &Case, refusal: Refusal) -> Decision {
         let Refusal { denial, provider, detail } = refusal;
         let refused = self.refused(case, &denial, provider);
-        self.tell(case, &refused.outcome, Some(refused.reply.status), detail.as_ref());
-        Decision::Deny(Refused { tally: self.tally.take(), ..refused })
+        self.tell(case, &refused.outcome, Some(refused.answer.status), detail.as_ref());
+        Decision::Answer(Answered { tally: self.tally.take(), ..refused })
     }
 
     fn refuse_without_policy(&self, case: &Case, denial: Denial) -> Decision {
         let refused = self.refused(case, &denial, None);
-        self.tell_without_policy(case, &refused.outcome, refused.reply.status);
-        Decision::Deny(Refused { tally: self.tally.take(), ..refused })
+        self.tell_without_policy(case, &refused.outcome, refused.answer.status);
+        Decision::Answer(Answered { tally: self.tally.take(), ..refused })
     }
 
-    fn refused(&self, case: &Case, denial: &Denial, provider: Option<usize>) -> Refused {
+    fn refused(&self, case: &Case, denial: &Denial, provider: Option<usize>) -> Answered {
         let Case { request, policy, is_check } = case;
-        let mut reply = match request.grpc() {
+        let mut answer = match request.grpc() {
             // Who asks understands 401 and 403 only, and takes all else for a fault (ngx_http_auth_request_module), but 200
             // for a yes: whatever its client speaks, it is answered in HTTP.
-            _ if *is_check => denial.reply(policy, Some(401)),
-            None => denial.reply(policy, policy.enforce_response_code),
-            Some(grpc) => denial.grpc_reply(policy, policy.enforce_response_code, grpc),
+            _ if *is_check => denial.answer(policy, Some(401)),
+            None => denial.answer(policy, policy.enforce_response_code),
+            Some(grpc) => denial.grpc_answer(policy, policy.enforce_response_code, grpc),
         };
         if let Some(cors) = &self.config.cors {
-            reply.headers.extend(cors.on_answer(request));
+            answer.headers.extend(cors.on_answer(request));
         }
         // Some proxies are told to go on all the same, without an identity.
-        let names = is_check.then(|| self.to_be_removed(request, &[], &[])).flatten();
-        reply.headers.extend(names.map(|names| (REMOVED_BY_EXT_AUTHZ, names)));
-        let outcome = self.outcome(Disposition::Denied, Some(denial.reason()), provider);
+        if let Some(names) = is_check.then(|| self.to_be_removed(request, &[], &[])).flatten() {
+            answer.add(REMOVED_BY_EXT_AUTHZ, names);
+        }
+        let reason = denial.reason();
+        let outcome = self.outcome(Disposition::Denied, Some(reason), provider);
         let edits = if self.takes_tokens_off { self.hide_tokens(case) } else { Vec::new() };
-        Refused { edits, reply, outcome, tally: Tally::default() }
+        Answered { edits, answer, meaning: Meaning::Denied(reason), outcome, tally: Tally::default() }
     }
 
     /// Takes the tokens off a request that is answered here: its headers go into the access log.

@@ -3,8 +3,10 @@
 //! Header names and values are bytes (RFC 9110, section 5.5, allows obs-text): nothing here assumes UTF-8,
 //! and nothing from the wire can make it panic.
 
+mod answer;
 pub mod caching;
 pub mod cookie;
+mod document;
 pub mod escapes;
 pub mod names;
 pub mod path;
@@ -12,10 +14,12 @@ mod preflight;
 pub mod query;
 pub mod websocket;
 
+pub use answer::{Answer, Field, Name};
+pub use document::Document;
+
 use crate::time::Timestamp;
 use std::fmt;
 use std::ops::Range;
-use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 /// A request or answer's header list, as the host hands it over: lower-case names, order and repetition kept.
@@ -217,7 +221,9 @@ pub enum Edit {
     /// Removes every field of this name.
     Remove(Vec<u8>),
     /// Makes this the only field of this name.
-    Set(Rc<str>, Vec<u8>),
+    Set(Name, Vec<u8>),
+    /// Adds a field to those of this name: `Set-Cookie`, where each is its own.
+    Add(Name, Vec<u8>),
 }
 
 /// Names only: a value may be a claim, or hold what else the client sent.
@@ -226,6 +232,7 @@ impl fmt::Debug for Edit {
         match self {
             Self::Remove(name) => write!(f, "Remove({:?})", String::from_utf8_lossy(name)),
             Self::Set(name, _) => write!(f, "Set({name:?})"),
+            Self::Add(name, _) => write!(f, "Add({name:?})"),
         }
     }
 }

@@ -6,12 +6,11 @@
 pub mod cors;
 
 use crate::config::{Policy, ResponseBody};
-use crate::http::Grpc;
+use crate::http::{Answer, Grpc};
 use crate::json::Value;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -103,27 +102,6 @@ impl Reason {
     }
 }
 
-/// A whole answer to the client.
-#[derive(Clone, Eq, PartialEq)]
-pub struct Reply {
-    /// Status code.
-    pub status: u16,
-    /// Why.
-    pub reason: Reason,
-    /// Header fields.
-    pub headers: Vec<(&'static str, String)>,
-    /// The body; may be empty.
-    pub body: Vec<u8>,
-    /// The status of a gRPC call, of which Envoy makes a reply with the body as its message; `None` for one in plain HTTP.
-    pub grpc_status: Option<u8>,
-}
-
-impl fmt::Debug for Reply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {:?} {}", self.status, self.reason.as_str(), self.headers, self.body.escape_ascii())
-    }
-}
-
 impl Denial {
     /// The word for it.
     pub fn reason(&self) -> Reason {
@@ -161,7 +139,7 @@ impl Denial {
     }
 
     /// The answer to the client under this policy. `code` replaces the status of what the client sent wrongly.
-    pub fn reply(&self, policy: &Policy, code: Option<u16>) -> Reply {
+    pub fn answer(&self, policy: &Policy, code: Option<u16>) -> Answer {
         let reason = self.reason();
         let (status, error) = match self {
             Self::MissingToken | Self::UnsupportedScheme => (code.unwrap_or(401), None),
@@ -172,7 +150,7 @@ impl Denial {
             Self::ProviderUnavailable(_) | Self::AuthorizerUnavailable => (503, None),
             Self::Overloaded | Self::Misconfigured => (503, None),
         };
-        let mut headers = vec![("cache-control", "no-store".to_owned())];
+        let mut answer = Answer::unstored(status);
         let scope = match self {
             Self::MissingToken | Self::UnsupportedScheme => policy.require.scope_hint(),
             Self::InsufficientScope(scopes) => Some(scopes.clone()),
@@ -182,32 +160,32 @@ impl Denial {
         let description = self.description();
         let is_challenge = matches!(status, 400 | 401 | 403) && (error.is_some() || self.is_strippable());
         if is_challenge {
-            headers.push(("www-authenticate", challenge(&policy.realm, error, &description, scope)));
+            answer.add("www-authenticate", challenge(&policy.realm, error, &description, scope));
         }
         match self {
             Self::ProviderUnavailable(after) => {
                 let seconds = after.as_millis().div_ceil(1000).max(1);
-                headers.push(("retry-after", seconds.to_string()));
+                answer.add("retry-after", seconds.to_string());
             }
-            Self::Overloaded | Self::AuthorizerUnavailable => headers.push(("retry-after", "1".to_owned())),
+            Self::Overloaded | Self::AuthorizerUnavailable => answer.add("retry-after", "1"),
             _ => {}
         }
         let error = error.unwrap_or(reason.as_str());
         let (media_type, body) = body(policy.response_body, status, error, self.sentence(), &description);
         if let Some(media_type) = media_type {
-            headers.push(("content-type", media_type.to_owned()));
+            answer.add("content-type", media_type);
         }
-        Reply { status, reason, headers, body: body.into_bytes(), grpc_status: None }
+        Answer { body: body.into_bytes(), ..answer }
     }
 
     /// The same answer to a gRPC call: its status goes by what is wrong, whatever code the policy has for HTTP, and its message
     /// is a line for people.
-    pub fn grpc_reply(&self, policy: &Policy, code: Option<u16>, grpc: Grpc) -> Reply {
-        let mut reply = self.reply(policy, code);
-        reply.headers.retain(|(name, _)| *name != "content-type");
+    pub fn grpc_answer(&self, policy: &Policy, code: Option<u16>, grpc: Grpc) -> Answer {
+        let mut answer = self.answer(policy, code);
+        answer.headers.retain(|(name, _)| **name != *"content-type");
         let (status, message) = (self.grpc_status(), self.description());
         if grpc == Grpc::Native {
-            return Reply { body: message.into_bytes(), grpc_status: Some(status), ..reply };
+            return Answer { body: message.into_bytes(), grpc_status: Some(status), ..answer };
         }
         // Envoy knows nothing of the other forms. Of these, some clients look for the status in the headers, others in the body;
         // those of browsers do so only with 200.
@@ -219,12 +197,10 @@ impl Denial {
         if grpc == Grpc::WebText {
             (media_type, body) = ("application/grpc-web-text", STANDARD.encode(body).into_bytes());
         }
-        reply.headers.extend([
-            ("content-type", media_type.to_owned()),
-            ("grpc-status", status.to_string()),
-            ("grpc-message", message),
-        ]);
-        Reply { status: 200, body, ..reply }
+        answer.add("content-type", media_type);
+        answer.add("grpc-status", status.to_string());
+        answer.add("grpc-message", message);
+        Answer { status: 200, body, ..answer }
     }
 
     /// The status codes of gRPC (`google.rpc.Code`).

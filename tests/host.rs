@@ -1038,7 +1038,7 @@ fn no_cookie_without_its_cache_control() {
         assert_eq!(stream.response(sent), CONTINUE);
         heal();
         assert_eq!(stream.look(|exchange| values(&exchange.response, "set-cookie")), [""; 0], "{fault}");
-        assert!(log().contains("a cookie could not be set on a response"));
+        assert!(log().contains("a header could not be set on a response"));
     }
 }
 

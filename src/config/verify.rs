@@ -65,7 +65,7 @@ impl Verify {
         let Edit::Set(name, target) = edit else { return };
         match &self.request {
             _ if **name != *":path" => {}
-            Some(told) => *name = Rc::clone(&told.uri),
+            Some(told) => *name = Rc::clone(&told.uri).into(),
             None if target.starts_with(b"/") => drop(target.splice(..0, self.path.iter().copied())),
             None => {}
         }

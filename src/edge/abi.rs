@@ -7,6 +7,7 @@
 
 #![allow(unsafe_code)]
 
+use crate::http::{Answer, Field};
 use crate::time::Timestamp;
 use std::ptr::null_mut;
 
@@ -210,17 +211,12 @@ pub fn resume_request() -> Result<(), Failed> {
 
 /// Answers the request of the effective context. `details` become `%RESPONSE_CODE_DETAILS%`. Of the answer to what looks like a
 /// gRPC call, Envoy makes a 200 with a gRPC status, by itself the one that goes with the status of HTTP.
-pub fn send_reply(
-    status: u16,
-    details: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-    grpc_status: Option<u8>,
-) -> Result<(), Failed> {
+pub fn send_reply(answer: &Answer, details: &str) -> Result<(), Failed> {
+    let Answer { status, headers, body, grpc_status } = answer;
     let headers = serialized(headers);
     done(unsafe {
         proxy_send_local_response(
-            u32::from(status),
+            u32::from(*status),
             details.as_ptr(),
             details.len(),
             body.as_ptr(),
@@ -289,16 +285,16 @@ pub fn enter_root(root: u32) {
     unsafe { proxy_on_queue_ready(root, u32::MAX) }
 }
 
-/// Name and value pairs as the ABI has them.
-fn serialized(pairs: &[(&str, &str)]) -> Vec<u8> {
-    let length = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
-    let mut bytes = u32::try_from(pairs.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
-    for (name, value) in pairs {
-        bytes.extend(length(name));
+/// Header fields as the ABI has them.
+fn serialized(fields: &[Field]) -> Vec<u8> {
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let mut bytes = u32::try_from(fields.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
+    for (name, value) in fields {
+        bytes.extend(length(name.as_bytes()));
         bytes.extend(length(value));
     }
-    for text in pairs.iter().flat_map(|(name, value)| [name, value]) {
-        bytes.extend_from_slice(text.as_bytes());
+    for part in fields.iter().flat_map(|(name, value)| [name.as_bytes(), value]) {
+        bytes.extend_from_slice(part);
         bytes.push(0);
     }
     bytes

@@ -6,7 +6,7 @@
 use super::DEFAULT_NAME;
 use super::abi::{self, Failed};
 use super::metrics::Metrics;
-use crate::decision::{Outcome, Shadow, Tally};
+use crate::decision::{Meaning, Outcome, Shadow, Tally};
 use std::cell::Cell;
 
 /// One filter of Envoy's configuration, as others see it.
@@ -69,8 +69,8 @@ impl Instance {
     }
 
     /// The response code details of an answer.
-    pub fn details(&self, what: &str) -> String {
-        format!("{what}{}", self.suffix)
+    pub fn details(&self, meaning: Meaning) -> String {
+        format!("{meaning}{}", self.suffix)
     }
 }
 

@@ -4,10 +4,9 @@ use super::authorize::{Grant, Halt};
 use super::fetches::MAX_FLIGHTS;
 use super::need::{Learnt, Need};
 use super::{Filter, is_due};
-use crate::config::{Policy, VerifiedRequest};
+use crate::config::Policy;
 use crate::decision::{Case, Disposition, Shadow};
-use crate::http::query::Target;
-use crate::http::{Request, Route, is_token_byte, only};
+use crate::http::{Field, Request, Route, is_token_byte};
 use crate::policy::rules;
 use crate::reply::Denial;
 use crate::time::Timestamp;
@@ -19,8 +18,13 @@ use std::rc::Rc;
 impl Filter {
     /// The request that is to be decided about, with its policy; and why it is refused whatever that says. Then the policy may be none
     /// of its own, but says how to answer.
-    pub(super) fn case(&self, request: Request, now: Timestamp) -> (Case, Result<(), Denial>) {
-        let (request, is_check) = match self.question(&request) {
+    pub(super) fn case(
+        &self,
+        request: Request,
+        question: Option<Result<Request, Denial>>,
+        now: Timestamp,
+    ) -> (Case, Result<(), Denial>) {
+        let (request, is_check) = match question {
             None => (request, false),
             Some(Ok(asked_about)) if self.hides_a_forgery(&asked_about) => {
                 let policy = Rc::clone(&self.config.policy);
@@ -70,12 +74,7 @@ impl Filter {
     /// What a proxy that asks is to take off its client's request: the headers that the filter writes, unless the answer holds
     /// them; what is stripped; and whatever of the question's own could be read as one of these, in the spelling that was
     /// sent. Each once, with commas between.
-    pub(super) fn to_be_removed(
-        &self,
-        question: &Request,
-        stripped: &[&str],
-        answer: &[(Rc<str>, Vec<u8>)],
-    ) -> Option<String> {
+    pub(super) fn to_be_removed(&self, question: &Request, stripped: &[&str], answer: &[Field]) -> Option<String> {
         let is_answered = |name: &&str| answer.iter().any(|(written, _)| &**written == *name);
         let sent = question.headers.iter().map(|(name, _)| name).filter(|name| self.own.is_own_header(name));
         let sent: BTreeSet<&str> = sent.filter_map(nameable).collect();
@@ -133,42 +132,6 @@ impl Filter {
         self.config.rules.get(number).map(|rule| Rc::clone(&rule.policy)).ok_or(Denial::Misconfigured)
     }
 
-    /// The request that another proxy asks about; `None` if this is no such question.
-    fn question(&self, request: &Request) -> Option<Result<Request, Denial>> {
-        let verify = self.config.verify.as_ref()?;
-        let sent = request.path()?;
-        let target = Target::parse(sent);
-        // What stands behind is whatever a client of the proxy sent: in no form that comes here does it make a question a request
-        // that goes on. The listener must bring it here as it is: Envoy can follow `..` out of it before.
-        let behind = target.path.strip_prefix(&*verify.path)?;
-        if !behind.is_empty() && !behind.starts_with(b"/") {
-            return None;
-        }
-        let method = request.method().unwrap_or_default();
-        let authority = request.authority().unwrap_or_default();
-        Some(match &verify.request {
-            Some(told) => Self::asked_about(request, told, authority),
-            None => {
-                // What the proxy has put behind the path of the question is its own request's path.
-                let rest = sent.get(verify.path.len()..).filter(|rest| rest.starts_with(b"/"));
-                match rest {
-                    Some(rest) => Ok(request.with_line(method, authority, rest)),
-                    None if self.rules.is_none() && self.config.policy.authorization.is_none() => Ok(request.clone()),
-                    // It could be under any of them; or an authorizer would hear of a path that nobody has asked for.
-                    None => Err(Denial::InvalidRequest),
-                }
-            }
-        })
-    }
-
-    fn asked_about(request: &Request, told: &VerifiedRequest, authority: &[u8]) -> Result<Request, Denial> {
-        let host = match &told.host {
-            Some(name) => one(request, name)?,
-            None => authority,
-        };
-        Ok(request.with_line(one(request, &told.method)?, host, one(request, &told.uri)?))
-    }
-
     /// Notes what the candidate policy would have done. No request waits for that: a fact that is lacking is fetched for the
     /// next one.
     pub(super) fn judge_shadow(&mut self, case: &Case, now: Timestamp) {
@@ -218,9 +181,4 @@ const MAX_FLIGHTS_WITH_SHADOWS: usize = MAX_FLIGHTS / 2;
 fn nameable(name: &[u8]) -> Option<&str> {
     let is_token = !name.is_empty() && name.iter().all(|byte| is_token_byte(*byte));
     std::str::from_utf8(name).ok().filter(|_| is_token)
-}
-
-/// The only value of a header that a proxy must have set.
-fn one<'r>(request: &'r Request, name: &'r str) -> Result<&'r [u8], Denial> {
-    only(request.headers.all(name)).filter(|value| !value.is_empty()).ok_or(Denial::InvalidRequest)
 }

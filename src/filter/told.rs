@@ -41,6 +41,13 @@ impl Filter {
         log::debug!("{told} (no rule could be chosen)");
     }
 
+    /// Tells one about a document of the filter's own.
+    pub(super) fn tell_served(&self, case: &Case, outcome: &Outcome, status: u16) {
+        let Case { request, is_check, .. } = case;
+        let told = Told { request, is_check: *is_check, outcome, status: Some(status) };
+        log::debug!("{told} (a document of the filter's own)");
+    }
+
     fn tell_shadow(&self, tally: Tally) {
         if let Some(shadow) = tally.shadow {
             let (result, reason) = shadow.words();

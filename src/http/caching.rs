@@ -3,13 +3,12 @@
 //! The invariant: no cache that serves several users keeps a response that sets one user's cookie.
 
 use crate::http::{Edit, Headers};
-use std::rc::Rc;
 
 /// The changes that make a response its reader's own. What the upstream has said to browsers stays.
 pub fn private(response: &Headers) -> Vec<Edit> {
     let targeted = response.iter().map(|(name, _)| name).filter(|name| is_for_shared_caches(name));
     let mut edits: Vec<Edit> = targeted.map(|name| Edit::Remove(name.to_vec())).collect();
-    edits.push(Edit::Set(Rc::from("cache-control"), private_directives(response)));
+    edits.push(Edit::Set("cache-control".into(), private_directives(response)));
     edits
 }
 
@@ -63,7 +62,9 @@ mod tests {
     fn made_private(fields: &[(&str, &str)]) -> Vec<String> {
         let edits = private(&Headers::from_pairs(fields.iter().copied())).into_iter().map(|edit| match edit {
             Edit::Remove(name) => format!("-{}", String::from_utf8(name).unwrap()),
-            Edit::Set(name, value) => format!("{name}: {}", String::from_utf8(value).unwrap()),
+            Edit::Set(name, value) | Edit::Add(name, value) => {
+                format!("{name}: {}", String::from_utf8(value).unwrap())
+            }
         });
         edits.collect()
     }

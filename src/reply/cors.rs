@@ -6,45 +6,42 @@
 //! The invariant: an origin is told that it may read only if the configuration lists it.
 
 use crate::config::{Cors, OriginPattern};
-use crate::http::{Request, all_bytes, only};
-
-/// Header fields of an answer.
-pub type Fields = Vec<(&'static str, String)>;
+use crate::http::{Field, Request, all_bytes, only};
 
 impl Cors {
     /// What every answer to this request has. One to a request from an origin that is not listed depends on the origin, too.
-    pub fn on_answer(&self, request: &Request) -> Fields {
+    pub fn on_answer(&self, request: &Request) -> Vec<Field> {
         let mut fields = self.on_any(request);
         if self.listed(request).is_some() {
-            fields.push(("access-control-expose-headers", self.expose_headers.clone()));
+            fields.push(field("access-control-expose-headers", self.expose_headers.as_str()));
         }
         fields
     }
 
     /// The answer to a preflight; `None` if this is none, or comes from an origin that is not listed.
-    pub fn on_preflight(&self, request: &Request) -> Option<Fields> {
+    pub fn on_preflight(&self, request: &Request) -> Option<Vec<Field>> {
         if !request.is_cors_preflight() || self.listed(request).is_none() {
             return None;
         }
         let wanted = only(request.headers.all("access-control-request-method"))?;
         let wanted = std::str::from_utf8(wanted).ok().filter(|method| all_bytes(method.as_bytes(), is_of_method))?;
         let mut fields = self.on_any(request);
-        fields.push(("access-control-allow-methods", self.allow_methods.clone().unwrap_or_else(|| wanted.to_owned())));
-        fields.push(("access-control-allow-headers", self.allow_headers.clone()));
-        fields.extend(self.max_age.map(|age| ("access-control-max-age", age.to_string())));
+        fields.push(field("access-control-allow-methods", self.allow_methods.as_deref().unwrap_or(wanted)));
+        fields.push(field("access-control-allow-headers", self.allow_headers.as_str()));
+        fields.extend(self.max_age.map(|age| field("access-control-max-age", age.to_string())));
         Some(fields)
     }
 
-    fn on_any(&self, request: &Request) -> Fields {
+    fn on_any(&self, request: &Request) -> Vec<Field> {
         let mut fields = Vec::new();
         if let Some(origin) = self.listed(request) {
-            fields.push(("access-control-allow-origin", origin.to_owned()));
+            fields.push(field("access-control-allow-origin", origin));
             if self.allow_credentials {
-                fields.push(("access-control-allow-credentials", "true".to_owned()));
+                fields.push(field("access-control-allow-credentials", "true"));
             }
         }
         if !self.origins.contains(&OriginPattern::Any) {
-            fields.push(("vary", "origin".to_owned()));
+            fields.push(field("vary", "origin"));
         }
         fields
     }
@@ -57,6 +54,10 @@ impl Cors {
             false => Some(origin).filter(|origin| self.origins.iter().any(|listed| listed.matches(origin))),
         }
     }
+}
+
+fn field(name: &'static str, value: impl Into<Vec<u8>>) -> Field {
+    (name.into(), value.into())
 }
 
 /// RFC 9110, section 5.6.2: what is told back is nothing but a method.

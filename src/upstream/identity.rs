@@ -4,6 +4,7 @@
 //! a different identity. What doesn't fit is an error, never cut.
 
 use crate::config::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, Policy, SameSite, UserInfo};
+use crate::http::Edit;
 use crate::http::names::Placement;
 use crate::http::query::{PATH_SEGMENT, QUERY_VALUE};
 use crate::jose::claims::{look_up, text};
@@ -32,8 +33,8 @@ pub struct Identity<'c> {
 /// What is written beside the request itself.
 #[derive(Default, Eq, PartialEq)]
 pub struct ResponseOutputs {
-    /// `Set-Cookie` values for the response.
-    pub response_cookies: Vec<String>,
+    /// Changes of the response's headers, whoever gives it.
+    pub response_edits: Vec<Edit>,
     /// Filter state: key and serialised `google.protobuf.Struct`.
     pub filter_state: Vec<(String, Vec<u8>)>,
 }
@@ -74,7 +75,8 @@ pub fn write(
             }
             Placement::Cookie => {
                 let value = fitting(output, encoded(output, &selected, COOKIE_VALUE))?;
-                aside.response_cookies.push(set_cookie(&output.key, &value, &output.cookie_options));
+                let cookie = set_cookie(&output.key, &value, &output.cookie_options);
+                aside.response_edits.push(Edit::Add("set-cookie".into(), cookie.into_bytes()));
                 rewrite.add_cookie(&output.key, value);
             }
             Placement::QueryString => {

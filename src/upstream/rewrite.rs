@@ -8,7 +8,7 @@ use crate::http::cookie::{Cookie, cookies};
 use crate::http::names::{ReservedNames, Standing, is_handoff, is_unproved_token};
 use crate::http::query::{Parameter, QUERY_VALUE, Target, without};
 use crate::http::websocket;
-use crate::http::{Edit, Request};
+use crate::http::{Edit, Field, Request};
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -17,7 +17,7 @@ use std::rc::Rc;
 pub struct Rewrite<'c> {
     stripped: Vec<&'c SourceLocation>,
     strips_unproved: bool,
-    headers: Vec<(Rc<str>, Vec<u8>)>,
+    headers: Vec<Field>,
     cookies: Vec<(Rc<str>, String)>,
     parameters: Vec<(Rc<str>, String)>,
 }
@@ -47,7 +47,7 @@ impl<'c> Rewrite<'c> {
 
     /// Writes a header.
     pub fn set_header(&mut self, name: &Rc<str>, value: impl Into<Vec<u8>>) {
-        self.headers.push((Rc::clone(name), value.into()));
+        self.headers.push((name.into(), value.into()));
     }
 
     /// Writes a cookie; the value must be made of cookie octets.
@@ -75,7 +75,7 @@ impl<'c> Rewrite<'c> {
     }
 
     /// The headers that were written, but for those that only Envoy's next filter is to see.
-    pub fn into_headers(self) -> Vec<(Rc<str>, Vec<u8>)> {
+    pub fn into_headers(self) -> Vec<Field> {
         self.headers.into_iter().filter(|(name, _)| !is_handoff(name.as_bytes())).collect()
     }
 
@@ -117,7 +117,7 @@ impl<'c> Rewrite<'c> {
             };
             edits.push(match left.is_empty() {
                 true => Edit::Remove(websocket::HEADER.into()),
-                false => Edit::Set(Rc::from(websocket::HEADER), left.join(&b", "[..])),
+                false => Edit::Set(websocket::HEADER.into(), left.join(&b", "[..])),
             });
         }
     }
@@ -142,7 +142,7 @@ impl<'c> Rewrite<'c> {
         match (!removed.is_empty() || !added.is_empty(), pairs.is_empty()) {
             (false, _) => {}
             (true, true) => edits.push(Edit::Remove(b"cookie".to_vec())),
-            (true, false) => edits.push(Edit::Set(Rc::from("cookie"), pairs.join(&b"; "[..]))),
+            (true, false) => edits.push(Edit::Set("cookie".into(), pairs.join(&b"; "[..]))),
         }
     }
 
@@ -193,7 +193,7 @@ impl<'c> Rewrite<'c> {
                 && let Cow::Owned(rewritten) = self.changed(sent, added, own)
                 && rewritten != sent
             {
-                edits.push(Edit::Set(Rc::from(name), rewritten));
+                edits.push(Edit::Set(name.into(), rewritten));
             }
         }
     }
@@ -219,7 +219,7 @@ fn edit_connection(request: &Request, own: &ReservedNames, edits: &mut Vec<Edit>
         let kept: Vec<&[u8]> = options().filter(|option| !is_own(option)).map(<[u8]>::trim_ascii).collect();
         edits.push(match kept.is_empty() {
             true => Edit::Remove(b"connection".to_vec()),
-            false => Edit::Set(Rc::from("connection"), kept.join(&b", "[..])),
+            false => Edit::Set("connection".into(), kept.join(&b", "[..])),
         });
     }
 }
@@ -239,7 +239,7 @@ mod tests {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let shown = |edit: Edit| match edit {
             Edit::Remove(name) => format!("-{}", text(&name)),
-            Edit::Set(name, value) => format!("{name}={}", text(&value)),
+            Edit::Set(name, value) | Edit::Add(name, value) => format!("{name}={}", text(&value)),
         };
         rewrite.edits(&request, &own()).into_iter().map(shown).collect()
     }
@@ -257,17 +257,17 @@ mod tests {
             b"a=1; \xa0identity=x; \xc2\xa0identity\xe3\x80\x80=y; identity\x85=z; +identity=v; \x0bidentity=w",
         )];
         let request = Request { headers: Headers::from_pairs(sent), ..Request::default() };
-        assert_eq!(Rewrite::default().edits(&request, &own()), [Edit::Set(Rc::from("cookie"), b"a=1".to_vec())]);
+        assert_eq!(Rewrite::default().edits(&request, &own()), [Edit::Set("cookie".into(), b"a=1".to_vec())]);
         // An own name may itself begin or end with what others pass over.
         let own = names(["", ".id+", ""], [""; 3]);
         let request = Request { headers: Headers::from_pairs([("cookie", "a=1; .id+=x")]), ..Request::default() };
-        assert_eq!(Rewrite::default().edits(&request, &own), [Edit::Set(Rc::from("cookie"), b"a=1".to_vec())]);
+        assert_eq!(Rewrite::default().edits(&request, &own), [Edit::Set("cookie".into(), b"a=1".to_vec())]);
         // PHP reads a space in a name as `_`.
         let own = names(["", "user_id", ""], [""; 3]);
         let sent =
             [("cookie", "a=1; user id=x; user.id=y; user+id=z; user%20id=v; user,id=w; id=2; user=3; b=user id")];
         let request = Request { headers: Headers::from_pairs(sent), ..Request::default() };
-        let expected = [Edit::Set(Rc::from("cookie"), b"a=1; id=2; user=3".to_vec())];
+        let expected = [Edit::Set("cookie".into(), b"a=1; id=2; user=3".to_vec())];
         assert_eq!(Rewrite::default().edits(&request, &own), expected);
         let sent = [(
             ":path",
@@ -292,8 +292,8 @@ mod tests {
         let edits = Rewrite::default().edits(&request, &own);
         let expected = [
             Edit::Remove(b"x_token".to_vec()),
-            Edit::Set(Rc::from("cookie"), b"user_id=a".to_vec()),
-            Edit::Set(Rc::from(":path"), b"/?token=a".to_vec()),
+            Edit::Set("cookie".into(), b"user_id=a".to_vec()),
+            Edit::Set(":path".into(), b"/?token=a".to_vec()),
         ];
         assert_eq!(edits, expected);
     }

@@ -5,8 +5,7 @@
 
 use crate::scene::challenges;
 use log::{LevelFilter, Log, Metadata, Record};
-use oidc_filter::http::{Fetch, Request};
-use oidc_filter::reply::Reply;
+use oidc_filter::http::{Answer, Fetch, Request};
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -161,14 +160,15 @@ fn as_bytes(secret: &str) -> String {
 
 /// RFC 6750, section 3: what each word of a refusal is made of. Every refusal of every scene is held to it.
 #[track_caller]
-pub fn check_alphabets(reply: &Reply) {
+pub fn check_alphabets(answer: &Answer) {
     let is_text = |byte: u8| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
     let mut names = BTreeSet::new();
-    for (name, value) in &reply.headers {
-        assert!(names.insert(*name), "{name} is there twice");
-        assert!(value.bytes().all(|byte| matches!(byte, 0x20..=0x7e)), "{name}: {value:?}");
+    for (name, value) in &answer.headers {
+        assert!(names.insert(&**name), "{name} is there twice");
+        assert!(value.iter().all(|byte| matches!(byte, 0x20..=0x7e)), "{name}: {value:?}");
     }
-    for (name, value) in reply.headers.iter().filter(|(name, _)| *name == "www-authenticate") {
+    for (name, value) in answer.headers.iter().filter(|(name, _)| **name == *"www-authenticate") {
+        let value = std::str::from_utf8(value).unwrap();
         let challenges = challenges(value);
         let [(scheme, parameters)] = challenges.as_slice() else { panic!("{name}: {value}") };
         assert_eq!((scheme.as_str(), parameters.contains_key("realm")), ("Bearer", true), "{value}");
@@ -184,7 +184,7 @@ pub fn check_alphabets(reply: &Reply) {
         assert_ne!(scopes, Some(true), "{value}");
     }
     // gRPC-Web's trailers come behind five octets.
-    let is_grpc_web = reply.headers.iter().any(|(_, value)| value == "application/grpc-web");
-    let text = if is_grpc_web { &reply.body[5..] } else { &reply.body };
-    assert!(text.iter().all(|byte| matches!(byte, 0x20..=0x7e | b'\r' | b'\n')), "{reply:?}");
+    let is_grpc_web = answer.headers.iter().any(|(_, value)| value == b"application/grpc-web");
+    let text = if is_grpc_web { &answer.body[5..] } else { &answer.body };
+    assert!(text.iter().all(|byte| matches!(byte, 0x20..=0x7e | b'\r' | b'\n')), "{answer:?}");
 }

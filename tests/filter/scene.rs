@@ -6,9 +6,9 @@
 use crate::listener::{Secrets, check_alphabets};
 use crate::support::{Signing, sign, with};
 use oidc_filter::config::Config;
-use oidc_filter::decision::{Case, Confirmed, Decision, Forward, Outcome, Refused, Shadow};
+use oidc_filter::decision::{Answered, Case, Decision, Forward, Meaning, Outcome, Shadow};
 use oidc_filter::filter::{CallId, Effect, FetchOutcome, Filter, StreamId};
-use oidc_filter::http::{Edit, Fetch, Headers, Request, Response, Route};
+use oidc_filter::http::{self, Edit, Fetch, Field, Headers, Request, Response, Route};
 use oidc_filter::time::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -406,7 +406,7 @@ pub enum Seen {
     Upstream(Upstream),
     Refused(Refusal),
     /// A browser's preflight is answered with these headers.
-    Preflight(Vec<(&'static str, String)>),
+    Preflight(Vec<(String, String)>),
     /// Another proxy asked, and gets these headers with its 204.
     Confirmed(Confirmation),
     Waiting,
@@ -583,7 +583,7 @@ impl std::fmt::Debug for Logged {
 pub struct Refusal {
     pub status: u16,
     pub reason: &'static str,
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(String, String)>,
     pub body: String,
     /// What Envoy makes a gRPC reply with.
     pub grpc_status: Option<u8>,
@@ -908,24 +908,31 @@ impl Scene {
         self.secrets.were_not_said();
         let seen = match decision {
             Decision::Wait => Seen::Waiting,
-            Decision::Deny(refused) => Seen::Refused(self.client_sees(stream, refused)),
             Decision::Forward(forward) => Seen::Upstream(self.upstream_sees(stream, forward)),
-            Decision::Confirm(confirmed) => Seen::Confirmed(self.asker_sees(stream, confirmed)),
-            Decision::Preflight(answered) => {
-                assert_eq!((answered.outcome.result.as_str(), answered.outcome.reason), ("bypassed", None));
-                Seen::Preflight(answered.headers)
-            }
+            Decision::Answer(answered) => match answered.meaning {
+                Meaning::Denied(_) => Seen::Refused(self.client_sees(stream, answered)),
+                Meaning::Confirmed => Seen::Confirmed(self.asker_sees(stream, answered)),
+                Meaning::Preflight => {
+                    assert_eq!((answered.outcome.result.as_str(), answered.outcome.reason), ("bypassed", None));
+                    assert_eq!((answered.answer.status, answered.answer.grpc_status), (204, None));
+                    Seen::Preflight(stored_nowhere(answered.answer))
+                }
+                Meaning::Document => unreachable!("no configuration of a scene has a document"),
+            },
         };
         self.seen.insert(stream, seen);
     }
 
     /// Checks what is true of every confirmation.
-    fn asker_sees(&self, stream: StreamId, confirmed: Confirmed) -> Confirmation {
-        let Confirmed { edits, status, mut headers, outcome, tally } = confirmed;
+    fn asker_sees(&self, stream: StreamId, confirmed: Answered) -> Confirmation {
+        let Answered { edits, answer, meaning: _, outcome, tally } = confirmed;
+        assert_eq!((answer.body.len(), answer.grpc_status), (0, None));
+        let status = answer.status;
+        let mut headers = stored_nowhere(answer);
         let (result, reason, provider) = words(&outcome);
         // A name is in the answer, or is said to be none of the answer's.
-        let at = headers.iter().position(|(name, _)| &**name == "x-envoy-auth-headers-to-remove");
-        let removed = at.map(|at| String::from_utf8(headers.remove(at).1).unwrap()).unwrap_or_default();
+        let at = headers.iter().position(|(name, _)| name == "x-envoy-auth-headers-to-remove");
+        let removed = at.map(|at| headers.remove(at).1).unwrap_or_default();
         let removed: Vec<String> = removed.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
         let is_written = |name: &[u8]| headers.iter().any(|(written, _)| written.as_bytes() == name);
         assert!(!removed.iter().any(|name| is_written(name.as_bytes())), "{removed:?}");
@@ -936,11 +943,9 @@ impl Scene {
         }
         assert!(result == "allowed" || headers.is_empty(), "an identity without a token");
         for (name, value) in &headers {
-            assert!(self.filter.is_own_header(name.as_bytes()) || &**name == "set-cookie", "{name}");
-            assert!(value.iter().all(|byte| matches!(byte, b' '..=b'~')), "not printable: {value:?}");
+            assert!(self.filter.is_own_header(name.as_bytes()) || name == "set-cookie", "{name}");
+            assert!(value.bytes().all(|byte| matches!(byte, b' '..=b'~')), "not printable: {value:?}");
         }
-        let text = |value: Vec<u8>| String::from_utf8(value).unwrap();
-        let headers = headers.into_iter().map(|(name, value)| (name.to_string(), text(value))).collect();
         let logged = Logged(texts(edited(self.asked[&stream].headers.clone(), &edits)));
         Confirmation { status, headers, removed, result, reason, provider, shadow: tally.shadow, logged }
     }
@@ -948,11 +953,11 @@ impl Scene {
     /// Applies the edits as Envoy does, and checks what is true of every request that goes on: of all spellings of
     /// a name that the filter writes, the upstream gets what the filter wrote and nothing else.
     fn upstream_sees(&self, stream: StreamId, forward: Forward) -> Upstream {
-        let Forward { edits, response_cookies, filter_state, outcome, tally, route, case } = forward;
+        let Forward { edits, response_edits, filter_state, outcome, tally, route, case } = forward;
         let headers = edited(self.asked[&stream].headers.clone(), &edits);
         let set = |edit: &Edit| match edit {
             Edit::Remove(_) => None,
-            Edit::Set(name, _) => Some(name.as_bytes().to_vec()),
+            Edit::Set(name, _) | Edit::Add(name, _) => Some(name.as_bytes().to_vec()),
         };
         let written: Vec<Vec<u8>> = edits.iter().filter_map(set).collect();
         for (name, value) in &headers {
@@ -965,9 +970,14 @@ impl Scene {
         let (result, reason, provider) = words(&outcome);
         if result != "allowed" {
             assert!(written.iter().all(|name| !self.filter.is_own_header(name)), "an identity without a token");
-            assert!(response_cookies.is_empty() && filter_state.is_empty(), "an identity without a token");
+            assert!(response_edits.is_empty() && filter_state.is_empty(), "an identity without a token");
         }
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let cookie = |edit: Edit| match edit {
+            Edit::Add(name, value) if *name == *"set-cookie" => text(value),
+            other => panic!("no cookie: {other:?}"),
+        };
+        let response_cookies = response_edits.into_iter().map(cookie).collect();
         Upstream {
             headers: texts(headers),
             edits: edits.len(),
@@ -985,17 +995,18 @@ impl Scene {
     }
 
     /// Checks what is true of every refusal.
-    fn client_sees(&self, stream: StreamId, refused: Refused) -> Refusal {
-        let Refused { edits, reply, outcome, tally } = refused;
-        check_alphabets(&reply);
+    fn client_sees(&self, stream: StreamId, refused: Answered) -> Refusal {
+        let Answered { edits, answer, meaning, outcome, tally } = refused;
+        check_alphabets(&answer);
         let (result, reason, provider) = words(&outcome);
-        assert_eq!((result, reason), ("denied", Some(reply.reason.as_str())));
+        let (Some(reason), "denied") = (reason, result) else { panic!("no refusal: {outcome:?}") };
+        assert_eq!(meaning.to_string(), format!("oidc_denied{{{reason}}}"));
         let refusal = Refusal {
-            status: reply.status,
-            reason: reply.reason.as_str(),
-            headers: reply.headers,
-            body: String::from_utf8_lossy(&reply.body).into_owned(),
-            grpc_status: reply.grpc_status,
+            status: answer.status,
+            reason,
+            headers: fields(&answer.headers),
+            body: String::from_utf8_lossy(&answer.body).into_owned(),
+            grpc_status: answer.grpc_status,
             provider,
             shadow: tally.shadow,
             logged: Logged(texts(edited(self.asked[&stream].headers.clone(), &edits))),
@@ -1019,6 +1030,7 @@ fn edited(mut headers: Vec<(Vec<u8>, Vec<u8>)>, edits: &[Edit]) -> Vec<(Vec<u8>,
     for edit in edits {
         match edit {
             Edit::Remove(name) => headers.retain(|(n, _)| n != name),
+            Edit::Add(name, value) => headers.push((name.as_bytes().to_vec(), value.clone())),
             Edit::Set(name, value) => {
                 let at = headers.iter().position(|(n, _)| n == name.as_bytes()).unwrap_or(headers.len());
                 headers.retain(|(n, _)| n != name.as_bytes());
@@ -1032,6 +1044,20 @@ fn edited(mut headers: Vec<(Vec<u8>, Vec<u8>)>, edits: &[Edit]) -> Vec<(Vec<u8>,
 fn texts(headers: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(String, String)> {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     headers.into_iter().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+/// Header fields of an answer, as text.
+fn fields(fields: &[Field]) -> Vec<(String, String)> {
+    let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
+    fields.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+}
+
+/// The header fields of an answer that no cache keeps, without the one that says so.
+fn stored_nowhere(answer: http::Answer) -> Vec<(String, String)> {
+    let mut headers = fields(&answer.headers);
+    let at = headers.iter().position(|(name, value)| name == "cache-control" && value == "no-store");
+    headers.remove(at.expect("an answer that no cache keeps"));
+    headers
 }
 
 fn words(outcome: &Outcome) -> (&'static str, Option<&'static str>, Option<String>) {

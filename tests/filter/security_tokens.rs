@@ -119,7 +119,7 @@ fn ten_thousand_made_up_keys() {
     let now = scene.now();
     for number in 1..10_000 {
         match scene.filter.on_request(StreamId(1_000_000 + number), made_up(number).request(), now) {
-            Decision::Deny(refused) => assert_eq!(refused.reply.reason.as_str(), "unknown_key"),
+            Decision::Answer(refused) => assert_eq!(refused.meaning.to_string(), "oidc_denied{unknown_key}"),
             other => panic!("{other:?}"),
         }
         assert!(!scene.filter.has_effects(), "nobody is called, and nobody is kept waiting");

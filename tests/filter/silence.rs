@@ -211,7 +211,7 @@ fn printed() -> Vec<(&'static str, String)> {
         }
     }
     let Decision::Forward(forward) = filter.on_request(StreamId(2), request.clone(), now) else { panic!() };
-    assert!(!forward.response_cookies.is_empty() && !forward.filter_state.is_empty() && forward.edits.len() > 2);
+    assert!(!forward.response_edits.is_empty() && !forward.filter_state.is_empty() && forward.edits.len() > 2);
 
     let key =
         AssertionKey::parse(json!({"kty": "OKP", "crv": "Ed25519", "d": PRIVATE}).to_string().as_bytes()).unwrap();
@@ -226,7 +226,7 @@ fn printed() -> Vec<(&'static str, String)> {
         ("Effect", fetches.concat()),
         ("Decision", decision.unwrap()),
         ("Forward", format!("{forward:?} {forward:#?}")),
-        ("Edit", format!("{:?}", Edit::Set(Rc::from("x-user"), CLAIM.into()))),
+        ("Edit", format!("{:?}", Edit::Set("x-user".into(), CLAIM.into()))),
         ("AssertionKey", format!("{key:?} {key:#?}")),
         ("Jwk", format!("{jwk:?} {jwk:#?} {:?}", jwk.fingerprint())),
     ]
@@ -290,10 +290,9 @@ fn every_word_of_a_refusal_is_in_the_alphabet_of_its_place() {
         let config = Config::read(jwt(json!({}), top).to_string().as_bytes(), &|_: &str| None).unwrap();
         for denial in &denials {
             for code in [None, Some(400), Some(401), Some(403), Some(302), Some(599)] {
-                let reply = denial.reply(&config.policy, code);
-                check_alphabets(&reply);
-                words.insert(reply.reason.as_str());
-                let word = reply.reason.as_str();
+                check_alphabets(&denial.answer(&config.policy, code));
+                let word = denial.reason().as_str();
+                words.insert(word);
                 assert!(word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{word}");
             }
         }

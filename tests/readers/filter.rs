@@ -8,7 +8,7 @@
 mod support;
 
 use oidc_filter::config::Config;
-use oidc_filter::decision::{Decision, Forward};
+use oidc_filter::decision::{Decision, Forward, Meaning};
 use oidc_filter::filter::{Filter, StreamId};
 use oidc_filter::http::{Edit, Headers, Request};
 use oidc_filter::time::Timestamp;
@@ -70,14 +70,19 @@ fn answer(filters: &mut [Filter], asked: &Value) -> Value {
     filter.take_effects();
     match decided {
         Ok(Decision::Forward(forward)) => forwarded(headers, forward),
-        Ok(Decision::Deny(refused)) => {
-            json!({"result": "denied", "status": refused.reply.status, "reason": refused.reply.reason.as_str()})
-        }
-        Ok(Decision::Confirm(confirmed)) => {
-            let headers = confirmed.headers.iter().map(|(name, value)| json!([&**name, characters(value)]));
-            json!({"result": "confirmed", "headers": headers.collect::<Vec<_>>()})
-        }
-        Ok(Decision::Preflight(_)) => json!({"result": "preflight"}),
+        Ok(Decision::Answer(answered)) => match answered.meaning {
+            Meaning::Denied(reason) => {
+                json!({"result": "denied", "status": answered.answer.status, "reason": reason.as_str()})
+            }
+            Meaning::Confirmed => {
+                let of_caches = |name: &str| name == "cache-control";
+                let headers = answered.answer.headers.iter().filter(|(name, _)| !of_caches(name));
+                let headers = headers.map(|(name, value)| json!([&**name, characters(value)]));
+                json!({"result": "confirmed", "headers": headers.collect::<Vec<_>>()})
+            }
+            Meaning::Preflight => json!({"result": "preflight"}),
+            Meaning::Document => json!({"result": "document"}),
+        },
         Ok(Decision::Wait) => json!({"result": "waits"}),
         Err(_) => json!({"result": "panics"}),
     }
@@ -92,6 +97,7 @@ fn forwarded(mut headers: Vec<(Vec<u8>, Vec<u8>)>, forward: Forward) -> Value {
                 headers.retain(|(n, _)| n != name.as_bytes());
                 headers.push((name.as_bytes().to_vec(), value));
             }
+            Edit::Add(name, value) => headers.push((name.as_bytes().to_vec(), value)),
         }
     }
     let headers = headers.iter().map(|(name, value)| json!([characters(name), characters(value)]));
