@@ -1,7 +1,9 @@
-//! The pages of `docs/` are copied from: each configuration of ours in them is sound, and shows what the text says.
+//! The pages of `docs/` are copied from: each configuration of ours in them is sound, and shows what the text says. Every
+//! link leads somewhere, and every page is in the list of pages.
 
 use oidc_filter::config::{Config, Validation};
 use oidc_filter::jose::claims::Lookup;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What `${NAME}` stands for in the pages.
@@ -113,4 +115,98 @@ fn contributors_find_what_they_are_told_of() {
         }
     }
     assert!(paths > 20 && targets > 4, "{paths} paths, {targets} targets");
+}
+
+/// The documents of this repository, as paths from its root, with their texts.
+fn documents() -> BTreeMap<PathBuf, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = BTreeMap::new();
+    let mut folders = vec![PathBuf::from("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(root.join(&folder)).unwrap() {
+            let path = folder.join(entry.unwrap().file_name());
+            if root.join(&path).is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                found.insert(path.clone(), std::fs::read_to_string(root.join(&path)).unwrap());
+            }
+        }
+    }
+    for path in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", ".github/SECURITY.md"] {
+        found.insert(PathBuf::from(path), std::fs::read_to_string(root.join(path)).unwrap());
+    }
+    found
+}
+
+/// The text outside of blocks of code.
+fn prose(text: &str) -> String {
+    text.split("\n```").step_by(2).collect::<Vec<_>>().join("\n")
+}
+
+/// The anchors that a forge makes of the headings of a page.
+fn anchors(text: &str) -> Vec<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    headings.map(anchor).collect()
+}
+
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+/// What a page links to, without other hosts.
+fn links(text: &str) -> Vec<&str> {
+    let after = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    after.filter(|link| !link.contains("://") && !link.contains(' ')).collect()
+}
+
+/// A path without `..` in it.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        if part.as_os_str() == ".." {
+            assert!(plain.pop(), "{} leads out of the repository", path.display());
+        } else {
+            plain.push(part);
+        }
+    }
+    plain
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let documents = documents();
+    let (mut faults, mut seen) = (Vec::new(), 0);
+    for (page, text) in &documents {
+        let text = prose(text);
+        for link in links(&text) {
+            seen += 1;
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => page.clone(),
+                path => plain(&page.parent().unwrap_or(Path::new("")).join(path)),
+            };
+            let is_there = root.join(&target).exists();
+            let has_anchor = anchor.is_empty()
+                || documents.get(&target).is_some_and(|text| anchors(&prose(text)).contains(&anchor.to_owned()));
+            if !is_there || !has_anchor {
+                faults.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(seen > 300, "only {seen} links were found");
+}
+
+/// Whoever comes to `docs/` finds all of it.
+#[test]
+fn every_page_is_in_the_list_of_pages() {
+    let documents = documents();
+    let index = &documents[Path::new("docs/README.md")];
+    let linked: Vec<PathBuf> = links(index).into_iter().map(|link| plain(&Path::new("docs").join(link))).collect();
+    for page in documents.keys().filter(|page| page.starts_with("docs") && *page != Path::new("docs/README.md")) {
+        let is_of_migration = page.starts_with("docs/migrate") && linked.contains(&"docs/migrate/README.md".into());
+        assert!(linked.contains(page) || is_of_migration, "{}", page.display());
+    }
 }

@@ -1,21 +1,49 @@
-//! The README says what the code does: its configurations are sound, and its tables name the fields that there are.
+//! The README and the reference say what the code does: their configurations are sound, and the tables of
+//! `docs/configuration.md` name the fields that there are.
 
 use oidc_filter::config::Config;
 use std::collections::BTreeSet;
 
 const README: &str = include_str!("../README.md");
+const REFERENCE: &str = include_str!("../docs/configuration.md");
 
 fn read(configuration: &str) -> Result<Config, String> {
-    Config::read(configuration.as_bytes(), &|_: &str| None).map_err(|error| error.to_string())
+    let environment = |name: &str| (name == "INTROSPECTION_CLIENT_SECRET").then(|| "secret".to_owned());
+    Config::read(configuration.as_bytes(), &environment).map_err(|error| error.to_string())
 }
 
 #[test]
 fn every_configuration_is_sound() {
-    let blocks: Vec<&str> = README.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert!(blocks.len() >= 2, "the README has lost its configurations");
-    for block in blocks {
-        read(block).unwrap_or_else(|error| panic!("{error}\n{block}"));
+    for (name, page, count) in [("README.md", README, 4), ("docs/configuration.md", REFERENCE, 2)] {
+        let blocks: Vec<&str> = page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert_eq!(blocks.len(), count, "{name} has lost its configurations");
+        for block in blocks {
+            read(block).unwrap_or_else(|error| panic!("{name}: {error}\n{block}"));
+        }
     }
+}
+
+/// One page: who looks for more follows its links.
+#[test]
+fn the_readme_is_one_page() {
+    let lines = README.lines().count();
+    assert!((150..=220).contains(&lines), "{lines} lines");
+}
+
+/// What the README tells to run is what CI runs, and what there is.
+#[test]
+fn the_commands_of_the_readme_are_those_of_ci() {
+    let makefile = include_str!("../Makefile");
+    let ci = include_str!("../.ci/run");
+    for block in README.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+        for line in block.lines() {
+            let target = line.strip_prefix("make ").unwrap_or_else(|| panic!("{line}"));
+            assert!(makefile.contains(&format!("\n{target}: ")), "no target {target}");
+        }
+    }
+    let develop = README.split("## Develop\n\n```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(develop, "make lint\nmake test\n");
+    assert!(ci.ends_with(&format!("\n{develop}")), "CI runs something else");
 }
 
 /// Each object of the configuration: the heading of its table, and a configuration that has an unknown field in it.
@@ -60,8 +88,8 @@ fn every_table_names_the_fields_that_there_are() {
         // The top level has two forms, each of which knows its own.
         known.extend((heading == "Top level").then_some(["provider", "providers"]).into_iter().flatten());
         let section =
-            README.split(&format!("\n### {heading}\n")).nth(1).unwrap_or_else(|| panic!("no table {heading}"));
-        let table = section.split("\n### ").next().unwrap_or_default().split("\n## ").next().unwrap_or_default();
+            REFERENCE.split(&format!("\n## {heading}\n")).nth(1).unwrap_or_else(|| panic!("no table {heading}"));
+        let table = section.split("\n## ").next().unwrap_or_default().split("\n### ").next().unwrap_or_default();
         let named: BTreeSet<&str> =
             table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
         assert_eq!(named, known, "{heading}");
@@ -75,13 +103,6 @@ fn reasons() -> Vec<&'static str> {
     let words: Vec<&str> = words.collect();
     assert!(words.len() >= 19, "{words:?}");
     words
-}
-
-#[test]
-fn every_reason_is_named() {
-    for word in reasons() {
-        assert!(README.contains(&format!("`{word}`")), "{word}");
-    }
 }
 
 /// What each means, what to look at, what to do: a row for each word that there is, and for no other.

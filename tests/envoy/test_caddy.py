@@ -1,4 +1,4 @@
-"""The README's Caddy configuration, as it stands there, before envoy/verify.yaml."""
+"""The Caddy configuration of docs/verify-endpoint.md, as it stands there, before envoy/verify.yaml."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(CADDY is None, reason="Caddy is not installed (D
 
 
 def block(language: str) -> str:
-    (text,) = (ROOT / "README.md").read_text().split(f"```{language}\n")[1:]
+    (text,) = (ROOT / "docs/verify-endpoint.md").read_text().split(f"```{language}\n")[1:]
     return text.split("```")[0]
 
 

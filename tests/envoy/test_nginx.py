@@ -1,4 +1,4 @@
-"""The README's nginx configuration, as it stands there, before a real Envoy with the filter."""
+"""The nginx configuration of docs/verify-endpoint.md, as it stands there, before a real Envoy with the filter."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def listens(port: int) -> bool:
 
 
 def locations() -> str:
-    (block,) = (ROOT / "README.md").read_text().split("```nginx\n")[1:]
+    (block,) = (ROOT / "docs/verify-endpoint.md").read_text().split("```nginx\n")[1:]
     return block.split("```")[0]
 
 
 def told_by_nginx() -> str:
     """The filter's configuration, which stands before nginx's."""
-    before, _ = (ROOT / "README.md").read_text().split("```nginx\n")
+    before, _ = (ROOT / "docs/verify-endpoint.md").read_text().split("```nginx\n")
     return before.rpartition("```json\n")[2].split("```")[0]
 
 

@@ -17,7 +17,7 @@ from harness import Envoy, config
 from tokens import Key
 
 RECIPE = "(?i)/admin([/.].*)?"
-"""The README's pattern for services that don't tell upper case from lower."""
+"""The pattern of docs/configuration.md for services that don't tell upper case from lower."""
 
 SEPARATORS = set("/\\.;%?#:")
 

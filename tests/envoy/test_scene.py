@@ -96,8 +96,8 @@ def test_the_filter_accepts_the_examples() -> None:
 
 
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
-def test_prometheus_gets_the_labels_that_the_readme_names(path: Path) -> None:
-    named = re.findall(r"^\| `oidc_\w+\{([a-z,]+)\}` \|", (ROOT / "README.md").read_text(), re.M)
+def test_prometheus_gets_the_labels_that_the_documents_name(path: Path) -> None:
+    named = re.findall(r"^\| `oidc_\w+\{([a-z,]+)\}` \|", (ROOT / "docs/operating.md").read_text(), re.M)
     tags = yaml.safe_load(path.read_text())["stats_config"]["stats_tags"]
     assert {tag["tag_name"] for tag in tags} == set(",".join(named).split(","))
 

@@ -164,7 +164,7 @@ fn a_bundle_of_spiffe() {
     scene.send(bearer(&key("k2").token(json!({})))).refused(401, "unknown_key");
 }
 
-/// README: "a warning says where it happens".
+/// `docs/limitations.md`: "a warning says where it happens".
 #[test]
 fn a_provider_that_loses_its_introspection_endpoint_is_told_of() {
     let mut scene = Scene::of(auto(json!({}), json!({})));

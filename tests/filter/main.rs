@@ -17,6 +17,7 @@ mod opaque;
 mod outputs;
 mod providers;
 mod readers;
+mod recipes;
 mod replies;
 mod robustness;
 mod rules;

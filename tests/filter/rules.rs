@@ -434,7 +434,7 @@ fn the_first_rule_that_matches_holds() {
     }
 }
 
-/// PTH-06: for services that read paths more loosely than the filter: the pattern of the README.
+/// PTH-06: for services that read paths more loosely than the filter: the pattern of `docs/configuration.md`.
 #[test]
 fn a_pattern_for_services_that_forgive() {
     let mut scene = ruled(json!([marked("admin", json!({"path_pattern": "(?i)/admin([/.].*)?"}))]));
