@@ -1,15 +1,17 @@
 //! A bounded map whose entries expire. The clock is handed in; the least recently used entries make room.
+//!
+//! Reading changes nothing: who has used an entry says so.
 
 use crate::time::Timestamp;
 use lru::LruCache;
-use std::cell::RefCell;
 use std::hash::Hash;
 use std::time::Duration;
 
 /// At most so many entries that weigh at most so much together, each until its time.
 pub struct Cache<K: Hash + Eq, V> {
     bounds: Bounds,
-    contents: RefCell<Contents<K, V>>,
+    entries: LruCache<K, Entry<V>>,
+    bytes: usize,
 }
 
 /// How large a cache may become.
@@ -21,11 +23,6 @@ pub struct Bounds {
     pub bytes: usize,
 }
 
-struct Contents<K: Hash + Eq, V> {
-    entries: LruCache<K, Entry<V>>,
-    bytes: usize,
-}
-
 struct Entry<V> {
     value: V,
     weight: usize,
@@ -33,39 +30,43 @@ struct Entry<V> {
     expires: Timestamp,
 }
 
-impl<K: Hash + Eq, V: Clone> Cache<K, V> {
+impl<K: Hash + Eq, V> Cache<K, V> {
     /// An empty cache, which takes no memory before entries come.
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, contents: RefCell::new(Contents { entries: LruCache::unbounded(), bytes: 0 }) }
+        Self { bounds, entries: LruCache::unbounded(), bytes: 0 }
     }
 
     /// The value, if there is one and its time is not over. A clock that went back ends it too.
-    pub fn get(&self, key: &K, now: Timestamp) -> Option<V> {
-        let mut contents = self.contents.borrow_mut();
-        let entry = contents.entries.get(key)?;
-        (entry.stored <= now && now <= entry.expires).then(|| entry.value.clone())
+    pub fn get(&self, key: &K, now: Timestamp) -> Option<&V> {
+        let entry = self.entries.peek(key)?;
+        (entry.stored <= now && now <= entry.expires).then_some(&entry.value)
+    }
+
+    /// Notes that an entry was of use: it stays longer than those that were not.
+    pub fn touch(&mut self, key: &K) {
+        self.entries.promote(key);
     }
 
     /// Keeps `value` for `lifetime`; an entry with no lifetime serves those who ask at this very moment.
-    pub fn insert(&self, key: K, value: V, weight: usize, lifetime: Duration, now: Timestamp) {
-        let mut contents = self.contents.borrow_mut();
-        let contents = &mut *contents;
+    pub fn insert(&mut self, key: K, value: V, weight: usize, lifetime: Duration, now: Timestamp) {
         let entry = Entry { value, weight, stored: now, expires: now.saturating_add(lifetime) };
-        let replaced = contents.entries.put(key, entry).map_or(0, |entry| entry.weight);
-        contents.bytes = contents.bytes.saturating_sub(replaced).saturating_add(weight);
-        while contents.entries.len() > self.bounds.entries || contents.bytes > self.bounds.bytes {
-            let Some((_, oldest)) = contents.entries.pop_lru() else { break };
-            contents.bytes = contents.bytes.saturating_sub(oldest.weight);
+        let replaced = self.entries.put(key, entry).map_or(0, |entry| entry.weight);
+        self.bytes = self.bytes.saturating_sub(replaced).saturating_add(weight);
+        while self.entries.len() > self.bounds.entries || self.bytes > self.bounds.bytes {
+            let Some((_, oldest)) = self.entries.pop_lru() else { break };
+            self.bytes = self.bytes.saturating_sub(oldest.weight);
         }
     }
 
-    /// Forgets an entry, if it is `unwanted`, for good: one that is merely over is back when the clock goes back.
-    pub fn forget(&self, key: &K, unwanted: impl FnOnce(&V) -> bool) {
-        let mut contents = self.contents.borrow_mut();
-        if contents.entries.peek(key).is_some_and(|entry| unwanted(&entry.value)) {
-            let weight = contents.entries.pop(key).map_or(0, |entry| entry.weight);
-            contents.bytes = contents.bytes.saturating_sub(weight);
-        }
+    /// Forgets an entry for good: one that is merely over is back when the clock goes back.
+    pub fn forget(&mut self, key: &K) {
+        let weight = self.entries.pop(key).map_or(0, |entry| entry.weight);
+        self.bytes = self.bytes.saturating_sub(weight);
+    }
+
+    /// The entries, the one that was used last before the others.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter().map(|(key, entry)| (key, &entry.value))
     }
 }
 
@@ -82,53 +83,72 @@ mod tests {
 
     #[test]
     fn an_entry_ends_with_its_time() {
-        let cache = cache();
+        let mut cache = cache();
         cache.insert(1, 10, 1, MINUTE, START);
-        assert_eq!(cache.get(&1, START.saturating_add(MINUTE)), Some(10));
+        assert_eq!(cache.get(&1, START.saturating_add(MINUTE)), Some(&10));
         assert_eq!(cache.get(&1, START.saturating_add(MINUTE + Duration::from_nanos(1))), None);
     }
 
     /// WSM-06.
     #[test]
     fn an_entry_from_the_future_is_none() {
-        let cache = cache();
+        let mut cache = cache();
         cache.insert(1, 10, 1, MINUTE, START);
         assert_eq!(cache.get(&1, START.saturating_sub(MINUTE)), None);
+    }
+
+    /// A decision that is run twice leaves what a cache drops next as it was.
+    #[test]
+    fn reading_keeps_nothing_for_longer() {
+        let mut cache = cache();
+        cache.insert(1, 10, 1, MINUTE, START);
+        cache.insert(2, 20, 1, MINUTE, START);
+        assert_eq!(cache.get(&1, START), Some(&10));
+        cache.insert(3, 30, 1, MINUTE, START);
+        assert_eq!((cache.get(&1, START), cache.get(&2, START)), (None, Some(&20)));
+        cache.touch(&2);
+        cache.touch(&1);
+        cache.insert(4, 40, 1, MINUTE, START);
+        let kept: Vec<_> = cache.iter().map(|(key, value)| (*key, *value)).collect();
+        assert_eq!(kept, [(4, 40), (2, 20)]);
     }
 
     /// CCH-08.
     #[test]
     fn a_cache_never_exceeds_its_bounds() {
-        let cache = cache();
+        let mut cache = cache();
         for key in 0..100 {
             cache.insert(key, key, 1, MINUTE, START);
         }
-        let seen = |key| cache.get(&key, START);
-        assert_eq!((seen(99), seen(98), seen(97)), (Some(99), Some(98), None));
+        let seen = |cache: &Cache<u32, u32>, key| cache.get(&key, START).copied();
+        assert_eq!((seen(&cache, 99), seen(&cache, 98), seen(&cache, 97)), (Some(99), Some(98), None));
         cache.insert(1, 1, 60, MINUTE, START);
         cache.insert(2, 2, 60, MINUTE, START);
-        assert_eq!((seen(1), seen(2)), (None, Some(2)));
+        assert_eq!((seen(&cache, 1), seen(&cache, 2)), (None, Some(2)));
         cache.insert(2, 3, 1, MINUTE, START);
         cache.insert(1, 1, 60, MINUTE, START);
-        assert_eq!((seen(1), seen(2)), (Some(1), Some(3)), "a replaced entry's weight is gone");
-        cache.forget(&1, |value| *value == 1);
-        cache.forget(&2, |value| *value == 2);
+        assert_eq!((seen(&cache, 1), seen(&cache, 2)), (Some(1), Some(3)), "a replaced entry's weight is gone");
+        cache.forget(&1);
         cache.insert(3, 3, 60, MINUTE, START);
-        assert_eq!((seen(1), seen(2), seen(3)), (None, Some(3), Some(3)), "a forgotten entry's weight is gone");
+        assert_eq!(
+            (seen(&cache, 1), seen(&cache, 2), seen(&cache, 3)),
+            (None, Some(3), Some(3)),
+            "a forgotten entry's weight is gone"
+        );
     }
     /// CCH-08: as many tokens as anybody can make up: no more room than there is, and what is used stays.
     #[test]
     fn a_million_entries_stay_within_the_bounds() {
         let bounds = Bounds { entries: 1_000, bytes: 50_000 };
-        let cache = Cache::new(bounds);
+        let mut cache = Cache::new(bounds);
         cache.insert(u32::MAX, 0, 100, MINUTE, START);
         for key in 0..1_000_000 {
             cache.insert(key, key, 100, MINUTE, START);
             if key % 100 == 0 {
-                assert_eq!(cache.get(&u32::MAX, START), Some(0));
+                assert_eq!(cache.get(&u32::MAX, START), Some(&0));
+                cache.touch(&u32::MAX);
             }
         }
-        let contents = cache.contents.borrow();
-        assert_eq!((contents.entries.len(), contents.bytes), (500, bounds.bytes));
+        assert_eq!((cache.entries.len(), cache.bytes), (500, bounds.bytes));
     }
 }

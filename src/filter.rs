@@ -13,37 +13,43 @@
 //! counters, the result as filter state, and a look at whether another filter has put one there. Tests hold these figures.
 
 mod authorize;
-mod cases;
-mod fetches;
+mod calls;
+mod case;
+mod commit;
+mod ends;
+mod facts;
 mod need;
 mod newcomers;
 mod own;
+mod prove;
+mod shadow;
+mod status;
 mod told;
+mod trail;
+mod waiting;
 
-use crate::cache::{Bounds, Cache};
-use crate::config::{Config, Rule, Source, SourceLocation, listed};
+use crate::config::{Config, Rule, Source, SourceLocation};
 use crate::decision::{Answered, Case, Decision, Disposition, Forward, Meaning, Outcome, Tally};
 use crate::http::names::ReservedNames;
 use crate::http::{Answer, Document, Edit, Fetch, Request, Response};
 use crate::jose::verifier::Verifier;
-use crate::oauth::credentials::TokenDigest;
-use crate::policy::external::{self, CheckRequest};
 use crate::policy::rules::RuleIndex;
-use crate::provider::{Call, Kind, Provider};
+use crate::provider::ProviderId;
 use crate::reply::{Denial, Reason};
-use crate::time::Timestamp;
+use crate::time::{Deadline, Timestamp};
 use crate::upstream::identity::{self, Identity, ResponseOutputs};
 use crate::upstream::rewrite::Rewrite;
-use authorize::{Exemption, Grant, Halt, Refusal};
-use fetches::{InFlight, Parked};
-use need::{Learnt, Need, ValidatedToken, document};
-use newcomers::Newcomers;
+use commit::Granted;
+use ends::{Exemption, Grant, Halt, Refusal};
+use facts::Facts;
+use need::{Learnt, Need};
 use own::Own;
-use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
-use told::Detail;
+use told::{Complaints, Detail};
+use trail::Trail;
+use waiting::{MAX_WAIT, Parked, Waiting};
 
 /// One request, by the number that the host gave it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -75,11 +81,11 @@ pub struct FetchOutcome {
     pub result: &'static str,
 }
 
-/// The filter of one worker.
+/// The filter of one worker: what is known, who waits, and the events.
 pub struct Filter {
     config: Rc<Config>,
     name: String,
-    own: ReservedNames,
+    own: Rc<ReservedNames>,
     /// What it serves itself, by the one reading of the path.
     documents: HashMap<Box<[u8]>, Document>,
     /// Whether any policy keeps tokens from going on. Found out once: there may be thousands of rules.
@@ -89,31 +95,9 @@ pub struct Filter {
     named_rules: HashMap<String, usize>,
     /// Whether any rule looks at routes. Found out once: there may be thousands of rules.
     reads_routes: bool,
-    providers: Vec<Provider>,
-    /// Providers by their issuers.
-    issuers: HashMap<String, usize>,
-    verifier: Verifier,
-    /// Tokens by who vouched for them: a signature, or an answer of this provider. Rules, places and candidates may ask several
-    /// about one token.
-    vouched: Cache<(Option<usize>, TokenDigest), ValidatedToken>,
-    /// Tokens that are none by a provider's answer, and why.
-    inactive: Cache<(usize, TokenDigest), Reason>,
-    /// Tokens about which the provider wants to be asked later, and when. That is between it and them: one client's token must not
-    /// keep us from asking about another's.
-    postponed: Cache<(usize, TokenDigest), Timestamp>,
-    newcomers: Newcomers,
-    verdicts: Cache<CheckRequest, external::Answer>,
-    tally: Cell<Tally>,
-    flights: HashMap<Need, InFlight>,
-    calls: HashMap<CallId, Need>,
-    last_call: u64,
-    parked: HashMap<StreamId, Parked>,
-    parked_bytes: usize,
-    /// Those whose document has come, or can't be had, and whose turn has not.
-    ready: VecDeque<StreamId>,
-    complained_at: Vec<Cell<Timestamp>>,
-    /// When a request was last written about whose route has another policy than the one that was decided on.
-    rerouted_at: Cell<Timestamp>,
+    facts: Facts,
+    waiting: Waiting,
+    complaints: Complaints,
     effects: Vec<Effect>,
 }
 
@@ -122,43 +106,28 @@ impl Filter {
     pub fn new(config: Rc<Config>, name: &str) -> Self {
         let rules = &config.rules;
         let named = rules.iter().enumerate();
-        let issuers = config.providers.iter().enumerate();
         let takes_tokens_off = config.policies().any(|policy| !policy.forward);
-        let on_demand = config.providers.iter().filter(|provider| provider.on_demand);
-        let patience = on_demand.map(|provider| provider.cooldown()).max().unwrap_or_default();
+        let own = Rc::new(config.own_names().and(config.removal.names()));
         Self {
-            own: config.own_names().and(config.removal.names()),
             documents: HashMap::new(),
             takes_tokens_off,
             rules: (!rules.is_empty()).then(|| RuleIndex::new(rules, &config.policy)),
             named_rules: named.filter_map(|(index, rule)| Some((rule.name.clone()?, index))).collect(),
             reads_routes: rules.iter().any(Rule::reads_route),
-            issuers: issuers.map(|(index, provider)| (provider.issuer.clone(), index)).collect(),
-            providers: config.providers.iter().cloned().map(Provider::new).collect(),
-            complained_at: config.providers.iter().map(|_| Cell::default()).collect(),
-            rerouted_at: Cell::default(),
+            complaints: Complaints::about(config.providers.len()),
+            facts: Facts::new(Rc::clone(&config), Rc::clone(&own)),
+            own,
             config,
             name: name.to_owned(),
-            verifier: Verifier::default(),
-            vouched: Cache::new(VOUCHED_BOUNDS),
-            inactive: Cache::new(INACTIVE_BOUNDS),
-            postponed: Cache::new(INACTIVE_BOUNDS),
-            newcomers: Newcomers::new(patience),
-            verdicts: Cache::new(VERDICT_BOUNDS),
-            tally: Cell::default(),
-            flights: HashMap::new(),
-            calls: HashMap::new(),
-            last_call: 0,
-            parked: HashMap::new(),
-            parked_bytes: 0,
-            ready: VecDeque::new(),
+            waiting: Waiting::default(),
             effects: Vec::new(),
         }
     }
 
     /// The same filter, with a host to help with signatures.
-    pub fn with_verifier(self, verifier: Verifier) -> Self {
-        Self { verifier, ..self }
+    pub fn with_verifier(mut self, verifier: Verifier) -> Self {
+        self.facts.verifier = verifier;
+        self
     }
 
     /// A request's headers have come.
@@ -179,19 +148,11 @@ impl Filter {
         }
         if let Some(answer) = self.on_preflight(&case) {
             let outcome = self.outcome(Disposition::Bypassed, None, None);
-            self.tell(&case, &outcome, Some(answer.status), None);
+            self.tell(&case, &outcome, Some(answer.status), None, Tally::default());
             let (edits, meaning) = (Vec::new(), Meaning::Preflight);
             return Decision::Answer(Answered { edits, answer, meaning, outcome, tally: Tally::default() });
         }
-        match self.authorize(&case.request, &case.policy, &Learnt::default(), now) {
-            Err(Halt::Need(need, answer)) => {
-                // Its tally is that of when it is decided.
-                self.tally.take();
-                self.park(stream, case, need, answer, now)
-            }
-            Ok(grant) => self.decide(case, Ok(grant), now),
-            Err(Halt::Deny(refusal)) => self.decide(case, Err(refusal), now),
-        }
+        self.decide_or_wait(stream, case, Learnt::default(), Deadline::after(MAX_WAIT, now), now)
     }
 
     /// A call could not even be sent, for this reason.
@@ -204,67 +165,27 @@ impl Filter {
         self.end_call(call, response, None, now);
     }
 
-    fn end_call(&mut self, call: CallId, response: Option<Response>, unsent: Option<&'static str>, now: Timestamp) {
-        let Some(need) = self.calls.remove(&call) else { return };
-        let endpoint = self.flights.get(&need).and_then(|flight| flight.tried.last().copied()).unwrap_or_default();
-        let taken = self.take(&need, endpoint, response.as_ref(), now);
-        let is_one_of_several = need.call().zip(self.providers.get_mut(need.provider()));
-        let is_one_of_several =
-            is_one_of_several.is_some_and(|(call, provider)| provider.note(call, endpoint, &taken, now));
-        match taken {
-            Ok(()) => self.conclude(&need, true, now),
-            Err(fault) => {
-                let target = self.flights.get(&need).map(|flight| flight.target.as_str()).unwrap_or_default();
-                let why: &dyn std::fmt::Display = match &unsent {
-                    Some(why) => why,
-                    None => &fault,
-                };
-                self.complain(need.provider(), format_args!("{}: {target}: {why}", need.as_str()), now);
-                if let Some(flight) = self.flights.get_mut(&need) {
-                    flight.note_wait(&need, response.as_ref(), now);
-                }
-                self.attempt(&need, now);
-                if is_one_of_several && self.flights.contains_key(&need) {
-                    self.count_fetch(&need, "failed_over");
-                }
-            }
-        }
-    }
-
     /// A request is over, answered or not. What it waited for goes on: it belongs to everyone.
     pub fn on_closed(&mut self, stream: StreamId) {
-        if let Some(parked) = self.unpark(stream)
-            && let Some(flight) = parked.asked.needs.last().and_then(|need| self.flights.get_mut(need))
-        {
-            flight.waiters.remove(&stream);
-        }
+        self.waiting.unpark(stream);
     }
 
     /// Time has passed.
     pub fn on_tick(&mut self, now: Timestamp) {
         self.resume_some(now);
-        let due: Vec<Need> = self.due(now).collect();
-        for need in due {
-            self.start(need, None, now);
-        }
-        // A call that is never answered, or an answer that got lost, ends here.
-        let lost = |(_, flight): &(&Need, &InFlight)| flight.deadline.is_over(now);
-        let lost: Vec<Need> = self.flights.iter().filter(lost).map(|(need, _)| need.clone()).collect();
-        for need in lost {
-            self.calls.retain(|_, other| *other != need);
+        self.start_due(now);
+        for need in self.waiting.give_up_lost(now) {
             self.conclude(&need, false, now);
         }
-        let late = |(_, parked): &(&StreamId, &Parked)| parked.deadline.is_over(now);
-        let late: Vec<StreamId> = self.parked.iter().filter(late).map(|(stream, _)| *stream).collect();
-        for stream in late {
-            if let Some(parked) = self.unpark(stream) {
+        for stream in self.waiting.late(now) {
+            if let Some(parked) = self.waiting.unpark(stream) {
                 // A good token that its authorizer has no word on is not one that can't be proved.
-                let denial = match parked.asked.needs.last() {
+                let denial = match parked.learnt.last_need() {
                     Some(Need::Authorization(..)) => Denial::AuthorizerUnavailable,
                     _ => Denial::ProviderUnavailable(RETRY_AFTER),
                 };
                 let refusal = Refusal::new(denial, None);
-                let decision = self.decide(parked.case, Err(refusal), now);
+                let decision = self.decide(parked.case, Err(refusal), &Trail::default(), now);
                 self.effects.push(Effect::Resolve(stream, decision));
             }
         }
@@ -272,22 +193,12 @@ impl Filter {
 
     /// When [`Filter::on_tick`] should be called next. Ask after every other call.
     pub fn next_tick(&self, now: Timestamp) -> Duration {
-        if !self.ready.is_empty() {
+        if self.waiting.has_ready() {
             return MIN_TICK;
         }
-        let schedules = self.providers.iter().enumerate();
-        let times = schedules.flat_map(|(index, provider)| {
-            let idle = move |(call, _): &(Call, Timestamp)| !self.flights.contains_key(&document(index, *call));
-            let documents = provider.schedule(now).filter(idle).map(|(_, due)| due);
-            // A probe may take longer than the interval.
-            let idle = move |(kind, endpoint, _): &(Kind, usize, Timestamp)| {
-                !self.flights.contains_key(&Need::Probe(index, *kind, *endpoint))
-            };
-            let probes = provider.probes(now).filter(idle).map(|(_, _, due)| due);
-            documents.chain(probes).map(move |due| due.saturating_since(now))
-        });
-        let busy = !self.flights.is_empty() || !self.parked.is_empty();
-        times.chain(busy.then_some(WATCH_INTERVAL)).min().unwrap_or(IDLE_INTERVAL).clamp(MIN_TICK, IDLE_INTERVAL)
+        let times = self.schedule(now).map(|(_, due)| due.saturating_since(now));
+        let watch = (!self.waiting.is_idle()).then_some(WATCH_INTERVAL);
+        times.chain(watch).min().unwrap_or(IDLE_INTERVAL).clamp(MIN_TICK, IDLE_INTERVAL)
     }
 
     /// What the host is to do, in order.
@@ -328,81 +239,73 @@ impl Filter {
         self.own.is_own_trailer(name)
     }
 
-    /// Each provider's name with the number of its keys, all tenants together, and the age of the oldest.
-    pub fn key_facts(&self, now: Timestamp) -> BTreeMap<&str, (usize, Duration)> {
-        let mut facts: BTreeMap<&str, (usize, Duration)> = BTreeMap::new();
-        for provider in &self.providers {
-            let Some((count, fetched)) = provider.key_facts() else { continue };
-            let age = fetched.map(|fetched| now.saturating_since(fetched)).unwrap_or_default();
-            let (keys, oldest) = facts.entry(&provider.label).or_default();
-            *keys = keys.saturating_add(count);
-            *oldest = age.max(*oldest);
-        }
-        facts
-    }
-
-    /// Who vouches for tokens here, by which keys, and under which rules: once all keys are there that are fetched without
-    /// a token.
-    pub fn summary(&self, now: Timestamp) -> Option<String> {
-        let is_ready = |provider: &Provider| provider.awaits_no_keys(now);
-        self.providers.iter().all(is_ready).then(|| {
-            let keys = self.key_facts(now);
-            let mut providers: Vec<String> = Vec::new();
-            for provider in &self.providers {
-                let said = match keys.get(&*provider.label) {
-                    Some((1, _)) => format!("{} (1 key)", provider.label),
-                    Some((count, _)) => format!("{} ({count} keys)", provider.label),
-                    None => format!("{} (no keys)", provider.label),
-                };
-                // Tenants have one name.
-                if providers.last() != Some(&said) {
-                    providers.push(said);
-                }
+    /// Runs the decision until it has one, or lacks a fact that can be fetched. Each fact is asked for once, so this ends.
+    fn decide_or_wait(
+        &mut self,
+        stream: StreamId,
+        mut case: Case,
+        mut learnt: Learnt,
+        deadline: Deadline,
+        now: Timestamp,
+    ) -> Decision {
+        loop {
+            let (found, mut trail) = self.facts.authorize(&case.request, &case.policy, &learnt, now);
+            let need = match self.commit(found, &trail, now) {
+                Ok(granted) => return self.decide(case, Ok(granted), &trail, now),
+                Err(Halt::Deny(refusal)) => return self.decide(case, Err(refusal), &trail, now),
+                Err(Halt::Need(need)) => self.waiting.shared(need),
+            };
+            learnt.note(need.clone(), std::mem::take(&mut trail.lessons), now);
+            let parked = Parked::new(case, learnt, deadline);
+            if !self.waiting.has_room_for(&need) || !self.waiting.has_place_for(&parked) {
+                let refusal = Refusal::new(Denial::Overloaded, self.facts.label(need.provider()));
+                return self.refuse_for(&parked.case, refusal, trail.tally(None));
             }
-            let rules = self.config.rules.iter().enumerate().map(|(index, rule)| match &rule.name {
-                Some(name) => name.escape_default().to_string(),
-                None => format!("rules[{index}]"),
-            });
-            let rules: Vec<String> = rules.collect();
-            let (count, providers) = (providers.len(), listed(&providers));
-            match rules.is_empty() {
-                true => format!("providers, {count}: {providers}; no rules"),
-                false => format!("providers, {count}: {providers}; rules, {}: {}", rules.len(), listed(&rules)),
+            if self.start_for_a_waiter(&need, now) {
+                self.waiting.park(stream, parked);
+                return Decision::Wait;
             }
-        })
-    }
-
-    /// The names of all providers.
-    pub fn provider_names(&self) -> BTreeSet<Rc<str>> {
-        self.providers.iter().map(|provider| Rc::clone(&provider.label)).collect()
-    }
-
-    /// Of each endpoint that is one of several: its provider's name, the kind of call, its place in the list, and whether it
-    /// is in use.
-    pub fn endpoint_facts(&self) -> impl Iterator<Item = (&str, Kind, usize, bool)> {
-        self.providers.iter().flat_map(|provider| {
-            provider.endpoint_facts().map(|(kind, index, is_up)| (&*provider.label, kind, index, is_up))
-        })
-    }
-
-    /// Makes a decision of what [`Filter::authorize`] found.
-    fn decide(&mut self, case: Case, found: Result<Grant, Refusal>, now: Timestamp) -> Decision {
-        if case.policy.shadow.is_some() {
-            self.judge_shadow(&case, now);
+            // What can't even be sent can't be had: it is decided without.
+            Parked { case, learnt, .. } = parked;
         }
+    }
+
+    /// Runs the decision again for a request that waited.
+    fn resume(&mut self, stream: StreamId, now: Timestamp) {
+        let Some(Parked { case, learnt, deadline, .. }) = self.waiting.unpark(stream) else { return };
+        match self.decide_or_wait(stream, case, learnt, deadline, now) {
+            Decision::Wait => {}
+            decision => self.effects.push(Effect::Resolve(stream, decision)),
+        }
+    }
+
+    /// Runs the decision again for those who are ready, as many as a worker can do at a time.
+    fn resume_some(&mut self, now: Timestamp) {
+        for _ in 0..MAX_RESUMED {
+            let Some(stream) = self.waiting.next_ready() else { break };
+            self.resume(stream, now);
+        }
+    }
+
+    /// Makes a decision of what was found.
+    fn decide(&mut self, case: Case, found: Result<Granted, Refusal>, trail: &Trail, now: Timestamp) -> Decision {
+        let shadow = if case.policy.shadow.is_some() { self.judge_shadow(&case, now) } else { None };
+        let tally = trail.tally(shadow);
         match found {
-            Ok(grant) => self.pass(case, grant, now),
-            Err(refusal) if case.policy.enforce || !refusal.denial.is_strippable() => self.refuse_for(&case, refusal),
+            Ok(granted) => self.pass(case, granted.into_grant(), tally, now),
+            Err(refusal) if case.policy.enforce || !refusal.denial.is_strippable() => {
+                self.refuse_for(&case, refusal, tally)
+            }
             Err(refusal) => {
                 let mut rewrite = Rewrite::default();
                 rewrite.strip(&self.config.sources);
                 let outcome = self.outcome(Disposition::Stripped, Some(refusal.denial.reason()), refusal.provider);
-                self.forward(&case, rewrite, ResponseOutputs::default(), outcome)
+                self.forward(&case, rewrite, ResponseOutputs::default(), outcome, tally)
             }
         }
     }
 
-    fn pass(&self, case: Case, grant: Grant, now: Timestamp) -> Decision {
+    fn pass(&self, case: Case, grant: Grant, tally: Tally, now: Timestamp) -> Decision {
         let mut rewrite = Rewrite::default();
         match grant {
             Grant::Exempt(exemption) => {
@@ -414,9 +317,9 @@ impl Filter {
                     Exemption::Bypass | Exemption::Missing => {}
                 }
                 let outcome = self.outcome(Disposition::Bypassed, exemption.reason(), None);
-                self.forward(&case, rewrite, ResponseOutputs::default(), outcome)
+                self.forward(&case, rewrite, ResponseOutputs::default(), outcome, tally)
             }
-            Grant::Token { token, provider, source } => {
+            Grant::Token { token, provider, label, source } => {
                 let source = self.config.sources.get(source);
                 // A service would choose a token among the protocols as the one to speak, and say so in its response.
                 let leaves = |source: &&Source| {
@@ -426,12 +329,11 @@ impl Filter {
                     rewrite.strip_one(source);
                 }
                 let location = source.map(|source| source.location.as_str()).unwrap_or_default();
-                let label = self.providers.get(provider).map(|provider| &*provider.label).unwrap_or_default();
-                let identity = Identity { claims: token.claims(), provider: label, location };
+                let identity = Identity { claims: token.claims(), provider: &label, location };
                 match identity::write(&case.policy, identity, &self.name, &mut rewrite) {
                     Ok(aside) => {
-                        let outcome = self.outcome(Disposition::Allowed, None, Some(provider));
-                        self.forward(&case, rewrite, aside, outcome)
+                        let outcome = self.outcome(Disposition::Allowed, None, Some(label));
+                        self.forward(&case, rewrite, aside, outcome, tally)
                     }
                     Err(error) => {
                         if let identity::Error::TooLarge(place) = &error {
@@ -445,7 +347,7 @@ impl Filter {
                             identity::Error::Missing(header) => Some(Detail::Header(Rc::clone(header))),
                             identity::Error::TooLarge(_) => None,
                         };
-                        self.refuse_for(&case, Refusal { detail, ..Refusal::new(error.into(), Some(provider)) })
+                        self.refuse_for(&case, Refusal { detail, ..Refusal::new(error.into(), Some(label)) }, tally)
                     }
                 }
             }
@@ -453,7 +355,14 @@ impl Filter {
     }
 
     /// Forwards a request, or tells the proxy that asks about it that it may pass.
-    fn forward(&self, case: &Case, rewrite: Rewrite, aside: ResponseOutputs, outcome: Outcome) -> Decision {
+    fn forward(
+        &self,
+        case: &Case,
+        rewrite: Rewrite,
+        aside: ResponseOutputs,
+        outcome: Outcome,
+        tally: Tally,
+    ) -> Decision {
         let ResponseOutputs { response_edits, filter_state } = aside;
         if case.is_check {
             let stripped: Vec<&str> = rewrite.stripped_headers(&case.request).collect();
@@ -466,24 +375,15 @@ impl Filter {
             }
             answer.edit(response_edits);
             let edits = if case.policy.forward { Vec::new() } else { self.hide_tokens(case) };
-            self.tell(case, &outcome, None, None);
-            let (meaning, tally) = (Meaning::Confirmed, self.tally.take());
-            return Decision::Answer(Answered { edits, answer, meaning, outcome, tally });
+            self.tell(case, &outcome, None, None, tally);
+            return Decision::Answer(Answered { edits, answer, meaning: Meaning::Confirmed, outcome, tally });
         }
         let edits = rewrite.edits(&case.request, &self.own);
-        self.tell(case, &outcome, None, None);
+        self.tell(case, &outcome, None, None, tally);
         let route = self.reads_routes.then(|| case.request.route.name.clone().unwrap_or_default());
         // Also where nothing is written here: a filter behind this one may write, and so choose another route.
         let case = self.reads_routes.then(|| Box::new(self.matched(case)));
-        Decision::Forward(Forward {
-            edits,
-            response_edits,
-            filter_state,
-            outcome,
-            tally: self.tally.take(),
-            route,
-            case,
-        })
+        Decision::Forward(Forward { edits, response_edits, filter_state, outcome, tally, route, case })
     }
 
     /// The answer to a preflight from a listed origin. Who asks would take it for a yes to the request itself; and where no token
@@ -495,24 +395,20 @@ impl Filter {
         Some(answer)
     }
 
-    fn refuse_case(&self, case: &Case, denial: Denial, provider: Option<usize>) -> Decision {
-        self.refuse_for(case, Refusal::new(denial, provider))
-    }
-
-    fn refuse_for(&self, case: &Case, refusal: Refusal) -> Decision {
+    fn refuse_for(&self, case: &Case, refusal: Refusal, tally: Tally) -> Decision {
         let Refusal { denial, provider, detail } = refusal;
         let refused = self.refused(case, &denial, provider);
-        self.tell(case, &refused.outcome, Some(refused.answer.status), detail.as_ref());
-        Decision::Answer(Answered { tally: self.tally.take(), ..refused })
+        self.tell(case, &refused.outcome, Some(refused.answer.status), detail.as_ref(), tally);
+        Decision::Answer(Answered { tally, ..refused })
     }
 
     fn refuse_without_policy(&self, case: &Case, denial: Denial) -> Decision {
         let refused = self.refused(case, &denial, None);
         self.tell_without_policy(case, &refused.outcome, refused.answer.status);
-        Decision::Answer(Answered { tally: self.tally.take(), ..refused })
+        Decision::Answer(refused)
     }
 
-    fn refused(&self, case: &Case, denial: &Denial, provider: Option<usize>) -> Answered {
+    fn refused(&self, case: &Case, denial: &Denial, provider: Option<Rc<str>>) -> Answered {
         let Case { request, policy, is_check } = case;
         let mut answer = match request.grpc() {
             // Who asks understands 401 and 403 only, and takes all else for a fault (ngx_http_auth_request_module), but 200
@@ -545,56 +441,29 @@ impl Filter {
         edits
     }
 
-    fn outcome(&self, result: Disposition, reason: Option<Reason>, provider: Option<usize>) -> Outcome {
-        Outcome { result, reason, provider: self.label(provider) }
+    fn outcome(&self, result: Disposition, reason: Option<Reason>, provider: Option<Rc<str>>) -> Outcome {
+        Outcome { result, reason, provider }
     }
 
     /// Tells the operator, but for each provider not more than once a second: clients decide how often there is cause.
-    fn complain(&self, index: usize, problem: std::fmt::Arguments, now: Timestamp) {
-        if let Some(provider) = self.providers.get(index).filter(|_| self.may_complain(index, now)) {
+    fn complain(&self, id: ProviderId, problem: std::fmt::Arguments, now: Timestamp) {
+        if let Some(provider) = self.facts.provider(id).filter(|_| self.complaints.is_due(id, now)) {
             log::warn!("{}: {problem}", provider.label);
         }
-    }
-
-    fn may_complain(&self, index: usize, now: Timestamp) -> bool {
-        self.complained_at.get(index).is_some_and(|last| is_due(last, now))
-    }
-
-    fn label(&self, provider: Option<usize>) -> Option<Rc<str>> {
-        provider.and_then(|index| self.providers.get(index)).map(|provider| Rc::clone(&provider.label))
     }
 }
 
 /// Tells Envoy's `ext_authz` which headers to take off the request that it asks about.
 const REMOVED_BY_EXT_AUTHZ: &str = "x-envoy-auth-headers-to-remove";
 
-/// Whether something may be written about again; if so, it is noted that it was.
-fn is_due(last: &Cell<Timestamp>, now: Timestamp) -> bool {
-    let is_due = now < last.get() || now.saturating_since(last.get()) >= WATCH_INTERVAL;
-    if is_due {
-        last.set(now);
-    }
-    is_due
-}
-
-/// Tokens that somebody vouched for: as many as a busy gateway has users at a time, in a tenth of what Envoy gives
-/// a VM (1 GiB).
-///
-/// The numbers of entries are a little less than 7/16 of a power of two. A table of Rust's that removals have worn out is
-/// rebuilt, with twice the room if it was more than half full: with just a power of two, full caches would take their last
-/// doubling at some moment after a million requests.
-const VOUCHED_BOUNDS: Bounds = Bounds { entries: 56_000, bytes: 96 << 20 };
-
-/// Answers about worthless tokens live apart, so that a flood of these can't drive out good ones.
-const INACTIVE_BOUNDS: Bounds = Bounds { entries: 3_500, bytes: 4 << 20 };
-
-/// Answers of authorizers: a user has several pages open.
-const VERDICT_BOUNDS: Bounds = Bounds { entries: 14_000, bytes: 32 << 20 };
-
 /// What a client is told to wait when nothing better is known.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// How often lost calls are looked for, and at most how often a failing provider is written about.
+/// How many requests are decided in one call of the host: with signatures that the host verifies, some ten milliseconds;
+/// a tenth of a second with those that the module has to.
+const MAX_RESUMED: usize = 256;
+
+/// How often lost calls are looked for.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The longest sleep.
@@ -602,30 +471,3 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The shortest: Envoy's timers count milliseconds.
 const MIN_TICK: Duration = Duration::from_millis(1);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// CCH-08: Found by ten million requests: memory grew by five megabytes, once, long after all caches were full.
-    #[test]
-    fn a_full_cache_needs_no_larger_table() {
-        for Bounds { entries, .. } in [VOUCHED_BOUNDS, INACTIVE_BOUNDS, VERDICT_BOUNDS] {
-            // What `lru` keeps its entries in.
-            let mut table = HashMap::new();
-            let mut most_room = |rounds: std::ops::Range<usize>| {
-                let keys = rounds.start * entries..rounds.end * entries;
-                let room = keys.map(|key| {
-                    table.insert(key, ());
-                    if table.len() > entries {
-                        table.remove(&(key - entries));
-                    }
-                    table.capacity()
-                });
-                room.max()
-            };
-            let (full, later) = (most_room(0..3), most_room(3..20));
-            assert!(later <= full, "{entries} entries: room for {full:?}, and later for {later:?}");
-        }
-    }
-}

@@ -20,13 +20,23 @@ use crate::oauth::userinfo;
 use crate::time::Timestamp;
 use document::Document;
 use keys::SourceOfKeys;
-use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+/// One of the filter's providers, by its place in the configuration.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ProviderId(pub usize);
+
+impl ProviderId {
+    /// The first of the configuration.
+    pub const FIRST: Self = Self(0);
+}
+
 /// One issuer.
 pub struct Provider {
+    /// Which one it is.
+    pub id: ProviderId,
     /// What the operator said about it.
     pub config: Rc<config::Provider>,
     /// Its name, for metrics.
@@ -44,7 +54,7 @@ pub struct Provider {
     /// Of each kind of call to a configured list of endpoints, how these are.
     health: Vec<(Kind, Vec<Health>)>,
     /// It is not one of many tenants, or a token of its has been proved: its documents are kept fresh.
-    is_live: Cell<bool>,
+    is_live: bool,
     /// When it was last looked up without being live.
     admitted_at: Option<Timestamp>,
 }
@@ -169,7 +179,7 @@ impl fmt::Display for FetchError {
 
 impl Provider {
     /// A provider that knows nothing yet but what the configuration holds.
-    pub fn new(config: Rc<config::Provider>) -> Self {
+    pub fn new(id: ProviderId, config: Rc<config::Provider>) -> Self {
         let label = Rc::from(config.name.as_str());
         let keys = config.jwks.iter().enumerate().map(|(index, source)| (Kind::Keys(index), &source.uri));
         let others =
@@ -179,9 +189,10 @@ impl Provider {
             _ => None,
         });
         Self {
+            id,
             health: health.collect(),
             sources: config.jwks.iter().map(SourceOfKeys::new).collect(),
-            is_live: Cell::new(!config.on_demand),
+            is_live: !config.on_demand,
             admitted_at: None,
             config,
             label,
@@ -219,21 +230,52 @@ impl Provider {
     }
 
     /// Notes that a token of its has been proved. Whether it is the first.
-    pub fn come_alive(&self) -> bool {
-        let is_first = !self.is_live.replace(true);
+    pub fn come_alive(&mut self) -> bool {
+        let is_first = !std::mem::replace(&mut self.is_live, true);
         if is_first {
             self.metadata.prolong(self.longest_stale());
-            for (source, keys) in self.sources.iter().enumerate() {
-                keys.keys.prolong(self.max_stale(source));
+            for (source, config) in self.sources.iter_mut().zip(&self.config.jwks) {
+                source.keys.prolong(config.max_stale);
             }
         }
         is_first
     }
 
+    /// Notes that a document is being fetched.
+    pub fn begin(&mut self, call: Call) {
+        self.set_under_way(call, true);
+    }
+
+    /// Notes that the fetch of a document has ended.
+    pub fn end(&mut self, call: Call) {
+        self.set_under_way(call, false);
+    }
+
+    fn set_under_way(&mut self, call: Call, is_under_way: bool) {
+        match call {
+            Call::Metadata => self.metadata.is_under_way = is_under_way,
+            Call::Keys(source) => {
+                if let Some(source) = self.sources.get_mut(source) {
+                    source.keys.is_under_way = is_under_way;
+                }
+            }
+            Call::Introspection(_) | Call::Userinfo(_) => {}
+        }
+    }
+
+    /// Whether a document is being fetched.
+    pub fn is_fetching(&self, call: Call) -> bool {
+        match call {
+            Call::Metadata => self.metadata.is_under_way,
+            Call::Keys(source) => self.sources.get(source).is_some_and(|source| source.keys.is_under_way),
+            Call::Introspection(_) | Call::Userinfo(_) => false,
+        }
+    }
+
     /// Whether looking it up now would be for a token that anybody may have made up, and isn't paid for yet.
     pub fn needs_admission(&self, now: Timestamp) -> bool {
         let is_recent = |at: Timestamp| at <= now && now.saturating_since(at) < self.config.cooldown();
-        !self.is_live.get() && !self.admitted_at.is_some_and(is_recent)
+        !self.is_live && !self.admitted_at.is_some_and(is_recent)
     }
 
     /// Notes that it is looked up.
@@ -342,12 +384,12 @@ impl Provider {
     }
 
     /// Notes how a call to one of several endpoints ended. Whether there are several.
-    pub fn note(&mut self, call: Call, endpoint: usize, taken: &Result<(), FetchError>, now: Timestamp) -> bool {
-        let sign = match (call, taken) {
-            (_, Ok(())) => Sign::Well,
+    pub fn note(&mut self, call: Call, endpoint: usize, error: Option<&FetchError>, now: Timestamp) -> bool {
+        let sign = match (call, error) {
+            (_, None) => Sign::Well,
             // A client has chosen the token: that this one is refused says nothing about the next one.
-            (Call::Introspection(_) | Call::Userinfo(_), Err(fault)) if fault.may_be_about_token() => Sign::Doubtful,
-            (_, Err(_)) => Sign::Failing,
+            (Call::Introspection(_) | Call::Userinfo(_), Some(error)) if error.may_be_about_token() => Sign::Doubtful,
+            (_, Some(_)) => Sign::Failing,
         };
         self.note_sign(call, endpoint, sign, now)
     }
@@ -372,7 +414,7 @@ impl Provider {
     /// that went back.
     pub fn probes(&self, now: Timestamp) -> impl Iterator<Item = (Kind, usize, Timestamp)> {
         let latest = now.saturating_add(self.config.failover.interval);
-        let lists = self.health.iter().filter(|_| self.is_live.get());
+        let lists = self.health.iter().filter(|_| self.is_live);
         lists.flat_map(move |(kind, list)| {
             let probed = list.iter().enumerate().filter(|(_, health)| health.is_down || health.is_doubtful);
             let due = move |health: &Health| if health.probe_at > latest { now } else { health.probe_at };
@@ -499,7 +541,7 @@ impl Provider {
 
     /// How long a document serves that can't be had anew. What isn't kept fresh must not become stale.
     fn max_stale(&self, source: usize) -> Duration {
-        let configured = self.config.jwks.get(source).filter(|_| self.is_live.get());
+        let configured = self.config.jwks.get(source).filter(|_| self.is_live);
         configured.map(|source| source.max_stale).unwrap_or_default()
     }
 
@@ -517,7 +559,7 @@ impl Provider {
                 }
                 // The provider may have moved its keys: look up where they are before the next try.
                 self.metadata.refresh_at = self.metadata.refresh_at.min(now);
-                if !self.is_live.get() {
+                if !self.is_live {
                     self.metadata.held = None;
                 }
             }
@@ -529,7 +571,7 @@ impl Provider {
     pub fn trying(&mut self, call: Call, now: Timestamp) {
         let Call::Keys(source) = call else { return };
         if let Some(source) = self.sources.get_mut(source)
-            && (source.keys.get(now).is_some() || !self.is_live.get())
+            && (source.keys.get(now).is_some() || !self.is_live)
         {
             source.keys.attempted_at = Some(now);
         }
@@ -537,10 +579,10 @@ impl Provider {
 
     /// The documents that are kept fresh, and when each is to be fetched next, needed or not.
     pub fn schedule(&self, now: Timestamp) -> impl Iterator<Item = (Call<'static>, Timestamp)> {
-        let metadata = self.is_live.get() && self.wants_metadata();
+        let metadata = self.is_live && self.wants_metadata();
         let metadata = metadata.then(|| (Call::Metadata, self.metadata.due_at(now)));
         let is_fetched = move |source: &usize| {
-            self.is_live.get() && self.wants_keys_of(*source) && !self.lacks_metadata(Call::Keys(*source), now)
+            self.is_live && self.wants_keys_of(*source) && !self.lacks_metadata(Call::Keys(*source), now)
         };
         let sources = self.sources.iter().enumerate().filter(move |(index, _)| is_fetched(index));
         metadata.into_iter().chain(sources.map(move |(index, source)| (Call::Keys(index), source.keys.due_at(now))))
@@ -564,7 +606,7 @@ impl Provider {
         let mut sources = self.sources.iter().enumerate();
         let is_awaited =
             |(index, source): (usize, &SourceOfKeys)| self.wants_keys_of(index) && source.keys.get(now).is_none();
-        !self.is_live.get() || !sources.any(is_awaited)
+        !self.is_live || !sources.any(is_awaited)
     }
 
     fn falls_back_to_userinfo(&self, metadata: &Metadata) -> bool {

@@ -5,26 +5,37 @@ use crate::jose::jwk::{Algorithm, Fingerprint};
 use crate::jose::jwt::Claims;
 use crate::oauth::credentials::Token;
 use crate::policy::external::CheckRequest;
-use crate::provider::{Call, Kind};
+use crate::provider::{Call, Kind, ProviderId};
 use crate::time::Timestamp;
 use std::rc::Rc;
 
 /// A fact that can be fetched: the key under which those who wait for it are gathered.
+///
+/// The answer to each of these is a fact for all ([`Facts::take`](super::facts::Facts::take)). One that is only for the request that
+/// asks bears the number of its stream, so that nobody else can wait for it, and goes into what that request has [`Learnt`].
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Need {
-    Metadata(usize),
+    Metadata(ProviderId),
     /// Those of one of its sources.
-    Keys(usize, usize),
-    Introspection(usize, Token),
-    Userinfo(usize, Token),
+    Keys(ProviderId, usize),
+    Introspection(ProviderId, Token),
+    Userinfo(ProviderId, Token),
     /// What the external authorizer says about a token of this provider.
-    Authorization(usize, CheckRequest),
+    Authorization(ProviderId, CheckRequest),
     /// Whether an endpoint that was given up is back. Nobody waits for it.
-    Probe(usize, Kind, usize),
+    Probe(ProviderId, Kind, usize),
 }
 
 impl Need {
-    pub(super) fn provider(&self) -> usize {
+    /// The provider's document that a call is for.
+    pub(super) fn document(provider: ProviderId, call: Call) -> Self {
+        match call {
+            Call::Keys(source) => Self::Keys(provider, source),
+            _ => Self::Metadata(provider),
+        }
+    }
+
+    pub(super) fn provider(&self) -> ProviderId {
         match self {
             Self::Metadata(provider) | Self::Keys(provider, _) => *provider,
             Self::Introspection(provider, _) | Self::Userinfo(provider, _) => *provider,
@@ -41,6 +52,21 @@ impl Need {
             Self::Userinfo(_, token) => Some(Call::Userinfo(token)),
             Self::Authorization(..) | Self::Probe(..) => None,
         }
+    }
+
+    /// Whether another endpoint may be asked when one has not answered. That is for questions only: what spends something where
+    /// it is sent, as a code or a refresh token does, may have been spent there.
+    pub(super) const fn may_be_repeated(&self) -> bool {
+        match self {
+            Self::Metadata(_) | Self::Keys(..) | Self::Introspection(..) | Self::Userinfo(..) => true,
+            // There is but one endpoint for each.
+            Self::Authorization(..) | Self::Probe(..) => false,
+        }
+    }
+
+    /// Whether it is a document of its provider's: there are few, and each serves all tokens.
+    pub(super) const fn is_document(&self) -> bool {
+        matches!(self, Self::Metadata(_) | Self::Keys(..))
     }
 
     /// How much memory it holds beyond that of a token of the usual size, in bytes.
@@ -66,34 +92,54 @@ impl Need {
     }
 }
 
-pub(super) fn document(provider: usize, call: Call) -> Need {
-    match call {
-        Call::Keys(source) => Need::Keys(provider, source),
-        _ => Need::Metadata(provider),
-    }
-}
-
-/// What a request has asked for already.
-#[derive(Default)]
+/// What one request has asked for, and what it was told. It is that request's alone: a decision that is run again for it rests on
+/// this and on the facts.
+#[derive(Debug, Default)]
 pub(super) struct Learnt {
-    pub(super) needs: Vec<Need>,
+    /// What it has asked for already, in order.
+    needs: Vec<Need>,
     /// What its provider said of its token, and from when on it was waited for an authorizer with that: a cache may not keep it
     /// for so long, and it is not asked again.
-    pub(super) answer: Option<(ValidatedToken, Timestamp)>,
+    validated: Option<(ValidatedToken, Timestamp)>,
 }
 
 impl Learnt {
+    /// Notes what a run of the decision found out on its way to a need.
+    pub(super) fn note(&mut self, need: Need, lessons: Lessons, now: Timestamp) {
+        self.needs.push(need);
+        let Lessons { validated } = lessons;
+        if let Some(validated) = validated {
+            self.validated = Some((validated, now));
+        }
+    }
+
+    pub(super) fn has_asked(&self, need: &Need) -> bool {
+        self.needs.contains(need)
+    }
+
+    /// What it waits for.
+    pub(super) fn last_need(&self) -> Option<&Need> {
+        self.needs.last()
+    }
+
     /// The provider's answer. A signature is looked at again: its key may have gone.
-    pub(super) fn answer(&self, now: Timestamp) -> Option<ValidatedToken> {
-        let (vouched, since) = self.answer.as_ref()?;
-        let is_answer = matches!(vouched.validated_by, ValidatedBy::Introspection | ValidatedBy::Userinfo);
-        (is_answer && *since <= now).then(|| vouched.clone())
+    pub(super) fn answer(&self, now: Timestamp) -> Option<&ValidatedToken> {
+        let (validated, since) = self.validated.as_ref()?;
+        (validated.validated_by.is_answer() && *since <= now).then_some(validated)
     }
 
     /// How much memory the answer takes, in bytes. Needs are shared with the fetches.
     pub(super) fn memory_size(&self) -> usize {
-        self.answer.as_ref().map_or(0, |(vouched, _)| vouched.claims.memory_size())
+        self.validated.as_ref().map_or(0, |(validated, _)| validated.claims.memory_size())
     }
+}
+
+/// What a run of the decision found out about the request, and a later run for the same request must not have to find out anew: the
+/// facts may be gone by then, or it cost much.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lessons {
+    /// Its token is good; only its authorizer's word is lacking. The answer that proved it may be gone when that has spoken.
+    pub(super) validated: Option<ValidatedToken>,
 }
 
 /// A token that somebody vouched for. It holds nothing that depends on a request or a policy: those are judged each
@@ -101,7 +147,7 @@ impl Learnt {
 #[derive(Clone, Debug)]
 pub(super) struct ValidatedToken {
     pub(super) claims: Rc<Claims>,
-    pub(super) provider: usize,
+    pub(super) provider: ProviderId,
     pub(super) validated_by: ValidatedBy,
 }
 
@@ -111,6 +157,13 @@ pub(super) enum ValidatedBy {
     Introspection,
     Signature { key: Fingerprint, algorithm: Algorithm },
     Userinfo,
+}
+
+impl ValidatedBy {
+    /// Whether a provider answered.
+    pub(super) const fn is_answer(&self) -> bool {
+        matches!(self, Self::Introspection | Self::Userinfo)
+    }
 }
 
 /// A cache entry without its claims, rounded up.

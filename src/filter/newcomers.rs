@@ -5,20 +5,20 @@
 //! token gives its place back: those who start with many tenants at a time wait for one another, not for the rate.
 
 use crate::time::Timestamp;
-use std::cell::Cell;
 use std::time::Duration;
 
 /// The places for those who are not known yet.
+#[derive(Debug)]
 pub(super) struct Newcomers {
     /// For how long one takes a place.
     interval: Duration,
     /// Until when the places are taken, had there been but one at a time.
-    taken_until: Cell<Timestamp>,
+    taken_until: Timestamp,
 }
 
 impl Newcomers {
     pub(super) fn new(interval: Duration) -> Self {
-        Self { interval, taken_until: Cell::default() }
+        Self { interval, taken_until: Timestamp::default() }
     }
 
     /// How long the next one has to wait for a place; zero if there is one.
@@ -27,18 +27,18 @@ impl Newcomers {
     }
 
     /// Takes a place.
-    pub(super) fn admit(&self, now: Timestamp) {
-        self.taken_until.set(now.saturating_add(self.taken(now)).saturating_add(self.interval));
+    pub(super) fn admit(&mut self, now: Timestamp) {
+        self.taken_until = now.saturating_add(self.taken(now)).saturating_add(self.interval);
     }
 
     /// Gives a place back.
-    pub(super) fn welcome(&self) {
-        self.taken_until.set(self.taken_until.get().saturating_sub(self.interval));
+    pub(super) fn welcome(&mut self) {
+        self.taken_until = self.taken_until.saturating_sub(self.interval);
     }
 
     /// More than all places can only be taken by a clock that went back.
     fn taken(&self, now: Timestamp) -> Duration {
-        let taken = self.taken_until.get().saturating_since(now);
+        let taken = self.taken_until.saturating_since(now);
         if taken > self.interval.saturating_mul(AT_ONCE) { Duration::ZERO } else { taken }
     }
 }
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_few_at_once_and_then_one_after_another() {
-        let newcomers = Newcomers::new(MINUTE);
+        let mut newcomers = Newcomers::new(MINUTE);
         for _ in 0..AT_ONCE {
             assert_eq!(newcomers.wait(START), Duration::ZERO);
             newcomers.admit(START);

@@ -1,13 +1,17 @@
-//! One line for each decision, for those who look for the reason of one: at debug level, and never with a token or the value
-//! of a claim. While nobody listens, it costs a look at the level.
+//! What the operator is told: one line for each decision at debug level, for those who look for the reason of one, and when a
+//! complaint is due. Never with a token or the value of a claim. While nobody listens, a line costs a look at the level.
 
 use super::Filter;
 use crate::config::Policy;
-use crate::decision::{Case, Outcome, Tally};
+use crate::decision::{Case, Outcome, Shadow, Tally};
 use crate::http::Request;
 use crate::policy::requirement::RequirementField;
+use crate::provider::ProviderId;
+use crate::time::Timestamp;
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// What a refusal rests on beyond its reason.
 #[derive(Clone, Debug)]
@@ -22,15 +26,54 @@ pub(super) enum Detail {
     Authorizer,
 }
 
+/// When the operator was last told of what clients can cause again and again.
+pub(super) struct Complaints {
+    /// Of each provider.
+    told_at: Vec<Cell<Timestamp>>,
+    /// Of a request whose route has another policy than the one that was decided on.
+    rerouted_at: Cell<Timestamp>,
+}
+
+impl Complaints {
+    pub(super) fn about(providers: usize) -> Self {
+        Self { told_at: vec![Cell::default(); providers], rerouted_at: Cell::default() }
+    }
+
+    /// Whether something may be told about this provider again; if so, it is noted that it was.
+    pub(super) fn is_due(&self, provider: ProviderId, now: Timestamp) -> bool {
+        self.told_at.get(provider.0).is_some_and(|last| is_due(last, now))
+    }
+
+    /// The same for routes.
+    pub(super) fn is_due_about_routes(&self, now: Timestamp) -> bool {
+        is_due(&self.rerouted_at, now)
+    }
+}
+
+fn is_due(last: &Cell<Timestamp>, now: Timestamp) -> bool {
+    let is_due = now < last.get() || now.saturating_since(last.get()) >= COMPLAINT_INTERVAL;
+    if is_due {
+        last.set(now);
+    }
+    is_due
+}
+
 impl Filter {
     /// Tells a decision about a request that falls under a policy.
-    pub(super) fn tell(&self, case: &Case, outcome: &Outcome, status: Option<u16>, detail: Option<&Detail>) {
+    pub(super) fn tell(
+        &self,
+        case: &Case,
+        outcome: &Outcome,
+        status: Option<u16>,
+        detail: Option<&Detail>,
+        tally: Tally,
+    ) {
         if log::log_enabled!(log::Level::Debug) {
             let rule = self.rule_of(&case.policy);
             let detail = detail.map(|detail| self.place_of(&case.policy, rule, "", detail));
             let told = Told { request: &case.request, is_check: case.is_check, outcome, status };
             log::debug!("{told} ({}, {}){}", self.rule_name(rule), provider(outcome), behind(detail));
-            self.tell_shadow(self.tally.get());
+            tell_shadow(tally.shadow);
         }
     }
 
@@ -46,13 +89,6 @@ impl Filter {
         let Case { request, is_check, .. } = case;
         let told = Told { request, is_check: *is_check, outcome, status: Some(status) };
         log::debug!("{told} (a document of the filter's own)");
-    }
-
-    fn tell_shadow(&self, tally: Tally) {
-        if let Some(shadow) = tally.shadow {
-            let (result, reason) = shadow.words();
-            log::debug!("the candidate policy for the same request: {result} ({reason})");
-        }
     }
 
     /// Tells what a candidate policy refuses a request for.
@@ -103,6 +139,13 @@ impl Filter {
     }
 }
 
+fn tell_shadow(shadow: Option<Shadow>) {
+    if let Some(shadow) = shadow {
+        let (result, reason) = shadow.words();
+        log::debug!("the candidate policy for the same request: {result} ({reason})");
+    }
+}
+
 /// The line's beginning: which request, and what became of it.
 struct Told<'d> {
     request: &'d Request,
@@ -149,6 +192,9 @@ fn provider(outcome: &Outcome) -> String {
 fn behind(detail: Option<String>) -> String {
     detail.map(|detail| format!(": {detail}")).unwrap_or_default()
 }
+
+/// At most how often the same kind of trouble is told of.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 
 const MAX_SHOWN_WORD: usize = 64;
 const MAX_SHOWN_PATH: usize = 200;

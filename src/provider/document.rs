@@ -3,10 +3,10 @@
 
 use crate::http::MAX_RETRY_AFTER;
 use crate::time::Timestamp;
-use std::cell::Cell;
 use std::time::Duration;
 
 /// One document that is fetched and kept.
+#[derive(Debug)]
 pub(super) struct Document<T> {
     pub(super) held: Option<Held<T>>,
     pub(super) refresh_at: Timestamp,
@@ -15,37 +15,48 @@ pub(super) struct Document<T> {
     pause: Duration,
     pub(super) attempted_at: Option<Timestamp>,
     pub(super) failures: u32,
+    /// It is being fetched.
+    pub(super) is_under_way: bool,
 }
 
+#[derive(Debug)]
 pub(super) struct Held<T> {
     pub(super) value: T,
     /// `None` for what came with the configuration and never becomes stale.
     pub(super) fetched_at: Option<Timestamp>,
-    pub(super) usable_until: Cell<Timestamp>,
+    pub(super) usable_until: Timestamp,
 }
 
 impl<T> Default for Document<T> {
     fn default() -> Self {
         let epoch = Timestamp::default();
-        Self { held: None, refresh_at: epoch, retry_at: epoch, pause: Duration::ZERO, attempted_at: None, failures: 0 }
+        Self {
+            held: None,
+            refresh_at: epoch,
+            retry_at: epoch,
+            pause: Duration::ZERO,
+            attempted_at: None,
+            failures: 0,
+            is_under_way: false,
+        }
     }
 }
 
 impl<T> Document<T> {
     pub(super) fn starting_with(value: Option<T>) -> Self {
-        let held = value.map(|value| Held { value, fetched_at: None, usable_until: Cell::new(Timestamp::MAX) });
+        let held = value.map(|value| Held { value, fetched_at: None, usable_until: Timestamp::MAX });
         Self { held, ..Self::default() }
     }
 
     pub(super) fn get(&self, now: Timestamp) -> Option<&T> {
         let held = self.held.as_ref()?;
-        (now < held.usable_until.get()).then_some(&held.value)
+        (now < held.usable_until).then_some(&held.value)
     }
 
     /// Lets what was fetched serve for so much longer.
-    pub(super) fn prolong(&self, time: Duration) {
-        if let Some(held) = &self.held {
-            held.usable_until.set(held.usable_until.get().saturating_add(time));
+    pub(super) fn prolong(&mut self, time: Duration) {
+        if let Some(held) = &mut self.held {
+            held.usable_until = held.usable_until.saturating_add(time);
         }
     }
 
@@ -72,7 +83,7 @@ impl<T> Document<T> {
     pub(super) fn renew(&mut self, value: T, lifetime: Duration, max_stale: Duration, now: Timestamp) {
         let margin = lifetime.checked_div(10).unwrap_or_default().min(MAX_REFRESH_MARGIN);
         let usable_until = now.saturating_add(lifetime).saturating_add(max_stale);
-        self.held = Some(Held { value, fetched_at: Some(now), usable_until: Cell::new(usable_until) });
+        self.held = Some(Held { value, fetched_at: Some(now), usable_until });
         self.refresh_at = now.saturating_add(lifetime.saturating_sub(margin));
         self.retry_at = Timestamp::default();
         self.failures = 0;
@@ -81,7 +92,7 @@ impl<T> Document<T> {
     /// A provider may ask for a longer pause than it would get, but for none beyond the time that what it said before is good for.
     pub(super) fn failed(&mut self, wait: Duration, now: Timestamp) {
         let pause = MIN_PAUSE.saturating_mul(2_u32.saturating_pow(self.failures)).min(MAX_PAUSE);
-        let end = self.held.as_ref().map(|held| held.usable_until.get()).filter(|end| now < *end);
+        let end = self.held.as_ref().map(|held| held.usable_until).filter(|end| now < *end);
         let most = end.map_or(MAX_RETRY_AFTER, |end| end.saturating_since(now).saturating_sub(MAX_PAUSE));
         self.pause = pause.max(wait.min(most));
         self.retry_at = now.saturating_add(self.pause);

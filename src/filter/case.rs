@@ -1,17 +1,13 @@
-//! What a request falls under: which one it is about, which policy holds for it, and what another policy would have done.
+//! What a request falls under: which one it is about, and which policy holds for it.
 
-use super::authorize::{Grant, Halt};
-use super::fetches::MAX_FLIGHTS;
-use super::need::{Learnt, Need};
-use super::{Filter, is_due};
+use super::Filter;
 use crate::config::Policy;
-use crate::decision::{Case, Disposition, Shadow};
+use crate::decision::Case;
 use crate::http::{Field, Request, Route, is_token_byte};
 use crate::policy::rules;
+use crate::provider::ProviderId;
 use crate::reply::Denial;
 use crate::time::Timestamp;
-use crate::upstream::identity::{self, Identity};
-use crate::upstream::rewrite::Rewrite;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -59,7 +55,7 @@ impl Filter {
     }
 
     fn complain_of_rule(&self, denial: &Denial, request: &Request, now: Timestamp) {
-        if *denial == Denial::Misconfigured && self.may_complain(0, now) {
+        if *denial == Denial::Misconfigured && self.complaints.is_due(ProviderId::FIRST, now) {
             let Route { name, rule } = &request.route;
             let text =
                 |text: &Option<Vec<u8>>| String::from_utf8_lossy(text.as_deref().unwrap_or_default()).into_owned();
@@ -107,7 +103,7 @@ impl Filter {
     /// A request has taken a route with another policy than the one that was decided on. The operator is told, but not more than
     /// once a second: clients may have it in their hands. It says nothing about any other request.
     pub fn complain_of_route(&self, now: Timestamp) {
-        if is_due(&self.rerouted_at, now) {
+        if self.complaints.is_due_about_routes(now) {
             log::error!(
                 "a request has taken a route with another rule than the one that was decided on: its response is withheld, \
                  but the service has seen it; no route may match on what this filter or a later one writes, and the RBAC of \
@@ -131,51 +127,7 @@ impl Filter {
         let Some(number) = found else { return Ok(Rc::clone(&self.config.policy)) };
         self.config.rules.get(number).map(|rule| Rc::clone(&rule.policy)).ok_or(Denial::Misconfigured)
     }
-
-    /// Notes what the candidate policy would have done. No request waits for that: a fact that is lacking is fetched for the
-    /// next one.
-    pub(super) fn judge_shadow(&mut self, case: &Case, now: Timestamp) {
-        let Some(candidate) = &case.policy.shadow else { return };
-        let mut tally = self.tally.get();
-        let shadow = match self.authorize(&case.request, candidate, &Learnt::default(), now) {
-            Ok(Grant::Exempt(exemption)) => Shadow::Decided(Disposition::Bypassed, exemption.reason()),
-            Ok(Grant::Token { token, .. }) => {
-                let identity = Identity { claims: token.claims(), provider: "", location: "" };
-                match identity::write(candidate, identity, &self.name, &mut Rewrite::default()) {
-                    Ok(_) => Shadow::Decided(Disposition::Allowed, None),
-                    Err(error) => Shadow::Decided(Disposition::Denied, Some(Denial::from(error).reason())),
-                }
-            }
-            Err(Halt::Deny(refusal)) => {
-                self.tell_unmet_by_shadow(case, candidate, refusal.detail.as_ref());
-                let strips = !candidate.enforce && refusal.denial.is_strippable();
-                let verdict = if strips { Disposition::Stripped } else { Disposition::Denied };
-                Shadow::Decided(verdict, Some(refusal.denial.reason()))
-            }
-            Err(Halt::Need(need, _)) => {
-                self.fetch_for_nobody(need, now);
-                Shadow::Undecided
-            }
-        };
-        tally.shadow = Some(shadow);
-        self.tally.set(tally);
-    }
-
-    fn fetch_for_nobody(&mut self, need: Need, now: Timestamp) {
-        // Half of the room is left to those who wait.
-        let has_room = self.has_room_for(&need) && self.flights.len() < MAX_FLIGHTS_WITH_SHADOWS;
-        if has_room && !self.flights.contains_key(&need) {
-            // It is for the sake of a request all the same: a cooldown holds for that, too.
-            if let (Some(provider), Some(call)) = (self.providers.get_mut(need.provider()), need.call()) {
-                provider.trying(call, now);
-            }
-            self.start(need, None, now);
-        }
-    }
 }
-
-/// Calls that may be under way when one is made for the sake of a candidate.
-const MAX_FLIGHTS_WITH_SHADOWS: usize = MAX_FLIGHTS / 2;
 
 /// A header's name as it can stand in a list of names (RFC 9110, section 5.1).
 fn nameable(name: &[u8]) -> Option<&str> {

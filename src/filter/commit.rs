@@ -1,0 +1,74 @@
+//! Makes true, once, what a decision found and what it costs.
+//!
+//! [`authorize`](super::authorize) reads and returns; it may run many times for one request, and for candidate policies. Whatever is
+//! written because of it is written here: facts that it proved, the order of caches, the operator's log, and what a grant spends.
+//! The invariant: a grant passes a request only as [`Granted`], and only [`Filter::commit`] makes one of it.
+
+use super::Filter;
+use super::ends::{Grant, Halt};
+use super::need::ENTRY_SIZE;
+use super::trail::{Trail, Used};
+use crate::time::Timestamp;
+use std::time::Duration;
+
+/// A grant whose cost is paid.
+#[derive(Debug)]
+pub(super) struct Granted(Grant);
+
+impl Granted {
+    pub(super) fn into_grant(self) -> Grant {
+        self.0
+    }
+}
+
+impl Filter {
+    /// Makes true what a run found, and pays what its grant costs. A grant can still be lost here: where what it spends turns out to
+    /// be spent.
+    pub(super) fn commit(
+        &mut self,
+        found: Result<Grant, Halt>,
+        trail: &Trail,
+        now: Timestamp,
+    ) -> Result<Granted, Halt> {
+        self.note(trail, now);
+        found.map(Granted)
+    }
+
+    /// Makes true what a run noticed, whatever its result, and whosever policy it was for. It spends nothing.
+    pub(super) fn note(&mut self, trail: &Trail, now: Timestamp) {
+        self.facts.note(trail, now);
+        if let Some(complaint) = &trail.complaint {
+            self.complain(complaint.provider(), format_args!("{complaint}"), now);
+        }
+    }
+}
+
+impl super::facts::Facts {
+    fn note(&mut self, trail: &Trail, now: Timestamp) {
+        if let (Some(digest), Some(used)) = (trail.token, trail.used) {
+            match used {
+                Used::Signature => self.validated.touch(&(None, digest)),
+                Used::Answer(provider) => self.validated.touch(&(Some(provider), digest)),
+                Used::Inactive(provider) => self.inactive.touch(&(provider, digest)),
+                Used::Postponed(provider) => self.postponed.touch(&(provider, digest)),
+            }
+        }
+        if let Some(question) = &trail.answered {
+            self.authorizations.touch(question);
+        }
+        if let Some(provider) = trail.proved {
+            self.come_alive(provider);
+        }
+        // What a provider answered was kept when it came.
+        if let (Some(digest), Some(validated)) = (trail.token, &trail.kept) {
+            let skew = self.provider(validated.provider).map(|provider| provider.config.clock_skew).unwrap_or_default();
+            let end = validated.claims.expires_at().map(|end| end.saturating_add(skew).saturating_since(now));
+            let size = validated.claims.memory_size().saturating_add(ENTRY_SIZE);
+            let lifetime = end.unwrap_or(ENDLESS_TOKEN_LIFETIME);
+            self.validated.insert((None, digest), validated.clone(), size, lifetime, now);
+        }
+    }
+}
+
+/// A token that never expires is verified again from time to time all the same.
+const ENDLESS_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);

@@ -1,0 +1,172 @@
+//! How a run of the decision can end: with a grant, or halted by a refusal or a need.
+
+use super::need::Need;
+use super::told::Detail;
+use crate::jose::jws;
+use crate::jose::jwt::{self, AccessToken};
+use crate::oauth::credentials;
+use crate::oauth::introspection::Unfit;
+use crate::policy::requirement::Unmet;
+use crate::provider::{Provider, ProviderId};
+use crate::reply::{Denial, Reason};
+use crate::upstream::identity;
+use std::rc::Rc;
+
+/// The right to pass. Made from an access token, or from a policy that asks for none.
+#[derive(Debug)]
+pub(super) enum Grant {
+    /// None is needed.
+    Exempt(Exemption),
+    /// There is a good one.
+    Token {
+        token: AccessToken,
+        provider: ProviderId,
+        /// The provider's name.
+        label: Rc<str>,
+        /// The place that the token was in.
+        source: usize,
+    },
+}
+
+/// Why a request needs no token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Exemption {
+    /// The policy looks at none.
+    Bypass,
+    /// There is none, and the policy lets that pass.
+    Missing,
+    /// A browser asks whether it may ask (Fetch standard, section 3.2.2). It sends no token.
+    Preflight,
+}
+
+impl Exemption {
+    /// What is told of it.
+    pub(super) const fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Missing => Some(Reason::MissingToken),
+            Self::Bypass | Self::Preflight => None,
+        }
+    }
+}
+
+/// Why a run ended without a grant.
+#[derive(Debug)]
+pub(super) enum Halt {
+    Deny(Refusal),
+    /// A fact is lacking.
+    Need(Need),
+}
+
+impl From<Denial> for Halt {
+    fn from(denial: Denial) -> Self {
+        Self::Deny(Refusal::new(denial, None))
+    }
+}
+
+/// A denial, and whose token it is about.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) denial: Denial,
+    /// The provider's name, if it was found out.
+    pub(super) provider: Option<Rc<str>>,
+    /// For the log.
+    pub(super) detail: Option<Detail>,
+}
+
+impl Refusal {
+    pub(super) fn new(denial: Denial, provider: Option<Rc<str>>) -> Self {
+        Self { denial, provider, detail: None }
+    }
+}
+
+/// Refuses a token of this provider.
+pub(super) fn deny(provider: &Provider, denial: Denial) -> Halt {
+    deny_for(provider, denial, None)
+}
+
+pub(super) fn deny_for(provider: &Provider, denial: Denial, detail: Option<Detail>) -> Halt {
+    Halt::Deny(Refusal { detail, ..Refusal::new(denial, Some(Rc::clone(&provider.label))) })
+}
+
+pub(super) fn deny_claims(provider: &Provider, error: jwt::Error) -> Halt {
+    let detail = match error {
+        jwt::Error::InvalidClaims(name) => Some(Detail::Claim(name)),
+        _ => None,
+    };
+    deny_for(provider, error.into(), detail)
+}
+
+pub(super) fn deny_unmet(provider: &Provider, unmet: Unmet) -> Halt {
+    let field = unmet.field();
+    deny_for(provider, unmet.into(), Some(Detail::RequirementField(field)))
+}
+
+impl From<credentials::Error> for Denial {
+    fn from(error: credentials::Error) -> Self {
+        match error {
+            credentials::Error::Malformed | credentials::Error::Several => Self::InvalidRequest,
+            credentials::Error::NoToken | credentials::Error::TooLong => Self::InvalidToken(Reason::MalformedToken),
+            credentials::Error::UnsupportedScheme => Self::UnsupportedScheme,
+        }
+    }
+}
+
+impl From<jws::Error> for Denial {
+    fn from(error: jws::Error) -> Self {
+        Self::InvalidToken(match error {
+            jws::Error::Malformed => Reason::MalformedToken,
+            jws::Error::Unsupported => Reason::UnsupportedToken,
+        })
+    }
+}
+
+impl From<jwt::Error> for Reason {
+    fn from(error: jwt::Error) -> Self {
+        match error {
+            jwt::Error::Expired => Self::Expired,
+            jwt::Error::InvalidClaims(_) => Self::InvalidClaims,
+            jwt::Error::Malformed => Self::MalformedToken,
+            jwt::Error::NotBound => Self::NotBound,
+            jwt::Error::NotYetValid => Self::NotYetValid,
+            jwt::Error::WrongAudience => Self::WrongAudience,
+            jwt::Error::WrongIssuer => Self::UnknownIssuer,
+            jwt::Error::WrongType => Self::WrongType,
+        }
+    }
+}
+
+impl From<jwt::Error> for Denial {
+    fn from(error: jwt::Error) -> Self {
+        Self::InvalidToken(error.into())
+    }
+}
+
+impl From<&Unfit> for Reason {
+    fn from(unfit: &Unfit) -> Self {
+        match unfit {
+            // Only `true`, said once, is a yes.
+            Unfit::ActiveIsNoBoolean | Unfit::DuplicateMember => Self::Inactive,
+            Unfit::AnotherKind(_) => Self::WrongType,
+            Unfit::Claims(error) => (*error).into(),
+            Unfit::NoSubject | Unfit::OddSubject => Self::InvalidClaims,
+        }
+    }
+}
+
+impl From<identity::Error> for Denial {
+    fn from(error: identity::Error) -> Self {
+        match error {
+            identity::Error::Missing(_) => Self::InsufficientClaims,
+            identity::Error::TooLarge(_) => Self::Misconfigured,
+        }
+    }
+}
+
+impl From<Unmet> for Denial {
+    fn from(lack: Unmet) -> Self {
+        match lack {
+            Unmet::Scopes(scopes, _) => Self::InsufficientScope(scopes),
+            Unmet::Claims(_) => Self::InsufficientClaims,
+        }
+    }
+}

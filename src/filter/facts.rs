@@ -1,0 +1,285 @@
+//! All that is known: the configuration, the providers with their documents, the tokens that they vouched for, the answers of
+//! authorizers.
+//!
+//! The invariant: reading is `&self` and leaves everything as it was, down to what a cache drops next. What is written comes from
+//! outside, as an answer ([`Facts::take`]), or from a decision when it is committed ([`commit`](super::commit)).
+
+use super::need::{ENTRY_SIZE, Need, ValidatedBy, ValidatedToken};
+use super::newcomers::Newcomers;
+use crate::cache::{Bounds, Cache};
+use crate::config::{Config, Source};
+use crate::http::Response;
+use crate::http::names::ReservedNames;
+use crate::jose::jwt::Claims;
+use crate::jose::verifier::Verifier;
+use crate::oauth::credentials::{Token, TokenDigest};
+use crate::oauth::diagnosis;
+use crate::oauth::introspection::{Answer, Unfit};
+use crate::policy::external::{self, CheckRequest};
+use crate::provider::{Call, FetchError, Provider, ProviderId};
+use crate::reply::Reason;
+use crate::time::Timestamp;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// What decisions rest on.
+pub(super) struct Facts {
+    pub(super) config: Rc<Config>,
+    pub(super) own: Rc<ReservedNames>,
+    pub(super) verifier: Verifier,
+    /// Each at the place of its number.
+    providers: Vec<Provider>,
+    /// Providers by their issuers.
+    issuers: HashMap<String, ProviderId>,
+    /// Tokens by who vouched for them: a signature, or an answer of this provider. Rules, places and candidates may ask several
+    /// about one token.
+    pub(super) validated: Cache<(Option<ProviderId>, TokenDigest), ValidatedToken>,
+    /// Tokens that are none by a provider's answer, and why.
+    pub(super) inactive: Cache<(ProviderId, TokenDigest), Reason>,
+    /// Tokens about which the provider wants to be asked later, and when. That is between it and them: one client's token must not
+    /// keep us from asking about another's.
+    pub(super) postponed: Cache<(ProviderId, TokenDigest), Timestamp>,
+    pub(super) newcomers: Newcomers,
+    /// What authorizers said.
+    pub(super) authorizations: Cache<CheckRequest, external::Answer>,
+}
+
+impl Facts {
+    /// Nothing but what the configuration holds.
+    pub(super) fn new(config: Rc<Config>, own: Rc<ReservedNames>) -> Self {
+        let ids = || (0..).map(ProviderId);
+        let on_demand = config.providers.iter().filter(|provider| provider.on_demand);
+        let patience = on_demand.map(|provider| provider.cooldown()).max().unwrap_or_default();
+        let issuers = config.providers.iter().zip(ids());
+        Self {
+            issuers: issuers.map(|(provider, id)| (provider.issuer.clone(), id)).collect(),
+            providers: config
+                .providers
+                .iter()
+                .cloned()
+                .zip(ids())
+                .map(|(config, id)| Provider::new(id, config))
+                .collect(),
+            config,
+            own,
+            verifier: Verifier::default(),
+            validated: Cache::new(VALIDATED_BOUNDS),
+            inactive: Cache::new(INACTIVE_BOUNDS),
+            postponed: Cache::new(INACTIVE_BOUNDS),
+            newcomers: Newcomers::new(patience),
+            authorizations: Cache::new(AUTHORIZATION_BOUNDS),
+        }
+    }
+
+    pub(super) fn providers(&self) -> impl Iterator<Item = &Provider> {
+        self.providers.iter()
+    }
+
+    pub(super) fn provider(&self, id: ProviderId) -> Option<&Provider> {
+        self.providers.get(id.0)
+    }
+
+    pub(super) fn provider_mut(&mut self, id: ProviderId) -> Option<&mut Provider> {
+        self.providers.get_mut(id.0)
+    }
+
+    /// The provider with this issuer.
+    pub(super) fn issuer(&self, issuer: &str) -> Option<&Provider> {
+        self.issuers.get(issuer).and_then(|id| self.provider(*id))
+    }
+
+    /// A provider's name, for metrics.
+    pub(super) fn label(&self, id: ProviderId) -> Option<Rc<str>> {
+        self.provider(id).map(|provider| Rc::clone(&provider.label))
+    }
+
+    /// The place that a token was found in.
+    pub(super) fn source(&self, index: usize) -> Option<&Source> {
+        self.config.sources.get(index)
+    }
+
+    /// Notes that a token of this provider has been proved.
+    pub(super) fn come_alive(&mut self, id: ProviderId) {
+        if self.provider_mut(id).is_some_and(Provider::come_alive) {
+            self.newcomers.welcome();
+        }
+    }
+
+    /// Notes that a fact is being fetched, for a request that waits for it or not.
+    pub(super) fn begin(&mut self, need: &Need, is_waited_for: bool, now: Timestamp) {
+        let Some(provider) = self.providers.get_mut(need.provider().0) else { return };
+        if let Need::Probe(_, kind, endpoint) = need {
+            provider.probing(*kind, *endpoint, now);
+        }
+        let Some(call) = need.call() else { return };
+        provider.begin(call);
+        if is_waited_for {
+            provider.trying(call, now);
+            if need.is_document() && provider.needs_admission(now) {
+                provider.admit(now);
+                self.newcomers.admit(now);
+            }
+        }
+    }
+
+    /// Notes that the fetch of a fact has ended, and how long the provider wants to be left alone if it was of no use.
+    pub(super) fn end(&mut self, need: &Need, succeeded: bool, wait: std::time::Duration, now: Timestamp) {
+        let Some(provider) = self.providers.get_mut(need.provider().0) else { return };
+        let Some(call) = need.call() else { return };
+        provider.end(call);
+        if succeeded {
+            return;
+        }
+        provider.failed(call, wait, now);
+        if let Call::Introspection(token) | Call::Userinfo(token) = call
+            && !wait.is_zero()
+        {
+            let key = (provider.id, token.digest());
+            self.postponed.insert(key, now.saturating_add(wait), ENTRY_SIZE, wait, now);
+        }
+    }
+
+    /// Takes in the answer of the endpoint that was tried last. An answer about a token may be one that makes no token good, for this
+    /// reason.
+    pub(super) fn take(
+        &mut self,
+        need: &Need,
+        endpoint: usize,
+        response: Option<&Response>,
+        now: Timestamp,
+    ) -> Result<Option<Unfit>, FetchError> {
+        let Some(provider) = self.providers.get_mut(need.provider().0) else { return Err(FetchError::NoAnswer) };
+        match need {
+            Need::Metadata(_) => provider.take_metadata(response, endpoint, now)?,
+            Need::Keys(_, source) => provider.take_keys(*source, response, now)?,
+            Need::Introspection(id, token) => {
+                let answer = response.and_then(|response| provider.introspected(response));
+                if let Some(answer) = answer {
+                    // By its status alone, an answer may be about us.
+                    if response.is_some_and(|response| response.status == 200) {
+                        provider.introspection_worked();
+                    }
+                    return Ok(self.take_answer(*id, token, ValidatedBy::Introspection, answer, now));
+                }
+                if !response.is_some_and(|response| provider.introspection_refused(response, now)) {
+                    return Err(no_answer(response));
+                }
+            }
+            Need::Userinfo(id, token) => match response.and_then(|response| provider.told_of_user(response)) {
+                Some(answer) => return Ok(self.take_answer(*id, token, ValidatedBy::Userinfo, answer, now)),
+                None => return Err(no_answer(response)),
+            },
+            Need::Authorization(_, question) => {
+                let answer = response.and_then(external::verdict);
+                let answer = answer.ok_or_else(|| response.map_or(FetchError::NoAnswer, FetchError::of_status))?;
+                let size = question.memory_size().saturating_add(ENTRY_SIZE);
+                self.authorizations.insert(question.clone(), answer, size, question.authorizer().cache, now);
+            }
+            Need::Probe(_, kind, endpoint) => provider.take_probe(*kind, *endpoint, response, now),
+        }
+        Ok(None)
+    }
+
+    /// Takes in what a provider says about a token.
+    fn take_answer(
+        &mut self,
+        id: ProviderId,
+        token: &Token,
+        validated_by: ValidatedBy,
+        answer: Answer,
+        now: Timestamp,
+    ) -> Option<Unfit> {
+        let provider = self.providers.get(id.0)?;
+        let claims = match answer {
+            Answer::Active(object) => Claims::from_answer(object)
+                .and_then(|claims| provider.in_our_terms(claims))
+                .map_err(|error| Some(Unfit::Claims(error))),
+            Answer::Inactive => Err(None),
+            Answer::Unfit(unfit) => Err(Some(unfit)),
+        };
+        let digest = token.digest();
+        match claims {
+            Ok(claims) => {
+                let cache = match validated_by {
+                    ValidatedBy::Userinfo => provider.config.userinfo.cache,
+                    _ => provider.config.introspection.cache,
+                };
+                // RFC 7662, section 4: an answer must not be believed beyond `exp`.
+                let left = claims.expires_at().map_or(std::time::Duration::MAX, |end| end.saturating_since(now));
+                let size = claims.memory_size().saturating_add(ENTRY_SIZE);
+                let validated = ValidatedToken { claims: Rc::new(claims), provider: id, validated_by };
+                self.validated.insert((Some(id), digest), validated, size, cache.min(left), now);
+                self.come_alive(id);
+                None
+            }
+            Err(unfit) => {
+                let cache = provider.config.introspection.negative_cache;
+                let reason = unfit.as_ref().map_or(Reason::Inactive, Reason::from);
+                self.validated.forget(&(Some(id), digest));
+                self.inactive.insert((id, digest), reason, ENTRY_SIZE, cache, now);
+                unfit
+            }
+        }
+    }
+}
+
+/// Why an answer about a token holds none.
+fn no_answer(response: Option<&Response>) -> FetchError {
+    let Some(response) = response else { return FetchError::NoAnswer };
+    match response.status {
+        0 => FetchError::NoAnswer,
+        200 => FetchError::Document(not_an_object(response)),
+        status @ (401 | 403) => FetchError::Refused(status),
+        _ => FetchError::of_status(response),
+    }
+}
+
+/// What is told of an answer about a token that holds none.
+fn not_an_object(response: &Response) -> String {
+    let what = match diagnosis::of_body(response) {
+        Some(what) => what.into_owned(),
+        None => format!("its `content-type` is {}, or it is too long", diagnosis::quoted(&response.media_type())),
+    };
+    format!("the answer is not the JSON object that it should be: {what}")
+}
+
+/// Tokens that somebody vouched for: as many as a busy gateway has users at a time, in a tenth of what Envoy gives
+/// a VM (1 GiB).
+///
+/// The numbers of entries are a little less than 7/16 of a power of two. A table of Rust's that removals have worn out is
+/// rebuilt, with twice the room if it was more than half full: with just a power of two, full caches would take their last
+/// doubling at some moment after a million requests.
+const VALIDATED_BOUNDS: Bounds = Bounds { entries: 56_000, bytes: 96 << 20 };
+
+/// Answers about worthless tokens live apart, so that a flood of these can't drive out good ones.
+const INACTIVE_BOUNDS: Bounds = Bounds { entries: 3_500, bytes: 4 << 20 };
+
+/// Answers of authorizers: a user has several pages open.
+const AUTHORIZATION_BOUNDS: Bounds = Bounds { entries: 14_000, bytes: 32 << 20 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// CCH-08: Found by ten million requests: memory grew by five megabytes, once, long after all caches were full.
+    #[test]
+    fn a_full_cache_needs_no_larger_table() {
+        for Bounds { entries, .. } in [VALIDATED_BOUNDS, INACTIVE_BOUNDS, AUTHORIZATION_BOUNDS] {
+            // What `lru` keeps its entries in.
+            let mut table = HashMap::new();
+            let mut most_room = |rounds: std::ops::Range<usize>| {
+                let keys = rounds.start * entries..rounds.end * entries;
+                let room = keys.map(|key| {
+                    table.insert(key, ());
+                    if table.len() > entries {
+                        table.remove(&(key - entries));
+                    }
+                    table.capacity()
+                });
+                room.max()
+            };
+            let (full, later) = (most_room(0..3), most_room(3..20));
+            assert!(later <= full, "{entries} entries: room for {full:?}, and later for {later:?}");
+        }
+    }
+}

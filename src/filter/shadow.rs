@@ -1,0 +1,40 @@
+//! What a candidate policy would have done with a request. Nothing of that changes what is done with it, and no request waits for it.
+
+use super::Filter;
+use super::ends::{Grant, Halt};
+use super::need::Learnt;
+use crate::decision::{Case, Disposition, Shadow};
+use crate::reply::Denial;
+use crate::time::Timestamp;
+use crate::upstream::identity::{self, Identity};
+use crate::upstream::rewrite::Rewrite;
+
+impl Filter {
+    /// What the candidate policy would have done. A fact that is lacking is fetched for the next request.
+    pub(super) fn judge_shadow(&mut self, case: &Case, now: Timestamp) -> Option<Shadow> {
+        let candidate = case.policy.shadow.as_ref()?;
+        let (found, trail) = self.facts.authorize(&case.request, candidate, &Learnt::default(), now);
+        // What was noticed is true whosever policy it was for. The grant is not: it spends nothing.
+        self.note(&trail, now);
+        Some(match found {
+            Ok(Grant::Exempt(exemption)) => Shadow::Decided(Disposition::Bypassed, exemption.reason()),
+            Ok(Grant::Token { token, .. }) => {
+                let identity = Identity { claims: token.claims(), provider: "", location: "" };
+                match identity::write(candidate, identity, &self.name, &mut Rewrite::default()) {
+                    Ok(_) => Shadow::Decided(Disposition::Allowed, None),
+                    Err(error) => Shadow::Decided(Disposition::Denied, Some(Denial::from(error).reason())),
+                }
+            }
+            Err(Halt::Deny(refusal)) => {
+                self.tell_unmet_by_shadow(case, candidate, refusal.detail.as_ref());
+                let strips = !candidate.enforce && refusal.denial.is_strippable();
+                let disposition = if strips { Disposition::Stripped } else { Disposition::Denied };
+                Shadow::Decided(disposition, Some(refusal.denial.reason()))
+            }
+            Err(Halt::Need(need)) => {
+                self.start_for_nobody(&need, now);
+                Shadow::Undecided
+            }
+        })
+    }
+}

@@ -1,0 +1,68 @@
+//! How the filter is, for metrics and for whoever reads the log.
+
+use super::Filter;
+use crate::config::listed;
+use crate::provider::{Kind, Provider};
+use crate::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+impl Filter {
+    /// Each provider's name with the number of its keys, all tenants together, and the age of the oldest.
+    pub fn key_facts(&self, now: Timestamp) -> BTreeMap<&str, (usize, Duration)> {
+        let mut facts: BTreeMap<&str, (usize, Duration)> = BTreeMap::new();
+        for provider in self.facts.providers() {
+            let Some((count, fetched)) = provider.key_facts() else { continue };
+            let age = fetched.map(|fetched| now.saturating_since(fetched)).unwrap_or_default();
+            let (keys, oldest) = facts.entry(&provider.label).or_default();
+            *keys = keys.saturating_add(count);
+            *oldest = age.max(*oldest);
+        }
+        facts
+    }
+
+    /// Who vouches for tokens here, by which keys, and under which rules: once all keys are there that are fetched without
+    /// a token.
+    pub fn summary(&self, now: Timestamp) -> Option<String> {
+        let is_ready = |provider: &Provider| provider.awaits_no_keys(now);
+        self.facts.providers().all(is_ready).then(|| {
+            let keys = self.key_facts(now);
+            let mut providers: Vec<String> = Vec::new();
+            for provider in self.facts.providers() {
+                let said = match keys.get(&*provider.label) {
+                    Some((1, _)) => format!("{} (1 key)", provider.label),
+                    Some((count, _)) => format!("{} ({count} keys)", provider.label),
+                    None => format!("{} (no keys)", provider.label),
+                };
+                // Tenants have one name.
+                if providers.last() != Some(&said) {
+                    providers.push(said);
+                }
+            }
+            let rules = self.config.rules.iter().enumerate().map(|(index, rule)| match &rule.name {
+                Some(name) => name.escape_default().to_string(),
+                None => format!("rules[{index}]"),
+            });
+            let rules: Vec<String> = rules.collect();
+            let (count, providers) = (providers.len(), listed(&providers));
+            match rules.is_empty() {
+                true => format!("providers, {count}: {providers}; no rules"),
+                false => format!("providers, {count}: {providers}; rules, {}: {}", rules.len(), listed(&rules)),
+            }
+        })
+    }
+
+    /// The names of all providers.
+    pub fn provider_names(&self) -> BTreeSet<Rc<str>> {
+        self.facts.providers().map(|provider| Rc::clone(&provider.label)).collect()
+    }
+
+    /// Of each endpoint that is one of several: its provider's name, the kind of call, its place in the list, and whether it
+    /// is in use.
+    pub fn endpoint_facts(&self) -> impl Iterator<Item = (&str, Kind, usize, bool)> {
+        self.facts.providers().flat_map(|provider| {
+            provider.endpoint_facts().map(|(kind, index, is_up)| (&*provider.label, kind, index, is_up))
+        })
+    }
+}
