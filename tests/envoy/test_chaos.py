@@ -402,7 +402,7 @@ def accepts(door: Door) -> bool:
 def with_a_trap(bootstrap: Bootstrap) -> None:
     """The filter with one entry point more: see trap.rs."""
     if not TRAP.exists():
-        raise scene.SceneError(f"{TRAP} is not there; this gets it: .make/wasm --example trap")
+        raise scene.SceneError(f"{TRAP} is not there; this gets it: scripts/wasm --example trap")
     bootstrap.wasm["vm_config"]["code"]["local"]["filename"] = str(TRAP)
     bootstrap.hcm["http2_protocol_options"]["allow_metadata"] = True
     bootstrap.hcm["stream_idle_timeout"] = "1s"

@@ -116,7 +116,7 @@ def with_module(path: Path, name: str) -> Callable[[Bootstrap], None]:
 
 
 def test_envoy_finds_no_callback_that_does_nothing() -> None:
-    """Each that it finds it calls, for each request. `.make/wasm-ld` leaves the others out."""
+    """Each that it finds it calls, for each request. `scripts/wasm-ld` leaves the others out."""
     exported = exports(dict(sections(scene.MODULE.read_bytes()))[7])
     entry_points = {"_initialize", "proxy_abi_version_0_2_1", "proxy_on_memory_allocate"}
     assert set(exported) == entry_points | {*STARTING, *SERVING}

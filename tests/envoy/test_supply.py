@@ -19,7 +19,7 @@ MODULE = RELEASE / "oidc_filter.wasm"
 
 
 def sbom() -> str:
-    command = [ROOT / ".make/sbom"]
+    command = [ROOT / "scripts/sbom"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 

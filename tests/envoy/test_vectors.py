@@ -39,7 +39,7 @@ def examiner(start_shared_envoy: StartEnvoy) -> Envoy:
         bootstrap.wasm["vm_config"]["code"] = {"local": {"filename": str(MODULE)}}
         bootstrap.listener["per_connection_buffer_limit_bytes"] = BATCH_BYTES * 2
 
-    assert MODULE.exists(), ".make/wasm --example vectors_filter"
+    assert MODULE.exists(), "scripts/wasm --example vectors_filter"
     return start_shared_envoy({}, adjust=adjust)
 
 
