@@ -12,6 +12,7 @@ pub mod names;
 pub mod path;
 mod preflight;
 pub mod query;
+pub mod uri;
 pub mod websocket;
 
 pub use answer::{Answer, Field, Name};

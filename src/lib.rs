@@ -30,6 +30,7 @@
 //! | [`oauth::credentials`] | RFC 6750, section 2: where a token is in a request |
 //! | [`oauth::metadata`] | OpenID Connect Discovery, RFC 8414 |
 //! | [`oauth::introspection`] | RFC 7662 |
+//! | [`oauth::certificate`] | RFC 8705: which certificate the sender has |
 //! | [`oauth::userinfo`] | OpenID Connect Core, section 5.3 |
 //! | [`oauth::diagnosis`] | what is wrong with a provider's answer, in words |
 //! | [`provider`] | one issuer's live state |
@@ -37,6 +38,7 @@
 //! | [`jose::jws`] | RFC 7515 |
 //! | [`jose::jwk`], [`jose::verifier`] | RFC 7517, RFC 7518, RFC 8037; who does the arithmetic |
 //! | [`jose::client_assertion`] | RFC 7523 |
+//! | [`jose::confirmation`] | RFC 7800: to whose key a token is bound |
 //! | [`upstream::identity`] | claims into headers, cookies, parameters, metadata |
 //! | [`upstream::rewrite`] | what changes on a request, to the byte |
 //! | [`reply`] | RFC 6750, section 3: what a refused client gets |
@@ -47,7 +49,7 @@
 //! | [`http::websocket`] | RFC 6455, section 11.3.4 |
 //! | [`http::caching`] | RFC 9111: who may keep a response that sets a cookie |
 //! | [`json`] | RFC 8259, strictly |
-//! | [`cache`], [`protobuf`], [`time`] | the few things that all need |
+//! | [`cache`], [`ports`], [`protobuf`], [`time`] | the few things that all need |
 //!
 //! # The walk of a request
 //!
@@ -97,6 +99,7 @@ pub mod jose;
 pub mod json;
 pub mod oauth;
 pub mod policy;
+pub mod ports;
 pub mod protobuf;
 pub mod provider;
 pub mod reply;

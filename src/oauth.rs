@@ -1,5 +1,6 @@
 //! What a client, a provider and the filter say to each other: one file for each document or message of OAuth 2.0.
 
+pub mod certificate;
 pub mod credentials;
 pub mod diagnosis;
 pub mod introspection;

@@ -11,10 +11,12 @@ mod certificate;
 mod choice;
 mod error;
 mod material;
+mod public;
 mod thumbprint;
 
 pub use choice::{KeyHint, Keys};
 pub use error::{KeyError, SetError, Unusable};
+pub use public::{NotPublic, PublicJwk};
 pub use thumbprint::Thumbprint;
 
 use crate::json::{self, Members, Object, Value};

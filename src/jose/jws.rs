@@ -4,8 +4,8 @@
 //! serializations, unencoded payloads (RFC 7797), compression, extensions (`crit`) and nesting are not supported.
 //!
 //! The invariant: what a token says is either called unverified, or it is a [`VerifiedPayload`], which only
-//! [`CompactJws::verify`] can make. A key or an address that a token carries (`jwk`, `jku`, `x5c`, `x5u`) is never used;
-//! the thumbprints (`x5t`, `x5t#S256`) choose among the keys at hand.
+//! [`CompactJws::verify`] can make. A key or an address that a token carries (`jwk`, `jku`, `x5c`, `x5u`) is never used
+//! for it, but for the `jwk` of a DPoP proof; the thumbprints (`x5t`, `x5t#S256`) choose among the keys at hand.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -31,6 +31,16 @@ pub struct CompactJws<'t> {
     /// The payload as JSON, once somebody has wanted it: parsing is what takes the most time here.
     claims: RefCell<Option<Object>>,
     signature: Vec<u8>,
+    carried: Carried,
+}
+
+/// What a header says of a key that comes with the token. A token is never verified with it; a proof of possession (RFC 9449,
+/// section 4.2) with nothing else.
+#[derive(Default)]
+struct Carried {
+    jwk: Option<Value>,
+    /// `jku`, `x5u` or `x5c`.
+    others: bool,
 }
 
 impl<'t> CompactJws<'t> {
@@ -43,7 +53,7 @@ impl<'t> CompactJws<'t> {
         let (signing_input, signature) = token.rsplit_once('.').ok_or(Error::Malformed)?;
         let (header, payload) = signing_input.split_once('.').ok_or(Error::Malformed)?;
 
-        let header = json::parse_object(&base64url(header)?).map_err(|_| Error::Malformed)?;
+        let mut header = json::parse_object(&base64url(header)?).map_err(|_| Error::Malformed)?;
         let name = string(&header, "alg")?.ok_or(Error::Malformed)?;
         let key_id = string(&header, "kid")?.map(str::to_owned);
         // Mere hints, of no use but for choosing a key: what is no text says nothing.
@@ -55,6 +65,8 @@ impl<'t> CompactJws<'t> {
             return Err(Error::Unsupported);
         }
         let algorithm = Algorithm::from_name(name).ok_or(Error::Unsupported)?;
+        let others = CARRIED_OTHERWISE.iter().any(|name| header.contains_key(*name));
+        let carried = Carried { jwk: header.remove("jwk"), others };
 
         let payload = base64url(payload)?;
         let signature = base64url(signature)?;
@@ -62,7 +74,7 @@ impl<'t> CompactJws<'t> {
             return Err(Error::Malformed);
         }
         let claims = RefCell::default();
-        Ok(Self { algorithm, key_id, certificate, token_type, signing_input, payload, claims, signature })
+        Ok(Self { algorithm, key_id, certificate, token_type, signing_input, payload, claims, signature, carried })
     }
 
     /// The algorithm that the header names (`alg`). Whether it is wanted is for the provider's list and the key to say.
@@ -79,6 +91,12 @@ impl<'t> CompactJws<'t> {
     pub fn key_hint(&self) -> KeyHint<'_> {
         let [x5t, x5t_s256] = &self.certificate;
         KeyHint { kid: self.key_id(), x5t: x5t.as_deref(), x5t_s256: x5t_s256.as_deref() }
+    }
+
+    /// The key that the header holds (`jwk`), where it holds or points to no other. It proves nothing but that its owner made
+    /// this.
+    pub fn own_key(&self) -> Option<&Value> {
+        self.carried.jwk.as_ref().filter(|_| !self.carried.others)
     }
 
     /// The media type of the whole that the header names (`typ`), not proved yet.
@@ -251,6 +269,9 @@ const FORGIVING: GeneralPurpose = GeneralPurpose::new(
 /// (RFC 7515, section 4.1.11), and no extension is understood. So does `zip`, unless it says that nothing is compressed, as
 /// ForgeRock and PingAM write into every token.
 const UNSUPPORTED: &[&str] = &["b64", "crit", "enc"];
+
+/// Header parameters that hold a key, or say where it is, in other ways than `jwk` (RFC 7515, section 4.1).
+const CARRIED_OTHERWISE: &[&str] = &["jku", "x5c", "x5u"];
 
 #[cfg(test)]
 mod tests {

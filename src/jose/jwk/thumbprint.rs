@@ -23,6 +23,20 @@ impl Thumbprint {
         BASE64URL.decode(text).ok()?.try_into().ok().map(Self)
     }
 
+    /// That of these octets: the DER of a certificate (RFC 8705, section 3.1), or a token (RFC 9449, section 4.2).
+    pub fn of(octets: &[u8]) -> Self {
+        Self(Sha256::digest(octets).into())
+    }
+
+    /// Reads one in hexadecimal digits, as Envoy writes that of a certificate.
+    pub fn from_hex(text: &[u8]) -> Option<Self> {
+        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let (pairs, rest) = text.as_chunks::<2>();
+        let octets: Option<Vec<u8>> =
+            pairs.iter().map(|[high, low]| Some((digit(*high)? << 4) | digit(*low)?)).collect();
+        octets.filter(|_| rest.is_empty())?.try_into().ok().map(Self)
+    }
+
     /// The octets.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -106,6 +120,19 @@ mod tests {
         let padded = BASE64URL.encode([&[0], &*BASE64URL.decode(n).unwrap()].concat());
         assert_eq!(canonical(n, "AQAB"), canonical(&padded, "AAEAAQ"));
         assert_eq!(thumbprint(r#"{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#), None);
+    }
+
+    #[test]
+    fn one_digest_in_hexadecimal_and_in_base64url() {
+        let empty = Thumbprint::of(b"");
+        let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(empty.to_string(), "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU");
+        assert_eq!(Thumbprint::from_hex(hex.as_bytes()), Some(empty));
+        assert_eq!(Thumbprint::from_hex(hex.to_uppercase().as_bytes()), Some(empty));
+        for bad in ["", "e3", &hex[1..], &format!("{hex}0"), &format!("{hex}00"), &hex.replace('e', "g")] {
+            assert_eq!(Thumbprint::from_hex(bad.as_bytes()), None, "{bad}");
+        }
+        assert_eq!(Thumbprint::parse(hex), None);
     }
 
     #[test]
