@@ -121,6 +121,7 @@ impl ReservedNames {
         }
         let is_place = own.is_place(cookie.name);
         own.are_alike(cookie.name, |name| name.is_written || !is_place)
+            || own.are_behind_encoded_semicolons(cookie, is_place)
             || match cookie.is_well_formed() {
                 true => own.names_a_part_of(cookie.value),
                 false => own.are_held_by(if is_place { cookie.value } else { cookie.pair }),
@@ -346,9 +347,10 @@ impl Names {
     /// Whether an upstream could read a whole name as one of those that are `meant`, or as an element of it. Python and
     /// JavaScript trim what Unicode calls white space, also where it is one byte of Latin-1; PHP passes over spaces before a name;
     /// PHP 7 decodes `+` in a cookie's; Rack and qs take brackets around a name for nothing, `URLSearchParams` passes over a
-    /// second `?`, and qs over a dot if told to read dots. ASP.NET takes upper case for lower case.
+    /// second `?`, and qs over a dot if told to read dots. Spring binds `!name` where there is no `name`. ASP.NET takes upper case for
+    /// lower case.
     fn are_alike(&self, text: &[u8], meant: impl Fn(&Name) -> bool) -> bool {
-        let is_edge = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'[' | b']' | b'+' | b'?' | b'.');
+        let is_edge = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'[' | b']' | b'+' | b'?' | b'.' | b'!');
         let mut texts = readings(text).flat_map(|text| {
             let dotted = self.dotted(&text).map(Cow::Owned);
             [Some(text), dotted].into_iter().flatten()
@@ -388,6 +390,17 @@ impl Names {
                     && (begins_word(&text, span.start) || behind.trim_ascii_start().starts_with(b"="))
             })
         })
+    }
+
+    /// Whether one of them names a pair of a cookie whose escapes are decoded before it is parted: the way of a script that
+    /// many have copied, `decodeURIComponent(cookie).split(';')`.
+    fn are_behind_encoded_semicolons(&self, cookie: &Cookie, is_place: bool) -> bool {
+        cookie.pair.contains(&b'%')
+            && readings(cookie.pair).skip(1).any(|pair| {
+                let mut names = pair.split(|byte| *byte == b';').map(|pair| Parameter::parse(pair.trim_ascii()).raw_name());
+                let first = names.next().filter(|_| !is_place);
+                first.into_iter().chain(names).any(|name| self.are_alike(name, |_| true))
+            })
     }
 
     /// Whether one of them stands before a `=` in a value.
@@ -430,16 +443,31 @@ fn with_ascii_letters(text: &[u8]) -> Option<Vec<u8>> {
     let mut letters = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((byte, after)) = rest.split_first() {
-        let folds = FOLDED.iter().find_map(|(from, to)| Some((to, rest.strip_prefix(from.as_bytes())?)));
-        let (letter, behind) = folds.unwrap_or((byte, after));
-        letters.push(*letter);
+        let folds = FOLDED.iter().find_map(|(from, to)| Some((to.as_bytes(), rest.strip_prefix(from.as_bytes())?)));
+        let (folded, behind) = folds.unwrap_or((std::slice::from_ref(byte), after));
+        letters.extend_from_slice(folded);
         rest = behind;
     }
-    (letters.len() < text.len()).then_some(letters)
+    (letters != text).then_some(letters)
 }
 
-/// Unicode's `CaseFolding.txt`, and what upper or lower case makes of a dotless and a dotted i.
-const FOLDED: [(&str, u8); 4] = [("\u{131}", b'i'), ("\u{130}", b'i'), ("\u{17f}", b's'), ("\u{212a}", b'k')];
+/// Unicode's `CaseFolding.txt` and `SpecialCasing.txt`, and what upper or lower case makes of a dotless and a dotted i. JavaScript and
+/// Python make two letters of one: `"acceß".toUpperCase()` is `"ACCESS"`.
+const FOLDED: [(&str, &str); 13] = [
+    ("\u{131}", "i"),
+    ("\u{130}", "i"),
+    ("\u{17f}", "s"),
+    ("\u{212a}", "k"),
+    ("\u{df}", "ss"),
+    ("\u{1e9e}", "ss"),
+    ("\u{fb00}", "ff"),
+    ("\u{fb01}", "fi"),
+    ("\u{fb02}", "fl"),
+    ("\u{fb03}", "ffi"),
+    ("\u{fb04}", "ffl"),
+    ("\u{fb05}", "st"),
+    ("\u{fb06}", "st"),
+];
 
 fn begins_word(text: &[u8], start: usize) -> bool {
     !start.checked_sub(1).and_then(|before| text.get(before)).is_some_and(is_of_word)

@@ -38,7 +38,7 @@ fn ways_on_with_cookies(base: &Value) -> impl Iterator<Item = Way> {
 
 /// Cookies that some reader takes for `identity`. WebOb 1.8.11 searches with an expression: a name begins behind any sign that no
 /// name has, and behind a value, which a quote or a date ends.
-const HIDDEN_IDENTITIES: [&str; 34] = [
+const HIDDEN_IDENTITIES: [&str; 42] = [
     "a\"identity=@",
     "a[identity=@",
     "a]identity=@",
@@ -73,10 +73,19 @@ const HIDDEN_IDENTITIES: [&str; 34] = [
     "a\"%u0069dentity=@",
     "a\"%2569dentity=@",
     "$Version=1,identity=@",
+    // Decoded as a whole before it is parted: `decodeURIComponent(cookie).split(';')`.
+    "x=a%3Bidentity=@",
+    "x=a%3Bidentity%3D@",
+    "x=%3b%20IDENTITY%3d@",
+    "x=a%253B%20identity%253D@",
+    "x%3Bidentity=@",
+    "identity%3D@=",
+    "identity%3D=@",
+    "x=a%u003bidentity%u003d@",
 ];
 
 /// What nobody takes for it.
-const OTHER_COOKIES: [&str; 14] = [
+const OTHER_COOKIES: [&str; 17] = [
     "theme=identity-blue",
     "theme=identity",
     "theme=\"identity\"",
@@ -91,6 +100,9 @@ const OTHER_COOKIES: [&str; 14] = [
     "prefs={\"theme\":\"dark\"}",
     "x=a=b==",
     "$Version=1",
+    "x=a%3Bmy_identity%3D5",
+    "x=a%3Bb%3Didentity",
+    "note=see%20my%20identity%3B%20it%20is%3D5",
 ];
 
 /// ATK-01.
@@ -593,6 +605,9 @@ fn names_behind_what_is_passed_over() {
             "constructor[prototype].who=root",
             "__proto__%2Ewho.x=root",
             "who:list=root",
+            "!who=root",
+            "%21who=root",
+            "!who.sub=root",
         ] {
             let upstream = scene.send(ask(get(format!("/d?a=1&{query}")))).upstream();
             assert!(!upstream.path().contains("root") && upstream.path().contains("a=1"), "{way}: {}", upstream.path());
@@ -620,8 +635,32 @@ fn letters_that_fold_to_ascii_are_no_names_of_ours() {
         }
     }
     let mut scene = Scene::of(jwt(json!({}), json!({"access_token": sources})));
-    for name in ["acceſſ_token", "access_to%E2%84%AAen", "access_to\u{212a}en"] {
+    for name in ["acceſſ_token", "access_to%E2%84%AAen", "access_to\u{212a}en", "acceß_token", "ACCE%E1%BA%9E_TOKEN"] {
         scene.send(get(format!("/d?{name}=x")).bearer(&good())).refused(400, "invalid_request");
+    }
+}
+
+/// ATK-13, ATK-16: JavaScript and Python make two letters or three of one when they ignore case.
+#[test]
+fn letters_that_fold_to_several_of_ascii_are_no_names_of_ours() {
+    let own = ["session", "office", "file", "staff", "first", "flow"];
+    let spelled = ["seßion", "ofﬁce", "ﬁle", "sta%EF%AC%80", "ﬂow", "oﬃce", "SE\u{1e9e}ION", "ﬁrﬅ", "%EF%AC%81rst"];
+    let outputs = |location: &str| -> Value {
+        own.iter().map(|name| json!({"location": location, "key": name, "claims": "sub"})).collect()
+    };
+    for (way, mut scene, ask) in ways_on(&json!({"user_info": outputs("query_string")})) {
+        for name in spelled.iter() {
+            let upstream = scene.send(ask(get(format!("/d?a=1&{name}=root")))).upstream();
+            assert!(!upstream.path().contains("root"), "{way}: {}", upstream.path());
+        }
+        let upstream = scene.send(ask(get("/d?straße=1&ﬁt=2"))).upstream();
+        assert!(upstream.path().starts_with("/d?straße=1&ﬁt=2"), "{way}: {}", upstream.path());
+    }
+    for (way, mut scene, ask) in ways_on_with_cookies(&json!({"user_info": outputs("cookie")})) {
+        for name in spelled.iter() {
+            let upstream = scene.send(ask(get("/d").header("cookie", format!("a=1; {name}=root")))).upstream();
+            assert!(!upstream.cookie().unwrap().contains("root"), "{way}: {:?}", upstream.cookie());
+        }
     }
 }
 
