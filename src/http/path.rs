@@ -70,6 +70,14 @@ impl<'p> Path<'p> {
         readings.all(|reading| std::str::from_utf8(reading).is_ok_and(letters::are_composed))
     }
 
+    /// Whether each of its characters is the same to every reader, in every reading: none is taken for another one, and none could
+    /// be spelled otherwise.
+    pub fn has_certain_letters(&self) -> bool {
+        let mut readings = self.readings().into_iter().flatten();
+        let are_plain = |reading: &[u8]| std::str::from_utf8(reading).is_ok_and(letters::are_plain);
+        readings.all(are_plain) && self.is_composed()
+    }
+
     /// The paths that one in normal form stands close to: with the letters of ASCII that its letters are without regard to
     /// case, and without what follows a resource in its own segment.
     pub fn neighbours(&self) -> Vec<Vec<u8>> {

@@ -103,7 +103,7 @@ fn folded(target: &[u8]) -> Option<Vec<u8>> {
     let read = Path::read(path);
     let mut readings = read.readings()?;
     let mut folded = readings.next().unwrap_or(path).to_vec();
-    if readings.next().is_some() || !fragment.is_empty() {
+    if readings.next().is_some() || !fragment.is_empty() || !read.has_certain_letters() {
         return None;
     }
     if let Some(query) = query {
