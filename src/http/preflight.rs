@@ -44,9 +44,17 @@ fn is_of_no_preflight(name: &[u8], value: &[u8]) -> bool {
         b"accesscontrolrequestmethod" => false,
         // A proxy may tell the method of the request that it has got: `X-Forwarded-Method`.
         other if has(other, METHOD) && value != b"OPTIONS" => true,
-        other => other.starts_with(b"content") || has(other, b"methodoverride") || has(other, b"httpmethod"),
+        other => {
+            other.starts_with(b"content")
+                || [&b"methodoverride"[..], b"httpmethod", b"override", b"verb"].iter().any(|part| has(other, part))
+                || CREDENTIALS.iter().any(|end| other.ends_with(end))
+        }
     }
 }
+
+/// How the names of headers end in which a client shows who it is, with other names before them. Proxies add none to a request
+/// that has no credentials.
+const CREDENTIALS: [&[u8]; 6] = [b"accesstoken", b"apikey", b"authorization", b"authtoken", b"cookie", b"idtoken"];
 
 /// Whether the query holds a name by which frameworks take another method from it: `_method`, `X-HTTP-Method-Override`. It is
 /// searched, not parsed: frameworks differ in what separates parameters.
@@ -62,8 +70,24 @@ fn tells_another_method(target: &[u8]) -> bool {
             _ => false,
         };
         is_marked || letters(before).ends_with(b"http") || letters(name).starts_with(b"methodoverride")
-    })
+    }) || query.split(|byte| !is_of_pair(*byte)).any(is_name_with_method)
 }
+
+/// Whether this is `method=DELETE`, or `verb`, or `override`, within a longer name or not. A payment has a method, too: `method=card`.
+fn is_name_with_method(pair: &[u8]) -> bool {
+    let Some(sign) = pair.iter().position(|byte| *byte == b'=') else { return false };
+    let (name, value) = pair.split_at_checked(sign).unwrap_or_default();
+    let is_method = || METHODS.contains(&letters(value).as_slice());
+    [METHOD, b"verb", b"override"].iter().any(|word| has(name, word)) && is_method()
+}
+
+/// What parts pairs in a query, to whomever.
+fn is_of_pair(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"&;,?#".contains(&byte)
+}
+
+/// Those that a service does something else for than for OPTIONS (RFC 9110, section 9.3; RFC 5789), in lower case.
+const METHODS: [&[u8]; 8] = [b"connect", b"delete", b"get", b"head", b"patch", b"post", b"put", b"trace"];
 
 /// With its escapes decoded as often as anybody does.
 fn read_twice(query: &[u8]) -> Vec<u8> {

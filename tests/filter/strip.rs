@@ -180,7 +180,8 @@ fn what_no_browser_s_preflight_has() {
         ("via", "1.1 proxy"),
         ("traceparent", "00-1-2-03"),
     ] {
-        scene.send(preflight("/a?payment_method=card&methods=1").header(name, value)).bypassed();
+        let query = "payment_method=card&methods=1&method=transfer&verb=to_put&a=put&override=1&method=&method";
+        scene.send(preflight(&format!("/a?{query}")).header(name, value)).bypassed();
     }
     for (name, value) in [
         ("cookie", "a=1"),
@@ -196,6 +197,15 @@ fn what_no_browser_s_preflight_has() {
         ("x-override-method", "DELETE"),
         ("x-original-method", "DELETE"),
         ("x-forwarded-method", "DELETE"),
+        ("x-http-verb", "DELETE"),
+        ("x-verb", "DELETE"),
+        ("x-http-override", "DELETE"),
+        ("x-api-key", "1"),
+        ("apikey", "1"),
+        ("x-auth-token", "1"),
+        ("x-forwarded-authorization", "Basic dTpw"),
+        ("x-forwarded-access-token", "1"),
+        ("x-forwarded-cookie", "a=1"),
         ("content-type", "text/plain"),
         ("content-length", "1"),
         ("content-length", "00"),
@@ -224,6 +234,18 @@ fn what_no_browser_s_preflight_has() {
         "x-http-method-override=PUT",
         "X%2DHTTP%2DMethod=PUT",
         "methodOverride=PUT",
+        "method=DELETE",
+        "a=1&METHOD=delete",
+        "metho%64=%44ELETE",
+        "method%3DPUT",
+        "a=1,method=PUT",
+        "method[]=PUT",
+        "req.method=PUT",
+        "requestMethod=PATCH",
+        "verb=DELETE",
+        "_verb=delete",
+        "override=PUT",
+        "method=+put+",
     ] {
         scene.send(preflight(&format!("/a?{query}"))).refused(401, "missing_token");
         scene.send(preflight(&format!("/a#{query}"))).refused(401, "missing_token");
