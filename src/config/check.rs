@@ -3,7 +3,9 @@
 use super::output::UserInfo;
 use super::policy::Policy;
 use super::{Config, Error};
-use crate::http::names::{Placement, same_spelling};
+use crate::http::cookie::Cookie;
+use crate::http::names::{Placement, ReservedNames, Standing, same_spelling};
+use crate::http::query::QUERY_VALUE;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
@@ -20,7 +22,25 @@ impl Taken {
     }
 
     fn is_at(&self, other: &Self) -> bool {
-        self.placement == other.placement && same_spelling(self.name.as_bytes(), other.name.as_bytes())
+        self.placement == other.placement
+            && (same_spelling(self.name.as_bytes(), other.name.as_bytes())
+                || self.is_found_in(&other.name)
+                || other.is_found_in(&self.name))
+    }
+
+    /// Whether a reader could take another name in the same kind of place for this one, or for a part of it: `x.y` for `x[y]`.
+    fn is_found_in(&self, name: &str) -> bool {
+        let own = || ReservedNames::new([(self.placement, &*self.name)], []);
+        match self.placement {
+            Placement::Cookie => {
+                own().is_own_cookie(&Cookie { pair: name.as_bytes(), name: name.as_bytes(), value: b"" })
+            }
+            Placement::QueryString => {
+                let sent = percent_encoding::utf8_percent_encode(name, QUERY_VALUE).to_string();
+                own().standing(sent.as_bytes()) != Standing::Foreign
+            }
+            Placement::Header | Placement::Metadata => false,
+        }
     }
 }
 

@@ -330,7 +330,15 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
         };
         warnings.push(Warning::new("rerouted", "rules", text));
     }
-    for (index, Rule { matching, policy, .. }) in config.rules.iter().enumerate() {
+    for (index, rule) in config.rules.iter().enumerate() {
+        let Rule { matching, policy, .. } = rule;
+        if config.verify.is_some() && rule.reads_route() {
+            let text = format!(
+                "rules[{index}]: a question at verify_path takes a route of its own, not that of the request it is about; find the \
+                 rule by paths or hosts"
+            );
+            warnings.push(Warning::new("verify_route", format!("rules[{index}]"), text));
+        }
         let asks_more = !Rc::ptr_eq(&policy.require, &base.require)
             || policy.authorization.is_some() && base.authorization.is_none();
         if asks_more && lets_others_pass(policy) {

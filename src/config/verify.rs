@@ -7,7 +7,7 @@ use super::rule::Rule;
 use super::warning::Warning;
 use super::{Config, Error};
 use crate::http::Edit;
-use crate::http::names::Placement;
+use crate::http::names::{Placement, same_spelling};
 use crate::http::path;
 use std::rc::Rc;
 
@@ -117,6 +117,15 @@ impl VerifiedRequest {
         let method = fields.required_string("method_header")?;
         let uri = fields.required_string("uri_header")?;
         let host = fields.string("host_header")?;
+        let names = [("method_header", Some(&method)), ("uri_header", Some(&uri)), ("host_header", host.as_ref())];
+        for (index, (field, name)) in names.iter().enumerate() {
+            let is_same = |(_, other): &&(&str, Option<&String>)| {
+                name.zip(*other).is_some_and(|(name, other)| same_spelling(name.as_bytes(), other.as_bytes()))
+            };
+            if let Some((other, _)) = names.iter().take(index).find(is_same) {
+                return Err(fields.error(field, format!("is the header of `{other}`, too; each tells one thing")));
+            }
+        }
         let request = Self {
             method: header_name(&fields, "method_header", &method)?,
             uri: header_name(&fields, "uri_header", &uri)?,

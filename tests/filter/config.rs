@@ -322,6 +322,10 @@ fn a_collision_names_both_parties() {
     let metadata =
         |namespace: &str, key: &str| json!({"location": "metadata", "key": key, "metadata_namespace": namespace});
     let output = json!({"key": "x-a"});
+    let beside = |location: &str, output: &str, token: &str| {
+        let place = |key: &str| json!({"location": location, "key": key});
+        json!({"access_token": [place(token)], "user_info": [place(output)]})
+    };
     for (top, path, other) in [
         (json!({"access_token": [{"key": "x"}, {"key": "y"}, {"key": "Y"}]}), "access_token[2]", "access_token[1]"),
         (
@@ -338,6 +342,31 @@ fn a_collision_names_both_parties() {
             json!({"rules": [{"match": {"path": "/"}, "user_info": [output, output]}]}),
             "rules[0].user_info[1].key",
             "by rules[0].user_info[0].key",
+        ),
+        // What some reader takes for the other, or for a part of it.
+        (beside("query_string", "x.y", "x[y]"), "user_info[0].key", "by access_token[0]"),
+        (beside("query_string", "x[y]", "x.y"), "user_info[0].key", "by access_token[0]"),
+        (beside("query_string", "x", "x[y]"), "user_info[0].key", "by access_token[0]"),
+        (beside("query_string", "x.y", "x"), "user_info[0].key", "by access_token[0]"),
+        (beside("query_string", "x", "x[]"), "user_info[0].key", "by access_token[0]"),
+        (beside("query_string", "x:y", "x"), "user_info[0].key", "by access_token[0]"),
+        (beside("query_string", "straße", "strasse"), "user_info[0].key", "by access_token[0]"),
+        (beside("cookie", "Session", "session"), "user_info[0].key", "by access_token[0]"),
+        (beside("cookie", ".session", "session"), "user_info[0].key", "by access_token[0]"),
+        (
+            json!({"user_info": [{"location": "query_string", "key": "x"}, {"location": "query_string", "key": "x.y"}]}),
+            "user_info[1].key",
+            "by user_info[0].key",
+        ),
+        (
+            json!({"verify_path": "/v", "verify_request": {"method_header": "x-a", "uri_header": "X_A"}}),
+            "verify_request.uri_header",
+            "`method_header`",
+        ),
+        (
+            json!({"verify_path": "/v", "verify_request": {"method_header": "x-a", "uri_header": "x-b", "host_header": "x-a"}}),
+            "verify_request.host_header",
+            "`method_header`",
         ),
         (json!({"user_info": [metadata("a.b", "c"), metadata("a", "b.c")]}), "user_info[1].key", "as user_info[0]"),
         (json!({"rules": [{"name": "a"}, {"name": "b"}, {"name": "a"}]}), "rules[2].name", "rules[0]"),
