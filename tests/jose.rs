@@ -1221,6 +1221,8 @@ fn a_key_is_read_from_its_certificate() {
             json!({"kid": kid, "kty": kty, "x5c": [base64]}),
             json!({"kid": kid, "kty": kty, "x5c": [base64, "AA=="], "use": "sig", "n": null, "x": ""}),
             json!({"kid": kid, "kty": kty, "x5c": [broken]}),
+            json!({"kid": kid, "kty": kty, "x5c": [base64.replace('+', "-").replace('/', "_").trim_end_matches('=')]}),
+            json!({"kid": kid, "kty": kty, "x5c": [format!("-----BEGIN CERTIFICATE-----\n{broken}\n-----END CERTIFICATE-----\n")]}),
             json!({"kid": kid, "kty": kty, "x5c": [ended]}),
             json!({"kid": kid, "x5c": [base64]}),
             with(public(kid), json!({"x5c": [base64]})),

@@ -397,7 +397,8 @@ impl Names {
     fn are_behind_encoded_semicolons(&self, cookie: &Cookie, is_place: bool) -> bool {
         cookie.pair.contains(&b'%')
             && readings(cookie.pair).skip(1).any(|pair| {
-                let mut names = pair.split(|byte| *byte == b';').map(|pair| Parameter::parse(pair.trim_ascii()).raw_name());
+                let mut names =
+                    pair.split(|byte| *byte == b';').map(|pair| Parameter::parse(pair.trim_ascii()).raw_name());
                 let first = names.next().filter(|_| !is_place);
                 first.into_iter().chain(names).any(|name| self.are_alike(name, |_| true))
             })

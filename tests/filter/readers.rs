@@ -635,7 +635,8 @@ fn letters_that_fold_to_ascii_are_no_names_of_ours() {
         }
     }
     let mut scene = Scene::of(jwt(json!({}), json!({"access_token": sources})));
-    for name in ["acceſſ_token", "access_to%E2%84%AAen", "access_to\u{212a}en", "acceß_token", "ACCE%E1%BA%9E_TOKEN"] {
+    for name in ["acceſſ_token", "access_to%E2%84%AAen", "access_to\u{212a}en", "acceß_token", "ACCE%E1%BA%9E_TOKEN"]
+    {
         scene.send(get(format!("/d?{name}=x")).bearer(&good())).refused(400, "invalid_request");
     }
 }

@@ -8,7 +8,7 @@ use super::{KeyError, said};
 use crate::json::Object;
 use crate::time::Timestamp;
 use base64::Engine as _;
-use base64::prelude::{BASE64_STANDARD as BASE64, BASE64_URL_SAFE_NO_PAD as BASE64URL};
+use base64::prelude::{BASE64_STANDARD_NO_PAD as BASE64, BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use p256::pkcs8::der::asn1::{AnyRef, GeneralizedTime, UtcTime};
 use p256::pkcs8::der::{self, Decode as _, Reader as _, SliceReader, Tag, TagNumber};
 use sha1::Sha1;
@@ -29,7 +29,13 @@ impl Certificate {
     /// The first of a JWK's `x5c`, which holds the key itself. `None` if there is none that can be read.
     pub(super) fn of_jwk(jwk: &Object) -> Option<Self> {
         let first = said(jwk, "x5c")?.as_array()?.first()?.as_str()?;
-        Self::parse(&base64_with_breaks(first)?).ok()
+        match Pem::is_begun_by(first) {
+            true => match Pem::parse(first).ok()? {
+                Pem::Certificate(certificate) => Some(certificate),
+                Pem::Key(_) => None,
+            },
+            false => Self::parse(&forgiving_base64(first)?).ok(),
+        }
     }
 
     fn parse(certificate: &[u8]) -> Result<Self, KeyError> {
@@ -60,7 +66,7 @@ impl Pem {
         let block = |label: &str| {
             let (_, block) = text.split_once(&format!("-----BEGIN {label}-----"))?;
             let (block, _) = block.split_once(&format!("-----END {label}-----"))?;
-            base64_with_breaks(block)
+            forgiving_base64(block)
         };
         match (block("CERTIFICATE"), block("PUBLIC KEY")) {
             (Some(certificate), _) => Certificate::parse(&certificate).map(Self::Certificate),
@@ -70,9 +76,17 @@ impl Pem {
     }
 }
 
-/// RFC 7468, section 2, breaks lines; RFC 7517 doesn't, but some who publish do.
-fn base64_with_breaks(text: &str) -> Option<Vec<u8>> {
-    BASE64.decode(text.split_ascii_whitespace().collect::<String>()).ok()
+/// RFC 7468, section 2, breaks lines; RFC 7517 doesn't, but some who publish do, and some write base64url or leave padding out.
+fn forgiving_base64(text: &str) -> Option<Vec<u8>> {
+    let letters = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).map(|byte| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        other => other,
+    });
+    let letters: Vec<u8> = letters.collect();
+    let padding = letters.iter().rev().take_while(|byte| **byte == b'=').take(2).count();
+    let (letters, _) = letters.split_at_checked(letters.len().saturating_sub(padding))?;
+    BASE64.decode(letters).ok()
 }
 
 /// The SubjectPublicKeyInfo of a certificate in DER, and when the certificate ends (RFC 5280, section 4.1).
