@@ -149,7 +149,9 @@ impl Filter {
         if let Some(answer) = self.on_preflight(&case) {
             let outcome = self.outcome(Disposition::Bypassed, None, None);
             self.tell(&case, &outcome, Some(answer.status), None, Tally::default());
-            let (edits, meaning) = (Vec::new(), Meaning::Preflight);
+            // A page asks with the very target that it wants to ask for, tokens and all.
+            let edits = if self.takes_tokens_off { self.hide_tokens(&case) } else { Vec::new() };
+            let meaning = Meaning::Preflight;
             return Decision::Answer(Answered { edits, answer, meaning, outcome, tally: Tally::default() });
         }
         self.decide_or_wait(stream, case, Learnt::default(), Deadline::after(MAX_WAIT, now), now)

@@ -472,6 +472,26 @@ fn no_token_is_left_on_a_request_that_is_refused() {
     assert_eq!(scene.send(get(&sent)).refused(401, "expired").logged.path(), sent);
 }
 
+/// ATK-14: a browser asks with the target that the page wants to ask for, and the answer is the filter's own.
+#[test]
+fn no_token_is_left_on_a_preflight_that_is_answered() {
+    let cors = json!({"cors": {"allow_origins": "https://web.example", "allow_headers": "authorization"}});
+    let asks = |path: &str| {
+        let ask = get(path).set(":method", Some("OPTIONS")).header("origin", "https://web.example");
+        ask.header("access-control-request-method", "PUT").header("x-envoy-original-path", path)
+    };
+    let sent = "/d?a=1&access_token=x&Access_Token=y&b";
+    for (policy, left) in [
+        (json!({"forward": false}), "/d?a=1&b"),
+        (json!({"rules": [{"match": {"path": "/other"}, "forward": false}]}), "/d?a=1&b"),
+        (json!({}), sent),
+    ] {
+        let mut scene = Scene::of(jwt(json!({}), with(with(everywhere(), cors.clone()), policy)));
+        let logged = scene.send(asks(sent)).logged_preflight();
+        assert_eq!((logged.path(), logged.header("x-envoy-original-path")), (left, Some(left)));
+    }
+}
+
 /// ATK-14.
 #[test]
 fn a_bypass_takes_the_token_off_too() {

@@ -406,7 +406,7 @@ pub enum Seen {
     Upstream(Upstream),
     Refused(Refusal),
     /// A browser's preflight is answered with these headers.
-    Preflight(Vec<(String, String)>),
+    Preflight(Vec<(String, String)>, Logged),
     /// Another proxy asked, and gets these headers with its 204.
     Confirmed(Confirmation),
     Waiting,
@@ -468,7 +468,16 @@ impl Seen {
     #[track_caller]
     pub fn preflight(self) -> Vec<String> {
         match self {
-            Self::Preflight(headers) => headers.iter().map(|(name, value)| format!("{name}: {value}")).collect(),
+            Self::Preflight(headers, _) => headers.iter().map(|(name, value)| format!("{name}: {value}")).collect(),
+            other => panic!("no answer to a preflight: {other:?}"),
+        }
+    }
+
+    /// The headers of an answered preflight, as an access log can have them.
+    #[track_caller]
+    pub fn logged_preflight(self) -> Logged {
+        match self {
+            Self::Preflight(_, logged) => logged,
             other => panic!("no answer to a preflight: {other:?}"),
         }
     }
@@ -915,7 +924,8 @@ impl Scene {
                 Meaning::Preflight => {
                     assert_eq!((answered.outcome.result.as_str(), answered.outcome.reason), ("bypassed", None));
                     assert_eq!((answered.answer.status, answered.answer.grpc_status), (204, None));
-                    Seen::Preflight(stored_nowhere(answered.answer))
+                    let logged = edited(self.asked[&stream].headers.clone(), &answered.edits);
+                    Seen::Preflight(stored_nowhere(answered.answer), Logged(texts(logged)))
                 }
                 Meaning::Document => unreachable!("no configuration of a scene has a document"),
             },

@@ -35,7 +35,7 @@ pub fn run(octets: &[u8]) {
             Seen::Upstream(upstream) => assert!(may_pass && upstream.result != "allowed", "{upstream:?}"),
             Seen::Confirmed(confirmation) => assert!(may_pass && confirmation.result != "allowed", "{confirmation:?}"),
             Seen::Refused(_) | Seen::Waiting => {}
-            Seen::Preflight(headers) => unreachable!("{headers:?}"),
+            Seen::Preflight(headers, _) => unreachable!("{headers:?}"),
         }
     }
 }
