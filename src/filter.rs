@@ -22,6 +22,7 @@ mod need;
 mod newcomers;
 mod own;
 mod prove;
+mod rehearsal;
 mod shadow;
 mod status;
 mod told;

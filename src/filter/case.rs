@@ -114,7 +114,7 @@ impl Filter {
 
     /// The policy for a request. Fails closed: a rule that isn't there, or that two readers would choose differently, is no
     /// policy.
-    fn policy(&self, request: &Request) -> Result<Rc<Policy>, Denial> {
+    pub(super) fn policy(&self, request: &Request) -> Result<Rc<Policy>, Denial> {
         let Some(index) = &self.rules else { return Ok(Rc::clone(&self.config.policy)) };
         let found = match &request.route.rule {
             None => index.find(request),

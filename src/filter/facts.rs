@@ -228,7 +228,7 @@ fn no_answer(response: Option<&Response>) -> FetchError {
     let Some(response) = response else { return FetchError::NoAnswer };
     match response.status {
         0 => FetchError::NoAnswer,
-        200 => FetchError::Document(not_an_object(response)),
+        200 => FetchError::Unusable(not_an_object(response)),
         status @ (401 | 403) => FetchError::Refused(status),
         _ => FetchError::of_status(response),
     }

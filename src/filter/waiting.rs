@@ -195,6 +195,11 @@ impl Waiting {
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
+
+    /// The requests that wait.
+    pub(super) fn parked(&self) -> impl Iterator<Item = &Parked> {
+        self.parked.values()
+    }
 }
 
 /// Requests that may wait at a time; beyond, the provider is too slow for more to be of any use.

@@ -1,6 +1,7 @@
 //! The keys of one source: a document with a log of its own.
 
-use super::{Document, FetchError, document, unusable};
+use super::call::{FetchError, document, unusable};
+use super::document::Kept;
 use crate::config::KeySource;
 use crate::http::Response;
 use crate::jose::jwk::{JwkSet, KeyError, Origin, SetError, Unusable};
@@ -9,8 +10,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// What is known of one of a provider's sources of keys.
+#[derive(Debug)]
 pub(super) struct SourceOfKeys {
-    pub(super) keys: Document<Rc<JwkSet>>,
+    pub(super) keys: Kept<Rc<JwkSet>>,
     /// The keys that were told of last as not used.
     refused: Vec<Unusable>,
     /// The key that was told of last as in a certificate that has ended.
@@ -19,7 +21,7 @@ pub(super) struct SourceOfKeys {
 
 impl SourceOfKeys {
     pub(super) fn new(config: &KeySource) -> Self {
-        let keys = Document::starting_with(config.inline.clone());
+        let keys = Kept::starting_with(config.inline.clone());
         Self { keys, refused: Vec::new(), ended_certificate: None }
     }
 
@@ -37,7 +39,7 @@ impl SourceOfKeys {
             if let SetError::NoUsableKey(refused) = &error {
                 self.tell_refused(name, refused, log::Level::Warn);
             }
-            FetchError::Document(match error {
+            FetchError::Unusable(match error {
                 SetError::Json(_) => unusable("the key set can't be read", response),
                 error => error.to_string(),
             })

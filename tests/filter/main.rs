@@ -21,6 +21,7 @@ mod recipes;
 mod replies;
 mod robustness;
 mod rules;
+mod runs;
 mod scene;
 mod security_limits;
 mod security_requests;

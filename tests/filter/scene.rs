@@ -665,6 +665,9 @@ pub fn challenges(value: &str) -> Vec<(String, BTreeMap<String, String>)> {
 
 // ---------------------------------------------------------------------------------------------- the stage
 
+/// So many of a scene's requests are run twice before they are decided: floods would take long.
+const REHEARSED: u32 = 20;
+
 /// A call that is on its way.
 struct Open {
     id: CallId,
@@ -742,6 +745,9 @@ impl Scene {
         let request = ask.request();
         self.secrets.learn_request(&request);
         self.asked.insert(stream, ask);
+        if self.streams <= REHEARSED {
+            self.rehearse(&request);
+        }
         let decision = self.filter.on_request(stream, request, self.now);
         self.see(stream, decision);
         self.perform();
@@ -885,6 +891,16 @@ impl Scene {
     }
 
     // ------------------------------------------------------------------ within
+
+    /// A decision is a function of the facts, and leaves them as they were: two runs are equal, for this request and for each that
+    /// waits.
+    fn rehearse(&self, request: &Request) {
+        let filter = &self.filter;
+        let before = filter.fingerprint_of_facts();
+        let run = || (filter.rehearse(request, self.now), filter.rehearse_waiting(self.now));
+        assert_eq!(run(), run(), "two runs over the same facts differ");
+        assert_eq!(filter.fingerprint_of_facts(), before, "a run has changed the facts");
+    }
 
     fn deliver(&mut self, call: CallId, response: Option<Response>) {
         self.filter.on_fetched(call, response, self.now);

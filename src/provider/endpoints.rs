@@ -1,0 +1,137 @@
+//! Several endpoints for one kind of call: which of them are up, and which is next.
+
+use super::call::{Call, Kind};
+use crate::config::Failover;
+use crate::time::Timestamp;
+
+/// Of each kind of call to a configured list of endpoints, how these are.
+#[derive(Debug)]
+pub(super) struct EndpointLists(Vec<(Kind, Vec<Health>)>);
+
+impl EndpointLists {
+    /// Lists of so many endpoints, all of them up. One endpoint is no list.
+    pub(super) fn new(lists: impl Iterator<Item = (Kind, usize)>) -> Self {
+        let several = lists.filter(|(_, length)| *length > 1);
+        Self(several.map(|(kind, length)| (kind, vec![Health::default(); length])).collect())
+    }
+
+    /// The endpoint that a call goes to after it was at these: first those that were not given up, each in the order of the
+    /// configuration.
+    pub(super) fn choice(&self, call: Call, tried: &[usize]) -> usize {
+        let kind = call.kind();
+        let Some((_, health)) = self.0.iter().find(|(k, _)| Some(*k) == kind) else { return tried.len() };
+        let (down, up): (Vec<_>, Vec<_>) = health.iter().enumerate().partition(|(_, health)| health.is_down);
+        let mut left = up.iter().chain(&down).map(|(index, _)| *index).filter(|index| !tried.contains(index));
+        left.next().unwrap_or(health.len())
+    }
+
+    /// Notes what the end of a call says. Whether the endpoint is one of several, and its state before, if that has changed.
+    pub(super) fn note(
+        &mut self,
+        kind: Kind,
+        endpoint: usize,
+        sign: Sign,
+        failover: Failover,
+        now: Timestamp,
+    ) -> Noted {
+        let Some(health) = self.find(kind, endpoint) else { return Noted::Single };
+        let was_down = health.is_down;
+        health.note(sign, failover, now);
+        match (was_down, health.is_down) {
+            (true, false) => Noted::Back,
+            (false, true) => Noted::GivenUp,
+            _ => Noted::Unchanged,
+        }
+    }
+
+    fn find(&mut self, kind: Kind, endpoint: usize) -> Option<&mut Health> {
+        self.0.iter_mut().find(|(k, _)| *k == kind).and_then(|(_, list)| list.get_mut(endpoint))
+    }
+
+    /// The endpoints that were given up or are in doubt, and when each is to be tried. A pause longer than any comes of a clock
+    /// that went back.
+    pub(super) fn probes(&self, failover: Failover, now: Timestamp) -> impl Iterator<Item = (Kind, usize, Timestamp)> {
+        let latest = now.saturating_add(failover.interval);
+        self.0.iter().flat_map(move |(kind, list)| {
+            let probed = list.iter().enumerate().filter(|(_, health)| health.is_down || health.is_doubtful);
+            let due = move |health: &Health| if health.probe_at > latest { now } else { health.probe_at };
+            probed.map(move |(index, health)| (*kind, index, due(health)))
+        })
+    }
+
+    /// Notes that a probe is sent.
+    pub(super) fn probing(&mut self, kind: Kind, endpoint: usize, failover: Failover, now: Timestamp) {
+        if let Some(health) = self.find(kind, endpoint) {
+            health.probe_at = now.saturating_add(failover.interval);
+        }
+    }
+
+    /// Of each endpoint, whether it is in use. Those of several sources of keys are numbered on.
+    pub(super) fn facts(&self) -> impl Iterator<Item = (Kind, usize, bool)> {
+        let mut keys = 0_usize;
+        self.0.iter().flat_map(move |(kind, list)| {
+            let first = if let Kind::Keys(_) = kind { keys } else { 0 };
+            keys = keys.saturating_add(list.len());
+            list.iter().enumerate().map(move |(index, health)| (*kind, first.saturating_add(index), !health.is_down))
+        })
+    }
+}
+
+/// What has become of an endpoint.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Noted {
+    /// There is no other.
+    Single,
+    /// It is one of several, and its state has not changed.
+    Unchanged,
+    /// It is given up.
+    GivenUp,
+    /// It is in use again.
+    Back,
+}
+
+/// What the end of a call says about the endpoint.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Sign {
+    /// It does what it should.
+    Well,
+    /// It answers.
+    Alive,
+    /// It refuses one token. Whether it refuses others is for a probe to say.
+    Doubtful,
+    /// It does not.
+    Failing,
+}
+
+/// How one of several endpoints is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Health {
+    failures: u32,
+    successes: u32,
+    is_down: bool,
+    is_doubtful: bool,
+    probe_at: Timestamp,
+}
+
+impl Health {
+    fn note(&mut self, sign: Sign, failover: Failover, now: Timestamp) {
+        match sign {
+            Sign::Well => (self.successes, self.failures) = (self.successes.saturating_add(1), 0),
+            Sign::Failing => (self.successes, self.failures) = (0, self.failures.saturating_add(1)),
+            Sign::Alive | Sign::Doubtful => {}
+        }
+        if sign == Sign::Doubtful && !self.is_doubtful && !self.is_down {
+            // Not sooner than an interval after the last probe, however many tokens are refused.
+            self.is_doubtful = true;
+            self.probe_at = self.probe_at.max(now);
+        }
+        self.is_doubtful &= sign != Sign::Well && sign != Sign::Alive;
+        if self.is_down && self.successes >= failover.healthy_threshold {
+            self.is_down = false;
+        } else if !self.is_down && self.failures >= failover.unhealthy_threshold {
+            self.is_down = true;
+            self.is_doubtful = false;
+            self.probe_at = now.saturating_add(failover.interval);
+        }
+    }
+}
