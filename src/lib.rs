@@ -44,7 +44,7 @@
 //! | [`reply`] | RFC 6750, section 3: what a refused client gets |
 //! | [`reply::cors`] | Fetch standard, section 3.2: what a browser may read of that |
 //! | [`http`] | RFC 9110: requests, responses, edits |
-//! | [`http::path`], [`http::escapes`] | RFC 3986, section 6 |
+//! | [`http::path`], [`http::escapes`], [`http::uri`] | RFC 3986, section 6 |
 //! | [`http::names`], [`http::cookie`], [`http::query`] | the filter's own names in a request, wherever a reader could find one |
 //! | [`http::websocket`] | RFC 6455, section 11.3.4 |
 //! | [`http::caching`] | RFC 9111: who may keep a response that sets a cookie |
@@ -53,16 +53,30 @@
 //!
 //! # The walk of a request
 //!
-//! Envoy calls [`edge`] with headers; it hands them to [`Filter::on_request`](filter::Filter::on_request) with the time.
-//! First the rule that it falls under is found, and with it the policy. Then
-//! `Filter::authorize` reads from top to bottom: find the one token, find its issuer, find who vouches for it (a
-//! signature by that issuer's key, or that issuer's answer), check the claims against the time and the configuration, check
-//! what the policy requires. Each step gives a value that only it can make: [`oauth::credentials::Credentials`],
-//! [`jose::jws::VerifiedPayload`],
-//! [`jose::jwt::Claims`], [`jose::jwt::AccessToken`], and last a grant.
+//! Envoy calls [`edge`] with headers; it hands them to [`Filter::on_request`](filter::Filter::on_request) with the time. Then:
 //!
-//! If a fact is lacking (metadata, keys, an answer about a token) the request waits, and the fact is fetched, once for all
-//! who lack it. When it comes, or can't be had, `authorize` runs again from the top. A request asks for each fact once.
+//! | what happens | where |
+//! |---|---|
+//! | One of the filter's own endpoints is asked for, and answered | `filter/own.rs` |
+//! | The rule is matched, and with it the policy is found | `filter/case.rs`, [`policy::rules`] |
+//! | The decision is run: one token, who vouches for it, its claims, what the policy requires, the authorizer's word | `filter/authorize.rs` |
+//! | A token is proved, by a signature of its issuer's key or by that issuer's answer | `filter/prove.rs` |
+//! | What the run found is made true, and what a grant costs is paid | `filter/commit.rs` |
+//! | A fact is lacking: the request waits for it | `filter/waiting.rs`, `filter/calls.rs` |
+//! | The fact comes, and is kept for all | `filter/facts.rs`, [`provider`] |
+//! | What a candidate policy would have done is found out | `filter/shadow.rs` |
+//! | The identity is written | [`upstream::identity`], [`upstream::rewrite`] |
+//! | A refusal becomes a reply | [`reply`] |
+//! | The decision is carried out, and counted | [`edge`], `edge/metrics.rs` |
+//!
+//! Each check gives a value that only it can make: [`oauth::credentials::Credentials`], [`jose::jws::VerifiedPayload`],
+//! [`jose::jwt::Claims`], [`jose::jwt::AccessToken`], then a `Grant`, and once that is committed a `Granted`, without which nothing
+//! passes.
+//!
+//! A run of the decision only reads. It is a function of the facts, the request, its policy, what the request has learnt, and the
+//! time; it gives a grant, a refusal or a need, and a trail of what it noticed, from which metrics, debug lines and candidate
+//! policies know it. If a fact is lacking (metadata, keys, an answer about a token), it is fetched once for all who lack it. When it
+//! comes, or can't be had, the decision is run again from the top. A request asks for each fact once.
 //!
 //! # What it refuses to do
 //!

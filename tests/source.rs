@@ -150,6 +150,38 @@ fn each_layer_imports_only_those_below() {
     }
 }
 
+/// Whoever reads the tour finds each public module in it, and no other; and each file that the walk of a request leads to is there.
+#[test]
+fn the_tour_names_every_public_module() {
+    let all = sources();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let text = |path: &Path| all.iter().find(|(other, _)| other == path).map(|(_, code)| code.as_str());
+    let tour = text(&root.join("lib.rs")).unwrap();
+    // A folder holds nothing but other modules.
+    fn walk(code: &str, path: &str, root: &Path, text: &dyn Fn(&Path) -> Option<String>, found: &mut BTreeSet<String>) {
+        for name in code.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')) {
+            let module = if path.is_empty() { name.to_owned() } else { format!("{path}::{name}") };
+            let code = text(&root.join(module.replace("::", "/")).with_extension("rs")).unwrap();
+            let is_item = |line: &&str| !line.is_empty() && !line.starts_with("//") && !line.starts_with("pub mod ");
+            if code.lines().any(|line| is_item(&line)) {
+                found.insert(module.clone());
+            }
+            walk(&code, &module, root, text, found);
+        }
+    }
+    let mut found = BTreeSet::new();
+    walk(tour, "", &root, &|path| text(path).map(str::to_owned), &mut found);
+    let (table, walk_of_a_request) = tour.split_once("# The walk of a request").unwrap();
+    let first = |row: &str| row.strip_prefix("//! | [")?.split('|').next().map(|cell| format!("[{cell}"));
+    let rows: String = table.lines().filter_map(first).collect();
+    let named = rows.split("[`").skip(1).map(|name| name.split('`').next().unwrap().to_owned());
+    assert_eq!(named.collect::<BTreeSet<String>>(), found);
+    let files = walk_of_a_request.split('`').filter(|word| word.ends_with(".rs"));
+    let missing: Vec<&str> = files.clone().filter(|file| text(&root.join(file)).is_none()).collect();
+    assert_eq!(missing, Vec::<&str>::new());
+    assert!(files.count() > 8);
+}
+
 /// The checks themselves.
 #[test]
 fn imports_are_found_in_every_form() {
