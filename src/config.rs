@@ -5,38 +5,46 @@
 
 mod authorization;
 mod check;
+mod claim_mapping;
+mod client;
 mod clusters;
 mod cors;
 mod coverage;
+mod failover;
 mod fields;
+mod introspection;
+mod issuer;
 mod keys;
 mod output;
 mod policy;
 mod provider;
+mod provider_names;
 mod removal;
 mod requirement;
 mod rule;
 mod source;
 mod strictness;
+mod userinfo;
 mod verify;
 mod warning;
 mod warnings;
 
 pub use authorization::ExternalAuthorization;
+pub use client::{ClientAuthentication, ClientAuthenticationMethod, Secret};
 pub use clusters::{Clusters, Endpoints, UnreachableUrl};
 pub use cors::{Cors, OriginPattern};
+pub use failover::Failover;
 pub use fields::{Environment, Kind, path_of};
+pub use introspection::{ABOUT_THE_MOMENT, Activity, Introspection};
 pub use keys::KeySource;
 pub use output::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, SameSite, Transformer, UserInfo};
 pub use policy::{Policy, ResponseBody};
-pub use provider::{
-    ABOUT_THE_MOMENT, Activity, ClientAuthentication, ClientAuthenticationMethod, Failover, Introspection, Provider,
-    Secret, Userinfo, Validation,
-};
+pub use provider::{Provider, Validation};
 pub use removal::Removal;
 pub use requirement::{ClaimRequirement, Requirement, ScopeImplications};
 pub use rule::{HeaderMatch, HeaderValue, PathMatch, PathPattern, Rule, RuleMatch};
 pub use source::{Source, SourceLocation};
+pub use userinfo::Userinfo;
 pub use verify::{VerifiedRequest, Verify};
 pub use warning::{Warning, listed};
 
@@ -102,10 +110,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.path.is_empty() {
-            true => write!(f, "{}", self.problem),
-            false => write!(f, "{}: {}", self.path, self.problem),
-        }
+        if self.path.is_empty() { write!(f, "{}", self.problem) } else { write!(f, "{}: {}", self.path, self.problem) }
     }
 }
 
@@ -129,10 +134,7 @@ impl Config {
         if compact && top.has("providers") {
             return Err(top.error("provider", "not beside `providers`: it stands for one provider"));
         }
-        let providers = match compact {
-            true => vec![Provider::compact(&mut top)?],
-            false => Provider::list(&mut top)?,
-        };
+        let providers = if compact { vec![Provider::compact(&mut top)?] } else { Provider::list(&mut top)? };
         let about = warnings::about_providers(&providers);
         let sources = Source::list(&mut top, &providers)?;
         let max_token_size = max_token_size(&mut top)?;
@@ -222,8 +224,8 @@ fn max_token_size(top: &mut Fields) -> Result<usize, Error> {
 
 /// Where a value may be: a claim's name, several to try in order, or an object with `claim`, `path` or `claims`.
 fn lookups(fields: &mut Fields, field: &'static str) -> Result<Option<Vec<Lookup>>, Error> {
-    let lookups: Vec<Lookup> = match fields.is_object(field) {
-        true => match fields.object(field)? {
+    let lookups: Vec<Lookup> = if fields.is_object(field) {
+        match fields.object(field)? {
             None => return Ok(None),
             Some(mut inner) => {
                 inner.allow_only(&["claim", "path", "claims"])?;
@@ -231,15 +233,17 @@ fn lookups(fields: &mut Fields, field: &'static str) -> Result<Option<Vec<Lookup
                 inner.finish()?;
                 lookups
             }
-        },
-        false => match fields.strings(field)? {
+        }
+    } else {
+        match fields.strings(field)? {
             None => return Ok(None),
             Some(names) => names.into_iter().map(Lookup::Claim).collect(),
-        },
+        }
     };
-    match lookups.is_empty() || lookups.contains(&Lookup::Claim(String::new())) {
-        true => Err(fields.error(field, "must name a claim")),
-        false => Ok(Some(lookups)),
+    if lookups.is_empty() || lookups.contains(&Lookup::Claim(String::new())) {
+        Err(fields.error(field, "must name a claim"))
+    } else {
+        Ok(Some(lookups))
     }
 }
 

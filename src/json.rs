@@ -90,9 +90,10 @@ pub enum Step {
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { error, line, column, path: _, detail } = self;
-        match detail.is_empty() {
-            true => write!(f, "{error} (line {line}, column {column})"),
-            false => write!(f, "{error}: line {line}, column {column}: {detail}"),
+        if detail.is_empty() {
+            write!(f, "{error} (line {line}, column {column})")
+        } else {
+            write!(f, "{error}: line {line}, column {column}: {detail}")
         }
     }
 }
@@ -137,10 +138,8 @@ impl<'t> Members<'t> {
 
 /// The texts of an array's elements.
 pub fn elements(text: &str) -> Result<Vec<&str>, Error> {
-    let elements = serde_json::from_str::<Vec<&RawValue>>(text).map_err(|error| match error.is_data() {
-        true => Error::NotAnArray,
-        false => Error::Malformed,
-    })?;
+    let elements = serde_json::from_str::<Vec<&RawValue>>(text)
+        .map_err(|error| if error.is_data() { Error::NotAnArray } else { Error::Malformed })?;
     Ok(elements.into_iter().map(RawValue::get).collect())
 }
 

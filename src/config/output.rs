@@ -250,9 +250,10 @@ impl Lookup {
         if claim.as_deref() == Some("") {
             return Err(fields.error("claim", "must not be empty"));
         }
-        let path = match fields.is_string("path") {
-            true => fields.string("path")?.map(|dotted| dotted.split('.').map(str::to_owned).collect::<Vec<_>>()),
-            false => fields.strings("path")?,
+        let path = if fields.is_string("path") {
+            fields.string("path")?.map(|dotted| dotted.split('.').map(str::to_owned).collect::<Vec<_>>())
+        } else {
+            fields.strings("path")?
         };
         match (claim, path) {
             (Some(_), Some(_)) => Err(fields.error("path", "not beside `claim`")),
@@ -310,9 +311,10 @@ fn placement(fields: &mut Fields) -> Result<Option<Placement>, Error> {
 
 /// A header's name in lower case.
 pub(super) fn header_name(fields: &Fields, field: &str, name: &str) -> Result<Rc<str>, Error> {
-    match !name.is_empty() && name.bytes().all(is_token_byte) {
-        true => Ok(Rc::from(name.to_ascii_lowercase())),
-        false => Err(fields.error(field, "is no header name (RFC 9110, section 5.1)")),
+    if !name.is_empty() && name.bytes().all(is_token_byte) {
+        Ok(Rc::from(name.to_ascii_lowercase()))
+    } else {
+        Err(fields.error(field, "is no header name (RFC 9110, section 5.1)"))
     }
 }
 
@@ -320,9 +322,10 @@ pub(super) fn header_name(fields: &Fields, field: &str, name: &str) -> Result<Rc
 fn output_header(fields: &Fields, field: &str, name: &str) -> Result<Rc<str>, Error> {
     let name = header_name(fields, field, name)?;
     let steers = STEERING_HEADERS.iter().any(|steering| same_spelling(steering.as_bytes(), name.as_bytes()));
-    match steers || name.starts_with("x-envoy-") || name.starts_with(HANDOFF_PREFIX) {
-        true => Err(fields.error(field, "is a header that steers the message or Envoy itself; choose another")),
-        false => Ok(name),
+    if steers || name.starts_with("x-envoy-") || name.starts_with(HANDOFF_PREFIX) {
+        Err(fields.error(field, "is a header that steers the message or Envoy itself; choose another"))
+    } else {
+        Ok(name)
     }
 }
 
@@ -355,9 +358,10 @@ fn same_site(fields: &mut Fields) -> Result<Option<SameSite>, Error> {
 /// A cookie attribute's value (RFC 6265, section 4.1.1): no control character, no `;`.
 fn attribute(fields: &mut Fields, field: &'static str) -> Result<Option<String>, Error> {
     let value = fields.string(field)?;
-    match value.as_ref().is_none_or(|value| value.bytes().all(|byte| byte != b';' && is_visible_or_space(byte))) {
-        true => Ok(value),
-        false => Err(fields.error(field, "must be printable ASCII without a semicolon")),
+    if value.as_ref().is_none_or(|value| value.bytes().all(|byte| byte != b';' && is_visible_or_space(byte))) {
+        Ok(value)
+    } else {
+        Err(fields.error(field, "must be printable ASCII without a semicolon"))
     }
 }
 

@@ -4,7 +4,8 @@
 use super::authorization::ExternalAuthorization;
 use super::fields::Fields;
 use super::output::{ClaimHeader, UserInfo};
-use super::provider::{self, Provider, audience_list};
+use super::provider::{Provider, audience_list};
+use super::provider_names;
 use super::requirement::{Requirement, ScopeImplications};
 use super::{Error, is_quotable};
 use crate::http::names::Placement;
@@ -154,8 +155,8 @@ impl Policy {
             Some(names) => {
                 let mut indices = Vec::new();
                 for name in &names {
-                    let group = provider::named(providers, name);
-                    let problem = || fields.error("providers", provider::no_provider(providers));
+                    let group = provider_names::named(providers, name);
+                    let problem = || fields.error("providers", provider_names::no_provider(providers));
                     indices.extend(group.ok_or_else(problem)?);
                 }
                 Some(Rc::from(indices))
@@ -204,11 +205,10 @@ fn response_body(fields: &mut Fields) -> Result<Option<ResponseBody>, Error> {
 
 fn realm(fields: &mut Fields) -> Result<Option<Rc<str>>, Error> {
     let realm = fields.string("realm")?;
-    match realm.as_ref().is_none_or(|realm| realm.bytes().all(is_quotable)) {
-        true => Ok(realm.map(Rc::from)),
-        false => {
-            Err(fields.error("realm", "must be printable ASCII without quotes and backslashes (RFC 6750, section 3)"))
-        }
+    if realm.as_ref().is_none_or(|realm| realm.bytes().all(is_quotable)) {
+        Ok(realm.map(Rc::from))
+    } else {
+        Err(fields.error("realm", "must be printable ASCII without quotes and backslashes (RFC 6750, section 3)"))
     }
 }
 

@@ -116,10 +116,7 @@ impl ClaimRequirement {
 
 fn scopes(fields: &mut Fields, field: &'static str) -> Result<Vec<String>, Error> {
     let scopes = non_empty_list(fields, field)?;
-    match scopes.iter().all(|scope| is_scope(scope)) {
-        true => Ok(scopes),
-        false => Err(fields.error(field, SCOPE)),
-    }
+    if scopes.iter().all(|scope| is_scope(scope)) { Ok(scopes) } else { Err(fields.error(field, SCOPE)) }
 }
 
 /// Scopes are written into challenges: RFC 6749, section 3.3, says of what they are made.

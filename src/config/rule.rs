@@ -194,9 +194,10 @@ impl PathPattern {
         let regex =
             whole_regex(pattern).map_err(|_| "is no regular expression of regex-lite: no look-around, no \\p{…}")?;
         // An alternative at the top has beginnings of its own.
-        let literal = match pattern.contains('|') {
-            true => 0,
-            false => pattern.find(|c: char| !c.is_ascii_alphanumeric() && !"/-_~".contains(c)).unwrap_or(pattern.len()),
+        let literal = if pattern.contains('|') {
+            0
+        } else {
+            pattern.find(|c: char| !c.is_ascii_alphanumeric() && !"/-_~".contains(c)).unwrap_or(pattern.len())
         };
         // What stands before a quantifier may be left out of a match.
         let is_certain = !pattern.get(literal..).is_some_and(|rest| rest.starts_with(['?', '*', '+', '{']));
@@ -289,9 +290,10 @@ fn list<T>(
 /// RFC 9110, section 9.1: methods differ by case. All that people use are in upper case.
 fn method(method: String) -> Result<String, &'static str> {
     let is_method = |byte: u8| is_token_byte(byte) && !byte.is_ascii_lowercase();
-    match !method.is_empty() && method.bytes().all(is_method) {
-        true => Ok(method),
-        false => Err("must be methods in upper case, such as GET"),
+    if !method.is_empty() && method.bytes().all(is_method) {
+        Ok(method)
+    } else {
+        Err("must be methods in upper case, such as GET")
     }
 }
 
@@ -302,9 +304,10 @@ fn host(host: String) -> Result<String, &'static str> {
         |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let is_literal = literal.is_some_and(|inner| inner.bytes().all(|b| b.is_ascii_hexdigit() || b":.".contains(&b)));
-    match is_literal || name.split('.').all(is_label) {
-        true => Ok(host.to_ascii_lowercase()),
-        false => Err("must be hosts without port, such as api.example.com or *.example.com"),
+    if is_literal || name.split('.').all(is_label) {
+        Ok(host.to_ascii_lowercase())
+    } else {
+        Err("must be hosts without port, such as api.example.com or *.example.com")
     }
 }
 
@@ -321,12 +324,13 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
         warnings.push(Warning::new("others_pass", path, text));
     }
     if config.rules.iter().any(Rule::reads_route) {
-        let text = match config.marks {
-            true => format!("rules: they look at routes, and {MAY_BE_REROUTED}; {ROUTE_CHECK}"),
-            false => format!(
+        let text = if config.marks {
+            format!("rules: they look at routes, and {MAY_BE_REROUTED}; {ROUTE_CHECK}")
+        } else {
+            format!(
                 "rules, marks: the rules look at routes, and {MAY_BE_REROUTED}; with `marks: false` nothing can refuse it \
                  before the service has seen it"
-            ),
+            )
         };
         warnings.push(Warning::new("rerouted", "rules", text));
     }

@@ -2,7 +2,8 @@
 
 use super::fields::Fields;
 use super::output;
-use super::provider::{self, Provider};
+use super::provider::Provider;
+use super::provider_names;
 use super::{Error, is_token_byte};
 use crate::http::names::Placement;
 use crate::http::websocket;
@@ -179,8 +180,8 @@ impl Source {
 
     fn of_provider(fields: &mut Fields, providers: &[Provider]) -> Result<Option<Range<usize>>, Error> {
         let Some(name) = fields.string("provider")? else { return Ok(None) };
-        let group = provider::named(providers, &name);
-        group.map(Some).ok_or_else(|| fields.error("provider", provider::no_provider(providers)))
+        let group = provider_names::named(providers, &name);
+        group.map(Some).ok_or_else(|| fields.error("provider", provider_names::no_provider(providers)))
     }
 
     /// Whether two places are read from the same text. One marker more would make two tokens of Kubernetes' form.

@@ -71,15 +71,9 @@ pub fn without(query: &[u8], unwanted: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>
     let mut kept = Vec::new();
     let mut removed = false;
     for parameter in query.split(|byte| *byte == b'&') {
-        match unwanted(parameter) {
-            true => removed = true,
-            false => kept.push(parameter),
-        }
+        if unwanted(parameter) { removed = true } else { kept.push(parameter) }
     }
-    match kept.is_empty() && removed {
-        true => None,
-        false => Some(kept.join(&b'&')),
-    }
+    if kept.is_empty() && removed { None } else { Some(kept.join(&b'&')) }
 }
 
 /// Percent-decoding with `+` for a space.

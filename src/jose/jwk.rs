@@ -152,14 +152,16 @@ impl Reading {
         let is_ambiguous: Vec<bool> = self.keys.iter().map(|(_, key)| is_rival(key) || is_twin(key)).collect();
         let mut keys = Vec::with_capacity(self.keys.len());
         for ((place, key), is_ambiguous) in self.keys.into_iter().zip(is_ambiguous) {
-            match is_ambiguous {
-                true => self.refused.push(Unusable { place, kid: key.kid, error: KeyError::AmbiguousKeyId }),
-                false => keys.push(key),
+            if is_ambiguous {
+                self.refused.push(Unusable { place, kid: key.kid, error: KeyError::AmbiguousKeyId })
+            } else {
+                keys.push(key)
             }
         }
-        match keys.is_empty() {
-            true => Err(SetError::NoUsableKey(self.refused)),
-            false => Ok(JwkSet { keys, refused: self.refused }),
+        if keys.is_empty() {
+            Err(SetError::NoUsableKey(self.refused))
+        } else {
+            Ok(JwkSet { keys, refused: self.refused })
         }
     }
 }

@@ -82,10 +82,7 @@ impl Requirement {
         if self.scopes_any.iter().all(|wanted| lacks(&wanted)) {
             missing.extend(self.scopes_any.iter().map(String::as_str));
         }
-        match missing.is_empty() {
-            true => Ok(()),
-            false => Err(Unmet::Scopes(missing.join(" "), unmet)),
-        }
+        if missing.is_empty() { Ok(()) } else { Err(Unmet::Scopes(missing.join(" "), unmet)) }
     }
 }
 

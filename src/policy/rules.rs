@@ -302,10 +302,7 @@ impl RuleIndex {
         let mut is_possible =
             || methods.any(|method| self.is_any_possible(asking, end, &read.facts(method), read, scratch));
         let is_top_possible = certain.is_none() && has_bit(asking, self.rules.len());
-        match is_top_possible || is_named || is_possible() {
-            true => Err(Error::Ambiguous),
-            false => Ok(found),
-        }
+        if is_top_possible || is_named || is_possible() { Err(Error::Ambiguous) } else { Ok(found) }
     }
 
     /// Whether one of these rules, before the one at `end`, could be found if what is in doubt were otherwise. Routes are, with all
@@ -534,9 +531,10 @@ impl<'r> Host<'r> {
         if !is_host || dotless.is_empty() {
             return Self { text: None, is_normal: false };
         }
-        let text = match dotless.iter().any(u8::is_ascii_uppercase) {
-            true => Cow::Owned(dotless.to_ascii_lowercase()),
-            false => Cow::Borrowed(dotless),
+        let text = if dotless.iter().any(u8::is_ascii_uppercase) {
+            Cow::Owned(dotless.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(dotless)
         };
         Self { text: Some(text), is_normal: dotless.len() == host.len() }
     }

@@ -1,0 +1,42 @@
+//! What providers are called in rules, logs and metrics: no two entries share a name or an issuer.
+
+use super::{Error, Provider, listed};
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+
+/// The indices of a provider by its name: several for one with tenants.
+pub(super) fn named(providers: &[Provider], name: &str) -> Option<Range<usize>> {
+    let first = providers.iter().position(|provider| provider.name == name)?;
+    let count = providers.iter().skip(first).take_while(|provider| provider.name == name).count();
+    Some(first..first.saturating_add(count))
+}
+
+/// What is said where a name is that of no provider.
+pub(super) fn no_provider(providers: &[Provider]) -> String {
+    let known: BTreeSet<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
+    let known: Vec<&str> = known.into_iter().collect();
+    format!("names no provider of `providers`; there is {}", listed(&known))
+}
+
+/// Two providers with one name could not be told apart in metrics; two with one issuer, not by their tokens.
+pub(super) fn check_names(entries: &[Vec<Provider>]) -> Result<(), Error> {
+    let mut issuers = HashMap::new();
+    let mut names = HashMap::new();
+    for (index, providers) in entries.iter().enumerate() {
+        for provider in providers {
+            if let Some(earlier) = issuers.insert(&provider.issuer, index) {
+                let problem = format!("is the issuer of providers[{earlier}], too");
+                return Err(Error::at(&format!("providers[{index}].issuer"), problem));
+            }
+        }
+        // Tenants share their name, unless that is their host.
+        let own: BTreeSet<&String> = providers.iter().map(|provider| &provider.name).collect();
+        for name in own {
+            if let Some(earlier) = names.insert(name, index) {
+                let problem = format!("{name} is the name of providers[{earlier}], too; set `name`");
+                return Err(Error::at(&format!("providers[{index}].name"), problem));
+            }
+        }
+    }
+    Ok(())
+}
