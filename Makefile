@@ -105,6 +105,8 @@ lint: ## Check the format and run clippy with the rules of .clippy.toml
 	cargo fmt --check
 	cargo fmt --check --manifest-path tests/fuzz/libfuzzer/Cargo.toml
 	cargo clippy --all-targets --locked -- -D warnings
+	@echo '== the core without its edge: nothing of it knows a host'
+	cargo clippy --no-default-features --lib --locked -- -D warnings
 
 fmt: ## Format the Rust sources
 	cargo fmt

@@ -31,29 +31,9 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// Reads proxy-wasm's serialised pairs: `u32 n`, `n` times `u32 name length, u32 value length`, then `n` times
-    /// `name \0 value \0`, all little-endian. The buffer is kept, not copied. `None` if it isn't of that form.
-    pub fn from_wire(bytes: Vec<u8>) -> Option<Self> {
-        let count = usize::try_from(read_u32(&bytes, 0)?).ok()?;
-        // Each pair takes eight bytes of lengths: a count that the buffer can't hold must not reserve memory.
-        let lengths_end = count.checked_mul(8)?.checked_add(4)?;
-        if lengths_end > bytes.len() {
-            return None;
-        }
-        let mut fields = Vec::with_capacity(count);
-        let mut at = lengths_end;
-        for lengths in (4..lengths_end).step_by(8) {
-            let mut span = |length: u32| {
-                let end = at.checked_add(usize::try_from(length).ok()?)?;
-                let span = at..end;
-                at = end.checked_add(1)?;
-                (bytes.get(end) == Some(&0)).then_some(span)
-            };
-            let name = span(read_u32(&bytes, lengths)?)?;
-            let value = span(read_u32(&bytes, lengths.checked_add(4)?)?)?;
-            fields.push((name, value));
-        }
-        Some(Self { bytes, fields })
+    /// From a buffer, and where in it each name and value lies: what lies beyond its end is empty.
+    pub fn from_spans(bytes: Vec<u8>, fields: Vec<(Range<usize>, Range<usize>)>) -> Self {
+        Self { bytes, fields }
     }
 
     /// From names and values in order.
@@ -103,11 +83,6 @@ impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter().map(|(name, _)| String::from_utf8_lossy(name))).finish()
     }
-}
-
-fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
-    let end = at.checked_add(4)?;
-    Some(u32::from_le_bytes(bytes.get(at..end)?.try_into().ok()?))
 }
 
 /// What the filter sees of one request.
@@ -357,38 +332,6 @@ pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn wire(pairs: &[(&str, &str)]) -> Vec<u8> {
-        let mut bytes = u32::try_from(pairs.len()).unwrap().to_le_bytes().to_vec();
-        for (name, value) in pairs {
-            bytes.extend(u32::try_from(name.len()).unwrap().to_le_bytes());
-            bytes.extend(u32::try_from(value.len()).unwrap().to_le_bytes());
-        }
-        for (name, value) in pairs {
-            bytes.extend_from_slice(name.as_bytes());
-            bytes.push(0);
-            bytes.extend_from_slice(value.as_bytes());
-            bytes.push(0);
-        }
-        bytes
-    }
-
-    #[test]
-    fn wire_form_keeps_order_and_repetition() {
-        let headers = Headers::from_wire(wire(&[("a", "1"), ("b", ""), ("a", "2")])).unwrap();
-        assert_eq!(headers.all("a").collect::<Vec<_>>(), [b"1", b"2"]);
-        assert_eq!(headers.first("b"), Some(&b""[..]));
-        assert_eq!(headers.first("c"), None);
-    }
-
-    #[test]
-    fn a_broken_wire_form_is_no_header_list() {
-        let whole = wire(&[("name", "value"), ("other", "thing")]);
-        for length in 0..whole.len() {
-            assert!(Headers::from_wire(whole[..length].to_vec()).is_none(), "{length}");
-        }
-        assert!(Headers::from_wire(vec![0xff; 64]).is_none());
-    }
 
     #[test]
     fn retry_after_in_seconds_or_as_a_date() {

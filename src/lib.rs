@@ -106,6 +106,7 @@
 pub mod cache;
 pub mod config;
 pub mod decision;
+#[cfg(feature = "edge")]
 pub mod edge;
 pub mod filter;
 pub mod http;

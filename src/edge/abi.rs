@@ -7,7 +7,8 @@
 
 #![allow(unsafe_code)]
 
-use crate::http::{Answer, Field};
+use super::wire;
+use crate::http::Answer;
 use crate::time::Timestamp;
 use std::ptr::null_mut;
 
@@ -213,7 +214,7 @@ pub fn resume_request() -> Result<(), Failed> {
 /// gRPC call, Envoy makes a 200 with a gRPC status, by itself the one that goes with the status of HTTP.
 pub fn send_reply(answer: &Answer, details: &str) -> Result<(), Failed> {
     let Answer { status, headers, body, grpc_status } = answer;
-    let headers = serialized(headers);
+    let headers = wire::serialized(headers);
     done(unsafe {
         proxy_send_local_response(
             u32::from(*status),
@@ -283,21 +284,6 @@ pub fn record(metric: u32, value: u64) {
 /// one of the root.
 pub fn enter_root(root: u32) {
     unsafe { proxy_on_queue_ready(root, u32::MAX) }
-}
-
-/// Header fields as the ABI has them.
-fn serialized(fields: &[Field]) -> Vec<u8> {
-    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
-    let mut bytes = u32::try_from(fields.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
-    for (name, value) in fields {
-        bytes.extend(length(name.as_bytes()));
-        bytes.extend(length(value));
-    }
-    for part in fields.iter().flat_map(|(name, value)| [name.as_bytes(), value]) {
-        bytes.extend_from_slice(part);
-        bytes.push(0);
-    }
-    bytes
 }
 
 fn done(status: u32) -> Result<(), Failed> {

@@ -60,7 +60,11 @@ impl Metrics {
     pub fn tally(&mut self, tally: Tally) {
         let suffix = &self.suffix;
         if let Some((algorithm, backend)) = tally.verification {
-            let (alg, by) = (algorithm.name(), backend.as_str());
+            let alg = algorithm.name();
+            let by = match backend {
+                Backend::Host => "host",
+                Backend::Own => "wasm",
+            };
             let name = || format!("oidc_verifications_total;alg={alg};backend={by}{suffix}");
             self.verifications.count(&(algorithm, backend), name);
         }

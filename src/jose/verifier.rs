@@ -27,18 +27,8 @@ pub trait Host {
 pub enum Backend {
     /// The host.
     Host,
-    /// This module.
-    Wasm,
-}
-
-impl Backend {
-    /// The word for it in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Host => "host",
-            Self::Wasm => "wasm",
-        }
-    }
+    /// This crate's own code.
+    Own,
 }
 
 /// Verifies signatures.
@@ -69,7 +59,7 @@ impl Verifier {
 
     /// Who verifies signatures of this algorithm.
     pub fn backend(&self, algorithm: Algorithm) -> Backend {
-        if self.trusted.contains(&algorithm) { Backend::Host } else { Backend::Wasm }
+        if self.trusted.contains(&algorithm) { Backend::Host } else { Backend::Own }
     }
 
     /// Has the host sign, if there is one that does.
@@ -243,7 +233,7 @@ mod tests {
         let verifier = Verifier::with_host(Box::new(Honest));
         assert_eq!(verifier.trusted().len(), SELF_TEST.len());
         assert_eq!(verifier.backend(Algorithm::Es512), Backend::Host);
-        assert_eq!(verifier.backend(Algorithm::Ps256), Backend::Wasm);
+        assert_eq!(verifier.backend(Algorithm::Ps256), Backend::Own);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! given twice, if the root can't be made the effective context, if a call to a cluster fails with another status than
 //! the two that Envoy knows. No filter on this SDK can help that, and nothing here does such a thing.
 
-use oidc_filter::http::Headers;
+use oidc_filter::edge::wire;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -428,7 +428,7 @@ fn wire(fields: &Fields) -> Vec<u8> {
 }
 
 fn unwired(data: *const u8, size: usize) -> Fields {
-    fields(Headers::from_wire(bytes(data, size)).expect("pairs").iter())
+    fields(wire::headers(bytes(data, size)).expect("pairs").iter())
 }
 
 fn map_name(map: u32) -> &'static str {

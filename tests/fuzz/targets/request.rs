@@ -3,12 +3,12 @@
 
 use super::script::Script;
 use crate::scene::{Ask, Scene, get, stripping_everywhere};
-use oidc_filter::http::Headers;
+use oidc_filter::edge::wire;
 use percent_encoding::percent_decode;
 
 /// The first octets say what stands in which header; if that is nothing, all of them are a header list on the wire.
 pub fn run(octets: &[u8]) {
-    if let Some(headers) = Headers::from_wire(octets.to_vec()) {
+    if let Some(headers) = wire::headers(octets.to_vec()) {
         assert!(headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() <= octets.len());
         let ask = headers.iter().fold(Ask::empty(), |ask, (name, value)| ask.header(name, value));
         stripped(ask);

@@ -1,0 +1,51 @@
+//! What Envoy tells of a request, its route, and its response.
+//!
+//! The invariant: what can't be read is not taken for absent.
+
+use super::abi::{self, Buffer, Failed, Map};
+use super::wire;
+use crate::filter::Filter;
+use crate::http::{MAX_ANSWER_BYTES, Response, Route};
+
+/// The answer that is at hand now.
+pub fn response(body_size: usize) -> Response {
+    let headers = abi::pairs(Map::CallResponseHeaders).and_then(wire::headers).unwrap_or_default();
+    let status = headers.first(":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+    let most = body_size.min(MAX_ANSWER_BYTES.saturating_add(1));
+    let body = if most == 0 { None } else { abi::buffer(Buffer::CallResponseBody, most) };
+    Response { status: status.unwrap_or(0), headers, body: body.unwrap_or_default() }
+}
+
+/// A string in dynamic metadata. What can't be read is not absent: it is a value that no token looks like.
+pub fn metadata(namespace: &str, key: &str) -> Option<Vec<u8>> {
+    abi::property(&["metadata", "filter_metadata", namespace, key]).unwrap_or_else(|Failed| Some(Vec::new()))
+}
+
+/// What the rules look at of the route that Envoy has chosen, under the names of this Envoy or of older ones. What
+/// can't be read is not absent: it is a name that no rule has.
+pub fn route(filter: &Filter) -> Route {
+    let read = |path: &[&str]| {
+        let rooted: Vec<&str> = ["xds"].into_iter().chain(path.iter().copied()).collect();
+        match abi::property(&rooted) {
+            Ok(None) => abi::property(path).unwrap_or_else(|Failed| Some(Vec::new())),
+            Ok(value) => value,
+            Err(Failed) => Some(Vec::new()),
+        }
+    };
+    let rule = |namespace: &str| read(&["route_metadata", "filter_metadata", namespace, "rule"]);
+    Route {
+        name: if filter.reads_routes() { read(&["route_name"]) } else { None },
+        rule: filter.rule_namespace().and_then(rule),
+    }
+}
+
+/// Whether Envoy's own RBAC has answered, behind this filter.
+pub fn is_refused_by_rbac() -> bool {
+    matches!(abi::property(&["response", "code_details"]), Ok(Some(details)) if details.starts_with(b"rbac_access_denied"))
+}
+
+/// Whether a request that nothing was decided for, or that was lost, is answered as if all were well.
+pub fn is_success() -> bool {
+    let response = abi::pairs(Map::ResponseHeaders).and_then(wire::headers);
+    response.is_none_or(|response| response.first(":status").is_none_or(|status| status.starts_with(b"2")))
+}

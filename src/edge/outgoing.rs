@@ -1,0 +1,94 @@
+//! Decisions and their edits as host calls.
+//!
+//! The invariant: a request is noted as going on only after all its changes were made. Half a change could be a forged identity.
+
+use super::abi::{self, Failed, Map};
+use super::instance::Instance;
+use super::{Progress, wire};
+use crate::decision::{Answered, Decision, Forward};
+use crate::http::caching;
+use crate::http::{Answer, Edit};
+use std::cell::RefCell;
+
+/// Makes a decision true for the request of the effective context.
+pub fn carry_out(decision: Decision, progress: &RefCell<Progress>, instance: &mut Instance) {
+    match decision {
+        Decision::Forward(forward) => match apply(&forward, instance) {
+            Ok(()) => {
+                instance.count(&forward.outcome, forward.tally);
+                if let Ok(mut progress) = progress.try_borrow_mut() {
+                    let Forward { response_edits, case, .. } = forward;
+                    *progress = Progress::Forwarded { response_edits, case };
+                }
+            }
+            // Half a change could be a forged identity.
+            Err(Failed) => {
+                log::error!("a request could not be changed as decided");
+                refuse_misconfigured(instance);
+            }
+        },
+        Decision::Answer(answered) => {
+            let Answer { status, grpc_status, .. } = answered.answer;
+            if let Ok(mut progress) = progress.try_borrow_mut() {
+                *progress = Progress::Answered { status: Some(status).filter(|_| grpc_status.is_none()) };
+            }
+            answer(&answered, instance);
+        }
+        Decision::Wait => {}
+    }
+}
+
+/// Gives an answer its status back. Envoy makes 200 of every reply to what looks like a gRPC call, and to a proxy that asks
+/// at `verify_path` that is a yes: its client needs only say `content-type: application/grpc`.
+pub fn set_status(status: u16) -> Result<(), Failed> {
+    abi::set(Map::ResponseHeaders, b":status", status.to_string().as_bytes())
+}
+
+fn apply(forward: &Forward, instance: &Instance) -> Result<(), Failed> {
+    carry_out_edits(Map::RequestHeaders, &forward.edits)?;
+    for (key, value) in &forward.filter_state {
+        abi::set_filter_state(key, value)?;
+    }
+    instance.mark(&forward.outcome, forward.route.as_deref())
+}
+
+/// Changes a response; one that sets a cookie is then kept by no cache for others. If that can't be had, nothing is changed.
+pub fn edit_response(edits: Vec<Edit>) -> Result<(), Failed> {
+    if edits.iter().any(|edit| matches!(edit, Edit::Add(name, _) if **name == *"set-cookie")) {
+        let response = abi::pairs(Map::ResponseHeaders).and_then(wire::headers).ok_or(Failed)?;
+        carry_out_edits(Map::ResponseHeaders, &caching::private(&response))?;
+    }
+    carry_out_edits(Map::ResponseHeaders, &edits)
+}
+
+fn carry_out_edits(map: Map, edits: &[Edit]) -> Result<(), Failed> {
+    edits.iter().try_for_each(|edit| match edit {
+        Edit::Remove(name) => abi::remove(map, name),
+        Edit::Set(name, value) => abi::set(map, name.as_bytes(), value),
+        Edit::Add(name, value) => abi::add(map, name.as_bytes(), value),
+    })
+}
+
+/// What is answered goes nowhere but into logs.
+fn hide(edits: &[Edit]) {
+    if carry_out_edits(Map::RequestHeaders, edits).is_err() {
+        log::error!("a token could not be taken off a request that is answered; access logs may show it");
+    }
+}
+
+/// Answers the request of the effective context.
+fn answer(answered: &Answered, instance: &mut Instance) {
+    instance.count(&answered.outcome, answered.tally);
+    hide(&answered.edits);
+    send(answered, instance);
+}
+
+pub fn send(answered: &Answered, instance: &Instance) {
+    if abi::send_reply(&answered.answer, &instance.details(answered.meaning)).is_err() {
+        log::error!("a request could not be answered; it stays on hold");
+    }
+}
+
+pub fn refuse_misconfigured(instance: &mut Instance) {
+    answer(&Answered::misconfigured(), instance);
+}
