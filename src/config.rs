@@ -3,6 +3,7 @@
 //! Reading is a pure function of the bytes and of the VM's environment variables, so that every worker comes to the
 //! same result: a configuration that one worker refused and another took would be a filter that Envoy leaves out.
 
+mod audience;
 mod authorization;
 mod check;
 mod claim_mapping;
@@ -15,12 +16,14 @@ mod fields;
 mod introspection;
 mod issuer;
 mod keys;
+mod mcp;
 mod output;
 mod policy;
 mod provider;
 mod provider_names;
 mod removal;
 mod requirement;
+mod resource;
 mod rule;
 mod source;
 mod strictness;
@@ -37,11 +40,13 @@ pub use failover::Failover;
 pub use fields::{Environment, Kind, path_of};
 pub use introspection::{ABOUT_THE_MOMENT, Activity, Introspection};
 pub use keys::KeySource;
+pub use mcp::{Mcp, NamePattern, Needed, OperationSource, Operations, Permission};
 pub use output::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, SameSite, Transformer, UserInfo};
 pub use policy::{Policy, ResponseBody};
 pub use provider::{Provider, Validation};
 pub use removal::Removal;
 pub use requirement::{ClaimRequirement, Requirement, ScopeImplications};
+pub use resource::{OFFLINE_ACCESS, Resource, WELL_KNOWN};
 pub use rule::{HeaderMatch, HeaderValue, PathMatch, PathPattern, Rule, RuleMatch};
 pub use source::{Source, SourceLocation};
 pub use userinfo::Userinfo;
@@ -134,7 +139,12 @@ impl Config {
         if compact && top.has("providers") {
             return Err(top.error("provider", "not beside `providers`: it stands for one provider"));
         }
-        let providers = if compact { vec![Provider::compact(&mut top)?] } else { Provider::list(&mut top)? };
+        let providers = if compact {
+            vec![Provider::compact(&mut top)?]
+        } else {
+            let resource = audience::of_resource(&top)?;
+            Provider::list(&mut top, resource.as_ref())?
+        };
         let about = warnings::about_providers(&providers);
         let sources = Source::list(&mut top, &providers)?;
         let max_token_size = max_token_size(&mut top)?;
@@ -158,10 +168,12 @@ impl Config {
             marks,
             warnings: about,
         };
+        audience::keep_apart(&mut config);
         check::check_collisions(&config)?;
         check::check_headers(&config)?;
         verify::check_host(&config)?;
         config.warnings.extend(rule::warnings(&config));
+        config.warnings.extend(audience::warnings(&config));
         config.warnings.extend(warnings::about_unreachable_rules(&config));
         config.warnings.extend(warnings::about_dotted_claims(&config));
         let about_verify = config.verify.as_ref().map(|verify| verify.warnings(config.policies())).unwrap_or_default();

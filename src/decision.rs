@@ -38,6 +38,18 @@ pub struct Forward {
     /// What the decision was about, if it rests on the route, which these edits can change: to be held against the route
     /// that is taken, by [`Filter::holds`](crate::filter::Filter::holds).
     pub case: Option<Box<Case>>,
+    /// The body is judged before a byte of it goes on: it is to be brought to
+    /// [`Filter::on_body`](crate::filter::Filter::on_body), and what that decides is counted in place of this.
+    pub body: Option<HeldBody>,
+}
+
+/// A body that is held while its head goes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HeldBody {
+    /// The longest that is read, in bytes.
+    pub max_size: usize,
+    /// The head does not go on before the body was judged: the host hands over the body of a request whose head it holds.
+    pub hold_head: bool,
 }
 
 /// What a decision is about: a request, and the policy that it falls under.
@@ -68,6 +80,8 @@ pub struct Answered {
     pub answer: Answer,
     /// What the answer says.
     pub meaning: Meaning,
+    /// Filter state: key and serialised `google.protobuf.Struct`.
+    pub filter_state: Vec<(String, Vec<u8>)>,
     /// What to count.
     pub outcome: Outcome,
     /// What else to count.
@@ -82,6 +96,7 @@ impl Answered {
             edits: Vec::new(),
             answer: Answer::unstored(503),
             meaning: Meaning::Denied(reason),
+            filter_state: Vec::new(),
             outcome: Outcome { result: Disposition::Denied, reason: Some(reason), provider: None },
             tally: Tally::default(),
         }
@@ -115,10 +130,10 @@ impl fmt::Display for Meaning {
 /// Without filter state, which holds claims.
 impl fmt::Debug for Forward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { edits, response_edits, filter_state: _, outcome, tally, route: _, case: _ } = self;
+        let Self { edits, response_edits, filter_state: _, outcome, tally, route: _, case: _, body } = self;
         let mut forward = f.debug_struct("Forward");
         forward.field("edits", edits).field("response_edits", response_edits);
-        forward.field("outcome", outcome).field("tally", tally).finish_non_exhaustive()
+        forward.field("body", body).field("outcome", outcome).field("tally", tally).finish_non_exhaustive()
     }
 }
 

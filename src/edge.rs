@@ -8,6 +8,7 @@
 //! The invariant: a request that no decision was carried out for in full does not go on.
 
 mod abi;
+mod body;
 mod boringssl;
 mod calls;
 mod incoming;
@@ -21,7 +22,7 @@ pub mod wire;
 
 pub use boringssl::BoringSsl;
 
-use crate::decision::Case;
+use crate::decision::{Case, HeldBody};
 use crate::filter::{Filter, StreamId};
 use crate::http::Edit;
 use instance::Instance;
@@ -41,15 +42,28 @@ struct Shared {
 }
 
 /// How far a request has come.
-#[derive(Default)]
 enum Progress {
-    /// Nothing is decided, or what was decided is not carried out.
-    #[default]
-    Held,
-    /// It goes on. These changes are made on its response, and if the decision rests on the route, this is what it was about.
-    Forwarded { response_edits: Vec<Edit>, case: Option<Box<Case>> },
+    /// Nothing is decided, or what was decided is not carried out. So much of the body has come.
+    Held { arrived: Arrived },
+    /// It goes on. These changes are made on its response, and if the decision rests on the route, this is what it was about. Its
+    /// body may have to be judged before it goes on, too.
+    Forwarded { response_edits: Vec<Edit>, case: Option<Box<Case>>, body: Option<HeldBody> },
     /// It is answered: with this status of HTTP, unless in the terms of gRPC.
     Answered { status: Option<u16> },
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::Held { arrived: Arrived::Nothing }
+    }
+}
+
+/// How much of a body has come while its head is held. With `allow_on_headers_stop_iteration`, Envoy hands it over meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arrived {
+    Nothing,
+    Part,
+    All,
 }
 
 /// Formats no line that Envoy would drop.

@@ -20,6 +20,7 @@ mod ends;
 mod facts;
 mod need;
 mod newcomers;
+mod operation;
 mod own;
 mod prove;
 mod rehearsal;
@@ -29,14 +30,15 @@ mod told;
 mod trail;
 mod waiting;
 
-use crate::config::{Config, Rule, Source, SourceLocation};
+use crate::config::{Config, Policy, Rule, Source, SourceLocation};
 use crate::decision::{Answered, Case, Decision, Disposition, Forward, Meaning, Outcome, Tally};
 use crate::http::names::ReservedNames;
 use crate::http::{Answer, Document, Edit, Fetch, Request, Response};
 use crate::jose::verifier::Verifier;
+use crate::oauth::protected_resource::{self, ProtectedResource};
 use crate::policy::rules::RuleIndex;
 use crate::provider::ProviderId;
-use crate::reply::{Denial, Reason};
+use crate::reply::{About, Denial, Reason};
 use crate::time::{Deadline, Timestamp};
 use crate::upstream::identity::{self, Identity, ResponseOutputs};
 use crate::upstream::rewrite::Rewrite;
@@ -44,6 +46,8 @@ use commit::Granted;
 use ends::{Exemption, Grant, Halt, Refusal};
 use facts::Facts;
 use need::{Learnt, Need};
+pub use operation::Body;
+use operation::Held;
 use own::Own;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
@@ -89,6 +93,8 @@ pub struct Filter {
     own: Rc<ReservedNames>,
     /// What it serves itself, by the one reading of the path.
     documents: HashMap<Box<[u8]>, Document>,
+    /// The MCP servers behind it, whose metadata it serves.
+    resources: Vec<ProtectedResource>,
     /// Whether any policy keeps tokens from going on. Found out once: there may be thousands of rules.
     takes_tokens_off: bool,
     rules: Option<RuleIndex>,
@@ -96,8 +102,12 @@ pub struct Filter {
     named_rules: HashMap<String, usize>,
     /// Whether any rule looks at routes. Found out once: there may be thousands of rules.
     reads_routes: bool,
+    /// Whether any policy reads metadata of Envoy's `mcp` filter. Found out once, too.
+    reads_mcp_metadata: bool,
     facts: Facts,
     waiting: Waiting,
+    /// By what the bodies of requests that have gone on are judged.
+    held: HashMap<StreamId, Held>,
     complaints: Complaints,
     effects: Vec<Effect>,
 }
@@ -107,20 +117,24 @@ impl Filter {
     pub fn new(config: Rc<Config>, name: &str) -> Self {
         let rules = &config.rules;
         let named = rules.iter().enumerate();
+        let reads_mcp_metadata = config.policies().any(Policy::reads_mcp_metadata);
         let takes_tokens_off = config.policies().any(|policy| !policy.forward);
         let own = Rc::new(config.own_names().and(config.removal.names()));
         Self {
             documents: HashMap::new(),
+            resources: protected_resource::all(&config),
             takes_tokens_off,
             rules: (!rules.is_empty()).then(|| RuleIndex::new(rules, &config.policy)),
             named_rules: named.filter_map(|(index, rule)| Some((rule.name.clone()?, index))).collect(),
             reads_routes: rules.iter().any(Rule::reads_route),
+            reads_mcp_metadata,
             complaints: Complaints::about(config.providers.len()),
             facts: Facts::new(Rc::clone(&config), Rc::clone(&own)),
             own,
             config,
             name: name.to_owned(),
             waiting: Waiting::default(),
+            held: HashMap::new(),
             effects: Vec::new(),
         }
     }
@@ -152,8 +166,8 @@ impl Filter {
             self.tell(&case, &outcome, Some(answer.status), None, Tally::default());
             // A page asks with the very target that it wants to ask for, tokens and all.
             let edits = if self.takes_tokens_off { self.hide_tokens(&case) } else { Vec::new() };
-            let meaning = Meaning::Preflight;
-            return Decision::Answer(Answered { edits, answer, meaning, outcome, tally: Tally::default() });
+            let (meaning, filter_state, tally) = (Meaning::Preflight, Vec::new(), Tally::default());
+            return Decision::Answer(Answered { edits, answer, meaning, filter_state, outcome, tally });
         }
         self.decide_or_wait(stream, case, Learnt::default(), Deadline::after(MAX_WAIT, now), now)
     }
@@ -171,6 +185,7 @@ impl Filter {
     /// A request is over, answered or not. What it waited for goes on: it belongs to everyone.
     pub fn on_closed(&mut self, stream: StreamId) {
         self.waiting.unpark(stream);
+        self.held.remove(&stream);
     }
 
     /// Time has passed.
@@ -188,7 +203,7 @@ impl Filter {
                     _ => Denial::ProviderUnavailable(RETRY_AFTER),
                 };
                 let refusal = Refusal::new(denial, None);
-                let decision = self.decide(parked.case, Err(refusal), &Trail::default(), now);
+                let decision = self.decide(stream, parked.case, Err(refusal), &Trail::default(), now);
                 self.effects.push(Effect::Resolve(stream, decision));
             }
         }
@@ -214,17 +229,23 @@ impl Filter {
         !self.effects.is_empty()
     }
 
-    /// The keys of filter state that hold claims.
+    /// The keys of filter state that hold objects: claims, and what was asked of an MCP server.
     pub fn filter_state_keys(&self) -> Vec<String> {
         let policies = self.config.policies();
         let keys: BTreeSet<String> =
             policies.flat_map(|policy| policy.filter_state_keys(&self.name).collect::<Vec<_>>()).collect();
-        keys.into_iter().collect()
+        let audited = (self.config.marks && !self.resources.is_empty()).then(|| self.audit_key());
+        keys.into_iter().chain(audited).collect()
     }
 
     /// Whether rules look at the route that Envoy has chosen: at its name, or at its metadata.
     pub fn reads_routes(&self) -> bool {
         self.reads_routes
+    }
+
+    /// Whether any policy takes an operation from what Envoy's own filter for MCP has read.
+    pub fn reads_mcp_metadata(&self) -> bool {
+        self.reads_mcp_metadata
     }
 
     /// The namespace of the route metadata in which rules are named; `None` if no rule has a name.
@@ -254,8 +275,8 @@ impl Filter {
         loop {
             let (found, mut trail) = self.facts.authorize(&case.request, &case.policy, &learnt, now);
             let need = match self.commit(found, &trail, now) {
-                Ok(granted) => return self.decide(case, Ok(granted), &trail, now),
-                Err(Halt::Deny(refusal)) => return self.decide(case, Err(refusal), &trail, now),
+                Ok(granted) => return self.decide(stream, case, Ok(granted), &trail, now),
+                Err(Halt::Deny(refusal)) => return self.decide(stream, case, Err(refusal), &trail, now),
                 Err(Halt::Need(need)) => self.waiting.shared(need),
             };
             learnt.note(need.clone(), std::mem::take(&mut trail.lessons), now);
@@ -291,24 +312,53 @@ impl Filter {
     }
 
     /// Makes a decision of what was found.
-    fn decide(&mut self, case: Case, found: Result<Granted, Refusal>, trail: &Trail, now: Timestamp) -> Decision {
+    fn decide(
+        &mut self,
+        stream: StreamId,
+        case: Case,
+        found: Result<Granted, Refusal>,
+        trail: &Trail,
+        now: Timestamp,
+    ) -> Decision {
         let shadow = if case.policy.shadow.is_some() { self.judge_shadow(&case, now) } else { None };
         let tally = trail.tally(shadow);
-        match found {
-            Ok(granted) => self.pass(case, granted.into_grant(), tally, now),
+        let found = match found {
+            Ok(granted) => Ok(granted.into_grant()),
             Err(refusal) if case.policy.enforce || !refusal.denial.is_strippable() => {
-                self.refuse_for(&case, refusal, tally)
+                return self.refuse_for(&case, refusal, tally);
             }
+            Err(refusal) => Err(refusal),
+        };
+        if case.policy.mcp.is_none() {
+            return self.let_go(&case, found, tally, now);
+        }
+        let grant = found.as_ref().ok();
+        let head = match self.judge_head(&case, grant) {
+            Ok(head) => head,
+            Err(refusal) => return self.refuse_for(&case, refusal, tally),
+        };
+        let token = grant.and_then(Grant::token).cloned();
+        let decision = self.let_go(&case, found, tally, now);
+        match head {
+            None => decision,
+            Some(head) => self.hold_body(stream, &case, head, token, decision),
+        }
+    }
+
+    /// Lets a request pass with its grant, or without an identity.
+    fn let_go(&self, case: &Case, found: Result<Grant, Refusal>, tally: Tally, now: Timestamp) -> Decision {
+        match found {
+            Ok(grant) => self.pass(case, grant, tally, now),
             Err(refusal) => {
                 let mut rewrite = Rewrite::default();
                 rewrite.strip(&self.config.sources);
                 let outcome = self.outcome(Disposition::Stripped, Some(refusal.denial.reason()), refusal.provider);
-                self.forward(&case, rewrite, ResponseOutputs::default(), outcome, tally)
+                self.forward(case, rewrite, ResponseOutputs::default(), outcome, tally)
             }
         }
     }
 
-    fn pass(&self, case: Case, grant: Grant, tally: Tally, now: Timestamp) -> Decision {
+    fn pass(&self, case: &Case, grant: Grant, tally: Tally, now: Timestamp) -> Decision {
         let mut rewrite = Rewrite::default();
         match grant {
             Grant::Exempt(exemption) => {
@@ -320,7 +370,7 @@ impl Filter {
                     Exemption::Bypass | Exemption::Missing => {}
                 }
                 let outcome = self.outcome(Disposition::Bypassed, exemption.reason(), None);
-                self.forward(&case, rewrite, ResponseOutputs::default(), outcome, tally)
+                self.forward(case, rewrite, ResponseOutputs::default(), outcome, tally)
             }
             Grant::Token { token, provider, label, source } => {
                 let source = self.config.sources.get(source);
@@ -336,7 +386,7 @@ impl Filter {
                 match identity::write(&case.policy, identity, &self.name, &mut rewrite) {
                     Ok(aside) => {
                         let outcome = self.outcome(Disposition::Allowed, None, Some(label));
-                        self.forward(&case, rewrite, aside, outcome, tally)
+                        self.forward(case, rewrite, aside, outcome, tally)
                     }
                     Err(error) => {
                         if let identity::Error::TooLarge(place) = &error {
@@ -350,7 +400,7 @@ impl Filter {
                             identity::Error::Missing(header) => Some(Detail::Header(Rc::clone(header))),
                             identity::Error::TooLarge(_) => None,
                         };
-                        self.refuse_for(&case, Refusal { detail, ..Refusal::new(error.into(), Some(label)) }, tally)
+                        self.refuse_for(case, Refusal { detail, ..Refusal::new(error.into(), Some(label)) }, tally)
                     }
                 }
             }
@@ -379,14 +429,21 @@ impl Filter {
             answer.edit(response_edits);
             let edits = if case.policy.forward { Vec::new() } else { self.hide_tokens(case) };
             self.tell(case, &outcome, None, None, tally);
-            return Decision::Answer(Answered { edits, answer, meaning: Meaning::Confirmed, outcome, tally });
+            return Decision::Answer(Answered {
+                edits,
+                answer,
+                meaning: Meaning::Confirmed,
+                filter_state: Vec::new(),
+                outcome,
+                tally,
+            });
         }
         let edits = rewrite.edits(&case.request, &self.own);
         self.tell(case, &outcome, None, None, tally);
         let route = self.reads_routes.then(|| case.request.route.name.clone().unwrap_or_default());
         // Also where nothing is written here: a filter behind this one may write, and so choose another route.
         let case = self.reads_routes.then(|| Box::new(self.matched(case)));
-        Decision::Forward(Forward { edits, response_edits, filter_state, outcome, tally, route, case })
+        Decision::Forward(Forward { edits, response_edits, filter_state, outcome, tally, route, case, body: None })
     }
 
     /// The answer to a preflight from a listed origin. Who asks would take it for a yes to the request itself; and where no token
@@ -400,25 +457,27 @@ impl Filter {
 
     fn refuse_for(&self, case: &Case, refusal: Refusal, tally: Tally) -> Decision {
         let Refusal { denial, provider, detail } = refusal;
-        let refused = self.refused(case, &denial, provider);
+        let refused = self.refused(case, &denial, provider, None);
         self.tell(case, &refused.outcome, Some(refused.answer.status), detail.as_ref(), tally);
         Decision::Answer(Answered { tally, ..refused })
     }
 
     fn refuse_without_policy(&self, case: &Case, denial: Denial) -> Decision {
-        let refused = self.refused(case, &denial, None);
+        let refused = self.refused(case, &denial, None, None);
         self.tell_without_policy(case, &refused.outcome, refused.answer.status);
         Decision::Answer(refused)
     }
 
-    fn refused(&self, case: &Case, denial: &Denial, provider: Option<Rc<str>>) -> Answered {
+    /// The answer to a refused request, or to the message in its body that has this `id`.
+    fn refused(&self, case: &Case, denial: &Denial, provider: Option<Rc<str>>, id: Option<&str>) -> Answered {
         let Case { request, policy, is_check } = case;
+        let about = About { policy, mcp: operation::server(policy, request).map(|mcp| &**mcp), id };
         let mut answer = match request.grpc() {
             // Who asks understands 401 and 403 only, and takes all else for a fault (ngx_http_auth_request_module), but 200
             // for a yes: whatever its client speaks, it is answered in HTTP.
-            _ if *is_check => denial.answer(policy, Some(401)),
-            None => denial.answer(policy, policy.enforce_response_code),
-            Some(grpc) => denial.grpc_answer(policy, policy.enforce_response_code, grpc),
+            _ if *is_check => denial.answer(&about, Some(401)),
+            None => denial.answer(&about, policy.enforce_response_code),
+            Some(grpc) => denial.grpc_answer(&about, policy.enforce_response_code, grpc),
         };
         if let Some(cors) = &self.config.cors {
             answer.headers.extend(cors.on_answer(request));
@@ -430,7 +489,14 @@ impl Filter {
         let reason = denial.reason();
         let outcome = self.outcome(Disposition::Denied, Some(reason), provider);
         let edits = if self.takes_tokens_off { self.hide_tokens(case) } else { Vec::new() };
-        Answered { edits, answer, meaning: Meaning::Denied(reason), outcome, tally: Tally::default() }
+        Answered {
+            edits,
+            answer,
+            meaning: Meaning::Denied(reason),
+            filter_state: Vec::new(),
+            outcome,
+            tally: Tally::default(),
+        }
     }
 
     /// Takes the tokens off a request that is answered here: its headers go into the access log.

@@ -96,6 +96,19 @@ pub struct Request {
     pub route: Route,
     /// Whether something follows the headers.
     pub has_body: bool,
+    /// What Envoy's own filter for the Model Context Protocol read in the body, if the configuration asks about it.
+    pub mcp: Option<McpMetadata>,
+}
+
+/// The metadata of `envoy.filters.http.mcp` for a request that it took for one of MCP.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct McpMetadata {
+    /// `method`.
+    pub method: Option<Box<str>>,
+    /// `params.name`.
+    pub name: Option<Box<str>>,
+    /// `params.uri`.
+    pub uri: Option<Box<str>>,
 }
 
 /// A form of gRPC. A refusal has the same words in each, in other places.
@@ -145,7 +158,7 @@ impl Request {
     /// The same with only the headers whose names are wanted, and without what its token may have come from elsewhere.
     pub fn with_headers(&self, is_wanted: impl Fn(&[u8]) -> bool) -> Self {
         let headers = Headers::from_pairs(self.headers.iter().filter(|(name, _)| is_wanted(name)));
-        Self { headers, metadata: Vec::new(), route: self.route.clone(), has_body: self.has_body }
+        Self { headers, metadata: Vec::new(), mcp: None, route: self.route.clone(), has_body: self.has_body }
     }
 
     /// The same with another request line: what a proxy asks about.

@@ -10,6 +10,10 @@
 //! A document that is not one statement but many, such as a key set, is opened by [`Members`] and [`elements`]: each of its
 //! parts is then read by itself, so that one with a fault takes none of the others with it.
 
+mod check;
+
+pub use check::check;
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
 

@@ -23,12 +23,16 @@
 //! | module | what it is about |
 //! |---|---|
 //! | [`edge`] | proxy-wasm 0.2.1 |
+//! | [`edge::wire`] | its form of header lists |
 //! | [`filter`], [`decision`] | the decision, and those who wait for one |
 //! | [`config`] | what the operator writes |
 //! | [`policy::rules`] | which rule a request falls under |
+//! | [`policy::operation`] | which operation of an MCP server a request asks for, and what that needs |
+//! | [`policy::operation::head`], [`policy::operation::message`], [`policy::operation::fault`] | its headers, its JSON-RPC body, what is wrong with them |
 //! | [`policy::requirement`], [`policy::external`] | what a valid token must also have; a service that has the last word |
 //! | [`oauth::credentials`] | RFC 6750, section 2: where a token is in a request |
 //! | [`oauth::metadata`] | OpenID Connect Discovery, RFC 8414 |
+//! | [`oauth::protected_resource`] | RFC 9728 |
 //! | [`oauth::introspection`] | RFC 7662 |
 //! | [`oauth::certificate`] | RFC 8705: which certificate the sender has |
 //! | [`oauth::userinfo`] | OpenID Connect Core, section 5.3 |

@@ -5,4 +5,5 @@ pub mod credentials;
 pub mod diagnosis;
 pub mod introspection;
 pub mod metadata;
+pub mod protected_resource;
 pub mod userinfo;

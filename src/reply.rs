@@ -1,13 +1,14 @@
 //! What a refused client gets: the one place where a refusal becomes HTTP. RFC 6750, section 3; RFC 9110, section 11.
 //!
-//! The invariant: every text in a reply is a constant or comes from the configuration. Nothing of a token, and nothing
+//! The invariant: every text in a reply is a constant or comes from the configuration, but for the `id` of a JSON-RPC message and
+//! the version of MCP that it asks for. Nothing of a token, and nothing
 //! that a provider said, is ever told. The one exception is what the operator's own authorizer has to say to the client.
 
 pub mod cors;
 
-use crate::config::{Policy, ResponseBody};
+use crate::config::{Mcp, Policy, ResponseBody};
 use crate::http::{Answer, Grpc};
-use crate::json::Value;
+use crate::json::{self, Value};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -19,8 +20,12 @@ use std::time::Duration;
 pub enum Denial {
     /// There is no token.
     MissingToken,
+    /// There is no token, and the operation needs one with these scopes, separated by spaces.
+    MissingTokenFor(String),
     /// There are two tokens, or something that is none.
     InvalidRequest,
+    /// The request is none that an MCP server answers.
+    BadMessage(BadMessage),
     /// There are credentials of another scheme (RFC 6750, section 3.1: no error code then).
     UnsupportedScheme,
     /// The token is no good, for this reason.
@@ -42,6 +47,30 @@ pub enum Denial {
     Overloaded,
     /// The operator has to mend something.
     Misconfigured,
+}
+
+/// Why a request is none that an MCP server answers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BadMessage {
+    /// The status.
+    pub status: u16,
+    /// The code of the JSON-RPC error.
+    pub code: i32,
+    /// A sentence for people.
+    pub sentence: &'static str,
+    /// The version of the protocol that was asked for and is not known.
+    pub requested: Option<Box<str>>,
+}
+
+/// What a refusal is about.
+#[derive(Clone, Copy)]
+pub struct About<'r> {
+    /// Under which the request falls.
+    pub policy: &'r Policy,
+    /// The MCP server that it is for.
+    pub mcp: Option<&'r Mcp>,
+    /// The text of the `id` of the message in its body: a string or a number, of the client's.
+    pub id: Option<&'r str>,
 }
 
 /// The closed list of reasons: the same word in the reply, the log, the metric and `%RESPONSE_CODE_DETAILS%`.
@@ -106,8 +135,8 @@ impl Denial {
     /// The word for it.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::MissingToken => Reason::MissingToken,
-            Self::InvalidRequest => Reason::InvalidRequest,
+            Self::MissingToken | Self::MissingTokenFor(_) => Reason::MissingToken,
+            Self::InvalidRequest | Self::BadMessage(_) => Reason::InvalidRequest,
             Self::UnsupportedScheme => Reason::UnsupportedToken,
             Self::InvalidToken(reason) => *reason,
             Self::InsufficientScope(_) => Reason::InsufficientScope,
@@ -122,6 +151,7 @@ impl Denial {
     /// A sentence for people.
     fn sentence(&self) -> &'static str {
         match self {
+            Self::BadMessage(bad) => bad.sentence,
             Self::AmbiguousTarget => "the query, path, method or host of the request is ambiguous or too long",
             other => other.reason().texts().1,
         }
@@ -133,16 +163,21 @@ impl Denial {
         match self {
             Self::MissingToken | Self::InvalidRequest | Self::UnsupportedScheme | Self::InvalidToken(_) => true,
             Self::ProviderUnavailable(_) => true,
+            // Whether the operation may pass without a token is asked of those that go on.
+            Self::MissingTokenFor(_) => true,
+            Self::BadMessage(_) => false,
             Self::InsufficientScope(_) | Self::InsufficientClaims | Self::NotAuthorized(_) => false,
             Self::AuthorizerUnavailable | Self::AmbiguousTarget | Self::Overloaded | Self::Misconfigured => false,
         }
     }
 
     /// The answer to the client under this policy. `code` replaces the status of what the client sent wrongly.
-    pub fn answer(&self, policy: &Policy, code: Option<u16>) -> Answer {
+    pub fn answer(&self, about: &About, code: Option<u16>) -> Answer {
+        let About { policy, mcp, id } = *about;
         let reason = self.reason();
         let (status, error) = match self {
-            Self::MissingToken | Self::UnsupportedScheme => (code.unwrap_or(401), None),
+            Self::MissingToken | Self::MissingTokenFor(_) | Self::UnsupportedScheme => (code.unwrap_or(401), None),
+            Self::BadMessage(bad) => (bad.status, Some("invalid_request")),
             Self::InvalidRequest | Self::AmbiguousTarget => (code.unwrap_or(400), Some("invalid_request")),
             Self::InvalidToken(_) => (code.unwrap_or(401), Some("invalid_token")),
             Self::InsufficientScope(_) => (403, Some("insufficient_scope")),
@@ -153,14 +188,24 @@ impl Denial {
         let mut answer = Answer::unstored(status);
         let scope = match self {
             Self::MissingToken | Self::UnsupportedScheme => policy.require.scope_hint(),
-            Self::InsufficientScope(scopes) => Some(scopes.clone()),
+            Self::InvalidToken(_) if mcp.is_some() => policy.require.scope_hint(),
+            Self::InsufficientScope(scopes) | Self::MissingTokenFor(scopes) => {
+                Some(scopes.clone()).filter(|scopes| !scopes.is_empty())
+            }
             _ => None,
         };
         // Where an authorizer has words of its own, there is no challenge to hold them.
         let description = self.description();
-        let is_challenge = matches!(status, 400 | 401 | 403) && (error.is_some() || self.is_strippable());
-        if is_challenge {
-            answer.add("www-authenticate", challenge(&policy.realm, error, &description, scope));
+        let is_about_token = match self {
+            Self::BadMessage(_) => false,
+            other => error.is_some() || other.is_strippable(),
+        };
+        if is_about_token && matches!(status, 400 | 401 | 403) {
+            let mut challenge = challenge(&policy.realm, error, &description, scope);
+            if let Some(mcp) = mcp {
+                challenge.push_str(&format!(", resource_metadata=\"{}\"", mcp.resource.metadata_url()));
+            }
+            answer.add("www-authenticate", challenge);
         }
         match self {
             Self::ProviderUnavailable(after) => {
@@ -171,7 +216,10 @@ impl Denial {
             _ => {}
         }
         let error = error.unwrap_or(reason.as_str());
-        let (media_type, body) = body(policy.response_body, status, error, self.sentence(), &description);
+        let (media_type, body) = match policy.response_body {
+            ResponseBody::JsonRpc => (Some("application/json"), self.json_rpc(status, &description, id)),
+            form => body(form, status, error, self.sentence(), &description),
+        };
         if let Some(media_type) = media_type {
             answer.add("content-type", media_type);
         }
@@ -180,8 +228,8 @@ impl Denial {
 
     /// The same answer to a gRPC call: its status goes by what is wrong, whatever code the policy has for HTTP, and its message
     /// is a line for people.
-    pub fn grpc_answer(&self, policy: &Policy, code: Option<u16>, grpc: Grpc) -> Answer {
-        let mut answer = self.answer(policy, code);
+    pub fn grpc_answer(&self, about: &About, code: Option<u16>, grpc: Grpc) -> Answer {
+        let mut answer = self.answer(about, code);
         answer.headers.retain(|(name, _)| **name != *"content-type");
         let (status, message) = (self.grpc_status(), self.description());
         if grpc == Grpc::Native {
@@ -206,14 +254,31 @@ impl Denial {
     /// The status codes of gRPC (`google.rpc.Code`).
     fn grpc_status(&self) -> u8 {
         match self {
-            Self::MissingToken | Self::UnsupportedScheme | Self::InvalidRequest | Self::InvalidToken(_) => {
-                UNAUTHENTICATED
-            }
+            Self::MissingToken | Self::MissingTokenFor(_) | Self::UnsupportedScheme => UNAUTHENTICATED,
+            Self::InvalidRequest | Self::InvalidToken(_) => UNAUTHENTICATED,
             Self::InsufficientScope(_) | Self::InsufficientClaims | Self::NotAuthorized(_) => PERMISSION_DENIED,
-            Self::AmbiguousTarget => INVALID_ARGUMENT,
+            Self::AmbiguousTarget | Self::BadMessage(_) => INVALID_ARGUMENT,
             Self::ProviderUnavailable(_) | Self::AuthorizerUnavailable => UNAVAILABLE,
             Self::Overloaded | Self::Misconfigured => UNAVAILABLE,
         }
+    }
+
+    /// JSON-RPC 2.0, section 5.1. A code of its own is for what the specification of MCP has one for; any other says the status.
+    fn json_rpc(&self, status: u16, description: &str, id: Option<&str>) -> String {
+        let mut fault = vec![("message", description.into())];
+        match self {
+            Self::BadMessage(BadMessage { code, requested, .. }) => {
+                fault.push(("code", (*code).into()));
+                let requested = requested.as_deref().map(|requested| {
+                    object([("supported", Mcp::VERSIONS.to_vec().into()), ("requested", requested.into())])
+                });
+                fault.extend(requested.map(|data| ("data", data)));
+            }
+            _ => fault.push(("code", i32::from(status).saturating_neg().into())),
+        }
+        // Its text was read as a string or a number, and is told as it was written.
+        let id = id.and_then(|id| json::parse(id.as_bytes()).ok()).unwrap_or(Value::Null);
+        object([("jsonrpc", "2.0".into()), ("id", id), ("error", object(fault))]).to_string()
     }
 
     /// The word and a sentence, which the operator's authorizer may have its own for.
@@ -259,17 +324,12 @@ fn body(
             ];
             (Some("application/problem+json"), object(members).to_string())
         }
-        ResponseBody::JsonRpc => {
-            let fault = object([("code", i32::from(status).saturating_neg().into()), ("message", description.into())]);
-            let body = object([("jsonrpc", "2.0".into()), ("id", Value::Null), ("error", fault)]);
-            (Some("application/json"), body.to_string())
-        }
         ResponseBody::Text => (Some("text/plain; charset=utf-8"), format!("{description}\n")),
-        ResponseBody::None => (None, String::new()),
+        ResponseBody::None | ResponseBody::JsonRpc => (None, String::new()),
     }
 }
 
-fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
+fn object<'n>(members: impl IntoIterator<Item = (&'n str, Value)>) -> Value {
     Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 

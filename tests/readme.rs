@@ -14,7 +14,7 @@ fn read(configuration: &str) -> Result<Config, String> {
 
 #[test]
 fn every_configuration_is_sound() {
-    for (name, page, count) in [("README.md", README, 4), ("docs/configuration.md", REFERENCE, 2)] {
+    for (name, page, count) in [("README.md", README, 4), ("docs/configuration.md", REFERENCE, 3)] {
         let blocks: Vec<&str> = page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
         assert_eq!(blocks.len(), count, "{name} has lost its configurations");
         for block in blocks {
@@ -47,7 +47,7 @@ fn the_commands_of_the_readme_are_those_of_ci() {
 }
 
 /// Each object of the configuration: the heading of its table, and a configuration that has an unknown field in it.
-const OBJECTS: [(&str, &str); 20] = [
+const OBJECTS: [(&str, &str); 22] = [
     ("Top level", r#"{"provider":"https://a","?":1}"#),
     ("Source", r#"{"provider":"https://a","access_token":{"?":1}}"#),
     ("Remove", r#"{"provider":"https://a","remove":{"?":1}}"#),
@@ -65,6 +65,8 @@ const OBJECTS: [(&str, &str); 20] = [
         "Verify request",
         r#"{"provider":"https://a","verify_path":"/v","verify_request":{"method_header":"a","uri_header":"b","?":1}}"#,
     ),
+    ("MCP", r#"{"provider":"https://a","mcp":{"resource":"https://b","?":1}}"#),
+    ("MCP permission", r#"{"provider":"https://a","mcp":{"resource":"https://b","tools":{"name":"a","?":1}}}"#),
     ("Requirement", r#"{"provider":"https://a","require":{"?":1}}"#),
     ("Claim requirement", r#"{"provider":"https://a","require":{"claims":{"claim":"a","?":1}}}"#),
     ("User info", r#"{"provider":"https://a","user_info":{"key":"a","?":1}}"#),

@@ -96,7 +96,7 @@ impl Cors {
 
 impl OriginPattern {
     /// An origin in its only spelling (HTML standard, "serialization of an origin"): what is written otherwise would match none.
-    fn read(text: &str) -> Option<Self> {
+    pub(super) fn read(text: &str) -> Option<Self> {
         if text == "*" {
             return Some(Self::Any);
         }

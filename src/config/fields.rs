@@ -322,6 +322,11 @@ impl<'e> Fields<'e> {
         self.rest.get(field).is_some_and(Value::is_string)
     }
 
+    /// Whether the field is `false`.
+    pub fn is_false(&self, field: &str) -> bool {
+        self.rest.get(field) == Some(&Value::Bool(false))
+    }
+
     /// Whether the field holds one of these words, as they stand.
     pub fn is_one_of(&self, field: &str, words: &[&str]) -> bool {
         matches!(self.rest.get(field), Some(Value::String(word)) if words.contains(&word.as_str()))

@@ -3,6 +3,7 @@
 
 use super::authorization::ExternalAuthorization;
 use super::fields::Fields;
+use super::mcp::{Mcp, OperationSource};
 use super::output::{ClaimHeader, UserInfo};
 use super::provider::{Provider, audience_list};
 use super::provider_names;
@@ -45,6 +46,8 @@ pub struct Policy {
     pub user_info: Rc<[UserInfo]>,
     /// Single claims to write.
     pub claim_headers: Rc<[ClaimHeader]>,
+    /// What stands behind is an MCP server.
+    pub mcp: Option<Rc<Mcp>>,
     /// A candidate that is judged beside this one and changes nothing. It has none itself.
     pub shadow: Option<Rc<Policy>>,
 }
@@ -71,6 +74,11 @@ impl Policy {
         outputs.map(move |output| output.filter_state_key(filter_name))
     }
 
+    /// Whether operations are taken from the metadata of Envoy's own filter for MCP.
+    pub fn reads_mcp_metadata(&self) -> bool {
+        self.mcp.as_ref().is_some_and(|mcp| mcp.source == OperationSource::Metadata)
+    }
+
     /// What may be said at the top level and in a rule.
     pub(super) const FIELDS: &[&str] = &[
         "enforce",
@@ -85,6 +93,7 @@ impl Policy {
         "external_authorization",
         "user_info",
         "claim_headers",
+        "mcp",
         "shadow",
     ];
 
@@ -109,6 +118,7 @@ impl Policy {
             authorization: None,
             user_info: Rc::default(),
             claim_headers: Rc::default(),
+            mcp: None,
             shadow: None,
         }
     }
@@ -131,7 +141,8 @@ impl Policy {
         if shadow.is_empty() {
             return Err(fields.error("shadow", "must not be empty: it says what would be otherwise"));
         }
-        let without_shadow = Self::FIELDS.iter().filter(|field| **field != "shadow");
+        // A candidate is judged by the head alone.
+        let without_shadow = Self::FIELDS.iter().filter(|field| !matches!(**field, "shadow" | "mcp"));
         shadow.allow_only(&Self::NARROWING_FIELDS.iter().chain(without_shadow).copied().collect::<Vec<_>>())?;
         let candidate = self.narrowed(&mut shadow, providers)?;
         shadow.finish()?;
@@ -168,7 +179,20 @@ impl Policy {
 
     /// With what may be said at the top level, too.
     fn overridden(self, fields: &mut Fields) -> Result<Self, Error> {
+        let mcp = Mcp::from_fields(fields)?;
+        let base = if mcp.as_ref().is_some_and(Option::is_some) { self.before_mcp() } else { self };
+        base.overridden_but_for_mcp(fields, mcp)
+    }
+
+    /// The defaults for an MCP server: no token goes on to it (MCP, "Token Passthrough"), a browser may ask whether it may ask, and
+    /// a refusal is a JSON-RPC error.
+    fn before_mcp(self) -> Self {
+        Self { forward: false, allow_preflight: true, response_body: ResponseBody::JsonRpc, ..self }
+    }
+
+    fn overridden_but_for_mcp(self, fields: &mut Fields, mcp: Option<Option<Mcp>>) -> Result<Self, Error> {
         Ok(Self {
+            mcp: mcp.map_or(self.mcp, |mcp| mcp.map(Rc::new)),
             enforce: fields.boolean("enforce")?.unwrap_or(self.enforce),
             allow_missing: fields.boolean("allow_missing")?.unwrap_or(self.allow_missing),
             allow_preflight: fields.boolean("allow_preflight")?.unwrap_or(self.allow_preflight),
@@ -221,7 +245,7 @@ fn status(fields: &mut Fields) -> Result<Option<u16>, Error> {
 }
 
 /// What means nothing where no token is looked at. Someone who writes it beside `bypass` means something else.
-const NEEDS_A_TOKEN: [&str; 13] = [
+const NEEDS_A_TOKEN: [&str; 14] = [
     "allow_missing",
     "allow_preflight",
     "audiences",
@@ -231,6 +255,7 @@ const NEEDS_A_TOKEN: [&str; 13] = [
     "external_authorization",
     "forward",
     "implied_scopes",
+    "mcp",
     "providers",
     "realm",
     "require",

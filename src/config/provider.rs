@@ -94,9 +94,12 @@ impl Provider {
     }
 
     /// `providers: [...]`, in order; an issuer with tenants is one provider for each.
-    pub(super) fn list(top: &mut Fields) -> Result<Vec<Self>, Error> {
+    ///
+    /// Where nothing is said of them, `resource` has the audiences.
+    pub(super) fn list(top: &mut Fields, resource: Option<&Audiences>) -> Result<Vec<Self>, Error> {
         let problem = "required: at least one provider, or `provider` with an issuer's URL";
-        let providers = top.objects("providers", Self::all_from_fields)?.unwrap_or_default();
+        let read = |fields| Self::all_from_fields(fields, resource);
+        let providers = top.objects("providers", read)?.unwrap_or_default();
         if providers.is_empty() {
             Err(top.error("providers", problem))
         } else {
@@ -146,14 +149,14 @@ impl Provider {
         }
     }
 
-    fn all_from_fields(mut fields: Fields) -> Result<Vec<Self>, Error> {
+    fn all_from_fields(mut fields: Fields, resource: Option<&Audiences>) -> Result<Vec<Self>, Error> {
         fields.allow_only(&PROVIDER_FIELDS)?;
         let issuer = fields.required_string("issuer")?;
         let tenants = fields.strings("tenants")?;
         let Some((before, after)) = issuer.split_once('{') else {
             return match tenants {
                 Some(_) => Err(fields.error("tenants", "only for an issuer with a place for them, such as {tenant}")),
-                None => Self::from_fields(fields, issuer).map(|provider| vec![provider]),
+                None => Self::from_fields(fields, issuer, resource).map(|provider| vec![provider]),
             };
         };
         let after = after.split_once('}').map(|(_, after)| after).filter(|after| !after.contains(['{', '}']));
@@ -173,13 +176,13 @@ impl Provider {
             return Err(fields.error("tenants", "must not hold the same name twice"));
         }
         let read = |tenant: &String| {
-            let provider = Self::from_fields(fields.clone(), format!("{before}{tenant}{after}"))?;
+            let provider = Self::from_fields(fields.clone(), format!("{before}{tenant}{after}"), resource)?;
             Ok(Self { on_demand: tenants.len() > 1, ..provider })
         };
         tenants.iter().map(read).collect()
     }
 
-    fn from_fields(mut fields: Fields, issuer: String) -> Result<Self, Error> {
+    fn from_fields(mut fields: Fields, issuer: String, resource: Option<&Audiences>) -> Result<Self, Error> {
         // Nothing is ever looked for at the address of an issuer with keys of its own.
         let may_be_name = fields.has("jwks") && validation(&mut fields.clone()) == Ok(Validation::Jwt);
         let url = match issuer_url(&issuer) {
@@ -208,7 +211,7 @@ impl Provider {
         if matches!(provider.validation, Validation::Introspection | Validation::Userinfo) {
             provider.unused = FOR_SIGNATURES.iter().copied().filter(|field| fields.has(field)).collect();
         }
-        provider.audiences = audiences(&mut fields, provider.validation)?;
+        provider.audiences = audiences(&mut fields, provider.validation, resource)?;
         provider.token_types = token_types(&mut fields)?;
         provider.read_times(&mut fields)?;
         if let Some(sources) = KeySource::list(&provider.clusters, &mut fields)? {
@@ -355,16 +358,16 @@ fn validation(fields: &mut Fields) -> Result<Validation, Error> {
     }
 }
 
-fn audiences(fields: &mut Fields, validation: Validation) -> Result<Audiences, Error> {
+fn audiences(fields: &mut Fields, validation: Validation, resource: Option<&Audiences>) -> Result<Audiences, Error> {
     let any = fields.boolean("any_audience")?.unwrap_or(false);
     match audience_list(fields)? {
         Some(_) if any => Err(fields.error("any_audience", "not beside `audiences`")),
         Some(list) => Ok(Audiences::AnyOf(list)),
         None if any || validation == Validation::Userinfo => Ok(Audiences::Any),
-        None => Err(fields.error(
-            "audiences",
-            "required: the value of `aud` that names your service; `any_audience: true` checks none",
-        )),
+        None => resource.cloned().ok_or_else(|| {
+            let problem = "required: the value of `aud` that names your service; `any_audience: true` checks none";
+            fields.error("audiences", problem)
+        }),
     }
 }
 

@@ -44,16 +44,29 @@ impl Requirement {
         scopes.is_empty() && scopes_any.is_empty() && claims.is_empty() && groups_allowlist.is_empty()
     }
 
+    /// Every scope that it names.
+    pub fn all_scopes(&self) -> impl Iterator<Item = &str> {
+        self.scopes.iter().chain(&self.scopes_any).map(String::as_str)
+    }
+
+    /// What may be said.
+    pub(super) const FIELDS: &[&str] = &["scopes", "scopes_any", "claims", "groups_allowlist"];
+
     pub(super) fn from_fields(mut fields: Fields) -> Result<Rc<Self>, Error> {
-        fields.allow_only(&["scopes", "scopes_any", "claims", "groups_allowlist"])?;
-        let requirement = Self {
-            scopes: scopes(&mut fields, "scopes")?,
-            scopes_any: scopes(&mut fields, "scopes_any")?,
-            claims: claim_requirements(&mut fields)?,
-            groups_allowlist: non_empty_list(&mut fields, "groups_allowlist")?,
-        };
+        fields.allow_only(Self::FIELDS)?;
+        let requirement = Self::read(&mut fields)?;
         fields.finish()?;
         Ok(Rc::new(requirement))
+    }
+
+    /// Its fields, which may stand among others.
+    pub(super) fn read(fields: &mut Fields) -> Result<Self, Error> {
+        Ok(Self {
+            scopes: scopes(fields, "scopes")?,
+            scopes_any: scopes(fields, "scopes_any")?,
+            claims: claim_requirements(fields)?,
+            groups_allowlist: non_empty_list(fields, "groups_allowlist")?,
+        })
     }
 }
 
@@ -114,7 +127,7 @@ impl ClaimRequirement {
     }
 }
 
-fn scopes(fields: &mut Fields, field: &'static str) -> Result<Vec<String>, Error> {
+pub(super) fn scopes(fields: &mut Fields, field: &'static str) -> Result<Vec<String>, Error> {
     let scopes = non_empty_list(fields, field)?;
     if scopes.iter().all(|scope| is_scope(scope)) { Ok(scopes) } else { Err(fields.error(field, SCOPE)) }
 }

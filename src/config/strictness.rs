@@ -30,6 +30,7 @@ impl Policy {
             authorization,
             user_info: _,
             claim_headers,
+            mcp,
             shadow: _,
         } = self;
         let lets_nobody_pass = other.allow_missing || !other.enforce;
@@ -46,6 +47,7 @@ impl Policy {
                     .authorization
                     .as_ref()
                     .is_none_or(|asked| authorization.as_ref().is_some_and(|authorizer| Rc::ptr_eq(authorizer, asked)))
+                && other.mcp.as_ref().is_none_or(|asked| mcp.as_ref().is_some_and(|mcp| Rc::ptr_eq(mcp, asked)))
                 && (Rc::ptr_eq(claim_headers, &other.claim_headers)
                     || required(&other.claim_headers).all(|claim| required(claim_headers).any(|held| held == claim)))
     }

@@ -24,6 +24,7 @@ pub enum Map {
 /// A buffer, by its number in the ABI.
 #[derive(Clone, Copy)]
 pub enum Buffer {
+    RequestBody = 0,
     CallResponseBody = 4,
     PluginConfiguration = 7,
 }
@@ -161,6 +162,11 @@ pub fn set_tick_period(millis: u32) {
 /// At most `most` bytes of a buffer.
 pub fn buffer(kind: Buffer, most: usize) -> Option<Vec<u8>> {
     owned(|data, size| unsafe { proxy_get_buffer_bytes(kind as u32, 0, most, data, size) }).ok()
+}
+
+/// How many bytes are in a buffer, or `most` if there are more. The host tells it only with the bytes themselves.
+pub fn buffer_size(kind: Buffer, most: usize) -> usize {
+    buffer(kind, most).map_or(0, |bytes| bytes.len())
 }
 
 /// A whole header list in its wire form.

@@ -5,7 +5,7 @@
 use super::abi::{self, Buffer, Failed, Map};
 use super::wire;
 use crate::filter::Filter;
-use crate::http::{MAX_ANSWER_BYTES, Response, Route};
+use crate::http::{MAX_ANSWER_BYTES, McpMetadata, Response, Route};
 
 /// The answer that is at hand now.
 pub fn response(body_size: usize) -> Response {
@@ -19,6 +19,25 @@ pub fn response(body_size: usize) -> Response {
 /// A string in dynamic metadata. What can't be read is not absent: it is a value that no token looks like.
 pub fn metadata(namespace: &str, key: &str) -> Option<Vec<u8>> {
     abi::property(&["metadata", "filter_metadata", namespace, key]).unwrap_or_else(|Failed| Some(Vec::new()))
+}
+
+/// What Envoy's own filter for MCP has read in the body. What can't be read is not absent: it is a name that fits nothing.
+pub fn mcp() -> Option<McpMetadata> {
+    let read = |path: &[&str]| {
+        let whole: Vec<&str> =
+            ["metadata", "filter_metadata", MCP_NAMESPACE].into_iter().chain(path.iter().copied()).collect();
+        abi::property(&whole)
+    };
+    let text = |path: &[&str]| match read(path) {
+        Ok(value) => value.map(|value| String::from_utf8(value).unwrap_or_default().into_boxed_str()),
+        Err(Failed) => Some(Box::default()),
+    };
+    let is_mcp = matches!(read(&["is_mcp_request"]), Ok(Some(value)) if value == [1]);
+    is_mcp.then(|| McpMetadata {
+        method: text(&["method"]),
+        name: text(&["params", "name"]),
+        uri: text(&["params", "uri"]),
+    })
 }
 
 /// What the rules look at of the route that Envoy has chosen, under the names of this Envoy or of older ones. What
@@ -49,3 +68,6 @@ pub fn is_success() -> bool {
     let response = abi::pairs(Map::ResponseHeaders).and_then(wire::headers);
     response.is_none_or(|response| response.first(":status").is_none_or(|status| status.starts_with(b"2")))
 }
+
+/// Where `envoy.filters.http.mcp` leaves what it has read.
+const MCP_NAMESPACE: &str = "envoy.filters.http.mcp";

@@ -15,10 +15,13 @@ pub fn carry_out(decision: Decision, progress: &RefCell<Progress>, instance: &mu
     match decision {
         Decision::Forward(forward) => match apply(&forward, instance) {
             Ok(()) => {
-                instance.count(&forward.outcome, forward.tally);
+                // A request whose body is to be judged is counted by what comes of that.
+                if forward.body.is_none() {
+                    instance.count(&forward.outcome, forward.tally);
+                }
                 if let Ok(mut progress) = progress.try_borrow_mut() {
-                    let Forward { response_edits, case, .. } = forward;
-                    *progress = Progress::Forwarded { response_edits, case };
+                    let Forward { response_edits, case, body, .. } = forward;
+                    *progress = Progress::Forwarded { response_edits, case, body };
                 }
             }
             // Half a change could be a forged identity.
@@ -27,15 +30,21 @@ pub fn carry_out(decision: Decision, progress: &RefCell<Progress>, instance: &mu
                 refuse_misconfigured(instance);
             }
         },
-        Decision::Answer(answered) => {
-            let Answer { status, grpc_status, .. } = answered.answer;
-            if let Ok(mut progress) = progress.try_borrow_mut() {
-                *progress = Progress::Answered { status: Some(status).filter(|_| grpc_status.is_none()) };
-            }
-            answer(&answered, instance);
-        }
+        Decision::Answer(answered) => answer_anyway(&answered, progress, instance),
         Decision::Wait => {}
     }
+}
+
+/// Answers the request of the effective context, however far it has come.
+pub fn answer_anyway(answered: &Answered, progress: &RefCell<Progress>, instance: &mut Instance) {
+    let Answer { status, grpc_status, .. } = answered.answer;
+    if let Ok(mut progress) = progress.try_borrow_mut() {
+        *progress = Progress::Answered { status: Some(status).filter(|_| grpc_status.is_none()) };
+    }
+    if answered.filter_state.iter().any(|(key, value)| abi::set_filter_state(key, value).is_err()) {
+        log::warn!("what was asked of an MCP server could not be told as filter state");
+    }
+    answer(answered, instance);
 }
 
 /// Gives an answer its status back. Envoy makes 200 of every reply to what looks like a gRPC call, and to a proxy that asks

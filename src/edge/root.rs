@@ -7,7 +7,7 @@ use super::boringssl::BoringSsl;
 use super::instance::Instance;
 use super::outgoing::{carry_out, refuse_misconfigured};
 use super::stream::Stream;
-use super::{DEFAULT_NAME, Progress, Shared, calls, incoming};
+use super::{Arrived, DEFAULT_NAME, Progress, Shared, body, calls, incoming};
 use crate::config::{Config, SourceLocation};
 use crate::decision::Decision;
 use crate::filter::{CallId, Effect, Filter, StreamId};
@@ -227,14 +227,19 @@ impl Root {
         if abi::act_on(stream.0).is_err() {
             return;
         }
+        let arrived = match progress.try_borrow().as_deref() {
+            Ok(Progress::Held { arrived }) => *arrived,
+            _ => Arrived::Nothing,
+        };
         carry_out(decision, &progress, &mut shared.instance);
-        let is_forwarded = progress.try_borrow().is_ok_and(|progress| matches!(*progress, Progress::Forwarded { .. }));
-        if is_forwarded && abi::resume_request().is_err() {
+        let Shared { filter, instance, .. } = &mut *shared;
+        let goes_on = body::on_resolved(stream, arrived, &progress, filter.as_mut(), instance);
+        if goes_on && abi::resume_request().is_err() {
             log::error!("a request could not be resumed");
             if let Ok(mut progress) = progress.try_borrow_mut() {
-                *progress = Progress::Held;
+                *progress = Progress::default();
             }
-            refuse_misconfigured(&mut shared.instance);
+            refuse_misconfigured(instance);
         }
     }
 }

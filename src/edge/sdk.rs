@@ -65,8 +65,8 @@ impl HttpContext for SdkStream {
         action(self.0.on_request_headers(end_of_stream))
     }
 
-    fn on_http_request_body(&mut self, _size: usize, _end_of_stream: bool) -> Action {
-        action(self.0.on_request_body())
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        action(self.0.on_request_body(size, end_of_stream))
     }
 
     fn on_http_request_trailers(&mut self, count: usize) -> Action {

@@ -2,10 +2,10 @@
 //!
 //! The invariant: every callback of a request says Pause until a decision about it was carried out in full.
 
-use super::abi::{self, Failed, Map};
+use super::abi::{self, Buffer, Failed, Map};
 use super::instance::Instance;
 use super::outgoing::{carry_out, edit_response, refuse_misconfigured, send, set_status};
-use super::{Progress, Shared, incoming, wire};
+use super::{Progress, Shared, body, incoming, wire};
 use crate::decision::{Answered, Case, Decision};
 use crate::filter::StreamId;
 use crate::http::Request;
@@ -39,9 +39,9 @@ impl Stream {
         goes_on
     }
 
-    /// A part of its body has come.
-    pub fn on_request_body(&mut self) -> bool {
-        self.goes_on()
+    /// A part of its body has come, with which so many bytes are there.
+    pub fn on_request_body(&mut self, size: usize, end_of_stream: bool) -> bool {
+        self.on_part(size, end_of_stream)
     }
 
     /// Its trailers have come, so many.
@@ -50,15 +50,31 @@ impl Stream {
         if self.scrub_trailers(count).is_err() {
             log::error!("the trailers of a request could not be read or changed; it is refused");
             self.abandon();
+            return false;
         }
-        self.goes_on()
+        // They end the body.
+        let most = match self.progress.try_borrow().as_deref() {
+            Ok(Progress::Forwarded { body: Some(held), .. }) => held.max_size,
+            _ => 0,
+        };
+        let size = if most == 0 { 0 } else { abi::buffer_size(Buffer::RequestBody, most.saturating_add(1)) };
+        self.on_part(size, true)
+    }
+
+    fn on_part(&self, size: usize, is_end: bool) -> bool {
+        if matches!(self.progress.try_borrow().as_deref(), Ok(Progress::Forwarded { body: None, .. })) {
+            return true;
+        }
+        let Ok(mut shared) = self.shared.try_borrow_mut() else { return false };
+        let Shared { filter, instance, .. } = &mut *shared;
+        body::on_part(self.id, &self.progress, filter.as_mut(), instance, size, is_end)
     }
 
     /// The headers of its response have come: the upstream's, or those of an answer.
     pub fn on_response_headers(&mut self) -> bool {
         let Ok(mut progress) = self.progress.try_borrow_mut() else { return false };
         match &mut *progress {
-            Progress::Forwarded { response_edits, case } => {
+            Progress::Forwarded { response_edits, case, body: _ } => {
                 if let Some(case) = case.take()
                     && !self.stays_true(&case)
                 {
@@ -71,7 +87,7 @@ impl Stream {
             }
             Progress::Answered { status: None } => {}
             Progress::Answered { status: Some(status) } if set_status(*status).is_ok() => {}
-            Progress::Held if !incoming::is_success() || set_status(503).is_ok() => {}
+            Progress::Held { .. } if !incoming::is_success() || set_status(503).is_ok() => {}
             _ => {
                 log::error!("the status of an answer could not be set; it is withheld");
                 return false;
@@ -88,7 +104,8 @@ impl Stream {
         let filter = filter.as_mut()?;
         let headers = wire::headers(abi::pairs(Map::RequestHeaders)?).unwrap_or_default();
         let metadata = metadata_sources.iter().map(|(namespace, key)| incoming::metadata(namespace, key)).collect();
-        let request = Request { headers, metadata, route: incoming::route(filter), has_body };
+        let mcp = if filter.reads_mcp_metadata() { incoming::mcp() } else { None };
+        let request = Request { headers, metadata, route: incoming::route(filter), has_body, mcp };
         match filter.on_request(self.id, request, abi::now()?) {
             Decision::Wait => {
                 waiting.insert(self.id, Rc::clone(&self.progress));
@@ -100,7 +117,10 @@ impl Stream {
 
     /// Whether it goes on. Until then, every callback says no.
     fn goes_on(&self) -> bool {
-        matches!(self.progress.try_borrow().as_deref(), Ok(Progress::Forwarded { .. }))
+        match self.progress.try_borrow().as_deref() {
+            Ok(progress @ Progress::Forwarded { .. }) => !body::holds_head(progress),
+            _ => false,
+        }
     }
 
     /// A trailer can be read as a header by an upstream that merges them (RFC 9110, section 6.5.1).
@@ -151,7 +171,10 @@ impl Stream {
     fn close(&self) -> bool {
         let Ok(mut shared) = self.shared.try_borrow_mut() else { return false };
         let waited = shared.waiting.remove(&self.id).is_some();
-        if let Some(filter) = shared.filter.as_mut().filter(|_| waited) {
+        let progress = self.progress.try_borrow();
+        let has_body =
+            !matches!(progress.as_deref(), Ok(Progress::Forwarded { body: None, .. } | Progress::Answered { .. }));
+        if let Some(filter) = shared.filter.as_mut().filter(|_| waited || has_body) {
             filter.on_closed(self.id);
         }
         waited

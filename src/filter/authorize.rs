@@ -56,6 +56,9 @@ impl<'f> Run<'f> {
             return Ok(Grant::Exempt(Exemption::Bypass));
         }
         self.trail.enter(Check::Credentials);
+        if policy.mcp.is_some() {
+            self.check_page()?;
+        }
         let most = facts.config.max_token_size;
         let found = credentials::find(request, &facts.config.sources, &facts.own, most);
         if found == Err(credentials::Error::TooLong) {
@@ -71,6 +74,7 @@ impl<'f> Run<'f> {
                 self.trail.end();
                 return Ok(Grant::Exempt(Exemption::Missing));
             }
+            None if policy.mcp.is_some() => return Err(self.missing_token().into()),
             None => return Err(Denial::MissingToken.into()),
         };
         self.trail.token = Some(credentials.digest);
@@ -93,7 +97,8 @@ impl<'f> Run<'f> {
             self.trail.kept = Some(validated.clone());
         }
         self.trail.enter(Check::Requirements);
-        policy.require.check(&token, &policy.implied_scopes).map_err(|unmet| deny_unmet(provider, unmet))?;
+        let required = policy.require.check(&token, &policy.implied_scopes);
+        required.map_err(|unmet| deny_unmet(provider, self.all_scopes(unmet)))?;
         if let Some(authorizer) = &policy.authorization {
             self.trail.enter(Check::Authorization);
             self.consult(authorizer, &validated, provider)?;

@@ -28,6 +28,16 @@ pub(super) enum Grant {
     },
 }
 
+impl Grant {
+    /// The token, if there is one.
+    pub(super) fn token(&self) -> Option<&AccessToken> {
+        match self {
+            Self::Token { token, .. } => Some(token),
+            Self::Exempt(_) => None,
+        }
+    }
+}
+
 /// Why a request needs no token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Exemption {

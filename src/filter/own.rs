@@ -9,6 +9,7 @@ use crate::decision::{Answered, Case, Decision, Disposition, Meaning, Tally};
 use crate::http::path::Path;
 use crate::http::query::Target;
 use crate::http::{Document, Request, only};
+use crate::oauth::protected_resource;
 use crate::reply::Denial;
 use std::rc::Rc;
 
@@ -27,12 +28,13 @@ impl Filter {
     }
 
     fn document(&self, request: &Request) -> Option<&Document> {
-        if self.documents.is_empty() {
+        if self.documents.is_empty() && self.resources.is_empty() {
             return None;
         }
         let path = Path::read(Target::parse(request.path()?).path);
         let reading = only(path.readings().filter(|_| path.is_normal())?)?;
-        self.documents.get(reading)
+        let resource = || protected_resource::at(&self.resources, reading, request.authority().unwrap_or_default());
+        self.documents.get(reading).or_else(|| resource().map(|resource| &resource.document))
     }
 
     /// Answers a request for a document. It falls under no policy: nobody is asked for a token there.
@@ -42,7 +44,14 @@ impl Filter {
         let outcome = self.outcome(Disposition::Bypassed, None, None);
         self.tell_served(&case, &outcome, answer.status);
         let edits = if self.takes_tokens_off { self.hide_tokens(&case) } else { Vec::new() };
-        Decision::Answer(Answered { edits, answer, meaning: Meaning::Document, outcome, tally: Tally::default() })
+        Decision::Answer(Answered {
+            edits,
+            answer,
+            meaning: Meaning::Document,
+            filter_state: Vec::new(),
+            outcome,
+            tally: Tally::default(),
+        })
     }
 
     /// The request that another proxy asks about; `None` if this is no such question.

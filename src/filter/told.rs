@@ -24,6 +24,8 @@ pub(super) enum Detail {
     Header(Rc<str>),
     /// The external authorizer's word, or its silence.
     Authorizer,
+    /// What is asked of the MCP server.
+    Operation,
 }
 
 /// When the operator was last told of what clients can cause again and again.
@@ -129,6 +131,11 @@ impl Filter {
                 let base = inherited(Rc::ptr_eq(&policy.claim_headers, &top.claim_headers));
                 let index = policy.claim_headers.iter().position(|output| output.header == *header).unwrap_or_default();
                 format!("{base}claim_headers[{index}] ({header}): the token lacks what is required")
+            }
+            Detail::Operation => {
+                let theirs = top.mcp.as_ref().zip(policy.mcp.as_ref());
+                let base = inherited(theirs.is_some_and(|(top, own)| Rc::ptr_eq(top, own)));
+                format!("{base}mcp does not let the operation pass")
             }
             Detail::Authorizer => {
                 let theirs = top.authorization.as_ref().zip(policy.authorization.as_ref());

@@ -174,7 +174,8 @@ pub fn check_alphabets(answer: &Answer) {
         assert_eq!((scheme.as_str(), parameters.contains_key("realm")), ("Bearer", true), "{value}");
         for (name, text) in parameters {
             assert_eq!(value.matches(&format!("{name}=\"")).count(), 1, "{value}");
-            assert!(["realm", "scope", "error", "error_description"].contains(&name.as_str()), "{value}");
+            let known = ["realm", "scope", "error", "error_description", "resource_metadata"];
+            assert!(known.contains(&name.as_str()), "{value}");
             let is_allowed = |byte: u8| is_text(byte) && (name != "error" || byte != b' ');
             assert!(!text.is_empty() || name == "realm", "{value}");
             assert!(text.bytes().all(is_allowed), "{value}");

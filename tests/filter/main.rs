@@ -13,6 +13,7 @@ mod in_the_field;
 mod jwt;
 mod keys;
 mod listener;
+mod mcp;
 mod opaque;
 mod outputs;
 mod providers;

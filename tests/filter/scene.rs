@@ -6,8 +6,8 @@
 use crate::listener::{Secrets, check_alphabets};
 use crate::support::{Signing, sign, with};
 use oidc_filter::config::Config;
-use oidc_filter::decision::{Answered, Case, Decision, Forward, Meaning, Outcome, Shadow};
-use oidc_filter::filter::{CallId, Effect, FetchOutcome, Filter, StreamId};
+use oidc_filter::decision::{Answered, Case, Decision, Forward, HeldBody, Meaning, Outcome, Shadow};
+use oidc_filter::filter::{Body, CallId, Effect, FetchOutcome, Filter, StreamId};
 use oidc_filter::http::{self, Edit, Fetch, Field, Headers, Request, Response, Route};
 use oidc_filter::time::Timestamp;
 use serde_json::{Value, json};
@@ -394,6 +394,7 @@ impl Ask {
             metadata: self.metadata.clone(),
             route: self.route.clone(),
             has_body: self.has_body,
+            mcp: None,
         }
     }
 }
@@ -407,6 +408,8 @@ pub enum Seen {
     Refused(Refusal),
     /// A browser's preflight is answered with these headers.
     Preflight(Vec<(String, String)>, Logged),
+    /// A document that anybody may read, and its header fields.
+    Document(Vec<(String, String)>, http::Answer),
     /// Another proxy asked, and gets these headers with its 204.
     Confirmed(Confirmation),
     Waiting,
@@ -539,6 +542,8 @@ pub struct Upstream {
     pub route: Option<String>,
     /// What the decision rests on, if that is the route.
     pub case: Option<Box<Case>>,
+    /// The body that is held while the head goes on.
+    pub body: Option<HeldBody>,
 }
 
 impl Upstream {
@@ -599,6 +604,7 @@ pub struct Refusal {
     pub provider: Option<String>,
     /// What the candidate policy would have done.
     pub shadow: Option<Shadow>,
+    pub filter_state: Vec<(String, Vec<u8>)>,
     /// The request's headers as an access log can have them.
     pub logged: Logged,
 }
@@ -735,6 +741,32 @@ impl Scene {
     pub fn send(&mut self, ask: Ask) -> Seen {
         let stream = self.begin(ask);
         self.settle();
+        self.seen(stream)
+    }
+
+    /// A request with this body, up to its end: what the service gets of it, or the refusal.
+    pub fn send_body(&mut self, ask: Ask, body: impl AsRef<[u8]>) -> Seen {
+        let stream = self.begin(ask.with_body());
+        self.settle();
+        self.bring(stream, Body::Whole(body.as_ref()))
+    }
+
+    /// The body of a request that went on.
+    pub fn bring(&mut self, stream: StreamId, body: Body) -> Seen {
+        let seen = self.seen(stream);
+        let Seen::Upstream(upstream) = &seen else { return seen };
+        if upstream.body.is_none() {
+            return seen;
+        }
+        match self.filter.on_body(stream, body) {
+            Decision::Forward(Forward { edits, response_edits, filter_state, outcome, body, .. }) => {
+                assert!(edits.is_empty() && response_edits.is_empty() && body.is_none());
+                assert_eq!(outcome.result.as_str(), upstream.result);
+                let upstream = Upstream { filter_state, body: None, ..upstream.clone() };
+                self.seen.insert(stream, Seen::Upstream(upstream));
+            }
+            decision => self.see(stream, decision),
+        }
         self.seen(stream)
     }
 
@@ -943,7 +975,7 @@ impl Scene {
                     let logged = edited(self.asked[&stream].headers.clone(), &answered.edits);
                     Seen::Preflight(stored_nowhere(answered.answer), Logged(texts(logged)))
                 }
-                Meaning::Document => unreachable!("no configuration of a scene has a document"),
+                Meaning::Document => Seen::Document(fields(&answered.answer.headers), answered.answer),
             },
         };
         self.seen.insert(stream, seen);
@@ -951,7 +983,8 @@ impl Scene {
 
     /// Checks what is true of every confirmation.
     fn asker_sees(&self, stream: StreamId, confirmed: Answered) -> Confirmation {
-        let Answered { edits, answer, meaning: _, outcome, tally } = confirmed;
+        let Answered { edits, answer, meaning: _, filter_state, outcome, tally } = confirmed;
+        assert!(filter_state.is_empty());
         assert_eq!((answer.body.len(), answer.grpc_status), (0, None));
         let status = answer.status;
         let mut headers = stored_nowhere(answer);
@@ -979,7 +1012,7 @@ impl Scene {
     /// Applies the edits as Envoy does, and checks what is true of every request that goes on: of all spellings of
     /// a name that the filter writes, the upstream gets what the filter wrote and nothing else.
     fn upstream_sees(&self, stream: StreamId, forward: Forward) -> Upstream {
-        let Forward { edits, response_edits, filter_state, outcome, tally, route, case } = forward;
+        let Forward { edits, response_edits, filter_state, outcome, tally, route, case, body } = forward;
         let headers = edited(self.asked[&stream].headers.clone(), &edits);
         let set = |edit: &Edit| match edit {
             Edit::Remove(_) => None,
@@ -1017,12 +1050,13 @@ impl Scene {
             shadow: tally.shadow,
             route: route.map(text),
             case,
+            body,
         }
     }
 
     /// Checks what is true of every refusal.
     fn client_sees(&self, stream: StreamId, refused: Answered) -> Refusal {
-        let Answered { edits, answer, meaning, outcome, tally } = refused;
+        let Answered { edits, answer, meaning, filter_state, outcome, tally } = refused;
         check_alphabets(&answer);
         let (result, reason, provider) = words(&outcome);
         let (Some(reason), "denied") = (reason, result) else { panic!("no refusal: {outcome:?}") };
@@ -1035,6 +1069,7 @@ impl Scene {
             grpc_status: answer.grpc_status,
             provider,
             shadow: tally.shadow,
+            filter_state,
             logged: Logged(texts(edited(self.asked[&stream].headers.clone(), &edits))),
         };
         // gRPC-Web has its own status.

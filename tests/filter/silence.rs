@@ -10,7 +10,7 @@ use oidc_filter::filter::{Effect, Filter, StreamId};
 use oidc_filter::http::{Edit, Headers, Request, Response};
 use oidc_filter::jose::client_assertion::AssertionKey;
 use oidc_filter::oauth::credentials;
-use oidc_filter::reply::{Denial, Reason};
+use oidc_filter::reply::{About, Denial, Reason};
 use oidc_filter::time::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -290,7 +290,8 @@ fn every_word_of_a_refusal_is_in_the_alphabet_of_its_place() {
         let config = Config::read(jwt(json!({}), top).to_string().as_bytes(), &|_: &str| None).unwrap();
         for denial in &denials {
             for code in [None, Some(400), Some(401), Some(403), Some(302), Some(599)] {
-                check_alphabets(&denial.answer(&config.policy, code));
+                let about = About { policy: &config.policy, mcp: None, id: None };
+                check_alphabets(&denial.answer(&about, code));
                 let word = denial.reason().as_str();
                 words.insert(word);
                 assert!(word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{word}");

@@ -8,6 +8,7 @@ mod claims;
 mod config;
 mod json;
 mod keys;
+mod mcp;
 pub mod memory;
 mod path;
 mod request;
@@ -33,12 +34,13 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "answer", run: answer::run, seeds: answer::seeds, alphabet: JSON },
     Target { name: "claims", run: claims::run, seeds: claims::seeds, alphabet: JSON },
     Target { name: "config", run: config::run, seeds: config::seeds, alphabet: JSON },
     Target { name: "json", run: json::run, seeds: json::seeds, alphabet: JSON },
     Target { name: "keys", run: keys::run, seeds: keys::seeds, alphabet: JSON },
+    Target { name: "mcp", run: mcp::run, seeds: mcp::seeds, alphabet: JSON },
     Target { name: "path", run: path::run, seeds: path::seeds, alphabet: b"/.%2ef5c\\;?#v0publicopen" },
     Target { name: "request", run: request::run, seeds: request::seeds, alphabet: b"t=;&?#%who[]+/ \"\\,.\0\r\n\xff" },
     Target { name: "token", run: token::run, seeds: token::seeds, alphabet: b"ABCabc019-_.= ey" },

@@ -83,7 +83,7 @@ impl World {
 
     fn judge(&mut self, sent: Sent, seen: Seen) {
         match seen {
-            Seen::Waiting | Seen::Preflight(..) => unreachable!(),
+            Seen::Waiting | Seen::Preflight(..) | Seen::Document(..) => unreachable!(),
             Seen::Refused(refusal) => {
                 self.ends.refused += 1;
                 self.judge_refusal(&sent, &refusal);

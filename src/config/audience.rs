@@ -1,0 +1,96 @@
+//! Whom tokens for an MCP server must be meant for (RFC 8707; MCP, "Token Audience Binding and Validation").
+//!
+//! The invariant: of the resources of one configuration, a token for one is none for another.
+
+use super::fields::Fields;
+use super::mcp::Mcp;
+use super::policy::Policy;
+use super::provider::Provider;
+use super::resource::{OFFLINE_ACCESS, Resource};
+use super::source::SourceLocation;
+use super::warning::Warning;
+use super::{Config, Error};
+use crate::jose::jwt::Audiences;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+/// The audiences of the resource that the top level names, for providers of which nothing is said.
+pub(super) fn of_resource(top: &Fields) -> Result<Option<Audiences>, Error> {
+    let mcp = Mcp::from_fields(&mut top.clone())?.flatten();
+    Ok(mcp.map(|mcp| Audiences::AnyOf(mcp.resource.audiences())))
+}
+
+/// Keeps the resources of one configuration apart: a token that is meant for another of them is none for this one, although its
+/// provider names the audiences of both.
+pub(super) fn keep_apart(config: &mut Config) {
+    let resources: Vec<Resource> =
+        config.policies().filter_map(|policy| Some(policy.mcp.as_ref()?.resource.clone())).collect();
+    let all: BTreeSet<String> = resources.iter().flat_map(Resource::audiences).collect();
+    let providers = config.providers.clone();
+    let policies = std::iter::once(&mut config.policy).chain(config.rules.iter_mut().map(|rule| &mut rule.policy));
+    for policy in policies {
+        let Some(mcp) = policy.mcp.clone().filter(|_| policy.audiences.is_none()) else { continue };
+        let own = mcp.resource.audiences();
+        let is_foreign = |audience: &String| all.contains(audience) && !own.contains(audience);
+        let good: Vec<&Provider> = trusted(&providers, policy).collect();
+        if !good.iter().flat_map(|provider| listed(provider)).any(is_foreign) {
+            continue;
+        }
+        let rest = match good.as_slice() {
+            [only] => listed(only).iter().filter(|audience| !is_foreign(audience)).cloned().collect(),
+            _ => Vec::new(),
+        };
+        Rc::make_mut(policy).audiences = Some(Rc::new(Audiences::AnyOf(if rest.is_empty() { own } else { rest })));
+    }
+}
+
+/// What is allowed, and may not be what somebody means.
+pub(super) fn warnings(config: &Config) -> Vec<Warning> {
+    let mut warnings: Vec<Warning> = Vec::new();
+    let mut warn = |code, path: String, text: &str| {
+        if !warnings.iter().any(|warning| warning.code == code) {
+            warnings.push(Warning::new(code, path.as_str(), format!("{path}: {text}")));
+        }
+    };
+    for (number, policy) in config.policies().enumerate() {
+        let Some(mcp) = &policy.mcp else { continue };
+        let at = number.checked_sub(1).map(|index| format!("rules[{index}].")).unwrap_or_default();
+        let own = mcp.resource.audiences();
+        let is_for_it = |audiences: &Audiences| match audiences {
+            Audiences::Any => false,
+            Audiences::AnyOf(list) => list.iter().any(|audience| own.contains(audience)),
+        };
+        let is_for_others = match &policy.audiences {
+            Some(audiences) => !is_for_it(audiences),
+            None => trusted(&config.providers, policy).any(|provider| !is_for_it(&provider.audiences)),
+        };
+        if is_for_others {
+            let text = "tokens for it need not name the resource in `aud`, since `audiences` say otherwise; leave those out \
+                        where the provider knows resource indicators (RFC 8707)";
+            warn("mcp_audience", format!("{at}mcp.resource"), text);
+        }
+        if mcp.scopes_supported.iter().flatten().any(|scope| scope == OFFLINE_ACCESS) {
+            let text = "offline_access is between a client and its provider; the metadata leave it out";
+            warn("mcp_offline_access", format!("{at}mcp.scopes_supported"), text);
+        }
+        if config.sources.iter().any(|source| matches!(source.location, SourceLocation::Query { .. })) {
+            let text = "a token in the query is refused here (MCP, \"Token Requirements\")";
+            warn("mcp_query_token", format!("{at}mcp"), text);
+        }
+    }
+    warnings
+}
+
+/// The providers whose tokens are good under a policy.
+fn trusted<'p>(providers: &'p [Rc<Provider>], policy: &'p Policy) -> impl Iterator<Item = &'p Provider> {
+    let is_good = |index: &usize| policy.providers.as_ref().is_none_or(|good| good.contains(index));
+    let good = providers.iter().enumerate().filter(move |(index, _)| is_good(index));
+    good.map(|(_, provider)| &**provider)
+}
+
+fn listed(provider: &Provider) -> &[String] {
+    match &provider.audiences {
+        Audiences::Any => &[],
+        Audiences::AnyOf(list) => list,
+    }
+}

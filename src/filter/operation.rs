@@ -1,0 +1,303 @@
+//! What a request asks of an MCP server: the second procedure, on a request whose token is good.
+//!
+//! What the head says of the operation is judged with the head. What only the body says is judged when that is there: the head
+//! has gone on by then, and the body has not, so that a refusal can still answer the client, but change nothing of the head.
+//!
+//! The invariant: of a body that is judged, no byte goes on before every message in it was found to be permitted.
+
+use super::authorize::Run;
+use super::ends::{Grant, Halt, Refusal};
+use super::told::Detail;
+use super::{Filter, StreamId};
+use crate::config::{Mcp, OFFLINE_ACCESS, Policy};
+use crate::decision::{Answered, Case, Decision, Forward, HeldBody, Outcome, Tally};
+use crate::http::path::Path;
+use crate::http::query::Target;
+use crate::http::{Request, only};
+use crate::jose::jwt::AccessToken;
+use crate::json::Object;
+use crate::policy::operation::fault::{Fault, FaultKind};
+use crate::policy::operation::head::Head;
+use crate::policy::operation::{Asked, Refused, message};
+use crate::policy::requirement::Unmet;
+use crate::protobuf;
+use crate::reply::{BadMessage, Denial};
+use std::rc::Rc;
+
+/// The body of a request that has gone on.
+pub enum Body<'b> {
+    /// All of it.
+    Whole(&'b [u8]),
+    /// It is longer than is read.
+    TooLong,
+}
+
+/// What a body is judged by when it comes.
+pub(super) struct Held {
+    case: Case,
+    head: Head,
+    token: Option<AccessToken>,
+    outcome: Outcome,
+    tally: Tally,
+}
+
+/// The MCP server that a request is a message to.
+pub(super) fn server<'p>(policy: &'p Policy, request: &Request) -> Option<&'p Rc<Mcp>> {
+    let mcp = policy.mcp.as_ref().filter(|_| !policy.bypass)?;
+    let is_there = mcp.path.as_deref().is_none_or(|path| may_be_at(request, path));
+    is_there.then_some(mcp)
+}
+
+/// Whether some reader finds the endpoint in a request's path: in any case, with a slash or a suffix behind it. Frameworks route
+/// all of these alike.
+fn may_be_at(request: &Request, endpoint: &[u8]) -> bool {
+    let Some(target) = request.path() else { return true };
+    let path = Path::read(Target::parse(target).path);
+    let is_at = |reading: &[u8]| {
+        let (start, rest) = reading.split_at_checked(endpoint.len()).unwrap_or((reading, b"-"));
+        let goes_on = rest.first().is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        start.eq_ignore_ascii_case(endpoint) && !goes_on
+    };
+    path.readings().is_none_or(|mut readings| readings.any(is_at))
+}
+
+impl Run<'_> {
+    /// What is refused whatever token there is: a page of an origin that may not ask (MCP, "Security Warning"), and a token in the
+    /// query (MCP, "Token Requirements").
+    pub(super) fn check_page(&self) -> Result<(), Halt> {
+        let Some(mcp) = server(self.policy, self.request) else { return Ok(()) };
+        if has_token_in_query(self.request) {
+            return Err(Denial::InvalidRequest.into());
+        }
+        let cors = self.facts.config.cors.as_ref().map(|cors| cors.origins.as_slice()).unwrap_or_default();
+        let is_allowed = |origin: &[u8]| {
+            let Ok(origin) = std::str::from_utf8(origin) else { return false };
+            origin == mcp.resource.origin() || mcp.origins.iter().chain(cors).any(|allowed| allowed.matches(origin))
+        };
+        // What a browser asks before it asks is for the service to answer.
+        let mut origins = self.request.headers.all("origin");
+        match origins.all(is_allowed) || self.request.is_cors_preflight() {
+            true => Ok(()),
+            false => Err(bad_message(FaultKind::Origin, self.request).into()),
+        }
+    }
+
+    /// What a client without a token is told to ask for: where the head says the operation, all that it needs.
+    pub(super) fn missing_token(&self) -> Denial {
+        match self.scopes() {
+            None => Denial::MissingToken,
+            Some(scopes) => Denial::MissingTokenFor(scopes),
+        }
+    }
+
+    /// What is lacking for a request, and not only for its token: a client that asks for less comes back once for each scope.
+    pub(super) fn all_scopes(&self, unmet: Unmet) -> Unmet {
+        let Unmet::Scopes(missing, field) = unmet else { return unmet };
+        Unmet::Scopes(self.scopes().unwrap_or(missing), field)
+    }
+
+    /// The scopes that this request needs, as far as its head tells; `None` if it is for no MCP server.
+    fn scopes(&self) -> Option<String> {
+        let mcp = server(self.policy, self.request)?;
+        let head = Head::read(mcp, self.request, true).ok();
+        let asked = head.and_then(|head| head.asked(mcp, self.request.mcp.as_ref()).ok()).flatten();
+        let nothing = Asked { id: None, method: None, operations: Vec::new() };
+        Some(scopes(mcp, self.policy, asked.as_ref().unwrap_or(&nothing)))
+    }
+}
+
+impl Filter {
+    /// Judges what the head says of the operation, with the token or without one. What is left for the body to say is in the head
+    /// that comes back; `None` if the body says nothing.
+    pub(super) fn judge_head(&self, case: &Case, grant: Option<&Grant>) -> Result<Option<Head>, Refusal> {
+        let Case { request, policy, is_check } = case;
+        let Some(mcp) = server(policy, request) else { return Ok(None) };
+        let (token, label) = match grant {
+            Some(Grant::Token { token, label, .. }) => (Some(token), Some(Rc::clone(label))),
+            _ => (None, None),
+        };
+        let refuse =
+            |denial: Denial| Refusal { detail: Some(Detail::Operation), ..Refusal::new(denial, label.clone()) };
+        let of_fault = |fault: Fault| match is_check {
+            // Whoever asks understands 401 and 403 only.
+            true => refuse(Denial::InsufficientClaims),
+            false => refuse(bad_message(fault.kind, request)),
+        };
+        // Whoever asks may have left the body out of the question.
+        let has_body = request.has_body || *is_check && request.method() == Some(b"POST");
+        let head = Head::read(mcp, request, has_body).map_err(of_fault)?;
+        if !has_body {
+            return Ok(None);
+        }
+        let asked = head.asked(mcp, request.mcp.as_ref()).map_err(of_fault)?;
+        if let Some(asked) = &asked {
+            judge(mcp, policy, asked, token).map_err(refuse)?;
+        }
+        match is_check {
+            true if asked.is_none() && !mcp.operations.are_all_open() => Err(refuse(Denial::InsufficientClaims)),
+            true => Ok(None),
+            false => Ok(Some(head).filter(|_| !mcp.leaves_body_unread())),
+        }
+    }
+
+    /// Lets the head go on, and keeps what its body is to be judged by.
+    pub(super) fn hold_body(
+        &mut self,
+        stream: StreamId,
+        case: &Case,
+        head: Head,
+        token: Option<AccessToken>,
+        decision: Decision,
+    ) -> Decision {
+        let Some(mcp) = &case.policy.mcp else { return decision };
+        let Decision::Forward(mut forward) = decision else { return decision };
+        forward.body = Some(HeldBody { max_size: mcp.max_body_size, hold_head: mcp.hold_head });
+        let is_told = |name: &[u8]| TOLD_HEADERS.iter().any(|told| told.as_bytes() == name);
+        let kept =
+            Case { request: case.request.with_headers(is_told), policy: Rc::clone(&case.policy), is_check: false };
+        let (outcome, tally) = (forward.outcome.clone(), forward.tally);
+        self.held.insert(stream, Held { case: kept, head, token, outcome, tally });
+        Decision::Forward(forward)
+    }
+
+    /// The body of a request that goes on has come, or more of it than is read.
+    pub fn on_body(&mut self, stream: StreamId, body: Body) -> Decision {
+        let Some(held) = self.held.remove(&stream) else {
+            return Decision::Answer(Answered::misconfigured());
+        };
+        let Held { case, head, token, outcome, tally } = held;
+        let Some(mcp) = case.policy.mcp.clone() else { return Decision::Answer(Answered::misconfigured()) };
+        let read = match body {
+            Body::Whole(b"") if !head.is_post => Ok(Vec::new()),
+            Body::Whole(body) if body.len() <= mcp.max_body_size => message::read(&head, body),
+            Body::Whole(_) | Body::TooLong => Err(Fault { kind: FaultKind::TooLarge, id: None }),
+        };
+        let messages = match read {
+            Ok(messages) => messages,
+            Err(fault) => {
+                let refusal = Refusal::new(bad_message(fault.kind, &case.request), outcome.provider);
+                return self.refuse_message(&case, refusal, fault.id.as_deref(), None, tally, token.as_ref());
+            }
+        };
+        let judged =
+            messages.iter().find_map(|asked| Some((asked, judge(&mcp, &case.policy, asked, token.as_ref()).err()?)));
+        if let Some((asked, denial)) = judged {
+            // A list of messages has no one answer.
+            let id = asked.id.as_deref().filter(|_| messages.len() == 1);
+            let refusal = Refusal { detail: Some(Detail::Operation), ..Refusal::new(denial, outcome.provider) };
+            return self.refuse_message(&case, refusal, id, Some(asked), tally, token.as_ref());
+        }
+        self.tell(&case, &outcome, None, None, tally);
+        let audit = self.audit(&messages, &outcome, token.as_ref());
+        let (edits, response_edits) = (Vec::new(), Vec::new());
+        Decision::Forward(Forward {
+            edits,
+            response_edits,
+            filter_state: audit,
+            outcome,
+            tally,
+            route: None,
+            case: None,
+            body: None,
+        })
+    }
+
+    fn refuse_message(
+        &self,
+        case: &Case,
+        refusal: Refusal,
+        id: Option<&str>,
+        asked: Option<&Asked>,
+        tally: Tally,
+        token: Option<&AccessToken>,
+    ) -> Decision {
+        let Refusal { denial, provider, detail } = refusal;
+        let refused = self.refused(case, &denial, provider, id);
+        self.tell(case, &refused.outcome, Some(refused.answer.status), detail.as_ref(), tally);
+        let asked: Vec<Asked> = asked.into_iter().cloned().collect();
+        let filter_state = self.audit(&asked, &refused.outcome, token);
+        // The head has gone on: its log has nothing to hide any more.
+        Decision::Answer(Answered { tally, filter_state, edits: Vec::new(), ..refused })
+    }
+
+    /// The key under which filter state holds that.
+    pub(super) fn audit_key(&self) -> String {
+        format!("{}.mcp", self.name)
+    }
+
+    /// What auditors want to know of an operation: the method, what it was about, who asked, and what was decided. Never its
+    /// arguments.
+    pub(super) fn audit(
+        &self,
+        messages: &[Asked],
+        outcome: &Outcome,
+        token: Option<&AccessToken>,
+    ) -> Vec<(String, Vec<u8>)> {
+        if !self.config.marks {
+            return Vec::new();
+        }
+        let mut line = Object::new();
+        let first = messages.first();
+        let method = first.and_then(|asked| asked.method.as_deref());
+        let name = first.and_then(|asked| asked.operations.first()).and_then(|operation| operation.name());
+        let subject = token.and_then(|token| token.claims().object().get("sub")).and_then(|sub| sub.as_str());
+        let reason = outcome.reason.map(|reason| reason.as_str());
+        let told = [
+            ("method", method),
+            ("name", name),
+            ("subject", subject),
+            ("decision", Some(outcome.result.as_str())),
+            ("reason", reason),
+        ];
+        for (member, text) in told {
+            let text = text.map(|text| text.chars().take(MAX_TOLD).collect::<String>());
+            line.extend(text.map(|text| (member.to_owned(), text.into())));
+        }
+        if messages.len() > 1 {
+            line.insert("messages".to_owned(), messages.len().into());
+        }
+        vec![(self.audit_key(), protobuf::write_struct(&line))]
+    }
+}
+
+/// Whether a token may ask for this.
+fn judge(mcp: &Mcp, policy: &Policy, asked: &Asked, token: Option<&AccessToken>) -> Result<(), Denial> {
+    mcp.permits(asked, token, &policy.implied_scopes).map_err(|refused| match refused {
+        Refused::Denied | Refused::Unmet(Unmet::Claims(_)) => Denial::InsufficientClaims,
+        Refused::NoToken => Denial::MissingTokenFor(scopes(mcp, policy, asked)),
+        Refused::Unmet(Unmet::Scopes(..)) => Denial::InsufficientScope(scopes(mcp, policy, asked)),
+    })
+}
+
+/// All scopes that a request and its operations need, each once.
+fn scopes(mcp: &Mcp, policy: &Policy, asked: &Asked) -> String {
+    let mut scopes: Vec<&str> = Vec::new();
+    for scope in policy.require.all_scopes().chain(mcp.scopes_for(asked)) {
+        if !scopes.contains(&scope) && scope != OFFLINE_ACCESS {
+            scopes.push(scope);
+        }
+    }
+    scopes.join(" ")
+}
+
+fn bad_message(kind: FaultKind, request: &Request) -> Denial {
+    let (status, code) = kind.codes();
+    let requested = only(request.headers.all("mcp-protocol-version")).filter(|_| kind == FaultKind::Version);
+    let requested = requested.map(|version| String::from_utf8_lossy(version).chars().take(MAX_TOLD).collect());
+    Denial::BadMessage(BadMessage { status, code, sentence: kind.sentence(), requested })
+}
+
+/// Whether a parameter of the query could be read as `access_token` (RFC 6750, section 2.3).
+fn has_token_in_query(request: &Request) -> bool {
+    let Some(target) = request.path() else { return false };
+    let letters = |name: &[u8]| -> Vec<u8> {
+        name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).collect()
+    };
+    Target::parse(target).parameters().any(|parameter| letters(&parameter.name()) == b"accesstoken")
+}
+
+/// What is needed of a request when its body has come: to answer a page, and to tell which request it was.
+const TOLD_HEADERS: &[&str] = &[":method", ":path", "origin", "mcp-protocol-version", "x-request-id"];
+
+/// How much of a text that a client chose is told.
+const MAX_TOLD: usize = 256;

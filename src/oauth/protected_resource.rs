@@ -1,0 +1,118 @@
+//! RFC 9728: what a client that has no token yet must know to get one: the metadata of a protected resource.
+//!
+//! The invariant: the document says what the filter holds requests to. Issuers and scopes come from the same configuration, so
+//! that a scope which an operation needs is never missing, and `resource` is the identifier from which the location was built
+//! (section 3.3).
+
+use crate::config::{Config, Mcp, OFFLINE_ACCESS, Policy, SourceLocation, WELL_KNOWN};
+use crate::http::Document;
+use crate::json::{Object, Value};
+use std::time::Duration;
+
+/// A protected resource, as its clients find it.
+#[derive(Debug)]
+pub struct ProtectedResource {
+    authority: String,
+    /// Where the document is, without a slash at the end.
+    locations: Vec<String>,
+    /// The document.
+    pub document: Document,
+}
+
+/// Every resource that the configuration names, each once.
+pub fn all(config: &Config) -> Vec<ProtectedResource> {
+    let mut resources: Vec<(&Mcp, Vec<&Policy>)> = Vec::new();
+    for policy in config.policies() {
+        let Some(mcp) = &policy.mcp else { continue };
+        match resources.iter_mut().find(|(other, _)| other.resource == mcp.resource) {
+            Some((_, policies)) => policies.push(policy),
+            None => resources.push((mcp, vec![policy])),
+        }
+    }
+    let counted: Vec<&str> = resources.iter().map(|(mcp, _)| mcp.resource.authority()).collect();
+    let of_resource = |(mcp, policies): &(&Mcp, Vec<&Policy>)| {
+        let authority = mcp.resource.authority();
+        let is_only_one = counted.iter().filter(|other| **other == authority).count() == 1;
+        ProtectedResource {
+            authority: authority.to_owned(),
+            locations: locations(mcp, is_only_one),
+            document: Document::new("application/json", document(config, policies).to_string().into_bytes(), MAX_AGE),
+        }
+    };
+    resources.iter().map(of_resource).collect()
+}
+
+/// The resource whose metadata are at this path of this host.
+pub fn at<'r>(resources: &'r [ProtectedResource], path: &[u8], authority: &[u8]) -> Option<&'r ProtectedResource> {
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    let is_here = |resource: &&ProtectedResource| resource.locations.iter().any(|place| place.as_bytes() == path);
+    let is_of_host = |resource: &&ProtectedResource| authority.eq_ignore_ascii_case(resource.authority.as_bytes());
+    if resources.iter().any(|resource| is_of_host(&resource)) {
+        return resources.iter().filter(is_of_host).find(is_here);
+    }
+    // A proxy before this one may have changed the host: where the path says it all, it counts for nothing.
+    let mut here = resources.iter().filter(is_here);
+    here.next().filter(|_| here.next().is_none())
+}
+
+/// The string before the path of the resource, and before the path that the endpoint has here; and alone, for the only resource
+/// of a host (section 3.1; MCP, "Protected Resource Metadata Discovery Requirements").
+fn locations(mcp: &Mcp, is_only_one: bool) -> Vec<String> {
+    let inserted = format!("{WELL_KNOWN}{}", mcp.resource.path().trim_end_matches('/'));
+    let local = mcp.path.as_deref().and_then(|path| std::str::from_utf8(path).ok());
+    let mut locations = vec![inserted];
+    locations.extend(local.map(|path| format!("{WELL_KNOWN}{path}")));
+    if is_only_one {
+        locations.push(WELL_KNOWN.to_owned());
+    }
+    locations
+}
+
+/// Section 2. Members without a value are left out (section 3.2).
+fn document(config: &Config, policies: &[&Policy]) -> Value {
+    let mut document = Object::new();
+    let mcps: Vec<&Mcp> = policies.iter().filter_map(|policy| policy.mcp.as_deref()).collect();
+    if let Some(mcp) = mcps.first() {
+        document.insert("resource".to_owned(), mcp.resource.as_str().into());
+        for (name, text) in &mcp.description {
+            document.insert((*name).to_owned(), text.as_str().into());
+        }
+    }
+    let configured = mcps.iter().flat_map(|mcp| &mcp.authorization_servers).map(String::as_str);
+    let mut servers = each_once(configured);
+    if servers.is_empty() {
+        servers = each_once(policies.iter().flat_map(|policy| issuers(config, policy)));
+    }
+    let supported: Vec<&str> =
+        mcps.iter().filter_map(|mcp| mcp.scopes_supported.as_ref()).flatten().map(String::as_str).collect();
+    let demanded = policies.iter().flat_map(|policy| policy.require.all_scopes());
+    let demanded = demanded.chain(mcps.iter().flat_map(|mcp| mcp.scopes()));
+    let scopes = if supported.is_empty() { each_once(demanded) } else { each_once(supported.into_iter()) };
+    let scopes: Vec<&str> = scopes.into_iter().filter(|scope| *scope != OFFLINE_ACCESS).collect();
+    let in_header = config.sources.iter().any(|source| matches!(source.location, SourceLocation::Header { .. }));
+    let methods = if in_header { vec!["header"] } else { Vec::new() };
+    for (name, list) in
+        [("authorization_servers", servers), ("scopes_supported", scopes), ("bearer_methods_supported", methods)]
+    {
+        if !list.is_empty() {
+            document.insert(name.to_owned(), list.into());
+        }
+    }
+    Value::Object(document)
+}
+
+/// Who issues the tokens that are good under a policy.
+fn issuers<'c>(config: &'c Config, policy: &Policy) -> impl Iterator<Item = &'c str> {
+    let providers = config.providers.iter().enumerate();
+    let trusted = policy.providers.clone();
+    let good = providers.filter(move |(index, _)| trusted.as_ref().is_none_or(|trusted| trusted.contains(index)));
+    good.map(|(_, provider)| provider.issuer.as_str())
+}
+
+fn each_once<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<&'t str> {
+    let mut seen = std::collections::HashSet::new();
+    texts.filter(|text| seen.insert(*text)).collect()
+}
+
+/// How long clients may keep it: a configuration that asks for another scope reaches them within minutes.
+const MAX_AGE: Duration = Duration::from_secs(300);

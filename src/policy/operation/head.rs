@@ -1,0 +1,216 @@
+//! What the head of a request says of the MCP message in its body: the version of the protocol, and from 2026-07-28 on the
+//! method and the name that it is about (Streamable HTTP, "Request Metadata").
+
+use super::fault::{Fault, FaultKind};
+use super::{Asked, Operation, is_harmless};
+use crate::config::{Mcp, OperationSource};
+use crate::http::{McpMetadata, Request, only};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// What the head says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Head {
+    /// The version of the protocol.
+    pub version: Version,
+    /// `Mcp-Method`.
+    pub method: Option<Box<str>>,
+    /// `Mcp-Name`, decoded.
+    pub name: Option<Box<str>>,
+    /// Whether the request must have a body that is a message: it is a POST.
+    pub is_post: bool,
+}
+
+/// A version of the protocol that is read here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[allow(missing_docs, reason = "their names are dates")]
+pub enum Version {
+    V2024_11_05,
+    V2025_03_26,
+    V2025_06_18,
+    V2025_11_25,
+    V2026_07_28,
+}
+
+impl Version {
+    /// The date.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V2024_11_05 => "2024-11-05",
+            Self::V2025_03_26 => "2025-03-26",
+            Self::V2025_06_18 => "2025-06-18",
+            Self::V2025_11_25 => "2025-11-25",
+            Self::V2026_07_28 => "2026-07-28",
+        }
+    }
+}
+
+impl Head {
+    /// Reads the head of a request, which has a body or none. `Err` if it can't be that of a message.
+    pub fn read(mcp: &Mcp, request: &Request, has_body: bool) -> Result<Self, Fault> {
+        let fault = |kind| Fault { kind, id: None };
+        let is_post = request.method() == Some(b"POST");
+        // A request that becomes another protocol has no body that ends.
+        if request.headers.first("upgrade").is_some() || request.method() == Some(b"CONNECT") {
+            return Err(fault(FaultKind::Request));
+        }
+        let version = match header(request, "mcp-protocol-version").map_err(fault)? {
+            None => Version::V2025_03_26,
+            Some(text) => {
+                let known = VERSIONS.iter().find(|version| version.as_str() == text);
+                *known.ok_or(fault(FaultKind::Version))?
+            }
+        };
+        let method = header(request, "mcp-method").map_err(fault)?;
+        let name = header(request, "mcp-name").map_err(fault)?.map(name).transpose().map_err(fault)?;
+        let head = Self { version, method: method.map(Into::into), name: name.map(Into::into), is_post };
+        match has_body {
+            false if is_post => return Err(fault(FaultKind::Parse)),
+            false => return Ok(head),
+            true => {}
+        }
+        if !is_json(request) {
+            return Err(fault(FaultKind::MediaType));
+        }
+        let length = only(request.headers.all("content-length")).and_then(|text| std::str::from_utf8(text).ok());
+        let length: Option<usize> = length.and_then(|text| text.parse().ok());
+        match length.is_some_and(|length| length > mcp.max_body_size) {
+            true => Err(fault(FaultKind::TooLarge)),
+            false => Ok(head),
+        }
+    }
+
+    /// Whether a header names the method.
+    pub fn says_method(&self) -> bool {
+        self.method.is_some() || self.name.is_some()
+    }
+
+    /// What the head alone asks for; `None` if the body has to say.
+    pub fn asked(&self, mcp: &Mcp, metadata: Option<&McpMetadata>) -> Result<Option<Asked>, Fault> {
+        let asked = match mcp.source {
+            OperationSource::Auto if self.version != Version::V2026_07_28 => Ok(None),
+            OperationSource::Auto => match self.method.as_deref().map(|method| self.operations(method)) {
+                None => Ok(None),
+                Some(Ok(operations)) if operations.contains(&Operation::Unknown) => Ok(None),
+                Some(operations) => operations.map(|operations| self.method.clone().zip(Some(operations))),
+            },
+            OperationSource::Headers => match self.method.as_deref().filter(|_| self.version == Version::V2026_07_28) {
+                None => Err(FaultKind::Headers),
+                Some(method) => self.operations(method).map(|operations| Some((method.into(), operations))),
+            },
+            OperationSource::Metadata => told(metadata).map(Some),
+        };
+        let asked = asked.map_err(|kind| Fault { kind, id: None })?;
+        Ok(asked.map(|(method, operations)| Asked { id: None, method: Some(method), operations }))
+    }
+
+    /// What a method is about by its headers: those behind compare `Mcp-Name` for three methods, and for no other.
+    fn operations(&self, method: &str) -> Result<Vec<Operation>, FaultKind> {
+        let name = self.name.as_deref();
+        match method {
+            "tools/call" | "prompts/get" | "resources/read" => {
+                let operation = name.and_then(|name| Operation::of_method(method, name));
+                Ok(vec![operation.ok_or(FaultKind::Headers)?])
+            }
+            method if is_harmless(method) => Ok(Vec::new()),
+            _ => Ok(vec![Operation::Unknown]),
+        }
+    }
+}
+
+/// What Envoy's own filter says that the body asks for.
+fn told(metadata: Option<&McpMetadata>) -> Result<(Box<str>, Vec<Operation>), FaultKind> {
+    let Some(McpMetadata { method: Some(method), name, uri }) = metadata else { return Err(FaultKind::Request) };
+    let name = if method.starts_with("resources/") { uri } else { name };
+    let operations = match Operation::of_method(method, name.as_deref().unwrap_or_default()) {
+        // Envoy reads no further than it is told to.
+        Some(_) if name.as_deref().is_none_or(str::is_empty) => return Err(FaultKind::Parameters),
+        Some(operation) => vec![operation],
+        None if is_harmless(method) || **method == *ENVOYS_RESPONSE => Vec::new(),
+        None => vec![Operation::Unknown],
+    };
+    Ok((method.clone(), operations))
+}
+
+/// The only value of a header, in visible ASCII and spaces within (RFC 9110, section 5.5).
+fn header<'r>(request: &'r Request, name: &'static str) -> Result<Option<&'r str>, FaultKind> {
+    let mut values = request.headers.all(name);
+    let Some(value) = values.next() else { return Ok(None) };
+    let is_plain = !value.is_empty() && value.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    match std::str::from_utf8(value) {
+        Ok(text) if is_plain && values.next().is_none() && text.trim() == text => Ok(Some(text)),
+        _ => Err(FaultKind::Headers),
+    }
+}
+
+/// The name that a header's value stands for ("Value Encoding").
+fn name(value: &str) -> Result<String, FaultKind> {
+    let encoded = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
+    let Some(encoded) = encoded else { return Ok(value.to_owned()) };
+    let decoded = STANDARD.decode(encoded).ok().and_then(|decoded| String::from_utf8(decoded).ok());
+    decoded.filter(|name| !name.is_empty()).ok_or(FaultKind::Headers)
+}
+
+/// Whether the body is JSON in UTF-8 and nothing else: a charset or a content coding would make another text of it.
+fn is_json(request: &Request) -> bool {
+    let codings = request.headers.all("content-encoding").all(|coding| coding.eq_ignore_ascii_case(b"identity"));
+    let Some(value) = only(request.headers.all("content-type")) else { return false };
+    let mut parts = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let is_json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(b"application/json"));
+    let is_utf8 = |parameter: &[u8]| {
+        parameter.eq_ignore_ascii_case(b"charset=utf-8") || parameter.eq_ignore_ascii_case(b"charset=\"utf-8\"")
+    };
+    codings && is_json && parts.all(is_utf8)
+}
+
+/// What Envoy's own filter calls the method of an answer.
+const ENVOYS_RESPONSE: &str = "__jsonrpc_response";
+
+/// All of them. Without a header, it is 2025-03-26 ("Protocol Version Header").
+const VERSIONS: [Version; 5] =
+    [Version::V2024_11_05, Version::V2025_03_26, Version::V2025_06_18, Version::V2025_11_25, Version::V2026_07_28];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Headers;
+
+    #[test]
+    fn names_are_decoded() {
+        for (value, expected) in [
+            ("get_weather", Some("get_weather")),
+            ("=?base64?SGVsbG8sIOS4lueVjA==?=", Some("Hello, 世界")),
+            ("=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?=", Some("=?base64?literal?=")),
+            ("=?BASE64?SGVsbG8=?=", Some("=?BASE64?SGVsbG8=?=")),
+            ("=?base64?SGVsbG8?=", None),
+            ("=?base64??=", None),
+            ("=?base64?/w==?=", None),
+            ("=?base64?SGVs bG8=?=", None),
+        ] {
+            assert_eq!(name(value).ok().as_deref(), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn only_json_in_utf8_is_read() {
+        let is = |pairs: &[(&str, &str)]| {
+            is_json(&Request { headers: Headers::from_pairs(pairs.iter().copied()), ..Request::default() })
+        };
+        for media_type in ["application/json", "Application/JSON; charset=utf-8", "application/json;charset=\"UTF-8\""]
+        {
+            assert!(is(&[("content-type", media_type)]), "{media_type}");
+        }
+        for charset in ["utf-7", "utf-16", "utf-8x", ""] {
+            assert!(!is(&[("content-type", &format!("application/json; charset={charset}"))]), "{charset}");
+        }
+        for media_type in ["", "text/plain", "application/jsonp", "application/json, text/plain"] {
+            assert!(!is(&[("content-type", media_type)]), "{media_type}");
+        }
+        assert!(!is(&[]));
+        let json = ("content-type", "application/json");
+        assert!(!is(&[json, json]));
+        assert!(!is(&[json, ("content-encoding", "gzip")]));
+        assert!(!is(&[json, ("content-encoding", "identity"), ("content-encoding", "br")]));
+        assert!(is(&[json, ("content-encoding", "identity")]));
+    }
+}

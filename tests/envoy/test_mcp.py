@@ -1,0 +1,236 @@
+"""An MCP server behind a real Envoy: what the service gets of a body before it was judged, and what the client gets."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import StartEnvoy
+from fake_provider import FakeProvider
+from harness import Envoy
+
+RESOURCE = "https://mcp.example.com/mcp"
+METADATA = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp"
+TOOLS = {
+    "resource": RESOURCE,
+    "tools": [{"name": "delete_*", "scopes": ["files:write"]}, {"name": "list"}],
+    "default": "deny",
+}
+LOG = {"mcp": "%FILTER_STATE(wasm.oidc.mcp:TYPED)%"}
+JSON = ("Content-Type", "application/json")
+
+
+class Spy:
+    """A service that notes every byte, and answers 200 to each request that is whole."""
+
+    def __init__(self) -> None:
+        self.got: list[bytes] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        self.got.append(b"")
+        index = len(self.got) - 1
+        while True:
+            try:
+                data = connection.recv(65536)
+            except OSError:
+                return
+            if not data:
+                return
+            self.got[index] += data
+            head, _, rest = self.got[index].partition(b"\r\n\r\n")
+            is_chunked = b"transfer-encoding: chunked" in head.lower()
+            length = next(
+                (int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
+            )
+            if rest.endswith(b"0\r\n\r\n") if is_chunked else len(rest) >= length:
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+                connection.close()
+                return
+
+    def bodies(self) -> list[bytes]:
+        return [got.partition(b"\r\n\r\n")[2] for got in self.got]
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def spy() -> Iterator[Spy]:
+    spy = Spy()
+    yield spy
+    spy.close()
+
+
+def configuration(fake: FakeProvider, **mcp: Any) -> dict[str, Any]:
+    provider = {"issuer": fake.issuer, "cluster": "idp", "validation": "jwt"}
+    return {"providers": [provider], "mcp": TOOLS | mcp}
+
+
+def token(fake: FakeProvider, scope: str = "") -> str:
+    return fake.token(aud=RESOURCE, scope=scope)
+
+
+def call(tool: str, size: int = 0) -> bytes:
+    params = {"name": tool, "arguments": {"padding": "x" * size}}
+    return json.dumps({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params}).encode()
+
+
+def audit(entry: dict[str, Any]) -> dict[str, Any]:
+    """Envoy writes a Struct as its type and its value."""
+    return entry["mcp"].get("value", entry["mcp"])
+
+
+@pytest.fixture(params=["head first", "head held"])
+def envoy(request: pytest.FixtureRequest, start_envoy: StartEnvoy, fake: FakeProvider, spy: Spy) -> Envoy:
+    """Once as Envoy is, once with `allow_on_headers_stop_iteration`."""
+    holds = request.param == "head held"
+    wasm = {"allow_on_headers_stop_iteration": True} if holds else {}
+    return start_envoy(
+        configuration(fake, hold_head=holds),
+        idp=fake.port,
+        clusters={"upstream": spy.port},
+        wasm=wasm,
+        log_fields=LOG,
+    )
+
+
+def test_a_permitted_call_gets_to_the_service(envoy: Envoy, fake: FakeProvider, spy: Spy) -> None:
+    body = call("delete_a")
+    response = envoy.get("/mcp", [JSON], token(fake, "files:write"), "POST", body)
+    assert response.status == 200, response
+    assert spy.bodies() == [body]
+    assert b"authorization" not in spy.got[0].lower()
+    (entry,) = envoy.access_log(path="/mcp")
+    assert audit(entry) == {"method": "tools/call", "name": "delete_a", "subject": "alice", "decision": "allowed"}
+
+
+def test_a_refused_call_reaches_nobody(envoy: Envoy, fake: FakeProvider, spy: Spy) -> None:
+    """MCP-06: 403 with the challenge and the id; the service gets no byte of the body."""
+    response = envoy.get("/mcp", [JSON], token(fake), "POST", call("delete_a"))
+    assert response.status == 403, response
+    challenge = response.header("www-authenticate")
+    assert challenge
+    assert 'error="insufficient_scope"' in challenge
+    assert 'scope="files:write"' in challenge
+    assert f'resource_metadata="{METADATA}"' in challenge
+    assert response.json()["id"] == 7
+    assert response.json()["error"]["code"] == -403
+    time.sleep(0.2)
+    assert all(body in (b"", b"0\r\n\r\n") for body in spy.bodies()), spy.got
+    (entry,) = envoy.access_log(path="/mcp")
+    assert audit(entry)["decision"] == "denied"
+    assert entry["details"] == "oidc_denied{insufficient_scope}"
+
+
+def test_a_body_in_any_pieces_is_judged_as_one(envoy: Envoy, fake: FakeProvider, spy: Spy) -> None:
+    """Chunked at each byte, with trailers behind it: the service gets all of it, or nothing."""
+    for tool, status in [("list", 200), ("delete_a", 403)]:
+        spy.got.clear()
+        head = (
+            f"POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+            f"Authorization: Bearer {token(fake)}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        with envoy.http1() as connection:
+            connection.send(head.encode())
+            for byte in call(tool):
+                connection.send(b"1\r\n" + bytes([byte]) + b"\r\n")
+            connection.send(b"0\r\nx-trailer: 1\r\n\r\n")
+            response = connection.receive()
+        assert response.status == status, (tool, response)
+        if status == 403:
+            time.sleep(0.2)
+            assert all(body in (b"", b"0\r\n\r\n") for body in spy.bodies()), spy.got
+        else:
+            assert b"tools/call" in b"".join(spy.bodies()[0].split(b"\r\n")) or len(spy.bodies()[0]) > len(call(tool))
+
+
+def test_a_body_that_is_too_long_is_413(envoy: Envoy, fake: FakeProvider, spy: Spy) -> None:
+    """By its length at once; without one, as soon as it is longer than is read."""
+    body = call("list", 3 << 20)
+    assert envoy.get("/mcp", [JSON], token(fake), "POST", body).status == 413
+    chunks = b"".join(b"10000\r\n" + body[at : at + 65536].ljust(65536) + b"\r\n" for at in range(0, len(body), 65536))
+    headers = [JSON, ("Transfer-Encoding", "chunked"), ("Authorization", f"Bearer {token(fake)}")]
+    head = b"POST /mcp HTTP/1.1\r\nHost: a\r\n" + b"".join(f"{n}: {v}\r\n".encode() for n, v in headers) + b"\r\n"
+    with envoy.http1() as connection:
+        try:
+            connection.send(head + chunks + b"0\r\n\r\n")
+        except OSError:
+            pass
+        assert connection.receive().status == 413
+    time.sleep(0.2)
+    assert all(got in (b"", b"0\r\n\r\n") for got in spy.bodies()), [len(got) for got in spy.got]
+
+
+def test_a_request_that_waited_for_keys_is_judged_too(
+    start_envoy: StartEnvoy, fake: FakeProvider, spy: Spy
+) -> None:
+    """Whatever comes first, the keys or the body: with `allow_on_headers_stop_iteration`, the body does."""
+    for holds in (False, True):
+        for allows in (False, True):
+            if holds and not allows:
+                continue
+            envoy = start_envoy(
+                configuration(fake, hold_head=holds),
+                idp=fake.port,
+                clusters={"upstream": spy.port},
+                wasm={"allow_on_headers_stop_iteration": True} if allows else {},
+            )
+            spy.got.clear()
+            for tool, status in [("delete_a", 403), ("list", 200)]:
+                unknown = fake.token({"kid": f"k{holds}{allows}"}, aud=RESOURCE)
+                assert envoy.get("/mcp", [JSON], unknown, "POST", call(tool)).status == 401
+                response = envoy.get("/mcp", [JSON], token(fake), "POST", call(tool))
+                assert response.status == status, (holds, allows, tool, response)
+            assert [body for body in spy.bodies() if body not in (b"", b"0\r\n\r\n")] == [call("list")]
+
+
+def test_the_metadata_are_there_for_anybody(envoy: Envoy, fake: FakeProvider) -> None:
+    """MCP-02: at both places, for pages of any origin."""
+    for path in ("/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-protected-resource"):
+        response = envoy.get(path, [("Origin", "https://any.example")])
+        assert response.status == 200
+        assert response.header("access-control-allow-origin") == "*"
+        assert response.header("content-type") == "application/json"
+        assert response.json() == {
+            "resource": RESOURCE,
+            "authorization_servers": [fake.issuer],
+            "scopes_supported": ["files:write"],
+            "bearer_methods_supported": ["header"],
+        }
+    response = envoy.get("/mcp", [JSON], None, "POST", call("list"))
+    assert response.status == 401
+    assert f'resource_metadata="{METADATA}"' in (response.header("www-authenticate") or "")
+
+
+def test_envoys_own_filter_can_say_what_is_asked(start_envoy: StartEnvoy, fake: FakeProvider, spy: Spy) -> None:
+    """`source: metadata`: what `envoy.filters.http.mcp` has not read is refused."""
+    kind = "type.googleapis.com/envoy.extensions.filters.http.mcp.v3.Mcp"
+    mcp = {
+        "name": "envoy.filters.http.mcp",
+        "typed_config": {"@type": kind, "traffic_mode": "PASS_THROUGH", "reject_duplicate_keys": True},
+    }
+    envoy = start_envoy(
+        configuration(fake, source="metadata"), idp=fake.port, clusters={"upstream": spy.port}, before=[mcp]
+    )
+    accept = ("Accept", "application/json, text/event-stream")
+    good = token(fake, "files:write")
+    assert envoy.get("/mcp", [JSON, accept], good, "POST", call("delete_a")).status == 200
+    assert envoy.get("/mcp", [JSON, accept], token(fake), "POST", call("delete_a")).status == 403
+    assert envoy.get("/mcp", [JSON, accept], good, "POST", b"[" + call("delete_a") + b"]").status == 400
+    assert envoy.get("/mcp", [JSON], good, "POST", call("delete_a")).status == 400
