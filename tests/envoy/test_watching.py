@@ -1,0 +1,215 @@
+"""examples/watching: a real Prometheus scrapes a real Envoy under load, and every query of the
+dashboard and of the alerts finds what it asks for."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import scene
+import yaml
+from conftest import StartEnvoy
+from fake_provider import FakeProvider, Reply
+from harness import ROOT, Bootstrap, Envoy, config, envoy_release, provider_entry, validate
+from pages import Page
+from test_nginx import free_port
+from tokens import Key, claims
+
+WATCHING = ROOT / "examples/watching"
+PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
+
+needs_prometheus = pytest.mark.skipif(
+    PROMETHEUS is None or PROMTOOL is None, reason="Prometheus is not installed (Debian: prometheus)"
+)
+
+
+def queries() -> list[tuple[str, str]]:
+    panels = json.loads((WATCHING / "dashboard.json").read_text())["panels"]
+    found = [(panel["title"], target["expr"]) for panel in panels for target in panel["targets"]]
+    rules = yaml.safe_load((WATCHING / "alerts.yaml").read_text())["groups"][0]["rules"]
+    # An alert compares: what it compares must be there.
+    alerts = [(rule["alert"], re.split(r" (?:>|==) ", rule["expr"].strip())[0]) for rule in rules]
+    return found + alerts
+
+
+def test_rules_and_configuration_are_sound() -> None:
+    """The alerts fire when they should, and are silent on a good day."""
+    if PROMTOOL is None:
+        pytest.skip("promtool is not installed (Debian: prometheus)")
+    for command in (
+        ["check", "rules", "alerts.yaml"],
+        ["check", "config", "prometheus.yaml"],
+        ["check", "config", "prometheus-names.yaml"],
+        ["test", "rules", "alerts.test.yaml"],
+    ):
+        result = subprocess.run([PROMTOOL, *command], cwd=WATCHING, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_every_metric_is_documented() -> None:
+    """What the dashboard asks for stands in docs/operating.md, with the labels that it asks by."""
+    page = (ROOT / "docs/operating.md").read_text()
+    documented: dict[str, set[str]] = {}
+    for name, labels in re.findall(r"^\| `(oidc_\w+)\{([a-z,]+)\}` \|", page, re.M):
+        documented.setdefault(name, set()).update(labels.split(","))
+    documented.setdefault("oidc_jwks_keys", set()).add("provider")
+    for title, query in queries():
+        names = re.findall(r"oidc_\w+", query)
+        assert names, title
+        for name in names:
+            assert name in documented or re.search(rf"`{name}\{{", page), (title, name)
+        if by := re.search(r"by \(([a-z, ]+)\)", query):
+            assert set(by[1].split(", ")) <= documented[names[0]], (title, by[1])
+
+
+class Prometheus:
+    def __init__(self, directory: Path, admin: str, configuration: str) -> None:
+        self.port = free_port()
+        text = yaml.safe_load((WATCHING / configuration).read_text())
+        text["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        text["scrape_configs"][0]["static_configs"] = [{"targets": [admin]}]
+        shutil.copy(WATCHING / "alerts.yaml", directory)
+        (directory / "prometheus.yaml").write_text(yaml.safe_dump(text))
+        self.log = (directory / "log").open("w")
+        assert PROMETHEUS
+        self.process = subprocess.Popen(
+            [
+                PROMETHEUS,
+                f"--config.file={directory}/prometheus.yaml",
+                f"--storage.tsdb.path={directory}/data",
+                f"--web.listen-address=127.0.0.1:{self.port}",
+            ],
+            stdout=self.log,
+            stderr=self.log,
+        )
+
+    def ask(self, path: str, **parameters: str) -> Any:
+        url = f"http://127.0.0.1:{self.port}{path}?{urllib.parse.urlencode(parameters)}"
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return json.load(response)["data"]
+
+    def series(self, query: str) -> list[dict[str, Any]]:
+        return self.ask("/api/v1/query", query=query)["result"]
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+        self.log.close()
+
+
+@pytest.fixture
+def watched(
+    start_envoy: StartEnvoy, request: pytest.FixtureRequest
+) -> Iterator[tuple[Envoy, FakeProvider, str]]:
+    with FakeProvider() as fake:
+        endpoints = {
+            "endpoint": [f"{fake.issuer}/introspect", f"{fake.issuer}/other"],
+            "client_id": "rs",
+            "client_secret": "rs-secret",
+            "cache": 0,
+            "negative_cache": 0,
+        }
+        provider = provider_entry(fake, introspection=endpoints)
+        settings = config(
+            fake,
+            providers=[provider],
+            shadow={"require": {"scopes": ["nobody-has-this"]}},
+            rules=[{"match": {"path_prefix": "/open"}, "bypass": True}],
+        )
+
+        def adjust(bootstrap: Bootstrap) -> None:
+            if request.param == "prometheus-names.yaml":
+                del bootstrap.value["stats_config"]
+
+        yield start_envoy(settings, clusters={"idp": fake.port}, adjust=adjust), fake, request.param
+
+
+@needs_prometheus
+@pytest.mark.parametrize("watched", ["prometheus.yaml", "prometheus-names.yaml"], indirect=True)
+def test_a_real_prometheus_finds_every_series(
+    watched: tuple[Envoy, FakeProvider, str], tmp_path: Path
+) -> None:
+    """With labels by Envoy's `stats_tags`, and by Prometheus where the bootstrap is Istio's."""
+    envoy, fake, configuration = watched
+    prometheus = Prometheus(tmp_path, envoy.process.admin_address, configuration)
+    try:
+        forged = Key.make(kid=fake.keys[0].kid).token(claims(fake.issuer))
+        kinds = [fake.token(), "opaque", "worthless", None, fake.token(exp=1), forged]
+        tokens = itertools.cycle(kinds)
+        fake.active["opaque"] = {"aud": "urn:api:test", "sub": "svc", "iss": fake.issuer}
+        begin = time.monotonic()
+        sent = 0
+        while time.monotonic() - begin < 12:
+            if time.monotonic() - begin > 6:  # half an outage: only introspection fails
+                fake.routes["/introspect"] = lambda _: Reply(503)
+            for _ in range(2 * len(kinds)):
+                envoy.get("/a", token=next(tokens))
+                sent += 1
+            envoy.get("/open")
+            time.sleep(0.1)
+        scene.poll(lambda: prometheus.series("oidc_jwks_age_seconds"), "the age of the keys", 15)
+        missing = []
+        for title, query in queries():
+            series = prometheus.series(query.replace("$__rate_interval", "10s").replace("[5m]", "[10s]"))
+            good = [sample for sample in series if sample["value"][1] != "NaN"]
+            if not good:
+                missing.append(f"{title}: {query}")
+        assert not missing, "\n".join(missing)
+        # What Prometheus has counted is what was sent.
+        (total,) = prometheus.series('sum(oidc_requests_total{reason="missing_token"})')
+        assert abs(float(total["value"][1]) - sent / len(kinds)) <= 32 + sent / 10
+        rules = prometheus.ask("/api/v1/rules")["groups"][0]["rules"]
+        assert [rule["name"] for rule in rules if rule["health"] == "err"] == []
+    finally:
+        prometheus.stop()
+
+
+def test_the_access_log_of_the_page_tells_the_decision(
+    start_envoy: StartEnvoy, tmp_path: Path
+) -> None:
+    log = Page("watching.md").yaml("Access log")
+    file = tmp_path / "told.log"
+    log["name"] = "envoy.access_loggers.file"
+    log["typed_config"] |= {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": str(file),
+    }
+    with FakeProvider() as fake:
+        envoy = start_envoy(
+            config(fake),
+            clusters={"idp": fake.port},
+            adjust=lambda bootstrap: bootstrap.hcm["access_log"].append(log),
+        )
+        assert envoy.get("/good?token=secret", token=fake.token()).status == 200
+        assert envoy.get("/old", token=fake.token(exp=1)).status == 401
+        lines = scene.poll(
+            lambda: [json.loads(line) for line in file.read_text().splitlines()][1:] and file.read_text(),
+            "two lines",
+            15,
+        )
+    good, old = (json.loads(line) for line in lines.splitlines())
+    assert (good["path"], good["status"], good["result"]) == ("/good", 200, "allowed")
+    assert (old["path"], old["status"], old["details"]) == ("/old", 401, "oidc_denied{expired}")
+    assert "secret" not in lines
+
+
+def test_envoy_accepts_the_traces_of_the_page() -> None:
+    if envoy_release() < (1, 37):
+        pytest.skip("custom tags had no `value`")
+    with FakeProvider() as fake:
+        bootstrap = Bootstrap()
+        bootstrap.configure(config(fake), struct=True)
+        bootstrap.cluster("otel", 4317, http2=True)
+        bootstrap.hcm["tracing"] = Page("watching.md").yaml("Traces")
+        result = validate(bootstrap)
+    assert result.returncode == 0, result.stdout
