@@ -82,6 +82,8 @@ class Memory {
   }
 
   async upsert(id, payload, seconds) {
+    // The scope that a client registers with is where it begins, not all that it may ever ask for.
+    if (this.model === 'Client') delete payload.scope;
     const expires = seconds ? Date.now() + seconds * 1000 : Infinity;
     records.set(`${this.model}:${id}`, { payload, expires });
   }
@@ -196,7 +198,19 @@ const habits = {
 const requestedTtl = (ctx) => Number(ctx.oidc?.body?.ttl ?? TTL);
 const lifetime = (ctx) => Math.max(1, requestedTtl(ctx));
 
+/** An MCP server on this machine, at whatever port. */
+const MCP_SERVER = /^http:\/\/127\.0\.0\.1:\d+\/mcp$/;
+
 function resourceServerInfo(ctx, audience) {
+  if (MCP_SERVER.test(audience)) {
+    return {
+      audience,
+      scope: 'mcp files:write',
+      accessTokenTTL: lifetime(ctx),
+      accessTokenFormat: 'jwt',
+      jwt: { sign: { alg: 'ES256' } },
+    };
+  }
   const kind = audience.replace(/^urn:api:/, '');
   const alg = algorithm(kind) ?? (habits[kind] && 'RS256');
   if (!alg && kind !== 'opaque') {
@@ -238,7 +252,7 @@ function makeHandler(issuer) {
     jwks: { keys: generations.flat() },
     cookies: { keys: [cookieKey] },
     findAccount,
-    scopes: ['openid', 'api:read', 'api:write'],
+    scopes: ['openid', 'api:read', 'api:write', 'mcp', 'files:write'],
     claims: {
       openid: ['sub'],
       profile: ['name'],
@@ -270,6 +284,7 @@ function makeHandler(issuer) {
         allowedPolicy: (ctx, client) => client.clientId.startsWith('rs'),
       },
       jwtIntrospection: { enabled: true },
+      registration: { enabled: true }, // clients of MCP register themselves
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: resourceServerInfo,
