@@ -31,11 +31,12 @@ fn page(path: &str) -> PathBuf {
 fn every_configuration_is_sound() {
     for (path, count) in [
         ("migrate/greymatter.md", 3),
-        ("migrate/mcp-toolbox.md", 2),
+        ("migrate/mcp-toolbox.md", 3),
         ("migrate/authservice.md", 3),
         ("migrate/envoy-jwt-authn.md", 2),
         ("migrate/istio.md", 2),
         ("kubernetes.md", 2),
+        ("mcp.md", 1),
         ("opaque-tokens.md", 2),
         ("providers.md", 7),
     ] {

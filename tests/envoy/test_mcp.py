@@ -13,6 +13,7 @@ import pytest
 from conftest import StartEnvoy
 from fake_provider import FakeProvider
 from harness import Envoy
+from pages import Page
 
 RESOURCE = "https://mcp.example.com/mcp"
 METADATA = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp"
@@ -43,6 +44,10 @@ class Spy:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            self._read(connection)
+
+    def _read(self, connection: socket.socket) -> None:
         self.got.append(b"")
         index = len(self.got) - 1
         while True:
@@ -60,7 +65,6 @@ class Spy:
             )
             if rest.endswith(b"0\r\n\r\n") if is_chunked else len(rest) >= length:
                 connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
-                connection.close()
                 return
 
     def bodies(self) -> list[bytes]:
@@ -234,3 +238,52 @@ def test_envoys_own_filter_can_say_what_is_asked(start_envoy: StartEnvoy, fake: 
     assert envoy.get("/mcp", [JSON, accept], token(fake), "POST", call("delete_a")).status == 403
     assert envoy.get("/mcp", [JSON, accept], good, "POST", b"[" + call("delete_a") + b"]").status == 400
     assert envoy.get("/mcp", [JSON], good, "POST", call("delete_a")).status == 400
+
+
+def test_the_page_for_toolbox_does_as_it_says(start_envoy: StartEnvoy, fake: FakeProvider, spy: Spy) -> None:
+    """TB-70, TB-72, TB-73, TB-74: with the configuration of docs/migrate/mcp-toolbox.md."""
+    theirs = Page("migrate/mcp-toolbox.md").json("MCP mode with tools", "Ours", idp=fake.issuer)
+    envoy = start_envoy(theirs, idp=fake.port, clusters={"upstream": spy.port})
+
+    def ask(tool: str, scope: str) -> Any:
+        bearer = fake.token(aud="https://toolbox.example.com", scope=scope)
+        return envoy.get("/mcp", [JSON], bearer, "POST", call(tool))
+
+    metadata = envoy.get("/.well-known/oauth-protected-resource")
+    assert metadata.status == 200
+    assert metadata.json()["scopes_supported"] == ["read:files", "execute:sql", "write:flights"]
+    refused = ask("update_flight_status", "read:files write:flights")
+    assert refused.status == 403
+    assert 'scope="read:files execute:sql write:flights"' in refused.header("www-authenticate")
+    assert refused.json()["id"] == 7
+    assert ask("update_flight_status", "execute:sql read:files write:flights").status == 200
+    assert ask("search_flights", "read:files").status == 200
+    assert ask("search_flights", "execute:sql").status == 403
+    preflight = [("Origin", "https://app.example"), ("Access-Control-Request-Method", "POST")]
+    assert envoy.get("/mcp", preflight, method="OPTIONS").status == 200
+    assert envoy.get("/healthz").status == 200
+
+
+def test_the_page_about_mcp_does_as_it_says(start_envoy: StartEnvoy, fake: FakeProvider, spy: Spy) -> None:
+    """With the configuration of docs/mcp.md."""
+    ours = Page("mcp.md").json("MCP servers", idp=fake.issuer)
+    ours["providers"][0]["validation"] = "jwt"
+    envoy = start_envoy(ours, idp=fake.port, clusters={"upstream": spy.port})
+
+    def status(method: str, params: dict[str, Any], **claims: Any) -> int:
+        body = json.dumps({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}).encode()
+        claims = {"aud": RESOURCE, "scope": "mcp"} | claims
+        return envoy.get("/mcp", [JSON], fake.token(**claims), "POST", body).status
+
+    assert status("tools/call", {"name": "anything"}) == 200
+    assert status("tools/call", {"name": "anything"}, scope="other") == 403
+    assert status("tools/call", {"name": "delete_a"}) == 403
+    assert status("tools/call", {"name": "delete_a"}, scope="mcp files:write") == 200
+    assert status("tools/call", {"name": "payroll"}) == 403
+    assert status("tools/call", {"name": "payroll"}, team="finance") == 200
+    assert status("tools/call", {"name": "debug"}, scope="mcp files:write") == 403
+    assert status("resources/read", {"uri": "file:///public/../secret/a"}) == 403
+    assert status("resources/read", {"uri": "file:///secret/a"}, scope="mcp secrets") == 200
+    assert status("resources/read", {"uri": "file:///a"}) == 200
+    assert status("prompts/get", {"name": "a"}) == 403
+    assert status("initialize", {}) == 200
