@@ -8,6 +8,7 @@ import base64
 import contextlib
 import http.server
 import json
+import shutil
 import socket
 import subprocess
 import threading
@@ -21,7 +22,7 @@ import uvicorn
 from clients import request_bytes
 from conftest import StartEnvoy
 from fake_provider import FakeProvider
-from harness import Bootstrap, Envoy, Provider
+from harness import ROOT, Bootstrap, Envoy, Provider
 from mcp.client.auth import OAuthClientProvider
 from mcp.client.session import ClientSession
 from mcp.client.streamable_http import streamable_http_client
@@ -68,7 +69,7 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def start(start_envoy: StartEnvoy, provider: Provider, server: Server, **mcp: Any) -> tuple[Envoy, str]:
+def start(start_envoy: StartEnvoy, provider: Provider, upstream: int, **mcp: Any) -> tuple[Envoy, str]:
     """Envoy at a port that is known before: the resource names it."""
     port = free_port()
     resource = f"http://127.0.0.1:{port}/mcp"
@@ -82,7 +83,7 @@ def start(start_envoy: StartEnvoy, provider: Provider, server: Server, **mcp: An
         "require": {"scopes": ["mcp"]},
         "mcp": {"resource": resource, "tools": tools, "default": "deny", "scopes_supported": ["mcp"]} | mcp,
     }
-    return start_envoy(configuration, clusters={"upstream": server.port}, adjust=adjust), resource
+    return start_envoy(configuration, clusters={"upstream": upstream}, adjust=adjust), resource
 
 
 class Storage:
@@ -112,7 +113,7 @@ def test_the_sdk_finds_its_way(
 ) -> None:
     """MCP-01, MCP-02, MCP-06: discovery from a 401, registration, token, call; 403, step-up, call."""
     server = Server(**options)
-    _, resource = start(start_envoy, provider, server)
+    _, resource = start(start_envoy, provider, server.port)
     asked: list[str] = []
     landed: list[str] = []
 
@@ -153,6 +154,39 @@ def test_the_sdk_finds_its_way(
     assert set(asked[-1].split()) == {"mcp", "files:write"}
     assert len(asked) == 2
     assert storage.info.client_id
+
+
+@pytest.mark.parametrize("kind", ["stateless", "stateful"])
+def test_the_sdk_for_typescript_finds_its_way(start_envoy: StartEnvoy, provider: Provider, kind: str) -> None:
+    """MCP-01, MCP-06: the same with the SDK of the other language, client and server."""
+    peer = [shutil.which("node") or "node", str(ROOT / "envoy/provider/mcp-peer.mjs")]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*peer, "server", kind], **pipes) as server:
+        try:
+            _, resource = start(start_envoy, provider, json.loads(server.stdout.readline())["port"])
+            with subprocess.Popen([*peer, "client", resource], **pipes) as client:
+                said = []
+                for line in client.stdout:
+                    said.append(json.loads(line))
+                    if url := said[-1].get("authorize"):
+                        parts = urllib.parse.urlsplit(url)
+                        landed = provider._log_in(f"{parts.path}?{parts.query}", "alice", CALLBACK)
+                        client.stdin.write(f"{landed}\n")
+                        client.stdin.flush()
+            assert client.returncode == 0, said
+        finally:
+            server.kill()
+        called = [json.loads(line)["called"] for line in server.stdout]
+    scopes = [
+        set(urllib.parse.parse_qs(urllib.parse.urlsplit(line["authorize"]).query)["scope"][0].split())
+        for line in said
+        if "authorize" in line
+    ]
+    assert scopes[0] == {"mcp"}
+    assert "files:write" in scopes[-1]
+    assert len(scopes) == 2
+    assert [line["result"] for line in said if "result" in line] == ["list_files is done", "delete_file is done"]
+    assert called == ["list_files", "delete_file"]
 
 
 # ------------------------------------------------------------------------------- bodies, and who reads them
