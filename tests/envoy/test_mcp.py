@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import StartEnvoy
 from fake_provider import FakeProvider
-from harness import Envoy
+from harness import ROOT, Envoy, validate
 from pages import Page
 
 RESOURCE = "https://mcp.example.com/mcp"
@@ -287,3 +287,8 @@ def test_the_page_about_mcp_does_as_it_says(start_envoy: StartEnvoy, fake: FakeP
     assert status("resources/read", {"uri": "file:///a"}) == 200
     assert status("prompts/get", {"name": "a"}) == 403
     assert status("initialize", {}) == 200
+
+
+def test_the_example_is_sound() -> None:
+    checked = validate(ROOT / "envoy/mcp.yaml")
+    assert checked.returncode == 0, checked.stderr
