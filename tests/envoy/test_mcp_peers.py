@@ -23,6 +23,7 @@ from clients import request_bytes
 from conftest import StartEnvoy
 from fake_provider import FakeProvider
 from harness import ROOT, Bootstrap, Envoy, Provider
+from mcp import Client
 from mcp.client.auth import OAuthClientProvider
 from mcp.client.session import ClientSession
 from mcp.client.streamable_http import streamable_http_client
@@ -30,6 +31,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientMetadata
 from mcp.types import jsonrpc_message_adapter
 
+LOG = {"version": "%REQ(MCP-PROTOCOL-VERSION)%"}
 CALLBACK = "http://127.0.0.1:9999/callback"
 
 
@@ -69,7 +71,7 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def start(start_envoy: StartEnvoy, provider: Provider, upstream: int, **mcp: Any) -> tuple[Envoy, str]:
+def start(start_envoy: StartEnvoy, provider: Any, upstream: int, **options: Any) -> tuple[Envoy, str]:
     """Envoy at a port that is known before: the resource names it."""
     port = free_port()
     resource = f"http://127.0.0.1:{port}/mcp"
@@ -81,9 +83,9 @@ def start(start_envoy: StartEnvoy, provider: Provider, upstream: int, **mcp: Any
     configuration = {
         "providers": [{"issuer": provider.issuer, "cluster": "idp", "validation": "jwt"}],
         "require": {"scopes": ["mcp"]},
-        "mcp": {"resource": resource, "tools": tools, "default": "deny", "scopes_supported": ["mcp"]} | mcp,
+        "mcp": {"resource": resource, "tools": tools, "default": "deny", "scopes_supported": ["mcp"]},
     }
-    return start_envoy(configuration, clusters={"upstream": upstream}, adjust=adjust), resource
+    return start_envoy(configuration, clusters={"upstream": upstream}, adjust=adjust, log_fields=LOG, **options), resource
 
 
 class Storage:
@@ -154,6 +156,35 @@ def test_the_sdk_finds_its_way(
     assert set(asked[-1].split()) == {"mcp", "files:write"}
     assert len(asked) == 2
     assert storage.info.client_id
+
+
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+def test_both_ages_of_the_protocol_pass(start_envoy: StartEnvoy, fake: FakeProvider, mode: str) -> None:
+    """With the headers of 2026-07-28, and with what was before, as the SDK's client writes them."""
+    server = Server(stateless_http=True)
+    envoy, resource = start(start_envoy, fake, server.port, idp=fake.port)
+
+    async def run(scope: str, tool: str) -> Any:
+        headers = {"authorization": f"Bearer {fake.token(aud=resource, scope=scope)}"}
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=20) as client,
+            Client(streamable_http_client(resource, http_client=client), mode=mode) as session,
+        ):
+            assert {tool.name for tool in (await session.list_tools()).tools} == {"list_files", "delete_file"}
+            return await session.call_tool(tool, {"name": "a"} if tool == "delete_file" else {})
+
+    try:
+        for scope, tool in [("mcp", "list_files"), ("mcp files:write", "delete_file")]:
+            assert not asyncio.run(asyncio.wait_for(run(scope, tool), 30)).is_error
+        with pytest.raises(BaseException):  # noqa: B017, PT011  (an ExceptionGroup of anyio's)
+            asyncio.run(asyncio.wait_for(run("mcp", "delete_file"), 30))
+    finally:
+        server.stop()
+    assert server.called == ["list_files", "delete_file"]
+    entries = envoy.access_log(count=3, path="/mcp")
+    versions = {entry["version"] for entry in entries}
+    assert ("2026-07-28" in versions) == (mode == "2026-07-28"), versions
+    assert [entry["status"] for entry in entries].count(403) == 1
 
 
 @pytest.mark.parametrize("kind", ["stateless", "stateful"])
