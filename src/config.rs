@@ -151,7 +151,8 @@ impl Config {
         let policy = Policy::top(&mut top, compact, &providers)?;
         let rules = Rule::list(&mut top, &policy, &providers)?;
         let removal = Removal::from_fields(&mut top)?;
-        let cors = Cors::from_fields(&mut top, &sources)?;
+        let has_mcp = policy.mcp.is_some() || rules.iter().any(|rule| rule.policy.mcp.is_some());
+        let cors = Cors::from_fields(&mut top, &sources, has_mcp)?;
         let verify = Verify::from_fields(&mut top)?;
         let marks = top.boolean("marks")?.unwrap_or(true);
         top.finish()?;

@@ -39,7 +39,7 @@ pub enum OriginPattern {
 
 impl Cors {
     /// `cors`.
-    pub(super) fn from_fields(top: &mut Fields, sources: &[Source]) -> Result<Option<Self>, Error> {
+    pub(super) fn from_fields(top: &mut Fields, sources: &[Source], has_mcp: bool) -> Result<Option<Self>, Error> {
         let Some(mut fields) = top.object("cors")? else { return Ok(None) };
         fields.allow_only(&[
             "allow_origins",
@@ -77,7 +77,11 @@ impl Cors {
             // Browsers don't take `*` for `authorization`.
             Some(names) if names.iter().any(|name| name == "*") => [names, places_of_tokens(sources)].concat(),
             Some(names) => names,
-            None => [places_of_tokens(sources), vec!["content-type".to_owned()]].concat(),
+            None => {
+                let of_mcp = if has_mcp { MCP_HEADERS } else { &[] };
+                let further = ["content-type"].iter().chain(of_mcp).map(|name| (*name).to_owned());
+                [places_of_tokens(sources), further.collect()].concat()
+            }
         };
         let standard = ["www-authenticate", "retry-after"].map(str::to_owned).to_vec();
         let expose_headers = [standard, header_names(&mut fields, "expose_headers")?.unwrap_or_default()].concat();
@@ -167,3 +171,6 @@ fn joined(mut members: Vec<String>) -> String {
     members.retain(|member| seen.insert(member.clone()));
     members.join(", ")
 }
+
+/// What clients of MCP send, of each version (MCP, "Streamable HTTP").
+const MCP_HEADERS: &[&str] = &["last-event-id", "mcp-method", "mcp-name", "mcp-protocol-version", "mcp-session-id"];

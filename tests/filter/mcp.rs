@@ -434,6 +434,23 @@ fn the_origin_of_a_page_is_checked() {
     scene.send(preflight.header("access-control-request-method", "POST")).bypassed();
 }
 
+/// A page that may ask may send what clients of MCP send, and read the challenge.
+#[test]
+fn a_listed_page_may_send_the_headers_of_the_protocol() {
+    let top = json!({"cors": {"allow_origins": "https://app.example"}});
+    let mut scene = Scene::of(server(json!({}), top));
+    let page = |ask: Ask| ask.header("origin", "https://app.example");
+    let preflight = page(get("/mcp").set(":method", Some("OPTIONS"))).header("access-control-request-method", "POST");
+    let answer = scene.send(preflight).preflight();
+    let allowed = answer.iter().find(|line| line.starts_with("access-control-allow-headers: ")).unwrap();
+    for name in ["authorization", "content-type", "mcp-protocol-version", "mcp-session-id", "mcp-method", "mcp-name"] {
+        assert!(allowed.contains(name), "{allowed}");
+    }
+    scene.send_body(page(ask(&with_scope(""))), call("list")).allowed();
+    let refusal = scene.send_body(page(unauthorized()), call("list")).refused(401, "missing_token");
+    assert!(refusal.header("access-control-expose-headers").unwrap().contains("www-authenticate"));
+}
+
 /// Where the endpoint is one of several paths, what some reader could take for it is judged as a message.
 #[test]
 fn other_paths_are_not_messages() {
