@@ -9,6 +9,7 @@ mod clauses;
 mod config;
 mod failover;
 mod identities;
+mod in_examples;
 mod in_the_field;
 mod jwt;
 mod keys;
