@@ -335,12 +335,15 @@ impl Filter {
         let grant = found.as_ref().ok();
         let head = match self.judge_head(&case, grant) {
             Ok(head) => head,
-            Err(refusal) => return self.refuse_for(&case, refusal, tally),
+            Err(refusal) => {
+                let token = grant.and_then(Grant::token);
+                return self.audited(&case, token, self.refuse_for(&case, refusal, tally));
+            }
         };
         let token = grant.and_then(Grant::token).cloned();
         let decision = self.let_go(&case, found, tally, now);
         match head {
-            None => decision,
+            None => self.audited(&case, token.as_ref(), decision),
             Some(head) => self.hold_body(stream, &case, head, token, decision),
         }
     }

@@ -220,6 +220,22 @@ impl Filter {
         Decision::Answer(Answered { tally, filter_state, edits: Vec::new(), ..refused })
     }
 
+    /// A decision with the audit line of what its head alone asks for.
+    pub(super) fn audited(&self, case: &Case, token: Option<&AccessToken>, mut decision: Decision) -> Decision {
+        let Case { request, policy, is_check: false } = case else { return decision };
+        let asked = server(policy, request).filter(|_| request.has_body).and_then(|mcp| {
+            let head = Head::read(mcp, request, true).ok()?;
+            head.asked(mcp, request.mcp.as_ref()).ok()?
+        });
+        let Some(asked) = asked else { return decision };
+        match &mut decision {
+            Decision::Forward(forward) => forward.filter_state.extend(self.audit(&[asked], &forward.outcome, token)),
+            Decision::Answer(answered) => answered.filter_state = self.audit(&[asked], &answered.outcome, token),
+            Decision::Wait => {}
+        }
+        decision
+    }
+
     /// The key under which filter state holds that.
     pub(super) fn audit_key(&self) -> String {
         format!("{}.mcp", self.name)

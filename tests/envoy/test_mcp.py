@@ -292,3 +292,27 @@ def test_the_page_about_mcp_does_as_it_says(start_envoy: StartEnvoy, fake: FakeP
 def test_the_example_is_sound() -> None:
     checked = validate(ROOT / "envoy/mcp.yaml")
     assert checked.returncode == 0, checked.stderr
+
+
+def test_a_body_over_http2_is_judged_too(envoy: Envoy, fake: FakeProvider, spy: Spy) -> None:
+    """In frames, ended by an empty one; and of a client that leaves in the middle of it, nothing goes on."""
+    headers = [("content-type", "application/json"), ("authorization", f"Bearer {token(fake)}")]
+    for tool, status in [("list", 200), ("delete_a", 403)]:
+        spy.got.clear()
+        body = call(tool, 20_000)
+        with envoy.http2() as connection:
+            stream = connection.start("/mcp", headers, method="POST", end=False)
+            for at in range(0, len(body), 7_000):
+                connection.send(stream, body[at : at + 7_000])
+            connection._h2.end_stream(stream)
+            connection._flush()
+            assert connection.receive(stream).status == status, tool
+            abandoned = connection.start("/mcp", headers, method="POST", end=False)
+            connection.send(abandoned, call("list")[:-1])
+            connection.reset(abandoned)
+            # The connection goes on.
+            assert connection.request("/mcp", headers).status == 200
+        time.sleep(0.2)
+        whole = [got for got in spy.bodies() if len(got) > 20_000]
+        assert len(whole) == (status == 200)
+        assert all(len(got) < 10 for got in spy.bodies() if got not in whole), spy.got

@@ -265,7 +265,9 @@ fn a_refusal_names_all_scopes_of_the_operation() {
     }
     // By the head alone, no body is read.
     let refusal = scene.send(newest(ask(&with_scope("mcp")), "tools/call", "delete_a").with_body());
-    assert_eq!(refusal.refused(403, "insufficient_scope").header("www-authenticate"), Some(&*expected));
+    let refusal = refusal.refused(403, "insufficient_scope");
+    assert_eq!(refusal.header("www-authenticate"), Some(&*expected));
+    assert_eq!(audit(&refusal.filter_state)["name"], "delete_a");
     // TB-73: a tool that needs nothing needs what the service needs.
     scene.send_body(ask(&with_scope("mcp")), call("list")).allowed();
     let refusal = scene.send_body(ask(&with_scope("files:write")), call("list")).refused(403, "insufficient_scope");
@@ -494,6 +496,7 @@ fn headers_alone_can_say_it() {
     let good = with_scope("files:delete files:write");
     let upstream = scene.send(newest(ask(&good), "tools/call", "delete_a").with_body()).allowed();
     assert_eq!(upstream.body, None);
+    assert_eq!(audit(&upstream.filter_state)["decision"], "allowed");
     scene.send(newest(ask(&good), "tools/call", "delete_root").with_body()).refused(403, "insufficient_claims");
     scene.send(ask(&good).with_body()).refused(400, "invalid_request");
     scene
