@@ -39,14 +39,14 @@ fn read(text: &str, document: Element) -> Result<Value, serde_json::Error> {
 }
 
 /// Why and where [`parse`] refuses a text that an operator wrote; `None` if it doesn't.
-pub fn find_fault(text: &[u8]) -> Option<FetchError> {
+pub fn find_fault(text: &[u8]) -> Option<Fault> {
     let at_end_of = |valid: &[u8]| {
         let lines = valid.split(|byte| *byte == b'\n');
         let column = lines.clone().next_back().map_or(0, <[u8]>::len);
         (lines.count(), column.saturating_add(1))
     };
     let plain = |error, (line, column), detail: &str| {
-        Some(FetchError { error, line, column, path: Vec::new(), detail: detail.to_owned() })
+        Some(Fault { error, line, column, path: Vec::new(), detail: detail.to_owned() })
     };
     if text.starts_with(BYTE_ORDER_MARK) {
         return plain(Error::Malformed, (1, 1), "it begins with a byte order mark");
@@ -64,12 +64,12 @@ pub fn find_fault(text: &[u8]) -> Option<FetchError> {
     // What serde_json says of syntax quotes nothing of the text.
     let said = error.to_string();
     let detail = said.split(" at line ").next().filter(|_| fault.get() == Error::Malformed).unwrap_or_default();
-    Some(FetchError { error: fault.get(), line: error.line(), column: error.column(), path, detail: detail.to_owned() })
+    Some(Fault { error: fault.get(), line: error.line(), column: error.column(), path, detail: detail.to_owned() })
 }
 
 /// Why a text that an operator wrote is refused, and where. It holds names of members, and no value.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct FetchError {
+pub struct Fault {
     /// Why.
     pub error: Error,
     /// Where the parser stood, counted from 1.
@@ -91,7 +91,7 @@ pub enum Step {
     Element(usize),
 }
 
-impl fmt::Display for FetchError {
+impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { error, line, column, path: _, detail } = self;
         if detail.is_empty() {

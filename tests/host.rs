@@ -1284,7 +1284,7 @@ struct Day {
 }
 
 impl Day {
-    fn new(config: &str, fault: Option<FetchError>) -> Self {
+    fn new(config: &str, fault: Option<Fault>) -> Self {
         let envoy = Envoy::at(NOW);
         host(|host| host.fault = fault);
         assert!(envoy.configure(config));
@@ -1319,7 +1319,7 @@ impl Day {
 }
 
 /// A day on which one host call fails, or all of some kind, beside one on which none does.
-fn compare(config: &str, undisturbed: &[(Fate, FilterState)], failing: &str, fault: FetchError) {
+fn compare(config: &str, undisturbed: &[(Fate, FilterState)], failing: &str, fault: Fault) {
     let day = Day::new(config, Some(fault));
     let lenient = config.contains("\"enforce\":false");
     // What can't be answered, and what can't even be acted on, stays on hold.

@@ -124,7 +124,7 @@ impl Exchange {
 }
 
 /// Tells by a call's number and name whether it fails, and with which status.
-pub type FetchError = Box<dyn Fn(usize, &str) -> Option<u32>>;
+pub type Fault = Box<dyn Fn(usize, &str) -> Option<u32>>;
 
 /// A foreign function: from its arguments to its answer.
 pub type Function = fn(&[u8]) -> Vec<u8>;
@@ -148,7 +148,7 @@ pub struct Host {
     /// Every line for the log is refused.
     pub mute: bool,
     /// Which host calls fail.
-    pub fault: Option<FetchError>,
+    pub fault: Option<Fault>,
     /// The most bytes of an answer that were read at once.
     pub largest: usize,
     /// How many host calls there were.

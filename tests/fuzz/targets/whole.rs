@@ -32,7 +32,7 @@ mod tokens;
 use super::script::Script;
 use crate::scene::*;
 use crate::support::Noise;
-use answers::{Disposition, Said, json_answer};
+use answers::{Said, Verdict, json_answer};
 use oidc_filter::config::Config;
 use oidc_filter::decision::Case;
 use oidc_filter::filter::StreamId;
@@ -119,7 +119,7 @@ struct World {
     /// How often the clock went back.
     set_backs: usize,
     /// What authorizers last said about questions, each by its URL and its body without the time.
-    verdicts: BTreeMap<(String, String), Disposition>,
+    verdicts: BTreeMap<(String, String), Verdict>,
     /// The request lines that were sent or asked about.
     lines: BTreeSet<String>,
     undecided: BTreeMap<StreamId, Sent>,

@@ -26,7 +26,7 @@ pub struct Said {
 }
 
 /// What an authorizer said.
-pub struct Disposition {
+pub struct Verdict {
     pub allows: bool,
     pub at: Timestamp,
 }
@@ -130,7 +130,7 @@ impl World {
         let taken = self.scene.fetched[told_before..].iter().any(|outcome| outcome.result == "ok");
         if taken {
             assert!(is_word, "{status} is no word");
-            let verdict = Disposition { allows: status < 300, at: self.scene.now() };
+            let verdict = Verdict { allows: status < 300, at: self.scene.now() };
             self.verdicts.insert((call.url.clone(), about.to_string()), verdict);
         }
         for stream in waiting {
