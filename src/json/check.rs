@@ -1,6 +1,6 @@
 //! What [`parse`](super::parse) refuses is refused here too, without a value in memory: for texts that are only passed on.
 
-use super::{Error, MAX_DEPTH, NUMBER_KEY, NumberText};
+use super::{Element, Error, MAX_DEPTH, NUMBER_KEY, NumberText};
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -12,30 +12,14 @@ pub fn check(text: &[u8]) -> Result<(), Error> {
     let text = std::str::from_utf8(text).map_err(|_| Error::Malformed)?;
     let fault = Cell::new(Error::Malformed);
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let checked = Checked { levels_left: MAX_DEPTH, fault: &fault }.deserialize(&mut deserializer);
+    let document = Element { levels_left: MAX_DEPTH, fault: &fault, trail: None };
+    let checked = Checked(document).deserialize(&mut deserializer);
     checked.and_then(|()| deserializer.end()).map_err(|_| fault.get())
 }
 
-/// One value of the document, and how many levels may still open below it.
+/// One value of the document, of which nothing is kept.
 #[derive(Clone, Copy)]
-struct Checked<'f> {
-    levels_left: usize,
-    fault: &'f Cell<Error>,
-}
-
-impl Checked<'_> {
-    fn inner<E: de::Error>(self) -> Result<Self, E> {
-        match self.levels_left.checked_sub(1) {
-            Some(levels_left) => Ok(Self { levels_left, ..self }),
-            None => Err(self.fail(Error::TooDeep)),
-        }
-    }
-
-    fn fail<E: de::Error>(self, fault: Error) -> E {
-        self.fault.set(fault);
-        E::custom(fault)
-    }
-}
+struct Checked<'f>(Element<'f>);
 
 impl<'de> DeserializeSeed<'de> for Checked<'_> {
     type Value = ();
@@ -73,7 +57,7 @@ impl<'de> Visitor<'de> for Checked<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        let inner = self.inner()?;
+        let inner = Self(self.0.inner()?);
         while elements.next_element_seed(inner)?.is_some() {}
         Ok(())
     }
@@ -83,14 +67,14 @@ impl<'de> Visitor<'de> for Checked<'_> {
         if name.as_deref() == Some(NUMBER_KEY) {
             return members.next_value_seed(NumberText).map(drop);
         }
-        let inner = self.inner()?;
+        let inner = Self(self.0.inner()?);
         let mut names = HashSet::new();
         while let Some(member) = name {
             if member == NUMBER_KEY {
-                return Err(self.fail(Error::Malformed));
+                return Err(self.0.fail(Error::Malformed));
             }
             if !names.insert(member) {
-                return Err(self.fail(Error::DuplicateMember));
+                return Err(self.0.fail(Error::DuplicateMember));
             }
             members.next_value_seed(inner)?;
             name = members.next_key()?;
