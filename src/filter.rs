@@ -165,7 +165,7 @@ impl Filter {
             let outcome = self.outcome(Disposition::Bypassed, None, None);
             self.tell(&case, &outcome, Some(answer.status), None, Tally::default());
             // A page asks with the very target that it wants to ask for, tokens and all.
-            let edits = if self.takes_tokens_off { self.hide_tokens(&case) } else { Vec::new() };
+            let edits = self.hide_tokens(&case);
             let (meaning, filter_state, tally) = (Meaning::Preflight, Vec::new(), Tally::default());
             return Decision::Answer(Answered { edits, answer, meaning, filter_state, outcome, tally });
         }
@@ -333,19 +333,17 @@ impl Filter {
             return self.let_go(&case, found, tally, now);
         }
         let grant = found.as_ref().ok();
-        let head = match self.judge_head(&case, grant) {
-            Ok(head) => head,
-            Err(refusal) => {
-                let token = grant.and_then(Grant::token);
-                return self.audited(&case, token, self.refuse_for(&case, refusal, tally));
-            }
-        };
+        let (asked, judged) = self.judge_head(&case, grant);
         let token = grant.and_then(Grant::token).cloned();
-        let decision = self.let_go(&case, found, tally, now);
-        match head {
-            None => self.audited(&case, token.as_ref(), decision),
-            Some(head) => self.hold_body(stream, &case, head, token, decision),
-        }
+        let decision = match judged {
+            Ok(None) => self.let_go(&case, found, tally, now),
+            Ok(Some(head)) => {
+                let decision = self.let_go(&case, found, tally, now);
+                return self.hold_body(stream, &case, head, token, decision);
+            }
+            Err(refusal) => self.refuse_for(&case, refusal, tally),
+        };
+        self.audited(&case, asked, token.as_ref(), decision)
     }
 
     /// Lets a request pass with its grant, or without an identity.
@@ -491,7 +489,7 @@ impl Filter {
         }
         let reason = denial.reason();
         let outcome = self.outcome(Disposition::Denied, Some(reason), provider);
-        let edits = if self.takes_tokens_off { self.hide_tokens(case) } else { Vec::new() };
+        let edits = self.hide_tokens(case);
         Answered {
             edits,
             answer,
@@ -502,8 +500,11 @@ impl Filter {
         }
     }
 
-    /// Takes the tokens off a request that is answered here: its headers go into the access log.
+    /// Takes the tokens off a request that is answered here, unless every policy lets them go on: its headers go into the access log.
     fn hide_tokens(&self, case: &Case) -> Vec<Edit> {
+        if !self.takes_tokens_off {
+            return Vec::new();
+        }
         let mut rewrite = Rewrite::default();
         rewrite.strip_tokens(&self.config.sources, &case.request);
         let mut edits = rewrite.edits(&case.request, &self.own);

@@ -76,10 +76,10 @@ impl Run<'_> {
         };
         // What a browser asks before it asks is for the service to answer.
         let mut origins = self.request.headers.all("origin");
-        match origins.all(is_allowed) || self.request.is_cors_preflight() {
-            true => Ok(()),
-            false => Err(bad_message(FaultKind::Origin, self.request).into()),
+        if origins.all(is_allowed) || self.request.is_cors_preflight() {
+            return Ok(());
         }
+        Err(bad_message(FaultKind::Origin, self.request).into())
     }
 
     /// What a client without a token is told to ask for: where the head says the operation, all that it needs.
@@ -107,37 +107,43 @@ impl Run<'_> {
 }
 
 impl Filter {
-    /// Judges what the head says of the operation, with the token or without one. What is left for the body to say is in the head
-    /// that comes back; `None` if the body says nothing.
-    pub(super) fn judge_head(&self, case: &Case, grant: Option<&Grant>) -> Result<Option<Head>, Refusal> {
+    /// What the head alone asks for, and whether it may, with the token or without one. What is left for the body to say is in the
+    /// head that comes back; `None` if the body says nothing.
+    pub(super) fn judge_head(
+        &self,
+        case: &Case,
+        grant: Option<&Grant>,
+    ) -> (Option<Asked>, Result<Option<Head>, Refusal>) {
         let Case { request, policy, is_check } = case;
-        let Some(mcp) = server(policy, request) else { return Ok(None) };
+        let Some(mcp) = server(policy, request) else { return (None, Ok(None)) };
         let (token, label) = match grant {
             Some(Grant::Token { token, label, .. }) => (Some(token), Some(Rc::clone(label))),
             _ => (None, None),
         };
         let refuse =
             |denial: Denial| Refusal { detail: Some(Detail::Operation), ..Refusal::new(denial, label.clone()) };
-        let of_fault = |fault: Fault| match is_check {
+        let refuse_fault = |fault: Fault| {
             // Whoever asks understands 401 and 403 only.
-            true => refuse(Denial::InsufficientClaims),
-            false => refuse(bad_message(fault.kind, request)),
+            refuse(if *is_check { Denial::InsufficientClaims } else { bad_message(fault.kind, request) })
         };
         // Whoever asks may have left the body out of the question.
         let has_body = request.has_body || *is_check && request.method() == Some(b"POST");
-        let head = Head::read(mcp, request, has_body).map_err(of_fault)?;
-        if !has_body {
-            return Ok(None);
-        }
-        let asked = head.asked(mcp, request.mcp.as_ref()).map_err(of_fault)?;
-        if let Some(asked) = &asked {
-            judge(mcp, policy, asked, token).map_err(refuse)?;
-        }
-        match is_check {
-            true if asked.is_none() && !mcp.operations.are_all_open() => Err(refuse(Denial::InsufficientClaims)),
-            true => Ok(None),
-            false => Ok(Some(head).filter(|_| !mcp.leaves_body_unread())),
-        }
+        let head = match Head::read(mcp, request, has_body) {
+            Ok(head) if has_body => head,
+            Ok(_) => return (None, Ok(None)),
+            Err(fault) => return (None, Err(refuse_fault(fault))),
+        };
+        let asked = match head.asked(mcp, request.mcp.as_ref()) {
+            Ok(asked) => asked,
+            Err(fault) => return (None, Err(refuse_fault(fault))),
+        };
+        let judged = match &asked {
+            Some(asked) => judge(mcp, policy, asked, token).map_err(refuse),
+            None if *is_check && !mcp.operations.are_all_open() => Err(refuse(Denial::InsufficientClaims)),
+            None => Ok(()),
+        };
+        let left = judged.map(|()| Some(head).filter(|_| !is_check && !mcp.leaves_body_unread()));
+        (asked, left)
     }
 
     /// Lets the head go on, and keeps what its body is to be judged by.
@@ -221,13 +227,14 @@ impl Filter {
     }
 
     /// A decision with the audit line of what its head alone asks for.
-    pub(super) fn audited(&self, case: &Case, token: Option<&AccessToken>, mut decision: Decision) -> Decision {
-        let Case { request, policy, is_check: false } = case else { return decision };
-        let asked = server(policy, request).filter(|_| request.has_body).and_then(|mcp| {
-            let head = Head::read(mcp, request, true).ok()?;
-            head.asked(mcp, request.mcp.as_ref()).ok()?
-        });
-        let Some(asked) = asked else { return decision };
+    pub(super) fn audited(
+        &self,
+        case: &Case,
+        asked: Option<Asked>,
+        token: Option<&AccessToken>,
+        mut decision: Decision,
+    ) -> Decision {
+        let Some(asked) = asked.filter(|_| !case.is_check) else { return decision };
         match &mut decision {
             Decision::Forward(forward) => forward.filter_state.extend(self.audit(&[asked], &forward.outcome, token)),
             Decision::Answer(answered) => answered.filter_state = self.audit(&[asked], &answered.outcome, token),

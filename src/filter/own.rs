@@ -43,7 +43,7 @@ impl Filter {
         let case = Case { request, policy: Rc::clone(&self.config.policy), is_check: false };
         let outcome = self.outcome(Disposition::Bypassed, None, None);
         self.tell_served(&case, &outcome, answer.status);
-        let edits = if self.takes_tokens_off { self.hide_tokens(&case) } else { Vec::new() };
+        let edits = self.hide_tokens(&case);
         Decision::Answer(Answered {
             edits,
             answer,

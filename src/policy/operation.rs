@@ -122,18 +122,14 @@ impl Mcp {
         })
     }
 
-    /// The scopes that the operations of a message need, each once: a client asks for all of them at once (MCP,
-    /// "Runtime Insufficient Scope Errors").
-    pub fn scopes_for<'m>(&'m self, asked: &Asked) -> Vec<&'m str> {
-        let mut scopes = Vec::new();
-        for needed in asked.operations.iter().flat_map(|operation| self.needed(operation)) {
-            if let Needed::Token(requirement) = needed {
-                scopes.extend(requirement.all_scopes());
-            }
-        }
-        let mut seen = std::collections::HashSet::new();
-        scopes.retain(|scope| seen.insert(*scope));
-        scopes
+    /// The scopes that the operations of a message need: a client asks for all of them at once (MCP, "Runtime Insufficient Scope
+    /// Errors"). One that several need is there for each.
+    pub fn scopes_for<'m>(&'m self, asked: &Asked) -> impl Iterator<Item = &'m str> {
+        let needed = asked.operations.iter().flat_map(|operation| self.needed(operation));
+        needed.flat_map(|needed| match needed {
+            Needed::Token(requirement) => requirement.all_scopes().collect(),
+            Needed::Deny => Vec::new(),
+        })
     }
 
     /// What an operation needs beside what every request needs: in each reading of its name, the first that fits.

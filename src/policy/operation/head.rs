@@ -64,20 +64,18 @@ impl Head {
         let method = header(request, "mcp-method").map_err(fault)?;
         let name = header(request, "mcp-name").map_err(fault)?.map(name).transpose().map_err(fault)?;
         let head = Self { version, method: method.map(Into::into), name: name.map(Into::into), is_post };
-        match has_body {
-            false if is_post => return Err(fault(FaultKind::Parse)),
-            false => return Ok(head),
-            true => {}
+        if !has_body {
+            return if is_post { Err(fault(FaultKind::Parse)) } else { Ok(head) };
         }
         if !is_json(request) {
             return Err(fault(FaultKind::MediaType));
         }
         let length = only(request.headers.all("content-length")).and_then(|text| std::str::from_utf8(text).ok());
         let length: Option<usize> = length.and_then(|text| text.parse().ok());
-        match length.is_some_and(|length| length > mcp.max_body_size) {
-            true => Err(fault(FaultKind::TooLarge)),
-            false => Ok(head),
+        if length.is_some_and(|length| length > mcp.max_body_size) {
+            return Err(fault(FaultKind::TooLarge));
         }
+        Ok(head)
     }
 
     /// Whether a header names the method.

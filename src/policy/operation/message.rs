@@ -60,10 +60,10 @@ fn message(head: &Head, members: &Members, id: Option<Box<str>>) -> Result<Asked
     let (Some(method), params) = (member("method")?, member("params")?) else {
         // The answer to a request of the server's, which clients no longer give since 2026-07-28.
         let is_answer = answers == 1 && id.is_some() && member("params")?.is_none();
-        return match is_answer && head.version != Version::V2026_07_28 && !head.says_method() {
-            true => Ok(Asked { id, method: None, operations: Vec::new() }),
-            false => Err(FaultKind::Request),
-        };
+        if is_answer && head.version != Version::V2026_07_28 && !head.says_method() {
+            return Ok(Asked { id, method: None, operations: Vec::new() });
+        }
+        return Err(FaultKind::Request);
     };
     let method = string(method).filter(|method| !method.is_empty() && answers == 0).ok_or(FaultKind::Request)?;
     if is_variant(&method, GUARDED_METHODS) {
@@ -150,13 +150,9 @@ fn compare(head: &Head, asked: &Asked, params: Option<&Members>) -> Result<(), F
         (Some(said), Some(name)) => said == name,
         (None, Some(_)) => head.version != Version::V2026_07_28 || !is_request,
         // What has no name to compare with: `resources/subscribe`, or a method of an extension.
-        (Some(_), None) => true,
-        (None, None) => true,
+        (_, None) => true,
     };
-    match method_agrees && name_agrees {
-        true => Ok(()),
-        false => Err(FaultKind::Headers),
-    }
+    if method_agrees && name_agrees { Ok(()) } else { Err(FaultKind::Headers) }
 }
 
 fn string(text: &str) -> Option<String> {
