@@ -84,17 +84,18 @@ fn judge(
     let decision = match (filter, &bytes) {
         (Some(filter), Some(_)) if size > held.max_size => filter.on_body(stream, Body::TooLong),
         (Some(filter), Some(bytes)) => filter.on_body(stream, Body::Whole(bytes)),
-        _ => {
+        (filter, _) => {
             log::error!("the body of a request could not be read; it is refused");
+            // Nothing else would ever drop what it was to be judged by.
+            if let Some(filter) = filter {
+                filter.on_closed(stream);
+            }
             Decision::Answer(Answered::misconfigured())
         }
     };
     match decision {
         Decision::Forward(Forward { filter_state, outcome, tally, .. }) => {
-            // For those who read logs and metadata only: a request must not be lost for it.
-            if filter_state.iter().any(|(key, value)| abi::set_filter_state(key, value).is_err()) {
-                log::warn!("what was asked of an MCP server could not be told as filter state");
-            }
+            outgoing::audit(&filter_state);
             instance.count(&outcome, tally);
             let Ok(mut progress) = progress.try_borrow_mut() else { return false };
             if let Progress::Forwarded { body, .. } = &mut *progress {

@@ -41,10 +41,15 @@ pub fn answer_anyway(answered: &Answered, progress: &RefCell<Progress>, instance
     if let Ok(mut progress) = progress.try_borrow_mut() {
         *progress = Progress::Answered { status: Some(status).filter(|_| grpc_status.is_none()) };
     }
-    if answered.filter_state.iter().any(|(key, value)| abi::set_filter_state(key, value).is_err()) {
+    audit(&answered.filter_state);
+    answer(answered, instance);
+}
+
+/// Tells as filter state what was asked of an MCP server. That is for those who read logs and metadata only: no request is lost for it.
+pub fn audit(filter_state: &[(String, Vec<u8>)]) {
+    if filter_state.iter().any(|(key, value)| abi::set_filter_state(key, value).is_err()) {
         log::warn!("what was asked of an MCP server could not be told as filter state");
     }
-    answer(answered, instance);
 }
 
 /// Gives an answer its status back. Envoy makes 200 of every reply to what looks like a gRPC call, and to a proxy that asks
