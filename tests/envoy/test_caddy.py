@@ -15,7 +15,7 @@ import scene
 from clients import Response, exchange, request_bytes
 from fake_provider import FakeProvider
 from harness import ROOT, Bootstrap, Upstream, config
-from test_nginx import free_port, listens
+from services import free_port, listens
 
 CADDY = shutil.which("caddy")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +13,7 @@ from conftest import StartEnvoy
 from fake_provider import FakeProvider
 from harness import ROOT, Envoy, validate
 from pages import Page
+from services import RawService
 
 RESOURCE = "https://mcp.example.com/mcp"
 METADATA = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp"
@@ -26,28 +26,14 @@ LOG = {"mcp": "%FILTER_STATE(wasm.oidc.mcp:TYPED)%"}
 JSON = ("Content-Type", "application/json")
 
 
-class Spy:
+class Spy(RawService):
     """A service that notes every byte, and answers 200 to each request that is whole."""
 
     def __init__(self) -> None:
         self.got: list[bytes] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            self._read(connection)
-
-    def _read(self, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         self.got.append(b"")
         index = len(self.got) - 1
         while True:
@@ -69,9 +55,6 @@ class Spy:
 
     def bodies(self) -> list[bytes]:
         return [got.partition(b"\r\n\r\n")[2] for got in self.got]
-
-    def close(self) -> None:
-        self._listener.close()
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.server.mcpserver import MCPServer
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientMetadata
 from mcp.types import jsonrpc_message_adapter
+from services import free_port
 
 LOG = {"version": "%REQ(MCP-PROTOCOL-VERSION)%"}
 CALLBACK = "http://127.0.0.1:9999/callback"
@@ -64,11 +65,6 @@ class Server:
     def stop(self) -> None:
         self._uvicorn.should_exit = True
         self._thread.join(5)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def start(start_envoy: StartEnvoy, provider: Any, upstream: int, **options: Any) -> tuple[Envoy, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,21 +15,12 @@ import pytest
 from conftest import StartEnvoy
 from fake_provider import FakeProvider
 from harness import ROOT, Upstream, config
+from services import free_port, listens
 from tokens import Key
 
 NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: nginx-light)")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def locations() -> str:

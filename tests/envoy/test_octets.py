@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,40 +15,27 @@ import pytest
 from clients import Http2, request_bytes, together
 from conftest import StartEnvoy
 from harness import Bootstrap, Envoy, Provider, config
+from services import RawService
 
 LISTED = Path(__file__).parents[1] / "readers/octets.json"
 PLACES = ("cookie", "query", "name")
 
 
-class Recorder:
+class Recorder(RawService):
     """A service that answers everything, and keeps the heads of all requests as they came."""
 
     def __init__(self) -> None:
         self.heads: list[bytes] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            kept = b""
-            while data := connection.recv(1 << 16):
-                kept += data
-                if kept.endswith(b"\r\n\r\n"):
-                    self.heads.append(kept)
-                    kept = b""
-                    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+    def serve(self, connection: socket.socket) -> None:
+        kept = b""
+        while data := connection.recv(1 << 16):
+            kept += data
+            if kept.endswith(b"\r\n\r\n"):
+                self.heads.append(kept)
+                kept = b""
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from conftest import StartEnvoy
 from fake_provider import FakeProvider, Reply
 from harness import ROOT, Bootstrap, Envoy, config, envoy_release, provider_entry, validate
 from pages import Page
-from test_nginx import free_port
+from services import free_port
 from tokens import Key, claims
 
 WATCHING = ROOT / "examples/watching"
