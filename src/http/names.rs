@@ -246,17 +246,24 @@ pub fn is_unproved_token(header: &[u8]) -> bool {
     UNPROVED_TOKENS.iter().any(|name| same_spelling(name.as_bytes(), header))
 }
 
-/// RFC 9110, section 11.7.2; mod_auth_openidc's; those of the plugins of Kong and APISIX; oauth2-proxy's; and where API gateways
-/// (Google's) and proxies put a client's `Authorization`.
-const UNPROVED_TOKENS: [&str; 10] = [
+/// RFC 9110, section 11.7.2; mod_auth_openidc's; those of the plugins of Kong and APISIX; oauth2-proxy's; those of Amazon's load
+/// balancer and of Azure's App Service; and where API gateways (Google's) and proxies put a client's `Authorization`.
+const UNPROVED_TOKENS: [&str; 17] = [
     "proxy-authorization",
     "oidc-access-token",
     "oidc-id-token",
+    "oidc-refresh-token",
     "x-access-token",
+    "x-amzn-oidc-accesstoken",
     "x-auth-request-access-token",
+    "x-auth-request-id-token",
     "x-forwarded-access-token",
     "x-forwarded-id-token",
     "x-id-token",
+    "x-ms-token-aad-access-token",
+    "x-ms-token-aad-id-token",
+    "x-ms-token-aad-refresh-token",
+    "x-refresh-token",
     "x-forwarded-authorization",
     "x-original-authorization",
 ];

@@ -29,8 +29,8 @@ pub fn answer(response: &Response, subject: Option<&Lookup>) -> Option<Answer> {
         Answer::Active(object) => object,
         other => return Some(other),
     };
-    // Salesforce: a user who was frozen.
-    if object.get("active") == Some(&Value::Bool(false)) {
+    // Salesforce: a user who was frozen. Slack: whatever is wrong, with a 200.
+    if ["active", "ok"].iter().any(|name| object.get(*name) == Some(&Value::Bool(false))) {
         return Some(Answer::Inactive);
     }
     if let (Some(lookup), None | Some(Value::Null)) = (subject, object.get("sub")) {

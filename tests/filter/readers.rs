@@ -561,6 +561,12 @@ fn other_tokens_are_stripped() {
         "x-auth-request-access-token",
         "x-forwarded-authorization",
         "x-original-authorization",
+        "x-refresh-token",
+        "OIDC_refresh_token",
+        "x-auth-request-id-token",
+        "x-amzn-oidc-accesstoken",
+        "x-ms-token-aad-id-token",
+        "x_ms_token_aad_access_token",
     ];
     let sent =
         |ask: Ask| tokens.iter().fold(ask, |ask, name| ask.header(name, "Bearer x")).header("x-forwarded-user", "u");

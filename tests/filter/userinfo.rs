@@ -384,15 +384,19 @@ fn only_a_verified_address_passes() {
     }
 }
 
-/// Salesforce says it of users who were frozen.
+/// Salesforce says `active` of users who were frozen, and Slack `ok` of whatever is wrong.
 #[test]
 fn a_user_who_is_not_active() {
     let mut scene = Scene::of(userinfo(json!({}), json!({})));
     for (token, active) in [("good", true), ("frozen", false)] {
         scene.provider.users.insert(token.to_owned(), json!({"sub": "1", "active": active}));
     }
+    scene.provider.users.insert("not_authed".to_owned(), json!({"ok": false, "sub": "U0", "error": "not_authed"}));
+    scene.provider.users.insert("slack".to_owned(), json!({"ok": true, "sub": "U0R7JM"}));
     scene.send(bearer("good")).allowed();
+    scene.send(bearer("slack")).allowed();
     scene.send(bearer("frozen")).refused(401, "inactive");
+    scene.send(bearer("not_authed")).refused(401, "inactive");
 }
 
 /// UIF-04: userinfo says nothing about the audience; where it does, it is held to it. A JWT must name this issuer.

@@ -56,7 +56,7 @@ def percent(text: str) -> str:
     return "".join(f"%{ord(octet):02X}" for octet in octets(text))
 
 
-LOOK_ALIKES = {"k": "\u212a", "s": "\u017f", "i": "\u0131", "_": "\uff3f", "e": "\uff45", "o": "\uff4f", "a": "\uff41"}
+LOOK_ALIKES = {"k": "\u212a", "s": "\u017f", "i": "\u0131", "_": "\uff3f", "e": "\uff45", "o": "\uff4f", "a": "\uff41", "ss": "\xdf"}
 
 
 def spellings(name: str) -> Iterator[str]:

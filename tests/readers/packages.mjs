@@ -39,6 +39,8 @@ const lookUp = (get) => names.map((name) => [name, get(name)]).filter(([, value]
 const statehood = new Definitions({ strictHeader: false, ignoreErrors: true });
 const strictStatehood = new Definitions({ ignoreErrors: true });
 
+const halves = (pair) => [pair.split('=', 1)[0], pair.slice(pair.indexOf('=') + 1)];
+
 const cookies = {
   'cookie 0.4': (header) => pairs(require('cookie-0.4').parse(header)),
   'cookie 0.7': (header) => pairs(require('cookie-0.7').parse(header)),
@@ -49,6 +51,8 @@ const cookies = {
   '@hapi/statehood, strictHeader': async (header) => pairs((await strictStatehood.parse(header)).states),
   'hono': (header) => pairs(hono.parse(header)),
   'hono, by name': (header) => lookUp((name) => hono.parse(header, name)[name]),
+  // No package, but a script that many have copied.
+  'decodeURIComponent, then split': (header) => decodeURIComponent(header).split(';').map((pair) => halves(pair.trimStart())),
 };
 
 // ------------------------------------------------------------------------------------------ queries
