@@ -14,7 +14,7 @@ READERS_SECONDS ?= 600
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help wasm test test-native test-envoy test-envoy-versions test-readers readers chaos soak security-cases setup-envoy setup-readers lint fmt doc bench fuzz fuzz-coverage audit sbom reproducible demo up down clean clean-tools
+.PHONY: help wasm test test-native test-envoy test-envoy-versions test-readers readers chaos soak security-cases setup-envoy setup-readers lint fmt doc bench fuzz fuzz-coverage audit sbom image reproducible demo up down clean clean-tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' Makefile
@@ -140,6 +140,9 @@ $(DENY):
 
 sbom: wasm ## Write what is in the filter: target/wasm32-wasip1/release/oidc_filter.cdx.json
 	scripts/sbom >target/wasm32-wasip1/release/oidc_filter.cdx.json
+
+image: wasm ## Lay out the image for Istio and Envoy Gateway: target/image
+	@scripts/image
 
 reproducible: ## Build the filter twice, in two places, and compare the bytes
 	@scripts/reproducible
