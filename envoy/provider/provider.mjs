@@ -163,6 +163,7 @@ const resourceServer = {
 const clients = [
   { client_id: 'svc', ...machine },
   { client_id: 'svc-dpop', ...machine, dpop_bound_access_tokens: true },
+  { client_id: 'svc-mtls', ...machine, tls_client_certificate_bound_access_tokens: true },
   {
     client_id: 'web',
     client_secret: 'web-secret',
@@ -243,6 +244,7 @@ function customizeJwt(ctx, token, jwt) {
 
 // ---------------------------------------------------------------------------------- the provider
 
+const nonceSecret = crypto.randomBytes(32);
 const cookieKey = crypto.randomBytes(16).toString('hex');
 
 function makeHandler(issuer) {
@@ -278,7 +280,17 @@ function makeHandler(issuer) {
     features: {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: true }, // login pages that take any name and any password
-      dPoP: { enabled: true },
+      // Who binds tokens to keys gets nonces from here, too (RFC 9449, section 8).
+      dPoP: { enabled: true, nonceSecret, requireNonce: () => true },
+      mTLS: {
+        enabled: true,
+        certificateBoundAccessTokens: true,
+        // As a proxy that ends TLS would tell it: this provider speaks plain HTTP.
+        getCertificate: (ctx) => {
+          const certificate = ctx.get('x-client-certificate');
+          return certificate && new crypto.X509Certificate(Buffer.from(certificate, 'base64'));
+        },
+      },
       introspection: {
         enabled: true,
         allowedPolicy: (ctx, client) => client.clientId.startsWith('rs'),

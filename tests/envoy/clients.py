@@ -10,6 +10,7 @@ import concurrent.futures
 import dataclasses
 import json
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -189,10 +190,12 @@ def exchange(port: int, data: bytes, head: bool = False) -> Response:
 
 
 class Http2:
-    """One connection without TLS. Streams run side by side: `start` several, then `receive`."""
+    """One connection, without TLS unless `context` is given. Streams run side by side: `start` several, then `receive`."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket)
         # Nothing is put right on the way out: malformed requests are among the things to test.
         self._h2 = h2.connection.H2Connection(
             h2.config.H2Configuration(
@@ -259,6 +262,12 @@ class Http2:
 
     def receive(self, stream: int) -> Response:
         while stream not in self._ended:
+            self._read()
+        return self._responses[stream]
+
+    def head(self, stream: int) -> Response:
+        """As soon as its headers are there: a tunnel has no end."""
+        while not self._responses[stream].status and stream not in self._ended:
             self._read()
         return self._responses[stream]
 

@@ -74,14 +74,17 @@ class Provider:
         client: str = "svc",
         ttl: int | None = None,
         secret: str = "svc-secret",
+        certificate: str | None = None,
     ) -> str:
         """A client-credentials token for `urn:api:<kind>`; None is opaque and without audience.
 
-        A negative `ttl` makes a JWT that expired so many seconds ago.
+        A negative `ttl` makes a JWT that expired so many seconds ago. `certificate` is that of the
+        client's connection, in DER and base64.
         """
         form = {"grant_type": "client_credentials", "scope": scope, "ttl": ttl}
         form["resource"] = kind and f"urn:api:{kind}"
-        return self._form("/token", form, client, secret)["access_token"]
+        more = {"X-Client-Certificate": certificate} if certificate else {}
+        return self._form("/token", form, client, secret, more)["access_token"]
 
     def user_token(
         self,
@@ -170,13 +173,21 @@ class Provider:
         assert answer.status == 200, text
         return json.loads(text)
 
-    def _form(self, path: str, form: Mapping[str, Any], client: str, secret: str) -> dict[str, Any]:
+    def _form(
+        self,
+        path: str,
+        form: Mapping[str, Any],
+        client: str,
+        secret: str,
+        more: Mapping[str, str] = {},
+    ) -> dict[str, Any]:
         given = {name: value for name, value in form.items() if value is not None}
         # RFC 6749 section 2.3.1: both are form-encoded before they go into Basic.
         pair = f"{urllib.parse.quote_plus(client)}:{urllib.parse.quote_plus(secret)}"
         headers = {
             "Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}",
             "Content-Type": "application/x-www-form-urlencoded",
+            **more,
         }
         body = urllib.parse.urlencode(given)
         answer, text = self._http(self.port, "POST", path, body, headers)
