@@ -47,6 +47,9 @@ ENFORCE, STRIP, ADMIN = 10000, 10001, 9901
 PROVIDER, CONTROL = 9000, 9001
 UPSTREAM, UPSTREAM_H2 = 9080, 9081
 
+# The name by which clients know the service, as the configurations say: DPoP proofs have it.
+ORIGIN = "https://api.example.com"
+
 START_SECONDS = 30.0  # compiling the module takes a second, on a loaded machine much longer
 STOP_SECONDS = 5.0
 
@@ -359,13 +362,16 @@ class Step:
     expected: tuple[str, ...]
 
 
-def token_function(issuer: str) -> str:
-    """A shell function, so that every line of the demo can be copied into a terminal."""
+def token_functions(issuer: str) -> str:
+    """Shell functions, so that every line of the demo can be copied into a terminal."""
     return textwrap.dedent(f"""\
         token() {{ # kind [scope [seconds to live]]: an access token for urn:api:<kind>
           curl -s -u svc:svc-secret {issuer}/token -d grant_type=client_credentials \\
             -d resource=urn:api:$1 -d scope=${{2:-api:read}} -d ttl=${{3:-3600}} |
             sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/'
+        }}
+        owner() {{ # path: the headers with which the owner of a bound token calls it
+          node {HERE}/provider/dpop-peer.mjs owner {issuer} {ORIGIN} $1 urn:api:es256
         }}
         """)
 
@@ -436,6 +442,22 @@ def steps(scene: Scene) -> Iterator[Step]:
         (r"^HTTP/1.1 200", r'"path":"/admin'),
     )
     yield Step(
+        "A bound token, sent by its owner: with a proof for this one request, by the key that the token names",
+        f"curl -i -H @<(owner /hello) {enforce}/hello",
+        (r"^HTTP/1.1 200", r'\["x-client","svc-dpop"\]', r'(?s)^(?!.*\["dpop")'),
+    )
+    yield Step(
+        "... and by a thief who has copied all of it, proof and token, on its way: it was used before",
+        f"copied=$(owner /hello); curl -s -o /dev/null -H @<(echo \"$copied\") {enforce}/hello; "
+        f"curl -i -H @<(echo \"$copied\") {enforce}/hello",
+        (r"^HTTP/1.1 401", r'(?im)^www-authenticate: DPoP .*error="invalid_dpop_proof"', r"(?im)^dpop-nonce: "),
+    )
+    yield Step(
+        "... or who has the token alone",
+        f"curl -i -H \"Authorization: Bearer $(owner /hello | sed -n 's/^authorization: DPoP //p')\" {enforce}/hello",
+        (r"^HTTP/1.1 401", challenge + 'error="invalid_token".*not_bound'),
+    )
+    yield Step(
         "The listener that strips: an expired token is taken away, the request goes on without it",
         f"curl -i -H 'x-client: admin' {bearer('rs256 api:read -600')} {strip}/hello",
         (r"^HTTP/1.1 200", reached, r"(?is)^(?!.*(authorization|x-client))"),
@@ -476,7 +498,7 @@ def show(lines: Iterable[str], width: int = 130) -> None:
 
 def run_step(scene: Scene, number: int, step: Step) -> bool:
     print(f"\n{number}. {step.title}\n   $ {step.line}")
-    script = token_function(scene.issuer) + step.line.replace("curl -i", "curl -s -i")
+    script = token_functions(scene.issuer) + step.line.replace("curl -i", "curl -s -i")
     ran = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
     output = ran.stdout.replace("\r", "")
     show(narrate(output))
@@ -518,8 +540,8 @@ def demo(choose: Callable[[int], int] = pick) -> int:
             scene = start(HERE / "outputs.yaml", Path(directory), choose)
         try:
             print(f"Envoy with the filter: {scene.url('enforce')}   the provider: {scene.issuer}")
-            print("\nA helper for the lines below. After `scene.py up` it is yours as well:\n")
-            print(textwrap.indent(token_function(scene.issuer), "   "), end="")
+            print("\nHelpers for the lines below. After `scene.py up` they are yours as well:\n")
+            print(textwrap.indent(token_functions(scene.issuer), "   "), end="")
             outcomes = [run_step(scene, i, step) for i, step in enumerate(steps(scene), 1)]
             outcomes.append(show_access_log(scene, len(outcomes) + 1))
         finally:
@@ -575,10 +597,12 @@ def up(config: Path) -> int:
             scene.stop()
             raise
     print(f"The scene of envoy/{config.name} is up; logs are in {os.path.relpath(RUN, ROOT)}. Try:\n")
-    print(textwrap.indent(token_function(scene.issuer), "   "), end="")
+    print(textwrap.indent(token_functions(scene.issuer), "   "), end="")
     enforce = scene.url("enforce")
     print(f"   curl -i {enforce}/hello")
     print(f'   curl -i -H "Authorization: Bearer $(token rs256)" {enforce}/hello')
+    if re.search(r"\bdpop\b", config.read_text()):
+        print(f"   curl -i -H @<(owner /hello) {enforce}/hello")
     print(f"   curl http://{scene.envoy.admin_address}/stats/prometheus | grep ^oidc_")
     print("\nEnd it with: make down")
     return 0

@@ -5,6 +5,7 @@
 
 mod audience;
 mod authorization;
+mod binding;
 mod check;
 mod claim_mapping;
 mod client;
@@ -33,6 +34,7 @@ mod warning;
 mod warnings;
 
 pub use authorization::ExternalAuthorization;
+pub use binding::{BindingMode, CertificateBound, Dpop, DpopStore, NonceMode, WhenFull};
 pub use client::{ClientAuthentication, ClientAuthenticationMethod, Secret};
 pub use clusters::{Clusters, Endpoints, UnreachableUrl};
 pub use cors::{Cors, OriginPattern};
@@ -45,7 +47,7 @@ pub use output::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, S
 pub use policy::{Policy, ResponseBody};
 pub use provider::{Provider, Validation};
 pub use removal::Removal;
-pub use requirement::{ClaimRequirement, Requirement, ScopeImplications};
+pub use requirement::{ClaimRequirement, Requirement, ScopeImplications, StepUp};
 pub use resource::{OFFLINE_ACCESS, Resource, WELL_KNOWN};
 pub use rule::{HeaderMatch, HeaderValue, PathMatch, PathPattern, Rule, RuleMatch};
 pub use source::{Source, SourceLocation};
@@ -84,6 +86,8 @@ pub struct Config {
     pub cors: Option<Cors>,
     /// Where other proxies ask about their requests.
     pub verify: Option<Verify>,
+    /// How DPoP proofs are remembered, and what nonces are made with.
+    pub dpop_store: DpopStore,
     /// Whether the verdict about a request is told in filter state.
     pub marks: bool,
     /// What is allowed but deserves a line in the log.
@@ -148,11 +152,16 @@ impl Config {
         let about = warnings::about_providers(&providers);
         let sources = Source::list(&mut top, &providers)?;
         let max_token_size = max_token_size(&mut top)?;
-        let policy = Policy::top(&mut top, compact, &providers)?;
+        let (dpop, dpop_store) = Dpop::top(&mut top)?;
+        let policy = Policy::top(&mut top, compact, dpop, &providers)?;
         let rules = Rule::list(&mut top, &policy, &providers)?;
         let removal = Removal::from_fields(&mut top)?;
-        let has_mcp = policy.mcp.is_some() || rules.iter().any(|rule| rule.policy.mcp.is_some());
-        let cors = Cors::from_fields(&mut top, &sources, has_mcp)?;
+        let policies = || std::iter::once(&policy).chain(rules.iter().map(|rule| rule.policy.as_ref()));
+        let further = cors::Further {
+            has_mcp: policies().any(|policy| policy.mcp.is_some()),
+            takes_dpop: policies().any(Policy::takes_dpop),
+        };
+        let cors = Cors::from_fields(&mut top, &sources, further)?;
         let verify = Verify::from_fields(&mut top)?;
         let marks = top.boolean("marks")?.unwrap_or(true);
         top.finish()?;
@@ -166,6 +175,7 @@ impl Config {
             removal,
             cors,
             verify,
+            dpop_store,
             marks,
             warnings: about,
         };
@@ -208,7 +218,7 @@ impl Config {
     }
 
     /// The same, and the candidates.
-    fn judged_policies(&self) -> impl Iterator<Item = &Policy> {
+    pub fn judged_policies(&self) -> impl Iterator<Item = &Policy> {
         self.policies().flat_map(|policy| std::iter::once(policy).chain(policy.shadow.as_deref()))
     }
 }

@@ -192,6 +192,8 @@ pub struct Tally {
     pub cached: Option<bool>,
     /// What the candidate policy would have done.
     pub shadow: Option<Shadow>,
+    /// What the memory of DPoP proofs said of this one.
+    pub replay: Option<&'static str>,
 }
 
 /// What a candidate policy would have done with a request.

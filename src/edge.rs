@@ -17,6 +17,7 @@ mod metrics;
 mod outgoing;
 mod root;
 mod sdk;
+mod shared;
 mod stream;
 pub mod wire;
 

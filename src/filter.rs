@@ -13,6 +13,7 @@
 //! counters, the result as filter state, and a look at whether another filter has put one there. Tests hold these figures.
 
 mod authorize;
+mod binding;
 mod calls;
 mod case;
 mod commit;
@@ -22,6 +23,7 @@ mod need;
 mod newcomers;
 mod operation;
 mod own;
+mod proofs;
 mod prove;
 mod rehearsal;
 mod shadow;
@@ -35,8 +37,11 @@ use crate::decision::{Answered, Case, Decision, Disposition, Forward, Meaning, O
 use crate::http::names::ReservedNames;
 use crate::http::{Answer, Document, Edit, Fetch, Request, Response};
 use crate::jose::verifier::Verifier;
+use crate::oauth::credentials::{self, Scheme};
+use crate::oauth::dpop::NONCE_HEADER;
 use crate::oauth::protected_resource::{self, ProtectedResource};
 use crate::policy::rules::RuleIndex;
+use crate::ports::{Randomness, SharedMemory};
 use crate::provider::ProviderId;
 use crate::reply::{About, Denial, Reason};
 use crate::time::{Deadline, Timestamp};
@@ -104,6 +109,10 @@ pub struct Filter {
     reads_routes: bool,
     /// Whether any policy reads metadata of Envoy's `mcp` filter. Found out once, too.
     reads_mcp_metadata: bool,
+    /// Whether any policy takes tokens that are bound to keys.
+    takes_dpop: bool,
+    /// Whether any policy looks at the certificate of Envoy's own connection.
+    reads_certificates: bool,
     facts: Facts,
     waiting: Waiting,
     /// By what the bodies of requests that have gone on are judged.
@@ -119,6 +128,8 @@ impl Filter {
         let named = rules.iter().enumerate();
         let reads_mcp_metadata = config.policies().any(Policy::reads_mcp_metadata);
         let takes_tokens_off = config.policies().any(|policy| !policy.forward);
+        let takes_dpop = config.judged_policies().any(Policy::takes_dpop);
+        let reads_certificates = config.judged_policies().any(Policy::reads_certificates);
         let own = Rc::new(config.own_names().and(config.removal.names()));
         Self {
             documents: HashMap::new(),
@@ -128,8 +139,10 @@ impl Filter {
             named_rules: named.filter_map(|(index, rule)| Some((rule.name.clone()?, index))).collect(),
             reads_routes: rules.iter().any(Rule::reads_route),
             reads_mcp_metadata,
+            takes_dpop,
+            reads_certificates,
             complaints: Complaints::about(config.providers.len()),
-            facts: Facts::new(Rc::clone(&config), Rc::clone(&own)),
+            facts: Facts::new(Rc::clone(&config), Rc::clone(&own), name),
             own,
             config,
             name: name.to_owned(),
@@ -145,12 +158,32 @@ impl Filter {
         self
     }
 
+    /// The same filter, with what a host lends beside events.
+    pub fn with_host(mut self, shared: Box<dyn SharedMemory>, randomness: Box<dyn Randomness>) -> Self {
+        self.facts.proofs.lend(shared, randomness);
+        if self.takes_dpop && !self.facts.proofs.prepare() {
+            log::error!(
+                "the host keeps no shared data, or has no randomness: tokens that are bound to keys are refused"
+            );
+        }
+        self
+    }
+
+    /// Whether a policy looks at the certificate of Envoy's own connection.
+    pub fn reads_certificates(&self) -> bool {
+        self.reads_certificates
+    }
+
     /// A request's headers have come.
     pub fn on_request(&mut self, stream: StreamId, request: Request, now: Timestamp) -> Decision {
+        if self.takes_dpop {
+            // What could not be had at the start may be there now.
+            self.facts.proofs.prepare();
+        }
         if request.method().is_none() {
             // The host had more headers than it hands over: what isn't seen can't be removed.
             let unseen = Case { request, policy: Rc::clone(&self.config.policy), is_check: false };
-            return self.refuse_without_policy(&unseen, Denial::InvalidRequest);
+            return self.refuse_without_policy(&unseen, Denial::InvalidRequest, now);
         }
         let question = match self.own(&request) {
             Some(Own::Document(document)) => return self.serve(request, document),
@@ -159,7 +192,7 @@ impl Filter {
         };
         let (case, fault) = self.case(request, question, now);
         if let Err(denial) = fault {
-            return self.refuse_without_policy(&case, denial);
+            return self.refuse_without_policy(&case, denial, now);
         }
         if let Some(answer) = self.on_preflight(&case) {
             let outcome = self.outcome(Disposition::Bypassed, None, None);
@@ -274,7 +307,7 @@ impl Filter {
     ) -> Decision {
         loop {
             let (found, mut trail) = self.facts.authorize(&case.request, &case.policy, &learnt, now);
-            let need = match self.commit(found, &trail, now) {
+            let need = match self.commit(found, &mut trail, now) {
                 Ok(granted) => return self.decide(stream, case, Ok(granted), &trail, now),
                 Err(Halt::Deny(refusal)) => return self.decide(stream, case, Err(refusal), &trail, now),
                 Err(Halt::Need(need)) => self.waiting.shared(need),
@@ -283,7 +316,7 @@ impl Filter {
             let parked = Parked::new(case, learnt, deadline);
             if !self.waiting.has_room_for(&need) || !self.waiting.has_place_for(&parked) {
                 let refusal = Refusal::new(Denial::Overloaded, self.facts.label(need.provider()));
-                return self.refuse_for(&parked.case, refusal, trail.tally(None));
+                return self.refuse_for(&parked.case, refusal, trail.tally(None), now);
             }
             if self.start_for_a_waiter(&need, now) {
                 self.waiting.park(stream, parked);
@@ -320,12 +353,13 @@ impl Filter {
         trail: &Trail,
         now: Timestamp,
     ) -> Decision {
-        let shadow = if case.policy.shadow.is_some() { self.judge_shadow(&case, now) } else { None };
+        let learnt = case.policy.shadow.as_ref().map(|_| Learnt::of_proof(trail.lessons.proof.clone()));
+        let shadow = learnt.and_then(|learnt| self.judge_shadow(&case, &learnt, now));
         let tally = trail.tally(shadow);
         let found = match found {
             Ok(granted) => Ok(granted.into_grant()),
             Err(refusal) if case.policy.enforce || !refusal.denial.is_strippable() => {
-                return self.refuse_for(&case, refusal, tally);
+                return self.refuse_for(&case, refusal, tally, now);
             }
             Err(refusal) => Err(refusal),
         };
@@ -333,7 +367,7 @@ impl Filter {
             return self.let_go(&case, found, tally, now);
         }
         let grant = found.as_ref().ok();
-        let (asked, judged) = self.judge_head(&case, grant);
+        let (asked, judged) = self.judge_head(&case, grant, now);
         let token = grant.and_then(Grant::token).cloned();
         let decision = match judged {
             Ok(None) => self.let_go(&case, found, tally, now),
@@ -341,7 +375,7 @@ impl Filter {
                 let decision = self.let_go(&case, found, tally, now);
                 return self.hold_body(stream, &case, head, token, decision);
             }
-            Err(refusal) => self.refuse_for(&case, refusal, tally),
+            Err(refusal) => self.refuse_for(&case, refusal, tally, now),
         };
         self.audited(&case, asked, token.as_ref(), decision)
     }
@@ -373,7 +407,7 @@ impl Filter {
                 let outcome = self.outcome(Disposition::Bypassed, exemption.reason(), None);
                 self.forward(case, rewrite, ResponseOutputs::default(), outcome, tally)
             }
-            Grant::Token { token, provider, label, source } => {
+            Grant::Token { token, provider, label, source, scheme, needs_nonce, proof: _ } => {
                 let source = self.config.sources.get(source);
                 // A service would choose a token among the protocols as the one to speak, and say so in its response.
                 let leaves = |source: &&Source| {
@@ -382,10 +416,23 @@ impl Filter {
                 if let Some(source) = source.filter(leaves) {
                     rewrite.strip_one(source);
                 }
+                if let Some(Source { location: SourceLocation::Header { name, .. }, .. }) = source
+                    && scheme == Scheme::Dpop
+                    && case.policy.forward
+                    && case.policy.dpop.as_ref().is_some_and(|dpop| dpop.forward_as_bearer)
+                    && let Some(credentials) = credentials::as_bearer(&case.request, name)
+                {
+                    rewrite.set_header(name, credentials);
+                }
                 let location = source.map(|source| source.location.as_str()).unwrap_or_default();
                 let identity = Identity { claims: token.claims(), provider: &label, location };
                 match identity::write(&case.policy, identity, &self.name, &mut rewrite) {
-                    Ok(aside) => {
+                    Ok(mut aside) => {
+                        if let Some(nonce) = self.facts.proofs.nonce(now).filter(|_| needs_nonce) {
+                            // RFC 9449, section 8.2: what carries a nonce is nobody else's.
+                            aside.response_edits.push(Edit::Set(NONCE_HEADER.into(), nonce.into_bytes()));
+                            aside.response_edits.push(Edit::Set("cache-control".into(), b"no-store".to_vec()));
+                        }
                         let outcome = self.outcome(Disposition::Allowed, None, Some(label));
                         self.forward(case, rewrite, aside, outcome, tally)
                     }
@@ -401,7 +448,8 @@ impl Filter {
                             identity::Error::Missing(header) => Some(Detail::Header(Rc::clone(header))),
                             identity::Error::TooLarge(_) => None,
                         };
-                        self.refuse_for(case, Refusal { detail, ..Refusal::new(error.into(), Some(label)) }, tally)
+                        let refusal = Refusal { detail, ..Refusal::new(error.into(), Some(label)) };
+                        self.refuse_for(case, refusal, tally, now)
                     }
                 }
             }
@@ -412,11 +460,16 @@ impl Filter {
     fn forward(
         &self,
         case: &Case,
-        rewrite: Rewrite,
+        mut rewrite: Rewrite,
         aside: ResponseOutputs,
         outcome: Outcome,
         tally: Tally,
     ) -> Decision {
+        let takes_proofs = case.policy.dpop.as_ref().is_some_and(|dpop| !dpop.forward_proof);
+        // Where no token is looked at, it goes on with its proof, or neither does.
+        if takes_proofs && !(case.policy.bypass && case.policy.forward) {
+            rewrite.strip_proof();
+        }
         let ResponseOutputs { response_edits, filter_state } = aside;
         if case.is_check {
             let stripped: Vec<&str> = rewrite.stripped_headers(&case.request).collect();
@@ -456,23 +509,31 @@ impl Filter {
         Some(answer)
     }
 
-    fn refuse_for(&self, case: &Case, refusal: Refusal, tally: Tally) -> Decision {
+    fn refuse_for(&self, case: &Case, refusal: Refusal, tally: Tally, now: Timestamp) -> Decision {
         let Refusal { denial, provider, detail } = refusal;
-        let refused = self.refused(case, &denial, provider, None);
+        let refused = self.refused(case, &denial, provider, None, now);
         self.tell(case, &refused.outcome, Some(refused.answer.status), detail.as_ref(), tally);
         Decision::Answer(Answered { tally, ..refused })
     }
 
-    fn refuse_without_policy(&self, case: &Case, denial: Denial) -> Decision {
-        let refused = self.refused(case, &denial, None, None);
+    fn refuse_without_policy(&self, case: &Case, denial: Denial, now: Timestamp) -> Decision {
+        let refused = self.refused(case, &denial, None, None, now);
         self.tell_without_policy(case, &refused.outcome, refused.answer.status);
         Decision::Answer(refused)
     }
 
     /// The answer to a refused request, or to the message in its body that has this `id`.
-    fn refused(&self, case: &Case, denial: &Denial, provider: Option<Rc<str>>, id: Option<&str>) -> Answered {
+    fn refused(
+        &self,
+        case: &Case,
+        denial: &Denial,
+        provider: Option<Rc<str>>,
+        id: Option<&str>,
+        now: Timestamp,
+    ) -> Answered {
         let Case { request, policy, is_check } = case;
-        let about = About { policy, mcp: operation::server(policy, request).map(|mcp| &**mcp), id };
+        let uses_dpop = policy.takes_dpop() && credentials::uses_dpop(request, &self.config.sources);
+        let about = About { policy, mcp: operation::server(policy, request).map(|mcp| &**mcp), id, uses_dpop };
         let mut answer = match request.grpc() {
             // Who asks understands 401 and 403 only, and takes all else for a fault (ngx_http_auth_request_module), but 200
             // for a yes: whatever its client speaks, it is answered in HTTP.
@@ -480,6 +541,13 @@ impl Filter {
             None => denial.answer(&about, policy.enforce_response_code),
             Some(grpc) => denial.grpc_answer(&about, policy.enforce_response_code, grpc),
         };
+        // Who is challenged gets a nonce, which saves a try.
+        // To a browser that speaks gRPC, it is challenged with 200.
+        let is_challenge = answer.status == 401 || *denial == Denial::UseDpopNonce;
+        let offers_nonce = is_challenge && policy.dpop.as_ref().is_some_and(|dpop| dpop.offers_nonces());
+        if let Some(nonce) = self.facts.proofs.nonce(now).filter(|_| offers_nonce) {
+            answer.add(NONCE_HEADER, nonce);
+        }
         if let Some(cors) = &self.config.cors {
             answer.headers.extend(cors.on_answer(request));
         }

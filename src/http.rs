@@ -92,6 +92,9 @@ pub struct Request {
     pub headers: Headers,
     /// Envoy's dynamic metadata: one value for each metadata source of the configuration, in its order.
     pub metadata: Vec<Option<Vec<u8>>>,
+    /// What Envoy says of the client's certificate on its connection, if the configuration asks about it: its SHA-256 in
+    /// hexadecimal digits.
+    pub certificate: Option<Vec<u8>>,
     /// The route that Envoy has chosen, if the configuration asks about it.
     pub route: Route,
     /// Whether something follows the headers.
@@ -158,7 +161,8 @@ impl Request {
     /// The same with only the headers whose names are wanted, and without what its token may have come from elsewhere.
     pub fn with_headers(&self, is_wanted: impl Fn(&[u8]) -> bool) -> Self {
         let headers = Headers::from_pairs(self.headers.iter().filter(|(name, _)| is_wanted(name)));
-        Self { headers, metadata: Vec::new(), mcp: None, route: self.route.clone(), has_body: self.has_body }
+        let (metadata, certificate, mcp) = (Vec::new(), None, None);
+        Self { headers, metadata, certificate, mcp, route: self.route.clone(), has_body: self.has_body }
     }
 
     /// The same with another request line: what a proxy asks about.

@@ -34,6 +34,7 @@
 //! | [`oauth::metadata`] | OpenID Connect Discovery, RFC 8414 |
 //! | [`oauth::protected_resource`] | RFC 9728 |
 //! | [`oauth::introspection`] | RFC 7662 |
+//! | [`oauth::dpop`], [`oauth::dpop::replay`], [`oauth::dpop::nonce`] | RFC 9449: that the sender has the key |
 //! | [`oauth::certificate`] | RFC 8705: which certificate the sender has |
 //! | [`oauth::userinfo`] | OpenID Connect Core, section 5.3 |
 //! | [`oauth::diagnosis`] | what is wrong with a provider's answer, in words |

@@ -3,6 +3,7 @@
 pub mod certificate;
 pub mod credentials;
 pub mod diagnosis;
+pub mod dpop;
 pub mod introspection;
 pub mod metadata;
 pub mod protected_resource;

@@ -6,7 +6,7 @@
 
 pub mod cors;
 
-use crate::config::{Mcp, Policy, ResponseBody};
+use crate::config::{BindingMode, Mcp, Policy, ResponseBody, StepUp};
 use crate::http::{Answer, Grpc};
 use crate::json::{self, Value};
 use base64::Engine as _;
@@ -30,6 +30,12 @@ pub enum Denial {
     UnsupportedScheme,
     /// The token is no good, for this reason.
     InvalidToken(Reason),
+    /// The proof of a bound token is no good (RFC 9449, section 7.1).
+    InvalidDpopProof,
+    /// The proof must have a nonce of ours (RFC 9449, section 9).
+    UseDpopNonce,
+    /// The token is good, but its user must be authenticated anew, or in another way (RFC 9470).
+    InsufficientAuthentication(StepUp),
     /// The token is good, but lacks scopes: these are wanted, separated by spaces.
     InsufficientScope(String),
     /// The token is good, but lacks what claims must say.
@@ -71,6 +77,8 @@ pub struct About<'r> {
     pub mcp: Option<&'r Mcp>,
     /// The text of the `id` of the message in its body: a string or a number, of the client's.
     pub id: Option<&'r str>,
+    /// It was sent under the scheme DPoP.
+    pub uses_dpop: bool,
 }
 
 /// The closed list of reasons: the same word in the reply, the log, the metric and `%RESPONSE_CODE_DETAILS%`.
@@ -92,7 +100,10 @@ pub enum Reason {
     Inactive,
     InsufficientScope,
     InsufficientClaims,
+    InsufficientUserAuthentication,
     NotBound,
+    InvalidDpopProof,
+    UseDpopNonce,
     ProviderUnavailable,
     Overloaded,
     Misconfigured,
@@ -124,6 +135,9 @@ impl Reason {
             Self::InsufficientScope => ("insufficient_scope", "the access token lacks a scope"),
             Self::InsufficientClaims => ("insufficient_claims", "the access token does not permit this request"),
             Self::NotBound => ("not_bound", "the access token is bound to a key that was not proved"),
+            Self::InsufficientUserAuthentication => ("insufficient_user_authentication", "the user must log in anew"),
+            Self::InvalidDpopProof => ("invalid_dpop_proof", "the DPoP proof is missing or wrong, or was used before"),
+            Self::UseDpopNonce => ("use_dpop_nonce", "the DPoP proof must have the nonce of this answer"),
             Self::ProviderUnavailable => ("provider_unavailable", "the access token cannot be verified at the moment"),
             Self::Overloaded => ("overloaded", "too many requests are waiting for verification"),
             Self::Misconfigured => ("misconfigured", "the service is not configured for this request"),
@@ -139,6 +153,9 @@ impl Denial {
             Self::InvalidRequest | Self::BadMessage(_) => Reason::InvalidRequest,
             Self::UnsupportedScheme => Reason::UnsupportedToken,
             Self::InvalidToken(reason) => *reason,
+            Self::InvalidDpopProof => Reason::InvalidDpopProof,
+            Self::UseDpopNonce => Reason::UseDpopNonce,
+            Self::InsufficientAuthentication(_) => Reason::InsufficientUserAuthentication,
             Self::InsufficientScope(_) => Reason::InsufficientScope,
             Self::InsufficientClaims | Self::NotAuthorized(_) => Reason::InsufficientClaims,
             Self::AmbiguousTarget => Reason::InvalidRequest,
@@ -162,38 +179,37 @@ impl Denial {
     pub fn is_strippable(&self) -> bool {
         match self {
             Self::MissingToken | Self::InvalidRequest | Self::UnsupportedScheme | Self::InvalidToken(_) => true,
-            Self::ProviderUnavailable(_) => true,
+            Self::InvalidDpopProof | Self::UseDpopNonce | Self::ProviderUnavailable(_) => true,
             // Whether the operation may pass without a token is asked of those that go on.
             Self::MissingTokenFor(_) => true,
             Self::BadMessage(_) => false,
             Self::InsufficientScope(_) | Self::InsufficientClaims | Self::NotAuthorized(_) => false,
+            Self::InsufficientAuthentication(_) => false,
             Self::AuthorizerUnavailable | Self::AmbiguousTarget | Self::Overloaded | Self::Misconfigured => false,
         }
     }
 
-    /// The answer to the client under this policy. `code` replaces the status of what the client sent wrongly.
+    /// The answer to the client under this policy. `code` replaces the status of what the client sent wrongly. An error is told
+    /// under the scheme that the client used.
     pub fn answer(&self, about: &About, code: Option<u16>) -> Answer {
-        let About { policy, mcp, id } = *about;
+        let About { policy, mcp: _, id, uses_dpop } = *about;
         let reason = self.reason();
+        let uses_dpop = uses_dpop || matches!(self, Self::InvalidDpopProof | Self::UseDpopNonce);
         let (status, error) = match self {
             Self::MissingToken | Self::MissingTokenFor(_) | Self::UnsupportedScheme => (code.unwrap_or(401), None),
             Self::BadMessage(bad) => (bad.status, Some("invalid_request")),
             Self::InvalidRequest | Self::AmbiguousTarget => (code.unwrap_or(400), Some("invalid_request")),
             Self::InvalidToken(_) => (code.unwrap_or(401), Some("invalid_token")),
+            Self::InvalidDpopProof => (code.unwrap_or(401), Some("invalid_dpop_proof")),
+            // RFC 9449, section 9: a client looks for this with a 401, and for nothing else.
+            Self::UseDpopNonce => (401, Some("use_dpop_nonce")),
+            Self::InsufficientAuthentication(_) => (401, Some("insufficient_user_authentication")),
             Self::InsufficientScope(_) => (403, Some("insufficient_scope")),
             Self::InsufficientClaims | Self::NotAuthorized(_) => (403, None),
             Self::ProviderUnavailable(_) | Self::AuthorizerUnavailable => (503, None),
             Self::Overloaded | Self::Misconfigured => (503, None),
         };
         let mut answer = Answer::unstored(status);
-        let scope = match self {
-            Self::MissingToken | Self::UnsupportedScheme => policy.require.scope_hint(),
-            Self::InvalidToken(_) if mcp.is_some() => policy.require.scope_hint(),
-            Self::InsufficientScope(scopes) | Self::MissingTokenFor(scopes) => {
-                Some(scopes.clone()).filter(|scopes| !scopes.is_empty())
-            }
-            _ => None,
-        };
         // Where an authorizer has words of its own, there is no challenge to hold them.
         let description = self.description();
         let is_about_token = match self {
@@ -201,11 +217,8 @@ impl Denial {
             other => error.is_some() || other.is_strippable(),
         };
         if is_about_token && matches!(status, 400 | 401 | 403) {
-            let mut challenge = challenge(&policy.realm, error, &description, scope);
-            if let Some(mcp) = mcp {
-                challenge.push_str(&format!(", resource_metadata=\"{}\"", mcp.resource.metadata_url()));
-            }
-            answer.add("www-authenticate", challenge);
+            let parameters = self.parameters(about, error, &description);
+            answer.add("www-authenticate", challenges(policy, uses_dpop, &parameters));
         }
         match self {
             Self::ProviderUnavailable(after) => {
@@ -256,6 +269,7 @@ impl Denial {
         match self {
             Self::MissingToken | Self::MissingTokenFor(_) | Self::UnsupportedScheme => UNAUTHENTICATED,
             Self::InvalidRequest | Self::InvalidToken(_) => UNAUTHENTICATED,
+            Self::InvalidDpopProof | Self::UseDpopNonce | Self::InsufficientAuthentication(_) => UNAUTHENTICATED,
             Self::InsufficientScope(_) | Self::InsufficientClaims | Self::NotAuthorized(_) => PERMISSION_DENIED,
             Self::AmbiguousTarget | Self::BadMessage(_) => INVALID_ARGUMENT,
             Self::ProviderUnavailable(_) | Self::AuthorizerUnavailable => UNAVAILABLE,
@@ -281,6 +295,41 @@ impl Denial {
         object([("jsonrpc", "2.0".into()), ("id", id), ("error", object(fault))]).to_string()
     }
 
+    /// The parameters of a challenge beside its realm: RFC 6750, section 3; RFC 9470, section 3; RFC 9728, section 5.1. Scopes
+    /// and values of `acr` were checked when the configuration was read.
+    fn parameters(&self, about: &About, error: Option<&str>, description: &str) -> String {
+        let About { policy, mcp, .. } = *about;
+        let mut parameters = String::new();
+        let mut add = |name: &str, value: &str| parameters.push_str(&format!(", {name}=\"{value}\""));
+        if let Some(error) = error {
+            add("error", error);
+            add("error_description", description);
+        }
+        let scope = match self {
+            Self::MissingToken | Self::UnsupportedScheme => policy.require.scope_hint(),
+            Self::InvalidToken(_) if mcp.is_some() => policy.require.scope_hint(),
+            Self::InsufficientScope(scopes) | Self::MissingTokenFor(scopes) => {
+                Some(scopes.clone()).filter(|scopes| !scopes.is_empty())
+            }
+            _ => None,
+        };
+        if let Some(scope) = scope {
+            add("scope", &scope);
+        }
+        if let Self::InsufficientAuthentication(StepUp { acr_values, max_age }) = self {
+            if !acr_values.is_empty() {
+                add("acr_values", acr_values);
+            }
+            if let Some(age) = max_age {
+                add("max_age", &age.as_secs().to_string());
+            }
+        }
+        if let Some(mcp) = mcp {
+            add("resource_metadata", &mcp.resource.metadata_url());
+        }
+        parameters
+    }
+
     /// The word and a sentence, which the operator's authorizer may have its own for.
     fn description(&self) -> String {
         let why = match self {
@@ -291,16 +340,18 @@ impl Denial {
     }
 }
 
-/// RFC 6750, section 3. Scopes and realm were checked when the configuration was read.
-fn challenge(realm: &str, error: Option<&str>, description: &str, scope: Option<String>) -> String {
-    let mut challenge = format!("Bearer realm=\"{realm}\"");
-    if let Some(error) = error {
-        challenge.push_str(&format!(", error=\"{error}\", error_description=\"{description}\""));
+/// The schemes that are taken (RFC 9449, sections 7.1 and 7.2), the client's own or the first with these parameters. Realm and
+/// names of algorithms were checked when the configuration was read.
+fn challenges(policy: &Policy, uses_dpop: bool, parameters: &str) -> String {
+    let realm = &policy.realm;
+    let Some(dpop) = policy.dpop.as_deref().filter(|dpop| dpop.mode != BindingMode::Off) else {
+        return format!("Bearer realm=\"{realm}\"{parameters}");
+    };
+    let algorithms = dpop.algorithm_names();
+    match uses_dpop || dpop.mode == BindingMode::Required {
+        true => format!("DPoP realm=\"{realm}\", algs=\"{algorithms}\"{parameters}"),
+        false => format!("Bearer realm=\"{realm}\"{parameters}, DPoP realm=\"{realm}\", algs=\"{algorithms}\""),
     }
-    if let Some(scope) = scope {
-        challenge.push_str(&format!(", scope=\"{scope}\""));
-    }
-    challenge
 }
 
 fn body(

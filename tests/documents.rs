@@ -35,6 +35,7 @@ fn every_configuration_is_sound() {
         ("migrate/authservice.md", 3),
         ("migrate/envoy-jwt-authn.md", 2),
         ("migrate/istio.md", 2),
+        ("bound-tokens.md", 5),
         ("kubernetes.md", 2),
         ("mcp.md", 1),
         ("opaque-tokens.md", 2),

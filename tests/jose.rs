@@ -160,7 +160,7 @@ fn prove(token: &str, set: &JwkSet, expected: &Expected<'_>, now: u64) -> Result
     jwt::Unverified::read(&jws)?;
     let payload = jws.verify(Keys::of([set]).candidates(&jws.key_hint(), jws.algorithm()), &Verifier::default())?;
     let claims = Rc::new(Claims::from_jwt(payload)?);
-    Ok(claims.check(expected, Timestamp::from_unix_seconds(now))?)
+    Ok(claims.check(expected, Timestamp::from_unix_seconds(now))?.shown_with(None, None)?)
 }
 
 fn outcome(token: &str) -> Result<(), Refusal> {
@@ -1614,7 +1614,7 @@ fn answers_pass_the_same_checks() {
         let Value::Object(object) = with(claims(), change) else { unreachable!() };
         let expected = Expected { issuer: Issuer::IfPresent(ISSUER), require_expiration: false, ..expected() };
         let claims = Rc::new(Claims::from_answer(object)?);
-        claims.check(&expected, Timestamp::from_unix_seconds(NOW)).map(drop)
+        claims.check(&expected, Timestamp::from_unix_seconds(NOW))?.shown_with(None, None).map(drop)
     };
     use jwt::Error::*;
     assert_eq!(outcome(json!({})), Ok(()));

@@ -109,6 +109,25 @@ fn nothing_of_the_sdk_is_called_that_may_trap() {
     assert!(words(sdk, "self.").iter().all(|word| word == "0"), "{:?}", words(sdk, "self."));
 }
 
+/// DPP-02, TLS-01: by type, no path leads from checked claims to an access token but through what their binding asks for. That
+/// rests on who may say that something was shown.
+#[test]
+fn only_a_proof_and_a_certificate_show_a_binding() {
+    let (mut keys, mut certificates, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
+    for (path, code) in sources() {
+        let name = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().display().to_string();
+        let said = |text: &str| vec![name.clone(); code.matches(text).count()];
+        keys.extend(said("ProvenKey for "));
+        certificates.extend(said("ProvenCertificate for "));
+        tokens.extend(said("AccessToken { claims"));
+    }
+    assert_eq!(
+        (keys, certificates),
+        (vec!["src/oauth/dpop.rs".to_owned()], vec!["src/oauth/certificate.rs".to_owned()])
+    );
+    assert_eq!(tokens, ["src/jose/jwt.rs"], "`CheckedClaims::shown_with` makes access tokens");
+}
+
 /// The layers of the crate: those modules, and the layers that they may import beside their own. Nothing imports what stands
 /// after it. A module that is new takes its place here first.
 const LAYERS: &[(&str, &[&str], &[&str])] = &[

@@ -262,7 +262,7 @@ fn check(token: &str, set: &JwkSet, issuer: &str, now: u64) -> Result<jwt::Acces
         require_expiration: true,
         max_lifetime: None,
     };
-    Rc::new(Claims::from_jwt(payload)?).check(&expected, Timestamp::from_unix_seconds(now))
+    Rc::new(Claims::from_jwt(payload)?).check(&expected, Timestamp::from_unix_seconds(now))?.shown_with(None, None)
 }
 
 #[test]

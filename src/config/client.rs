@@ -31,6 +31,10 @@ pub enum ClientAuthenticationMethod {
 pub struct Secret(String);
 
 impl Secret {
+    pub(super) fn new(text: String) -> Self {
+        Self(text)
+    }
+
     /// The text, for the one call that needs it.
     pub fn expose(&self) -> &str {
         &self.0

@@ -37,9 +37,19 @@ pub enum OriginPattern {
     },
 }
 
+/// What clients of the services behind send beside tokens.
+#[derive(Clone, Copy)]
+pub(super) struct Further {
+    /// Messages of MCP.
+    pub(super) has_mcp: bool,
+    /// Proofs of keys that tokens are bound to.
+    pub(super) takes_dpop: bool,
+}
+
 impl Cors {
     /// `cors`.
-    pub(super) fn from_fields(top: &mut Fields, sources: &[Source], has_mcp: bool) -> Result<Option<Self>, Error> {
+    pub(super) fn from_fields(top: &mut Fields, sources: &[Source], further: Further) -> Result<Option<Self>, Error> {
+        let Further { has_mcp, takes_dpop } = further;
         let Some(mut fields) = top.object("cors")? else { return Ok(None) };
         fields.allow_only(&[
             "allow_origins",
@@ -79,11 +89,13 @@ impl Cors {
             Some(names) => names,
             None => {
                 let of_mcp = if has_mcp { MCP_HEADERS } else { &[] };
-                let further = ["content-type"].iter().chain(of_mcp).map(|name| (*name).to_owned());
+                let of_dpop = if takes_dpop { DPOP_HEADERS } else { &[] };
+                let further = ["content-type"].iter().chain(of_mcp).chain(of_dpop).map(|name| (*name).to_owned());
                 [places_of_tokens(sources), further.collect()].concat()
             }
         };
-        let standard = ["www-authenticate", "retry-after"].map(str::to_owned).to_vec();
+        let nonce = takes_dpop.then_some("dpop-nonce");
+        let standard = ["www-authenticate", "retry-after"].into_iter().chain(nonce).map(str::to_owned).collect();
         let expose_headers = [standard, header_names(&mut fields, "expose_headers")?.unwrap_or_default()].concat();
         let max_age = fields.duration("max_age")?.map(|age| age.as_secs());
         fields.finish()?;
@@ -171,6 +183,9 @@ fn joined(mut members: Vec<String>) -> String {
     members.retain(|member| seen.insert(member.clone()));
     members.join(", ")
 }
+
+/// RFC 9449, section 4.1.
+const DPOP_HEADERS: &[&str] = &["dpop"];
 
 /// What clients of MCP send, of each version (MCP, "Streamable HTTP").
 const MCP_HEADERS: &[&str] = &["last-event-id", "mcp-method", "mcp-name", "mcp-protocol-version", "mcp-session-id"];

@@ -2,6 +2,7 @@
 //! those that it matches.
 
 use super::authorization::ExternalAuthorization;
+use super::binding::{BindingMode, CertificateBound, Dpop};
 use super::fields::Fields;
 use super::mcp::{Mcp, OperationSource};
 use super::output::{ClaimHeader, UserInfo};
@@ -40,6 +41,10 @@ pub struct Policy {
     pub require: Rc<Requirement>,
     /// Scopes that stand for others.
     pub implied_scopes: Rc<ScopeImplications>,
+    /// How tokens that are bound to keys are proved; `None`: they are refused.
+    pub dpop: Option<Rc<Dpop>>,
+    /// How tokens that are bound to certificates are proved; `None`: they are refused.
+    pub certificate_bound: Option<Rc<CertificateBound>>,
     /// Who decides beyond what the claims say.
     pub authorization: Option<Rc<ExternalAuthorization>>,
     /// Objects of claims to write.
@@ -79,6 +84,27 @@ impl Policy {
         self.mcp.as_ref().is_some_and(|mcp| mcp.source == OperationSource::Metadata)
     }
 
+    /// Whether tokens are taken that are bound to keys.
+    pub fn takes_dpop(&self) -> bool {
+        self.dpop.as_ref().is_some_and(|dpop| dpop.mode != BindingMode::Off)
+    }
+
+    /// Whether no other tokens are taken.
+    pub fn needs_dpop(&self) -> bool {
+        self.dpop.as_ref().is_some_and(|dpop| dpop.mode == BindingMode::Required)
+    }
+
+    /// Whether tokens are taken that are bound to certificates.
+    pub fn takes_certificates(&self) -> bool {
+        self.certificate_bound.as_ref().is_some_and(|bound| bound.mode != BindingMode::Off)
+    }
+
+    /// Whether the certificate of Envoy's own connection is looked at.
+    pub fn reads_certificates(&self) -> bool {
+        let reads = |bound: &CertificateBound| bound.mode != BindingMode::Off && bound.header.is_none();
+        self.certificate_bound.as_deref().is_some_and(reads)
+    }
+
     /// What may be said at the top level and in a rule.
     pub(super) const FIELDS: &[&str] = &[
         "enforce",
@@ -90,6 +116,8 @@ impl Policy {
         "forward",
         "require",
         "implied_scopes",
+        "dpop",
+        "certificate_bound",
         "external_authorization",
         "user_info",
         "claim_headers",
@@ -115,6 +143,8 @@ impl Policy {
             audiences: None,
             require: Rc::default(),
             implied_scopes: Rc::default(),
+            dpop: None,
+            certificate_bound: None,
             authorization: None,
             user_info: Rc::default(),
             claim_headers: Rc::default(),
@@ -124,8 +154,13 @@ impl Policy {
     }
 
     /// The policy of the top level.
-    pub(super) fn top(fields: &mut Fields, compact: bool, providers: &[Provider]) -> Result<Self, Error> {
-        let policy = Self::standard(compact).overridden(fields)?;
+    pub(super) fn top(
+        fields: &mut Fields,
+        compact: bool,
+        dpop: Option<Rc<Dpop>>,
+        providers: &[Provider],
+    ) -> Result<Self, Error> {
+        let policy = Self { dpop, ..Self::standard(compact) }.overridden(fields)?;
         policy.with_shadow(fields, providers)
     }
 
@@ -202,6 +237,8 @@ impl Policy {
             forward: fields.boolean("forward")?.unwrap_or(self.forward),
             require: fields.object("require")?.map(Requirement::from_fields).transpose()?.unwrap_or(self.require),
             implied_scopes: ScopeImplications::from_fields(fields)?.map(Rc::new).unwrap_or(self.implied_scopes),
+            dpop: Dpop::overridden(fields, self.dpop.as_ref())?,
+            certificate_bound: CertificateBound::overridden(fields, self.certificate_bound.as_ref())?,
             authorization: match fields.object("external_authorization")? {
                 Some(fields) => Some(Rc::new(ExternalAuthorization::from_fields(fields)?)),
                 None => self.authorization,
@@ -245,11 +282,13 @@ fn status(fields: &mut Fields) -> Result<Option<u16>, Error> {
 }
 
 /// What means nothing where no token is looked at. Someone who writes it beside `bypass` means something else.
-const NEEDS_A_TOKEN: [&str; 14] = [
+const NEEDS_A_TOKEN: [&str; 16] = [
     "allow_missing",
     "allow_preflight",
     "audiences",
+    "certificate_bound",
     "claim_headers",
+    "dpop",
     "enforce",
     "enforce_response_code",
     "external_authorization",

@@ -6,6 +6,7 @@ use crate::jose::claims::Lookup;
 use regex_lite::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// What a valid token must also have.
 #[derive(Debug, Default)]
@@ -18,6 +19,19 @@ pub struct Requirement {
     pub claims: Vec<ClaimRequirement>,
     /// At least one of these in the claim `groups`, unless empty; `*` stands for any, or none.
     pub groups_allowlist: Vec<String>,
+    /// The user was authenticated in one of these ways (`acr`; RFC 9470), unless empty.
+    pub acr: Vec<String>,
+    /// The user was authenticated not longer ago (`auth_time`; RFC 9470).
+    pub max_age: Option<Duration>,
+}
+
+/// How a user must be authenticated (RFC 9470, section 3), as a challenge says it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StepUp {
+    /// In one of these ways, separated by spaces; empty for any.
+    pub acr_values: String,
+    /// Not longer ago.
+    pub max_age: Option<Duration>,
 }
 
 /// What one claim must hold, or that it must not be there. A list fulfils `any_of` if one of its elements does.
@@ -40,8 +54,13 @@ pub struct ClaimRequirement {
 impl Requirement {
     /// Whether every valid token will do.
     pub fn is_empty(&self) -> bool {
-        let Self { scopes, scopes_any, claims, groups_allowlist } = self;
-        scopes.is_empty() && scopes_any.is_empty() && claims.is_empty() && groups_allowlist.is_empty()
+        let Self { scopes, scopes_any, claims, groups_allowlist, acr, max_age } = self;
+        scopes.is_empty()
+            && scopes_any.is_empty()
+            && claims.is_empty()
+            && groups_allowlist.is_empty()
+            && acr.is_empty()
+            && max_age.is_none()
     }
 
     /// Every scope that it names.
@@ -50,7 +69,7 @@ impl Requirement {
     }
 
     /// What may be said.
-    pub(super) const FIELDS: &[&str] = &["scopes", "scopes_any", "claims", "groups_allowlist"];
+    pub(super) const FIELDS: &[&str] = &["scopes", "scopes_any", "claims", "groups_allowlist", "acr", "max_age"];
 
     pub(super) fn from_fields(mut fields: Fields) -> Result<Rc<Self>, Error> {
         fields.allow_only(Self::FIELDS)?;
@@ -66,6 +85,8 @@ impl Requirement {
             scopes_any: scopes(fields, "scopes_any")?,
             claims: claim_requirements(fields)?,
             groups_allowlist: non_empty_list(fields, "groups_allowlist")?,
+            acr: scopes(fields, "acr")?,
+            max_age: fields.duration("max_age")?,
         })
     }
 }
@@ -132,12 +153,12 @@ pub(super) fn scopes(fields: &mut Fields, field: &'static str) -> Result<Vec<Str
     if scopes.iter().all(|scope| is_scope(scope)) { Ok(scopes) } else { Err(fields.error(field, SCOPE)) }
 }
 
-/// Scopes are written into challenges: RFC 6749, section 3.3, says of what they are made.
+/// Scopes, and values of `acr`, are written into challenges: RFC 6749, section 3.3, says of what they are made.
 fn is_scope(scope: &str) -> bool {
     !scope.is_empty() && scope.bytes().all(|byte| byte != b' ' && is_quotable(byte))
 }
 
-const SCOPE: &str = "a scope is printable ASCII without space, quote and backslash";
+const SCOPE: &str = "each is printable ASCII without space, quote and backslash";
 
 fn claim_requirements(fields: &mut Fields) -> Result<Vec<ClaimRequirement>, Error> {
     match fields.objects("claims", ClaimRequirement::from_fields)? {

@@ -3,6 +3,7 @@
 //! A request that can be read in two ways must not be judged by the weaker of two policies. Many pairs have no weaker one:
 //! each asks for something that the other doesn't.
 
+use super::binding::{BindingMode, CertificateBound, Dpop};
 use super::output::{ClaimHeader, ClaimSource};
 use super::policy::Policy;
 use super::requirement::{ClaimRequirement, Requirement};
@@ -27,6 +28,8 @@ impl Policy {
             audiences,
             require,
             implied_scopes,
+            dpop,
+            certificate_bound,
             authorization,
             user_info: _,
             claim_headers,
@@ -43,6 +46,8 @@ impl Policy {
                 && are_among(audiences.as_deref(), other.audiences.as_deref())
                 && require.asks_no_less_than(&other.require)
                 && (Rc::ptr_eq(implied_scopes, &other.implied_scopes) || other.require.asks_no_scopes())
+                && Dpop::asks_no_less_than(dpop.as_deref(), other.dpop.as_deref())
+                && CertificateBound::asks_no_less_than(certificate_bound.as_deref(), other.certificate_bound.as_deref())
                 && other
                     .authorization
                     .as_ref()
@@ -73,12 +78,41 @@ fn required(headers: &[ClaimHeader]) -> impl Iterator<Item = &ClaimSource> {
     headers.iter().filter(|header| header.required).map(|header| &header.source)
 }
 
+impl Dpop {
+    fn asks_no_less_than(this: Option<&Self>, other: Option<&Self>) -> bool {
+        let mode = |settings: Option<&Self>| settings.map(|settings| settings.mode).unwrap_or_default();
+        modes_ask_no_less(mode(this), mode(other), || {
+            let as_other = this.zip(other).map(|(this, other)| Self { mode: other.mode, ..this.clone() });
+            as_other.as_ref() == other
+        })
+    }
+}
+
+impl CertificateBound {
+    fn asks_no_less_than(this: Option<&Self>, other: Option<&Self>) -> bool {
+        let mode = |settings: Option<&Self>| settings.map(|settings| settings.mode).unwrap_or_default();
+        modes_ask_no_less(mode(this), mode(other), || {
+            let as_other = this.zip(other).map(|(this, other)| Self { mode: other.mode, ..this.clone() });
+            as_other.as_ref() == other
+        })
+    }
+}
+
+/// Where no binding is checked, only tokens without one pass.
+fn modes_ask_no_less(this: BindingMode, other: BindingMode, check_alike: impl FnOnce() -> bool) -> bool {
+    match (this, other) {
+        (BindingMode::Off, other) => other != BindingMode::Required,
+        (_, BindingMode::Off) | (BindingMode::Opportunistic, BindingMode::Required) => false,
+        _ => check_alike(),
+    }
+}
+
 impl Requirement {
     fn asks_no_less_than(self: &Rc<Self>, other: &Rc<Self>) -> bool {
         if Rc::ptr_eq(self, other) {
             return true;
         }
-        let Self { scopes, scopes_any, claims, groups_allowlist } = &**self;
+        let Self { scopes, scopes_any, claims, groups_allowlist, acr, max_age } = &**self;
         let any_group = |groups: &[String]| groups.is_empty() || groups.iter().any(|group| group == "*");
         let has_one_of = |wanted: &[String]| scopes.iter().any(|scope| wanted.contains(scope));
         other.scopes.iter().all(|wanted| scopes.contains(wanted))
@@ -88,6 +122,8 @@ impl Requirement {
             && other.claims.iter().all(|wanted| claims.iter().any(|claim| claim.is(wanted)))
             && (any_group(&other.groups_allowlist)
                 || !any_group(groups_allowlist) && among(Some(groups_allowlist), Some(&other.groups_allowlist)))
+            && (other.acr.is_empty() || !acr.is_empty() && among(Some(acr), Some(&other.acr)))
+            && other.max_age.is_none_or(|wanted| max_age.is_some_and(|age| age <= wanted))
     }
 
     fn asks_no_scopes(&self) -> bool {

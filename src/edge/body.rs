@@ -81,10 +81,10 @@ fn judge(
         size if size <= held.max_size => abi::buffer(Buffer::RequestBody, size).filter(|bytes| bytes.len() == size),
         _ => Some(Vec::new()),
     };
-    let decision = match (filter, &bytes) {
-        (Some(filter), Some(_)) if size > held.max_size => filter.on_body(stream, Body::TooLong),
-        (Some(filter), Some(bytes)) => filter.on_body(stream, Body::Whole(bytes)),
-        (filter, _) => {
+    let decision = match (filter, &bytes, abi::now()) {
+        (Some(filter), Some(_), Some(now)) if size > held.max_size => filter.on_body(stream, Body::TooLong, now),
+        (Some(filter), Some(bytes), Some(now)) => filter.on_body(stream, Body::Whole(bytes), now),
+        (filter, ..) => {
             log::error!("the body of a request could not be read; it is refused");
             // Nothing else would ever drop what it was to be judged by.
             if let Some(filter) = filter {

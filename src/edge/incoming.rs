@@ -40,6 +40,11 @@ pub fn mcp() -> Option<McpMetadata> {
     })
 }
 
+/// The SHA-256 of the client's certificate on this connection, which nobody but Envoy can say. One that can't be read is none.
+pub fn certificate() -> Option<Vec<u8>> {
+    abi::property(&["connection", "sha256_peer_certificate_digest"]).ok().flatten()
+}
+
 /// What the rules look at of the route that Envoy has chosen, under the names of this Envoy or of older ones. What
 /// can't be read is not absent: it is a name that no rule has.
 pub fn route(filter: &Filter) -> Route {

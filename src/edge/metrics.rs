@@ -20,6 +20,7 @@ pub struct Metrics {
     verifications: Counters<(Algorithm, Backend)>,
     cache: Counters<bool>,
     shadows: Counters<(Option<Rc<str>>, Shadow)>,
+    proofs: Counters<&'static str>,
     gauges: BTreeMap<String, Option<u32>>,
     /// The last label of every name: whose metrics these are, where a chain may have several filters.
     suffix: String,
@@ -67,6 +68,9 @@ impl Metrics {
             };
             let name = || format!("oidc_verifications_total;alg={alg};backend={by}{suffix}");
             self.verifications.count(&(algorithm, backend), name);
+        }
+        if let Some(result) = tally.replay {
+            self.proofs.count(&result, || format!("oidc_dpop_proofs_total;result={result}{suffix}"));
         }
         if let Some(cached) = tally.cached {
             let result = if cached { "hit" } else { "miss" };
@@ -130,6 +134,7 @@ impl Metrics {
         self.fetches.flush();
         self.verifications.flush();
         self.cache.flush();
+        self.proofs.flush();
         self.shadows.flush();
     }
 

@@ -6,6 +6,7 @@ use super::abi::{self, Buffer};
 use super::boringssl::BoringSsl;
 use super::instance::Instance;
 use super::outgoing::{carry_out, refuse_misconfigured};
+use super::shared::{HostRandomness, ProcessMemory};
 use super::stream::Stream;
 use super::{Arrived, DEFAULT_NAME, Progress, Shared, body, calls, incoming};
 use crate::config::{Config, SourceLocation};
@@ -86,6 +87,7 @@ impl Root {
             return false;
         }
         let filter = Filter::new(Rc::clone(&config), &name).with_verifier(verifier);
+        let filter = filter.with_host(Box::new(ProcessMemory), Box::new(HostRandomness));
         for key in filter.filter_state_keys() {
             declare(&key, &FilterStateType::Message("type.googleapis.com/google.protobuf.Struct"));
         }

@@ -105,7 +105,8 @@ impl Stream {
         let headers = wire::headers(abi::pairs(Map::RequestHeaders)?).unwrap_or_default();
         let metadata = metadata_sources.iter().map(|(namespace, key)| incoming::metadata(namespace, key)).collect();
         let mcp = if filter.reads_mcp_metadata() { incoming::mcp() } else { None };
-        let request = Request { headers, metadata, route: incoming::route(filter), has_body, mcp };
+        let certificate = if filter.reads_certificates() { incoming::certificate() } else { None };
+        let request = Request { headers, metadata, certificate, route: incoming::route(filter), has_body, mcp };
         match filter.on_request(self.id, request, abi::now()?) {
             Decision::Wait => {
                 waiting.insert(self.id, Rc::clone(&self.progress));

@@ -4,14 +4,15 @@
 //! writes nothing; what it noticed is in its [`Trail`]. So it can be run again when a lacking fact has come, for a candidate policy,
 //! or to explain a decision, and two runs over the same facts are equal.
 
-use super::ends::{Exemption, Grant, Halt, deny, deny_claims, deny_for, deny_unmet};
+use super::ends::{Exemption, Grant, Halt, Shown, deny, deny_claims, deny_for, deny_unmet};
 use super::facts::Facts;
 use super::need::{Learnt, Need, ValidatedBy, ValidatedToken};
 use super::told::Detail;
 use super::trail::{Check, Complaint, Trail, Used};
 use crate::config::{ExternalAuthorization, Policy, Source};
 use crate::http::{Request, only};
-use crate::jose::jwt::{self, AccessToken, Audiences, Expected, Issuer};
+use crate::jose::confirmation::Confirmation;
+use crate::jose::jwt::{self, Audiences, CheckedClaims, Expected, Issuer};
 use crate::oauth::credentials::{self, Credentials};
 use crate::policy::external::{self, CheckRequest};
 use crate::provider::{Provider, ProviderId};
@@ -30,7 +31,7 @@ impl Facts {
         learnt: &Learnt,
         now: Timestamp,
     ) -> (Result<Grant, Halt>, Trail) {
-        let mut run = Run { facts: self, request, policy, learnt, now, trail: Trail::default() };
+        let mut run = Run { facts: self, request, policy, learnt, now, claimed: None, trail: Trail::default() };
         let found = run.decide();
         (found, run.trail)
     }
@@ -43,6 +44,8 @@ pub(super) struct Run<'f> {
     pub(super) policy: &'f Policy,
     pub(super) learnt: &'f Learnt,
     pub(super) now: Timestamp,
+    /// What the token itself says of its binding, where its provider is asked about it.
+    pub(super) claimed: Option<Confirmation>,
     pub(super) trail: Trail,
 }
 
@@ -60,7 +63,7 @@ impl<'f> Run<'f> {
             self.check_page()?;
         }
         let most = facts.config.max_token_size;
-        let found = credentials::find(request, &facts.config.sources, &facts.own, most);
+        let found = credentials::find(request, &facts.config.sources, &facts.own, most, policy.takes_dpop());
         if found == Err(credentials::Error::TooLong) {
             self.trail.complaint = Some(Complaint::TokenTooLong(most));
         }
@@ -92,12 +95,14 @@ impl<'f> Run<'f> {
             }
         };
         self.trail.enter(Check::Claims);
-        let token = self.check(&validated, provider).map_err(|error| deny_claims(provider, error))?;
+        let checked = self.check(&validated, provider).map_err(|error| deny_claims(provider, error))?;
         if !is_known && !validated.validated_by.is_answer() {
             self.trail.kept = Some(validated.clone());
         }
+        self.trail.enter(Check::Binding);
+        let Shown { token, proof, needs_nonce } = self.bind(&credentials, checked, provider)?;
         self.trail.enter(Check::Requirements);
-        let required = policy.require.check(&token, &policy.implied_scopes);
+        let required = policy.require.check(&token, &policy.implied_scopes, self.now);
         required.map_err(|unmet| deny_unmet(provider, self.all_scopes(unmet)))?;
         if let Some(authorizer) = &policy.authorization {
             self.trail.enter(Check::Authorization);
@@ -105,7 +110,7 @@ impl<'f> Run<'f> {
         }
         self.trail.end();
         let (label, source) = (Rc::clone(&provider.label), credentials.source);
-        Ok(Grant::Token { token, provider: provider.id, label, source })
+        Ok(Grant::Token { token, provider: provider.id, label, source, scheme: credentials.scheme, proof, needs_nonce })
     }
 
     /// A token whose signature was verified, if its key is still the provider's.
@@ -122,7 +127,7 @@ impl<'f> Run<'f> {
     }
 
     /// What the claims must be, given who vouches for them.
-    fn check(&self, validated: &ValidatedToken, provider: &Provider) -> Result<AccessToken, jwt::Error> {
+    fn check(&self, validated: &ValidatedToken, provider: &Provider) -> Result<CheckedClaims, jwt::Error> {
         let config = &provider.config;
         let by_signature = !validated.validated_by.is_answer();
         // Userinfo says nothing about the audience, as a rule; where it does, or where a rule asks for one, it is held to it.

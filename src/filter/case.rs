@@ -26,7 +26,8 @@ impl Filter {
                 let policy = Rc::clone(&self.config.policy);
                 return (Case { request: asked_about, policy, is_check: true }, Err(Denial::InvalidRequest));
             }
-            Some(Ok(asked_about)) => (asked_about, true),
+            // The certificate of the connection is that of the proxy.
+            Some(Ok(asked_about)) => (Request { certificate: None, ..asked_about }, true),
             Some(Err(denial)) => {
                 log::debug!(
                     "a question at verify_path doesn't tell the request that it is about: each header of verify_request \

@@ -5,10 +5,14 @@
 //! The invariant: a grant passes a request only as [`Granted`], and only [`Filter::commit`] makes one of it.
 
 use super::Filter;
-use super::ends::{Grant, Halt};
+use super::ends::{Grant, Halt, Refusal};
 use super::need::ENTRY_SIZE;
+use super::told::Detail;
 use super::trail::{Trail, Used};
+use crate::oauth::dpop::replay::Spent;
+use crate::reply::Denial;
 use crate::time::Timestamp;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// A grant whose cost is paid.
@@ -27,11 +31,30 @@ impl Filter {
     pub(super) fn commit(
         &mut self,
         found: Result<Grant, Halt>,
-        trail: &Trail,
+        trail: &mut Trail,
         now: Timestamp,
     ) -> Result<Granted, Halt> {
         self.note(trail, now);
-        found.map(Granted)
+        let grant = found?;
+        self.spend(&grant, trail, now)?;
+        Ok(Granted(grant))
+    }
+
+    /// Spends the proof that a grant rests on. Of all who hold one with this proof, one keeps it.
+    fn spend(&self, grant: &Grant, trail: &mut Trail, now: Timestamp) -> Result<(), Halt> {
+        let Grant::Token { proof: Some(proof), provider, label, .. } = grant else { return Ok(()) };
+        let spent = self.facts.proofs.spend(proof, now);
+        trail.spent = Some(spent);
+        if let Some(problem) = spent.problem() {
+            self.complain(*provider, format_args!("{problem}"), now);
+        }
+        let denial = match spent {
+            Spent::First | Spent::FirstOfTooMany => return Ok(()),
+            Spent::Again | Spent::TooOld => Denial::InvalidDpopProof,
+            Spent::NoRoom | Spent::Unknown => Denial::Overloaded,
+        };
+        let refusal = Refusal::new(denial, Some(Rc::clone(label)));
+        Err(Halt::Deny(Refusal { detail: Some(Detail::Spent(spent)), ..refusal }))
     }
 
     /// Makes true what a run noticed, whatever its result, and whosever policy it was for. It spends nothing.

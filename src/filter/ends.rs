@@ -4,7 +4,8 @@ use super::need::Need;
 use super::told::Detail;
 use crate::jose::jws;
 use crate::jose::jwt::{self, AccessToken};
-use crate::oauth::credentials;
+use crate::oauth::credentials::{self, Scheme};
+use crate::oauth::dpop::Proof;
 use crate::oauth::introspection::Unfit;
 use crate::policy::requirement::Unmet;
 use crate::provider::{Provider, ProviderId};
@@ -25,6 +26,12 @@ pub(super) enum Grant {
         label: Rc<str>,
         /// The place that the token was in.
         source: usize,
+        /// The scheme that it was sent under.
+        scheme: Scheme,
+        /// What it spends: a proof that can be shown once.
+        proof: Option<Proof>,
+        /// The client has no nonce of ours, or an old one.
+        needs_nonce: bool,
     },
 }
 
@@ -36,6 +43,15 @@ impl Grant {
             Self::Exempt(_) => None,
         }
     }
+}
+
+/// A token with what its sender has shown.
+pub(super) struct Shown {
+    pub(super) token: AccessToken,
+    /// The proof, which can be shown once.
+    pub(super) proof: Option<Proof>,
+    /// The client has no nonce of ours, or an old one.
+    pub(super) needs_nonce: bool,
 }
 
 /// Why a request needs no token.
@@ -177,6 +193,7 @@ impl From<Unmet> for Denial {
         match lack {
             Unmet::Scopes(scopes, _) => Self::InsufficientScope(scopes),
             Unmet::Claims(_) => Self::InsufficientClaims,
+            Unmet::Authentication(step_up, _) => Self::InsufficientAuthentication(step_up),
         }
     }
 }

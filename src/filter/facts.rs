@@ -6,6 +6,7 @@
 
 use super::need::{ENTRY_SIZE, Need, ValidatedBy, ValidatedToken};
 use super::newcomers::Newcomers;
+use super::proofs::Proofs;
 use crate::cache::{Bounds, Cache};
 use crate::config::{Config, Source};
 use crate::http::Response;
@@ -40,13 +41,15 @@ pub(super) struct Facts {
     /// keep us from asking about another's.
     pub(super) postponed: Cache<(ProviderId, TokenDigest), Timestamp>,
     pub(super) newcomers: Newcomers,
+    /// The memory of proofs that were seen, and nonces.
+    pub(super) proofs: Proofs,
     /// What authorizers said.
     pub(super) authorizations: Cache<CheckRequest, external::Answer>,
 }
 
 impl Facts {
     /// Nothing but what the configuration holds.
-    pub(super) fn new(config: Rc<Config>, own: Rc<ReservedNames>) -> Self {
+    pub(super) fn new(config: Rc<Config>, own: Rc<ReservedNames>, filter_name: &str) -> Self {
         let ids = || (0..).map(ProviderId);
         let on_demand = config.providers.iter().filter(|provider| provider.on_demand);
         let patience = on_demand.map(|provider| provider.cooldown()).max().unwrap_or_default();
@@ -60,6 +63,7 @@ impl Facts {
                 .zip(ids())
                 .map(|(config, id)| Provider::new(id, config))
                 .collect(),
+            proofs: Proofs::new(filter_name, &config),
             config,
             own,
             verifier: Verifier::default(),

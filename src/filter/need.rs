@@ -1,9 +1,10 @@
 //! What a decision can lack, and what a request has learnt.
 
-use crate::config::DEFAULT_MAX_TOKEN_SIZE;
+use crate::config::{DEFAULT_MAX_TOKEN_SIZE, Dpop};
 use crate::jose::jwk::{Algorithm, Fingerprint};
 use crate::jose::jwt::Claims;
 use crate::oauth::credentials::Token;
+use crate::oauth::dpop::{self, Proof};
 use crate::policy::external::CheckRequest;
 use crate::provider::{Call, Kind, ProviderId};
 use crate::time::Timestamp;
@@ -101,13 +102,16 @@ pub(super) struct Learnt {
     /// What its provider said of its token, and from when on it was waited for an authorizer with that: a cache may not keep it
     /// for so long, and it is not asked again.
     validated: Option<(ValidatedToken, Timestamp)>,
+    /// What its DPoP proof is, under the settings by which it was checked.
+    proof: Option<CheckedProof>,
 }
 
 impl Learnt {
     /// Notes what a run of the decision found out on its way to a need.
     pub(super) fn note(&mut self, need: Need, lessons: Lessons, now: Timestamp) {
         self.needs.push(need);
-        let Lessons { validated } = lessons;
+        let Lessons { validated, proof } = lessons;
+        self.proof = proof.or(self.proof.take());
         if let Some(validated) = validated {
             self.validated = Some((validated, now));
         }
@@ -128,6 +132,16 @@ impl Learnt {
         (validated.validated_by.is_answer() && *since <= now).then_some(validated)
     }
 
+    /// What a run has found out about the proof, for a candidate policy.
+    pub(super) fn of_proof(proof: Option<CheckedProof>) -> Self {
+        Self { proof, ..Self::default() }
+    }
+
+    /// What its proof is, if that was found out under these settings.
+    pub(super) fn proof(&self, settings: &Rc<Dpop>) -> Option<&Result<Proof, dpop::Error>> {
+        self.proof.as_ref().filter(|(by, _)| Rc::ptr_eq(by, settings)).map(|(_, proof)| proof)
+    }
+
     /// How much memory the answer takes, in bytes. Needs are shared with the fetches.
     pub(super) fn memory_size(&self) -> usize {
         self.validated.as_ref().map_or(0, |(validated, _)| validated.claims.memory_size())
@@ -140,7 +154,12 @@ impl Learnt {
 pub(super) struct Lessons {
     /// Its token is good; only its authorizer's word is lacking. The answer that proved it may be gone when that has spoken.
     pub(super) validated: Option<ValidatedToken>,
+    /// Its DPoP proof was looked at: a signature each time.
+    pub(super) proof: Option<CheckedProof>,
 }
+
+/// What a proof is, and the settings by which it was checked.
+pub(super) type CheckedProof = (Rc<Dpop>, Result<Proof, dpop::Error>);
 
 /// A token that somebody vouched for. It holds nothing that depends on a request or a policy: those are judged each
 /// time.

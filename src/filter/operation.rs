@@ -22,6 +22,7 @@ use crate::policy::operation::{Asked, Refused, message};
 use crate::policy::requirement::Unmet;
 use crate::protobuf;
 use crate::reply::{BadMessage, Denial};
+use crate::time::Timestamp;
 use std::rc::Rc;
 
 /// The body of a request that has gone on.
@@ -113,6 +114,7 @@ impl Filter {
         &self,
         case: &Case,
         grant: Option<&Grant>,
+        now: Timestamp,
     ) -> (Option<Asked>, Result<Option<Head>, Refusal>) {
         let Case { request, policy, is_check } = case;
         let Some(mcp) = server(policy, request) else { return (None, Ok(None)) };
@@ -138,7 +140,7 @@ impl Filter {
             Err(fault) => return (None, Err(refuse_fault(fault))),
         };
         let judged = match &asked {
-            Some(asked) => judge(mcp, policy, asked, token).map_err(refuse),
+            Some(asked) => judge(mcp, policy, asked, token, now).map_err(refuse),
             None if *is_check && !mcp.operations.are_all_open() => Err(refuse(Denial::InsufficientClaims)),
             None => Ok(()),
         };
@@ -167,7 +169,7 @@ impl Filter {
     }
 
     /// The body of a request that goes on has come, or more of it than is read.
-    pub fn on_body(&mut self, stream: StreamId, body: Body) -> Decision {
+    pub fn on_body(&mut self, stream: StreamId, body: Body, now: Timestamp) -> Decision {
         let Some(held) = self.held.remove(&stream) else {
             return Decision::Answer(Answered::misconfigured());
         };
@@ -181,17 +183,19 @@ impl Filter {
         let messages = match read {
             Ok(messages) => messages,
             Err(fault) => {
-                let refusal = Refusal::new(bad_message(fault.kind, &case.request), outcome.provider);
-                return self.refuse_message(&case, refusal, fault.id.as_deref(), None, tally, token.as_ref());
+                let denial = bad_message(fault.kind, &case.request);
+                let refused = self.refused(&case, &denial, outcome.provider, fault.id.as_deref(), now);
+                return self.refuse_message(&case, refused, None, None, tally, token.as_ref());
             }
         };
-        let judged =
-            messages.iter().find_map(|asked| Some((asked, judge(&mcp, &case.policy, asked, token.as_ref()).err()?)));
+        let judged = messages
+            .iter()
+            .find_map(|asked| Some((asked, judge(&mcp, &case.policy, asked, token.as_ref(), now).err()?)));
         if let Some((asked, denial)) = judged {
             // A list of messages has no one answer.
             let id = asked.id.as_deref().filter(|_| messages.len() == 1);
-            let refusal = Refusal { detail: Some(Detail::Operation), ..Refusal::new(denial, outcome.provider) };
-            return self.refuse_message(&case, refusal, id, Some(asked), tally, token.as_ref());
+            let refused = self.refused(&case, &denial, outcome.provider, id, now);
+            return self.refuse_message(&case, refused, Some(&Detail::Operation), Some(asked), tally, token.as_ref());
         }
         self.tell(&case, &outcome, None, None, tally);
         let audit = self.audit(&messages, &outcome, token.as_ref());
@@ -211,15 +215,13 @@ impl Filter {
     fn refuse_message(
         &self,
         case: &Case,
-        refusal: Refusal,
-        id: Option<&str>,
+        refused: Answered,
+        detail: Option<&Detail>,
         asked: Option<&Asked>,
         tally: Tally,
         token: Option<&AccessToken>,
     ) -> Decision {
-        let Refusal { denial, provider, detail } = refusal;
-        let refused = self.refused(case, &denial, provider, id);
-        self.tell(case, &refused.outcome, Some(refused.answer.status), detail.as_ref(), tally);
+        self.tell(case, &refused.outcome, Some(refused.answer.status), detail, tally);
         let asked: Vec<Asked> = asked.into_iter().cloned().collect();
         let filter_state = self.audit(&asked, &refused.outcome, token);
         // The head has gone on: its log has nothing to hide any more.
@@ -284,9 +286,10 @@ impl Filter {
 }
 
 /// Whether a token may ask for this.
-fn judge(mcp: &Mcp, policy: &Policy, asked: &Asked, token: Option<&AccessToken>) -> Result<(), Denial> {
-    mcp.permits(asked, token, &policy.implied_scopes).map_err(|refused| match refused {
+fn judge(mcp: &Mcp, policy: &Policy, asked: &Asked, token: Option<&AccessToken>, now: Timestamp) -> Result<(), Denial> {
+    mcp.permits(asked, token, &policy.implied_scopes, now).map_err(|refused| match refused {
         Refused::Denied | Refused::Unmet(Unmet::Claims(_)) => Denial::InsufficientClaims,
+        Refused::Unmet(Unmet::Authentication(step_up, _)) => Denial::InsufficientAuthentication(step_up),
         Refused::NoToken => Denial::MissingTokenFor(scopes(mcp, policy, asked)),
         Refused::Unmet(Unmet::Scopes(..)) => Denial::InsufficientScope(scopes(mcp, policy, asked)),
     })

@@ -7,6 +7,7 @@ use super::need::{Need, ValidatedBy, ValidatedToken};
 use super::trail::{Complaint, Used};
 use crate::config::Validation;
 use crate::http::only;
+use crate::jose::confirmation::Confirmation;
 use crate::jose::jwk::MAX_CANDIDATES;
 use crate::jose::jws::{self, CompactJws, Form};
 use crate::jose::jwt::{Claims, Hint, Unverified};
@@ -20,8 +21,8 @@ use std::time::Duration;
 enum Route<'f, 't> {
     /// By this provider's keys.
     Verify(&'f Provider, Box<CompactJws<'t>>),
-    /// By an answer of this provider.
-    Ask(&'f Provider),
+    /// By an answer of this provider, about a token that says this of its binding.
+    Ask(&'f Provider, Option<Confirmation>),
 }
 
 impl<'f> Run<'f> {
@@ -33,14 +34,17 @@ impl<'f> Run<'f> {
         trusted: &Trusted<'f>,
     ) -> Result<Validated<'f>, Halt> {
         let route = self.route(token, trusted)?;
-        let (Route::Verify(provider, _) | Route::Ask(provider)) = route;
+        let (Route::Verify(provider, _) | Route::Ask(provider, _)) = route;
         self.trail.provider = Some(provider.id);
         match route {
             Route::Verify(provider, jws) => self.verify(provider, &jws),
-            Route::Ask(provider) => match self.answered(provider, digest) {
-                Some(validated) => Ok((validated, provider)),
-                None => Err(self.ask(provider, token, digest)),
-            },
+            Route::Ask(provider, claimed) => {
+                self.claimed = claimed;
+                match self.answered(provider, digest) {
+                    Some(validated) => Ok((validated, provider)),
+                    None => Err(self.ask(provider, token, digest)),
+                }
+            }
         }
     }
 
@@ -78,7 +82,7 @@ impl<'f> Run<'f> {
         };
         let is_of_another_kind = hint.is_of_another_kind || hint.is_id_token && provider.config.refuse_id_tokens;
         if asks_always(provider) && !hint.is_bound && !is_of_another_kind {
-            return Ok(Route::Ask(provider));
+            return Ok(Route::Ask(provider, None));
         }
         Err(deny(provider, unreadable))
     }
@@ -96,11 +100,12 @@ impl<'f> Run<'f> {
         if Unverified::is_of_another_kind(&jws) || provider.config.refuse_id_tokens && Unverified::is_id_token(&jws) {
             return Err(deny(provider, Denial::InvalidToken(Reason::WrongType)));
         }
-        // An answer need not repeat what the token says of its binding (RFC 9449, section 6.2).
-        if claimed.is_bound {
+        let confirmation = claimed.confirmation.map_err(|_| deny(provider, Denial::InvalidToken(Reason::NotBound)))?;
+        // Nobody is asked about a token that the answer could not make good.
+        if confirmation.is_some() && !self.checks(confirmation) {
             return Err(deny(provider, Denial::InvalidToken(Reason::NotBound)));
         }
-        Ok(Route::Ask(provider))
+        Ok(Route::Ask(provider, confirmation))
     }
 
     fn route_opaque<'t>(&self, token: &Token, trusted: &Trusted<'f>) -> Result<Route<'f, 't>, Halt> {
@@ -108,7 +113,7 @@ impl<'f> Run<'f> {
         if provider.config.validation == Validation::Jwt {
             return Err(deny(provider, Denial::InvalidToken(Reason::MalformedToken)));
         }
-        Ok(Route::Ask(provider))
+        Ok(Route::Ask(provider, None))
     }
 
     /// The provider with this issuer, if it is trusted here.

@@ -11,9 +11,9 @@ use crate::upstream::rewrite::Rewrite;
 
 impl Filter {
     /// What the candidate policy would have done. A fact that is lacking is fetched for the next request.
-    pub(super) fn judge_shadow(&mut self, case: &Case, now: Timestamp) -> Option<Shadow> {
+    pub(super) fn judge_shadow(&mut self, case: &Case, learnt: &Learnt, now: Timestamp) -> Option<Shadow> {
         let candidate = case.policy.shadow.as_ref()?;
-        let (found, trail) = self.facts.authorize(&case.request, candidate, &Learnt::default(), now);
+        let (found, trail) = self.facts.authorize(&case.request, candidate, learnt, now);
         // What was noticed is true whosever policy it was for. The grant is not: it spends nothing.
         self.note(&trail, now);
         Some(match found {

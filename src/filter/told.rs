@@ -5,6 +5,7 @@ use super::Filter;
 use crate::config::Policy;
 use crate::decision::{Case, Outcome, Shadow, Tally};
 use crate::http::Request;
+use crate::oauth::dpop::{self, replay::Spent};
 use crate::policy::requirement::RequirementField;
 use crate::provider::ProviderId;
 use crate::time::Timestamp;
@@ -26,6 +27,10 @@ pub(super) enum Detail {
     Authorizer,
     /// What is asked of the MCP server.
     Operation,
+    /// What is wrong with its DPoP proof.
+    Proof(dpop::Error),
+    /// What became of its DPoP proof.
+    Spent(Spent),
 }
 
 /// When the operator was last told of what clients can cause again and again.
@@ -137,6 +142,8 @@ impl Filter {
                 let base = inherited(theirs.is_some_and(|(top, own)| Rc::ptr_eq(top, own)));
                 format!("{base}mcp does not let the operation pass")
             }
+            Detail::Proof(error) => format!("the DPoP proof: {error}"),
+            Detail::Spent(spent) => format!("the DPoP proof: {}", spent.why()),
             Detail::Authorizer => {
                 let theirs = top.authorization.as_ref().zip(policy.authorization.as_ref());
                 let base = inherited(theirs.is_some_and(|(top, own)| Rc::ptr_eq(top, own)));

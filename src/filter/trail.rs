@@ -9,6 +9,7 @@ use crate::decision::{Shadow, Tally};
 use crate::jose::jwk::{Algorithm, MAX_CANDIDATES};
 use crate::jose::verifier::Backend;
 use crate::oauth::credentials::TokenDigest;
+use crate::oauth::dpop::replay::Spent;
 use crate::policy::external::CheckRequest;
 use crate::provider::{NoRoute, ProviderId};
 use std::fmt;
@@ -31,6 +32,8 @@ pub(super) struct Trail {
     pub(super) used: Option<Used>,
     /// The question whose answer was known.
     pub(super) answered: Option<CheckRequest>,
+    /// What became of its proof when the grant was committed.
+    pub(super) spent: Option<Spent>,
     /// A signature of this provider's was good, whatever is wrong with the claims.
     pub(super) proved: Option<ProviderId>,
     /// A token that was not known and is to be kept, whatever follows: one that lacks a scope must not cost a signature each time.
@@ -54,7 +57,8 @@ impl Trail {
 
     /// What is counted of it.
     pub(super) fn tally(&self, shadow: Option<Shadow>) -> Tally {
-        Tally { verification: self.verification, cached: self.cached, shadow }
+        let replay = self.spent.map(Spent::as_str);
+        Tally { verification: self.verification, cached: self.cached, shadow, replay }
     }
 
     /// The checks that were made, in order, each with whether it passed. The last one may have halted for want of a fact.
@@ -72,7 +76,11 @@ impl fmt::Debug for Trail {
         let mut trail = f.debug_struct("Trail");
         trail.field("source", &self.source).field("provider", &self.provider).field("cached", &self.cached);
         trail.field("verification", &self.verification).field("checks", &checks).field("used", &self.used);
-        trail.field("answered", &self.answered.is_some()).field("proved", &self.proved).field("kept", &self.kept);
+        trail
+            .field("answered", &self.answered.is_some())
+            .field("spent", &self.spent)
+            .field("proved", &self.proved)
+            .field("kept", &self.kept);
         trail.field("lessons", &self.lessons).field("complaint", &self.complaint).finish_non_exhaustive()
     }
 }
@@ -86,6 +94,8 @@ pub(super) enum Check {
     Validation,
     /// Its claims are right at this time, for this filter.
     Claims,
+    /// Its sender is the one that it is bound to.
+    Binding,
     /// It has what the policy requires.
     Requirements,
     /// The external authorizer lets it pass.
@@ -93,15 +103,17 @@ pub(super) enum Check {
 }
 
 impl Check {
-    const ALL: [Self; 5] = [Self::Credentials, Self::Validation, Self::Claims, Self::Requirements, Self::Authorization];
+    const ALL: [Self; 6] =
+        [Self::Credentials, Self::Validation, Self::Claims, Self::Binding, Self::Requirements, Self::Authorization];
 
     const fn bit(self) -> u8 {
         match self {
             Self::Credentials => 1,
             Self::Validation => 2,
             Self::Claims => 4,
-            Self::Requirements => 8,
-            Self::Authorization => 16,
+            Self::Binding => 8,
+            Self::Requirements => 16,
+            Self::Authorization => 32,
         }
     }
 }

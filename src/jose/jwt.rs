@@ -3,8 +3,8 @@
 //! RFC 7519 (section 4: claims), RFC 9068 (section 4: access tokens), RFC 8725 (sections 3.8 to 3.12). The answers
 //! of introspection (RFC 7662) and userinfo use the same claims and pass through the same checks.
 //!
-//! The invariant: an [`AccessToken`] exists only if [`Claims::check`] found nothing wrong, and `Claims` exist only
-//! if a signature or the provider itself vouched for them. A claim that is present but ill-typed is an error, never
+//! The invariant: an [`AccessToken`] exists only if [`Claims::check`] found nothing wrong and its sender has shown what it is
+//! bound to, and `Claims` exist only if a signature or the provider itself vouched for them. A claim that is present but ill-typed is an error, never
 //! taken for absent.
 
 use std::fmt;
@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::jose::claims::{ClaimMapping, look_up};
+use crate::jose::confirmation::{Confirmation, ProvenCertificate, ProvenKey, Unreadable};
 use crate::jose::jws::{CompactJws, VerifiedPayload, forgivingly_decoded};
 use crate::json::{self, Object, Value};
 use crate::time::Timestamp;
@@ -29,6 +30,8 @@ pub struct Claims {
     issued_at: Option<Timestamp>,
     is_id_token: bool,
     scope_separator: char,
+    /// As the token has it, whatever its claims are called afterwards.
+    confirmation: Result<Option<Confirmation>, Unreadable>,
 }
 
 impl Claims {
@@ -75,6 +78,7 @@ impl Claims {
         Ok(Self {
             is_id_token: is_id_token(&object),
             scope_separator: ' ',
+            confirmation: Confirmation::of(&object),
             audience: audience(&object)?,
             expires_at: numeric_date(&object, "exp")?,
             not_before: numeric_date(&object, "nbf")?,
@@ -145,9 +149,14 @@ impl Claims {
         self.expires_at
     }
 
-    /// Whether the token says that it is bound to a key of its sender (`cnf`, RFC 7800), in whatever shape.
-    pub fn is_bound(&self) -> bool {
-        self.object.contains_key("cnf")
+    /// When the user was authenticated (`auth_time`; RFC 9470, section 6); `None` if the token doesn't tell, or not as it should.
+    pub fn authenticated_at(&self) -> Option<Timestamp> {
+        numeric_date(&self.object, "auth_time").ok().flatten()
+    }
+
+    /// To whose key the token is bound (`cnf`, RFC 7800); an error if it says what can't be checked.
+    pub fn confirmation(&self) -> Result<Option<Confirmation>, Unreadable> {
+        self.confirmation
     }
 
     /// The scopes of the token: those of `scope` (RFC 8693, section 4.2) and of `scp`, its older spelling.
@@ -165,20 +174,17 @@ impl Claims {
         scopes
     }
 
-    /// All the checks that depend on the time, and on what this filter expects.
-    pub fn check(self: &Rc<Self>, expected: &Expected<'_>, now: Timestamp) -> Result<AccessToken, Error> {
+    /// All the checks that depend on the time, and on what this filter expects, but for whose the token is.
+    pub fn check(self: &Rc<Self>, expected: &Expected<'_>, now: Timestamp) -> Result<CheckedClaims, Error> {
         self.check_type(expected.token_types)?;
         if expected.refuse_id_tokens && self.is_id_token {
             return Err(Error::WrongType);
         }
         self.check_issuer(expected.issuer)?;
-        if self.is_bound() {
-            // A bound token without its proof is a stolen token (RFC 9449, section 7.2; RFC 8705, section 3).
-            return Err(Error::NotBound);
-        }
+        let confirmation = self.confirmation.map_err(|Unreadable| Error::NotBound)?;
         self.check_audience(expected.audiences)?;
         self.check_time(expected, now)?;
-        Ok(AccessToken { claims: Rc::clone(self) })
+        Ok(CheckedClaims { claims: Rc::clone(self), confirmation })
     }
 
     /// Only a JWT has a type. It must be one of a list, as tomorrow's kinds of JWT cannot be listed (RFC 8725,
@@ -246,7 +252,54 @@ impl fmt::Debug for Claims {
     }
 }
 
-/// Claims that passed every check at one point in time. Only [`Claims::check`] makes one.
+/// Claims that passed every check at one point in time, but for one: whether whoever sent the token is the one that it is
+/// bound to. Only [`Claims::check`] makes one.
+#[derive(Clone, Debug)]
+pub struct CheckedClaims {
+    claims: Rc<Claims>,
+    confirmation: Option<Confirmation>,
+}
+
+impl CheckedClaims {
+    /// What the token says.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// To whose key the token is bound.
+    pub fn confirmation(&self) -> Option<Confirmation> {
+        self.confirmation
+    }
+
+    /// The same where the token itself says this of its binding, and its provider has answered what it says of it. One of the two
+    /// may be silent; if they differ, one of them is not about this token.
+    pub fn and_bound_to(self, claimed: Option<Confirmation>) -> Result<Self, Error> {
+        match (claimed, self.confirmation) {
+            (Some(claimed), Some(told)) if claimed != told => Err(Error::NotBound),
+            (claimed, told) => Ok(Self { confirmation: told.or(claimed), ..self }),
+        }
+    }
+
+    /// The token of a sender who has shown this key and this certificate. There is no other way to an [`AccessToken`]: a bound
+    /// token without its proof is a stolen one (RFC 9449, section 7.2; RFC 8705, section 3).
+    pub fn shown_with(
+        self,
+        key: Option<&dyn ProvenKey>,
+        certificate: Option<&dyn ProvenCertificate>,
+    ) -> Result<AccessToken, Error> {
+        let (wanted_key, wanted_certificate) =
+            self.confirmation.map_or((None, None), |bound| (bound.key(), bound.certificate()));
+        let has_key = wanted_key.is_none_or(|wanted| key.is_some_and(|key| key.thumbprint() == wanted));
+        let has_certificate = wanted_certificate
+            .is_none_or(|wanted| certificate.is_some_and(|certificate| certificate.thumbprint() == wanted));
+        match has_key && has_certificate {
+            true => Ok(AccessToken { claims: self.claims }),
+            false => Err(Error::NotBound),
+        }
+    }
+}
+
+/// Claims that passed every check at one point in time. Only [`CheckedClaims::shown_with`] makes one.
 #[derive(Clone, Debug)]
 pub struct AccessToken {
     claims: Rc<Claims>,
@@ -340,15 +393,15 @@ impl std::error::Error for Error {}
 pub struct Unverified {
     /// Who is said to have issued it (`iss`).
     pub issuer: String,
-    /// Whether it says that it is bound to a key of its sender (`cnf`).
-    pub is_bound: bool,
+    /// To whose key it says that it is bound (`cnf`).
+    pub confirmation: Result<Option<Confirmation>, Unreadable>,
 }
 
 impl Unverified {
     /// Reads the payload. A token that doesn't name its issuer is nobody's.
     pub fn read(jws: &CompactJws<'_>) -> Result<Self, Error> {
         let read = |claims: &Object| match claims.get("iss") {
-            Some(Value::String(issuer)) => Ok(Self { issuer: issuer.clone(), is_bound: claims.contains_key("cnf") }),
+            Some(Value::String(issuer)) => Ok(Self { issuer: issuer.clone(), confirmation: Confirmation::of(claims) }),
             _ => Err(Error::InvalidClaims("iss")),
         };
         jws.with_unverified_claims(read).map_err(|_| Error::Malformed)?

@@ -59,10 +59,23 @@ impl TokenDigest {
 pub struct Credentials<'r> {
     text: Cow<'r, [u8]>,
     syntax: Syntax,
+    /// The scheme that it was sent under.
+    pub scheme: Scheme,
     /// The token's digest.
     pub digest: TokenDigest,
     /// Index of its source in the configuration.
     pub source: usize,
+}
+
+/// The authentication scheme that a token was sent under.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scheme {
+    /// That of RFC 6750, or another that the configuration names.
+    Bearer,
+    /// That of RFC 9449, section 7.1.
+    Dpop,
+    /// None: the place says that it is a token.
+    None,
 }
 
 /// What a token is made of, in a kind of place.
@@ -117,25 +130,34 @@ pub enum Error {
 
 /// What may be the only token of the request, of `max_size` bytes at most; `None` if nothing stands in any of the places.
 ///
-/// A token in a place that `own` knows under another spelling is a second one.
+/// A token in a place that `own` knows under another spelling is a second one. Where bearer tokens are looked for, the scheme
+/// DPoP is one that tokens come under, too, if `takes_dpop`.
 pub fn find<'r>(
     request: &'r Request,
     sources: &'r [Source],
     own: &ReservedNames,
     max_size: usize,
+    takes_dpop: bool,
 ) -> Result<Option<Credentials<'r>>, Error> {
     let mut found: Option<Credentials> = None;
     let mut unsupported = Vec::new();
     let mut metadata = request.metadata.iter();
     for (index, source) in sources.iter().enumerate() {
+        let mut scheme = Scheme::None;
         let text = match &source.location {
-            SourceLocation::Header { name, scheme } => match in_header(request, name, scheme.as_deref()) {
-                Err(Error::UnsupportedScheme) => {
-                    unsupported.push(name);
-                    None
+            SourceLocation::Header { name, scheme: Some(expected) } => {
+                match behind_scheme(request, name, expected, takes_dpop && !has_place_for_dpop(sources, name)) {
+                    Err(Error::UnsupportedScheme) => {
+                        unsupported.push(name);
+                        None
+                    }
+                    other => other?.map(|(given, text)| {
+                        scheme = given;
+                        Cow::Borrowed(text)
+                    }),
                 }
-                other => other?.map(Cow::Borrowed),
-            },
+            }
+            SourceLocation::Header { name, scheme: None } => one(request.headers.all(name))?.map(Cow::Borrowed),
             SourceLocation::Cookie { name } => in_cookie(request, name)?.map(Cow::Borrowed),
             SourceLocation::Query { name } => in_query(request, name)?,
             SourceLocation::WebSocketProtocol { marker } => {
@@ -161,7 +183,7 @@ pub fn find<'r>(
             SourceLocation::Header { scheme: Some(_), .. } => Syntax::Token68,
             _ => Syntax::Plain,
         };
-        found = Some(Credentials { digest: TokenDigest::of(&text), text, syntax, source: index });
+        found = Some(Credentials { digest: TokenDigest::of(&text), text, syntax, scheme, source: index });
     }
     // A header that one source can't read may be another one's: the same name with another scheme.
     let read_by = |name: &Rc<str>| {
@@ -175,20 +197,55 @@ pub fn find<'r>(
     }
 }
 
-fn in_header<'r>(request: &'r Request, name: &'r str, scheme: Option<&str>) -> Result<Option<&'r [u8]>, Error> {
+/// The credentials of a header with the token under the scheme Bearer.
+pub fn as_bearer(request: &Request, name: &str) -> Option<Vec<u8>> {
+    let value = one(request.headers.all(name)).ok()??;
+    let (_, token) = value.split_at_checked(value.iter().position(|byte| *byte == b' ')?)?;
+    Some([BEARER.as_bytes(), b" ", token.trim_ascii_start()].concat())
+}
+
+/// The scheme of the request's own credentials, whether or not they are taken: what a challenge answers.
+pub fn uses_dpop(request: &Request, sources: &[Source]) -> bool {
+    sources.iter().any(|source| match &source.location {
+        SourceLocation::Header { name, scheme: Some(expected) } => {
+            let found = behind_scheme(request, name, expected, true);
+            matches!(found, Ok(Some((Scheme::Dpop, _))))
+        }
+        _ => false,
+    })
+}
+
+/// Whether somebody has written down that a header is looked at for the scheme DPoP, too.
+fn has_place_for_dpop(sources: &[Source], header: &str) -> bool {
+    sources.iter().any(|source| match &source.location {
+        SourceLocation::Header { name, scheme: Some(scheme) } => **name == *header && scheme.eq_ignore_ascii_case(DPOP),
+        _ => false,
+    })
+}
+
+fn behind_scheme<'r>(
+    request: &'r Request,
+    name: &'r str,
+    expected: &str,
+    takes_dpop: bool,
+) -> Result<Option<(Scheme, &'r [u8])>, Error> {
     let Some(value) = one(request.headers.all(name))? else { return Ok(None) };
-    let Some(scheme) = scheme else { return Ok(Some(value)) };
     // RFC 9110, section 11.4: scheme 1*SP token68. A comma would begin another challenge's credentials.
     let split = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
     let (given, token) = value.split_at(split);
     if given.is_empty() || !given.iter().all(u8::is_ascii_graphic) {
         return Err(Error::Malformed);
     }
-    if !given.eq_ignore_ascii_case(scheme.as_bytes()) {
-        return Err(Error::UnsupportedScheme);
-    }
+    let scheme = match given.eq_ignore_ascii_case(expected.as_bytes()) {
+        true if expected.eq_ignore_ascii_case(DPOP) => Scheme::Dpop,
+        true => Scheme::Bearer,
+        false if takes_dpop && expected.eq_ignore_ascii_case(BEARER) && given.eq_ignore_ascii_case(DPOP.as_bytes()) => {
+            Scheme::Dpop
+        }
+        false => return Err(Error::UnsupportedScheme),
+    };
     let spaces = token.iter().position(|byte| *byte != b' ').unwrap_or(token.len());
-    Ok(Some(token.get(spaces..).unwrap_or_default()))
+    Ok(Some((scheme, token.get(spaces..).unwrap_or_default())))
 }
 
 fn in_cookie<'r>(request: &'r Request, name: &str) -> Result<Option<&'r [u8]>, Error> {
@@ -228,6 +285,12 @@ fn not_a_token(value: &[u8]) -> Error {
 }
 
 /// RFC 6750, section 2.1.
+const BEARER: &str = "Bearer";
+
+/// RFC 9449, section 7.1.
+const DPOP: &str = "DPoP";
+
+/// RFC 6750, section 2.1.
 fn is_token68(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
 }
@@ -247,7 +310,7 @@ mod tests {
         let request = Request { headers: Headers::from_pairs(headers.iter().copied()), ..Request::default() };
         let sources = std::slice::from_ref(&source);
         let own = ReservedNames::new([], source.location.in_request());
-        let found = find(&request, sources, &own, DEFAULT_MAX_TOKEN_SIZE)?;
+        let found = find(&request, sources, &own, DEFAULT_MAX_TOKEN_SIZE, false)?;
         found.map(|credentials| credentials.token().map(|token| token.as_str().to_owned())).transpose()
     }
 
@@ -320,7 +383,7 @@ mod tests {
         let own = ReservedNames::new([], sources.iter().filter_map(|source| source.location.in_request()));
         let find = |headers| {
             let request = Request { headers, ..Request::default() };
-            find(&request, &sources, &own, DEFAULT_MAX_TOKEN_SIZE).err()
+            find(&request, &sources, &own, DEFAULT_MAX_TOKEN_SIZE, false).err()
         };
         assert_eq!(find(headers), Some(Error::Several));
         let headers = Headers::from_pairs([("authorization", "Basic a"), ("x-token", "a")]);

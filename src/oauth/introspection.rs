@@ -185,10 +185,10 @@ fn kind(object: &Object) -> Result<(), Unfit> {
 
 /// The members that tell the kind of a token, each with the words for an access token.
 ///
-/// A DPoP token is refused: its binding can't be checked (RFC 9449, section 7.2). `JWT` is Oracle's word (IDCS) for its
-/// access tokens.
+/// A DPoP token is bound, and refused where its binding isn't checked (RFC 9449, section 7.2). `JWT` is Oracle's word (IDCS)
+/// for its access tokens.
 const KINDS: [(&str, &[&str]); 3] = [
-    ("token_type", &["Bearer", "access_token", "urn:ietf:params:oauth:token-type:access_token", "JWT"]),
+    ("token_type", &["Bearer", "DPoP", "access_token", "urn:ietf:params:oauth:token-type:access_token", "JWT"]),
     ("token_use", &["access", "access_token"]),
     ("token_usage", &["access_token"]),
 ];

@@ -4,8 +4,9 @@
 //! that a scope which an operation needs is never missing, and `resource` is the identifier from which the location was built
 //! (section 3.3).
 
-use crate::config::{Config, Mcp, OFFLINE_ACCESS, Policy, SourceLocation, WELL_KNOWN};
+use crate::config::{Config, Dpop, Mcp, OFFLINE_ACCESS, Policy, SourceLocation, WELL_KNOWN};
 use crate::http::Document;
+use crate::jose::jwk::Algorithm;
 use crate::json::{Object, Value};
 use std::time::Duration;
 
@@ -98,7 +99,32 @@ fn document(config: &Config, policies: &[&Policy]) -> Value {
             document.insert(name.to_owned(), list.into());
         }
     }
+    for (name, value) in bindings(policies) {
+        document.insert(name.to_owned(), value);
+    }
     Value::Object(document)
+}
+
+/// How tokens may be bound, or must be. An algorithm is told if a proof that is made with it is good for the whole resource, and
+/// a need if nothing of it can be had otherwise.
+fn bindings(policies: &[&Policy]) -> Vec<(&'static str, Value)> {
+    let takes_dpop = || policies.iter().filter(|policy| policy.takes_dpop());
+    let accepted: Vec<&Dpop> = takes_dpop().filter_map(|policy| policy.dpop.as_deref()).collect();
+    let by_all = |algorithm: &&Algorithm| accepted.iter().all(|dpop| dpop.algorithms.contains(algorithm));
+    let algorithms = accepted.first().map(|dpop| dpop.algorithms.iter().filter(by_all).map(|alg| alg.name()));
+    let algorithms: Vec<&str> = algorithms.into_iter().flatten().collect();
+    let mut members = Vec::new();
+    if !algorithms.is_empty() {
+        members.push(("dpop_signing_alg_values_supported", algorithms.into()));
+    }
+    let mut judged = policies.iter().filter(|policy| !policy.bypass).peekable();
+    if judged.peek().is_some() && judged.all(|policy| policy.needs_dpop()) {
+        members.push(("dpop_bound_access_tokens_required", true.into()));
+    }
+    if policies.iter().any(|policy| policy.takes_certificates()) {
+        members.push(("tls_client_certificate_bound_access_tokens", true.into()));
+    }
+    members
 }
 
 /// Who issues the tokens that are good under a policy.

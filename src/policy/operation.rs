@@ -13,6 +13,7 @@ pub mod message;
 use crate::config::{Mcp, Needed, OperationSource, Permission, ScopeImplications};
 use crate::jose::jwt::AccessToken;
 use crate::policy::requirement::Unmet;
+use crate::time::Timestamp;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use url::Url;
@@ -103,8 +104,9 @@ impl Mcp {
         asked: &Asked,
         token: Option<&AccessToken>,
         implied: &ScopeImplications,
+        now: Timestamp,
     ) -> Result<(), Refused> {
-        asked.operations.iter().try_for_each(|operation| self.permits_operation(operation, token, implied))
+        asked.operations.iter().try_for_each(|operation| self.permits_operation(operation, token, implied, now))
     }
 
     /// Checks one operation, in every reading of its name.
@@ -113,10 +115,11 @@ impl Mcp {
         operation: &Operation,
         token: Option<&AccessToken>,
         implied: &ScopeImplications,
+        now: Timestamp,
     ) -> Result<(), Refused> {
         self.needed(operation).into_iter().try_for_each(|needed| match (needed, token) {
             (Needed::Deny, _) => Err(Refused::Denied),
-            (Needed::Token(requirement), Some(token)) => requirement.check(token, implied).map_err(Refused::Unmet),
+            (Needed::Token(requirement), Some(token)) => requirement.check(token, implied, now).map_err(Refused::Unmet),
             (Needed::Token(requirement), None) if requirement.is_empty() => Ok(()),
             (Needed::Token(_), None) => Err(Refused::NoToken),
         })

@@ -1,10 +1,12 @@
 //! What a rule asks of a valid token beyond being valid: RFC 6750's scopes, and claims.
 
-use crate::config::{ClaimRequirement, Requirement, ScopeImplications};
+use crate::config::{ClaimRequirement, Requirement, ScopeImplications, StepUp};
 use crate::jose::claims::{look_up, text};
 use crate::jose::jwt::{AccessToken, Claims};
 use crate::json::Value;
+use crate::time::Timestamp;
 use std::fmt;
+use std::time::Duration;
 
 /// What a valid token lacks.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -13,6 +15,8 @@ pub enum Unmet {
     Scopes(String, RequirementField),
     /// A claim, or a value in it.
     Claims(RequirementField),
+    /// An authentication of the user that is recent enough, or of the right kind (RFC 9470, section 3).
+    Authentication(StepUp, RequirementField),
 }
 
 /// The field of the requirement that is not fulfilled.
@@ -26,6 +30,10 @@ pub enum RequirementField {
     Claim(usize),
     /// `groups_allowlist`.
     Groups,
+    /// `acr`.
+    Acr,
+    /// `max_age`.
+    MaxAge,
 }
 
 impl fmt::Display for RequirementField {
@@ -35,6 +43,8 @@ impl fmt::Display for RequirementField {
             Self::ScopesAny => f.write_str("scopes_any"),
             Self::Claim(index) => write!(f, "claims[{index}]"),
             Self::Groups => f.write_str("groups_allowlist"),
+            Self::Acr => f.write_str("acr"),
+            Self::MaxAge => f.write_str("max_age"),
         }
     }
 }
@@ -43,15 +53,16 @@ impl Unmet {
     /// Which field it is about.
     pub fn field(&self) -> RequirementField {
         match self {
-            Self::Scopes(_, unmet) | Self::Claims(unmet) => *unmet,
+            Self::Scopes(_, unmet) | Self::Claims(unmet) | Self::Authentication(_, unmet) => *unmet,
         }
     }
 }
 
 impl Requirement {
     /// Checks a valid token.
-    pub fn check(&self, token: &AccessToken, implied: &ScopeImplications) -> Result<(), Unmet> {
+    pub fn check(&self, token: &AccessToken, implied: &ScopeImplications, now: Timestamp) -> Result<(), Unmet> {
         let claims = token.claims();
+        self.check_authentication(claims, now)?;
         self.check_scopes(claims, implied)?;
         let groups = || claims.object().get("groups").map(values).unwrap_or_default();
         let listed = |group: &String| self.groups_allowlist.contains(group);
@@ -63,6 +74,24 @@ impl Requirement {
             None => Ok(()),
             Some(index) => Err(Unmet::Claims(RequirementField::Claim(index))),
         }
+    }
+
+    /// RFC 9470, section 3: a token that doesn't tell is as one that tells of too little.
+    fn check_authentication(&self, claims: &Claims, now: Timestamp) -> Result<(), Unmet> {
+        let acr = || claims.object().get("acr").and_then(Value::as_str);
+        if !self.acr.is_empty() && acr().is_none_or(|acr| !self.acr.iter().any(|wanted| wanted == acr)) {
+            return Err(Unmet::Authentication(self.step_up(), RequirementField::Acr));
+        }
+        let Some(max_age) = self.max_age else { return Ok(()) };
+        match claims.authenticated_at() {
+            // What is still to come tells of no time that has passed.
+            Some(at) if at <= now.saturating_add(CLOCK_SKEW) && now.saturating_since(at) <= max_age => Ok(()),
+            _ => Err(Unmet::Authentication(self.step_up(), RequirementField::MaxAge)),
+        }
+    }
+
+    fn step_up(&self) -> StepUp {
+        StepUp { acr_values: self.acr.join(" "), max_age: self.max_age }
     }
 
     /// The scopes that a client should ask for, as `scope` in a challenge.
@@ -108,3 +137,6 @@ fn values(value: &Value) -> Vec<String> {
         value => vec![text(value).into_owned()],
     }
 }
+
+/// How far a provider's clock may be before ours when it says that its user was authenticated just now.
+const CLOCK_SKEW: Duration = Duration::from_secs(60);

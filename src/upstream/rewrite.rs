@@ -17,6 +17,7 @@ use std::rc::Rc;
 pub struct Rewrite<'c> {
     stripped: Vec<&'c SourceLocation>,
     strips_unproved: bool,
+    strips_proof: bool,
     headers: Vec<Field>,
     cookies: Vec<(Rc<str>, String)>,
     parameters: Vec<(Rc<str>, String)>,
@@ -34,10 +35,19 @@ impl<'c> Rewrite<'c> {
         let locations = sources.iter().map(|source| &source.location);
         self.stripped.extend(locations.filter(|location| match location {
             SourceLocation::Header { name, scheme: Some(scheme) } => {
-                request.headers.all(name).any(|value| has_scheme(value, scheme))
+                let is_bearer = scheme.eq_ignore_ascii_case("Bearer");
+                request
+                    .headers
+                    .all(name)
+                    .any(|value| has_scheme(value, scheme) || is_bearer && has_scheme(value, "DPoP"))
             }
             _ => true,
         }));
+    }
+
+    /// Takes off the proof of a bound token: it was for this filter, and was good for one request.
+    pub fn strip_proof(&mut self) {
+        self.strips_proof = true;
     }
 
     /// Takes the token out of this place.
@@ -65,8 +75,7 @@ impl<'c> Rewrite<'c> {
     where
         'c: 'r,
     {
-        let sent =
-            request.headers.iter().map(|(name, _)| name).filter(|name| self.strips_unproved && is_unproved_token(name));
+        let sent = request.headers.iter().map(|(name, _)| name).filter(|name| self.strips_sent(name));
         let places = self.stripped.iter().filter_map(|location| match location {
             SourceLocation::Header { name, .. } => Some(&**name),
             _ => None,
@@ -89,10 +98,15 @@ impl<'c> Rewrite<'c> {
         edits
     }
 
+    /// Whether a header is taken off that no place of tokens names.
+    fn strips_sent(&self, name: &[u8]) -> bool {
+        self.strips_unproved && is_unproved_token(name) || self.strips_proof && PROOF_HEADERS.contains(&name)
+    }
+
     fn edit_headers(&self, request: &Request, own: &ReservedNames, edits: &mut Vec<Edit>) {
         let stripped = |name: &[u8]| {
             let is = |location: &&SourceLocation| matches!(location, SourceLocation::Header { name: own, .. } if own.as_bytes() == name);
-            self.stripped.iter().any(is) || self.strips_unproved && is_unproved_token(name)
+            self.stripped.iter().any(is) || self.strips_sent(name)
         };
         for (name, _) in request.headers.iter() {
             if stripped(name) || own.is_own_header(name) {
@@ -198,6 +212,9 @@ impl<'c> Rewrite<'c> {
         }
     }
 }
+
+/// RFC 9449, sections 4.1 and 8.1.
+const PROOF_HEADERS: [&[u8]; 2] = [b"dpop", b"dpop-nonce"];
 
 /// Whether a header's value has credentials of this scheme, also as one of several that were joined.
 fn has_scheme(value: &[u8], scheme: &str) -> bool {

@@ -170,22 +170,30 @@ pub fn check_alphabets(answer: &Answer) {
     for (name, value) in answer.headers.iter().filter(|(name, _)| **name == *"www-authenticate") {
         let value = std::str::from_utf8(value).unwrap();
         let challenges = challenges(value);
-        let [(scheme, parameters)] = challenges.as_slice() else { panic!("{name}: {value}") };
-        assert_eq!((scheme.as_str(), parameters.contains_key("realm")), ("Bearer", true), "{value}");
-        for (name, text) in parameters {
-            assert_eq!(value.matches(&format!("{name}=\"")).count(), 1, "{value}");
-            let known = ["realm", "scope", "error", "error_description", "resource_metadata"];
-            assert!(known.contains(&name.as_str()), "{value}");
-            let is_allowed = |byte: u8| is_text(byte) && (name != "error" || byte != b' ');
-            assert!(!text.is_empty() || name == "realm", "{value}");
-            assert!(text.bytes().all(is_allowed), "{value}");
+        assert!((1..=2).contains(&challenges.len()), "{name}: {value}");
+        for (scheme, parameters) in &challenges {
+            assert!(["Bearer", "DPoP"].contains(&scheme.as_str()) && parameters.contains_key("realm"), "{value}");
+            assert_eq!(parameters.contains_key("algs"), scheme == "DPoP", "{value}");
+            check_parameters(parameters, &is_text, value);
         }
-        // One space between scopes, and none around them.
-        let scopes = parameters.get("scope").map(|scope| scope.split(' ').any(str::is_empty));
-        assert_ne!(scopes, Some(true), "{value}");
     }
     // gRPC-Web's trailers come behind five octets.
     let is_grpc_web = answer.headers.iter().any(|(_, value)| value == b"application/grpc-web");
     let text = if is_grpc_web { &answer.body[5..] } else { &answer.body };
     assert!(text.iter().all(|byte| matches!(byte, 0x20..=0x7e | b'\r' | b'\n')), "{answer:?}");
+}
+
+fn check_parameters(parameters: &BTreeMap<String, String>, is_text: &dyn Fn(u8) -> bool, value: &str) {
+    const KNOWN: [&str; 8] =
+        ["realm", "scope", "error", "error_description", "algs", "acr_values", "max_age", "resource_metadata"];
+    for (name, text) in parameters {
+        assert!(name == "realm" || value.matches(&format!(" {name}=\"")).count() == 1, "{value}");
+        assert!(KNOWN.contains(&name.as_str()), "{value}");
+        let is_allowed = |byte: u8| is_text(byte) && (name != "error" || byte != b' ');
+        assert!(!text.is_empty() || name == "realm", "{value}");
+        assert!(text.bytes().all(is_allowed), "{value}");
+    }
+    // One space between scopes, and none around them.
+    let scopes = parameters.get("scope").map(|scope| scope.split(' ').any(str::is_empty));
+    assert_ne!(scopes, Some(true), "{value}");
 }

@@ -4,7 +4,9 @@
 //! are attacks: `docs/security/cases.md` lists them with their tests.
 
 mod authorization;
+mod bound;
 mod caches;
+mod certificates;
 mod clauses;
 mod config;
 mod failover;
@@ -34,5 +36,7 @@ mod userinfo;
 mod websocket;
 mod words;
 
+#[path = "../support/process.rs"]
+mod process;
 #[path = "../support/mod.rs"]
 mod support;

@@ -99,6 +99,43 @@ fn a_client_without_a_token_is_told_where_to_get_one() {
     assert_eq!(challenge["scope"], "mcp");
 }
 
+/// MCP-02, MV-20: and how tokens may be bound, or must be (RFC 9728, section 2).
+#[test]
+fn the_metadata_tell_how_tokens_are_bound() {
+    let members = [
+        "dpop_signing_alg_values_supported",
+        "dpop_bound_access_tokens_required",
+        "tls_client_certificate_bound_access_tokens",
+    ];
+    let dpop =
+        |more: Value| with(json!({"origins": ["https://mcp.example.com"], "algorithms": ["ES256", "EdDSA"]}), more);
+    let admin = |dpop: Value| json!([{"match": {"path": "/mcp/admin"}, "dpop": dpop}]);
+    for (top, expected) in [
+        (json!({}), json!([null, null, null])),
+        (json!({"dpop": {"mode": "off"}, "certificate_bound": {"mode": "off"}}), json!([null, null, null])),
+        (json!({"dpop": dpop(json!({}))}), json!([["ES256", "EdDSA"], null, null])),
+        (json!({"dpop": dpop(json!({"mode": "required"}))}), json!([["ES256", "EdDSA"], true, null])),
+        (json!({"certificate_bound": {}}), json!([null, null, true])),
+        // What one part of the resource does not ask for, or does not take, is not said of the whole.
+        (
+            json!({"dpop": dpop(json!({})), "rules": admin(json!({"mode": "required", "algorithms": ["EdDSA"]}))}),
+            json!([["EdDSA"], null, null]),
+        ),
+        (
+            json!({"dpop": dpop(json!({"mode": "required"})), "rules": admin(json!({"mode": "off"}))}),
+            json!([["ES256", "EdDSA"], null, null]),
+        ),
+        (
+            json!({"dpop": dpop(json!({"mode": "required"})), "rules": [{"match": {"path": "/mcp/x"}, "bypass": true}]}),
+            json!([["ES256", "EdDSA"], true, null]),
+        ),
+    ] {
+        let found = document(&mut Scene::of(server(json!({}), top.clone())), "/.well-known/oauth-protected-resource");
+        let told: Vec<Value> = members.iter().map(|name| found.get(name).cloned().unwrap_or_default()).collect();
+        assert_eq!(Value::from(told), expected, "{top}");
+    }
+}
+
 /// MCP-02, TB-70: the metadata say what the configuration asks for, to anybody.
 #[test]
 fn the_metadata_are_derived_from_the_policy() {

@@ -530,8 +530,6 @@ fn other_kinds_of_tokens() {
         json!({"typ": "logout+jwt"}),
         json!({"typ": "application/dpop+jwt"}),
         json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}),
-        // RFC 9449, section 7.2: this is not the scheme for it.
-        json!({"token_type": "DPoP"}),
     ];
     for kind in marks_of_refresh_tokens().into_iter().chain(others) {
         heard();
@@ -543,9 +541,14 @@ fn other_kinds_of_tokens() {
 /// INT-08.
 #[test]
 fn an_answer_about_a_bound_token_is_refused() {
-    for bound in
-        [json!({"cnf": {"jkt": "x"}}), json!({"cnf": {"x5t#S256": "x"}}), json!({"cnf": {}}), json!({"cnf": 1})]
-    {
+    for bound in [
+        json!({"cnf": {"jkt": "x"}}),
+        json!({"cnf": {"x5t#S256": "x"}}),
+        json!({"cnf": {}}),
+        json!({"cnf": 1}),
+        // RFC 9449, section 7.2: this promises a binding, and is not the scheme for it.
+        json!({"token_type": "DPoP"}),
+    ] {
         told(active(bound)).refused(401, "not_bound");
     }
 }

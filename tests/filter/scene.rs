@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "the scenarios and the fuzz targets stand on it, and neither need all of it")]
 
 use crate::listener::{Secrets, check_alphabets};
+use crate::process::Process;
 use crate::support::{Signing, sign, with};
 use oidc_filter::config::Config;
 use oidc_filter::decision::{Answered, Case, Decision, Forward, HeldBody, Meaning, Outcome, Shadow};
@@ -316,6 +317,7 @@ pub const NONSENSE: [&[u8]; 16] = [
 pub struct Ask {
     headers: Vec<(Vec<u8>, Vec<u8>)>,
     metadata: Vec<Option<Vec<u8>>>,
+    certificate: Option<Vec<u8>>,
     route: Route,
     has_body: bool,
 }
@@ -342,7 +344,7 @@ pub fn bearer(token: &str) -> Ask {
 impl Ask {
     /// Without any header, which no host sends.
     pub fn empty() -> Self {
-        Self { headers: Vec::new(), metadata: Vec::new(), route: Route::default(), has_body: false }
+        Self { headers: Vec::new(), metadata: Vec::new(), certificate: None, route: Route::default(), has_body: false }
     }
 
     pub fn bearer(self, token: &str) -> Self {
@@ -369,6 +371,12 @@ impl Ask {
         self
     }
 
+    /// What Envoy says of the certificate on the connection.
+    pub fn certificate(mut self, digest: impl AsRef<[u8]>) -> Self {
+        self.certificate = Some(digest.as_ref().to_vec());
+        self
+    }
+
     /// The route that Envoy has chosen.
     pub fn route(mut self, name: &str) -> Self {
         self.route.name = Some(name.as_bytes().to_vec());
@@ -392,6 +400,7 @@ impl Ask {
         Request {
             headers: Headers::from_pairs(headers),
             metadata: self.metadata.clone(),
+            certificate: self.certificate.clone(),
             route: self.route.clone(),
             has_body: self.has_body,
             mcp: None,
@@ -528,6 +537,10 @@ pub struct Upstream {
     pub headers: Vec<(String, String)>,
     pub edits: usize,
     pub response_cookies: Vec<String>,
+    /// What else is written on the response.
+    pub response_headers: Vec<(String, String)>,
+    /// What the memory of DPoP proofs said.
+    pub replay: Option<&'static str>,
     pub filter_state: Vec<(String, Vec<u8>)>,
     pub result: &'static str,
     pub reason: Option<&'static str>,
@@ -547,6 +560,15 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// What a header of the response is set to.
+    #[track_caller]
+    pub fn response_header(&self, name: &str) -> Option<&str> {
+        let values: Vec<&str> =
+            self.response_headers.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect();
+        assert!(values.len() < 2, "{name} twice: {values:?}");
+        values.first().copied()
+    }
+
     /// The only value of a header.
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -605,6 +627,8 @@ pub struct Refusal {
     /// What the candidate policy would have done.
     pub shadow: Option<Shadow>,
     pub filter_state: Vec<(String, Vec<u8>)>,
+    /// What the memory of DPoP proofs said.
+    pub replay: Option<&'static str>,
     /// The request's headers as an access log can have them.
     pub logged: Logged,
 }
@@ -696,6 +720,8 @@ pub struct Scene {
     unanswered: Vec<Open>,
     ended: Vec<CallId>,
     secrets: Secrets,
+    /// What the workers of this process share.
+    pub process: Process,
 }
 
 impl Scene {
@@ -709,18 +735,46 @@ impl Scene {
     /// A filter that has not begun.
     #[track_caller]
     pub fn cold(configuration: Value) -> Self {
+        Self::in_process(Process::default(), &configuration)
+    }
+
+    /// Another worker of the same process.
+    #[track_caller]
+    pub fn beside(other: &Self, configuration: Value) -> Self {
+        let mut scene = Self::in_process(other.process.clone(), &configuration);
+        scene.tick();
+        scene
+    }
+
+    /// One in a host that lends nothing.
+    #[track_caller]
+    pub fn without_process(configuration: Value) -> Self {
+        let process = Process::default();
+        process.is_down.set(true);
+        let mut scene = Self::in_process(process, &configuration);
+        scene.tick();
+        scene
+    }
+
+    #[track_caller]
+    fn in_process(process: Process, configuration: &Value) -> Self {
         let environment = |name: &str| (name == "SECRET").then(|| "s3cr3t/+ ".to_owned());
         let config = Config::read(configuration.to_string().as_bytes(), &environment);
         let config = config.unwrap_or_else(|error| panic!("{error}\n{configuration}"));
-        Self { secrets: Secrets::of(&configuration), ..Self::with(Rc::new(config)) }
+        Self { secrets: Secrets::of(configuration), ..Self::with_process(Rc::new(config), process) }
     }
 
     /// The same with a configuration that was read.
     pub fn with(config: Rc<Config>) -> Self {
+        Self::with_process(config, Process::default())
+    }
+
+    fn with_process(config: Rc<Config>, process: Process) -> Self {
         let mut provider = Provider::default();
         provider.add_issuer(ISSUER, &[key("k1").jwk()]);
         Self {
-            filter: Filter::new(config, "oidc"),
+            filter: Filter::new(config, "oidc").with_host(Box::new(process.clone()), Box::new(process.clone())),
+            process,
             provider,
             calls: Vec::new(),
             fetched: Vec::new(),
@@ -758,7 +812,7 @@ impl Scene {
         if upstream.body.is_none() {
             return seen;
         }
-        match self.filter.on_body(stream, body) {
+        match self.filter.on_body(stream, body, self.now) {
             Decision::Forward(Forward { edits, response_edits, filter_state, outcome, body, .. }) => {
                 assert!(edits.is_empty() && response_edits.is_empty() && body.is_none());
                 assert_eq!(outcome.result.as_str(), upstream.result);
@@ -1002,7 +1056,8 @@ impl Scene {
         }
         assert!(result == "allowed" || headers.is_empty(), "an identity without a token");
         for (name, value) in &headers {
-            assert!(self.filter.is_own_header(name.as_bytes()) || name == "set-cookie", "{name}");
+            let is_known = ["set-cookie", "dpop-nonce", "authorization"].contains(&name.as_str());
+            assert!(self.filter.is_own_header(name.as_bytes()) || is_known, "{name}");
             assert!(value.bytes().all(|byte| matches!(byte, b' '..=b'~')), "not printable: {value:?}");
         }
         let logged = Logged(texts(edited(self.asked[&stream].headers.clone(), &edits)));
@@ -1032,15 +1087,20 @@ impl Scene {
             assert!(response_edits.is_empty() && filter_state.is_empty(), "an identity without a token");
         }
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        let cookie = |edit: Edit| match edit {
-            Edit::Add(name, value) if *name == *"set-cookie" => text(value),
-            other => panic!("no cookie: {other:?}"),
-        };
-        let response_cookies = response_edits.into_iter().map(cookie).collect();
+        let (mut response_cookies, mut response_headers) = (Vec::new(), Vec::new());
+        for edit in response_edits {
+            match edit {
+                Edit::Add(name, value) if *name == *"set-cookie" => response_cookies.push(text(value)),
+                Edit::Set(name, value) => response_headers.push((name.to_string(), text(value))),
+                other => panic!("no cookie, and no header that is set: {other:?}"),
+            }
+        }
         Upstream {
             headers: texts(headers),
             edits: edits.len(),
             response_cookies,
+            response_headers,
+            replay: tally.replay,
             filter_state,
             result,
             reason,
@@ -1070,6 +1130,7 @@ impl Scene {
             provider,
             shadow: tally.shadow,
             filter_state,
+            replay: tally.replay,
             logged: Logged(texts(edited(self.asked[&stream].headers.clone(), &edits))),
         };
         // gRPC-Web has its own status.
@@ -1077,7 +1138,10 @@ impl Scene {
         assert!(is_grpc_web || (300..=599).contains(&refusal.status));
         assert_eq!(refusal.header("cache-control"), Some("no-store")); // RSP-06
         // RFC 9110, section 15.5.2: a 401 has a challenge.
-        assert!(refusal.status != 401 || refusal.challenge().is_some(), "{refusal:?}");
+        let challenged = refusal.header("www-authenticate").map(challenges).unwrap_or_default();
+        let is_known = |(scheme, _): &(String, _)| scheme == "Bearer" || scheme == "DPoP";
+        assert!(challenged.iter().all(is_known), "{refusal:?}");
+        assert!(refusal.status != 401 || !challenged.is_empty(), "{refusal:?}");
         // What passes with time, and nothing else, is worth another try.
         let will_pass = matches!(refusal.reason, "provider_unavailable" | "overloaded");
         assert_eq!(will_pass, refusal.header("retry-after").is_some());

@@ -4,7 +4,7 @@
 use crate::listener::{LINES, Secrets, check_alphabets, holds};
 use crate::scene::*;
 use crate::support::with;
-use oidc_filter::config::Config;
+use oidc_filter::config::{Config, StepUp};
 use oidc_filter::decision::Decision;
 use oidc_filter::filter::{Effect, Filter, StreamId};
 use oidc_filter::http::{Edit, Headers, Request, Response};
@@ -184,7 +184,7 @@ fn printed() -> Vec<(&'static str, String)> {
     let request =
         Request { headers: headers.clone(), metadata: vec![Some(token.clone().into_bytes())], ..Request::default() };
     let own = config.own_names();
-    let found = credentials::find(&request, &config.sources[..1], &own, config.max_token_size).unwrap().unwrap();
+    let found = credentials::find(&request, &config.sources[..1], &own, config.max_token_size, false).unwrap().unwrap();
 
     let now = Timestamp::from_unix_seconds(NOW);
     let mut filter = Filter::new(Rc::clone(&config), "oidc");
@@ -264,7 +264,10 @@ fn every_word_of_a_refusal_is_in_the_alphabet_of_its_place() {
         Inactive,
         InsufficientScope,
         InsufficientClaims,
+        InsufficientUserAuthentication,
         NotBound,
+        InvalidDpopProof,
+        UseDpopNonce,
         ProviderUnavailable,
         Overloaded,
         Misconfigured,
@@ -274,6 +277,9 @@ fn every_word_of_a_refusal_is_in_the_alphabet_of_its_place() {
         Denial::MissingToken,
         Denial::InvalidRequest,
         Denial::UnsupportedScheme,
+        Denial::InvalidDpopProof,
+        Denial::UseDpopNonce,
+        Denial::InsufficientAuthentication(StepUp { acr_values: "urn:a b".to_owned(), max_age: Some(Duration::MAX) }),
         Denial::InsufficientScope("!#$%&'()*+,-./:;<=>?@[]^_`{|}~ read".to_owned()),
         Denial::InsufficientClaims,
         Denial::NotAuthorized(None),
@@ -286,12 +292,14 @@ fn every_word_of_a_refusal_is_in_the_alphabet_of_its_place() {
     ]);
     let mut words = BTreeSet::new();
     for form in ["json", "problem", "jsonrpc", "text", "none"] {
-        let top = json!({"response_body": form, "realm": "!#$%&'()*+,-./:;<=>?@[]^_`{|}~ x", "require": {"scopes": ["read", "write"]}});
+        let top = json!({"response_body": form, "realm": "!#$%&'()*+,-./:;<=>?@[]^_`{|}~ x", "require": {"scopes": ["read", "write"], "acr": "a", "max_age": 5}, "dpop": {"origins": "https://a.example"}});
         let config = Config::read(jwt(json!({}), top).to_string().as_bytes(), &|_: &str| None).unwrap();
         for denial in &denials {
             for code in [None, Some(400), Some(401), Some(403), Some(302), Some(599)] {
-                let about = About { policy: &config.policy, mcp: None, id: None };
-                check_alphabets(&denial.answer(&about, code));
+                for uses_dpop in [false, true] {
+                    let about = About { policy: &config.policy, mcp: None, id: None, uses_dpop };
+                    check_alphabets(&denial.answer(&about, code));
+                }
                 let word = denial.reason().as_str();
                 words.insert(word);
                 assert!(word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{word}");

@@ -5,6 +5,8 @@
 
 #[path = "../filter/listener.rs"]
 mod listener;
+#[path = "../support/process.rs"]
+mod process;
 #[path = "../filter/scene.rs"]
 mod scene;
 #[path = "../support/mod.rs"]

@@ -1,0 +1,116 @@
+//! The end of who somebody is: whether the sender of a token is the one that it is bound to. RFC 9449, sections 7 and 9; RFC 8705,
+//! section 3.
+//!
+//! The invariant: the scheme of a request and the binding of its token agree both ways, and whatever the token is bound to was
+//! shown with this request. No cache knows of it.
+
+use super::authorize::Run;
+use super::ends::{Halt, Shown, deny, deny_claims, deny_for};
+use super::told::Detail;
+use crate::config::{BindingMode, Dpop, NonceMode};
+use crate::jose::confirmation::{Confirmation, ProvenCertificate, ProvenKey};
+use crate::jose::jwk::Thumbprint;
+use crate::jose::jwt::{self, CheckedClaims};
+use crate::oauth::certificate::Certificate;
+use crate::oauth::credentials::{Credentials, Scheme};
+use crate::oauth::dpop::nonce::Standing;
+use crate::oauth::dpop::{Expected, Proof};
+use crate::provider::Provider;
+use crate::reply::{Denial, Reason};
+use std::rc::Rc;
+
+impl Run<'_> {
+    /// Makes an access token of checked claims, if its sender is the one that they are bound to.
+    pub(super) fn bind(
+        &mut self,
+        credentials: &Credentials,
+        checked: CheckedClaims,
+        provider: &Provider,
+    ) -> Result<Shown, Halt> {
+        let not_bound = || deny(provider, Denial::InvalidToken(Reason::NotBound));
+        // What a JWT says of itself holds, too, where its provider's answer doesn't repeat it (RFC 9449, section 6.2).
+        let checked = checked.and_bound_to(self.claimed).map_err(|error| deny_claims(provider, error))?;
+        let (key, certificate) =
+            checked.confirmation().map_or((None, None), |bound| (bound.key(), bound.certificate()));
+        let scheme_fits = match credentials.scheme {
+            Scheme::Bearer => key.is_none(),
+            Scheme::Dpop => key.is_some(),
+            Scheme::None => true,
+        };
+        let (proof, needs_nonce) = match (key, &self.policy.dpop) {
+            (None, dpop) if scheme_fits && !dpop.as_ref().is_some_and(|dpop| dpop.mode == BindingMode::Required) => {
+                (None, false)
+            }
+            (Some(key), Some(dpop)) if scheme_fits && dpop.mode != BindingMode::Off => {
+                let dpop = Rc::clone(dpop);
+                let proof = self.proof(&dpop, key, credentials, provider)?;
+                let needs_nonce = self.needs_nonce(&dpop, &proof, provider)?;
+                (Some(proof), needs_nonce)
+            }
+            _ => return Err(not_bound()),
+        };
+        let mode = self.policy.certificate_bound.as_ref().map(|bound| bound.mode).unwrap_or_default();
+        let certificate = match (certificate, mode) {
+            (None, BindingMode::Off | BindingMode::Opportunistic) => None,
+            (None, BindingMode::Required) | (Some(_), BindingMode::Off) => return Err(not_bound()),
+            (Some(_), _) => self.certificate(),
+        };
+        let key = proof.as_ref().map(|proof| proof as &dyn ProvenKey);
+        let shown = certificate.as_ref().map(|certificate| certificate as &dyn ProvenCertificate);
+        let token = checked.shown_with(key, shown).map_err(|error: jwt::Error| deny_claims(provider, error))?;
+        Ok(Shown { token, proof, needs_nonce })
+    }
+
+    /// Whether this policy checks bindings of each kind that a token has.
+    pub(super) fn checks(&self, confirmation: Option<Confirmation>) -> bool {
+        let (key, certificate) = confirmation.map_or((None, None), |bound| (bound.key(), bound.certificate()));
+        (key.is_none() || self.policy.takes_dpop()) && (certificate.is_none() || self.policy.takes_certificates())
+    }
+
+    /// The proof of this request, which is checked once however often the decision runs.
+    fn proof(
+        &mut self,
+        settings: &Rc<Dpop>,
+        key: Thumbprint,
+        credentials: &Credentials,
+        provider: &Provider,
+    ) -> Result<Proof, Halt> {
+        let checked = match self.learnt.proof(settings) {
+            Some(checked) => checked.clone(),
+            None => {
+                let token = credentials.token().map_err(Denial::from)?;
+                let expected = Expected { request: self.request, token: token.as_str(), key, settings };
+                Proof::check(&expected, &self.facts.verifier, self.now)
+            }
+        };
+        self.trail.lessons.proof = Some((Rc::clone(settings), checked.clone()));
+        let checked = checked.and_then(|proof| proof.still_good(self.now));
+        checked.map_err(|error| deny_for(provider, Denial::InvalidDpopProof, Some(Detail::Proof(error))))
+    }
+
+    /// Whether the client is to be given a nonce; an error if it must have had one.
+    fn needs_nonce(&self, settings: &Dpop, proof: &Proof, provider: &Provider) -> Result<bool, Halt> {
+        let Some(proofs) = self.facts.proofs.ready() else {
+            return Err(deny(provider, Denial::Misconfigured));
+        };
+        match (settings.nonce, proof.nonce()) {
+            (NonceMode::Off, _) => Ok(false),
+            (NonceMode::Optional, None) => Ok(true),
+            (NonceMode::Required, None) => Err(deny(provider, Denial::UseDpopNonce)),
+            (_, Some(nonce)) => match proofs.nonces.standing(nonce, self.now) {
+                Standing::Current => Ok(false),
+                Standing::Ageing => Ok(true),
+                Standing::Stale => Err(deny(provider, Denial::UseDpopNonce)),
+            },
+        }
+    }
+
+    /// The certificate of the client: from the one place that the operator trusts.
+    fn certificate(&self) -> Option<Certificate> {
+        let bound = self.policy.certificate_bound.as_ref()?;
+        match &bound.header {
+            Some(header) => Certificate::in_header(self.request, header),
+            None => Certificate::of_connection(self.request.certificate.as_deref()?),
+        }
+    }
+}
