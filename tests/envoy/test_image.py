@@ -148,7 +148,7 @@ def test_a_folder_of_something_else_stays(tmp_path: Path) -> None:
 def test_a_release_pushes_this_image(tmp_path: Path) -> None:
     """The workflow reads the digest as it stands in the layout, and copies by the line of the page."""
     (job,) = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"].values()
-    (push,) = (step["run"] for step in job["steps"] if "skopeo" in step.get("run", ""))
+    (push,) = (step["run"] for step in job["steps"] if "skopeo copy" in step.get("run", ""))
     assert "make image" in push and "skopeo copy --preserve-digests oci:target/image " in push
     (find,) = re.findall(r"digest=\$\((sed .+)\)", push)
     digests = lay_out(tmp_path / "target/image")
