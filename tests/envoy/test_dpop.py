@@ -19,7 +19,7 @@ import pytest
 import scene
 from clients import Http1, Http2, Response, exchange, request_bytes
 from conftest import StartEnvoy
-from fake_provider import FakeProvider
+from fake_provider import FakeProvider, Reply
 from harness import ROOT, Bootstrap, Door, Envoy, Provider, Upstream, config
 from requests_oauth2client import DPoPKey
 from tokens import b64url
@@ -201,6 +201,22 @@ def test_a_route_that_is_rewritten(start_envoy: StartEnvoy, fake: FakeProvider) 
     response = envoy.get("/api/orders", owner.headers(owner.proof("/api/orders")))
     assert (response.status, response.seen.path) == (200, "/internal/orders")
     assert envoy.get("/api/orders", owner.headers(owner.proof("/internal/orders"))).status == 401
+
+
+def test_an_internal_redirect_needs_a_proof_of_its_own(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """DPP-20: the proof was for another resource, and is gone."""
+    action = {"cluster": "service", "internal_redirect_policy": {"max_internal_redirects": 1}}
+    route = {"match": {"prefix": "/"}, "route": action}
+    with FakeProvider() as service:
+        moved = Reply(302, headers=[("location", "http://service.example/new")])
+        service.routes |= {"/old": moved, "/new": Reply(200)}
+        for settings in (bound(fake), bound(fake, forward_proof=True), bound(fake, forward_as="bearer")):
+            envoy = start_envoy(settings, idp=fake.port, clusters={"service": service.port}, routes=[route])
+            owner = Owner(fake)
+            headers = [("Host", "service.example"), *owner.headers(owner.proof("/old"))]
+            assert envoy.get("/old", headers).status == 401
+            assert envoy.get("/new", owner.headers(owner.proof("/new"))).status == 200
+        assert [request.path for request in service.requests] == ["/old", "/new"] * 3
 
 
 def test_grpc(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
