@@ -47,6 +47,7 @@ from mint import (  # noqa: E402
     open_mint,
 )
 from scenarios import (  # noqa: E402
+    ORIGIN,
     OURS,
     Scenario,
     authorizer,
@@ -58,7 +59,7 @@ from scenarios import (  # noqa: E402
     scenarios,
 )
 
-UNTOLD = 10 * 32  # the filter tells fast counters in lots of 32, and ten listeners have it
+UNTOLD = 11 * 32  # the filter tells fast counters in lots of 32, and eleven listeners have it
 CONNECTIONS = 32  # to find the most that Envoy does; for latency there is one
 SIMULTANEOUS = 1000
 WASM_OPT = ["-O3", "--enable-simd", "--enable-bulk-memory", "--enable-sign-ext"]
@@ -74,11 +75,13 @@ class Effort:
     latency_rounds: int = 7
     starts: int = 5
     forgeries: int = 1_000_000
+    proofs: int = 300_000  # for the scenario with a bound token
+    spent: int = 1_000_000  # to see whether they take memory
     fills: tuple[int, ...] = (10_000, 25_000, 100_000)
 
 
 QUICK = Effort(
-    rounds=2, seconds=1, latency_rounds=1, starts=1, forgeries=50_000, fills=(10_000, 25_000)
+    rounds=2, seconds=1, latency_rounds=1, starts=1, forgeries=50_000, proofs=60_000, spent=100_000, fills=(10_000, 25_000)
 )
 
 
@@ -124,11 +127,13 @@ class Cores:
 # ------------------------------------------------------------------------------------------- Envoy
 
 
-def status_of(port: int, token: str | None = None) -> int:
+def status_of(port: int, token: str | None = None, proof: str | None = None) -> int:
     """The answer to one request."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {"Authorization": f"{'DPoP' if proof else 'Bearer'} {token}"} if token else {}
+        if proof:
+            headers["DPoP"] = proof
         connection.request("GET", "/orders/1", headers=headers)
         return connection.getresponse().status
     finally:
@@ -147,8 +152,8 @@ class Envoy(scene.EnvoyProcess):
     def url(self, listener: str) -> str:
         return f"http://127.0.0.1:{self.listening[listener]}/orders/1"
 
-    def status(self, listener: str, token: str | None = None) -> int:
-        return status_of(self.listening[listener], token)
+    def status(self, listener: str, token: str | None = None, proof: str | None = None) -> int:
+        return status_of(self.listening[listener], token, proof)
 
     def counters(self, pattern: str = "wasmcustom") -> dict[str, int]:
         stats = json.loads(self.admin(f"/stats?format=json&filter={pattern}"))["stats"]
@@ -188,12 +193,14 @@ class Load:
         return self.requests / self.seconds
 
 
-def wrk(url: str, seconds: int, connections: int, token: str | None, *script: str) -> dict:
+def wrk(
+    url: str, seconds: int, connections: int, credentials: str | None, *script: str
+) -> dict[str, Any]:
     """One run of wrk; `script` are arguments of load.lua. Every answer must be as wanted."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(HERE / "load.lua")]
     command += ["-H", "User-Agent: bench", "-H", "Accept: */*"]
-    if token:
-        command += ["-H", f"Authorization: Bearer {token}"]
+    if credentials:
+        command += ["-H", f"Authorization: {credentials}"]
     ran = subprocess.run([*command, url, "--", *script], capture_output=True, text=True)
     lines = [line for line in ran.stdout.splitlines() if line.startswith("{")]
     if ran.returncode or not lines:
@@ -204,12 +211,19 @@ def wrk(url: str, seconds: int, connections: int, token: str | None, *script: st
 def measure(envoy: Envoy, scenario: Scenario, seconds: int, connections: int) -> Load:
     hits, before = envoy.counted("token_cache", "hit"), envoy.cpu()
     script: list[str] = []
+    credentials = f"Bearer {scenario.token}" if scenario.token else None
     if file := scenario.file:
         script = [f"tokens={file.path}", f"offset={file.offset}"]
-    seen = wrk(envoy.url(scenario.listener), seconds, connections, scenario.token, *script)
+    if scenario.bound:
+        script[0] = f"proofs={file.path}"
+        credentials = f"DPoP {scenario.bound}"
+    seen = wrk(envoy.url(scenario.listener), seconds, connections, credentials, *script)
     cpu = envoy.cpu() - before
     if file:
         file.use(seen["requests"], connections)
+    if scenario.bound:
+        check(file.offset < file.count, f"{scenario.title}: {file.count} proofs were too few")
+    elif file:
         # What the run before left on its way may still have been counted, and what each listener's
         # filter had counted but not told.
         hits = envoy.counted("token_cache", "hit") - hits
@@ -263,7 +277,12 @@ def throughput_and_latency(
         clusters = {"idp": idp.port, "authorizer": second.ports()["authorizer"]}
         envoy = Envoy(cores, bootstrap(listeners(mint), clusters), directory / "envoy")
         stack.enter_context(envoy)
-        all_scenarios = scenarios(mint, opaque)
+        say(f"making {effort.proofs} DPoP proofs")
+        # From a future that the filter still takes, to last for longer.
+        made = int(time.time()) + 240
+        target = f"{ORIGIN}/orders/1"
+        proofs = mint.proofs(directory / "proofs", target, effort.proofs, made)
+        all_scenarios = scenarios(mint, opaque, proofs)
         for scenario in all_scenarios:
             check_scenario(envoy, idp, scenario)
         say(f"{len(all_scenarios)} scenarios do what they say; warming up")
@@ -310,9 +329,10 @@ def check_scenario(envoy: Envoy, idp: FakeProvider, scenario: Scenario) -> None:
     name, listener = scenario.title, scenario.listener
     bare = envoy.status(listener)
     check(bare == (401 if scenario.protected else 200), f"{name}: {bare} without a token")
-    token = scenario.token or scenario.file.take()
+    line = scenario.token or scenario.file.take()
+    token, proof = (scenario.bound, line) if scenario.bound else (line, None)
     asked, allowed = idp.count("/introspect"), envoy.counted("requests_total", "result=allowed")
-    status = envoy.status(listener, token)
+    status = envoy.status(listener, token, proof)
     check(status == 200, f"{name}: {status} with a token")
     decided = envoy.counted("requests_total", "result=allowed") - allowed
     check(decided == (scenario.kind == OURS), f"{name}: {decided} requests allowed by the filter")
@@ -321,6 +341,9 @@ def check_scenario(envoy: Envoy, idp: FakeProvider, scenario: Scenario) -> None:
         hits = envoy.counted("token_cache", "hit")
         envoy.status(listener, token)
         check(envoy.counted("token_cache", "hit") == hits + 1, f"{name}: not cached")
+    if scenario.bound:
+        check(envoy.status(listener, token, proof) == 401, f"{name}: the same proof again")
+        check(envoy.status(listener, token) == 401, f"{name}: without a proof")
     if scenario.key.startswith("cold"):
         before = envoy.counted("verifications", scenario.file.algorithm)
         check(envoy.status(listener, scenario.file.take()) == 200, f"{name}: the next token")
@@ -378,6 +401,34 @@ def memory_under_forgeries(
         check(refused >= effort.forgeries, f"{refused} bad signatures counted")
         seconds = time.monotonic() - started
         return {"tokens": refused, "rss": sizes, "rate": effort.forgeries / seconds}
+
+
+def memory_under_proofs(
+    cores: Cores, effort: Effort, mint: Mint, directory: Path
+) -> dict[str, Any]:
+    """Resident memory while DPoP proofs come, each with a `jti` that nobody has seen."""
+    chunks = 100  # each is sent long before its proofs are too old
+    chunk = effort.spent // chunks
+    directory.mkdir(exist_ok=True)
+    dpop = {"origins": [ORIGIN], "nonce": "off"}
+    filters = {"oidc": [oidc("oidc", {"providers": [provider(mint)], "dpop": dpop})]}
+    with Envoy(cores, bootstrap(filters, {}), directory) as envoy:
+        check(envoy.status("oidc", mint.sample) == 200, "the first request")
+        sizes = [envoy.rss()]
+        for number in range(chunks):
+            made, first = int(time.time()) + 9, number * 2 * chunk
+            several = chunk + 2 * CONNECTIONS  # some are on their way when the last answer comes
+            file = mint.proofs(directory / "proofs", f"{ORIGIN}/orders/1", several, made, first)
+            credentials = f"DPoP {mint.bound}"
+            script = [f"proofs={file.path}", "offset=0", f"count={chunk}"]
+            seen = wrk(envoy.url("oidc"), 600, CONNECTIONS, credentials, *script)
+            check(seen["bad"] == 0, f"{seen['bad']} of {chunk} proofs were refused")
+            sizes.append(envoy.rss())
+        # A fast machine makes more than there is room for: then the oldest are forgotten, and the newest pass.
+        words = ("result=first", "result=window_shrunk")
+        spent = sum(envoy.counted("dpop_proofs_total", word) for word in words)
+        check(spent >= effort.spent - UNTOLD, f"{spent} proofs counted")
+        return {"proofs": effort.spent, "rss": sizes}
 
 
 def start_times(
@@ -494,6 +545,8 @@ def run(effort: Effort, mint: Mint) -> dict[str, Any]:
         value["cached"] = memory_of_cached_tokens(cores, effort, mint, directory / "cached")
         say(f"memory while {effort.forgeries:,} forged tokens come")
         value["forged"] = memory_under_forgeries(cores, effort, mint, directory / "forged")
+        say(f"memory while {effort.spent:,} DPoP proofs come")
+        value["proofs"] = memory_under_proofs(cores, effort, mint, directory / "spent")
     value |= facts
     say(f"measured in {time.monotonic() - started:.0f} s")
     return value

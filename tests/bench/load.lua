@@ -1,6 +1,7 @@
 -- wrk's script for `make bench`. What comes after `--` on wrk's command line, as name=value:
 --
 --   tokens=FILE offset=N    a token for each request: line N of the file, the next, … and around
+--   proofs=FILE offset=N    the same with DPoP proofs, for the token that stands in Authorization
 --   forge=FILE offset=N     a token that nobody has seen and nobody signed; FILE holds what stands
 --                           before and after 16 characters that encode a number: N, N + 1, …
 --   count=N                 stop after so many answers, instead of after wrk's time
@@ -32,15 +33,15 @@ local function triples()
    return encoded
 end
 
--- The bytes of a request before and after its token.
-local function frame()
-   wrk.headers["Authorization"] = "Bearer @"
-   local head, tail = wrk.format("GET"):match("^(.*Bearer )@(.*)$")
+-- The bytes of a request before and after what is in this header, behind these words.
+local function frame(header, words)
+   wrk.headers[header] = words .. "@"
+   local head, tail = wrk.format("GET"):match("^(.*" .. header .. ": " .. words .. ")@(.*)$")
    return head, tail
 end
 
-local function cycle(tokens, offset)
-   local head, tail = frame()
+local function cycle(tokens, offset, header, words)
+   local head, tail = frame(header, words)
    local at = offset % #tokens
    return function()
       at = at % #tokens + 1
@@ -49,7 +50,7 @@ local function cycle(tokens, offset)
 end
 
 local function forge(parts, number)
-   local head, tail = frame()
+   local head, tail = frame("Authorization", "Bearer ")
    head, tail = head .. parts[1], parts[2] .. tail
    local triple, floor = triples(), math.floor
    return function()
@@ -82,7 +83,8 @@ function init(args)
       given[name or argument] = value
    end
    local offset = tonumber(given.offset or 0)
-   if given.tokens then request = cycle(read(given.tokens), offset) end
+   if given.tokens then request = cycle(read(given.tokens), offset, "Authorization", "Bearer ") end
+   if given.proofs then request = cycle(read(given.proofs), offset, "DPoP", "") end
    if given.forge then request = forge(read(given.forge), offset) end
    if given.count then response = stop_after(tonumber(given.count)) end
 end

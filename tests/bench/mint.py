@@ -1,11 +1,13 @@
 """Tokens by the ten thousand, kept in .tools/bench: RSA signatures take half a millisecond each.
 
-They live for ten years, for an issuer that has no network. The private keys are not kept.
+They live for ten years, for an issuer that has no network. Its private keys are not kept. DPoP proofs
+live for minutes: each run makes its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -13,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import scene
-from tokens import Key, b64url, claims, segment
+from cryptography.hazmat.primitives import serialization
+from tokens import Key, b64url, claims, compact, segment
 
 ISSUER = "https://issuer.bench.invalid"
 AUDIENCE = "https://api.bench.invalid"
 ALGORITHMS = ("RS256", "ES256", "PS256", "EdDSA")  # Envoy lends no hand with the last two
 DIRECTORY = scene.TOOLS / "bench"
 
-EDITION = 3  # of what is minted; another one makes what is kept useless
+EDITION = 4  # of what is minted; another one makes what is kept useless
 TEN_YEARS = 10 * 365 * 24 * 3600
 
 COUNT = 73_728  # the filter's cache holds 56,000: src/filter.rs
@@ -58,12 +61,33 @@ class Mint:
     jwks: str
     files: dict[str, TokenFile]
     forgery: Path
+    bound: str  # a token that is bound to the key of proofs
+    prover: Key
 
     @property
     def sample(self) -> str:
         """A valid token, always the same."""
         with self.files["RS256"].path.open() as file:
             return next(file).strip()
+
+
+    def proofs(self, path: Path, uri: str, count: int, made: int, first: int = 0) -> TokenFile:
+        """So many proofs for the bound token, each with a `jti` of its own: RFC 9449, section 4.2."""
+        jwk = {name: self.prover.jwk()[name] for name in ("kty", "crv", "x", "y")}
+        head = {"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk}
+        fixed = {"htm": "GET", "htu": uri, "iat": made}
+        fixed["ath"] = b64url(hashlib.sha256(self.bound.encode()).digest())
+        with path.open("w") as file:
+            for number in range(first, first + count):
+                proof = compact(head, fixed | {"jti": f"{number:032x}"}, self.prover.sign)
+                print(proof, file=file)
+        return TokenFile("ES256", path, len(proof), count)
+
+
+def thumbprint(key: Key) -> str:
+    """RFC 7638."""
+    members = {name: key.jwk()[name] for name in ("crv", "kty", "x", "y")}
+    return b64url(hashlib.sha256(json.dumps(members, separators=(",", ":")).encode()).digest())
 
 
 def payload(number: int) -> dict[str, Any]:
@@ -93,7 +117,9 @@ def open_mint(say: Callable[[str], None]) -> Mint:
         algorithm: TokenFile(algorithm, DIRECTORY / f"{algorithm}.tokens", **facts)
         for algorithm, facts in value["files"].items()
     }
-    return Mint(value["jwks"], files, DIRECTORY / "forgery")
+    private = serialization.load_pem_private_key(value["prover"].encode(), None)
+    prover = Key("ES256", "prover", private)
+    return Mint(value["jwks"], files, DIRECTORY / "forgery", value["bound"], prover)
 
 
 def _mint(say: Callable[[str], None]) -> dict[str, Any]:
@@ -107,7 +133,15 @@ def _mint(say: Callable[[str], None]) -> dict[str, Any]:
         files[algorithm] = {"length": len(key.token(payload(0))), "count": COUNT}
     (DIRECTORY / "forgery").write_text("\n".join(_forgery(keys["RS256"])))
     jwks = json.dumps({"keys": [key.jwk() for key in keys.values()]})
-    return {"edition": EDITION, "jwks": jwks, "files": files}
+    prover = Key.make("ES256", "prover")
+    bound = keys["ES256"].token(payload(COUNT) | {"cnf": {"jkt": thumbprint(prover)}})
+    private = prover.private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    kept = {"bound": bound, "prover": private.decode()}
+    return {"edition": EDITION, "jwks": jwks, "files": files} | kept
 
 
 def _forgery(key: Key) -> tuple[str, str]:

@@ -23,6 +23,17 @@ CALLS_FILTER = EXAMPLES / "calls_filter.wasm"
 
 RULES = (1, 10, 100, 1000, 5000)
 
+ORIGIN = "https://api.bench.invalid"
+
+# As patient as can be, with room for all proofs of a run: they are made before it.
+DPOP = {
+    "origins": [ORIGIN],
+    "proof_lifetime": "10m",
+    "clock_skew": "5m",
+    "nonce": "off",
+    "replay": {"capacity": 1_392_640, "when_full": "refuse"},
+}
+
 NONE, NATIVE, OURS = "none", "native", "ours"  # whose filter it is
 
 
@@ -36,10 +47,11 @@ class Scenario:
     kind: str
     token: str | None = None
     file: TokenFile | None = None
+    bound: str | None = None  # the token that all of the file's lines are proofs for
     protected: bool = True
 
 
-def scenarios(mint: Mint, opaque: str) -> list[Scenario]:
+def scenarios(mint: Mint, opaque: str, proofs: TokenFile) -> list[Scenario]:
     jwt, files = mint.sample, mint.files
     found = [
         Scenario("none", "no filter", "none", NONE, jwt, protected=False),
@@ -65,6 +77,8 @@ def scenarios(mint: Mint, opaque: str) -> list[Scenario]:
         found.append(Scenario(f"native-{name}", title, "jwt_authn", NATIVE, file=native))
         title = f"oidc-filter, {name}, every token new"
         found.append(Scenario(f"cold-{name}", title, "oidc_cold", OURS, file=ours))
+    title = "oidc-filter, bound token, warm, every ES256 proof new"
+    found.append(Scenario("bound", title, "oidc_bound", OURS, file=proofs, bound=mint.bound))
     return found
 
 
@@ -89,6 +103,7 @@ def listeners(mint: Mint) -> dict[str, list[dict[str, Any]]]:
         "ext_authz": [ext_authz()],
         "oidc": [oidc("oidc", jwt)],
         "oidc_cold": [oidc("oidc_cold", jwt)],
+        "oidc_bound": [oidc("oidc_bound", jwt | {"dpop": DPOP})],
         "oidc_opaque": [oidc("oidc_opaque", {"providers": [opaque_provider()]})],
         "oidc_header": [oidc("oidc_header", jwt | to_headers)],
         "oidc_metadata": [oidc("oidc_metadata", jwt | to_metadata), header_to_metadata()],
