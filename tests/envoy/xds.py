@@ -30,8 +30,33 @@ class Xds:
         self._version += 1
         if filter_config is not None:
             self._bootstrap.configure(filter_config, struct=False)
-        listener = {"@type": "type.googleapis.com/envoy.config.listener.v3.Listener"}
-        listener |= self._bootstrap.listener
         new = self.file.with_suffix(".new")
-        new.write_text(json.dumps({"version_info": str(self._version), "resources": [listener]}))
+        new.write_text(json.dumps({"version_info": str(self._version), "resources": [self.resource()]}))
         new.rename(self.file)
+
+    def resource(self) -> dict[str, Any]:
+        kind = "type.googleapis.com/envoy.config.listener.v3.Listener"
+        return {"@type": kind} | self._bootstrap.listener
+
+
+class Ecds(Xds):
+    """The filter alone comes from a file, by the extension config discovery service: its listener stays as it is."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.file = directory / "filters.json"
+
+    def take_over(self, bootstrap: Bootstrap) -> None:
+        self._bootstrap = bootstrap
+        self._filter = bootstrap.http_filters[0]["typed_config"]
+        self.publish(None)
+        source = {"path_config_source": {"path": str(self.file)}, "resource_api_version": "V3"}
+        bootstrap.http_filters[0] = {
+            "name": "oidc",
+            "config_discovery": {"config_source": source, "type_urls": [self._filter["@type"]]},
+        }
+        bootstrap.value["node"] = {"id": "test", "cluster": "test"}
+
+    def resource(self) -> dict[str, Any]:
+        kind = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
+        return {"@type": kind, "name": "oidc", "typed_config": self._filter}
