@@ -33,19 +33,45 @@ def documents(path: str) -> dict[str, Any]:
     return {each["kind"]: each for each in yaml.safe_load_all((ROOT / path).read_text())}
 
 
-def test_the_compose_file_follows_its_specification() -> None:
-    compose = yaml.safe_load((ROOT / "envoy/docker-compose.yaml").read_text())
-    assert errors(compose, "compose-spec.json") == []
+COMPOSE = [ROOT / "envoy/docker-compose.yaml", ROOT / "examples/watching/docker-compose.yaml"]
 
 
-def test_the_compose_file_mounts_what_is_there() -> None:
-    """A bind mount of a path that does not exist makes an empty directory, and no error."""
-    compose = yaml.safe_load((ROOT / "envoy/docker-compose.yaml").read_text())
-    sources = [v.split(":")[0] for s in compose["services"].values() for v in s["volumes"]]
+@pytest.mark.parametrize("file", COMPOSE, ids=["scene", "watching"])
+def test_the_compose_files_follow_their_specification(file: Path) -> None:
+    assert errors(yaml.safe_load(file.read_text()), "compose-spec.json") == []
+
+
+@pytest.mark.parametrize("file", COMPOSE, ids=["scene", "watching"])
+def test_the_compose_files_mount_what_is_there(file: Path) -> None:
+    """A bind mount of a path that does not exist makes an empty directory, and no error. Of several files, paths are relative to
+    the first."""
+    compose = yaml.safe_load(file.read_text())
+    sources = [v.split(":")[0] for s in compose["services"].values() for v in s.get("volumes", ())]
+    assert sources
     built = scene.MODULE.parent
     for source in sources:
         path = (ROOT / "envoy" / source).resolve()
         assert path == built or path.exists(), source
+
+
+def test_the_watchers_find_each_other() -> None:
+    """All in one network namespace: no two take one port, and each finds the other where it is told to."""
+    services = [yaml.safe_load(file.read_text())["services"] for file in COMPOSE]
+    ports = [port.split(":")[-1] for each in services for port in each["envoy"]["ports"]]
+    assert len(set(ports)) == len(ports)
+    others = [service for each in services for name, service in each.items() if name != "envoy"]
+    assert all(service["network_mode"] == "service:envoy" for service in others)
+    mounted = {v.split(":")[1]: v.split(":")[0] for v in services[1]["grafana"]["volumes"]}
+    files = {place: (ROOT / "envoy" / source).resolve() for place, source in mounted.items()}
+    (source,) = yaml.safe_load(files["/etc/grafana/provisioning/datasources/prometheus.yaml"].read_text())["datasources"]
+    assert source["url"] == "http://127.0.0.1:9090" and "9090" in ports
+    (provider,) = yaml.safe_load(files["/etc/grafana/provisioning/dashboards/files.yaml"].read_text())["providers"]
+    assert any(place.startswith(f"{provider['options']['path']}/") for place in files)
+    scraped = yaml.safe_load((ROOT / "examples/watching/prometheus.yaml").read_text())
+    (target,) = scraped["scrape_configs"][0]["static_configs"][0]["targets"]
+    assert source["jsonData"]["timeInterval"] == scraped["global"]["scrape_interval"]
+    admin = yaml.safe_load((ROOT / "envoy/outputs.yaml").read_text())["admin"]["address"]["socket_address"]
+    assert target == f"{admin['address']}:{admin['port_value']}"
 
 
 def test_the_compose_file_runs_the_envoy_that_is_tested() -> None:
