@@ -2,6 +2,7 @@ PYTHON   ?= python3
 VENV     := .tools/venv
 PROVIDER := envoy/provider
 READERS  := .tools/readers
+DOCS     := .tools/docs
 DENY     := .tools/cargo/.deny-0.20.2
 ENVOYS   := 1.36.4 1.37.0 1.38.2 1.39.3 1.40.0
 
@@ -14,7 +15,7 @@ READERS_SECONDS ?= 600
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help wasm test test-native test-envoy test-envoy-versions test-readers readers chaos soak security-cases setup-envoy setup-readers lint fmt doc bench fuzz fuzz-coverage audit sbom image reproducible demo up down clean clean-tools
+.PHONY: help wasm test test-native test-envoy test-envoy-versions test-readers readers chaos soak security-cases setup-envoy setup-readers lint fmt doc docs bench fuzz fuzz-coverage audit sbom image reproducible demo up down clean clean-tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' Makefile
@@ -114,6 +115,16 @@ fmt: ## Format the Rust sources
 
 doc: ## Build the Rust documentation
 	cargo doc --locked --no-deps --document-private-items
+
+docs: $(DOCS)/venv/.done ## Build the documentation as a site, and check its links: target/docs/site/index.html
+	@scripts/docs
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/venv/bin/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yaml
+
+$(DOCS)/venv/.done: docs/site/requirements.txt
+	@scripts/need '$(PYTHON) -c "import ensurepip, venv"' "Python's venv (Debian: apt-get install python3-venv)."
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 bench: $(VENV)/.done ## Measure in a real Envoy, twelve minutes: docs/performance.md (BENCH=--quick: a look)
 	@scripts/need 'command -v wrk' 'wrk (Debian: apt-get install wrk).'
