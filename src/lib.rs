@@ -42,7 +42,8 @@
 //! | [`jose::jwt`], [`jose::claims`] | RFC 7519, RFC 8725, RFC 9068; where a value is in claims |
 //! | [`jose::jws`] | RFC 7515 |
 //! | [`jose::jwk`], [`jose::verifier`] | RFC 7517, RFC 7518, RFC 8037; who does the arithmetic |
-//! | [`jose::client_assertion`] | RFC 7523 |
+//! | [`jose::signing`] | private keys, and what they sign |
+//! | [`oauth::client_assertion`], [`oauth::client_authentication`] | RFC 7523; RFC 6749, section 2.3: who we are to a provider |
 //! | [`jose::confirmation`] | RFC 7800: to whose key a token is bound |
 //! | [`upstream::identity`] | claims into headers, cookies, parameters, metadata |
 //! | [`upstream::rewrite`] | what changes on a request, to the byte |

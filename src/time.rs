@@ -28,6 +28,11 @@ impl Timestamp {
         Self(Duration::from_secs(seconds))
     }
 
+    /// Whole seconds since the epoch, rounded down.
+    pub fn unix_seconds(self) -> u64 {
+        self.0.as_secs()
+    }
+
     /// Milliseconds since the epoch, rounded down.
     pub fn unix_millis(self) -> i64 {
         i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)

@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::fields::{Fields, placed};
-use crate::jose::client_assertion::AssertionKey;
+use crate::jose::signing::SigningKey;
 use crate::jose::verifier::Verifier;
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub enum ClientAuthenticationMethod {
     /// `client_secret_post`: by a secret in the body.
     Post(Secret),
     /// `private_key_jwt`: by an assertion in the body.
-    PrivateKeyJwt(Box<AssertionKey>),
+    PrivateKeyJwt(Box<SigningKey>),
 }
 
 /// A text that is never printed.
@@ -50,9 +50,14 @@ impl fmt::Debug for Secret {
 impl ClientAuthentication {
     /// Whether somebody can sign what is to prove who we are.
     pub(super) fn can_sign(&self, verifier: &Verifier) -> bool {
+        self.key().is_none_or(|key| key.can_sign(verifier))
+    }
+
+    /// The key by which it is proved, if it is by one.
+    pub(super) fn key(&self) -> Option<&SigningKey> {
         match &self.method {
-            ClientAuthenticationMethod::PrivateKeyJwt(key) => key.can_sign(verifier),
-            ClientAuthenticationMethod::Basic(_) | ClientAuthenticationMethod::Post(_) => true,
+            ClientAuthenticationMethod::PrivateKeyJwt(key) => Some(key),
+            ClientAuthenticationMethod::Basic(_) | ClientAuthenticationMethod::Post(_) => None,
         }
     }
 
@@ -88,7 +93,7 @@ impl ClientAuthentication {
                 let jwk = key
                     .as_deref()
                     .ok_or_else(|| fields.error("client_key", "required: a private key, as a JWK or in PEM"))?;
-                let key = AssertionKey::parse(jwk.as_bytes());
+                let key = SigningKey::parse(jwk.as_bytes());
                 let key = key.map_err(|error| fields.error("client_key", placed(error, jwk)))?;
                 let key = match key_id {
                     None => key,

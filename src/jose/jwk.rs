@@ -298,6 +298,16 @@ impl Jwk {
         matches!(self.material, Material::Symmetric(_))
     }
 
+    /// The tag of a message of this filter's own, by a shared secret.
+    pub(in crate::jose) fn authenticate(&self, message: &[u8]) -> Option<Vec<u8>> {
+        self.material.authenticate(message)
+    }
+
+    /// How many octets a signature by the private half of this RSA key has; `None` for a key of another type.
+    pub fn modulus_size(&self) -> Option<usize> {
+        self.material.modulus_size()
+    }
+
     /// Verifies one signature in the form of RFC 7518, section 3, in this module's own code.
     pub fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
         if !self.permits(algorithm) {

@@ -3,10 +3,15 @@
 //! Envoy's BoringSSL verifies an RS256 signature many times faster than WebAssembly can. But a host is not
 //! believed: for each algorithm it is first given signatures that are right and signatures that are wrong. It is never
 //! asked which algorithm fits a key; that was decided here. If it can't answer, this module's own code does.
+//!
+//! The same holds for what the filter signs by ES256: see [`Verifier::sign_es256`].
 
 use crate::jose::jwk::{Algorithm, BadSignature, Jwk, JwkSet, Origin};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+use p256::ecdsa::signature::Verifier as _;
+use p256::pkcs8::EncodePrivateKey as _;
+use std::cell::OnceCell;
 use std::fmt;
 
 /// The cryptography that a host offers.
@@ -15,8 +20,8 @@ pub trait Host {
     /// the key with this SubjectPublicKeyInfo in DER. `None` if the host can't tell.
     fn verify(&self, hash: &str, spki: &[u8], message: &[u8], signature: &[u8]) -> Option<bool>;
 
-    /// The signature of `message`, hashed with `hash`, by the key in PKCS#8 and DER (for RSA: PKCS#1 v1.5). `None` if the host
-    /// doesn't sign.
+    /// The signature of `message`, hashed with `hash`, by the key in PKCS#8 and DER (for RSA: PKCS#1 v1.5; for ECDSA, in DER).
+    /// `None` if the host doesn't sign.
     fn sign(&self, _hash: &str, _pkcs8: &[u8], _message: &[u8]) -> Option<Vec<u8>> {
         None
     }
@@ -36,6 +41,8 @@ pub enum Backend {
 pub struct Verifier {
     host: Option<Box<dyn Host>>,
     trusted: Vec<Algorithm>,
+    /// Whether the host signs with ES256, and rightly. Found out when it is first wanted.
+    signs_es256: OnceCell<bool>,
 }
 
 impl Verifier {
@@ -49,7 +56,7 @@ impl Verifier {
                 None => log::info!("the host does not verify {}", algorithm.name()),
             }
         }
-        Self { host: Some(host), trusted }
+        Self { host: Some(host), trusted, signs_es256: OnceCell::new() }
     }
 
     /// The algorithms that the host is used for.
@@ -65,6 +72,13 @@ impl Verifier {
     /// Has the host sign, if there is one that does.
     pub fn sign_by_host(&self, hash: &str, pkcs8: &[u8], message: &[u8]) -> Option<Vec<u8>> {
         self.host.as_deref()?.sign(hash, pkcs8, message)
+    }
+
+    /// Has the host sign with ES256, if it has been seen to do that right. The signature is `r || s` (RFC 7518, section 3.4).
+    pub fn sign_es256(&self, pkcs8: &[u8], message: &[u8]) -> Option<Vec<u8>> {
+        let host = self.host.as_deref()?;
+        let signs = *self.signs_es256.get_or_init(|| signs_es256(host));
+        signs.then(|| es256_by(host, pkcs8, message)).flatten()
     }
 
     /// Verifies one signature in the form of RFC 7518, section 3. The one way from a token to the cryptography.
@@ -115,6 +129,27 @@ fn ask(host: &dyn Host, key: &Jwk, algorithm: Algorithm, message: &[u8], signatu
     }
 }
 
+/// Whether a signature that the host makes verifies here.
+fn signs_es256(host: &dyn Host) -> bool {
+    let Ok(key) = p256::ecdsa::SigningKey::from_slice(&EVERYBODYS_KEY) else { return false };
+    let Ok(pkcs8) = key.to_pkcs8_der() else { return false };
+    let Some(signature) = es256_by(host, pkcs8.as_bytes(), SELF_TEST_MESSAGE) else { return false };
+    let signature = p256::ecdsa::Signature::from_slice(&signature);
+    let is_right = signature.is_ok_and(|signature| key.verifying_key().verify(SELF_TEST_MESSAGE, &signature).is_ok());
+    if !is_right {
+        log::error!("the host signs ES256 wrongly: it is not used for it");
+    }
+    is_right
+}
+
+/// From DER, as the host has it, to both numbers in full length. What is longer than 72 octets, or holds a number out of range,
+/// is no signature.
+fn es256_by(host: &dyn Host, pkcs8: &[u8], message: &[u8]) -> Option<Vec<u8>> {
+    let der = host.sign("sha256", pkcs8, message)?;
+    let signature = p256::ecdsa::Signature::from_der(&der).ok()?;
+    Some(signature.to_bytes().to_vec())
+}
+
 /// Whether the host takes what is right and refuses what is wrong; `None` if it takes nothing and says nothing.
 fn self_test(host: &dyn Host, algorithm: Algorithm, key: &str, signature: &str) -> Option<bool> {
     let set = JwkSet::parse(format!("{{\"keys\":[{key}]}}").as_bytes(), Origin::Remote).ok()?;
@@ -138,6 +173,9 @@ fn self_test(host: &dyn Host, algorithm: Algorithm, key: &str, signature: &str) 
         false => None,
     }
 }
+
+/// A key that is no secret: only for seeing whether the host signs.
+const EVERYBODYS_KEY: [u8; 32] = [7; 32];
 
 /// What the signatures below sign.
 const SELF_TEST_MESSAGE: &[u8] = b"oidc-filter";
@@ -180,7 +218,6 @@ const SELF_TEST: [(Algorithm, &str, &str); 6] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use p256::ecdsa::signature::Verifier as _;
     use p256::pkcs8::DecodePublicKey as _;
     use rsa::RsaPublicKey;
     use rsa::pkcs1v15::Pkcs1v15Sign;
@@ -251,7 +288,11 @@ mod tests {
     /// SIG-09.
     #[test]
     fn a_host_that_fails_later_is_stood_in_for() {
-        let verifier = Verifier { host: Some(Box::new(Always(None))), trusted: vec![Algorithm::Es256] };
+        let verifier = Verifier {
+            host: Some(Box::new(Always(None))),
+            trusted: vec![Algorithm::Es256],
+            signs_es256: OnceCell::new(),
+        };
         let (algorithm, jwk, signature) = SELF_TEST[3];
         let signature = BASE64URL.decode(signature).unwrap();
         assert_eq!(verifier.verify(&key(jwk), algorithm, SELF_TEST_MESSAGE, &signature), Ok(()));
@@ -261,7 +302,11 @@ mod tests {
     /// ALG-04.
     #[test]
     fn the_host_is_not_asked_what_fits_a_key() {
-        let verifier = Verifier { host: Some(Box::new(Always(Some(true)))), trusted: Algorithm::ASYMMETRIC.to_vec() };
+        let verifier = Verifier {
+            host: Some(Box::new(Always(Some(true)))),
+            trusted: Algorithm::ASYMMETRIC.to_vec(),
+            ..Verifier::default()
+        };
         assert_eq!(verifier.verify(&key(P256), Algorithm::Rs256, b"", &[1; 256]), Err(BadSignature));
         assert_eq!(verifier.verify(&key(P256), Algorithm::Es256, b"", &[0; 64]), Err(BadSignature));
         assert_eq!(verifier.verify(&key(P256), Algorithm::Es256, b"", &[1; 63]), Err(BadSignature));

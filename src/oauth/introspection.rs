@@ -3,16 +3,14 @@
 //! The invariant: only a JSON `true` in `active` makes claims of an answer, unless the operator says that a provider has
 //! no such member, and tells by the status.
 
-use crate::config::{Activity, ClientAuthenticationMethod, Provider};
+use crate::config::{Activity, Provider};
 use crate::http::{Endpoint, Fetch, Response};
 use crate::jose::jwt;
 use crate::jose::verifier::Verifier;
 use crate::json::{self, Object, Value};
+use crate::oauth::client_authentication;
 use crate::oauth::credentials::Token;
 use crate::time::Timestamp;
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use sha2::{Digest as _, Sha256};
 use std::fmt;
 use url::form_urlencoded;
 
@@ -25,7 +23,7 @@ pub fn request(
     verifier: &Verifier,
 ) -> Option<Fetch> {
     let settings = &provider.introspection;
-    let client = settings.client.as_ref().map(|client| (client.id.as_str(), &client.method));
+    let client = settings.client.as_ref();
     let mut headers = vec![("accept", "application/json".to_owned()), ("accept-encoding", "identity".to_owned())];
     let mut body = String::new();
     let mut form = form_urlencoded::Serializer::new(String::new());
@@ -39,25 +37,11 @@ pub fn request(
         endpoint.path.push(separator);
         endpoint.path.push_str(&form.finish());
     } else {
-        match client {
-            Some((id, ClientAuthenticationMethod::Post(secret))) => {
-                form.append_pair("client_id", id).append_pair("client_secret", secret.expose());
-            }
-            Some((id, ClientAuthenticationMethod::PrivateKeyJwt(key))) => {
-                // Not used before: this token at this nanosecond.
-                let jti = URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{now:?} {}", token.as_str())));
-                form.append_pair("client_id", id)
-                    .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-                    .append_pair("client_assertion", &key.assertion(id, &provider.issuer, &jti, now, verifier)?);
-            }
-            Some((_, ClientAuthenticationMethod::Basic(_))) | None => {}
-        }
+        client_authentication::in_form(client, &provider.issuer, token.as_str(), &mut form, now, verifier)?;
         body = form.finish();
         headers.push(("content-type", "application/x-www-form-urlencoded".to_owned()));
     }
-    if let Some((id, ClientAuthenticationMethod::Basic(secret))) = client {
-        headers.push(("authorization", basic(id, secret.expose())));
-    }
+    headers.extend(client_authentication::in_header(client).map(|value| ("authorization", value)));
     Some(Fetch { endpoint, method: settings.method, headers, body: body.into_bytes(), timeout: provider.timeout })
 }
 
@@ -195,9 +179,3 @@ const KINDS: [(&str, &[&str]); 3] = [
 
 /// The largest answer about one token: eight times what fits into the headers of a request that carries its claims.
 const MAX_TOKEN_ANSWER_BYTES: usize = 64 * 1024;
-
-/// RFC 6749, section 2.3.1: both halves are form-encoded before they are joined.
-fn basic(id: &str, secret: &str) -> String {
-    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    format!("Basic {}", STANDARD.encode(format!("{}:{}", encode(id), encode(secret))))
-}

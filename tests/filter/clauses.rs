@@ -2,8 +2,9 @@
 
 use crate::scene::*;
 use crate::support::with;
-use oidc_filter::jose::client_assertion::AssertionKey;
+use oidc_filter::jose::signing::SigningKey;
 use oidc_filter::jose::verifier::Verifier;
+use oidc_filter::oauth::client_assertion::client_assertion;
 use oidc_filter::time::Timestamp;
 use serde_json::json;
 
@@ -60,8 +61,8 @@ fn copies_of_claims_in_the_header_mean_nothing() {
 fn the_filter_s_own_signatures_need_no_chance() {
     let key = json!({"kty": "EC", "crv": "P-256", "d": "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}).to_string();
     let signed = |jti: &str| {
-        let key = AssertionKey::parse(key.as_bytes()).unwrap();
-        key.assertion("rs", ISSUER, jti, Timestamp::from_unix_seconds(NOW), &Verifier::default()).unwrap()
+        let key = SigningKey::parse(key.as_bytes()).unwrap();
+        client_assertion(&key, "rs", ISSUER, jti, Timestamp::from_unix_seconds(NOW), &Verifier::default()).unwrap()
     };
     assert_eq!(signed("a"), signed("a"));
     assert_ne!(signed("a"), signed("b"));

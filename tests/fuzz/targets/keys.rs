@@ -3,9 +3,10 @@
 use super::lines;
 use crate::scene::key;
 use crate::support::{Signing, p521_key, rsa_key};
-use oidc_filter::jose::client_assertion::AssertionKey;
 use oidc_filter::jose::jwk::{Algorithm, JwkSet, MAX_CANDIDATES, MAX_MEMBERS, Origin};
+use oidc_filter::jose::signing::SigningKey;
 use oidc_filter::jose::verifier::Verifier;
+use oidc_filter::oauth::client_assertion::client_assertion;
 use serde_json::{Value, json};
 
 pub fn run(octets: &[u8]) {
@@ -33,10 +34,10 @@ pub fn run(octets: &[u8]) {
             }
         }
     }
-    if let Ok(key) = AssertionKey::parse(octets) {
+    if let Ok(key) = SigningKey::parse(octets) {
         let now = oidc_filter::time::Timestamp::default();
         // With an RSA key, nobody here can sign.
-        let assertion = key.assertion("client", "audience", "jti", now, &Verifier::default());
+        let assertion = client_assertion(&key, "client", "audience", "jti", now, &Verifier::default());
         assert!(assertion.is_none_or(|assertion| assertion.split('.').count() == 3));
     }
 }
