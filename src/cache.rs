@@ -52,6 +52,19 @@ impl<K: Hash + Eq, V> Cache<K, V> {
         let entry = Entry { value, weight, stored: now, expires: now.saturating_add(lifetime) };
         let replaced = self.entries.put(key, entry).map_or(0, |entry| entry.weight);
         self.bytes = self.bytes.saturating_sub(replaced).saturating_add(weight);
+        self.make_room();
+    }
+
+    /// Notes that an entry has become larger.
+    pub fn grow(&mut self, key: &K, weight: usize) {
+        if let Some(entry) = self.entries.peek_mut(key) {
+            entry.weight = entry.weight.saturating_add(weight);
+            self.bytes = self.bytes.saturating_add(weight);
+            self.make_room();
+        }
+    }
+
+    fn make_room(&mut self) {
         while self.entries.len() > self.bounds.entries || self.bytes > self.bounds.bytes {
             let Some((_, oldest)) = self.entries.pop_lru() else { break };
             self.bytes = self.bytes.saturating_sub(oldest.weight);

@@ -3,6 +3,7 @@
 //! Reading is a pure function of the bytes and of the VM's environment variables, so that every worker comes to the
 //! same result: a configuration that one worker refused and another took would be a filter that Envoy leaves out.
 
+mod assertion;
 mod audience;
 mod authorization;
 mod binding;
@@ -12,6 +13,8 @@ mod client;
 mod clusters;
 mod cors;
 mod coverage;
+mod enrichment;
+mod exchange;
 mod failover;
 mod fields;
 mod introspection;
@@ -22,10 +25,12 @@ mod output;
 mod policy;
 mod provider;
 mod provider_names;
+mod publishing;
 mod removal;
 mod requirement;
 mod resource;
 mod rule;
+mod signing_keys;
 mod source;
 mod strictness;
 mod userinfo;
@@ -33,11 +38,14 @@ mod verify;
 mod warning;
 mod warnings;
 
+pub use assertion::{Assertion, AssertionClaim, AssertionSource, Shape};
 pub use authorization::ExternalAuthorization;
 pub use binding::{BindingMode, CertificateBound, Dpop, DpopStore, NonceMode, WhenFull};
 pub use client::{ClientAuthentication, ClientAuthenticationMethod, Secret};
 pub use clusters::{Clusters, Endpoints, UnreachableUrl};
 pub use cors::{Cors, OriginPattern};
+pub use enrichment::{Enrichment, EnrichmentSource};
+pub use exchange::TokenExchange;
 pub use failover::Failover;
 pub use fields::{Environment, Kind, path_of};
 pub use introspection::{ABOUT_THE_MOMENT, Activity, Introspection};
@@ -46,10 +54,12 @@ pub use mcp::{Mcp, NamePattern, Needed, OperationSource, Operations, Permission}
 pub use output::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, SameSite, Transformer, UserInfo};
 pub use policy::{Policy, ResponseBody};
 pub use provider::{Provider, Validation};
+pub use publishing::{IssuerMetadata, Publishing};
 pub use removal::Removal;
 pub use requirement::{ClaimRequirement, Requirement, ScopeImplications, StepUp};
 pub use resource::{OFFLINE_ACCESS, Resource, WELL_KNOWN};
 pub use rule::{HeaderMatch, HeaderValue, PathMatch, PathPattern, Rule, RuleMatch};
+pub use signing_keys::{AssertionKeys, Published};
 pub use source::{Source, SourceLocation};
 pub use userinfo::Userinfo;
 pub use verify::{VerifiedRequest, Verify};
@@ -88,6 +98,8 @@ pub struct Config {
     pub verify: Option<Verify>,
     /// How DPoP proofs are remembered, and what nonces are made with.
     pub dpop_store: DpopStore,
+    /// Where services find what they check assertions by.
+    pub publishing: Option<Publishing>,
     /// Whether the verdict about a request is told in filter state.
     pub marks: bool,
     /// What is allowed but deserves a line in the log.
@@ -163,6 +175,7 @@ impl Config {
         };
         let cors = Cors::from_fields(&mut top, &sources, further)?;
         let verify = Verify::from_fields(&mut top)?;
+        let publishing = publishing::Written::from_fields(&mut top)?;
         let marks = top.boolean("marks")?.unwrap_or(true);
         top.finish()?;
         let providers = providers.into_iter().map(Rc::new).collect();
@@ -176,30 +189,35 @@ impl Config {
             cors,
             verify,
             dpop_store,
+            publishing: None,
             marks,
             warnings: about,
         };
         audience::keep_apart(&mut config);
         check::check_collisions(&config)?;
         check::check_headers(&config)?;
+        check::check_enrichments(&config)?;
         verify::check_host(&config)?;
+        publishing::check(&config)?;
+        config.publishing = publishing.publish(&config)?;
         config.warnings.extend(rule::warnings(&config));
         config.warnings.extend(audience::warnings(&config));
         config.warnings.extend(warnings::about_unreachable_rules(&config));
         config.warnings.extend(warnings::about_dotted_claims(&config));
         let about_verify = config.verify.as_ref().map(|verify| verify.warnings(config.policies())).unwrap_or_default();
         config.warnings.extend(about_verify);
+        let about_assertions = publishing::warnings(&config);
+        config.warnings.extend(about_assertions);
         Ok(config)
     }
 
-    /// Refuses keys for `private_key_jwt` that neither this module nor the host signs with. Which keys a host signs with is the
+    /// Refuses keys, for `private_key_jwt` and for assertions, that neither this module nor the host signs with. Which keys a host signs with is the
     /// same on each of its workers.
     pub fn check_signers(&self, verifier: &Verifier) -> Result<(), Error> {
-        let problem = "an RSA key is for the host to sign with, and this one has no `sign` that does (Envoy has, from 1.37 on); \
-                       use a key of EC with P-256, or of OKP with Ed25519";
+        publishing::check_signers(self, verifier)?;
         let unusable = self.providers.iter().find(|provider| !provider.can_sign(verifier));
         unusable.map_or(Ok(()), |provider| {
-            Err(Error::at(&format!("providers ({}): introspection.client_key", provider.name), problem))
+            Err(Error::at(&format!("providers ({}): introspection.client_key", provider.name), NOBODY_SIGNS))
         })
     }
 
@@ -212,7 +230,10 @@ impl Config {
     pub fn own_names(&self) -> ReservedNames {
         let written = self.policies().flat_map(|policy| {
             let objects = policy.user_info.iter().map(|output| (output.placement, &*output.key));
-            objects.chain(policy.claim_headers.iter().map(|output| (Placement::Header, &*output.header)))
+            let claims = policy.claim_headers.iter().map(|output| &output.header);
+            let headers = claims.chain(policy.assertions.iter().map(|assertion| &assertion.header));
+            let headers = headers.chain(policy.token_exchange.as_ref().map(|exchange| &exchange.header));
+            objects.chain(headers.map(|header| (Placement::Header, &**header)))
         });
         ReservedNames::new(written, self.sources.iter().filter_map(|source| source.location.in_request()))
     }
@@ -314,7 +335,13 @@ const TOP_FIELDS: &[&str] = &[
     "verify_request",
     "verify_response_code",
     "marks",
+    "assertion_jwks_path",
+    "assertion_discovery",
 ];
+
+/// What is wrong with a key whose trial signature fails.
+const NOBODY_SIGNS: &str = "an RSA key is for the host to sign with, and this one has no `sign` that does (Envoy has, from 1.37 on); use \
+                            a key of EC with P-256, or of OKP with Ed25519";
 
 /// Real tokens rarely pass 8 KiB.
 pub const DEFAULT_MAX_TOKEN_SIZE: usize = 16 * 1024;

@@ -3,6 +3,7 @@
 use crate::config::Policy;
 use crate::http::{Answer, Edit, Request};
 use crate::jose::jwk::Algorithm;
+use crate::jose::signing::Uses;
 use crate::jose::verifier::Backend;
 use crate::reply::Reason;
 use std::fmt;
@@ -194,6 +195,8 @@ pub struct Tally {
     pub shadow: Option<Shadow>,
     /// What the memory of DPoP proofs said of this one.
     pub replay: Option<&'static str>,
+    /// What was signed, or written again.
+    pub assertions: Uses,
 }
 
 /// What a candidate policy would have done with a request.

@@ -12,12 +12,17 @@
 //! a header costs three. At the edge it costs six host calls beyond those for the claims: the headers, the clock, two
 //! counters, the result as filter state, and a look at whether another filter has put one there. Tests hold these figures.
 
+mod assertions;
 mod authorize;
 mod binding;
 mod calls;
 mod case;
 mod commit;
 mod ends;
+mod enrich;
+mod enrichment;
+mod exchange;
+mod exchanged;
 mod facts;
 mod need;
 mod newcomers;
@@ -45,8 +50,11 @@ use crate::ports::{Randomness, SharedMemory};
 use crate::provider::ProviderId;
 use crate::reply::{About, Denial, Reason};
 use crate::time::{Deadline, Timestamp};
+use crate::upstream::assertion::Who;
 use crate::upstream::identity::{self, Identity, ResponseOutputs};
+use crate::upstream::key_set;
 use crate::upstream::rewrite::Rewrite;
+use assertions::Assertions;
 use commit::Granted;
 use ends::{Exemption, Grant, Halt, Refusal};
 use facts::Facts;
@@ -85,7 +93,7 @@ pub enum Effect {
 pub struct FetchOutcome {
     /// Who was called.
     pub provider: Rc<str>,
-    /// `metadata`, `jwks`, `introspection`, `userinfo` or `authorization`.
+    /// `metadata`, `jwks`, `introspection`, `userinfo`, `authorization`, `enrichment` or `token_exchange`.
     pub kind: &'static str,
     /// `ok`, `failed`, or `failed_over` if another endpoint of a list is tried.
     pub result: &'static str,
@@ -118,6 +126,7 @@ pub struct Filter {
     /// By what the bodies of requests that have gone on are judged.
     held: HashMap<StreamId, Held>,
     complaints: Complaints,
+    assertions: Assertions,
     effects: Vec<Effect>,
 }
 
@@ -132,7 +141,8 @@ impl Filter {
         let reads_certificates = config.judged_policies().any(Policy::reads_certificates);
         let own = Rc::new(config.own_names().and(config.removal.names()));
         Self {
-            documents: HashMap::new(),
+            documents: key_set::documents(&config).into_iter().collect(),
+            assertions: Assertions::default(),
             resources: protected_resource::all(&config),
             takes_tokens_off,
             rules: (!rules.is_empty()).then(|| RuleIndex::new(rules, &config.policy)),
@@ -160,6 +170,9 @@ impl Filter {
 
     /// The same filter, with what a host lends beside events.
     pub fn with_host(mut self, shared: Box<dyn SharedMemory>, randomness: Box<dyn Randomness>) -> Self {
+        if self.facts.signs {
+            self.assertions = Assertions::by(randomness.octets());
+        }
         self.facts.proofs.lend(shared, randomness);
         if self.takes_dpop && !self.facts.proofs.prepare() {
             log::error!(
@@ -232,7 +245,9 @@ impl Filter {
             if let Some(parked) = self.waiting.unpark(stream) {
                 // A good token that its authorizer has no word on is not one that can't be proved.
                 let denial = match parked.learnt.last_need() {
-                    Some(Need::Authorization(..)) => Denial::AuthorizerUnavailable,
+                    Some(Need::Authorization(..) | Need::Enrichment(..) | Need::Exchange(..)) => {
+                        Denial::AuthorizerUnavailable
+                    }
                     _ => Denial::ProviderUnavailable(RETRY_AFTER),
                 };
                 let refusal = Refusal::new(denial, None);
@@ -381,34 +396,42 @@ impl Filter {
     }
 
     /// Lets a request pass with its grant, or without an identity.
-    fn let_go(&self, case: &Case, found: Result<Grant, Refusal>, tally: Tally, now: Timestamp) -> Decision {
+    fn let_go(&mut self, case: &Case, found: Result<Grant, Refusal>, mut tally: Tally, now: Timestamp) -> Decision {
         match found {
             Ok(grant) => self.pass(case, grant, tally, now),
             Err(refusal) => {
                 let mut rewrite = Rewrite::default();
                 rewrite.strip(&self.config.sources);
+                if let Err(refusal) = self.assert_nobody(&case.policy, &mut tally, &mut rewrite, now) {
+                    return self.refuse_for(case, refusal, tally, now);
+                }
                 let outcome = self.outcome(Disposition::Stripped, Some(refusal.denial.reason()), refusal.provider);
                 self.forward(case, rewrite, ResponseOutputs::default(), outcome, tally)
             }
         }
     }
 
-    fn pass(&self, case: &Case, grant: Grant, tally: Tally, now: Timestamp) -> Decision {
+    fn pass(&mut self, case: &Case, grant: Grant, mut tally: Tally, now: Timestamp) -> Decision {
+        let config = Rc::clone(&self.config);
         let mut rewrite = Rewrite::default();
         match grant {
             Grant::Exempt(exemption) => {
                 match exemption {
-                    Exemption::Preflight => rewrite.strip(&self.config.sources),
+                    Exemption::Preflight => rewrite.strip(&config.sources),
                     Exemption::Bypass | Exemption::Missing if !case.policy.forward => {
-                        rewrite.strip_tokens(&self.config.sources, &case.request);
+                        rewrite.strip_tokens(&config.sources, &case.request);
                     }
                     Exemption::Bypass | Exemption::Missing => {}
+                }
+                let is_somebody = exemption != Exemption::Preflight;
+                if is_somebody && let Err(refusal) = self.assert_nobody(&case.policy, &mut tally, &mut rewrite, now) {
+                    return self.refuse_for(case, refusal, tally, now);
                 }
                 let outcome = self.outcome(Disposition::Bypassed, exemption.reason(), None);
                 self.forward(case, rewrite, ResponseOutputs::default(), outcome, tally)
             }
-            Grant::Token { token, provider, label, source, scheme, needs_nonce, proof: _ } => {
-                let source = self.config.sources.get(source);
+            Grant::Token { token, provider, label, source, scheme, needs_nonce, proof: _, entry, basis, exchanged } => {
+                let source = config.sources.get(source);
                 // A service would choose a token among the protocols as the one to speak, and say so in its response.
                 let leaves = |source: &&Source| {
                     !case.policy.forward || matches!(source.location, SourceLocation::WebSocketProtocol { .. })
@@ -425,9 +448,24 @@ impl Filter {
                     rewrite.set_header(name, credentials);
                 }
                 let location = source.map(|source| source.location.as_str()).unwrap_or_default();
-                let identity = Identity { claims: token.claims(), provider: &label, location };
+                let issuer = config.providers.get(provider.0).map(|provider| &*provider.issuer).unwrap_or_default();
+                let identity = Identity { claims: token.claims(), provider: &label, issuer, location };
                 match identity::write(&case.policy, identity, &self.name, &mut rewrite) {
                     Ok(mut aside) => {
+                        if let (Some(token), Some(exchange)) = (&exchanged, &case.policy.token_exchange) {
+                            let value = match &exchange.scheme {
+                                Some(scheme) => format!("{scheme} {token}"),
+                                None => token.to_string(),
+                            };
+                            rewrite.set_header(&exchange.header, value);
+                        }
+                        let who = Who::Subject(identity, basis);
+                        let written = self.assert_subject(&case.policy, who, &entry, &mut tally, &mut rewrite, now);
+                        if let Err(error) = written {
+                            self.complain_of_assertion(provider, &error, now);
+                            let refusal = Refusal { provider: Some(label), ..assertions::refusal(&error) };
+                            return self.refuse_for(case, refusal, tally, now);
+                        }
                         if let Some(nonce) = self.facts.proofs.nonce(now).filter(|_| needs_nonce) {
                             // RFC 9449, section 8.2: what carries a nonce is nobody else's.
                             aside.response_edits.push(Edit::Set(NONCE_HEADER.into(), nonce.into_bytes()));

@@ -42,9 +42,11 @@
 //! | [`jose::jwt`], [`jose::claims`] | RFC 7519, RFC 8725, RFC 9068; where a value is in claims |
 //! | [`jose::jws`] | RFC 7515 |
 //! | [`jose::jwk`], [`jose::verifier`] | RFC 7517, RFC 7518, RFC 8037; who does the arithmetic |
+//! | [`jose::confirmation`] | RFC 7800: to whose key a token is bound |
 //! | [`jose::signing`] | private keys, and what they sign |
 //! | [`oauth::client_assertion`], [`oauth::client_authentication`] | RFC 7523; RFC 6749, section 2.3: who we are to a provider |
-//! | [`jose::confirmation`] | RFC 7800: to whose key a token is bound |
+//! | [`oauth::token_exchange`] | RFC 8693: a token for the service behind |
+//! | [`upstream::assertion`], [`upstream::key_set`] | a short signed JWT for the service; what it is checked by |
 //! | [`upstream::identity`] | claims into headers, cookies, parameters, metadata |
 //! | [`upstream::rewrite`] | what changes on a request, to the byte |
 //! | [`reply`] | RFC 6750, section 3: what a refused client gets |

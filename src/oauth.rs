@@ -9,4 +9,5 @@ pub mod dpop;
 pub mod introspection;
 pub mod metadata;
 pub mod protected_resource;
+pub mod token_exchange;
 pub mod userinfo;

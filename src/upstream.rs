@@ -1,4 +1,6 @@
 //! What the service behind the filter gets.
 
+pub mod assertion;
 pub mod identity;
+pub mod key_set;
 pub mod rewrite;

@@ -1,5 +1,7 @@
 //! How often the pure filter asks for memory on the warm path: a request with a token that it knows.
 
+#[path = "support/process.rs"]
+mod process;
 mod support;
 
 use base64::Engine as _;
@@ -9,6 +11,7 @@ use oidc_filter::decision::Decision;
 use oidc_filter::filter::{Filter, StreamId};
 use oidc_filter::http::{Headers, Request};
 use oidc_filter::time::Timestamp;
+use process::Process;
 use serde_json::json;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -49,7 +52,8 @@ fn warm(change: serde_json::Value) -> u64 {
         change,
     );
     let config = Config::read(configuration.to_string().as_bytes(), &|_: &str| None).unwrap();
-    let mut filter = Filter::new(Rc::new(config), "oidc");
+    let process = Process::default();
+    let mut filter = Filter::new(Rc::new(config), "oidc").with_host(Box::new(process.clone()), Box::new(process));
     let claims =
         json!({"iss": "https://idp.example.com", "aud": "https://api.example.com", "sub": "ann", "exp": 2_000_000_000});
     let input = format!("{}.{}", BASE64URL.encode(r#"{"alg":"HS256"}"#), BASE64URL.encode(claims.to_string()));
@@ -72,5 +76,10 @@ fn warm(change: serde_json::Value) -> u64 {
 fn a_warm_request_takes_little_memory() {
     assert_eq!(warm(json!({})), 0);
     // For a claim in a header: the value, the list of headers, the list of edits.
-    assert_eq!(warm(json!({"claim_headers": {"header": "x-user", "claim": "sub"}})), 3);
+    let claim_header = warm(json!({"claim_headers": {"header": "x-user", "claim": "sub"}}));
+    assert_eq!(claim_header, 3);
+    // An assertion that was signed before: the same.
+    let key = json!({"kty": "OKP", "crv": "Ed25519", "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"});
+    let assertion = json!({"assertion": {"issuer": "https://edge", "audience": "orders", "keys": key}});
+    assert_eq!(warm(assertion), claim_header);
 }

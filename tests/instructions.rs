@@ -5,6 +5,8 @@
 //! The test runs itself under callgrind, once with few requests and once with more: the difference is the requests'.
 //! Without valgrind it says so and counts nothing.
 
+#[path = "support/process.rs"]
+mod process;
 mod support;
 
 use base64::Engine as _;
@@ -14,6 +16,7 @@ use oidc_filter::decision::Decision;
 use oidc_filter::filter::{Filter, StreamId};
 use oidc_filter::http::{Headers, Request};
 use oidc_filter::time::Timestamp;
+use process::Process;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::process::Command;
@@ -28,7 +31,16 @@ const MANY: u32 = 220;
 const MANY_UNDER_RULES: u32 = 1_020;
 
 /// The paths that are counted. The signature is an HMAC, so that the filter's own work isn't lost in the arithmetic.
-const PATHS: [&str; 6] = ["refused", "cold", "warm", "warm_with_outputs", "warm_one_rule", "warm_5000_rules"];
+const PATHS: [&str; 8] = [
+    "refused",
+    "cold",
+    "warm",
+    "warm_with_claim",
+    "warm_with_assertion",
+    "warm_with_outputs",
+    "warm_one_rule",
+    "warm_5000_rules",
+];
 
 #[test]
 fn requests_take_no_more_than_they_did() {
@@ -51,6 +63,8 @@ fn requests_take_no_more_than_they_did() {
         assert!(spent <= limit + limit / 10, "{path} takes {spent} instructions, {limit} are in force");
         found.insert(path, spent);
     }
+    let (claim, assertion) = (found["warm_with_claim"], found["warm_with_assertion"]);
+    assert!(assertion * 10 <= claim * 11, "an assertion takes {assertion} instructions, a claim {claim}");
     let (one, thousands) = (found["warm_one_rule"], found["warm_5000_rules"]);
     // Without optimisation, going through the index's words takes many times what it takes otherwise.
     let tenths = if cfg!(debug_assertions) { 14 } else { 12 };
@@ -90,6 +104,13 @@ fn run(path: &str, count: u32) {
             json!([{"header": "x-user", "claim": "sub"}, {"header": "x-mail", "claim": "email"}]);
         configuration["user_info"] = json!({"key": "x-identity", "claims": ["sub", "name", "email"]});
     }
+    if path == "warm_with_claim" {
+        configuration["claim_headers"] = json!({"header": "x-user", "claim": "sub"});
+    }
+    if path == "warm_with_assertion" {
+        let key = json!({"kty": "oct", "k": BASE64URL.encode([8; 32])});
+        configuration["assertion"] = json!({"issuer": "https://edge.example.com", "audience": "orders", "keys": key});
+    }
     // What is asked for falls under the last rule.
     let rules = |count: u32| {
         let others = (1..count)
@@ -102,7 +123,8 @@ fn run(path: &str, count: u32) {
         _ => {}
     }
     let config = Config::read(configuration.to_string().as_bytes(), &|_: &str| None).unwrap();
-    let mut filter = Filter::new(Rc::new(config), "oidc");
+    let process = Process::default();
+    let mut filter = Filter::new(Rc::new(config), "oidc").with_host(Box::new(process.clone()), Box::new(process));
     let token = |number: u32| {
         let audience = if path == "refused" { "https://other.example.com" } else { "https://api.example.com" };
         let claims = json!({

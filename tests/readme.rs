@@ -47,7 +47,7 @@ fn the_commands_of_the_readme_are_those_of_ci() {
 }
 
 /// Each object of the configuration: the heading of its table, and a configuration that has an unknown field in it.
-const OBJECTS: [(&str, &str); 26] = [
+const OBJECTS: [(&str, &str); 30] = [
     ("Top level", r#"{"provider":"https://a","?":1}"#),
     ("Source", r#"{"provider":"https://a","access_token":{"?":1}}"#),
     ("Remove", r#"{"provider":"https://a","remove":{"?":1}}"#),
@@ -77,6 +77,13 @@ const OBJECTS: [(&str, &str); 26] = [
     (
         "Cookie options",
         r#"{"provider":"https://a","user_info":{"location":"cookie","key":"a","cookie_options":{"?":1}}}"#,
+    ),
+    ("Enrichment", r#"{"provider":"https://a","enrich":{"?":1}}"#),
+    ("Token exchange", r#"{"provider":"https://a","token_exchange":{"?":1}}"#),
+    ("Assertion", r#"{"provider":"https://a","assertion":{"?":1}}"#),
+    (
+        "Assertion claim",
+        r#"{"provider":"https://a","assertion":{"issuer":"b","audience":"c","keys":{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"},"claims":{"?":1}}}"#,
     ),
     ("Claim header", r#"{"provider":"https://a","claim_headers":{"header":"a","claim":"a","?":1}}"#),
     (

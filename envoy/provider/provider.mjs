@@ -22,6 +22,7 @@
 
 import * as crypto from 'node:crypto';
 import * as http from 'node:http';
+import { createLocalJWKSet, jwtVerify } from 'jose';
 import Provider from 'oidc-provider';
 
 const HOST = process.env.HOST ?? '127.0.0.1';
@@ -148,6 +149,9 @@ async function findAccount(ctx, sub) {
   return { accountId: sub, claims: async () => ({ sub, ...known }) };
 }
 
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
+
 const machine = {
   client_secret: 'svc-secret',
   grant_types: ['client_credentials'],
@@ -170,6 +174,13 @@ const clients = [
     grant_types: ['authorization_code'],
     response_types: ['code'],
     redirect_uris: ['http://127.0.0.1:9999/callback'],
+  },
+  {
+    client_id: 'edge',
+    client_secret: 'edge-secret',
+    grant_types: [TOKEN_EXCHANGE],
+    response_types: [],
+    redirect_uris: [],
   },
   { client_id: 'rs', ...resourceServer },
   {
@@ -242,6 +253,44 @@ function customizeJwt(ctx, token, jwt) {
   }
 }
 
+// ------------------------------------------------------------------------------ token exchange
+
+/**
+ * RFC 8693: an opaque token of this provider, or a JWT that it has signed, for another resource. What it issues names the client
+ * that has asked for it in `act`.
+ */
+async function exchange(provider, ctx) {
+  const { params, client } = ctx.oidc;
+  const invalid = (error, error_description) => {
+    throw Object.assign(new Error(error), { expose: true, statusCode: 400, error, error_description });
+  };
+  if (params.subject_token_type !== ACCESS_TOKEN) invalid('invalid_request', 'subject_token_type');
+  const subject = await subjectOf(provider, params.subject_token);
+  if (!subject) invalid('invalid_grant', 'the subject token is not active');
+  const target = params.resource ?? params.audience;
+  const info = await resourceServerInfo(ctx, Array.isArray(target) ? target[0] : target);
+  const token = new provider.ClientCredentials({ client, scope: params.scope, extra: { subject, act: { client_id: client.clientId } } });
+  token.resourceServer = new provider.ResourceServer(info.audience, info);
+  const access_token = await token.save();
+  ctx.body = {
+    access_token, expires_in: token.expiration, issued_token_type: ACCESS_TOKEN, scope: token.scope, token_type: token.tokenType,
+  };
+}
+
+/** Whose a token is; undefined for none of this provider's, or one that has ended. */
+async function subjectOf(provider, token) {
+  for (const kind of [provider.AccessToken, provider.ClientCredentials]) {
+    const found = await kind.find(token);
+    if (found) return found.accountId ?? found.clientId;
+  }
+  try {
+    const keys = createLocalJWKSet({ keys: generations.flat().map(({ d, p, q, dp, dq, qi, ...key }) => key) });
+    return (await jwtVerify(token, keys, { issuer: provider.issuer })).payload.sub;
+  } catch {
+    return undefined;
+  }
+}
+
 // ---------------------------------------------------------------------------------- the provider
 
 const nonceSecret = crypto.randomBytes(32);
@@ -261,7 +310,7 @@ function makeHandler(issuer) {
       email: ['email', 'email_verified'],
       groups: ['groups', 'tenant'],
     },
-    extraTokenClaims: async (ctx, { accountId }) => (
+    extraTokenClaims: async (ctx, { accountId, extra }) => extra ?? (
       { tenant: users[accountId]?.tenant ?? 'machines', groups: users[accountId]?.groups }
     ),
     ttl: {
@@ -305,6 +354,10 @@ function makeHandler(issuer) {
       revocation: { enabled: true },
     },
   });
+  provider.registerGrantType(TOKEN_EXCHANGE, (ctx) => exchange(provider, ctx), [
+    'audience', 'resource', 'scope', 'requested_token_type', 'subject_token', 'subject_token_type',
+    'actor_token', 'actor_token_type',
+  ], ['audience', 'resource', 'scope']);
   provider.on('server_error', (ctx, error) => console.error('server_error', ctx.path, error));
   return provider.callback();
 }

@@ -2,10 +2,13 @@
 
 use super::output::UserInfo;
 use super::policy::Policy;
+use super::publishing::judged;
+use super::requirement::ClaimRequirement;
 use super::{Config, Error};
 use crate::http::cookie::Cookie;
 use crate::http::names::{Placement, ReservedNames, Standing, same_spelling};
 use crate::http::query::QUERY_VALUE;
+use crate::jose::claims::Lookup;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
@@ -56,7 +59,10 @@ pub(super) fn check_collisions(config: &Config) -> Result<(), Error> {
     for (number, policy) in config.policies().enumerate() {
         // Most rules write what the top level says.
         let is_same = |other: &&&Policy| {
-            Rc::ptr_eq(&other.user_info, &policy.user_info) && Rc::ptr_eq(&other.claim_headers, &policy.claim_headers)
+            Rc::ptr_eq(&other.user_info, &policy.user_info)
+                && Rc::ptr_eq(&other.claim_headers, &policy.claim_headers)
+                && Rc::ptr_eq(&other.assertions, &policy.assertions)
+                && other.token_exchange.as_ref().map(Rc::as_ptr) == policy.token_exchange.as_ref().map(Rc::as_ptr)
         };
         if checked.iter().take(CHECKED_POLICIES).any(|other| is_same(&other)) {
             continue;
@@ -87,6 +93,9 @@ fn check_policy(base: &str, policy: &Policy, sources: &[Taken]) -> Result<Vec<Ta
     }
     let mut taken = Vec::new();
     for output in outputs(base, policy) {
+        // An assertion, or an exchanged token, may take the place of the token that is taken off: see `publishing::check`.
+        let takes_place = output.placement == Placement::Header && output.name == "authorization";
+        let sources = if takes_place { &[] } else { sources };
         if let Some(other) = sources.iter().chain(&taken).find(|other| output.is_at(other)) {
             let what = if other.by.starts_with("access_token") { "a token" } else { "another output" };
             let problem = format!("is a place where {what} already is, by {}", other.by);
@@ -109,7 +118,14 @@ fn outputs(base: &str, policy: &Policy) -> impl Iterator<Item = Taken> {
     let claim_headers = policy.claim_headers.iter().enumerate().map(move |(index, output)| {
         Taken::new(Placement::Header, &output.header, format!("{base}claim_headers[{index}].header"))
     });
-    user_info.chain(claim_headers)
+    let assertions = policy.assertions.iter().enumerate().map(move |(index, assertion)| {
+        Taken::new(Placement::Header, &assertion.header, format!("{base}assertion[{index}].header"))
+    });
+    let exchange = policy
+        .token_exchange
+        .iter()
+        .map(move |exchange| Taken::new(Placement::Header, &exchange.header, format!("{base}token_exchange.header")));
+    user_info.chain(claim_headers).chain(assertions).chain(exchange)
 }
 
 /// The field by which the filter writes a header of this name, if one does.
@@ -119,6 +135,29 @@ fn writer_of(config: &Config, header: &str) -> Option<String> {
         let base = number.checked_sub(1).map(|index| format!("rules[{index}].")).unwrap_or_default();
         outputs(&base, policy).find(|output| output.is_at(&wanted)).map(|output| output.by)
     })
+}
+
+/// The silence of a source must not be a yes.
+pub(super) fn check_enrichments(config: &Config) -> Result<(), Error> {
+    for (base, policy) in judged(config) {
+        let optional = || policy.enrich.iter().filter(|enrichment| enrichment.optional);
+        let may_bring = |name: &str| {
+            let brings = |claims: &Vec<(String, Vec<Lookup>)>| claims.iter().any(|(claim, _)| claim == name);
+            optional().any(|enrichment| enrichment.claims.as_ref().is_none_or(brings))
+        };
+        let is_open = |claim: &ClaimRequirement| {
+            let name = match &claim.claim {
+                Lookup::Claim(name) => Some(name),
+                Lookup::Path(path) => path.first(),
+            };
+            claim.absent && name.is_some_and(|name| may_bring(name))
+        };
+        if let Some(index) = policy.require.claims.iter().position(is_open) {
+            let problem = "must not be there, and comes from an `optional` source of `enrich`: who is silent would let everybody pass";
+            return Err(Error::at(&format!("{base}require.claims[{index}]"), problem));
+        }
+    }
+    Ok(())
 }
 
 /// A header that the filter writes is removed first, so that what a client sends under its name can't choose a rule.

@@ -317,6 +317,47 @@ impl<'e> Fields<'e> {
         }
     }
 
+    /// A JSON value as it stands, with `${NAME}` replaced in its strings.
+    pub fn json(&mut self, field: &'static str) -> Result<Option<Value>, Error> {
+        let path = self.path(field);
+        self.take(field).map(|value| expanded(value, &path, self.environment)).transpose()
+    }
+
+    /// A list of JSON objects, or one; each written out, or as a string that holds it. No error tells what is in it.
+    pub fn json_objects(&mut self, field: &'static str) -> Result<Option<Vec<Object>>, Error> {
+        let environment = self.environment;
+        self.each(field, Kind::Any, |value, path| {
+            let value = match value {
+                Value::String(_) => {
+                    let text = string(value, path, environment)?;
+                    json::parse(text.as_bytes()).map_err(|error| {
+                        Error::at(path, format!("is a text that holds no JSON object: {}", placed(error, &text)))
+                    })?
+                }
+                written => expanded(written, path, environment)?,
+            };
+            match value {
+                Value::Object(object) => Ok(object),
+                other => Err(wrong_type(path, &other, "an object, or a text that holds one")),
+            }
+        })
+    }
+
+    /// A list of strings and objects, or one of these.
+    pub fn entries<T>(
+        &mut self,
+        field: &'static str,
+        from_text: impl Fn(String, &str) -> Result<T, Error>,
+        from_fields: impl Fn(Fields<'e>) -> Result<T, Error>,
+    ) -> Result<Option<Vec<T>>, Error> {
+        let environment = self.environment;
+        self.each(field, Kind::Any, |value, path| match value {
+            Value::String(_) => from_text(string(value, path, environment)?, path),
+            Value::Object(_) => from_fields(Fields::of(value, path, environment)?),
+            other => Err(wrong_type(path, &other, "a string or an object")),
+        })
+    }
+
     /// Whether the field is a string.
     pub fn is_string(&self, field: &str) -> bool {
         self.rest.get(field).is_some_and(Value::is_string)
@@ -390,6 +431,22 @@ fn string(value: Value, path: &str, environment: &dyn Environment) -> Result<Str
         Value::String(text) => expand(&text, path, environment),
         other => Err(wrong_type(path, &other, "a string")),
     }
+}
+
+/// The same value with `${NAME}` replaced in its strings, at every depth; that of a parsed document is bounded.
+fn expanded(value: Value, path: &str, environment: &dyn Environment) -> Result<Value, Error> {
+    Ok(match value {
+        Value::String(text) => Value::String(expand(&text, path, environment)?),
+        Value::Array(values) => {
+            let values = values.into_iter().map(|value| expanded(value, path, environment));
+            Value::Array(values.collect::<Result<_, _>>()?)
+        }
+        Value::Object(object) => {
+            let members = object.into_iter().map(|(name, value)| Ok((name, expanded(value, path, environment)?)));
+            Value::Object(members.collect::<Result<_, Error>>()?)
+        }
+        other => other,
+    })
 }
 
 /// Replaces `${NAME}`; `$${` stands for `${`.

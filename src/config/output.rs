@@ -225,7 +225,7 @@ impl ClaimHeader {
 }
 
 impl Transformer {
-    fn from_fields(mut fields: Fields) -> Result<Self, Error> {
+    pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Error> {
         fields.allow_only(&["matches", "replaces"])?;
         let pattern = fields.required_string("matches")?;
         let matches = regex(&fields, "matches", Regex::new(&pattern))?;
@@ -319,7 +319,7 @@ pub(super) fn header_name(fields: &Fields, field: &str, name: &str) -> Result<Rc
 }
 
 /// A header that claims may be written to: one that doesn't steer the message or Envoy itself.
-fn output_header(fields: &Fields, field: &str, name: &str) -> Result<Rc<str>, Error> {
+pub(super) fn output_header(fields: &Fields, field: &str, name: &str) -> Result<Rc<str>, Error> {
     let name = header_name(fields, field, name)?;
     let steers = STEERING_HEADERS.iter().any(|steering| same_spelling(steering.as_bytes(), name.as_bytes()));
     if steers || name.starts_with("x-envoy-") || name.starts_with(HANDOFF_PREFIX) {
@@ -365,7 +365,7 @@ fn attribute(fields: &mut Fields, field: &'static str) -> Result<Option<String>,
     }
 }
 
-fn is_visible_or_space(byte: u8) -> bool {
+pub(super) fn is_visible_or_space(byte: u8) -> bool {
     matches!(byte, 0x20..=0x7e)
 }
 

@@ -1,8 +1,11 @@
 //! The part of the configuration that says what becomes of a request: at the top level for every one, in a rule for
 //! those that it matches.
 
+use super::assertion::Assertion;
 use super::authorization::ExternalAuthorization;
 use super::binding::{BindingMode, CertificateBound, Dpop};
+use super::enrichment::Enrichment;
+use super::exchange::TokenExchange;
 use super::fields::Fields;
 use super::mcp::{Mcp, OperationSource};
 use super::output::{ClaimHeader, UserInfo};
@@ -53,6 +56,12 @@ pub struct Policy {
     pub claim_headers: Rc<[ClaimHeader]>,
     /// What stands behind is an MCP server.
     pub mcp: Option<Rc<Mcp>>,
+    /// Who knows more about the subject of a token.
+    pub enrich: Rc<[Rc<Enrichment>]>,
+    /// The token that the service gets in the place of the client's.
+    pub token_exchange: Option<Rc<TokenExchange>>,
+    /// Signed identities to write.
+    pub assertions: Rc<[Rc<Assertion>]>,
     /// A candidate that is judged beside this one and changes nothing. It has none itself.
     pub shadow: Option<Rc<Policy>>,
 }
@@ -122,6 +131,9 @@ impl Policy {
         "user_info",
         "claim_headers",
         "mcp",
+        "assertion",
+        "enrich",
+        "token_exchange",
         "shadow",
     ];
 
@@ -149,6 +161,9 @@ impl Policy {
             user_info: Rc::default(),
             claim_headers: Rc::default(),
             mcp: None,
+            enrich: Rc::default(),
+            token_exchange: None,
+            assertions: Rc::default(),
             shadow: None,
         }
     }
@@ -160,7 +175,7 @@ impl Policy {
         dpop: Option<Rc<Dpop>>,
         providers: &[Provider],
     ) -> Result<Self, Error> {
-        let policy = Self { dpop, ..Self::standard(compact) }.overridden(fields)?;
+        let policy = Self { dpop, ..Self::standard(compact) }.overridden(fields, providers)?;
         policy.with_shadow(fields, providers)
     }
 
@@ -192,6 +207,7 @@ impl Policy {
         {
             return Err(fields.error(idle, "not beside `bypass`, which looks at no token"));
         }
+        let has_assertions = bypass == Some(true) && fields.has("assertion");
         let bypass = bypass.unwrap_or(self.bypass);
         let named = match fields.strings("providers")? {
             None => self.providers.clone(),
@@ -209,14 +225,21 @@ impl Policy {
             }
         };
         let audiences = audience_list(fields)?.map(Audiences::AnyOf).map(Rc::new).or(self.audiences.clone());
-        Self { bypass, providers: named, audiences, ..self.clone() }.overridden(fields)
+        let policy = Self { bypass, providers: named, audiences, ..self.clone() }.overridden(fields, providers)?;
+        match has_assertions && !policy.assertions.iter().all(|assertion| assertion.anonymous) {
+            true => {
+                Err(fields
+                    .error("assertion", "not beside `bypass`, which looks at no token, but with `anonymous: true`"))
+            }
+            false => Ok(policy),
+        }
     }
 
     /// With what may be said at the top level, too.
-    fn overridden(self, fields: &mut Fields) -> Result<Self, Error> {
+    fn overridden(self, fields: &mut Fields, providers: &[Provider]) -> Result<Self, Error> {
         let mcp = Mcp::from_fields(fields)?;
         let base = if mcp.as_ref().is_some_and(Option::is_some) { self.before_mcp() } else { self };
-        base.overridden_but_for_mcp(fields, mcp)
+        base.overridden_but_for_mcp(fields, providers, mcp)
     }
 
     /// The defaults for an MCP server: no token goes on to it (MCP, "Token Passthrough"), a browser may ask whether it may ask, and
@@ -225,7 +248,12 @@ impl Policy {
         Self { forward: false, allow_preflight: true, response_body: ResponseBody::JsonRpc, ..self }
     }
 
-    fn overridden_but_for_mcp(self, fields: &mut Fields, mcp: Option<Option<Mcp>>) -> Result<Self, Error> {
+    fn overridden_but_for_mcp(
+        self,
+        fields: &mut Fields,
+        providers: &[Provider],
+        mcp: Option<Option<Mcp>>,
+    ) -> Result<Self, Error> {
         Ok(Self {
             mcp: mcp.map_or(self.mcp, |mcp| mcp.map(Rc::new)),
             enforce: fields.boolean("enforce")?.unwrap_or(self.enforce),
@@ -247,6 +275,12 @@ impl Policy {
             claim_headers: fields
                 .objects("claim_headers", ClaimHeader::from_fields)?
                 .map_or(self.claim_headers, Rc::from),
+            enrich: Enrichment::list(fields)?.unwrap_or(self.enrich),
+            token_exchange: match fields.object("token_exchange")? {
+                Some(fields) => Some(Rc::new(TokenExchange::from_fields(fields, providers)?)),
+                None => self.token_exchange,
+            },
+            assertions: Assertion::list(fields, &self.assertions)?.unwrap_or(self.assertions),
             ..self
         })
     }
@@ -282,7 +316,7 @@ fn status(fields: &mut Fields) -> Result<Option<u16>, Error> {
 }
 
 /// What means nothing where no token is looked at. Someone who writes it beside `bypass` means something else.
-const NEEDS_A_TOKEN: [&str; 16] = [
+const NEEDS_A_TOKEN: [&str; 18] = [
     "allow_missing",
     "allow_preflight",
     "audiences",
@@ -291,6 +325,7 @@ const NEEDS_A_TOKEN: [&str; 16] = [
     "dpop",
     "enforce",
     "enforce_response_code",
+    "enrich",
     "external_authorization",
     "forward",
     "implied_scopes",
@@ -298,5 +333,6 @@ const NEEDS_A_TOKEN: [&str; 16] = [
     "providers",
     "realm",
     "require",
+    "token_exchange",
     "user_info",
 ];

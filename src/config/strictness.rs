@@ -34,6 +34,9 @@ impl Policy {
             user_info: _,
             claim_headers,
             mcp,
+            enrich,
+            token_exchange,
+            assertions,
             shadow: _,
         } = self;
         let lets_nobody_pass = other.allow_missing || !other.enforce;
@@ -53,6 +56,14 @@ impl Policy {
                     .as_ref()
                     .is_none_or(|asked| authorization.as_ref().is_some_and(|authorizer| Rc::ptr_eq(authorizer, asked)))
                 && other.mcp.as_ref().is_none_or(|asked| mcp.as_ref().is_some_and(|mcp| Rc::ptr_eq(mcp, asked)))
+                // What a source brings may be what is required.
+                && (Rc::ptr_eq(enrich, &other.enrich) || enrich.is_empty() && other.enrich.is_empty())
+                && other
+                    .token_exchange
+                    .as_ref()
+                    .is_none_or(|asked| token_exchange.as_ref().is_some_and(|exchange| Rc::ptr_eq(exchange, asked)))
+                // An assertion needs a subject at least.
+                && (Rc::ptr_eq(assertions, &other.assertions) || other.assertions.is_empty())
                 && (Rc::ptr_eq(claim_headers, &other.claim_headers)
                     || required(&other.claim_headers).all(|claim| required(claim_headers).any(|held| held == claim)))
     }

@@ -4,6 +4,7 @@ use super::abi::{self, MetricKind};
 use crate::decision::{Outcome, Shadow, Tally};
 use crate::filter::FetchOutcome;
 use crate::jose::jwk::Algorithm;
+use crate::jose::signing::Use;
 use crate::jose::verifier::Backend;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ pub struct Metrics {
     fetches: Counters<FetchOutcome>,
     verifications: Counters<(Algorithm, Backend)>,
     cache: Counters<bool>,
+    assertions: Counters<Use>,
     shadows: Counters<(Option<Rc<str>>, Shadow)>,
     proofs: Counters<&'static str>,
     gauges: BTreeMap<String, Option<u32>>,
@@ -61,16 +63,17 @@ impl Metrics {
     pub fn tally(&mut self, tally: Tally) {
         let suffix = &self.suffix;
         if let Some((algorithm, backend)) = tally.verification {
-            let alg = algorithm.name();
-            let by = match backend {
-                Backend::Host => "host",
-                Backend::Own => "wasm",
-            };
+            let (alg, by) = (algorithm.name(), word(backend));
             let name = || format!("oidc_verifications_total;alg={alg};backend={by}{suffix}");
             self.verifications.count(&(algorithm, backend), name);
         }
         if let Some(result) = tally.replay {
             self.proofs.count(&result, || format!("oidc_dpop_proofs_total;result={result}{suffix}"));
+        }
+        for used in tally.assertions.into_iter().flatten() {
+            let (alg, by, result) = (used.algorithm.name(), word(used.backend), used.result.as_str());
+            let name = || format!("oidc_assertions_total;alg={alg};backend={by};result={result}{suffix}");
+            self.assertions.count(&used, name);
         }
         if let Some(cached) = tally.cached {
             let result = if cached { "hit" } else { "miss" };
@@ -135,6 +138,7 @@ impl Metrics {
         self.verifications.flush();
         self.cache.flush();
         self.proofs.flush();
+        self.assertions.flush();
         self.shadows.flush();
     }
 
@@ -159,6 +163,13 @@ impl Metrics {
         if let Some(id) = id {
             abi::record(id, value);
         }
+    }
+}
+
+fn word(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Host => "host",
+        Backend::Own => "wasm",
     }
 }
 

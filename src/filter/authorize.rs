@@ -4,7 +4,7 @@
 //! writes nothing; what it noticed is in its [`Trail`]. So it can be run again when a lacking fact has come, for a candidate policy,
 //! or to explain a decision, and two runs over the same facts are equal.
 
-use super::ends::{Exemption, Grant, Halt, Shown, deny, deny_claims, deny_for, deny_unmet};
+use super::ends::{Entry, Exemption, Grant, Halt, Shown, deny, deny_claims, deny_for, deny_unmet};
 use super::facts::Facts;
 use super::need::{Learnt, Need, ValidatedBy, ValidatedToken};
 use super::told::Detail;
@@ -101,6 +101,7 @@ impl<'f> Run<'f> {
         }
         self.trail.enter(Check::Binding);
         let Shown { token, proof, needs_nonce } = self.bind(&credentials, checked, provider)?;
+        let (token, basis) = self.enrich(token, &validated, provider, &credentials)?;
         self.trail.enter(Check::Requirements);
         let required = policy.require.check(&token, &policy.implied_scopes, self.now);
         required.map_err(|unmet| deny_unmet(provider, self.all_scopes(unmet)))?;
@@ -108,9 +109,23 @@ impl<'f> Run<'f> {
             self.trail.enter(Check::Authorization);
             self.consult(authorizer, &validated, provider)?;
         }
+        let exchanged = self.exchange(&validated, provider, &credentials)?;
         self.trail.end();
         let (label, source) = (Rc::clone(&provider.label), credentials.source);
-        Ok(Grant::Token { token, provider: provider.id, label, source, scheme: credentials.scheme, proof, needs_nonce })
+        let by = validated.validated_by.is_answer().then_some(provider.id);
+        let entry = Entry { key: (by, credentials.digest), kept: validated.kept };
+        Ok(Grant::Token {
+            token,
+            provider: provider.id,
+            label,
+            source,
+            scheme: credentials.scheme,
+            proof: proof.map(Box::new),
+            needs_nonce,
+            entry,
+            basis,
+            exchanged,
+        })
     }
 
     /// A token whose signature was verified, if its key is still the provider's.

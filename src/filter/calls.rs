@@ -133,6 +133,8 @@ impl Filter {
         let fetch = match (need, need.call()) {
             _ if !flight.tried.is_empty() && !need.may_be_repeated() => Err(NoRoute::Exhausted),
             (Need::Authorization(_, question), _) => Ok(question.fetch(now)),
+            (Need::Enrichment(_, question), _) => question.fetch(provider, now, verifier),
+            (Need::Exchange(_, question), _) => question.fetch(provider, now, verifier),
             (Need::Probe(_, kind, endpoint), _) => provider.probe(*kind, *endpoint, now, verifier),
             (_, Some(call)) => provider.fetch(call, choice, now, verifier),
             (_, None) => Err(NoRoute::Exhausted),

@@ -79,6 +79,12 @@ impl super::facts::Facts {
         if let Some(question) = &trail.answered {
             self.authorizations.touch(question);
         }
+        for (question, _) in &trail.lessons.enriched {
+            self.enrichments.touch(question);
+        }
+        if let Some((key, _)) = &trail.lessons.exchanged {
+            self.exchanges.touch(key);
+        }
         if let Some(provider) = trail.proved {
             self.come_alive(provider);
         }

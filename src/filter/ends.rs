@@ -4,17 +4,18 @@ use super::need::Need;
 use super::told::Detail;
 use crate::jose::jws;
 use crate::jose::jwt::{self, AccessToken};
-use crate::oauth::credentials::{self, Scheme};
+use crate::oauth::credentials::{self, Scheme, TokenDigest};
 use crate::oauth::dpop::Proof;
 use crate::oauth::introspection::Unfit;
 use crate::policy::requirement::Unmet;
 use crate::provider::{Provider, ProviderId};
 use crate::reply::{Denial, Reason};
+use crate::upstream::assertion::{Basis, Kept};
 use crate::upstream::identity;
+use std::fmt;
 use std::rc::Rc;
 
 /// The right to pass. Made from an access token, or from a policy that asks for none.
-#[derive(Debug)]
 pub(super) enum Grant {
     /// None is needed.
     Exempt(Exemption),
@@ -29,9 +30,14 @@ pub(super) enum Grant {
         /// The scheme that it was sent under.
         scheme: Scheme,
         /// What it spends: a proof that can be shown once.
-        proof: Option<Proof>,
+        proof: Option<Box<Proof>>,
         /// The client has no nonce of ours, or an old one.
         needs_nonce: bool,
+        entry: Entry,
+        /// What the claims rest on beside the token.
+        basis: Basis,
+        /// The token for the service.
+        exchanged: Option<Rc<str>>,
     },
 }
 
@@ -52,6 +58,26 @@ pub(super) struct Shown {
     pub(super) proof: Option<Proof>,
     /// The client has no nonce of ours, or an old one.
     pub(super) needs_nonce: bool,
+}
+
+/// Without the tokens.
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exempt(exemption) => f.debug_tuple("Exempt").field(exemption).finish(),
+            Self::Token { token, provider, source, .. } => {
+                let mut grant = f.debug_struct("Token");
+                grant.field("token", token).field("provider", provider).field("source", source).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
+/// Where what is known of a token is kept.
+pub(super) struct Entry {
+    pub(super) key: (Option<ProviderId>, TokenDigest),
+    /// What was signed about it; `None` where nothing ever is.
+    pub(super) kept: Option<Rc<Kept>>,
 }
 
 /// Why a request needs no token.

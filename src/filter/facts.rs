@@ -4,6 +4,8 @@
 //! The invariant: reading is `&self` and leaves everything as it was, down to what a cache drops next. What is written comes from
 //! outside, as an answer ([`Facts::take`]), or from a decision when it is committed ([`commit`](super::commit)).
 
+use super::enrichment::{Enriched, EnrichmentQuestion};
+use super::exchanged::{ExchangeKey, Exchanged};
 use super::need::{ENTRY_SIZE, Need, ValidatedBy, ValidatedToken};
 use super::newcomers::Newcomers;
 use super::proofs::Proofs;
@@ -20,6 +22,7 @@ use crate::policy::external::{self, CheckRequest};
 use crate::provider::{Call, FetchError, Provider, ProviderId};
 use crate::reply::Reason;
 use crate::time::Timestamp;
+use crate::upstream::assertion::Kept;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -43,6 +46,12 @@ pub(super) struct Facts {
     pub(super) newcomers: Newcomers,
     /// The memory of proofs that were seen, and nonces.
     pub(super) proofs: Proofs,
+    /// Whether anything is signed about tokens.
+    pub(super) signs: bool,
+    /// What sources said about subjects; `None` if they said nothing lately.
+    pub(super) enrichments: Cache<EnrichmentQuestion, Option<Rc<Enriched>>>,
+    /// Tokens for services.
+    pub(super) exchanges: Cache<ExchangeKey, Exchanged>,
     /// What authorizers said.
     pub(super) authorizations: Cache<CheckRequest, external::Answer>,
 }
@@ -54,6 +63,7 @@ impl Facts {
         let on_demand = config.providers.iter().filter(|provider| provider.on_demand);
         let patience = on_demand.map(|provider| provider.cooldown()).max().unwrap_or_default();
         let issuers = config.providers.iter().zip(ids());
+        let signs = config.policies().any(|policy| !policy.assertions.is_empty());
         Self {
             issuers: issuers.map(|(provider, id)| (provider.issuer.clone(), id)).collect(),
             providers: config
@@ -64,6 +74,7 @@ impl Facts {
                 .map(|(config, id)| Provider::new(id, config))
                 .collect(),
             proofs: Proofs::new(filter_name, &config),
+            signs,
             config,
             own,
             verifier: Verifier::default(),
@@ -71,6 +82,8 @@ impl Facts {
             inactive: Cache::new(INACTIVE_BOUNDS),
             postponed: Cache::new(INACTIVE_BOUNDS),
             newcomers: Newcomers::new(patience),
+            enrichments: Cache::new(ENRICHMENT_BOUNDS),
+            exchanges: Cache::new(EXCHANGE_BOUNDS),
             authorizations: Cache::new(AUTHORIZATION_BOUNDS),
         }
     }
@@ -95,6 +108,11 @@ impl Facts {
     /// A provider's name, for metrics.
     pub(super) fn label(&self, id: ProviderId) -> Option<Rc<str>> {
         self.provider(id).map(|provider| Rc::clone(&provider.label))
+    }
+
+    /// Room for what is signed about a token, if anything ever is.
+    pub(super) fn kept(&self) -> Option<Rc<Kept>> {
+        self.signs.then(Rc::default)
     }
 
     /// The place that a token was found in.
@@ -128,6 +146,11 @@ impl Facts {
 
     /// Notes that the fetch of a fact has ended, and how long the provider wants to be left alone if it was of no use.
     pub(super) fn end(&mut self, need: &Need, succeeded: bool, wait: std::time::Duration, now: Timestamp) {
+        match need {
+            Need::Enrichment(_, question) if !succeeded => self.miss_enrichment(question, now),
+            Need::Exchange(maker, question) if !succeeded => self.miss_exchange(*maker, question, now),
+            _ => {}
+        }
         let Some(provider) = self.providers.get_mut(need.provider().0) else { return };
         let Some(call) = need.call() else { return };
         provider.end(call);
@@ -179,6 +202,8 @@ impl Facts {
                 let size = question.memory_size().saturating_add(ENTRY_SIZE);
                 self.authorizations.insert(question.clone(), answer, size, question.authorizer().cache, now);
             }
+            Need::Enrichment(_, question) => self.take_enrichment(need, question, response, now)?,
+            Need::Exchange(maker, question) => self.take_exchange(*maker, question, response, now)?,
             Need::Probe(_, kind, endpoint) => provider.take_probe(*kind, *endpoint, response, now),
         }
         Ok(None)
@@ -211,7 +236,8 @@ impl Facts {
                 // RFC 7662, section 4: an answer must not be believed beyond `exp`.
                 let left = claims.expires_at().map_or(std::time::Duration::MAX, |end| end.saturating_since(now));
                 let size = claims.memory_size().saturating_add(ENTRY_SIZE);
-                let validated = ValidatedToken { claims: Rc::new(claims), provider: id, validated_by };
+                let kept = self.kept();
+                let validated = ValidatedToken { claims: Rc::new(claims), provider: id, validated_by, kept };
                 self.validated.insert((Some(id), digest), validated, size, cache.min(left), now);
                 self.come_alive(id);
                 None
@@ -258,6 +284,10 @@ const VALIDATED_BOUNDS: Bounds = Bounds { entries: 56_000, bytes: 96 << 20 };
 /// Answers about worthless tokens live apart, so that a flood of these can't drive out good ones.
 const INACTIVE_BOUNDS: Bounds = Bounds { entries: 3_500, bytes: 4 << 20 };
 
+/// Answers about subjects, and tokens for services: as many as a quarter of the tokens that are kept.
+const ENRICHMENT_BOUNDS: Bounds = Bounds { entries: 14_000, bytes: 32 << 20 };
+const EXCHANGE_BOUNDS: Bounds = Bounds { entries: 14_000, bytes: 32 << 20 };
+
 /// Answers of authorizers: a user has several pages open.
 const AUTHORIZATION_BOUNDS: Bounds = Bounds { entries: 14_000, bytes: 32 << 20 };
 
@@ -268,7 +298,9 @@ mod tests {
     /// CCH-08: Found by ten million requests: memory grew by five megabytes, once, long after all caches were full.
     #[test]
     fn a_full_cache_needs_no_larger_table() {
-        for Bounds { entries, .. } in [VALIDATED_BOUNDS, INACTIVE_BOUNDS, AUTHORIZATION_BOUNDS] {
+        for Bounds { entries, .. } in
+            [VALIDATED_BOUNDS, INACTIVE_BOUNDS, ENRICHMENT_BOUNDS, EXCHANGE_BOUNDS, AUTHORIZATION_BOUNDS]
+        {
             // What `lru` keeps its entries in.
             let mut table = HashMap::new();
             let mut most_room = |rounds: std::ops::Range<usize>| {

@@ -1,5 +1,7 @@
 //! What a decision can lack, and what a request has learnt.
 
+use super::enrichment::{Enriched, EnrichmentQuestion};
+use super::exchanged::{ExchangeKey, ExchangeQuestion, Exchanged};
 use crate::config::{DEFAULT_MAX_TOKEN_SIZE, Dpop};
 use crate::jose::jwk::{Algorithm, Fingerprint};
 use crate::jose::jwt::Claims;
@@ -8,6 +10,7 @@ use crate::oauth::dpop::{self, Proof};
 use crate::policy::external::CheckRequest;
 use crate::provider::{Call, Kind, ProviderId};
 use crate::time::Timestamp;
+use crate::upstream::assertion::Kept;
 use std::rc::Rc;
 
 /// A fact that can be fetched: the key under which those who wait for it are gathered.
@@ -23,6 +26,10 @@ pub(super) enum Need {
     Userinfo(ProviderId, Token),
     /// What the external authorizer says about a token of this provider.
     Authorization(ProviderId, CheckRequest),
+    /// What a source knows about the subject of a token of this provider.
+    Enrichment(ProviderId, EnrichmentQuestion),
+    /// A token for the service, made by this provider.
+    Exchange(ProviderId, ExchangeQuestion),
     /// Whether an endpoint that was given up is back. Nobody waits for it.
     Probe(ProviderId, Kind, usize),
 }
@@ -41,6 +48,7 @@ impl Need {
             Self::Metadata(provider) | Self::Keys(provider, _) => *provider,
             Self::Introspection(provider, _) | Self::Userinfo(provider, _) => *provider,
             Self::Authorization(provider, _) | Self::Probe(provider, ..) => *provider,
+            Self::Enrichment(provider, _) | Self::Exchange(provider, _) => *provider,
         }
     }
 
@@ -51,7 +59,7 @@ impl Need {
             Self::Keys(_, source) => Some(Call::Keys(*source)),
             Self::Introspection(_, token) => Some(Call::Introspection(token)),
             Self::Userinfo(_, token) => Some(Call::Userinfo(token)),
-            Self::Authorization(..) | Self::Probe(..) => None,
+            Self::Authorization(..) | Self::Enrichment(..) | Self::Exchange(..) | Self::Probe(..) => None,
         }
     }
 
@@ -61,7 +69,8 @@ impl Need {
         match self {
             Self::Metadata(_) | Self::Keys(..) | Self::Introspection(..) | Self::Userinfo(..) => true,
             // There is but one endpoint for each.
-            Self::Authorization(..) | Self::Probe(..) => false,
+            Self::Authorization(..) | Self::Enrichment(..) | Self::Probe(..) => false,
+            Self::Exchange(..) => false,
         }
     }
 
@@ -74,6 +83,8 @@ impl Need {
     pub(super) fn memory_size(&self) -> usize {
         match self {
             Self::Authorization(_, question) => question.memory_size(),
+            Self::Enrichment(_, question) => question.memory_size(),
+            Self::Exchange(_, question) => question.memory_size(),
             Self::Introspection(_, token) | Self::Userinfo(_, token) => {
                 Some(token.as_str().len()).filter(|size| *size > DEFAULT_MAX_TOKEN_SIZE).unwrap_or_default()
             }
@@ -88,6 +99,8 @@ impl Need {
             Self::Introspection(..) => "introspection",
             Self::Userinfo(..) => "userinfo",
             Self::Authorization(..) => "authorization",
+            Self::Enrichment(..) => "enrichment",
+            Self::Exchange(..) => "token_exchange",
             Self::Probe(_, kind, _) => kind.as_str(),
         }
     }
@@ -104,14 +117,24 @@ pub(super) struct Learnt {
     validated: Option<(ValidatedToken, Timestamp)>,
     /// What its DPoP proof is, under the settings by which it was checked.
     proof: Option<CheckedProof>,
+    /// What sources said, or that they said nothing.
+    enriched: Vec<(EnrichmentQuestion, Option<Rc<Enriched>>)>,
+    /// What came of an exchange.
+    exchanged: Option<(ExchangeKey, Exchanged)>,
 }
 
 impl Learnt {
     /// Notes what a run of the decision found out on its way to a need.
     pub(super) fn note(&mut self, need: Need, lessons: Lessons, now: Timestamp) {
         self.needs.push(need);
-        let Lessons { validated, proof } = lessons;
+        let Lessons { validated, proof, enriched, exchanged } = lessons;
         self.proof = proof.or(self.proof.take());
+        for lesson in enriched {
+            if self.enriched(&lesson.0).is_none() {
+                self.enriched.push(lesson);
+            }
+        }
+        self.exchanged = exchanged.or(self.exchanged.take());
         if let Some(validated) = validated {
             self.validated = Some((validated, now));
         }
@@ -119,6 +142,16 @@ impl Learnt {
 
     pub(super) fn has_asked(&self, need: &Need) -> bool {
         self.needs.contains(need)
+    }
+
+    /// What a source said to this request.
+    pub(super) fn enriched(&self, question: &EnrichmentQuestion) -> Option<Option<Rc<Enriched>>> {
+        self.enriched.iter().find(|(asked, _)| asked == question).map(|(_, answer)| answer.clone())
+    }
+
+    /// What came of an exchange for this request.
+    pub(super) fn exchanged(&self, key: &ExchangeKey) -> Option<Exchanged> {
+        self.exchanged.as_ref().filter(|(asked, _)| asked == key).map(|(_, answer)| answer.clone())
     }
 
     /// What it waits for.
@@ -156,6 +189,10 @@ pub(super) struct Lessons {
     pub(super) validated: Option<ValidatedToken>,
     /// Its DPoP proof was looked at: a signature each time.
     pub(super) proof: Option<CheckedProof>,
+    /// What sources said: it may be gone when the next one has spoken.
+    pub(super) enriched: Vec<(EnrichmentQuestion, Option<Rc<Enriched>>)>,
+    /// What came of an exchange.
+    pub(super) exchanged: Option<(ExchangeKey, Exchanged)>,
 }
 
 /// What a proof is, and the settings by which it was checked.
@@ -168,6 +205,8 @@ pub(super) struct ValidatedToken {
     pub(super) claims: Rc<Claims>,
     pub(super) provider: ProviderId,
     pub(super) validated_by: ValidatedBy,
+    /// What was signed about it; `None` where nothing ever is.
+    pub(super) kept: Option<Rc<Kept>>,
 }
 
 /// Who vouched.

@@ -158,7 +158,8 @@ impl<'f> Run<'f> {
                     let validated_by = ValidatedBy::Signature { key: payload.key(), algorithm };
                     let claims = Claims::from_jwt(payload).and_then(|claims| provider.in_our_terms(claims));
                     let claims = Rc::new(claims.map_err(|error| deny_claims(provider, error))?);
-                    return Ok((ValidatedToken { claims, provider: provider.id, validated_by }, provider));
+                    let kept = self.facts.kept();
+                    return Ok((ValidatedToken { claims, provider: provider.id, validated_by, kept }, provider));
                 }
                 Err(_) if keys.fitting(&hint, algorithm).nth(MAX_CANDIDATES).is_some() => {
                     self.trail.complaint = Some(Complaint::TooManyKeys(provider.id));
@@ -244,7 +245,7 @@ impl<'f> Run<'f> {
         deny(provider, denial)
     }
 
-    fn need_metadata(&self, provider: &Provider, denial: Denial) -> Halt {
+    pub(super) fn need_metadata(&self, provider: &Provider, denial: Denial) -> Halt {
         if self.may_ask_for_metadata(provider) {
             return self.need_document(provider, Call::Metadata, denial);
         }

@@ -1,11 +1,13 @@
 //! What a candidate policy would have done with a request. Nothing of that changes what is done with it, and no request waits for it.
 
 use super::Filter;
+use super::assertions::refusal;
 use super::ends::{Grant, Halt};
-use super::need::Learnt;
+use super::need::{Learnt, Need};
 use crate::decision::{Case, Disposition, Shadow};
 use crate::reply::Denial;
 use crate::time::Timestamp;
+use crate::upstream::assertion;
 use crate::upstream::identity::{self, Identity};
 use crate::upstream::rewrite::Rewrite;
 
@@ -19,9 +21,12 @@ impl Filter {
         Some(match found {
             Ok(Grant::Exempt(exemption)) => Shadow::Decided(Disposition::Bypassed, exemption.reason()),
             Ok(Grant::Token { token, .. }) => {
-                let identity = Identity { claims: token.claims(), provider: "", location: "" };
+                let identity = Identity { claims: token.claims(), provider: "", issuer: "", location: "" };
                 match identity::write(candidate, identity, &self.name, &mut Rewrite::default()) {
-                    Ok(_) => Shadow::Decided(Disposition::Allowed, None),
+                    Ok(_) => match assertion::check(&candidate.assertions, identity) {
+                        Ok(()) => Shadow::Decided(Disposition::Allowed, None),
+                        Err(error) => Shadow::Decided(Disposition::Denied, Some(refusal(&error).denial.reason())),
+                    },
                     Err(error) => Shadow::Decided(Disposition::Denied, Some(Denial::from(error).reason())),
                 }
             }
@@ -32,7 +37,10 @@ impl Filter {
                 Shadow::Decided(disposition, Some(refusal.denial.reason()))
             }
             Err(Halt::Need(need)) => {
-                self.start_for_nobody(&need, now);
+                // What spends something is not sent for the sake of a candidate.
+                if !matches!(need, Need::Exchange(..)) {
+                    self.start_for_nobody(&need, now);
+                }
                 Shadow::Undecided
             }
         })

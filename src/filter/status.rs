@@ -46,11 +46,26 @@ impl Filter {
             });
             let rules: Vec<String> = rules.collect();
             let (count, providers) = (providers.len(), listed(&providers));
-            match rules.is_empty() {
-                true => format!("providers, {count}: {providers}; no rules"),
-                false => format!("providers, {count}: {providers}; rules, {}: {}", rules.len(), listed(&rules)),
-            }
+            let rules = match rules.is_empty() {
+                true => "no rules".to_owned(),
+                false => format!("rules, {}: {}", rules.len(), listed(&rules)),
+            };
+            format!("providers, {count}: {providers}; {rules}{}", self.signers())
         })
+    }
+
+    /// By which keys assertions are signed.
+    fn signers(&self) -> String {
+        let assertions = self.config.policies().flat_map(|policy| policy.assertions.iter());
+        let signers = assertions.map(|assertion| {
+            let key = &assertion.keys.signing;
+            format!("{} ({})", key.kid().unwrap_or("a shared secret").escape_default(), key.algorithm().name())
+        });
+        let signers: Vec<String> = signers.collect::<BTreeSet<String>>().into_iter().collect();
+        match signers.is_empty() {
+            true => String::new(),
+            false => format!("; assertions signed by {}", listed(&signers)),
+        }
     }
 
     /// The names of all providers.

@@ -23,6 +23,12 @@ pub(super) enum Detail {
     Claim(&'static str),
     /// A header is written from a claim that the token lacks.
     Header(Rc<str>),
+    /// An assertion is to have a member from a claim that the token lacks.
+    AssertionClaim(Rc<str>),
+    /// What is known elsewhere about the token's subject can't be had.
+    Enrichment,
+    /// There is no token for the service.
+    Exchange,
     /// The external authorizer's word, or its silence.
     Authorizer,
     /// What is asked of the MCP server.
@@ -144,6 +150,19 @@ impl Filter {
             }
             Detail::Proof(error) => format!("the DPoP proof: {error}"),
             Detail::Spent(spent) => format!("the DPoP proof: {}", spent.why()),
+            Detail::AssertionClaim(name) => {
+                let base = inherited(Rc::ptr_eq(&policy.assertions, &top.assertions));
+                format!("{base}assertion: the token lacks what {} is made of", name.escape_default())
+            }
+            Detail::Enrichment => {
+                let base = inherited(Rc::ptr_eq(&policy.enrich, &top.enrich));
+                format!("{base}enrich: a source has not answered")
+            }
+            Detail::Exchange => {
+                let theirs = top.token_exchange.as_ref().zip(policy.token_exchange.as_ref());
+                let base = inherited(theirs.is_some_and(|(top, own)| Rc::ptr_eq(top, own)));
+                format!("{base}token_exchange: there is no token for the service")
+            }
             Detail::Authorizer => {
                 let theirs = top.authorization.as_ref().zip(policy.authorization.as_ref());
                 let base = inherited(theirs.is_some_and(|(top, own)| Rc::ptr_eq(top, own)));

@@ -58,7 +58,7 @@ impl Trail {
     /// What is counted of it.
     pub(super) fn tally(&self, shadow: Option<Shadow>) -> Tally {
         let replay = self.spent.map(Spent::as_str);
-        Tally { verification: self.verification, cached: self.cached, shadow, replay }
+        Tally { verification: self.verification, cached: self.cached, shadow, replay, ..Tally::default() }
     }
 
     /// The checks that were made, in order, each with whether it passed. The last one may have halted for want of a fact.

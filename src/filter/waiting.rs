@@ -137,8 +137,12 @@ impl Waiting {
     /// Whether this fetch may be begun or joined. Questions about single tokens are bounded, since anybody can make up tokens;
     /// documents are few.
     pub(super) fn has_room_for(&self, need: &Need) -> bool {
-        // Who floods one provider takes no room from another, nor from the authorizers.
-        let whom = |need: &Need| (need.provider(), matches!(need, Need::Authorization(..)));
+        // Who floods one provider takes no room from another, nor from authorizers, sources and makers of tokens.
+        let whom = |need: &Need| {
+            let is_not_the_provider =
+                matches!(need, Need::Authorization(..) | Need::Enrichment(..) | Need::Exchange(..));
+            (need.provider(), is_not_the_provider.then(|| std::mem::discriminant(need)))
+        };
         let of_the_same = || self.flights.keys().filter(|other| whom(other) == whom(need)).count();
         let is_free = match self.flights.len() {
             0..MAX_FLIGHTS => true,

@@ -21,6 +21,7 @@ use crate::time::Timestamp;
 ///
 /// Says nothing about whether they suit a request: that changes with time and from rule to rule, so it is for
 /// [`Claims::check`] to say, again and again.
+#[derive(Clone)]
 pub struct Claims {
     object: Object,
     source: Source,
@@ -310,6 +311,11 @@ impl AccessToken {
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
+
+    /// The same token with these claims in the place of its own. What it was judged by stays as it was.
+    pub fn enriched(self, object: Object) -> Self {
+        Self { claims: Rc::new(Claims { object, ..(*self.claims).clone() }) }
+    }
 }
 
 /// What a token must be like to be accepted.
@@ -512,6 +518,7 @@ fn is_boolean(value: &Value) -> bool {
 }
 
 /// Who vouched for the claims.
+#[derive(Clone)]
 enum Source {
     /// The provider, when it was asked. There is no header, and so no type.
     Answer,

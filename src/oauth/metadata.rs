@@ -14,6 +14,8 @@ pub struct Metadata {
     pub introspection_endpoint: Option<String>,
     /// `userinfo_endpoint`.
     pub userinfo_endpoint: Option<String>,
+    /// `token_endpoint`.
+    pub token_endpoint: Option<String>,
 }
 
 /// Why a document is not used.
@@ -41,6 +43,7 @@ impl Metadata {
             jwks_uri: text("jwks_uri")?,
             introspection_endpoint: text("introspection_endpoint")?,
             userinfo_endpoint: text("userinfo_endpoint")?,
+            token_endpoint: text("token_endpoint")?,
         })
     }
 }

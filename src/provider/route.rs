@@ -105,6 +105,13 @@ impl Provider {
         })
     }
 
+    /// Where its metadata say that tokens are made.
+    pub fn token_endpoint(&self, now: Timestamp) -> Result<Endpoint, NoRoute> {
+        let metadata = self.metadata.get(now).ok_or(NoRoute::NoMetadata)?;
+        let url = metadata.token_endpoint.as_deref().ok_or(NoRoute::NoEndpoint)?;
+        self.config.clusters.discovered(url).map_err(NoRoute::Refused)
+    }
+
     fn configured(&self, call: Call) -> Option<&Endpoints> {
         match call {
             Call::Metadata => None,

@@ -26,6 +26,8 @@ pub struct Identity<'c> {
     pub claims: &'c Claims,
     /// The name of its provider.
     pub provider: &'c str,
+    /// Its provider's issuer.
+    pub issuer: &'c str,
     /// Where it was.
     pub location: &'static str,
 }

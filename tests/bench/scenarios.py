@@ -34,6 +34,9 @@ DPOP = {
     "replay": {"capacity": 1_392_640, "when_full": "refuse"},
 }
 
+# RFC 7515, appendix A.3.1: no secret.
+P256 = {"kty": "EC", "crv": "P-256", "kid": "k", "d": "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}
+
 NONE, NATIVE, OURS = "none", "native", "ours"  # whose filter it is
 
 
@@ -67,6 +70,10 @@ def scenarios(mint: Mint, opaque: str, proofs: TokenFile) -> list[Scenario]:
             "metadata", "oidc-filter, JWT, warm, claims to metadata", "oidc_metadata", OURS, jwt
         ),
     ]
+    found += [
+        Scenario("claim", "oidc-filter, JWT, warm, one claim header", "oidc_claim", OURS, jwt),
+        Scenario("assertion", "oidc-filter, JWT, warm, an assertion", "oidc_assertion", OURS, jwt),
+    ]
     for count in RULES:
         title = f"oidc-filter, JWT, warm, {count:,} rule{'s' if count > 1 else ''}"
         found.append(Scenario(f"rules-{count}", title, f"oidc_rules_{count}", OURS, jwt))
@@ -79,6 +86,9 @@ def scenarios(mint: Mint, opaque: str, proofs: TokenFile) -> list[Scenario]:
         found.append(Scenario(f"cold-{name}", title, "oidc_cold", OURS, file=ours))
     title = "oidc-filter, bound token, warm, every ES256 proof new"
     found.append(Scenario("bound", title, "oidc_bound", OURS, file=proofs, bound=mint.bound))
+    title = "oidc-filter, RS256, every token new, an ES256 assertion for each"
+    again = dataclasses.replace(files["RS256"])
+    found.append(Scenario("cold-assertion", title, "oidc_cold_assertion", OURS, file=again))
     return found
 
 
@@ -94,6 +104,10 @@ def listeners(mint: Mint) -> dict[str, list[dict[str, Any]]]:
         "user_info": [{**identity, "location": "header", "key": "x-identity"}],
     }
     to_metadata = {"user_info": [{**identity, "location": "metadata"}]}
+    one_claim = {"claim_headers": {"header": "x-user", "claim": "sub"}}
+    assertion = {
+        "assertion": {"issuer": "https://edge.example.com", "audience": "bench", "keys": P256}
+    }
     return {
         "none": [],
         "empty": [wasm("empty", EMPTY_FILTER, "")],
@@ -107,6 +121,9 @@ def listeners(mint: Mint) -> dict[str, list[dict[str, Any]]]:
         "oidc_opaque": [oidc("oidc_opaque", {"providers": [opaque_provider()]})],
         "oidc_header": [oidc("oidc_header", jwt | to_headers)],
         "oidc_metadata": [oidc("oidc_metadata", jwt | to_metadata), header_to_metadata()],
+        "oidc_claim": [oidc("oidc_claim", jwt | one_claim)],
+        "oidc_assertion": [oidc("oidc_assertion", jwt | assertion)],
+        "oidc_cold_assertion": [oidc("oidc_cold_assertion", jwt | assertion)],
         **{
             f"oidc_rules_{count}": [oidc(f"oidc_rules_{count}", jwt | {"rules": rules(count)})]
             for count in RULES

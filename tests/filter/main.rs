@@ -3,12 +3,15 @@
 //! The ids name where a case comes from: TB, AR and GM are systems whose users this filter serves (`TB-01`), the others
 //! are attacks: `docs/security/cases.md` lists them with their tests.
 
+mod assertions;
 mod authorization;
 mod bound;
 mod caches;
 mod certificates;
 mod clauses;
 mod config;
+mod enrichment;
+mod exchange;
 mod failover;
 mod identities;
 mod in_examples;

@@ -13,6 +13,7 @@ pub mod memory;
 mod path;
 mod request;
 mod script;
+mod signing;
 mod token;
 pub mod whole;
 
@@ -34,7 +35,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "answer", run: answer::run, seeds: answer::seeds, alphabet: JSON },
     Target { name: "claims", run: claims::run, seeds: claims::seeds, alphabet: JSON },
     Target { name: "config", run: config::run, seeds: config::seeds, alphabet: JSON },
@@ -43,6 +44,7 @@ pub const TARGETS: [Target; 10] = [
     Target { name: "mcp", run: mcp::run, seeds: mcp::seeds, alphabet: JSON },
     Target { name: "path", run: path::run, seeds: path::seeds, alphabet: b"/.%2ef5c\\;?#v0publicopen" },
     Target { name: "request", run: request::run, seeds: request::seeds, alphabet: b"t=;&?#%who[]+/ \"\\,.\0\r\n\xff" },
+    Target { name: "signing", run: signing::run, seeds: signing::seeds, alphabet: JSON },
     Target { name: "token", run: token::run, seeds: token::seeds, alphabet: b"ABCabc019-_.= ey" },
     Target { name: "whole", run: whole::run, seeds: whole::seeds, alphabet: b"\0\x01\x02\x03\x07\x10\x40\xff" },
 ];

@@ -1,0 +1,125 @@
+//! Where signed identities are written to a request that goes on: after the grant, or for those who need none.
+
+use super::Filter;
+use super::ends::{Entry, Refusal};
+use super::told::Detail;
+use crate::config::Policy;
+use crate::decision::Tally;
+use crate::provider::ProviderId;
+use crate::reply::Denial;
+use crate::time::Timestamp;
+use crate::upstream::assertion::{self, Error, Kept, Names, Signer, Who};
+use crate::upstream::rewrite::Rewrite;
+use std::rc::Rc;
+
+/// What signs for this worker, beside the keys.
+#[derive(Default)]
+pub(super) struct Assertions {
+    names: Names,
+    /// Those about nobody in particular.
+    of_nobody: Kept,
+}
+
+impl Assertions {
+    /// With names by this seed, which no other worker has.
+    pub(super) fn by(seed: Option<[u8; 32]>) -> Self {
+        Self { names: Names::of(seed), of_nobody: Kept::default() }
+    }
+}
+
+impl Filter {
+    /// Writes the assertions of a policy about the subject of a token, which are kept where the token is.
+    pub(super) fn assert_subject(
+        &mut self,
+        policy: &Policy,
+        who: Who,
+        entry: &Entry,
+        tally: &mut Tally,
+        rewrite: &mut Rewrite,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        if policy.assertions.is_empty() {
+            return Ok(());
+        }
+        let of_nothing = Kept::default();
+        let kept = entry.kept.as_deref().unwrap_or(&of_nothing);
+        let grown = self.write_assertions(policy, who, kept, tally, rewrite, now)?;
+        self.facts.validated.grow(&entry.key, grown);
+        Ok(())
+    }
+
+    /// Writes those about somebody who needed no token.
+    pub(super) fn assert_nobody(
+        &self,
+        policy: &Policy,
+        tally: &mut Tally,
+        rewrite: &mut Rewrite,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        if policy.assertions.is_empty() {
+            return Ok(());
+        }
+        let written = self.write_assertions(policy, Who::Anonymous, &self.assertions.of_nobody, tally, rewrite, now);
+        written.map(|_| ()).map_err(|error| {
+            self.complain_of_assertion(ProviderId::FIRST, &error, now);
+            refusal(&error)
+        })
+    }
+
+    fn write_assertions(
+        &self,
+        policy: &Policy,
+        who: Who,
+        kept: &Kept,
+        tally: &mut Tally,
+        rewrite: &mut Rewrite,
+        now: Timestamp,
+    ) -> Result<usize, Error> {
+        let signer = Signer { verifier: &self.facts.verifier, names: &self.assertions.names, now };
+        match assertion::write(&policy.assertions, who, kept, &signer, rewrite) {
+            Ok(written) => {
+                tally.assertions = written.uses;
+                Ok(written.grown)
+            }
+            Err((error, written)) => {
+                tally.assertions = written.uses;
+                Err(error)
+            }
+        }
+    }
+
+    /// Tells the operator what keeps an assertion from being written, where it is not for the token to mend.
+    pub(super) fn complain_of_assertion(&self, provider: ProviderId, error: &Error, now: Timestamp) {
+        match error {
+            Error::Missing(_) => {}
+            Error::TooLarge { header, size, claim } => {
+                let problem = format_args!(
+                    "{header}: an assertion of {size} bytes is too long to be written; most of it is the claim {}: leave it \
+                     out of `assertion.claims`, or choose from it with `any_of`",
+                    claim.escape_default()
+                );
+                self.complain(provider, problem, now);
+            }
+            Error::CannotSign(header) => {
+                self.complain(provider, format_args!("{header}: the host has not signed an assertion"), now);
+            }
+            Error::NoRandomness(header) => {
+                let problem = "the host has no randomness, and so an assertion has no name (`jti`)";
+                self.complain(provider, format_args!("{header}: {problem}"), now);
+            }
+        }
+    }
+}
+
+/// What becomes of a request whose assertion can't be written.
+pub(super) fn refusal(error: &Error) -> Refusal {
+    let detail = match error {
+        Error::Missing(claim) => Some(Detail::AssertionClaim(Rc::from(claim.as_str()))),
+        Error::TooLarge { .. } | Error::CannotSign(_) | Error::NoRandomness(_) => None,
+    };
+    let denial = match error {
+        Error::Missing(_) => Denial::InsufficientClaims,
+        Error::TooLarge { .. } | Error::CannotSign(_) | Error::NoRandomness(_) => Denial::Misconfigured,
+    };
+    Refusal { detail, ..Refusal::new(denial, None) }
+}

@@ -1,0 +1,139 @@
+//! What others know about the subject of a valid token: attribute services of the operator's, and the userinfo endpoint of its own
+//! provider (OpenID Connect Core, section 5.3).
+//!
+//! The invariants: only a token that passed every check is asked about, and only by what it proves. A claim that a source is asked
+//! for comes from there or from nowhere: the token's own is gone when the source is silent. An answer of userinfo about another
+//! subject is none (section 5.3.2).
+
+use super::authorize::Run;
+use super::ends::{Halt, deny_for};
+use super::enrichment::{self, Enriched, EnrichmentQuestion, owned};
+use super::facts::Facts;
+use super::need::{ENTRY_SIZE, Need, ValidatedToken};
+use super::told::Detail;
+use super::trail::Complaint;
+use crate::config::{Enrichment, EnrichmentSource};
+use crate::http::Response;
+use crate::jose::jwt::AccessToken;
+use crate::json::Value;
+use crate::oauth::credentials::{Credentials, Token};
+use crate::provider::{Call, FetchError, Provider};
+use crate::reply::Denial;
+use crate::time::Timestamp;
+use crate::upstream::assertion::Basis;
+use std::rc::Rc;
+use std::time::Duration;
+
+impl<'f> Run<'f> {
+    /// A valid token with what others know about its subject, and what that rests on.
+    pub(super) fn enrich(
+        &mut self,
+        token: AccessToken,
+        validated: &ValidatedToken,
+        provider: &'f Provider,
+        credentials: &Credentials,
+    ) -> Result<(AccessToken, Basis), Halt> {
+        if self.policy.enrich.is_empty() {
+            return Ok((token, Basis::default()));
+        }
+        let bearer = credentials.token().map_err(Denial::from)?;
+        let subject = token.claims().object().get("sub").and_then(Value::as_str).filter(|subject| !subject.is_empty());
+        let subject = subject.map(str::to_owned);
+        let mut claims = token.claims().object().clone();
+        let mut basis = Basis::default();
+        let policy = self.policy;
+        for enrichment in policy.enrich.iter() {
+            enrichment.claims.iter().flatten().for_each(|(name, _)| drop(claims.remove(name)));
+            let found = match &subject {
+                Some(subject) => self.ask_about(enrichment, provider, validated, subject, &bearer)?,
+                None => None,
+            };
+            match found {
+                Some(found) => {
+                    claims.extend(found.claims.iter().map(owned));
+                    basis = basis.and(&found.basis);
+                }
+                None if enrichment.optional => basis = basis.and(&enrichment::basis(enrichment, None)),
+                // Nobody can be asked about nobody.
+                None if subject.is_none() => {
+                    return Err(deny_for(provider, Denial::InsufficientClaims, Some(Detail::Enrichment)));
+                }
+                None => return Err(deny_for(provider, Denial::AuthorizerUnavailable, Some(Detail::Enrichment))),
+            }
+        }
+        Ok((token.enriched(claims), basis))
+    }
+
+    /// What a source says; `None` if it can't be had.
+    fn ask_about(
+        &mut self,
+        enrichment: &Rc<Enrichment>,
+        provider: &Provider,
+        validated: &ValidatedToken,
+        subject: &str,
+        bearer: &Token,
+    ) -> Result<Option<Rc<Enriched>>, Halt> {
+        let question = EnrichmentQuestion::new(enrichment, provider, subject, bearer);
+        let known =
+            self.learnt.enriched(&question).or_else(|| self.facts.enrichments.get(&question, self.now).cloned());
+        if let Some(answer) = known {
+            self.trail.lessons.enriched.push((question, answer.clone()));
+            let is_about_subject = |answer: &Rc<Enriched>| answer.subject.as_ref().is_none_or(|other| other == subject);
+            return Ok(answer.filter(is_about_subject));
+        }
+        let is_userinfo = matches!(enrichment.source, EnrichmentSource::Userinfo);
+        let call = Call::Userinfo(bearer);
+        let halt = if is_userinfo && provider.lacks_metadata(call, self.now) {
+            self.need_metadata(provider, Denial::AuthorizerUnavailable)
+        } else {
+            match provider.can_call(call, self.now) {
+                Err(unreachable) if is_userinfo => {
+                    self.trail.complaint = Some(Complaint::NoRoute(provider.id, "userinfo", unreachable));
+                    deny_for(provider, Denial::Misconfigured, Some(Detail::Enrichment))
+                }
+                _ => Halt::Need(Need::Enrichment(provider.id, question)),
+            }
+        };
+        match halt {
+            Halt::Need(need) if !self.learnt.has_asked(&need) => {
+                self.trail.lessons.validated = Some(validated.clone());
+                Err(Halt::Need(need))
+            }
+            Halt::Deny(refusal) if !enrichment.optional => Err(Halt::Deny(refusal)),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Facts {
+    /// Takes in what a source said.
+    pub(super) fn take_enrichment(
+        &mut self,
+        need: &Need,
+        question: &EnrichmentQuestion,
+        response: Option<&Response>,
+        now: Timestamp,
+    ) -> Result<(), FetchError> {
+        let provider = self.provider(need.provider()).ok_or(FetchError::NoAnswer)?;
+        let response = response.ok_or(FetchError::NoAnswer)?;
+        let enriched = question.read(provider, response);
+        let enriched = enriched.ok_or_else(|| match response.status {
+            200 => FetchError::Unusable("the answer is not the JSON object that it should be".to_owned()),
+            _ => FetchError::of_status(response),
+        })?;
+        let size = Value::Object(enriched.claims.clone()).to_string().len().saturating_mul(4);
+        let size = size.saturating_add(question.memory_size()).saturating_add(ENTRY_SIZE);
+        let cache = question.enrichment.cache;
+        self.enrichments.insert(question.clone(), Some(Rc::new(enriched)), size, cache, now);
+        Ok(())
+    }
+
+    /// Notes that a source has not answered: it is not asked the same again at once.
+    pub(super) fn miss_enrichment(&mut self, question: &EnrichmentQuestion, now: Timestamp) {
+        let size = question.memory_size().saturating_add(ENTRY_SIZE);
+        self.enrichments.insert(question.clone(), None, size, PAUSE, now);
+    }
+}
+
+/// How long a source that has not answered is left alone with the same question.
+const PAUSE: Duration = Duration::from_secs(5);

@@ -1,0 +1,145 @@
+//! What a source of further claims is asked about the subject of a token, and what is taken of its answer.
+//!
+//! The invariant: no answer brings a claim that the token is judged by.
+
+use crate::config::{Enrichment, EnrichmentSource};
+use crate::http::{Fetch, Response};
+use crate::jose::claims::look_up;
+use crate::jose::verifier::Verifier;
+use crate::json::{Object, Value};
+use crate::oauth::credentials::Token;
+use crate::oauth::introspection;
+use crate::provider::{Call, NoRoute, Provider, ProviderId};
+use crate::time::Timestamp;
+use crate::upstream::assertion::Basis;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+
+/// What one source is asked: the same question gets the same answer, for a while.
+#[derive(Clone)]
+pub(super) struct EnrichmentQuestion {
+    pub(super) enrichment: Rc<Enrichment>,
+    about: About,
+}
+
+#[derive(Clone, Eq, Hash, PartialEq)]
+enum About {
+    /// What a service is asked, as JSON.
+    Subject(Rc<str>),
+    /// Whose userinfo it is, and which provider's: several may know one opaque token.
+    Token(ProviderId, Token),
+}
+
+/// The claims that an answer brings.
+pub(super) struct Enriched {
+    pub(super) claims: Object,
+    /// Of userinfo, whom it is about.
+    pub(super) subject: Option<String>,
+    pub(super) basis: Basis,
+}
+
+impl EnrichmentQuestion {
+    pub(super) fn new(enrichment: &Rc<Enrichment>, provider: &Provider, subject: &str, token: &Token) -> Self {
+        let about = match enrichment.source {
+            EnrichmentSource::Userinfo => About::Token(provider.id, token.clone()),
+            EnrichmentSource::Service { .. } => {
+                let members = [("issuer", provider.config.issuer.as_str()), ("subject", subject)];
+                let members = members.into_iter().map(|(name, text)| (name.to_owned(), Value::from(text)));
+                About::Subject(Rc::from(Value::Object(members.collect()).to_string()))
+            }
+        };
+        Self { enrichment: Rc::clone(enrichment), about }
+    }
+
+    /// How much memory it takes, in bytes.
+    pub(super) fn memory_size(&self) -> usize {
+        match &self.about {
+            About::Subject(subject) => subject.len(),
+            About::Token(_, token) => token.as_str().len(),
+        }
+    }
+
+    /// The call that asks.
+    pub(super) fn fetch(&self, provider: &Provider, now: Timestamp, verifier: &Verifier) -> Result<Fetch, NoRoute> {
+        match (&self.about, &self.enrichment.source) {
+            (About::Subject(body), EnrichmentSource::Service { endpoint, timeout }) => {
+                let headers = vec![
+                    ("accept", "application/json".to_owned()),
+                    ("accept-encoding", "identity".to_owned()),
+                    ("content-type", "application/json".to_owned()),
+                ];
+                let body = body.as_bytes().to_vec();
+                Ok(Fetch { endpoint: endpoint.clone(), method: "POST", headers, body, timeout: *timeout })
+            }
+            (About::Token(_, token), _) => provider.fetch(Call::Userinfo(token), 0, now, verifier),
+            (About::Subject(_), EnrichmentSource::Userinfo) => Err(NoRoute::NoEndpoint),
+        }
+    }
+
+    /// Reads an answer. A service's 404 says that there is nothing about this subject.
+    pub(super) fn read(&self, provider: &Provider, response: &Response) -> Option<Enriched> {
+        let object = match self.about {
+            About::Token(..) => provider.told_of_user(response)?,
+            About::Subject(_) if response.status == 404 => introspection::Answer::Active(Object::new()),
+            About::Subject(_) => introspection::json_object(response)?,
+        };
+        let introspection::Answer::Active(answer) = object else { return None };
+        let claims: Object = match &self.enrichment.claims {
+            Some(wanted) => {
+                let found = wanted.iter().filter_map(|(name, lookups)| {
+                    let value = lookups.iter().find_map(|lookup| look_up(&answer, lookup))?;
+                    Some((name.clone(), value.clone()))
+                });
+                found.collect()
+            }
+            None => answer.iter().filter(|(name, _)| Enrichment::may_bring(name)).map(owned).collect(),
+        };
+        let subject = match self.about {
+            About::Token(..) => Some(answer.get("sub")?.as_str()?.to_owned()),
+            About::Subject(_) => None,
+        };
+        let basis = basis(&self.enrichment, Some(&claims));
+        Some(Enriched { claims, subject, basis })
+    }
+}
+
+/// What an identity rests on that a source has changed, or that has lost its claims to a silent one.
+pub(super) fn basis(enrichment: &Enrichment, said: Option<&Object>) -> Basis {
+    let asked = enrichment.claims.as_ref().map(|claims| claims.iter().map(|(name, _)| Value::from(name.as_str())));
+    let asked = asked.map_or(Value::Null, |names| Value::Array(names.collect()));
+    let said = said.map_or(Value::Null, |claims| Value::Object(claims.clone()));
+    Basis::of(Value::Array(vec![asked, said]).to_string().as_bytes())
+}
+
+pub(super) fn owned((name, value): (&String, &Value)) -> (String, Value) {
+    (name.clone(), value.clone())
+}
+
+/// Without what it is about.
+impl fmt::Debug for EnrichmentQuestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EnrichmentQuestion")
+    }
+}
+
+/// Without the claims.
+impl fmt::Debug for Enriched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Enriched")
+    }
+}
+
+impl PartialEq for EnrichmentQuestion {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.enrichment, &other.enrichment) && self.about == other.about
+    }
+}
+
+impl Eq for EnrichmentQuestion {}
+
+impl Hash for EnrichmentQuestion {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.about.hash(state);
+    }
+}

@@ -1,0 +1,102 @@
+//! A token that is to be exchanged for one of the service behind, and what came of that.
+//!
+//! The invariant: what a provider made for one token and one exchange of the configuration is found under these three alone.
+
+use crate::config::TokenExchange;
+use crate::http::{Endpoint, Fetch};
+use crate::jose::verifier::Verifier;
+use crate::oauth::credentials::{Token, TokenDigest};
+use crate::oauth::token_exchange::{self, Answer};
+use crate::provider::{NoRoute, Provider, ProviderId};
+use crate::time::Timestamp;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+
+/// A token, and what it is to be exchanged for.
+#[derive(Clone)]
+pub(super) struct ExchangeQuestion {
+    pub(super) exchange: Rc<TokenExchange>,
+    pub(super) token: Token,
+    /// When the client's own token ends.
+    pub(super) ends: Option<Timestamp>,
+}
+
+/// Under which what came of it is kept.
+#[derive(Clone)]
+pub(super) struct ExchangeKey {
+    pub(super) exchange: Rc<TokenExchange>,
+    /// Who made it: several providers may know one opaque token.
+    pub(super) maker: ProviderId,
+    pub(super) token: TokenDigest,
+}
+
+/// What came of it: a token, a no, or nothing.
+pub(super) type Exchanged = Option<Answer>;
+
+impl ExchangeQuestion {
+    /// Under which what comes of it is kept.
+    pub(super) fn key(&self, maker: ProviderId) -> ExchangeKey {
+        ExchangeKey { exchange: Rc::clone(&self.exchange), maker, token: self.token.digest() }
+    }
+
+    /// How much memory it takes, in bytes.
+    pub(super) fn memory_size(&self) -> usize {
+        self.token.as_str().len()
+    }
+
+    /// The call that exchanges.
+    pub(super) fn fetch(&self, provider: &Provider, now: Timestamp, verifier: &Verifier) -> Result<Fetch, NoRoute> {
+        let endpoint = endpoint(&self.exchange, provider, now)?;
+        let issuer = &provider.config.issuer;
+        let fetch = token_exchange::request(&self.exchange, issuer, endpoint, &self.token, now, verifier);
+        fetch.ok_or(NoRoute::CannotSign)
+    }
+}
+
+/// Where the token is sent.
+pub(super) fn endpoint(exchange: &TokenExchange, provider: &Provider, now: Timestamp) -> Result<Endpoint, NoRoute> {
+    exchange.endpoint.clone().map_or_else(|| provider.token_endpoint(now), Ok)
+}
+
+/// Without the token.
+impl fmt::Debug for ExchangeQuestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ExchangeQuestion")
+    }
+}
+
+/// Without the digest, by which a short token could be guessed.
+impl fmt::Debug for ExchangeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ExchangeKey")
+    }
+}
+
+impl PartialEq for ExchangeQuestion {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.exchange, &other.exchange) && self.token == other.token
+    }
+}
+
+impl Eq for ExchangeQuestion {}
+
+impl Hash for ExchangeQuestion {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.token.hash(state);
+    }
+}
+
+impl PartialEq for ExchangeKey {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.exchange, &other.exchange) && self.maker == other.maker && self.token == other.token
+    }
+}
+
+impl Eq for ExchangeKey {}
+
+impl Hash for ExchangeKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.token.hash(state);
+    }
+}

@@ -1,0 +1,562 @@
+//! A short signed JWT of chosen claims: who is asking, for whom that is meant, good for a minute.
+//!
+//! The invariants: what is signed was proved, or is the operator's word, and nothing of it is a client's. It ends no later than
+//! the token. What was signed for one token and place is never written for another. What doesn't fit is an error, never cut.
+
+use crate::config::{Assertion, AssertionClaim, AssertionSource, Shape};
+use crate::jose::claims::look_up;
+use crate::jose::signing::{MAX_USES, Use, UseResult, Uses};
+use crate::jose::verifier::{Backend, Verifier};
+use crate::json::{Object, Value};
+use crate::time::Timestamp;
+use crate::upstream::identity::Identity;
+use crate::upstream::rewrite::Rewrite;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Why an assertion could not be written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Error {
+    /// The token lacks this claim, which is required.
+    Missing(String),
+    /// It is this long, for this header, and this claim takes most of it.
+    TooLarge {
+        /// The header.
+        header: Rc<str>,
+        /// Bytes, as written.
+        size: usize,
+        /// The largest claim.
+        claim: String,
+    },
+    /// Nobody can sign it.
+    CannotSign(Rc<str>),
+    /// There is no name for it that nobody can foretell.
+    NoRandomness(Rc<str>),
+}
+
+/// What an identity rests on beside its token: another basis is another identity.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Basis([u8; 32]);
+
+impl Basis {
+    /// That of what somebody said.
+    pub fn of(said: &[u8]) -> Self {
+        Self(blake3::hash(said).into())
+    }
+
+    /// Both.
+    pub fn and(&self, other: &Self) -> Self {
+        Self(blake3::hash(&[self.0, other.0].concat()).into())
+    }
+}
+
+/// Who a request is from: a token's subject, or nobody in particular.
+#[derive(Clone, Copy)]
+pub enum Who<'c> {
+    /// The subject of a token, which ends then.
+    Subject(Identity<'c>, Basis),
+    /// One who needed no token.
+    Anonymous,
+}
+
+impl Who<'_> {
+    /// Where its token was, and what else it rests on.
+    fn about(&self) -> (&'static str, Basis) {
+        match self {
+            Self::Subject(identity, basis) => (identity.location, *basis),
+            Self::Anonymous => ("", Basis::default()),
+        }
+    }
+}
+
+/// What signs: the host or this module, and the source of names that no assertion had before.
+pub struct Signer<'s> {
+    /// Who does the arithmetic.
+    pub verifier: &'s Verifier,
+    /// `jti`.
+    pub names: &'s Names,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// Names that are never the same again: 96 bits each, which nobody can foretell who doesn't know the seed.
+#[derive(Default)]
+pub struct Names {
+    seed: Option<[u8; 32]>,
+    count: Cell<u64>,
+}
+
+impl Names {
+    /// Names by a seed that nobody else has; without one, none.
+    pub fn of(seed: Option<[u8; 32]>) -> Self {
+        Self { seed, count: Cell::new(0) }
+    }
+
+    fn next(&self) -> Option<String> {
+        let seed = self.seed.as_ref()?;
+        let count = self.count.get();
+        self.count.set(count.wrapping_add(1));
+        let hash = blake3::keyed_hash(seed, &count.to_le_bytes());
+        let (name, _) = hash.as_bytes().split_at(NAME_BYTES);
+        Some(URL_SAFE_NO_PAD.encode(name))
+    }
+}
+
+/// The assertions that were signed for one token, kept with what vouched for it.
+#[derive(Default)]
+pub struct Kept {
+    assertions: RefCell<Vec<KeptAssertion>>,
+    /// How many bytes it is counted for, where its token is kept: the most that it ever had.
+    counted: Cell<usize>,
+}
+
+struct KeptAssertion {
+    of: Rc<Assertion>,
+    location: &'static str,
+    basis: Basis,
+    /// As it is written to the header.
+    value: Box<[u8]>,
+    backend: Backend,
+    issued: Timestamp,
+    /// As long as this, it is written again.
+    until: Timestamp,
+}
+
+impl KeptAssertion {
+    fn size(&self) -> usize {
+        self.value.len().saturating_add(size_of::<Self>())
+    }
+}
+
+impl Kept {
+    fn get<T>(
+        &self,
+        of: &Rc<Assertion>,
+        (location, basis): (&str, Basis),
+        now: Timestamp,
+        read: impl Fn(&KeptAssertion) -> T,
+    ) -> Option<T> {
+        let kept = self.assertions.try_borrow().ok()?;
+        let is_it =
+            |kept: &&KeptAssertion| Rc::ptr_eq(&kept.of, of) && kept.location == location && kept.basis == basis;
+        kept.iter().find(is_it).filter(|kept| kept.issued <= now && now < kept.until).map(read)
+    }
+
+    /// Keeps an assertion if there is room; one that it takes the place of goes. By how many bytes this is more than ever before.
+    fn put(&self, new: KeptAssertion, now: Timestamp) -> usize {
+        let Ok(mut kept) = self.assertions.try_borrow_mut() else { return 0 };
+        let size = |kept: &[KeptAssertion]| kept.iter().map(KeptAssertion::size).fold(0, usize::saturating_add);
+        kept.retain(|kept| now < kept.until && !(Rc::ptr_eq(&kept.of, &new.of) && kept.location == new.location));
+        if size(&kept).saturating_add(new.size()) <= MAX_KEPT_BYTES {
+            kept.push(new);
+        }
+        let (size, counted) = (size(&kept), self.counted.get());
+        self.counted.set(counted.max(size));
+        size.saturating_sub(counted)
+    }
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Kept")
+    }
+}
+
+/// What was written.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// What was done for each.
+    pub uses: Uses,
+    /// How many more bytes are kept than ever before.
+    pub grown: usize,
+}
+
+/// Writes the assertions of a policy about one request. `kept` are those of the same token, or of nobody.
+pub fn write(
+    assertions: &[Rc<Assertion>],
+    who: Who,
+    kept: &Kept,
+    signer: &Signer,
+    rewrite: &mut Rewrite,
+) -> Result<Written, (Error, Written)> {
+    let mut written = Written::default();
+    let about = who.about();
+    let wanted = assertions.iter().filter(|assertion| assertion.anonymous || matches!(who, Who::Subject(..)));
+    for (assertion, use_) in wanted.zip(0..MAX_USES) {
+        let algorithm = assertion.keys.signing.algorithm();
+        let reused = kept.get(assertion, about, signer.now, |kept| (kept.value.to_vec(), kept.backend));
+        let (value, backend, result) = match reused {
+            Some((value, backend)) => (value, backend, UseResult::Reused),
+            None => match sign(assertion, who, signer) {
+                Ok(signed) => {
+                    let (value, backend) = (signed.value.to_vec(), signed.backend);
+                    written.grown = written.grown.saturating_add(kept.put(signed, signer.now));
+                    (value, backend, UseResult::Signed)
+                }
+                Err(error) => {
+                    if let (Error::CannotSign(_) | Error::NoRandomness(_), Some(place)) =
+                        (&error, written.uses.get_mut(use_))
+                    {
+                        *place = Some(Use { algorithm, backend: Backend::Host, result: UseResult::Failed });
+                    }
+                    return Err((error, written));
+                }
+            },
+        };
+        if let Some(place) = written.uses.get_mut(use_) {
+            *place = Some(Use { algorithm, backend, result });
+        }
+        rewrite.set_header(&assertion.header, value);
+    }
+    Ok(written)
+}
+
+/// Whether the claims do for all assertions: what [`write`] would say of them, but for who signs. Nothing is signed.
+pub fn check(assertions: &[Rc<Assertion>], identity: Identity) -> Result<(), Error> {
+    let claims = |assertion: &Rc<Assertion>| chosen_claims(assertion, identity.claims.object()).map(|_| ());
+    assertions.iter().try_for_each(claims)
+}
+
+fn sign(assertion: &Rc<Assertion>, who: Who, signer: &Signer) -> Result<KeptAssertion, Error> {
+    let Signer { verifier, names, now } = signer;
+    let issued = Timestamp::from_unix_seconds(now.unix_seconds());
+    let wanted = issued.saturating_add(assertion.lifetime);
+    let end = match who {
+        Who::Subject(identity, _) => identity.claims.expires_at().map_or(wanted, |end| wanted.min(end)),
+        Who::Anonymous => wanted,
+    };
+    let name = names.next().ok_or_else(|| Error::NoRandomness(Rc::clone(&assertion.header)))?;
+    let payload = payload(assertion, who, name, issued, end)?;
+    let signed = assertion.keys.signing.jwt(&assertion.token_type, &payload, verifier);
+    let signed = signed.ok_or_else(|| Error::CannotSign(Rc::clone(&assertion.header)))?;
+    let value = match &assertion.scheme {
+        Some(scheme) => format!("{scheme} {}", signed.jwt),
+        None => signed.jwt,
+    };
+    if value.len() > MAX_VALUE_BYTES {
+        let size = |(name, value): (&String, &Value)| (value.to_string().len(), name.clone());
+        let claim = payload.iter().map(size).max().map(|(_, name)| name).unwrap_or_default();
+        return Err(Error::TooLarge { header: Rc::clone(&assertion.header), size: value.len(), claim });
+    }
+    let margin = assertion.lifetime.checked_div(4).unwrap_or_default().max(MIN_MARGIN);
+    // One that ends with its token gets no better by being signed again.
+    let until = if end < wanted { end } else { end.saturating_sub(margin) };
+    let (location, basis) = who.about();
+    let value = value.into_bytes().into_boxed_slice();
+    Ok(KeptAssertion { of: Rc::clone(assertion), location, basis, value, backend: signed.backend, issued, until })
+}
+
+fn payload(assertion: &Assertion, who: Who, name: String, issued: Timestamp, end: Timestamp) -> Result<Object, Error> {
+    let mut payload = match who {
+        Who::Subject(identity, _) => {
+            let mut payload = chosen_claims(assertion, identity.claims.object())?;
+            if assertion.origin {
+                payload.insert("idp".to_owned(), identity.issuer.into());
+                payload.insert("auth".to_owned(), identity.location.into());
+            }
+            payload
+        }
+        Who::Anonymous => Object::from_iter([("anonymous".to_owned(), true.into())]),
+    };
+    let audience = match assertion.audience.as_slice() {
+        [one] => Value::from(one.as_str()),
+        several => Value::from(several.to_vec()),
+    };
+    payload.insert("iss".to_owned(), assertion.issuer.as_str().into());
+    payload.insert("aud".to_owned(), audience);
+    payload.insert("iat".to_owned(), issued.unix_seconds().into());
+    payload.insert("exp".to_owned(), end.unix_seconds().into());
+    payload.insert("jti".to_owned(), name.into());
+    if assertion.not_before {
+        payload.insert("nbf".to_owned(), issued.unix_seconds().into());
+    }
+    Ok(payload)
+}
+
+/// `sub`, and the members that the operator has chosen.
+fn chosen_claims(assertion: &Assertion, claims: &Object) -> Result<Object, Error> {
+    let mut chosen = Object::new();
+    let subject = assertion.subject.iter().find_map(|lookup| look_up(claims, lookup));
+    let subject = match subject {
+        Some(Value::String(text)) if !text.is_empty() => text.clone(),
+        // RFC 7519, section 4.1.2, wants a string. Some providers count their users.
+        Some(Value::Number(number)) => number.to_string(),
+        _ => return Err(Error::Missing("sub".to_owned())),
+    };
+    chosen.insert("sub".to_owned(), subject.into());
+    for claim in &assertion.claims {
+        match value(claim, claims).or_else(|| claim.default.clone()) {
+            Some(value) => drop(chosen.insert(claim.name.clone(), value)),
+            None if claim.required => return Err(Error::Missing(claim.name.clone())),
+            None => {}
+        }
+    }
+    Ok(chosen)
+}
+
+fn value(claim: &AssertionClaim, claims: &Object) -> Option<Value> {
+    match &claim.source {
+        AssertionSource::Value(value) => Some(value.clone()),
+        AssertionSource::Claims(lookups) => {
+            let found = lookups.iter().find_map(|lookup| look_up(claims, lookup))?;
+            shaped(found, &claim.shape)
+        }
+    }
+}
+
+/// A value as it is written; `None` if nothing of it is wanted.
+fn shaped(value: &Value, shape: &Shape) -> Option<Value> {
+    let is_wanted = |value: &Value| match &shape.any_of {
+        None => true,
+        Some(wanted) => value.as_str().is_some_and(|text| wanted.iter().any(|other| other == text)),
+    };
+    match value {
+        Value::Array(elements) => Some(Value::Array(
+            elements.iter().filter(|value| is_wanted(value)).map(|value| rewritten(value, shape)).collect(),
+        )),
+        value => is_wanted(value).then(|| rewritten(value, shape)),
+    }
+}
+
+fn rewritten(value: &Value, shape: &Shape) -> Value {
+    let Value::String(text) = value else { return value.clone() };
+    let transformer = shape.transformers.iter().find(|transformer| transformer.matches.is_match(text));
+    let text = match transformer {
+        None => text.as_str().into(),
+        Some(transformer) => transformer.matches.replace_all(text, transformer.replaces.as_str()),
+    };
+    Value::String(format!("{}{text}", shape.prefix))
+}
+
+/// What every output is held to: see `identity`.
+const MAX_VALUE_BYTES: usize = 8 * 1024 - 64;
+
+/// Of one token.
+const MAX_KEPT_BYTES: usize = 8 * 1024;
+
+/// A service sees at least this much of an assertion's life, unless that is shorter, or the token's.
+const MIN_MARGIN: Duration = Duration::from_secs(5);
+
+/// 96 bits.
+const NAME_BYTES: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::jose::claims::ClaimMapping;
+    use crate::jose::jws::CompactJws;
+    use crate::jose::jwt::Claims;
+    use crate::json;
+
+    const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+
+    /// The assertions of a configuration with these members beside issuer, audience and key.
+    fn assertions(members: &str) -> Rc<[Rc<Assertion>]> {
+        let text = format!(
+            r#"{{"providers":{{"issuer":"https://idp.example.com","audiences":"a"}},"assertion":{{"issuer":"https://edge","audience":"b","keys":{{"kty":"OKP","crv":"Ed25519","kid":"k","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}}{members}}}}}"#
+        );
+        let config = Config::read(text.as_bytes(), &|_: &str| None).unwrap();
+        Rc::clone(&config.policy.assertions)
+    }
+
+    fn claims(text: &str) -> Claims {
+        Claims::from_answer(json::parse_object(text.as_bytes()).unwrap())
+            .unwrap()
+            .mapped(&ClaimMapping::default())
+            .unwrap()
+    }
+
+    struct Stage {
+        assertions: Rc<[Rc<Assertion>]>,
+        kept: Kept,
+        names: Names,
+    }
+
+    impl Stage {
+        fn new(members: &str) -> Self {
+            Self { assertions: assertions(members), kept: Kept::default(), names: Names::of(Some([7; 32])) }
+        }
+
+        fn write(&self, who: Who, seconds: u64) -> Result<(Option<String>, Written), Error> {
+            let signer = Signer {
+                verifier: &Verifier::default(),
+                names: &self.names,
+                now: START.saturating_add(Duration::from_secs(seconds)),
+            };
+            let mut rewrite = Rewrite::default();
+            let written =
+                write(&self.assertions, who, &self.kept, &signer, &mut rewrite).map_err(|(error, _)| error)?;
+            let value = rewrite.into_headers().pop().map(|(_, value)| String::from_utf8(value).unwrap());
+            Ok((value, written))
+        }
+
+        /// The payload, whose signature is right, and whether it was signed just now.
+        fn told(&self, claims: &Claims, location: &'static str, seconds: u64) -> Result<(String, UseResult), Error> {
+            let identity = Identity { claims, provider: "idp", issuer: "https://idp.example.com", location };
+            let (value, written) = self.write(Who::Subject(identity, Basis::default()), seconds)?;
+            Ok((payload(&self.assertions[0], &value.unwrap()), written.uses[0].unwrap().result))
+        }
+    }
+
+    fn payload(assertion: &Assertion, jwt: &str) -> String {
+        let jws = CompactJws::parse(jwt).unwrap();
+        let key = assertion.keys.signing.verifying();
+        let payload = jws.verify(std::iter::once(key), &Verifier::default()).ok().unwrap();
+        String::from_utf8(payload.octets().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn members_stand_in_order_and_keep_their_types() {
+        let stage = Stage::new(
+            r#","claims":["groups",{"name":"n","claim":"big"},{"name":"role","path":"a.b","prefix":"r:"},{"name":"fixed","value":{"x":[1.50,null]}},
+            {"name":"none","claim":"nope"},{"name":"other","claim":"nope","default":[]}],"not_before":true"#,
+        );
+        let claims = claims(r#"{"sub":"ann","groups":["b","a"],"big":18446744073709551617,"a":{"b":["x",1]}}"#);
+        let (payload, result) = stage.told(&claims, "header", 0).unwrap();
+        assert_eq!(result, UseResult::Signed);
+        let (before, after) = payload.split_once(r#""jti":""#).unwrap();
+        assert_eq!(
+            before,
+            r#"{"aud":"b","auth":"header","exp":1800000060,"fixed":{"x":[1.50,null]},"groups":["b","a"],"iat":1800000000,"idp":"https://idp.example.com","iss":"https://edge","#
+        );
+        let (name, after) = after.split_at(16);
+        assert!(URL_SAFE_NO_PAD.decode(name).is_ok_and(|name| name.len() == NAME_BYTES));
+        assert_eq!(after, r#"","n":18446744073709551617,"nbf":1800000000,"other":[],"role":["r:x",1],"sub":"ann"}"#);
+    }
+
+    #[test]
+    fn one_signature_serves_until_a_quarter_is_left() {
+        let stage = Stage::new("");
+        let claims = claims(r#"{"sub":"ann"}"#);
+        let (first, _) = stage.told(&claims, "header", 0).unwrap();
+        for seconds in [0, 10, 44] {
+            assert_eq!(stage.told(&claims, "header", seconds), Ok((first.clone(), UseResult::Reused)));
+        }
+        let (second, result) = stage.told(&claims, "header", 45).unwrap();
+        assert!(second != first && result == UseResult::Signed);
+        // A clock that went back ends it, too.
+        assert_eq!(stage.told(&claims, "header", 44).unwrap().1, UseResult::Signed);
+        // Another place is another word.
+        assert_eq!(stage.told(&claims, "cookie", 44).unwrap().1, UseResult::Signed);
+        assert_eq!(stage.told(&claims, "header", 45).unwrap().1, UseResult::Reused);
+    }
+
+    #[test]
+    fn it_ends_with_its_token_and_is_not_signed_again_for_that() {
+        let stage = Stage::new("");
+        let claims = claims(r#"{"sub":"ann","exp":1800000020}"#);
+        let (first, _) = stage.told(&claims, "header", 0).unwrap();
+        assert!(first.contains(r#""exp":1800000020"#));
+        assert_eq!(stage.told(&claims, "header", 19).unwrap(), (first, UseResult::Reused));
+        assert_eq!(stage.told(&claims, "header", 20).unwrap().1, UseResult::Signed);
+    }
+
+    #[test]
+    fn what_is_missing() {
+        let claims_ = claims(r#"{"sub":"ann","groups":["a","b","c"],"one":"a","n":5}"#);
+        let told = |members: &str| Stage::new(members).told(&claims_, "header", 0).map(|(payload, _)| payload);
+        let claim = |member: &str| format!(r#","claims":{{"name":"x",{member}}}"#);
+        for (member, expected) in [
+            (r#""claim":"groups","any_of":["b","x"]"#, Some(r#""x":["b"]"#)),
+            (r#""claim":"groups","any_of":["x"]"#, Some(r#""x":[]"#)),
+            (r#""claim":"one","any_of":["a"]"#, Some(r#""x":"a""#)),
+            (r#""claim":"one","any_of":["x"]"#, None),
+            (r#""claim":"one","any_of":["x"],"default":"y""#, Some(r#""x":"y""#)),
+            (r#""claim":"n","any_of":["5"]"#, None),
+            (r#""claims":["nope","n"]"#, Some(r#""x":5"#)),
+            (r#""claim":"groups","transformers":[{"matches":"^a$","replaces":"z"}]"#, Some(r#""x":["z","b","c"]"#)),
+        ] {
+            let payload = told(&claim(member)).unwrap();
+            assert_eq!(expected.is_some(), payload.contains(r#""x":"#), "{member}: {payload}");
+            assert!(expected.is_none_or(|expected| payload.contains(expected)), "{member}: {payload}");
+        }
+        let missing = |name: &str| Err(Error::Missing(name.to_owned()));
+        assert_eq!(told(&claim(r#""claim":"nope","required":true"#)), missing("x"));
+        assert_eq!(told(&claim(r#""claim":"one","any_of":["x"],"required":true"#)), missing("x"));
+        assert_eq!(told(r#","subject":"nope""#), missing("sub"));
+        assert_eq!(told(r#","subject":"groups""#), missing("sub"));
+        assert!(told(r#","subject":["nope","n"]"#).unwrap().contains(r#""sub":"5""#));
+        let origin = told(r#","origin":false"#).unwrap();
+        assert!(!origin.contains("idp") && !origin.contains("auth"));
+    }
+
+    #[test]
+    fn what_is_too_long_is_named_and_not_kept() {
+        let groups: Vec<String> = (0..600).map(|number| format!("{number:040}")).collect();
+        let stage = Stage::new(r#","claims":["groups","x"]"#);
+        let claims = claims(&format!(r#"{{"sub":"ann","x":"y","groups":{}}}"#, Value::from(groups)));
+        match stage.told(&claims, "header", 0) {
+            Err(Error::TooLarge { header, size, claim }) => {
+                assert!(size > 30_000);
+                assert_eq!((&*header, claim.as_str()), ("x-oidc-assertion", "groups"));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(stage.kept.assertions.borrow().is_empty());
+    }
+
+    #[test]
+    fn one_token_keeps_8_kilobytes_at_most() {
+        let stage = Stage::new(r#","claims":["x"]"#);
+        let claims = claims(&format!(r#"{{"sub":"ann","x":"{}"}}"#, "x".repeat(4000)));
+        let locations = ["header", "cookie", "query_string", "metadata"];
+        for location in locations {
+            stage.told(&claims, location, 0).unwrap();
+        }
+        let results = locations.map(|location| stage.told(&claims, location, 1).unwrap().1);
+        assert_eq!(results.iter().filter(|result| **result == UseResult::Reused).count(), 1);
+        let size: usize = stage.kept.assertions.borrow().iter().map(KeptAssertion::size).sum();
+        assert!(size <= MAX_KEPT_BYTES && size == stage.kept.counted.get());
+    }
+
+    /// AST-25: what is dropped and signed again is not counted again, however long the token lives: it would drive out others.
+    #[test]
+    fn a_token_is_counted_for_what_it_keeps() {
+        let stage = Stage::new("");
+        let claims = claims(r#"{"sub":"ann"}"#);
+        let mut counted = 0;
+        for minute in 0..1000 {
+            for location in ["header", "cookie"] {
+                let identity =
+                    Identity { claims: &claims, provider: "idp", issuer: "https://idp.example.com", location };
+                let (_, written) = stage.write(Who::Subject(identity, Basis::default()), minute * 60).unwrap();
+                counted += written.grown;
+            }
+        }
+        let size: usize = stage.kept.assertions.borrow().iter().map(KeptAssertion::size).sum();
+        assert_eq!((counted, stage.kept.counted.get()), (size, size));
+    }
+
+    #[test]
+    fn nobody_in_particular_has_no_subject() {
+        let stage =
+            Stage::new(r#","anonymous":true,"claims":[{"name":"x","value":1}],"header":"x-who","scheme":"Assertion""#);
+        let (value, written) = stage.write(Who::Anonymous, 0).unwrap();
+        let payload = payload(&stage.assertions[0], value.unwrap().strip_prefix("Assertion ").unwrap());
+        assert!(payload.starts_with(
+            r#"{"anonymous":true,"aud":"b","exp":1800000060,"iat":1800000000,"iss":"https://edge","jti":""#
+        ));
+        assert!(!payload.contains("sub") && !payload.contains(r#""x""#) && !payload.contains("auth"));
+        assert_eq!(written.uses[0].unwrap().result, UseResult::Signed);
+        assert_eq!(stage.write(Who::Anonymous, 1).unwrap().1.uses[0].unwrap().result, UseResult::Reused);
+        assert_eq!(Stage::new("").write(Who::Anonymous, 0).unwrap().0, None);
+    }
+
+    #[test]
+    fn no_name_is_given_twice() {
+        let mut given: Vec<String> = Vec::new();
+        for seed in [[1; 32], [2; 32]] {
+            let names = Names::of(Some(seed));
+            given.extend((0..10_000).map(|_| names.next().unwrap()));
+        }
+        assert_eq!(Names::default().next(), None);
+        let count = given.len();
+        given.sort();
+        given.dedup();
+        assert_eq!(given.len(), count);
+    }
+}

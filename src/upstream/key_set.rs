@@ -1,0 +1,38 @@
+//! What a service checks assertions by: the key set of all keys that sign them (RFC 7517, section 5), and metadata that say where it
+//! is (OpenID Connect Discovery, section 3).
+
+use crate::config::Config;
+use crate::http::Document;
+use crate::json::{Object, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// The documents of a configuration.
+pub fn documents(config: &Config) -> Vec<(Box<[u8]>, Document)> {
+    let Some(publishing) = &config.publishing else { return Vec::new() };
+    let mut keys: BTreeMap<&str, &Object> = BTreeMap::new();
+    for assertion in config.judged_policies().flat_map(|policy| policy.assertions.iter()) {
+        keys.extend(assertion.keys.published().iter().map(|key| (key.kid.as_str(), &key.jwk)));
+    }
+    let algorithms = || keys.values().filter_map(|jwk| jwk.get("alg")).filter_map(Value::as_str);
+    let algorithms: BTreeSet<&str> = algorithms().collect();
+    let set = keys.values().map(|jwk| Value::Object((*jwk).clone())).collect();
+    let set = Object::from_iter([("keys".to_owned(), Value::Array(set))]);
+    let key_set = Document::new("application/jwk-set+json", Value::Object(set).to_string().into_bytes(), MAX_AGE);
+    let metadata = publishing.metadata.iter().map(|place| {
+        let algorithms = algorithms.iter().map(|name| Value::from(*name)).collect();
+        let document = Object::from_iter([
+            ("issuer".to_owned(), place.issuer.as_str().into()),
+            ("jwks_uri".to_owned(), place.jwks_uri.as_str().into()),
+            ("id_token_signing_alg_values_supported".to_owned(), Value::Array(algorithms)),
+            ("response_types_supported".to_owned(), Value::Array(Vec::new())),
+            ("subject_types_supported".to_owned(), Value::from(vec!["public"])),
+        ]);
+        let body = Value::Object(document).to_string().into_bytes();
+        (place.path.clone(), Document::new("application/json", body, MAX_AGE))
+    });
+    std::iter::once((publishing.path.clone(), key_set)).chain(metadata).collect()
+}
+
+/// A service that keeps the set for so long misses no key that was published so long before it signed.
+const MAX_AGE: Duration = Duration::from_secs(300);
