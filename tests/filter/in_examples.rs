@@ -1,4 +1,5 @@
-//! `examples/providers`: one configuration for each provider, tried with a token of the shape that its documentation shows.
+//! `examples/providers`: one configuration for each provider, tried with a token of the shape that its documentation shows:
+//! `docs/provider-examples.md` says where.
 
 use crate::scene::*;
 use oidc_filter::config::Config;
@@ -92,7 +93,7 @@ fn examples() -> Vec<Example> {
                 "aud": "1234-abc.apps.googleusercontent.com", "azp": "x", "scope": null, "hd": "example.com",
                 "email": "ann@example.com", "email_verified": true, "at_hash": "x"
             }),
-            ("x-user", "ann@example.com"),
+            ("x-email", "ann@example.com"),
             vec![
                 (json!({"hd": null}), 403, "insufficient_claims"),
                 (json!({"email_verified": false}), 403, "insufficient_claims"),
@@ -171,13 +172,15 @@ fn examples() -> Vec<Example> {
             "https://token.actions.githubusercontent.com/.well-known/jwks",
             json!("JWT"),
             json!({
-                "aud": "https://deploy.example.com", "scope": null, "sub": "repo:acme/shop:ref:refs/heads/main", "repository": "acme/shop",
-                "ref": "refs/heads/main", "event_name": "push", "repository_id": "1", "job_workflow_ref": "x", "run_id": "1", "nbf": NOW - 60
+                "aud": "https://deploy.example.com", "scope": null, "sub": "repo:acme@123456/shop@456789:ref:refs/heads/main", "repository": "acme/shop",
+                "ref": "refs/heads/main", "event_name": "push", "repository_id": "456789", "job_workflow_ref": "x", "run_id": "1", "nbf": NOW - 60
             }),
             ("x-repository", "acme/shop"),
             vec![
                 (json!({"repository": "evil/shop"}), 403, "insufficient_claims"),
                 (json!({"repository": "acme/shop2"}), 403, "insufficient_claims"),
+                // Somebody else's, under a name that was given up.
+                (json!({"repository_id": "999"}), 403, "insufficient_claims"),
                 (json!({"ref": "refs/heads/feature"}), 403, "insufficient_claims"),
                 (json!({"event_name": "pull_request_target"}), 403, "insufficient_claims"),
                 (json!({"aud": "https://github.com/acme"}), 401, "wrong_audience"),
@@ -262,6 +265,7 @@ fn each_example_is_tried_and_on_the_page() {
     assert_eq!(files, tried);
     assert_eq!(files.len(), 12);
     for file in files {
-        assert!(page.contains(&format!("(../examples/providers/{file})")), "{file}");
+        let row = page.lines().find(|row| row.contains(&format!("(../examples/providers/{file})")));
+        assert!(row.is_some_and(|row| row.contains("](https://")), "{file}: on the page, with a source");
     }
 }
