@@ -3,6 +3,10 @@
 //! The invariant: at most one token is ever taken from a request. Two of them, wherever they are, or one in a form that
 //! two readers could read differently, are a malformed request, never a choice.
 
+mod digest;
+
+pub use digest::TokenDigest;
+
 use crate::config::{Source, SourceLocation};
 use crate::http::cookie::{cookies, unquoted};
 use crate::http::names::ReservedNames;
@@ -37,17 +41,6 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token")
-    }
-}
-
-/// The BLAKE3 of a token, with all its 256 bits: a shorter or weaker digest could be met by another token. Not printable: a
-/// token that is short may be guessed by it.
-#[derive(Clone, Copy, Eq, Hash, PartialEq)]
-pub struct TokenDigest([u8; 32]);
-
-impl TokenDigest {
-    fn of(token: &[u8]) -> Self {
-        Self(blake3::hash(token).into())
     }
 }
 
