@@ -28,12 +28,16 @@ use std::time::{Duration, SystemTime};
 pub struct Headers {
     bytes: Vec<u8>,
     fields: Vec<(Range<usize>, Range<usize>)>,
+    /// The marks of all names. A request is asked for many headers that it doesn't have: whose mark is not here, no field has.
+    marks: u64,
 }
 
 impl Headers {
     /// From a buffer, and where in it each name and value lies: what lies beyond its end is empty.
     pub fn from_spans(bytes: Vec<u8>, fields: Vec<(Range<usize>, Range<usize>)>) -> Self {
-        Self { bytes, fields }
+        let mut headers = Self { bytes, fields, marks: 0 };
+        headers.marks = headers.iter().fold(0, |marks, (name, _)| marks | mark(name));
+        headers
     }
 
     /// From names and values in order.
@@ -42,6 +46,7 @@ impl Headers {
         for (name, value) in pairs {
             let name = headers.append(name.as_ref());
             let value = headers.append(value.as_ref());
+            headers.marks |= mark(headers.slice(&name));
             headers.fields.push((name, value));
         }
         headers
@@ -54,7 +59,9 @@ impl Headers {
 
     /// The values of every field called `name` (lower case), in order.
     pub fn all<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
-        self.iter().filter(move |(n, _)| *n == name.as_bytes()).map(|(_, value)| value)
+        let fields = if self.marks & mark(name.as_bytes()) == 0 { &[] } else { self.fields.as_slice() };
+        let named = fields.iter().filter(move |(own, _)| self.slice(own) == name.as_bytes());
+        named.map(|(_, value)| self.slice(value))
     }
 
     /// The value of the first field called `name` (lower case).
@@ -76,6 +83,13 @@ impl Headers {
     fn slice(&self, span: &Range<usize>) -> &[u8] {
         self.bytes.get(span.clone()).unwrap_or_default()
     }
+}
+
+/// One bit of sixty-four for each name: other names may have the same.
+fn mark(name: &[u8]) -> u64 {
+    let byte = |at: Option<&u8>| u32::from(at.copied().unwrap_or_default());
+    let length = u32::try_from(name.len()).unwrap_or(u32::MAX);
+    1_u64.wrapping_shl(byte(name.first()).wrapping_add(byte(name.last()) << 1).wrapping_add(length))
 }
 
 /// Names only: a value may be a credential.
@@ -349,6 +363,28 @@ pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A mark says which names are not there; it never says so of one that is.
+    #[test]
+    fn no_header_is_overlooked() {
+        let names: Vec<String> = (0..2_000_u32)
+            .map(|number| format!("{}{}", number.wrapping_mul(2_654_435_761), "-x".repeat(number as usize % 40)))
+            .chain(["".to_owned(), "\u{ff}".to_owned(), "a".repeat(70_000)])
+            .collect();
+        for name in &names {
+            let headers = Headers::from_pairs([(name, "1"), (name, "2")]);
+            let rebuilt = Headers::from_spans(headers.bytes.clone(), headers.fields.clone());
+            for headers in [headers, rebuilt] {
+                assert_eq!(headers.all(name).collect::<Vec<_>>(), [b"1", b"2"], "{name}");
+                assert_eq!(headers.first("another"), None);
+            }
+        }
+        let all = Headers::from_pairs(names.iter().map(|name| (name, name)));
+        for name in &names {
+            assert_eq!(all.all(name).collect::<Vec<_>>(), [name.as_bytes()]);
+        }
+        assert_eq!((all.first("another"), Headers::default().first("")), (None, None));
+    }
 
     #[test]
     fn retry_after_in_seconds_or_as_a_date() {

@@ -90,18 +90,13 @@ impl ReservedNames {
 
     /// Whether a header of this name is removed from every request.
     pub fn is_own_header(&self, name: &[u8]) -> bool {
-        let is = |own: &Name| {
-            let is_other = own.is_written || own.text.as_bytes() != name;
-            is_other && same_spelling(own.text.as_bytes(), name) && (own.is_written || !self.headers.is_place(name))
-        };
-        is_handoff(name) || self.headers.all.iter().any(is)
+        is_handoff(name) || self.headers.like(name).any(|own| own.is_written || !self.headers.is_place(name))
     }
 
     /// Whether a trailer of this name is removed: an upstream that merges trailers into headers would read an identity,
     /// a token or cookies that nobody looked at.
     pub fn is_own_trailer(&self, name: &[u8]) -> bool {
-        let is = |own: &Name| same_spelling(own.text.as_bytes(), name);
-        is_handoff(name) || name == b"cookie" || is_unproved_token(name) || self.headers.all.iter().any(is)
+        is_handoff(name) || name == b"cookie" || is_unproved_token(name) || self.headers.like(name).next().is_some()
     }
 
     /// Whether any cookie may have to be removed. Cheap: nothing is parsed.
@@ -274,6 +269,8 @@ struct Names {
     all: Vec<Name>,
     /// Of each byte, whether a spelling of one of them can begin with it.
     firsts: Vec<bool>,
+    /// Of each length below 64, whether one of them has it; the last bit is for all others.
+    lengths: u64,
     /// What ends the name of a list or an object of which one element is named.
     indices: &'static [u8],
 }
@@ -289,7 +286,7 @@ struct Name {
 
 impl Names {
     fn new(indices: &'static [u8]) -> Self {
-        Self { all: Vec::new(), firsts: vec![false; 256], indices }
+        Self { all: Vec::new(), firsts: vec![false; 256], lengths: 0, indices }
     }
 
     /// Adds a name that is not there yet: many policies write under the same ones.
@@ -311,7 +308,19 @@ impl Names {
         }
         let can_begin = |byte: u8| name.text.as_bytes().get(..1).is_some_and(|first| same_spelling(first, &[byte]));
         self.firsts.iter_mut().zip(0..=u8::MAX).for_each(|(first, byte)| *first |= can_begin(byte));
+        self.lengths |= bit_of_length(name.text.as_bytes());
         self.all.push(name);
+    }
+
+    /// Those that a text could be a spelling of: none, for nearly all texts.
+    fn like(&self, text: &[u8]) -> impl Iterator<Item = &Name> {
+        let could_be = self.lengths & bit_of_length(text) != 0 && text.first().is_none_or(|byte| self.can_begin(*byte));
+        let all = if could_be { self.all.as_slice() } else { &[] };
+        all.iter().filter(move |own| same_spelling(own.text.as_bytes(), text))
+    }
+
+    fn can_begin(&self, byte: u8) -> bool {
+        self.firsts.get(usize::from(byte)).copied().unwrap_or_default()
     }
 
     fn is_place(&self, name: &[u8]) -> bool {
@@ -340,8 +349,7 @@ impl Names {
 
     /// Wherever one of them stands in a text, in some spelling.
     fn found_in<'t>(&'t self, text: &'t [u8]) -> impl Iterator<Item = (&'t Name, Range<usize>)> {
-        let is_first = |byte: u8| self.firsts.get(usize::from(byte)).copied().unwrap_or_default();
-        let starts = text.iter().enumerate().filter(move |(_, byte)| is_first(**byte)).map(|(start, _)| start);
+        let starts = text.iter().enumerate().filter(|(_, byte)| self.can_begin(**byte)).map(|(start, _)| start);
         starts.flat_map(move |start| {
             let spelled = move |own: &Name| {
                 let span = start..start.checked_add(own.text.len())?;
@@ -477,6 +485,10 @@ const FOLDED: [(&str, &str); 13] = [
     ("\u{fb06}", "st"),
 ];
 
+fn bit_of_length(text: &[u8]) -> u64 {
+    1_u64.wrapping_shl(u32::try_from(text.len()).unwrap_or(u32::MAX).min(63))
+}
+
 fn begins_word(text: &[u8], start: usize) -> bool {
     !start.checked_sub(1).and_then(|before| text.get(before)).is_some_and(is_of_word)
 }
@@ -535,5 +547,20 @@ pub(crate) mod tests {
             placements.into_iter().zip(names).filter(|(_, name): &(Placement, &str)| !name.is_empty())
         };
         ReservedNames::new(placed(written), placed(read))
+    }
+
+    /// HDR-04: what rules most names out at a glance rules out none that is one.
+    #[test]
+    fn a_name_is_known_whatever_its_length() {
+        let long = "x-".repeat(300);
+        for own in ["a", "x-user", "X-User", "-x-", &long[..62], &long[..63], &long[..64], &long[..65], &long] {
+            let names = names([own, "", ""], [""; 3]);
+            for sent in [own.to_owned(), own.to_uppercase(), own.to_lowercase(), own.replace('-', "_")] {
+                assert!(names.is_own_header(sent.as_bytes()) && names.is_own_trailer(sent.as_bytes()), "{sent}");
+            }
+            for other in [String::new(), "y".repeat(own.len()), format!("{own}x"), own[..own.len() - 1].to_owned()] {
+                assert!(!names.is_own_header(other.as_bytes()), "{own}: {other}");
+            }
+        }
     }
 }

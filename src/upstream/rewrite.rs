@@ -60,6 +60,11 @@ impl<'c> Rewrite<'c> {
         self.headers.push((name.into(), value.into()));
     }
 
+    /// Writes headers.
+    pub fn set_headers(&mut self, headers: &[Field]) {
+        self.headers.extend_from_slice(headers);
+    }
+
     /// Writes a cookie; the value must be made of cookie octets.
     pub fn add_cookie(&mut self, name: &Rc<str>, value: String) {
         self.cookies.push((Rc::clone(name), value));
@@ -108,8 +113,10 @@ impl<'c> Rewrite<'c> {
             let is = |location: &&SourceLocation| matches!(location, SourceLocation::Header { name: own, .. } if own.as_bytes() == name);
             self.stripped.iter().any(is) || self.strips_sent(name)
         };
+        // What is written replaces every field of its name.
+        let written = |name: &[u8]| self.headers.iter().any(|(written, _)| written.as_bytes() == name);
         for (name, _) in request.headers.iter() {
-            if stripped(name) || own.is_own_header(name) {
+            if (stripped(name) || own.is_own_header(name)) && !written(name) {
                 let edit = Edit::Remove(name.to_vec());
                 if !edits.contains(&edit) {
                     edits.push(edit);
@@ -342,7 +349,12 @@ mod tests {
         rewrite.add_cookie(&Rc::from("identity"), "me".to_owned());
         rewrite.add_parameter(&Rc::from("who"), "me".to_owned());
         let sent = [(":path", "/p?who=x&a"), ("cookie", "identity=x; c=d"), ("x-auth-sub", "x")];
-        let expected = ["-x-auth-sub", "cookie=identity=me; c=d", ":path=/p?a&who=me", "x-auth-sub=me"];
+        let expected = ["cookie=identity=me; c=d", ":path=/p?a&who=me", "x-auth-sub=me"];
         assert_eq!(edits(rewrite, &sent), expected);
+        // Another spelling of its name, it doesn't replace.
+        let mut rewrite = Rewrite::default();
+        rewrite.set_header(&Rc::from("x-auth-sub"), "me");
+        let sent = [("x-auth-sub", "x"), ("x_auth_sub", "y"), ("x-auth-sub", "z"), ("x.auth.sub", "v")];
+        assert_eq!(edits(rewrite, &sent), ["-x_auth_sub", "-x.auth.sub", "x-auth-sub=me"]);
     }
 }
