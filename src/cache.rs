@@ -149,6 +149,22 @@ mod tests {
             "a forgotten entry's weight is gone"
         );
     }
+    /// CCH-08.
+    #[test]
+    fn an_entry_that_grows_takes_the_room_of_others() {
+        let mut cache = cache();
+        cache.insert(1, 10, 40, MINUTE, START);
+        cache.insert(2, 20, 40, MINUTE, START);
+        cache.grow(&2, 20);
+        assert_eq!((cache.get(&1, START), cache.get(&2, START)), (Some(&10), Some(&20)));
+        cache.grow(&2, 1);
+        assert_eq!((cache.get(&1, START), cache.get(&2, START)), (None, Some(&20)));
+        cache.grow(&1, 100);
+        assert_eq!((cache.bytes, cache.get(&2, START)), (61, Some(&20)), "what is not there takes no room");
+        cache.grow(&2, usize::MAX);
+        assert_eq!((cache.bytes, cache.entries.len()), (0, 0));
+    }
+
     /// CCH-08: as many tokens as anybody can make up: no more room than there is, and what is used stays.
     #[test]
     fn a_million_entries_stay_within_the_bounds() {

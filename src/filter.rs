@@ -27,6 +27,7 @@ mod facts;
 mod need;
 mod newcomers;
 mod operation;
+mod outputs;
 mod own;
 mod proofs;
 mod prove;
@@ -51,8 +52,9 @@ use crate::provider::ProviderId;
 use crate::reply::{About, Denial, Reason};
 use crate::time::{Deadline, Timestamp};
 use crate::upstream::assertion::Who;
-use crate::upstream::identity::{self, Identity, ResponseOutputs};
+use crate::upstream::identity::{self, Identity};
 use crate::upstream::key_set;
+use crate::upstream::outputs::ResponseOutputs;
 use crate::upstream::rewrite::Rewrite;
 use assertions::Assertions;
 use commit::Granted;
@@ -450,8 +452,11 @@ impl Filter {
                 let location = source.map(|source| source.location.as_str()).unwrap_or_default();
                 let issuer = config.providers.get(provider.0).map(|provider| &*provider.issuer).unwrap_or_default();
                 let identity = Identity { claims: token.claims(), provider: &label, issuer, location };
-                match identity::write(&case.policy, identity, &self.name, &mut rewrite) {
-                    Ok(mut aside) => {
+                // What sources say is not the token's, and may be other things the next time.
+                let may_keep = tally.cached == Some(true) && case.policy.enrich.is_empty();
+                match self.outputs(&case.policy, identity, &entry, may_keep) {
+                    Ok(outputs) => {
+                        let mut aside = outputs.map(|outputs| outputs.write(&mut rewrite)).unwrap_or_default();
                         if let (Some(token), Some(exchange)) = (&exchanged, &case.policy.token_exchange) {
                             let value = match &exchange.scheme {
                                 Some(scheme) => format!("{scheme} {token}"),

@@ -48,6 +48,7 @@
 //! | [`oauth::token_exchange`] | RFC 8693: a token for the service behind |
 //! | [`upstream::assertion`], [`upstream::key_set`] | a short signed JWT for the service; what it is checked by |
 //! | [`upstream::identity`] | claims into headers, cookies, parameters, metadata |
+//! | [`upstream::outputs`] | what came of that, kept with the token |
 //! | [`upstream::rewrite`] | what changes on a request, to the byte |
 //! | [`reply`] | RFC 6750, section 3: what a refused client gets |
 //! | [`reply::cors`] | Fetch standard, section 3.2: what a browser may read of that |

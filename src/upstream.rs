@@ -3,4 +3,5 @@
 pub mod assertion;
 pub mod identity;
 pub mod key_set;
+pub mod outputs;
 pub mod rewrite;

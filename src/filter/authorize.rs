@@ -113,7 +113,7 @@ impl<'f> Run<'f> {
         self.trail.end();
         let (label, source) = (Rc::clone(&provider.label), credentials.source);
         let by = validated.validated_by.is_answer().then_some(provider.id);
-        let entry = Entry { key: (by, credentials.digest), kept: validated.kept };
+        let entry = Entry { key: (by, credentials.digest), kept: validated.kept, outputs: validated.outputs };
         Ok(Grant::Token {
             token,
             provider: provider.id,

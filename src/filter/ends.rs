@@ -12,6 +12,7 @@ use crate::provider::{Provider, ProviderId};
 use crate::reply::{Denial, Reason};
 use crate::upstream::assertion::{Basis, Kept};
 use crate::upstream::identity;
+use crate::upstream::outputs::KeptOutputs;
 use std::fmt;
 use std::rc::Rc;
 
@@ -78,6 +79,8 @@ pub(super) struct Entry {
     pub(super) key: (Option<ProviderId>, TokenDigest),
     /// What was signed about it; `None` where nothing ever is.
     pub(super) kept: Option<Rc<Kept>>,
+    /// What was written about it; `None` where nothing ever is.
+    pub(super) outputs: Option<Rc<KeptOutputs>>,
 }
 
 /// Why a request needs no token.

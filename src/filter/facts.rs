@@ -23,6 +23,7 @@ use crate::provider::{Call, FetchError, Provider, ProviderId};
 use crate::reply::Reason;
 use crate::time::Timestamp;
 use crate::upstream::assertion::Kept;
+use crate::upstream::outputs::KeptOutputs;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -52,6 +53,8 @@ pub(super) struct Facts {
     pub(super) enrichments: Cache<EnrichmentQuestion, Option<Rc<Enriched>>>,
     /// Tokens for services.
     pub(super) exchanges: Cache<ExchangeKey, Exchanged>,
+    /// Whether any policy writes anything about tokens.
+    writes: bool,
     /// What authorizers said.
     pub(super) authorizations: Cache<CheckRequest, external::Answer>,
 }
@@ -64,6 +67,7 @@ impl Facts {
         let patience = on_demand.map(|provider| provider.cooldown()).max().unwrap_or_default();
         let issuers = config.providers.iter().zip(ids());
         let signs = config.policies().any(|policy| !policy.assertions.is_empty());
+        let writes = config.policies().any(|policy| !policy.claim_headers.is_empty() || !policy.user_info.is_empty());
         Self {
             issuers: issuers.map(|(provider, id)| (provider.issuer.clone(), id)).collect(),
             providers: config
@@ -75,6 +79,7 @@ impl Facts {
                 .collect(),
             proofs: Proofs::new(filter_name, &config),
             signs,
+            writes,
             config,
             own,
             verifier: Verifier::default(),
@@ -113,6 +118,11 @@ impl Facts {
     /// Room for what is signed about a token, if anything ever is.
     pub(super) fn kept(&self) -> Option<Rc<Kept>> {
         self.signs.then(Rc::default)
+    }
+
+    /// Room for what is written about a token, if anything ever is.
+    pub(super) fn kept_outputs(&self) -> Option<Rc<KeptOutputs>> {
+        self.writes.then(Rc::default)
     }
 
     /// The place that a token was found in.
@@ -237,7 +247,8 @@ impl Facts {
                 let left = claims.expires_at().map_or(std::time::Duration::MAX, |end| end.saturating_since(now));
                 let size = claims.memory_size().saturating_add(ENTRY_SIZE);
                 let kept = self.kept();
-                let validated = ValidatedToken { claims: Rc::new(claims), provider: id, validated_by, kept };
+                let outputs = self.kept_outputs();
+                let validated = ValidatedToken { claims: Rc::new(claims), provider: id, validated_by, kept, outputs };
                 self.validated.insert((Some(id), digest), validated, size, cache.min(left), now);
                 self.come_alive(id);
                 None

@@ -11,6 +11,7 @@ use crate::policy::external::CheckRequest;
 use crate::provider::{Call, Kind, ProviderId};
 use crate::time::Timestamp;
 use crate::upstream::assertion::Kept;
+use crate::upstream::outputs::KeptOutputs;
 use std::rc::Rc;
 
 /// A fact that can be fetched: the key under which those who wait for it are gathered.
@@ -199,7 +200,7 @@ pub(super) struct Lessons {
 pub(super) type CheckedProof = (Rc<Dpop>, Result<Proof, dpop::Error>);
 
 /// A token that somebody vouched for. It holds nothing that depends on a request or a policy: those are judged each
-/// time.
+/// time. Beside it is kept what policies have made of its claims.
 #[derive(Clone, Debug)]
 pub(super) struct ValidatedToken {
     pub(super) claims: Rc<Claims>,
@@ -207,6 +208,8 @@ pub(super) struct ValidatedToken {
     pub(super) validated_by: ValidatedBy,
     /// What was signed about it; `None` where nothing ever is.
     pub(super) kept: Option<Rc<Kept>>,
+    /// What was written about it; `None` where nothing ever is.
+    pub(super) outputs: Option<Rc<KeptOutputs>>,
 }
 
 /// Who vouched.

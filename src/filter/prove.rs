@@ -159,7 +159,9 @@ impl<'f> Run<'f> {
                     let claims = Claims::from_jwt(payload).and_then(|claims| provider.in_our_terms(claims));
                     let claims = Rc::new(claims.map_err(|error| deny_claims(provider, error))?);
                     let kept = self.facts.kept();
-                    return Ok((ValidatedToken { claims, provider: provider.id, validated_by, kept }, provider));
+                    let outputs = self.facts.kept_outputs();
+                    let token = ValidatedToken { claims, provider: provider.id, validated_by, kept, outputs };
+                    return Ok((token, provider));
                 }
                 Err(_) if keys.fitting(&hint, algorithm).nth(MAX_CANDIDATES).is_some() => {
                     self.trail.complaint = Some(Complaint::TooManyKeys(provider.id));

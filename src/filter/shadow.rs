@@ -9,7 +9,6 @@ use crate::reply::Denial;
 use crate::time::Timestamp;
 use crate::upstream::assertion;
 use crate::upstream::identity::{self, Identity};
-use crate::upstream::rewrite::Rewrite;
 
 impl Filter {
     /// What the candidate policy would have done. A fact that is lacking is fetched for the next request.
@@ -22,7 +21,7 @@ impl Filter {
             Ok(Grant::Exempt(exemption)) => Shadow::Decided(Disposition::Bypassed, exemption.reason()),
             Ok(Grant::Token { token, .. }) => {
                 let identity = Identity { claims: token.claims(), provider: "", issuer: "", location: "" };
-                match identity::write(candidate, identity, &self.name, &mut Rewrite::default()) {
+                match identity::write(candidate, identity, &self.name) {
                     Ok(_) => match assertion::check(&candidate.assertions, identity) {
                         Ok(()) => Shadow::Decided(Disposition::Allowed, None),
                         Err(error) => Shadow::Decided(Disposition::Denied, Some(refusal(&error).denial.reason())),

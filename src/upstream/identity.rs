@@ -4,14 +4,14 @@
 //! a different identity. What doesn't fit is an error, never cut.
 
 use crate::config::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, Policy, SameSite, UserInfo};
-use crate::http::Edit;
 use crate::http::names::Placement;
 use crate::http::query::{PATH_SEGMENT, QUERY_VALUE};
+use crate::http::{Edit, Name};
 use crate::jose::claims::{look_up, text};
 use crate::jose::jwt::Claims;
 use crate::json::{Object, Value};
 use crate::protobuf;
-use crate::upstream::rewrite::Rewrite;
+use crate::upstream::outputs::Outputs;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
@@ -32,15 +32,6 @@ pub struct Identity<'c> {
     pub location: &'static str,
 }
 
-/// What is written beside the request itself.
-#[derive(Default, Eq, PartialEq)]
-pub struct ResponseOutputs {
-    /// Changes of the response's headers, whoever gives it.
-    pub response_edits: Vec<Edit>,
-    /// Filter state: key and serialised `google.protobuf.Struct`.
-    pub filter_state: Vec<(String, Vec<u8>)>,
-}
-
 /// Why the claims could not be written.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Error {
@@ -50,14 +41,9 @@ pub enum Error {
     TooLarge(Rc<str>),
 }
 
-/// Writes what the policy says. `filter_name` is the default namespace of metadata.
-pub fn write(
-    policy: &Policy,
-    identity: Identity,
-    filter_name: &str,
-    rewrite: &mut Rewrite,
-) -> Result<ResponseOutputs, Error> {
-    let mut aside = ResponseOutputs::default();
+/// What the policy says is to be written. `filter_name` is the default namespace of metadata.
+pub fn write(policy: &Policy, identity: Identity, filter_name: &str) -> Result<Outputs, Error> {
+    let mut outputs = Outputs::default();
     for output in policy.claim_headers.iter() {
         match header_value(output, identity) {
             // An empty claim is none, whatever stands before it.
@@ -66,36 +52,39 @@ pub fn write(
             }
             None => {}
             Some(value) if value.len() > MAX_VALUE_BYTES => return Err(Error::TooLarge(Rc::clone(&output.header))),
-            Some(value) => rewrite.set_header(&output.header, value),
+            Some(value) => outputs.headers.push((Name::from(&output.header), value.into_bytes())),
         }
     }
     for output in policy.user_info.iter() {
         let selected = selected(output, identity.claims.object());
         match output.placement {
             Placement::Header => {
-                rewrite.set_header(&output.key, fitting(output, encoded(output, &selected, PATH_SEGMENT))?)
+                let value = fitting(output, encoded(output, &selected, PATH_SEGMENT))?;
+                outputs.headers.push((Name::from(&output.key), value.into_bytes()));
             }
             Placement::Cookie => {
                 let value = fitting(output, encoded(output, &selected, COOKIE_VALUE))?;
                 let cookie = set_cookie(&output.key, &value, &output.cookie_options);
-                aside.response_edits.push(Edit::Add("set-cookie".into(), cookie.into_bytes()));
-                rewrite.add_cookie(&output.key, value);
+                outputs.aside.response_edits.push(Edit::Add("set-cookie".into(), cookie.into_bytes()));
+                outputs.cookies.push((Rc::clone(&output.key), value));
             }
             Placement::QueryString => {
-                rewrite.add_parameter(&output.key, fitting(output, encoded(output, &selected, QUERY_VALUE))?);
+                let value = fitting(output, encoded(output, &selected, QUERY_VALUE))?;
+                outputs.parameters.push((Rc::clone(&output.key), value));
             }
             // Envoy's header_to_metadata drops what is nested deeper, without a word.
             Placement::Metadata if !protobuf::is_shallow(&selected) => {
                 return Err(Error::TooLarge(Rc::clone(&output.key)));
             }
             Placement::Metadata => {
-                let handoff = STANDARD.encode(protobuf::write_struct_value(&selected));
-                rewrite.set_header(&Rc::from(output.handoff_header()), fitting(output, handoff)?);
-                aside.filter_state.push((output.filter_state_key(filter_name), protobuf::write_struct(&selected)));
+                let handoff = fitting(output, STANDARD.encode(protobuf::write_struct_value(&selected)))?;
+                outputs.headers.push((Rc::<str>::from(output.handoff_header()).into(), handoff.into_bytes()));
+                let state = (output.filter_state_key(filter_name), protobuf::write_struct(&selected));
+                outputs.aside.filter_state.push(state);
             }
         }
     }
-    Ok(aside)
+    Ok(outputs)
 }
 
 fn selected(output: &UserInfo, claims: &Object) -> Object {

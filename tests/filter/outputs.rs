@@ -15,15 +15,28 @@ fn scene(user: Value, top: Value) -> Scene {
     scene
 }
 
+/// What the upstream sees of a token: made for the first request, kept at the second, written again for the third, and each time
+/// the same.
+fn each_time(scene: &mut Scene, ask: impl Fn() -> Ask) -> Upstream {
+    let [first, rest @ ..] = std::array::from_fn::<_, 3, _>(|_| scene.send(ask()).allowed());
+    for later in rest {
+        assert_eq!(
+            (&later.headers, &later.response_cookies, &later.filter_state),
+            (&first.headers, &first.response_cookies, &first.filter_state)
+        );
+    }
+    first
+}
+
 /// What the upstream sees of these claims with one output.
 fn told(user: Value, output: Value) -> Upstream {
-    scene(user, json!({"user_info": output})).send(get("/p?a=1").bearer("good")).allowed()
+    each_time(&mut scene(user, json!({"user_info": output})), || get("/p?a=1").bearer("good"))
 }
 
 /// The header `h` that one claim header writes.
 fn header(claims: Value, output: Value) -> Option<String> {
     let output = with(json!({"header": "h"}), output);
-    let upstream = scene(claims, json!({"claim_headers": output})).send(bearer("good")).allowed();
+    let upstream = each_time(&mut scene(claims, json!({"claim_headers": output})), || bearer("good"));
     upstream.header("h").map(str::to_owned)
 }
 
@@ -482,4 +495,97 @@ fn metadata_that_envoy_would_drop() {
             false => drop(seen.refused(503, "misconfigured")),
         }
     }
+}
+
+// ---------------------------------------------------------------------------------------------- what is kept
+
+/// CCH-03: what is kept of a token under one policy is not written under another.
+#[test]
+fn each_policy_writes_its_own() {
+    let rule = |path: &str, more: Value| with(json!({"match": {"path_prefix": path}}), more);
+    let to = |header: &str, claim: &str| json!({"claim_headers": {"header": header, "claim": claim}});
+    let mut scene = Scene::of(jwt(
+        json!({}),
+        with(
+            to("x-a", "sub"),
+            json!({"rules": [
+                rule("/b", to("x-b", "sub")),
+                rule("/c", json!({"claim_headers": [], "user_info": {"key": "x-c", "claims": "client_id"}})),
+                rule("/d", json!({"claim_headers": {"header": "x-a", "claim": "client_id"}})),
+                rule("/e", json!({"realm": "as above"})),
+                rule("/f", json!({"claim_headers": []})),
+            ]}),
+        ),
+    ));
+    let token = token(json!({"sub": "ann", "client_id": "shop"}));
+    for _ in 0..3 {
+        for (path, wanted) in [
+            ("/", [Some("ann"), None, None]),
+            ("/b", [None, Some("ann"), None]),
+            ("/c", [None, None, Some("%7B%22client_id%22:%22shop%22%7D")]),
+            ("/d", [Some("shop"), None, None]),
+            ("/e", [Some("ann"), None, None]),
+            ("/f", [None; 3]),
+        ] {
+            let upstream = scene.send(get(path).bearer(&token)).allowed();
+            assert_eq!(["x-a", "x-b", "x-c"].map(|name| upstream.header(name)), wanted, "{path}");
+        }
+    }
+}
+
+/// CCH-03: nor is what is kept for one place of the token.
+#[test]
+fn the_place_of_the_token_is_that_of_this_request() {
+    let places = json!([{"key": "authorization"}, {"location": "cookie", "key": "t"}, {"key": "x-token"}]);
+    let output = json!({"header": "x-place", "attribute": "location"});
+    let mut scene = Scene::of(jwt(json!({}), json!({"access_token": places, "claim_headers": output})));
+    let token = good();
+    for _ in 0..3 {
+        for (ask, place) in [
+            (bearer(&token), "header"),
+            (bare().header("cookie", format!("t={token}")), "cookie"),
+            (bare().header("x-token", &token), "header"),
+        ] {
+            assert_eq!(scene.send(ask).allowed().header("x-place"), Some(place));
+        }
+    }
+}
+
+/// CCH-03: nor what is kept of another token, nor of an answer that is over.
+#[test]
+fn the_claims_are_those_of_this_token_and_of_its_last_answer() {
+    let mut scene = scene(json!({"name": "Ann"}), json!({"claim_headers": {"header": "h", "claim": "name"}}));
+    scene.provider.users.insert("other".to_owned(), json!({"sub": "2", "name": "Bob"}));
+    for _ in 0..3 {
+        assert_eq!(scene.send(bearer("good")).allowed().header("h"), Some("Ann"));
+        assert_eq!(scene.send(bearer("other")).allowed().header("h"), Some("Bob"));
+    }
+    scene.provider.users.insert("good".to_owned(), json!({"sub": "1", "name": "Anna"}));
+    scene.pass_seconds(61);
+    for _ in 0..3 {
+        assert_eq!(scene.send(bearer("good")).allowed().header("h"), Some("Anna"));
+    }
+}
+
+/// HDR-04: what is written again replaces what this request has sent.
+#[test]
+fn a_forgery_goes_from_each_request() {
+    let outputs =
+        json!([{"key": "x-me"}, {"location": "cookie", "key": "who"}, {"location": "query_string", "key": "me"}]);
+    let mut scene = scene(ann(), json!({"user_info": outputs}));
+    let honest = each_time(&mut scene, || get("/p?a=1").header("cookie", "b=2").bearer("good"));
+    let forged = get("/p?me=root&a=1&ME=root").header("x-me", "root").header("x_me", "root").header("x-me", "root");
+    let forged = scene.send(forged.header("cookie", "who=root; b=2; WHO=root").bearer("good")).allowed();
+    for name in ["x-me", ":path", "cookie", "x_me"] {
+        assert_eq!(forged.header(name), honest.header(name), "{name}");
+    }
+}
+
+/// CCH-08: what is long is not kept, but made each time.
+#[test]
+fn long_outputs_stay_the_same() {
+    let long = json!({"name": "x".repeat(3_000)});
+    let mut scene = scene(long, json!({"user_info": [{"key": "x-a"}, {"key": "x-b", "claims": "name"}]}));
+    let upstream = each_time(&mut scene, || bearer("good"));
+    assert!(upstream.header("x-a").is_some_and(|value| value.len() > 3_000));
 }
