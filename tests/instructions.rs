@@ -31,15 +31,22 @@ const MANY: u32 = 220;
 const MANY_UNDER_RULES: u32 = 1_020;
 
 /// The paths that are counted. The signature is an HMAC, so that the filter's own work isn't lost in the arithmetic.
-const PATHS: [&str; 8] = [
+const PATHS: [&str; 15] = [
     "refused",
     "cold",
     "warm",
     "warm_with_claim",
     "warm_with_assertion",
     "warm_with_outputs",
+    "warm_three_headers",
+    "warm_metadata",
+    "warm_cookie",
+    "warm_taken_off",
+    "warm_fifty_headers",
+    "warm_two_filters",
     "warm_one_rule",
     "warm_5000_rules",
+    "warm_100_rules_three_headers",
 ];
 
 #[test]
@@ -99,17 +106,29 @@ fn run(path: &str, count: u32) {
         },
         "require": {"scopes": "api:read"},
     });
-    if path == "warm_with_outputs" {
-        configuration["claim_headers"] =
-            json!([{"header": "x-user", "claim": "sub"}, {"header": "x-mail", "claim": "email"}]);
-        configuration["user_info"] = json!({"key": "x-identity", "claims": ["sub", "name", "email"]});
-    }
-    if path == "warm_with_claim" {
-        configuration["claim_headers"] = json!({"header": "x-user", "claim": "sub"});
-    }
-    if path == "warm_with_assertion" {
-        let key = json!({"kty": "oct", "k": BASE64URL.encode([8; 32])});
-        configuration["assertion"] = json!({"issuer": "https://edge.example.com", "audience": "orders", "keys": key});
+    let claim_headers = |claims: &[&str]| -> Value {
+        claims.iter().map(|claim| json!({"header": format!("x-{claim}"), "claim": claim})).collect()
+    };
+    let identity =
+        |location: &str| json!({"location": location, "key": "x-identity", "claims": ["sub", "name", "email"]});
+    match path {
+        "warm_with_outputs" => {
+            configuration["claim_headers"] = claim_headers(&["sub", "email"]);
+            configuration["user_info"] = identity("header");
+        }
+        "warm_three_headers" | "warm_100_rules_three_headers" => {
+            configuration["claim_headers"] = claim_headers(&["sub", "email", "groups"]);
+        }
+        "warm_metadata" => configuration["user_info"] = identity("metadata"),
+        "warm_cookie" => configuration["user_info"] = identity("cookie"),
+        "warm_taken_off" => configuration["forward"] = json!(false),
+        "warm_with_claim" => configuration["claim_headers"] = claim_headers(&["sub"]),
+        "warm_with_assertion" => {
+            let key = json!({"kty": "oct", "k": BASE64URL.encode([8; 32])});
+            configuration["assertion"] =
+                json!({"issuer": "https://edge.example.com", "audience": "orders", "keys": key});
+        }
+        _ => {}
     }
     // What is asked for falls under the last rule.
     let rules = |count: u32| {
@@ -119,12 +138,18 @@ fn run(path: &str, count: u32) {
     };
     match path {
         "warm_one_rule" => configuration["rules"] = rules(1),
+        "warm_100_rules_three_headers" => configuration["rules"] = rules(100),
         "warm_5000_rules" => configuration["rules"] = rules(5000),
         _ => {}
     }
     let config = Config::read(configuration.to_string().as_bytes(), &|_: &str| None).unwrap();
-    let process = Process::default();
-    let mut filter = Filter::new(Rc::new(config), "oidc").with_host(Box::new(process.clone()), Box::new(process));
+    let config = Rc::new(config);
+    let filter = |name: &str| {
+        let process = Process::default();
+        Filter::new(Rc::clone(&config), name).with_host(Box::new(process.clone()), Box::new(process))
+    };
+    let mut behind = (path == "warm_two_filters").then(|| filter("behind"));
+    let mut filter = filter("oidc");
     let token = |number: u32| {
         let audience = if path == "refused" { "https://other.example.com" } else { "https://api.example.com" };
         let claims = json!({
@@ -138,9 +163,13 @@ fn run(path: &str, count: u32) {
     };
     // Tokens are made beforehand, the same number whatever the count, so that their making cancels out.
     let tokens: Vec<String> = (0..MANY).map(token).collect();
+    // With those that every request here has, fifty.
+    let count_of_more = if path == "warm_fifty_headers" { 41 } else { 0 };
+    let more: Vec<(String, String)> =
+        (0..count_of_more).map(|number| (format!("x-app-setting-{number}"), format!("setting {number}"))).collect();
     for number in 0..count {
         let token = if path == "cold" { &tokens[number as usize] } else { &tokens[0] };
-        let headers = Headers::from_pairs([
+        let headers = Headers::from_pairs(more.iter().map(|(name, value)| (&**name, &**value)).chain([
             (":method", "GET"),
             (":path", "/orders/42?view=full"),
             (":authority", "api.example.com"),
@@ -153,8 +182,12 @@ fn run(path: &str, count: u32) {
             ("authorization", &format!("Bearer {token}")),
             ("x-forwarded-for", "192.0.2.1"),
             ("x-request-id", "0d9e3f4e-1e2b-4f6a-9c3d-5b6a7c8d9e0f"),
-        ]);
+        ]));
         let request = Request { headers, ..Request::default() };
+        if let Some(behind) = &mut behind {
+            let decision = behind.on_request(StreamId(number), request.clone(), Timestamp::from_unix_seconds(NOW));
+            assert!(matches!(decision, Decision::Forward(_)));
+        }
         let decision = filter.on_request(StreamId(number), request, Timestamp::from_unix_seconds(NOW));
         assert_eq!(matches!(decision, Decision::Forward(_)), path != "refused");
     }

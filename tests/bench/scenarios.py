@@ -52,6 +52,8 @@ class Scenario:
     file: TokenFile | None = None
     bound: str | None = None  # the token that all of the file's lines are proofs for
     protected: bool = True
+    headers: tuple[tuple[str, str], ...] = ()  # beside those that each request has
+    filters: int = 1  # of ours, in the chain
 
 
 def scenarios(mint: Mint, opaque: str, proofs: TokenFile) -> list[Scenario]:
@@ -69,6 +71,20 @@ def scenarios(mint: Mint, opaque: str, proofs: TokenFile) -> list[Scenario]:
         Scenario(
             "metadata", "oidc-filter, JWT, warm, claims to metadata", "oidc_metadata", OURS, jwt
         ),
+        Scenario("three", "oidc-filter, JWT, warm, three claim headers", "oidc_three", OURS, jwt),
+        Scenario("cookie", "oidc-filter, JWT, warm, claims to a cookie", "oidc_cookie", OURS, jwt),
+        Scenario("taken-off", "oidc-filter, JWT, warm, forward: false", "oidc_taken_off", OURS, jwt),
+        Scenario(
+            "rules-outputs",
+            "oidc-filter, JWT, warm, 100 rules, three claim headers",
+            "oidc_rules_outputs",
+            OURS,
+            jwt,
+        ),
+        Scenario("chain", "two oidc-filters, JWT, warm", "oidc_chain", OURS, jwt, filters=2),
+        Scenario("none-50", "no filter, 50 headers", "none", NONE, jwt, None, False, FIFTY),
+        Scenario("empty-50", "empty Wasm filter, 50 headers", "empty", NONE, jwt, None, False, FIFTY),
+        Scenario("jwt-50", "oidc-filter, JWT, warm, 50 headers", "oidc", OURS, jwt, headers=FIFTY),
     ]
     found += [
         Scenario("claim", "oidc-filter, JWT, warm, one claim header", "oidc_claim", OURS, jwt),
@@ -108,6 +124,14 @@ def listeners(mint: Mint) -> dict[str, list[dict[str, Any]]]:
     assertion = {
         "assertion": {"issuer": "https://edge.example.com", "audience": "bench", "keys": P256}
     }
+    to_three = {
+        "claim_headers": [
+            {"header": "x-user", "claim": "sub"},
+            {"header": "x-client", "claim": "client_id"},
+            {"header": "x-groups", "claim": "groups"},
+        ]
+    }
+    to_cookie = {"user_info": [{**identity, "location": "cookie"}]}
     return {
         "none": [],
         "empty": [wasm("empty", EMPTY_FILTER, "")],
@@ -124,11 +148,41 @@ def listeners(mint: Mint) -> dict[str, list[dict[str, Any]]]:
         "oidc_claim": [oidc("oidc_claim", jwt | one_claim)],
         "oidc_assertion": [oidc("oidc_assertion", jwt | assertion)],
         "oidc_cold_assertion": [oidc("oidc_cold_assertion", jwt | assertion)],
+        "oidc_three": [oidc("oidc_three", jwt | to_three)],
+        "oidc_cookie": [oidc("oidc_cookie", jwt | to_cookie)],
+        "oidc_taken_off": [oidc("oidc_taken_off", jwt | {"forward": False})],
+        "oidc_rules_outputs": [oidc("oidc_rules_outputs", jwt | to_three | {"rules": rules(100)})],
+        "oidc_chain": [oidc("oidc_chain", jwt), oidc("oidc_behind", jwt, "behind")],
         **{
             f"oidc_rules_{count}": [oidc(f"oidc_rules_{count}", jwt | {"rules": rules(count)})]
             for count in RULES
         },
     }
+
+
+# What browsers and proxies send along, and what applications add: with those that every request of
+# these runs has, fifty.
+FIFTY = (
+    ("Accept-Language", "en-GB,en;q=0.9,de;q=0.8"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Cache-Control", "no-cache"),
+    ("Pragma", "no-cache"),
+    ("Referer", "https://app.bench.invalid/orders?page=2"),
+    ("Origin", "https://app.bench.invalid"),
+    ("Sec-Ch-Ua", '"Chromium";v="150", "Not A(Brand";v="24"'),
+    ("Sec-Ch-Ua-Mobile", "?0"),
+    ("Sec-Ch-Ua-Platform", '"Linux"'),
+    ("Sec-Fetch-Dest", "empty"),
+    ("Sec-Fetch-Mode", "cors"),
+    ("Sec-Fetch-Site", "same-site"),
+    ("Dnt", "1"),
+    ("Priority", "u=1, i"),
+    ("Cookie", "theme=dark; _ga=GA1.1.123456789.1700000000; session=0a1b2c3d4e5f6071; lang=en"),
+    ("If-None-Match", '"5f3e-61a2b3c4"'),
+    ("X-Requested-With", "XMLHttpRequest"),
+    ("Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    *((f"X-App-Setting-{number}", f"the value of setting {number}") for number in range(23)),
+)
 
 
 def rules(count: int) -> list[dict[str, Any]]:
@@ -169,14 +223,14 @@ def opaque_provider() -> dict[str, Any]:
     }
 
 
-def oidc(name: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
-    return wasm(name, scene.MODULE, json.dumps(configuration))
+def oidc(name: str, configuration: Mapping[str, Any], told: str = "oidc") -> dict[str, Any]:
+    return wasm(name, scene.MODULE, json.dumps(configuration), told)
 
 
-def wasm(name: str, module: Any, configuration: str) -> dict[str, Any]:
-    """A filter in a virtual machine of its own."""
+def wasm(name: str, module: Any, configuration: str, told: str = "oidc") -> dict[str, Any]:
+    """A filter in a virtual machine of its own, and the name that it is told."""
     config = {
-        "name": "oidc",
+        "name": told,
         "failure_policy": "FAIL_RELOAD",
         "vm_config": {
             "vm_id": f"bench-{name}",
