@@ -15,7 +15,7 @@ READERS_SECONDS ?= 600
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help wasm test test-native test-envoy test-envoy-versions test-readers readers chaos soak security-cases setup-envoy setup-readers lint fmt doc docs bench fuzz fuzz-coverage audit sbom image reproducible demo up down clean clean-tools
+.PHONY: help wasm wasm-lists test test-native test-envoy test-envoy-versions test-readers readers chaos soak security-cases setup-envoy setup-readers lint fmt doc docs bench fuzz fuzz-coverage audit sbom image reproducible demo up down clean clean-tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' Makefile
@@ -23,13 +23,18 @@ help: ## List the targets
 wasm: ## Build the filter: target/wasm32-wasip1/release/oidc_filter.wasm
 	@scripts/wasm
 
+wasm-lists: ## Build the one for `mcp.filter_lists`, which sees bodies of responses: oidc_filter_lists.wasm, beside it
+	@LISTS=1 scripts/wasm
+	@mkdir -p target/wasm32-wasip1/release
+	@cp target/lists/wasm32-wasip1/release/oidc_filter.wasm target/wasm32-wasip1/release/oidc_filter_lists.wasm
+
 test: test-native test-readers test-envoy ## Run all tests: native, then what readers find, then a real Envoy
 
 test-native: ## Run the Rust tests natively
 	@scripts/stage 'compiling the native tests' cargo test --locked --no-run
 	@scripts/stage 'native: units, scenarios on the pure filter, vectors, the ABI, fuzz targets, instruction counts' cargo test --locked
 
-test-envoy: wasm setup-envoy ## Run the tests against a real Envoy
+test-envoy: wasm wasm-lists setup-envoy ## Run the tests against a real Envoy
 ifeq ($(wildcard tests/envoy/test_*.py),)
 	@echo '*** tests/envoy HOLDS NO TEST YET: nothing was tested against Envoy ***' >&2
 else

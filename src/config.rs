@@ -197,6 +197,7 @@ impl Config {
         check::check_collisions(&config)?;
         check::check_headers(&config)?;
         check::check_enrichments(&config)?;
+        check::check_published(&config)?;
         verify::check_host(&config)?;
         publishing::check(&config)?;
         config.publishing = publishing.publish(&config)?;

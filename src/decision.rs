@@ -5,6 +5,7 @@ use crate::http::{Answer, Edit, Request};
 use crate::jose::jwk::Algorithm;
 use crate::jose::signing::Uses;
 use crate::jose::verifier::Backend;
+pub use crate::policy::operation::lists::{Lists, Reading};
 use crate::reply::Reason;
 use std::fmt;
 use std::rc::Rc;
@@ -42,6 +43,8 @@ pub struct Forward {
     /// The body is judged before a byte of it goes on: it is to be brought to
     /// [`Filter::on_body`](crate::filter::Filter::on_body), and what that decides is counted in place of this.
     pub body: Option<HeldBody>,
+    /// What its response may list, which goes on without what its token may not use.
+    pub lists: Option<Lists>,
 }
 
 /// A body that is held while its head goes on.
@@ -141,10 +144,15 @@ impl fmt::Debug for Answered {
 /// Without filter state, which holds claims.
 impl fmt::Debug for Forward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { edits, response_edits, filter_state: _, outcome, tally, route: _, case: _, body } = self;
+        let Self { edits, response_edits, filter_state: _, outcome, tally, route: _, case: _, body, lists } = self;
         let mut forward = f.debug_struct("Forward");
         forward.field("edits", edits).field("response_edits", response_edits);
-        forward.field("body", body).field("outcome", outcome).field("tally", tally).finish_non_exhaustive()
+        forward
+            .field("body", body)
+            .field("lists", lists)
+            .field("outcome", outcome)
+            .field("tally", tally)
+            .finish_non_exhaustive()
     }
 }
 

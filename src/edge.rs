@@ -13,6 +13,7 @@ mod boringssl;
 mod calls;
 mod incoming;
 mod instance;
+mod lists;
 mod metrics;
 mod outgoing;
 mod root;
@@ -27,6 +28,7 @@ use crate::decision::{Case, HeldBody};
 use crate::filter::{Filter, StreamId};
 use crate::http::Edit;
 use instance::Instance;
+use lists::Listing;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -47,8 +49,8 @@ enum Progress {
     /// Nothing is decided, or what was decided is not carried out. So much of the body has come.
     Held { arrived: Arrived },
     /// It goes on. These changes are made on its response, and if the decision rests on the route, this is what it was about. Its
-    /// body may have to be judged before it goes on, too.
-    Forwarded { response_edits: Vec<Edit>, case: Option<Box<Case>>, body: Option<HeldBody> },
+    /// body may have to be judged before it goes on, too, and what its response lists.
+    Forwarded { response_edits: Vec<Edit>, case: Option<Box<Case>>, body: Option<HeldBody>, listing: Listing },
     /// It is answered: with this status of HTTP, unless in the terms of gRPC.
     Answered { status: Option<u16> },
 }

@@ -142,10 +142,17 @@ impl Filter {
         let takes_dpop = config.judged_policies().any(Policy::takes_dpop);
         let reads_certificates = config.judged_policies().any(Policy::reads_certificates);
         let own = Rc::new(config.own_names().and(config.removal.names()));
+        let resources = protected_resource::all(&config);
+        let mut facts = Facts::new(Rc::clone(&config), Rc::clone(&own), name);
+        for published in resources.iter().filter_map(|resource| resource.authorization_server) {
+            if let Some(provider) = facts.provider_mut(ProviderId(published)) {
+                provider.publish_metadata();
+            }
+        }
         Self {
             documents: key_set::documents(&config).into_iter().collect(),
             assertions: Assertions::default(),
-            resources: protected_resource::all(&config),
+            resources,
             takes_tokens_off,
             rules: (!rules.is_empty()).then(|| RuleIndex::new(rules, &config.policy)),
             named_rules: named.filter_map(|(index, rule)| Some((rule.name.clone()?, index))).collect(),
@@ -154,7 +161,7 @@ impl Filter {
             takes_dpop,
             reads_certificates,
             complaints: Complaints::about(config.providers.len()),
-            facts: Facts::new(Rc::clone(&config), Rc::clone(&own), name),
+            facts,
             own,
             config,
             name: name.to_owned(),
@@ -200,8 +207,12 @@ impl Filter {
             let unseen = Case { request, policy: Rc::clone(&self.config.policy), is_check: false };
             return self.refuse_without_policy(&unseen, Denial::InvalidRequest, now);
         }
-        let question = match self.own(&request) {
+        let question = match self.own(&request, now) {
             Some(Own::Document(document)) => return self.serve(request, document),
+            Some(Own::Missing(wait)) => {
+                let case = Case { request, policy: Rc::clone(&self.config.policy), is_check: false };
+                return self.refuse_without_policy(&case, Denial::ProviderUnavailable(wait), now);
+            }
             Some(Own::Question(asked_about)) => Some(asked_about),
             None => None,
         };
@@ -387,7 +398,10 @@ impl Filter {
         let (asked, judged) = self.judge_head(&case, grant, now);
         let token = grant.and_then(Grant::token).cloned();
         let decision = match judged {
-            Ok(None) => self.let_go(&case, found, tally, now),
+            Ok(None) => {
+                let decision = self.let_go(&case, found, tally, now);
+                operation::with_lists(&case, asked.as_ref(), token.as_ref(), decision)
+            }
             Ok(Some(head)) => {
                 let decision = self.let_go(&case, found, tally, now);
                 return self.hold_body(stream, &case, head, token, decision);
@@ -540,7 +554,8 @@ impl Filter {
         let route = self.reads_routes.then(|| case.request.route.name.clone().unwrap_or_default());
         // Also where nothing is written here: a filter behind this one may write, and so choose another route.
         let case = self.reads_routes.then(|| Box::new(self.matched(case)));
-        Decision::Forward(Forward { edits, response_edits, filter_state, outcome, tally, route, case, body: None })
+        let (body, lists) = (None, None);
+        Decision::Forward(Forward { edits, response_edits, filter_state, outcome, tally, route, case, body, lists })
     }
 
     /// The answer to a preflight from a listed origin. Who asks would take it for a yes to the request itself; and where no token

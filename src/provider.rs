@@ -10,7 +10,7 @@ mod keys;
 mod route;
 
 use crate::config::{self, Endpoints, Validation};
-use crate::http::Response;
+use crate::http::{Document, Response};
 use crate::jose::jwk::{Algorithm, Fingerprint, JwkSet, Keys};
 use crate::jose::jwt::{self, Audiences, Claims};
 use crate::json;
@@ -46,6 +46,9 @@ pub struct Provider {
     /// Its name, for metrics.
     pub label: Rc<str>,
     metadata: Kept<Metadata>,
+    /// Its metadata as it gave them, if clients find them here, too.
+    published: Option<Document>,
+    publishes: bool,
     /// How many of the places for metadata answered that there are none, since the last success.
     silences: usize,
     /// Which of the places the metadata at hand came from.
@@ -83,11 +86,23 @@ impl Provider {
             config,
             label,
             metadata: Kept::default(),
+            published: None,
+            publishes: false,
             silences: 0,
             place: 0,
             turned_us_away: None,
             has_answered: false,
         }
+    }
+
+    /// Keeps the metadata as they are given from now on, to be served.
+    pub fn publish_metadata(&mut self) {
+        self.publishes = true;
+    }
+
+    /// The metadata as they were given, as long as they may be used.
+    pub fn published_metadata(&self, now: Timestamp) -> Option<&Document> {
+        self.published.as_ref().filter(|_| self.metadata.get(now).is_some())
     }
 
     /// The keys of all sources that may be used at this time.
@@ -294,6 +309,7 @@ impl Provider {
         self.place = place;
         let lifetime = if is_for_want_of_another { MAKESHIFT_LIFETIME } else { METADATA_LIFETIME };
         let max_stale = self.longest_stale();
+        self.published = self.publishes.then(|| Document::new("application/json", body.to_vec(), PUBLISHED_LIFETIME));
         self.metadata.renew(metadata, lifetime, max_stale, now);
         Ok(())
     }
@@ -382,6 +398,9 @@ impl Provider {
     fn wants_metadata(&self) -> bool {
         let discovers = |endpoints: &Endpoints| *endpoints == Endpoints::Discovered;
         let config = &self.config;
+        if self.publishes {
+            return true;
+        }
         match config.validation {
             Validation::Auto => {
                 let keys = self.wants_discovered_keys();
@@ -431,6 +450,9 @@ const METADATA_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// What a later place says while an earlier one can't be asked is good until that can be.
 const MAKESHIFT_LIFETIME: Duration = Duration::from_secs(60);
+
+/// How long clients may keep metadata that they find here.
+const PUBLISHED_LIFETIME: Duration = Duration::from_secs(300);
 
 /// How long an endpoint that doesn't answer strangers is left alone.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(60);

@@ -146,7 +146,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("policy", &["policy"], &["ground", "http", "jose", "config"]),
     // What the service behind gets, and what the client gets instead.
     ("upstream", &["upstream"], &["ground", "http", "jose", "config"]),
-    ("reply", &["decision", "reply"], &["ground", "http", "jose", "config"]),
+    ("reply", &["decision", "reply"], &["ground", "http", "jose", "config", "policy"]),
     ("provider", &["provider"], &["ground", "http", "jose", "config", "oauth"]),
     ("filter", &["filter"], &["ground", "http", "jose", "config", "oauth", "policy", "upstream", "reply", "provider"]),
     // Decisions and effects are all that the edge has to do with.

@@ -12,6 +12,21 @@ use crate::jose::claims::Lookup;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+/// Whose metadata are served beside those of a resource: that must be clear, and they must be there.
+pub(super) fn check_published(config: &Config) -> Result<(), Error> {
+    let publishes = |policy: &Policy| policy.mcp.as_ref().is_some_and(|mcp| mcp.authorization_server_metadata);
+    for (number, policy) in config.policies().enumerate().filter(|(_, policy)| publishes(policy)) {
+        let provider = policy.published_provider(config.providers.len()).and_then(|index| config.providers.get(index));
+        if !provider.is_some_and(|provider| !provider.discovery.is_empty() && !provider.on_demand) {
+            let problem = "needs exactly one provider whose tokens are good there, with an `issuer` that is a URL without a \
+                           tenant: its metadata are what is served";
+            let rule = number.checked_sub(1).map(|rule| format!("rules[{rule}].")).unwrap_or_default();
+            return Err(Error::at(&format!("{rule}mcp.authorization_server_metadata"), problem));
+        }
+    }
+    Ok(())
+}
+
 /// A place that a token or an output has, and the field that says so.
 struct Taken {
     placement: Placement,

@@ -34,6 +34,10 @@ pub struct Mcp {
     pub origins: Vec<OriginPattern>,
     /// The head waits for the body's judgement: Envoy hands the body over meanwhile.
     pub hold_head: bool,
+    /// What the server lists goes on without what the token may not use.
+    pub filter_lists: bool,
+    /// The provider's own metadata are served beside those of the resource, for clients that look for them there.
+    pub authorization_server_metadata: bool,
 }
 
 /// Members of the metadata for people (RFC 9728, section 2): name and value.
@@ -113,8 +117,16 @@ impl Mcp {
             max_body_size: max_body_size(&mut fields)?,
             origins: origins(&mut fields)?,
             hold_head: fields.boolean("hold_head")?.unwrap_or(false),
+            filter_lists: fields.boolean("filter_lists")?.unwrap_or(false),
+            authorization_server_metadata: fields.boolean("authorization_server_metadata")?.unwrap_or(false),
             resource,
         };
+        if mcp.filter_lists && mcp.operations.are_all_open() {
+            return Err(fields.error(
+                "filter_lists",
+                "has nothing to hold what is listed against without `tools`, `prompts`, `resources` or `default`",
+            ));
+        }
         fields.finish()?;
         Ok(Some(Some(mcp)))
     }
@@ -324,6 +336,8 @@ const FIELDS: &[&str] = &[
     "max_body_size",
     "allow_origins",
     "hold_head",
+    "filter_lists",
+    "authorization_server_metadata",
 ];
 
 /// Members of the metadata that are written as they are configured.

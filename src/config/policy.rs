@@ -14,6 +14,7 @@ use super::provider_names;
 use super::requirement::{Requirement, ScopeImplications};
 use super::{Error, is_quotable};
 use crate::http::names::Placement;
+use crate::http::only;
 use crate::jose::jwt::Audiences;
 use std::rc::Rc;
 
@@ -86,6 +87,15 @@ impl Policy {
     pub fn filter_state_keys(&self, filter_name: &str) -> impl Iterator<Item = String> {
         let outputs = self.user_info.iter().filter(|output| output.placement == Placement::Metadata);
         outputs.map(move |output| output.filter_state_key(filter_name))
+    }
+
+    /// The provider, by its place among so many, whose metadata are served beside those of the MCP server.
+    pub fn published_provider(&self, count: usize) -> Option<usize> {
+        self.mcp.as_ref().filter(|mcp| mcp.authorization_server_metadata)?;
+        match &self.providers {
+            Some(trusted) => only(trusted.iter().copied()),
+            None => only(0..count),
+        }
     }
 
     /// Whether operations are taken from the metadata of Envoy's own filter for MCP.

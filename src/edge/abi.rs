@@ -25,6 +25,7 @@ pub enum Map {
 #[derive(Clone, Copy)]
 pub enum Buffer {
     RequestBody = 0,
+    ResponseBody = 1,
     CallResponseBody = 4,
     PluginConfiguration = 7,
 }
@@ -47,6 +48,7 @@ unsafe extern "C" {
     fn proxy_get_current_time_nanoseconds(nanos: *mut u64) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_get_buffer_bytes(kind: u32, start: usize, most: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_buffer_bytes(kind: u32, start: usize, most: usize, data: *const u8, size: usize) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
     fn proxy_replace_header_map_value(
@@ -167,6 +169,11 @@ pub fn buffer(kind: Buffer, most: usize) -> Option<Vec<u8>> {
 /// How many bytes are in a buffer, or `most` if there are more. The host tells it only with the bytes themselves.
 pub fn buffer_size(kind: Buffer, most: usize) -> usize {
     buffer(kind, most).map_or(0, |bytes| bytes.len())
+}
+
+/// Makes this all that is in a buffer.
+pub fn set_buffer(kind: Buffer, bytes: &[u8]) -> Result<(), Failed> {
+    done(unsafe { proxy_set_buffer_bytes(kind as u32, 0, usize::MAX, bytes.as_ptr(), bytes.len()) })
 }
 
 /// A whole header list in its wire form.

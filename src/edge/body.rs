@@ -5,6 +5,7 @@
 
 use super::abi::{self, Buffer};
 use super::instance::Instance;
+use super::lists::Listing;
 use super::outgoing::{self, refuse_misconfigured};
 use super::{Arrived, Progress};
 use crate::decision::{Answered, Decision, Forward, HeldBody};
@@ -94,12 +95,13 @@ fn judge(
         }
     };
     match decision {
-        Decision::Forward(Forward { filter_state, outcome, tally, .. }) => {
+        Decision::Forward(Forward { filter_state, outcome, tally, lists, .. }) => {
             outgoing::audit(&filter_state);
             instance.count(&outcome, tally);
             let Ok(mut progress) = progress.try_borrow_mut() else { return false };
-            if let Progress::Forwarded { body, .. } = &mut *progress {
+            if let Progress::Forwarded { body, listing, .. } = &mut *progress {
                 *body = None;
+                *listing = lists.map(Listing::Expected).unwrap_or_default();
             }
             true
         }

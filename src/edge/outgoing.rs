@@ -4,6 +4,7 @@
 
 use super::abi::{self, Failed, Map};
 use super::instance::Instance;
+use super::lists::Listing;
 use super::{Progress, wire};
 use crate::decision::{Answered, Decision, Forward};
 use crate::http::caching;
@@ -20,8 +21,9 @@ pub fn carry_out(decision: Decision, progress: &RefCell<Progress>, instance: &mu
                     instance.count(&forward.outcome, forward.tally);
                 }
                 if let Ok(mut progress) = progress.try_borrow_mut() {
-                    let Forward { response_edits, case, body, .. } = forward;
-                    *progress = Progress::Forwarded { response_edits, case, body };
+                    let Forward { response_edits, case, body, lists, .. } = forward;
+                    let listing = lists.map(Listing::Expected).unwrap_or_default();
+                    *progress = Progress::Forwarded { response_edits, case, body, listing };
                 }
             }
             // Half a change could be a forged identity.

@@ -66,6 +66,13 @@ impl Root {
                 return false;
             }
         };
+        if !SEES_LISTS && config.policies().any(|policy| policy.mcp.as_ref().is_some_and(|mcp| mcp.filter_lists)) {
+            log::error!(
+                "the configuration is refused: mcp.filter_lists: this module sees no bodies of responses, which would cost every \
+                 request; use oidc_filter_lists.wasm, which `make wasm-lists` builds"
+            );
+            return false;
+        }
         let name = abi::property(&["plugin_name"]).ok().flatten().and_then(|name| String::from_utf8(name).ok());
         let configuration = blake3::hash(&[name.as_deref().unwrap_or_default().as_bytes(), b"\0", &bytes].concat());
         if !config.warnings.is_empty() && is_first_to_say(&format!("oidc_filter.warned.{configuration}")) {
@@ -290,6 +297,9 @@ fn is_first_to_say(key: &str) -> bool {
 /// How many requests that waited are let go or answered in one call of Envoy; the others follow a millisecond later. Its
 /// stack has been seen to end at some 250, where refusals or direct responses followed.
 const MAX_RESOLUTIONS: usize = 32;
+
+/// Whether the host calls this module with the bodies of responses: scripts/wasm-ld.
+const SEES_LISTS: bool = cfg!(feature = "lists");
 
 /// Workers start within seconds; an operator who loads a configuration again wants to hear of it again.
 const SAID_ONCE_IN: Duration = Duration::from_secs(30);

@@ -73,8 +73,16 @@ impl HttpContext for SdkStream {
         action(self.0.on_request_trailers(count))
     }
 
-    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        action(self.0.on_response_headers())
+    fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        action(self.0.on_response_headers(end_of_stream))
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        action(self.0.on_response_body(size, end_of_stream))
+    }
+
+    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        action(self.0.on_response_trailers())
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::abi::{self, Buffer, Failed, Map};
 use super::instance::Instance;
+use super::lists::Listing;
 use super::outgoing::{carry_out, edit_response, refuse_misconfigured, send, set_status};
 use super::{Progress, Shared, body, incoming, wire};
 use crate::decision::{Answered, Case, Decision};
@@ -71,10 +72,10 @@ impl Stream {
     }
 
     /// The headers of its response have come: the upstream's, or those of an answer.
-    pub fn on_response_headers(&mut self) -> bool {
+    pub fn on_response_headers(&mut self, end_of_stream: bool) -> bool {
         let Ok(mut progress) = self.progress.try_borrow_mut() else { return false };
         match &mut *progress {
-            Progress::Forwarded { response_edits, case, body: _ } => {
+            Progress::Forwarded { response_edits, case, body: _, listing } => {
                 if let Some(case) = case.take()
                     && !self.stays_true(&case)
                 {
@@ -83,6 +84,13 @@ impl Stream {
                 }
                 if edit_response(std::mem::take(response_edits)).is_err() {
                     log::error!("a header could not be set on a response");
+                }
+                if listing.on_headers(end_of_stream).and_then(edit_response).is_err() {
+                    log::error!(
+                        "a response that may list what its client may not use could not be read or changed; it is withheld"
+                    );
+                    self.refuse_misconfigured();
+                    return false;
                 }
             }
             Progress::Answered { status: None } => {}
@@ -94,6 +102,27 @@ impl Stream {
             }
         }
         true
+    }
+
+    /// A part of its response's body has come, with which so many bytes are there.
+    pub fn on_response_body(&mut self, size: usize, end_of_stream: bool) -> bool {
+        self.on_listing(|listing| listing.on_body(size, end_of_stream))
+    }
+
+    /// The trailers of its response have come.
+    pub fn on_response_trailers(&mut self) -> bool {
+        self.on_listing(|listing| listing.on_trailers().map(|()| true))
+    }
+
+    /// What happens to a response that lists something. It is held for good where that fails: its head has gone on, and no other
+    /// answer can be given.
+    fn on_listing(&self, event: impl FnOnce(&mut Listing) -> Result<bool, Failed>) -> bool {
+        let Ok(mut progress) = self.progress.try_borrow_mut() else { return false };
+        let Progress::Forwarded { listing, .. } = &mut *progress else { return true };
+        event(listing).unwrap_or_else(|Failed| {
+            log::error!("a list in a response could not be read or changed; it is withheld");
+            false
+        })
     }
 
     /// Hands the request to the filter. Whether the root has something to do now; `None` if there is no filter, or

@@ -13,11 +13,12 @@ use crate::config::{Mcp, OFFLINE_ACCESS, Policy};
 use crate::decision::{Answered, Case, Decision, Forward, HeldBody, Outcome, Tally};
 use crate::http::path::Path;
 use crate::http::query::Target;
-use crate::http::{Request, only};
+use crate::http::{Edit, Request, only};
 use crate::jose::jwt::AccessToken;
 use crate::json::Object;
 use crate::policy::operation::fault::{Fault, FaultKind};
 use crate::policy::operation::head::Head;
+use crate::policy::operation::lists::Lists;
 use crate::policy::operation::{Asked, Refused, message};
 use crate::policy::requirement::Unmet;
 use crate::protobuf;
@@ -159,6 +160,9 @@ impl Filter {
     ) -> Decision {
         let Some(mcp) = &case.policy.mcp else { return decision };
         let Decision::Forward(mut forward) = decision else { return decision };
+        if mcp.filter_lists {
+            forward.edits.push(without_coding());
+        }
         forward.body = Some(HeldBody { max_size: mcp.max_body_size, hold_head: mcp.hold_head });
         let is_told = |name: &[u8]| TOLD_HEADERS.iter().any(|told| told.as_bytes() == name);
         let kept =
@@ -199,16 +203,16 @@ impl Filter {
         }
         self.tell(&case, &outcome, None, None, tally);
         let audit = self.audit(&messages, &outcome, token.as_ref());
-        let (edits, response_edits) = (Vec::new(), Vec::new());
         Decision::Forward(Forward {
-            edits,
-            response_edits,
+            edits: Vec::new(),
+            response_edits: Vec::new(),
             filter_state: audit,
             outcome,
             tally,
             route: None,
             case: None,
             body: None,
+            lists: Lists::asked_for(&messages, &case.policy, token.as_ref()),
         })
     }
 
@@ -283,6 +287,31 @@ impl Filter {
         }
         vec![(self.audit_key(), protobuf::write_struct(&line))]
     }
+}
+
+/// A decision about a request whose body, if it has one, says nothing more: what its response may list is filtered.
+pub(super) fn with_lists(
+    case: &Case,
+    asked: Option<&Asked>,
+    token: Option<&AccessToken>,
+    decision: Decision,
+) -> Decision {
+    let Decision::Forward(mut forward) = decision else { return decision };
+    let is_stream = case.request.method() == Some(b"GET") && server(&case.policy, &case.request).is_some();
+    forward.lists = match asked {
+        Some(asked) => Lists::asked_for(std::slice::from_ref(asked), &case.policy, token),
+        None if is_stream => Lists::in_stream(&case.policy, token),
+        None => None,
+    };
+    if forward.lists.is_some() {
+        forward.edits.push(without_coding());
+    }
+    Decision::Forward(forward)
+}
+
+/// What is to be filtered must be readable.
+fn without_coding() -> Edit {
+    Edit::Remove(b"accept-encoding".to_vec())
 }
 
 /// Whether a token may ask for this.

@@ -9,9 +9,12 @@ use crate::decision::{Answered, Case, Decision, Disposition, Meaning, Tally};
 use crate::http::path::Path;
 use crate::http::query::Target;
 use crate::http::{Document, Request, only};
-use crate::oauth::protected_resource;
+use crate::oauth::protected_resource::{self, Described};
+use crate::provider::ProviderId;
 use crate::reply::Denial;
+use crate::time::Timestamp;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// What of the filter's own a request is for.
 pub(super) enum Own<'f> {
@@ -19,22 +22,34 @@ pub(super) enum Own<'f> {
     Question(Result<Request, Denial>),
     /// A document that anybody may read.
     Document(&'f Document),
+    /// The document of a provider, which has not given it yet. In so long, it may be there.
+    Missing(Duration),
 }
 
 impl Filter {
     /// What of the filter's own this request is for; `None` for one that is for the service.
-    pub(super) fn own(&self, request: &Request) -> Option<Own<'_>> {
-        self.document(request).map(Own::Document).or_else(|| self.question(request).map(Own::Question))
+    pub(super) fn own(&self, request: &Request, now: Timestamp) -> Option<Own<'_>> {
+        self.document(request, now).or_else(|| self.question(request).map(Own::Question))
     }
 
-    fn document(&self, request: &Request) -> Option<&Document> {
+    fn document(&self, request: &Request, now: Timestamp) -> Option<Own<'_>> {
         if self.documents.is_empty() && self.resources.is_empty() {
             return None;
         }
         let path = Path::read(Target::parse(request.path()?).path);
         let reading = only(path.readings().filter(|_| path.is_normal())?)?;
-        let resource = || protected_resource::at(&self.resources, reading, request.authority().unwrap_or_default());
-        self.documents.get(reading).or_else(|| resource().map(|resource| &resource.document))
+        if let Some(document) = self.documents.get(reading) {
+            return Some(Own::Document(document));
+        }
+        let authority = request.authority().unwrap_or_default();
+        match protected_resource::at(&self.resources, reading, authority)? {
+            Described::Resource(resource) => Some(Own::Document(&resource.document)),
+            Described::AuthorizationServer(provider) => {
+                let provider = self.facts.provider(ProviderId(provider))?;
+                let document = provider.published_metadata(now).map(Own::Document);
+                Some(document.unwrap_or_else(|| Own::Missing(provider.retry_after(now))))
+            }
+        }
     }
 
     /// Answers a request for a document. It falls under no policy: nobody is asked for a token there.

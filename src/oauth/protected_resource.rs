@@ -14,10 +14,21 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct ProtectedResource {
     authority: String,
-    /// Where the document is, without a slash at the end.
+    /// Where the document is, behind the string that all such places begin with, and without a slash at the end.
     locations: Vec<String>,
     /// The document.
     pub document: Document,
+    /// The provider, by its place in the configuration, whose own metadata are served beside it.
+    pub authorization_server: Option<usize>,
+}
+
+/// What a path is the place of.
+#[derive(Clone, Copy, Debug)]
+pub enum Described<'r> {
+    /// The resource itself.
+    Resource(&'r ProtectedResource),
+    /// The provider at this place of the configuration.
+    AuthorizationServer(usize),
 }
 
 /// Every resource that the configuration names, each once.
@@ -37,15 +48,25 @@ pub fn all(config: &Config) -> Vec<ProtectedResource> {
         ProtectedResource {
             authority: authority.to_owned(),
             locations: locations(mcp, is_only_one),
+            authorization_server: policies.iter().find_map(|policy| policy.published_provider(config.providers.len())),
             document: Document::new("application/json", document(config, policies).to_string().into_bytes(), MAX_AGE),
         }
     };
     resources.iter().map(of_resource).collect()
 }
 
-/// The resource whose metadata are at this path of this host.
-pub fn at<'r>(resources: &'r [ProtectedResource], path: &[u8], authority: &[u8]) -> Option<&'r ProtectedResource> {
+/// Whose metadata are at this path of this host.
+pub fn at<'r>(resources: &'r [ProtectedResource], path: &[u8], authority: &[u8]) -> Option<Described<'r>> {
     let path = path.strip_suffix(b"/").unwrap_or(path);
+    if let Some(place) = path.strip_prefix(WELL_KNOWN.as_bytes()) {
+        return resource_at(resources, place, authority).map(Described::Resource);
+    }
+    // Where clients of 2025-03-26 look for them, and those that know no protected resources.
+    let place = path.strip_prefix(AUTHORIZATION_SERVER.as_bytes())?;
+    resource_at(resources, place, authority)?.authorization_server.map(Described::AuthorizationServer)
+}
+
+fn resource_at<'r>(resources: &'r [ProtectedResource], path: &[u8], authority: &[u8]) -> Option<&'r ProtectedResource> {
     let is_here = |resource: &&ProtectedResource| resource.locations.iter().any(|place| place.as_bytes() == path);
     let is_of_host = |resource: &&ProtectedResource| authority.eq_ignore_ascii_case(resource.authority.as_bytes());
     if resources.iter().any(|resource| is_of_host(&resource)) {
@@ -59,12 +80,12 @@ pub fn at<'r>(resources: &'r [ProtectedResource], path: &[u8], authority: &[u8])
 /// The string before the path of the resource, and before the path that the endpoint has here; and alone, for the only resource
 /// of a host (section 3.1; MCP, "Protected Resource Metadata Discovery Requirements").
 fn locations(mcp: &Mcp, is_only_one: bool) -> Vec<String> {
-    let inserted = format!("{WELL_KNOWN}{}", mcp.resource.path().trim_end_matches('/'));
+    let inserted = mcp.resource.path().trim_end_matches('/').to_owned();
     let local = mcp.path.as_deref().and_then(|path| std::str::from_utf8(path).ok());
     let mut locations = vec![inserted];
-    locations.extend(local.map(|path| format!("{WELL_KNOWN}{path}")));
+    locations.extend(local.map(str::to_owned));
     if is_only_one {
-        locations.push(WELL_KNOWN.to_owned());
+        locations.push(String::new());
     }
     locations
 }
@@ -139,6 +160,9 @@ fn each_once<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<&'t str> {
     let mut seen = std::collections::HashSet::new();
     texts.filter(|text| seen.insert(*text)).collect()
 }
+
+/// RFC 8414, section 3.
+const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
 
 /// How long clients may keep it: a configuration that asks for another scope reaches them within minutes.
 const MAX_AGE: Duration = Duration::from_secs(300);

@@ -1,13 +1,15 @@
 //! Which operation of the Model Context Protocol a request asks for, and what that needs.
 //!
 //! The protocol's versions of 2025 say it in the body, a JSON-RPC message, alone; that of 2026-07-28 says it in the headers
-//! `Mcp-Method` and `Mcp-Name`, too (Streamable HTTP, "Request Metadata"). [`head`] reads the headers, [`message`] the body.
+//! `Mcp-Method` and `Mcp-Name`, too (Streamable HTTP, "Request Metadata"). [`head`] reads the headers, [`message`] the body, and
+//! [`lists`] what the server answers to those who ask what there is.
 //!
 //! The invariant: what is read here is what every reader behind would read. A message that two readers could take for two
 //! operations is refused, and so is one whose headers and body differ.
 
 pub mod fault;
 pub mod head;
+pub mod lists;
 pub mod message;
 
 use crate::config::{Mcp, Needed, OperationSource, Permission, ScopeImplications};

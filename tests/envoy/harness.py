@@ -282,6 +282,10 @@ class Bootstrap:
         self.wasm["configuration"] = {"@type": f"type.googleapis.com/google.protobuf.{kind}"}
         self.wasm["configuration"]["value"] = value
 
+    def take_module(self, name: str) -> None:
+        """Another module that was built beside the filter."""
+        self.wasm["vm_config"]["code"] = {"local": {"filename": str(scene.MODULE.with_name(name))}}
+
     def cluster(self, name: str, port: int, http2: bool = False) -> None:
         """A cluster at a port of 127.0.0.1, in place of one of that name if there is one."""
         self.clusters[:] = [cluster for cluster in self.clusters if cluster["name"] != name]

@@ -67,19 +67,23 @@ class Server:
         self._thread.join(5)
 
 
-def start(start_envoy: StartEnvoy, provider: Any, upstream: int, **options: Any) -> tuple[Envoy, str]:
+def start(
+    start_envoy: StartEnvoy, provider: Any, upstream: int, mcp: dict[str, Any] | None = None, **options: Any
+) -> tuple[Envoy, str]:
     """Envoy at a port that is known before: the resource names it."""
     port = free_port()
     resource = f"http://127.0.0.1:{port}/mcp"
 
     def adjust(bootstrap: Bootstrap) -> None:
         bootstrap.listener["address"]["socket_address"]["port_value"] = port
+        if mcp and mcp.get("filter_lists"):
+            bootstrap.take_module("oidc_filter_lists.wasm")
 
     tools = [{"name": "delete_*", "scopes": ["files:write"]}, {"name": "list_files"}]
     configuration = {
         "providers": [{"issuer": provider.issuer, "cluster": "idp", "validation": "jwt"}],
         "require": {"scopes": ["mcp"]},
-        "mcp": {"resource": resource, "tools": tools, "default": "deny", "scopes_supported": ["mcp"]},
+        "mcp": {"resource": resource, "tools": tools, "default": "deny", "scopes_supported": ["mcp"], **(mcp or {})},
     }
     return start_envoy(configuration, clusters={"upstream": upstream}, adjust=adjust, log_fields=LOG, **options), resource
 
@@ -181,6 +185,30 @@ def test_both_ages_of_the_protocol_pass(start_envoy: StartEnvoy, fake: FakeProvi
     versions = {entry["version"] for entry in entries}
     assert ("2026-07-28" in versions) == (mode == "2026-07-28"), versions
     assert [entry["status"] for entry in entries].count(403) == 1
+
+
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "sse"])
+def test_the_sdk_sees_what_its_token_may_call(
+    start_envoy: StartEnvoy, fake: FakeProvider, mode: str, as_json: bool
+) -> None:
+    """What a token may not call is not listed to its client."""
+    server = Server(stateless_http=True, json_response=as_json)
+    _, resource = start(start_envoy, fake, server.port, {"filter_lists": True}, idp=fake.port)
+
+    async def listed(scope: str) -> set[str]:
+        headers = {"authorization": f"Bearer {fake.token(aud=resource, scope=scope)}"}
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=20) as client,
+            Client(streamable_http_client(resource, http_client=client), mode=mode) as session,
+        ):
+            return {tool.name for tool in (await session.list_tools()).tools}
+
+    try:
+        assert asyncio.run(asyncio.wait_for(listed("mcp"), 30)) == {"list_files"}
+        assert asyncio.run(asyncio.wait_for(listed("mcp files:write"), 30)) == {"list_files", "delete_file"}
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("kind", ["stateless", "stateful"])

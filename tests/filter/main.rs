@@ -19,6 +19,7 @@ mod in_the_field;
 mod jwt;
 mod keys;
 mod listener;
+mod lists;
 mod mcp;
 mod opaque;
 mod outputs;

@@ -597,3 +597,43 @@ fn mistakes_are_told() {
     assert!(error.starts_with("rules[0].mcp: not beside `bypass`"), "{error}");
     assert_eq!(told(json!({"resource": "http://localhost:8080/mcp"})), "");
 }
+
+/// As agentgateway does, for clients that look for their provider at the resource.
+#[test]
+fn the_providers_own_metadata_are_found_beside_those_of_the_resource() {
+    let mut scene = Scene::of(server(json!({"path": "/mcp/v1", "authorization_server_metadata": true}), json!({})));
+    for path in ["", "/", "/mcp", "/mcp/v1", "/mcp?a=b"] {
+        let found = document(&mut scene, &format!("/.well-known/oauth-authorization-server{path}"));
+        assert_eq!(found["issuer"], ISSUER, "{path}");
+        assert!(found["jwks_uri"].is_string());
+    }
+    for path in ["/mcp2", "/mcp/", "x", "/.well-known/openid-configuration"] {
+        let asked = scene.send(get(format!("/.well-known/oauth-authorization-server{path}")));
+        assert_eq!(matches!(asked, Seen::Document(..)), path == "/mcp/", "{path}");
+    }
+    // Nobody asks for what is not configured.
+    let mut scene = Scene::of(server(json!({}), json!({})));
+    scene.send(get("/.well-known/oauth-authorization-server")).refused(401, "missing_token");
+    // Before it is there.
+    let mut scene = Scene::cold(server(json!({"authorization_server_metadata": true}), json!({})));
+    scene.send(get("/.well-known/oauth-authorization-server")).refused(503, "provider_unavailable");
+}
+
+#[test]
+fn it_must_be_clear_whose_metadata_are_served() {
+    let mcp = json!({"mcp": {"resource": RESOURCE, "authorization_server_metadata": true}});
+    let provider = |issuer: &str| json!({"issuer": issuer, "audiences": RESOURCE});
+    let two = [provider("https://a.example.com"), provider("https://b.example.com")];
+    for (config, is_clear) in [
+        (json!({"providers": two}), false),
+        (json!({"providers": [provider("https://a.example.com")]}), true),
+        (
+            json!({"providers": two, "rules": [{"match": {"path_prefix": "/"}, "providers": ["b.example.com"], "mcp": mcp["mcp"]}]}),
+            true,
+        ),
+    ] {
+        let top = if config.get("rules").is_some() { config } else { with(config, mcp.clone()) };
+        let read = Config::read(top.to_string().as_bytes(), &|_: &str| None);
+        assert_eq!(read.is_ok(), is_clear, "{top}: {:?}", read.err());
+    }
+}

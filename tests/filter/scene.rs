@@ -9,7 +9,7 @@ use crate::support::{Signing, sign, with};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use oidc_filter::config::Config;
-use oidc_filter::decision::{Answered, Case, Decision, Forward, HeldBody, Meaning, Outcome, Shadow};
+use oidc_filter::decision::{Answered, Case, Decision, Forward, HeldBody, Lists, Meaning, Outcome, Shadow};
 use oidc_filter::filter::{Body, CallId, Effect, FetchOutcome, Filter, StreamId};
 use oidc_filter::http::{self, Edit, Fetch, Field, Headers, Request, Response, Route};
 use oidc_filter::jose::signing::Uses;
@@ -571,6 +571,8 @@ pub struct Upstream {
     pub case: Option<Box<Case>>,
     /// The body that is held while the head goes on.
     pub body: Option<HeldBody>,
+    /// What its response may list.
+    pub lists: Option<Lists>,
 }
 
 impl Upstream {
@@ -827,10 +829,10 @@ impl Scene {
             return seen;
         }
         match self.filter.on_body(stream, body, self.now) {
-            Decision::Forward(Forward { edits, response_edits, filter_state, outcome, body, .. }) => {
+            Decision::Forward(Forward { edits, response_edits, filter_state, outcome, body, lists, .. }) => {
                 assert!(edits.is_empty() && response_edits.is_empty() && body.is_none());
                 assert_eq!(outcome.result.as_str(), upstream.result);
-                let upstream = Upstream { filter_state, body: None, ..upstream.clone() };
+                let upstream = Upstream { filter_state, body: None, lists, ..upstream.clone() };
                 self.seen.insert(stream, Seen::Upstream(upstream));
             }
             decision => self.see(stream, decision),
@@ -1090,7 +1092,7 @@ impl Scene {
     /// Applies the edits as Envoy does, and checks what is true of every request that goes on: of all spellings of
     /// a name that the filter writes, the upstream gets what the filter wrote and nothing else.
     fn upstream_sees(&self, stream: StreamId, forward: Forward) -> Upstream {
-        let Forward { edits, response_edits, filter_state, outcome, tally, route, case, body } = forward;
+        let Forward { edits, response_edits, filter_state, outcome, tally, route, case, body, lists } = forward;
         let headers = edited(self.asked[&stream].headers.clone(), &edits);
         let set = |edit: &Edit| match edit {
             Edit::Remove(_) => None,
@@ -1137,6 +1139,7 @@ impl Scene {
             route: route.map(text),
             case,
             body,
+            lists,
         }
     }
 

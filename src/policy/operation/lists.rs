@@ -1,0 +1,336 @@
+//! What an MCP server lists, less what the client's token may not use: tools, prompts, resources and templates of these (MCP,
+//! "Listing Tools", and its kin).
+//!
+//! A list comes as one JSON text, or as one event among others in a stream of events, which may come again in another stream
+//! that resumes it. A text is read when it is whole. Of a stream, each event goes on as soon as it is.
+//!
+//! The invariant: no entry of a list goes on that the token may not use. What can't be read as a list, or is longer than is read,
+//! does not go on at all: an error of JSON-RPC stands in its place.
+
+use super::{Asked, Operation};
+use crate::config::Policy;
+use crate::http::{Edit, Headers};
+use crate::jose::jwt::AccessToken;
+use crate::json::{self, Members, Value};
+use crate::time::Timestamp;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+/// What the response to a request may list, and to whom.
+#[derive(Clone, Debug)]
+pub struct Lists {
+    policy: Rc<Policy>,
+    token: Option<AccessToken>,
+    request: ListRequest,
+}
+
+/// The request whose response may list something.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum ListRequest {
+    /// It asks for a list, with this `id`, if that is known.
+    List(Option<Box<str>>),
+    /// It opens or resumes a stream, in which the answer to an earlier request can come.
+    Stream,
+}
+
+/// Nothing but the policy and the request tell two apart, and whoever compares decisions knows both.
+impl PartialEq for Lists {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.policy, &other.policy) && self.request == other.request
+    }
+}
+
+impl Eq for Lists {}
+
+/// What is done to a response.
+#[derive(Debug)]
+pub struct Reading {
+    lists: Lists,
+    form: Form,
+    /// Changes of the response's headers.
+    pub edits: Vec<Edit>,
+}
+
+/// In which form lists come.
+#[derive(Debug)]
+enum Form {
+    /// As one JSON text.
+    Text,
+    /// As events.
+    Events(Events),
+    /// In none that is read.
+    Unreadable,
+    /// In one that was found to be too long, or unreadable: nothing more of it goes on.
+    Ended,
+}
+
+/// The part of a stream of events that is not complete.
+#[derive(Debug, Default)]
+struct Events {
+    kept: Vec<u8>,
+    /// Before this, no event ends.
+    searched: usize,
+}
+
+impl Lists {
+    /// For the response to these messages, if one of them asks for a list.
+    pub fn asked_for(messages: &[Asked], policy: &Rc<Policy>, token: Option<&AccessToken>) -> Option<Self> {
+        let asks = |asked: &&Asked| asked.method.as_deref().is_some_and(|method| LIST_METHODS.contains(&method));
+        let id = messages.iter().find(asks)?.id.clone();
+        Self::new(ListRequest::List(id), policy, token)
+    }
+
+    /// For a stream that a client opens or resumes.
+    pub fn in_stream(policy: &Rc<Policy>, token: Option<&AccessToken>) -> Option<Self> {
+        Self::new(ListRequest::Stream, policy, token)
+    }
+
+    fn new(request: ListRequest, policy: &Rc<Policy>, token: Option<&AccessToken>) -> Option<Self> {
+        let filters = policy.mcp.as_ref().is_some_and(|mcp| mcp.filter_lists);
+        filters.then(|| Self { policy: Rc::clone(policy), token: token.cloned(), request })
+    }
+
+    /// How a response is read that begins with these headers; `None` for one that lists nothing.
+    pub fn read(self, head: &Headers) -> Option<Reading> {
+        let status = head.first(":status")?;
+        if !status.starts_with(b"2") {
+            return None;
+        }
+        let essence = |value: &[u8]| {
+            let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
+            essence.trim_ascii().to_ascii_lowercase()
+        };
+        let mut types = head.all("content-type").map(essence);
+        let is_coded = head.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+        let form = match (types.next().as_deref(), types.next(), is_coded) {
+            (Some(b"text/event-stream"), None, false) => Form::Events(Events::default()),
+            (Some(essence), ..) if self.request == ListRequest::Stream && essence != b"text/event-stream" => {
+                return None;
+            }
+            (Some(b"application/json"), None, false) => Form::Text,
+            _ => Form::Unreadable,
+        };
+        let mut edits: Vec<_> = OF_THE_BODY.iter().map(|name| Edit::Remove(name.as_bytes().to_vec())).collect();
+        if matches!(form, Form::Unreadable) {
+            edits.push(Edit::Remove(b"content-encoding".to_vec()));
+            edits.push(Edit::Set("content-type".into(), b"application/json".to_vec()));
+        }
+        Some(Reading { lists: self, form, edits })
+    }
+
+    fn may_use(&self, operation: &Operation, now: Timestamp) -> bool {
+        let Some(mcp) = &self.policy.mcp else { return false };
+        mcp.permits_operation(operation, self.token.as_ref(), &self.policy.implied_scopes, now).is_ok()
+    }
+
+    /// The longest text or event that is read, in bytes.
+    fn longest(&self) -> usize {
+        self.policy.mcp.as_ref().map_or(0, |mcp| mcp.max_body_size)
+    }
+
+    /// What stands in the place of a list that can't be read; nothing where nobody waits for it.
+    fn error(&self) -> Option<String> {
+        let ListRequest::List(id) = &self.request else { return None };
+        let id = id.as_deref().unwrap_or("null");
+        Some(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{INTERNAL_ERROR},"message":"{UNREADABLE}"}}}}"#))
+    }
+
+    /// An event, or what stands in its place.
+    fn filtered_event<'e>(&self, event: &'e [u8], now: Timestamp) -> Cow<'e, [u8]> {
+        let lines = || event.split(|byte| is_line_end(*byte)).filter(|line| !line.is_empty());
+        let data: Vec<&[u8]> = lines().filter_map(data).collect();
+        let data = data.join(&b'\n');
+        // What is no message: a comment, or the address that the transport of 2024-11-05 begins with.
+        if !data.contains(&b'{') {
+            return Cow::Borrowed(event);
+        }
+        let text = std::str::from_utf8(&data).map_err(|_| json::Error::Malformed);
+        match text.and_then(|text| self.filtered(text, now)) {
+            Ok(Cow::Borrowed(_)) => Cow::Borrowed(event),
+            Ok(Cow::Owned(text)) => {
+                let others = lines().filter(|line| self::data(line).is_none()).flat_map(|line| [line, b"\n"]);
+                let texts = text.split(['\n', '\r']).flat_map(|line| [b"data: ", line.as_bytes(), b"\n"]);
+                Cow::Owned(others.chain(texts).chain([&b"\n"[..]]).collect::<Vec<_>>().concat())
+            }
+            Err(_) => Cow::Owned(self.error_event()),
+        }
+    }
+
+    fn error_event(&self) -> Vec<u8> {
+        self.error().map_or_else(Vec::new, |error| format!("data: {error}\n\n").into_bytes())
+    }
+
+    /// A text of the server's without what the token may not use. `Borrowed`: it lists nothing.
+    fn filtered<'t>(&self, text: &'t str, now: Timestamp) -> Result<Cow<'t, str>, json::Error> {
+        json::check(text.as_bytes())?;
+        if !text.trim_start().starts_with('[') {
+            return self.filtered_message(text, now);
+        }
+        let messages = json::elements(text)?;
+        let filtered: Result<Vec<_>, _> =
+            messages.into_iter().map(|message| self.filtered_message(message, now)).collect();
+        let filtered = filtered?;
+        match filtered.iter().all(|message| matches!(message, Cow::Borrowed(_))) {
+            true => Ok(Cow::Borrowed(text)),
+            false => Ok(Cow::Owned(format!("[{}]", filtered.join(",")))),
+        }
+    }
+
+    fn filtered_message<'t>(&self, text: &'t str, now: Timestamp) -> Result<Cow<'t, str>, json::Error> {
+        let message = Members::parse(text.as_bytes())?;
+        let Some(result) = message.one("result")? else { return Ok(Cow::Borrowed(text)) };
+        if !result.starts_with('{') {
+            return Ok(Cow::Borrowed(text));
+        }
+        let members = Members::parse(result.as_bytes())?;
+        if !members.iter().any(|(name, _)| LISTS.iter().any(|list| list.member == name)) {
+            return Ok(Cow::Borrowed(text));
+        }
+        let result = object(members.iter().map(|(name, value)| {
+            let value = match LISTS.iter().find(|list| list.member == name) {
+                Some(list) => Cow::Owned(self.filtered_list(list, value, now)?),
+                // What is listed is for this token (2026-07-28, "Caching").
+                None if name == "cacheScope" => Cow::Borrowed("\"private\""),
+                None => Cow::Borrowed(value),
+            };
+            Ok((name, value))
+        }))?;
+        let replaced = message.iter().map(|(name, value)| match name {
+            "result" => Ok((name, Cow::Borrowed(result.as_str()))),
+            _ => Ok((name, Cow::Borrowed(value))),
+        });
+        object(replaced).map(Cow::Owned)
+    }
+
+    fn filtered_list(&self, list: &List, entries: &str, now: Timestamp) -> Result<String, json::Error> {
+        let may_use = |entry: &&str| {
+            let Ok(entry) = Members::parse(entry.as_bytes()) else { return false };
+            let named = entry.one(list.named_by).ok().flatten().map(|name| json::parse(name.as_bytes()));
+            let Some(Ok(Value::String(name))) = named else { return false };
+            self.may_use(&(list.operation)(name.into()), now)
+        };
+        let usable: Vec<&str> = json::elements(entries)?.into_iter().filter(may_use).collect();
+        Ok(format!("[{}]", usable.join(",")))
+    }
+}
+
+impl Reading {
+    /// Whether the body is to be kept until it is whole, or longer than is read. It has this many bytes now.
+    pub fn waits_at(&self, size: usize) -> bool {
+        matches!(self.form, Form::Text) && size <= self.lists.longest()
+    }
+
+    /// What goes on in the place of a part of the body, which is all that was kept, or what came since the last.
+    pub fn pass_on(&mut self, part: &[u8], is_end: bool, now: Timestamp) -> Vec<u8> {
+        let Self { lists, form, .. } = self;
+        match form {
+            Form::Text if part.len() <= lists.longest() => {
+                let text = std::str::from_utf8(part).map_err(|_| json::Error::Malformed);
+                let filtered = text.and_then(|text| lists.filtered(text, now));
+                filtered.map_or_else(|_| lists.error().unwrap_or_default(), Cow::into_owned).into_bytes()
+            }
+            Form::Text | Form::Unreadable => {
+                *form = Form::Ended;
+                lists.error().unwrap_or_default().into_bytes()
+            }
+            Form::Events(events) => {
+                let mut passed = Vec::new();
+                events.kept.extend_from_slice(part);
+                while let Some(event) = events.next(is_end) {
+                    passed.extend_from_slice(&lists.filtered_event(&event, now));
+                }
+                if events.kept.len() > lists.longest() {
+                    passed.extend(lists.error_event());
+                    *form = Form::Ended;
+                }
+                passed
+            }
+            Form::Ended => Vec::new(),
+        }
+    }
+}
+
+impl Events {
+    /// The next event with all that ends it; at the end of the stream, whatever is left.
+    fn next(&mut self, is_end: bool) -> Option<Vec<u8>> {
+        let end = match (self.end(), is_end) {
+            (Some(end), _) => end,
+            (None, true) if !self.kept.is_empty() => self.kept.len(),
+            (None, _) => return None,
+        };
+        self.searched = 0;
+        Some(self.kept.drain(..end).collect())
+    }
+
+    /// Behind the first empty line (HTML standard, section 9.2.5). Of two bytes that end it, the second is an empty line more.
+    fn end(&mut self) -> Option<usize> {
+        if self.kept.first().copied().is_some_and(is_line_end) {
+            return Some(1);
+        }
+        let from = self.searched.saturating_sub(1);
+        self.searched = self.kept.len();
+        let mut pairs = self.kept.get(from..)?.windows(2);
+        let found = pairs.position(|pair| pair.iter().copied().all(is_line_end) && pair != b"\r\n")?;
+        Some(from.saturating_add(found).saturating_add(2))
+    }
+}
+
+fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
+}
+
+/// The value of a line of data (HTML standard, section 9.2.6). A byte order mark may stand before the first line of a stream.
+fn data(line: &[u8]) -> Option<&[u8]> {
+    let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
+    let rest = line.strip_prefix(b"data")?;
+    if rest.is_empty() {
+        return Some(rest);
+    }
+    let value = rest.strip_prefix(b":")?;
+    Some(value.strip_prefix(b" ").unwrap_or(value))
+}
+
+/// An object of these members, each with the text of its value.
+fn object<'m>(
+    members: impl Iterator<Item = Result<(&'m str, Cow<'m, str>), json::Error>>,
+) -> Result<String, json::Error> {
+    let written: Result<Vec<String>, _> =
+        members.map(|member| member.map(|(name, text)| format!("{}:{text}", Value::String(name.to_owned())))).collect();
+    Ok(format!("{{{}}}", written?.join(",")))
+}
+
+/// A member of a result that lists something.
+struct List {
+    member: &'static str,
+    /// The member of an entry that tells what it is about.
+    named_by: &'static str,
+    operation: fn(Box<str>) -> Operation,
+}
+
+const LISTS: &[List] = &[
+    List { member: "tools", named_by: "name", operation: Operation::Tool },
+    List { member: "prompts", named_by: "name", operation: Operation::Prompt },
+    List { member: "resources", named_by: "uri", operation: Operation::Resource },
+    // As a completion names it.
+    List { member: "resourceTemplates", named_by: "uriTemplate", operation: Operation::Resource },
+];
+
+/// Methods whose answer is such a list.
+const LIST_METHODS: &[&str] = &["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
+
+/// Headers that are about the bytes of a body (RFC 9110, sections 8.6, 8.8 and 14.3; RFC 9530).
+const OF_THE_BODY: &[&str] = &[
+    "content-length",
+    "etag",
+    "last-modified",
+    "accept-ranges",
+    "content-md5",
+    "digest",
+    "content-digest",
+    "repr-digest",
+];
+
+/// JSON-RPC 2.0, section 5.1.
+const INTERNAL_ERROR: i32 = -32603;
+
+const UNREADABLE: &str = "what the server lists can't be read, or is longer than is read, and is withheld";

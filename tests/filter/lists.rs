@@ -1,0 +1,262 @@
+//! What an MCP server lists, on its way to a client: without what its token may not use.
+
+use crate::scene::*;
+use crate::support::with;
+use oidc_filter::config::Config;
+use oidc_filter::decision::Reading;
+use oidc_filter::http::{Edit, Headers};
+use serde_json::{Value, json};
+
+const RESOURCE: &str = "https://mcp.example.com/mcp";
+const JSON: &[(&str, &str)] = &[(":status", "200"), ("content-type", "application/json"), ("content-length", "9")];
+const EVENTS: &[(&str, &str)] = &[(":status", "200"), ("content-type", "text/event-stream; charset=utf-8")];
+
+fn server(mcp: Value) -> Scene {
+    let operations = json!({
+        "resource": RESOURCE,
+        "tools": [{"name": "delete_*", "scopes": ["delete"]}, {"name": "debug", "deny": true}, {"name": "*"}],
+        "resources": [{"name": "file:///secret/*", "scopes": ["secrets"]}, {"name": "*"}],
+        "default": "deny",
+        "filter_lists": true,
+    });
+    Scene::of(jwt(json!({"audiences": null}), json!({"mcp": with(operations, mcp)})))
+}
+
+fn post(scope: &str) -> Ask {
+    let token = token(json!({"aud": RESOURCE, "scope": scope}));
+    get("/mcp").set(":method", Some("POST")).header("content-type", "application/json").bearer(&token)
+}
+
+fn asking(method: &str) -> String {
+    json!({"jsonrpc": "2.0", "id": 7, "method": method}).to_string()
+}
+
+/// How the response to a request is read that goes on.
+fn reading(scene: &mut Scene, ask: Ask, body: &str, head: &[(&str, &str)]) -> Option<Reading> {
+    let upstream = scene.send_body(ask, body).allowed();
+    upstream.lists.and_then(|lists| lists.read(&Headers::from_pairs(head.iter().copied())))
+}
+
+/// What a client with these scopes gets of a body.
+fn listed(scene: &mut Scene, scope: &str, head: &[(&str, &str)], body: &str) -> String {
+    let mut reading = reading(scene, post(scope), &asking("tools/list"), head).expect("it lists something");
+    let now = scene.now;
+    String::from_utf8(reading.pass_on(body.as_bytes(), true, now)).unwrap()
+}
+
+fn tools(names: &[&str]) -> Value {
+    let tools: Vec<Value> = names.iter().map(|name| json!({"name": name, "inputSchema": {"type": "object"}})).collect();
+    json!({"jsonrpc": "2.0", "id": 7, "result": {"tools": tools, "nextCursor": "c", "cacheScope": "public"}})
+}
+
+#[test]
+fn a_client_sees_the_tools_that_its_token_may_call() {
+    let mut scene = server(json!({}));
+    let all = tools(&["read", "delete_file", "debug", "delete_all"]).to_string();
+    let of =
+        |scene: &mut Scene, scope: &str| -> Value { serde_json::from_str(&listed(scene, scope, JSON, &all)).unwrap() };
+    let mut expected = tools(&["read"]);
+    expected["result"]["cacheScope"] = json!("private");
+    assert_eq!(of(&mut scene, "read"), expected);
+    let mut expected = tools(&["read", "delete_file", "delete_all"]);
+    expected["result"]["cacheScope"] = json!("private");
+    assert_eq!(of(&mut scene, "read delete"), expected);
+}
+
+#[test]
+fn resources_prompts_and_templates_are_filtered_alike() {
+    let mut scene = server(json!({"prompts": [{"name": "greet"}]}));
+    let lists = json!({"id": 7, "jsonrpc": "2.0", "result": {
+        "resources": [{"uri": "file:///public/a"}, {"uri": "file:///secret/a"}, {"uri": "FILE:///x/../secret/b"}],
+        "resourceTemplates": [{"uriTemplate": "file:///secret/{path}"}, {"uriTemplate": "file:///public/{path}"}],
+        "prompts": [{"name": "greet"}, {"name": "other"}],
+        "tools": [{"title": "no name"}, {"name": 7}, "text", {"name": "read", "name2": null}],
+    }});
+    let seen: Value = serde_json::from_str(&listed(&mut scene, "read", JSON, &lists.to_string())).unwrap();
+    let expected = json!({
+        "resources": [{"uri": "file:///public/a"}],
+        "resourceTemplates": [{"uriTemplate": "file:///public/{path}"}],
+        "prompts": [{"name": "greet"}],
+        "tools": [{"name": "read", "name2": null}],
+    });
+    assert_eq!(seen["result"], expected);
+}
+
+/// What is not a list goes on byte for byte, and what is keeps its other members as they are written.
+#[test]
+fn nothing_else_is_changed() {
+    let mut scene = server(json!({}));
+    for body in [
+        r#" {"jsonrpc":"2.0", "id":7,"error":{"code":-32601,"message":"tools"}}"#,
+        r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"{\"tools\":[]}"}]}}"#,
+        r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#,
+        r#"[{"jsonrpc":"2.0","id":7,"result":{}}]"#,
+    ] {
+        assert_eq!(listed(&mut scene, "read", JSON, body), body);
+    }
+    let body = r#"{"id":7,"result":{"x":1.50,"tools":[ {"name":"\u0072ead"}, {"name":"debug"}],"y":"\u00e9"},"jsonrpc":"2.0"}"#;
+    let expected = r#"{"id":7,"result":{"x":1.50,"tools":[{"name":"\u0072ead"}],"y":"\u00e9"},"jsonrpc":"2.0"}"#;
+    assert_eq!(listed(&mut scene, "read", JSON, body), expected);
+    let batch = format!("[{body},{body}]");
+    assert_eq!(listed(&mut scene, "read", JSON, &batch), format!("[{expected},{expected}]"));
+}
+
+#[test]
+fn what_cannot_be_read_is_withheld() {
+    let mut scene = server(json!({}));
+    let good = tools(&["debug"]).to_string();
+    let duplicate = good.replace(r#""result""#, r#""result":{},"result""#);
+    let no_list = good.replace("[", "{\"a\":[").replace(']', "]}");
+    let bad = ["", "debug", "{", &format!("{good} debug"), &format!("\u{feff}{good}"), &duplicate, &no_list];
+    for body in bad {
+        let seen: Value = serde_json::from_str(&listed(&mut scene, "read", JSON, body)).unwrap();
+        assert_eq!((&seen["id"], &seen["error"]["code"]), (&json!(7), &json!(-32603)), "{body}");
+        assert!(!seen.to_string().contains("debug"), "{body}");
+    }
+    for head in [
+        &[(":status", "200"), ("content-type", "application/json"), ("content-encoding", "gzip")][..],
+        &[(":status", "200"), ("content-type", "text/html")],
+        &[(":status", "203")],
+        &[(":status", "200"), ("content-type", "application/json"), ("content-type", "text/event-stream")],
+    ] {
+        let mut reading = reading(&mut scene, post("read"), &asking("tools/list"), head).unwrap();
+        assert!(reading.edits.contains(&Edit::Set("content-type".into(), b"application/json".to_vec())));
+        assert!(reading.edits.contains(&Edit::Remove(b"content-encoding".to_vec())));
+        let first = reading.pass_on(good.as_bytes(), false, scene.now);
+        assert!(String::from_utf8(first).unwrap().contains("-32603"), "{head:?}");
+        assert_eq!(reading.pass_on(good.as_bytes(), true, scene.now), b"");
+    }
+}
+
+#[test]
+fn a_text_is_read_when_it_is_whole_and_no_longer_than_is_read() {
+    let mut scene = server(json!({"max_body_size": 1024}));
+    let mut reading = reading(&mut scene, post("read"), &asking("tools/list"), JSON).unwrap();
+    assert!(reading.edits.contains(&Edit::Remove(b"content-length".to_vec())));
+    assert!(reading.waits_at(0) && reading.waits_at(1024) && !reading.waits_at(1025));
+    let long = tools(&["read"; 100]).to_string();
+    let first = reading.pass_on(long.as_bytes(), false, scene.now);
+    assert!(String::from_utf8(first).unwrap().contains("-32603"));
+    assert!(!reading.waits_at(1));
+    assert_eq!(reading.pass_on(b"more", true, scene.now), b"");
+}
+
+/// HTML standard, section 9.2: whatever ends the lines, and wherever the stream is cut.
+#[test]
+fn of_a_stream_each_event_is_filtered_when_it_is_whole() {
+    let mut scene = server(json!({}));
+    let list = tools(&["read", "debug"]).to_string();
+    let progress = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":1}}"#;
+    let mut expected = tools(&["read"]);
+    expected["result"]["cacheScope"] = json!("private");
+    for end in ["\n", "\r\n", "\r"] {
+        let (first, second) = list.split_at(list.find(',').unwrap() + 1);
+        let stream = [
+            ":keep",
+            "",
+            "id: 1",
+            "data",
+            "",
+            &format!("data:{progress}"),
+            "",
+            "event: message",
+            &format!("data: {first}"),
+            &format!("data: {second}"),
+            "id: 2",
+            "",
+            "retry: 9",
+            "",
+            "",
+        ]
+        .join(end);
+        for cut in 1..stream.len() {
+            let mut reading = reading_of(&mut scene);
+            let mut seen = reading.pass_on(&stream.as_bytes()[..cut], false, scene.now);
+            seen.extend(reading.pass_on(&stream.as_bytes()[cut..], false, scene.now));
+            let seen = String::from_utf8(seen).unwrap();
+            assert!(!seen.contains("debug"), "{cut}: {seen}");
+            assert!(
+                seen.starts_with(&[":keep", "", "id: 1", "data", "", &format!("data:{progress}"), "", ""].join(end))
+            );
+            let data = seen.lines().find_map(|line| line.strip_prefix("data: {")).unwrap();
+            assert_eq!(serde_json::from_str::<Value>(&format!("{{{data}")).unwrap(), expected, "{cut}");
+            assert!(seen.contains("event: message\nid: 2\ndata: ") && seen.ends_with(&format!("retry: 9{end}{end}")));
+        }
+    }
+}
+
+fn reading_of(scene: &mut Scene) -> Reading {
+    // The token is known after the first time.
+    let upstream = scene.send_body(post("read"), asking("tools/list")).allowed();
+    upstream.lists.unwrap().read(&Headers::from_pairs(EVENTS.iter().copied())).unwrap()
+}
+
+#[test]
+fn an_event_that_cannot_be_read_is_withheld() {
+    let mut scene = server(json!({"max_body_size": 1024}));
+    let list = tools(&["debug"]).to_string();
+    for event in [
+        format!("data: {list} x\n\n"),
+        format!("\u{feff}data: {list}{list}\n\n"),
+        format!("data: x{list}\n\n"),
+        format!("id: 1\ndata: {list}\ndata: {list}\n\n"),
+        // Not ended: some clients take it for an event nevertheless.
+        format!("data: {list}"),
+    ] {
+        let mut reading = reading_of(&mut scene);
+        let seen = String::from_utf8(reading.pass_on(event.as_bytes(), true, scene.now)).unwrap();
+        assert!(!seen.contains("debug"), "{event}: {seen}");
+    }
+    let mut reading = reading_of(&mut scene);
+    assert_eq!(reading.pass_on(b"event: endpoint\ndata: /messages?a=b\n\n", false, scene.now).len(), 37);
+    let seen = reading.pass_on(format!("data: {}", "x".repeat(2000)).as_bytes(), false, scene.now);
+    assert!(String::from_utf8(seen).unwrap().contains("-32603"));
+    assert_eq!(reading.pass_on(b"\n\ndata: debug\n\n", false, scene.now), b"");
+}
+
+/// An answer can come again to a client that resumes a stream.
+#[test]
+fn the_stream_of_a_get_is_filtered_too() {
+    let mut scene = server(json!({}));
+    let get = get("/mcp").bearer(&token(json!({"aud": RESOURCE, "scope": "read"}))).header("accept-encoding", "gzip");
+    let upstream = scene.send(get).allowed();
+    assert_eq!(upstream.header("accept-encoding"), None);
+    let lists = upstream.lists.unwrap();
+    let mut reading = lists.clone().read(&Headers::from_pairs(EVENTS.iter().copied())).unwrap();
+    let event = format!("id: 4\ndata: {}\n\n", tools(&["read", "debug"]));
+    let seen = String::from_utf8(reading.pass_on(event.as_bytes(), false, scene.now)).unwrap();
+    assert!(seen.contains("read") && !seen.contains("debug"));
+    // Nobody waits for an answer here.
+    assert_eq!(reading.pass_on(b"data: {x\n\n", false, scene.now), b"");
+    for head in [&[(":status", "200"), ("content-type", "text/html")][..], &[(":status", "405")], JSON] {
+        assert!(lists.clone().read(&Headers::from_pairs(head.iter().copied())).is_none(), "{head:?}");
+    }
+}
+
+#[test]
+fn only_answers_to_those_who_ask_are_read() {
+    let mut scene = server(json!({}));
+    assert!(reading(&mut scene, post("read"), &asking("ping"), JSON).is_none());
+    assert!(reading(&mut scene, post("read"), &asking("tools/list"), &[(":status", "401")]).is_none());
+    for method in ["tools/list", "prompts/list", "resources/list", "resources/templates/list"] {
+        assert!(reading(&mut scene, post("read"), &asking(method), JSON).is_some(), "{method}");
+    }
+    // By the headers alone, whose `id` nobody knows.
+    let mut scene = server(json!({"source": "headers"}));
+    let newest = post("read").header("mcp-protocol-version", "2026-07-28").header("mcp-method", "tools/list");
+    let mut reading = reading(&mut scene, newest, &asking("tools/list"), JSON).unwrap();
+    let seen = reading.pass_on(b"debug", true, scene.now);
+    assert!(String::from_utf8(seen).unwrap().contains(r#""id":null"#));
+    // Not wanted.
+    let mut scene = server(json!({"filter_lists": false}));
+    let upstream = scene.send_body(post("read").header("accept-encoding", "br"), asking("tools/list")).allowed();
+    assert_eq!((upstream.header("accept-encoding"), upstream.lists.as_ref()), (Some("br"), None));
+}
+
+#[test]
+fn there_must_be_something_to_hold_lists_against() {
+    let mcp = json!({"resource": RESOURCE, "filter_lists": true});
+    let config = jwt(json!({"audiences": null}), json!({"mcp": mcp}));
+    let error = Config::read(config.to_string().as_bytes(), &|_: &str| None).unwrap_err().to_string();
+    assert!(error.starts_with("mcp.filter_lists: "), "{error}");
+}
