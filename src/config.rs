@@ -7,6 +7,7 @@ mod assertion;
 mod audience;
 mod authorization;
 mod binding;
+mod calls;
 mod check;
 mod claim_mapping;
 mod client;

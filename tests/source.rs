@@ -151,17 +151,31 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("filter", &["filter"], &["ground", "http", "jose", "config", "oauth", "policy", "upstream", "reply", "provider"]),
     // Decisions and effects are all that the edge has to do with.
     ("edge", &["edge"], &["ground", "http", "jose", "config", "reply", "filter"]),
+    // The command stands on all of it but the edge: there is no host.
+    (
+        "bin",
+        &["bin"],
+        &["ground", "http", "jose", "config", "oauth", "policy", "upstream", "reply", "provider", "filter"],
+    ),
 ];
 
 /// The files of the crate by their modules, the root left out.
 fn modules() -> BTreeMap<Module, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let module = |path: &Path| {
+    let module = |path: &Path| -> Module {
         let names = path.strip_prefix(&root).unwrap().with_extension("");
         names.iter().map(|name| name.to_str().unwrap().to_owned()).collect()
     };
-    let files = sources().into_iter().map(|(path, code)| (module(&path), code));
-    files.filter(|(module, _)| *module != ["lib"]).collect()
+    let file = |(path, code): (PathBuf, String)| match module(&path).as_slice() {
+        // A crate of its own: what is the root there is `bin` here, and what is a crate there is the root here.
+        [bin, _command, inner @ ..] if bin == "bin" => {
+            let inner = inner.iter().filter(|name| *name != "main").cloned();
+            let code = code.replace("crate::", "crate::bin::").replace("oidc_filter::", "crate::");
+            (std::iter::once(bin.clone()).chain(inner).collect(), code)
+        }
+        names => (names.to_vec(), code),
+    };
+    sources().into_iter().map(file).filter(|(module, _)| *module != ["lib"]).collect()
 }
 
 /// What imports each other can't be read, tested or moved alone.

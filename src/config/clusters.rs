@@ -15,6 +15,11 @@ pub struct Clusters {
 }
 
 impl Clusters {
+    /// Hosts other than the issuer's, and their clusters.
+    pub fn others(&self) -> &[(String, String)] {
+        &self.others
+    }
+
     /// The endpoint for a URL that the provider named: its host must be the issuer's, or have a cluster.
     pub fn discovered(&self, url: &str) -> Result<Endpoint, UnreachableUrl> {
         let url = parse_url(url).ok_or(UnreachableUrl::NotAUrl)?;

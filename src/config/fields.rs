@@ -360,6 +360,7 @@ impl<'e> Fields<'e> {
 
     /// Whether the field is a string.
     pub fn is_string(&self, field: &str) -> bool {
+        self.tell(field, Kind::String);
         self.rest.get(field).is_some_and(Value::is_string)
     }
 

@@ -1,0 +1,159 @@
+//! `lint`: what Envoy or the filter would refuse, and what is legal and unwise, with the line that it is in.
+//!
+//! The configuration is read by the filter's own readers, so that what passes here is what the filter takes. What stands around it
+//! (the chain of filters, clusters, the manifests of meshes) is looked at as far as the files that are given show it.
+
+mod chain;
+mod clusters;
+mod plugin;
+mod policy;
+mod site;
+
+use crate::report::{Finding, Level};
+use crate::yaml::{self, Node, Place};
+use oidc_filter::config::Config;
+use oidc_filter::json;
+use site::{Site, Variables};
+use std::path::Path;
+
+/// A file that was read.
+pub struct File {
+    pub name: String,
+    pub text: String,
+}
+
+impl File {
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let name = path.display().to_string();
+        let text = match name.as_str() {
+            "-" => std::io::read_to_string(std::io::stdin()),
+            _ => std::fs::read_to_string(path),
+        };
+        text.map(|text| Self { name: name.clone(), text }).map_err(|error| format!("{name}: {error}"))
+    }
+}
+
+/// All that is found in these files, which belong together: clusters of one serve filters of another.
+pub fn lint(files: &[File]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut read: Vec<(&File, Vec<Node>)> = Vec::new();
+    for file in files {
+        match yaml::read(&file.text) {
+            Ok(documents) => read.push((file, documents)),
+            Err(fault) => {
+                let (place, problem) = json_fault(&file.text).unwrap_or((fault.place, fault.problem));
+                findings.push(finding(&file.name, place, Level::Error, "syntax", "", problem));
+            }
+        }
+    }
+    let known = clusters::Known::of(read.iter().flat_map(|(_, documents)| documents));
+    for (file, documents) in &read {
+        let mut report = Report { file: &file.name, findings: Vec::new() };
+        let mut count = 0;
+        for document in documents {
+            for site in site::sites(document) {
+                count += 1;
+                check(&site, &known, &mut report);
+            }
+        }
+        if count == 0 {
+            let text = "holds no configuration of the filter: neither `providers` or `provider`, nor a Wasm filter, WasmPlugin, \
+                        TrafficExtension or EnvoyExtensionPolicy that looks like this one";
+            let has_clusters = documents.iter().any(clusters::is_of_clusters);
+            if !has_clusters {
+                report.add(Place { line: 1, column: 1 }, Level::Error, "no_configuration", "", text);
+            }
+        }
+        findings.extend(report.findings);
+    }
+    findings.sort();
+    findings.dedup();
+    findings
+}
+
+/// Where the findings of one file go.
+struct Report<'f> {
+    file: &'f str,
+    findings: Vec<Finding>,
+}
+
+impl Report<'_> {
+    fn add(&mut self, place: Place, level: Level, code: &str, path: &str, text: impl Into<String>) {
+        self.findings.push(finding(self.file, place, level, code, path, text));
+    }
+
+    fn warn(&mut self, node: &Node, code: &str, path: &str, text: impl Into<String>) {
+        self.add(node.place, Level::Warning, code, path, text);
+    }
+}
+
+fn finding(file: &str, place: Place, level: Level, code: &str, path: &str, text: impl Into<String>) -> Finding {
+    Finding { file: file.to_owned(), place, level, code: code.to_owned(), path: path.to_owned(), text: text.into() }
+}
+
+/// What is wrong with the syntax of JSON is told as the filter tells it.
+fn json_fault(text: &str) -> Option<(Place, String)> {
+    let fault = text.trim_start().starts_with('{').then(|| json::find_fault(text.as_bytes()))??;
+    Some((Place { line: fault.line, column: fault.column }, fault.error.to_string()))
+}
+
+fn check(site: &Site<'_>, known: &clusters::Known<'_>, report: &mut Report<'_>) {
+    plugin::check(site, report);
+    let Some(config) = read(site, report) else { return };
+    policy::check(site, &config, report);
+    for warning in &config.warnings {
+        if warning.code == "rerouted" && chain::has_route_check(site) {
+            continue;
+        }
+        report.add(site.place(&warning.path), Level::Warning, warning.code, &warning.path, &warning.text);
+    }
+    clusters::check(site, &config, known, report);
+    chain::check(site, &config, report);
+}
+
+/// The configuration by the filter's own readers. Of several mistakes all are told that can be looked past: a field that is
+/// unknown changes nothing of what the others mean.
+fn read(site: &Site<'_>, report: &mut Report<'_>) -> Option<Config> {
+    let Some(mut bytes) = site.bytes() else {
+        let problem = "the filter has no configuration: it needs `providers`, or `provider`";
+        report.add(site.plugin.place, Level::Error, "configuration", "", problem);
+        return None;
+    };
+    let mut variables = Variables::of(site);
+    let mut unchecked: Vec<String> = Vec::new();
+    let mut told = 0_usize;
+    while told < MAX_ERRORS {
+        let error = match Config::read(&bytes, &variables) {
+            Ok(config) => {
+                for path in unchecked {
+                    let text = "holds a variable that is not set here: what it makes of this field could not be checked; set it \
+                                for this command to check it";
+                    report.add(site.place(&path), Level::Note, "unchecked_variable", &path, text);
+                }
+                return (told == 0).then_some(config);
+            }
+            Err(error) => error,
+        };
+        // A value that is known to nobody here can't be wrong here: something else may fit.
+        if variables.try_another(&site.variables_at(error.path())) {
+            unchecked.extend((!unchecked.iter().any(|path| path == error.path())).then(|| error.path().to_owned()));
+            continue;
+        }
+        // What was misspelled is missing under its name.
+        if told > 0 && error.problem().starts_with("required") {
+            break;
+        }
+        let place = site.syntax_fault().unwrap_or_else(|| site.place(error.path()));
+        report.add(place, Level::Error, "configuration", error.path(), error.problem());
+        told = told.saturating_add(1);
+        let is_unknown = error.problem().starts_with("unknown field");
+        match is_unknown.then(|| site::without(&bytes, error.path())).flatten() {
+            Some(rest) => bytes = rest,
+            None => break,
+        }
+    }
+    None
+}
+
+/// Whoever has more has taken another file for a configuration.
+const MAX_ERRORS: usize = 32;

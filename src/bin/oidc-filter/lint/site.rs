@@ -1,0 +1,322 @@
+//! Where in a document a configuration of the filter stands, in what, and where its fields are.
+
+use crate::yaml::{self, Data, Key, Node, Place, Style};
+use oidc_filter::config::{Config, Environment};
+use oidc_filter::json;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// A configuration of the filter.
+pub struct Site<'n> {
+    pub kind: SiteKind,
+    /// What says how the module runs: `config` of Envoy's filter, the `spec` of a WasmPlugin, one `wasm` of a policy.
+    pub plugin: &'n Node,
+    /// The configuration as it is written: an object, or a text that holds one.
+    pub written: Option<&'n Node>,
+    /// The connection manager that the filter is in, and its place among the filters.
+    pub chain: Option<(&'n Node, usize)>,
+    /// The resource that it is in, for manifests of Kubernetes.
+    pub resource: &'n Node,
+    /// The object, read from the text if it is one.
+    object: Option<Node>,
+    /// What is wrong with that text.
+    fault: Option<Place>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SiteKind {
+    Envoy,
+    WasmPlugin,
+    TrafficExtension,
+    EnvoyExtensionPolicy,
+    /// Nothing but the configuration.
+    Bare,
+}
+
+/// All configurations of the filter in a document.
+pub fn sites(document: &Node) -> Vec<Site<'_>> {
+    let mut found = Vec::new();
+    let site = |kind, plugin, written| Site::new(kind, plugin, written, None, document);
+    match document.word("kind") {
+        Some("WasmPlugin") => {
+            let spec = document.get("spec").unwrap_or(document);
+            found.extend(
+                is_ours(spec, spec.get("pluginConfig"))
+                    .then(|| site(SiteKind::WasmPlugin, spec, spec.get("pluginConfig"))),
+            );
+        }
+        Some("TrafficExtension") => {
+            let wasm = document.at(&["spec", "wasm"]).unwrap_or(document);
+            let written = wasm.get("pluginConfig");
+            found.extend(is_ours(wasm, written).then(|| site(SiteKind::TrafficExtension, wasm, written)));
+        }
+        Some("EnvoyExtensionPolicy") => {
+            for wasm in document.at(&["spec", "wasm"]).map_or(&[][..], Node::list) {
+                let written = wasm.get("config");
+                found.extend(is_ours(wasm, written).then(|| site(SiteKind::EnvoyExtensionPolicy, wasm, written)));
+            }
+        }
+        _ if has_own_field(document) => found.push(site(SiteKind::Bare, document, Some(document))),
+        _ => within_envoy(document, document, None, &mut found),
+    }
+    found
+}
+
+/// Envoy's own configuration, in whatever it stands: a bootstrap, an answer of LDS or ECDS, an EnvoyFilter.
+fn within_envoy<'n>(node: &'n Node, document: &'n Node, chain: Option<(&'n Node, usize)>, found: &mut Vec<Site<'n>>) {
+    let is_wasm = node.word("@type").is_some_and(|name| name.ends_with(".filters.http.wasm.v3.Wasm"));
+    // EnvoyFilter patches may hold it as a TypedStruct.
+    let is_typed_struct = node.word("type_url").is_some_and(|name| name.ends_with(".filters.http.wasm.v3.Wasm"));
+    let plugin = match (is_wasm, is_typed_struct) {
+        (true, _) => node.get("config"),
+        (_, true) => node.at(&["value", "config"]),
+        _ => None,
+    };
+    if let Some(plugin) = plugin {
+        let configuration = plugin.get("configuration");
+        let written = configuration.map(|configuration| configuration.get("value").unwrap_or(configuration));
+        if is_ours(plugin, written) {
+            found.push(Site::new(SiteKind::Envoy, plugin, written, chain, document));
+        }
+        return;
+    }
+    match &node.data {
+        Data::List(nodes) => nodes.iter().for_each(|inner| within_envoy(inner, document, chain, found)),
+        Data::Map(members) => {
+            for (key, inner) in members {
+                match key.name.as_str() {
+                    "http_filters" | "httpFilters" => inner.list().iter().enumerate().for_each(|(index, filter)| {
+                        within_envoy(filter, document, Some((node, index)), found);
+                    }),
+                    _ => within_envoy(inner, document, chain, found),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether a plugin is this filter: by a name that says so, or by a field that only it has.
+fn is_ours(plugin: &Node, written: Option<&Node>) -> bool {
+    let mut is_named = false;
+    for (key, node) in plugin.members() {
+        if !["configuration", "pluginConfig", "config"].contains(&key.name.as_str()) {
+            node.walk(&mut |inner| is_named |= inner.text().is_some_and(|text| text.contains("oidc")));
+        }
+    }
+    is_named
+        || written.is_some_and(|written| match written.text() {
+            Some(text) => ["\"providers\"", "\"provider\""].iter().any(|name| text.contains(name)),
+            None => has_own_field(written),
+        })
+}
+
+/// Whether an object has a field of the filter's top level, or one that is nearly called so.
+fn has_own_field(node: &Node) -> bool {
+    let is_manifest = node.get("apiVersion").is_some() || node.get("static_resources").is_some();
+    !is_manifest && TOP_FIELDS.iter().any(|field| node.get(field).is_some())
+}
+
+/// The fields of the top level, as the filter's reader tells them.
+static TOP_FIELDS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let error = Config::read(br#"{"?":1}"#, &|_: &str| None).err();
+    let told = error.and_then(|error| Some(error.problem().split_once("expected one of ")?.1.to_owned()));
+    // Names that other files have, too, tell nothing.
+    let others = ["remove", "require", "rules", "shadow", "forward", "cors"];
+    let fields = told.unwrap_or_default();
+    fields.split(", ").filter(|field| !others.contains(field)).map(str::to_owned).collect()
+});
+
+impl<'n> Site<'n> {
+    fn new(
+        kind: SiteKind,
+        plugin: &'n Node,
+        written: Option<&'n Node>,
+        chain: Option<(&'n Node, usize)>,
+        resource: &'n Node,
+    ) -> Self {
+        let mut site = Self { kind, plugin, written, chain, resource, object: None, fault: None };
+        match written.map(|node| (node, &node.data)) {
+            Some((node, Data::Text(text, _))) => match json::find_fault(text.as_bytes()) {
+                Some(fault) => {
+                    site.fault = Some(yaml::within(node, Place { line: fault.line, column: fault.column }));
+                }
+                None => {
+                    site.object =
+                        yaml::read(text).ok().and_then(|documents| documents.into_iter().next()).map(|mut object| {
+                            object.shift(&|inner| yaml::within(node, inner));
+                            object
+                        });
+                }
+            },
+            Some((node, _)) => site.object = Some(node.clone()),
+            None => {}
+        }
+        site
+    }
+
+    /// What Envoy hands to the filter.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        let written = self.written?;
+        match &written.data {
+            Data::Text(text, _) => Some(text.clone().into_bytes()),
+            Data::Null => None,
+            _ => Some(written.to_json().to_string().into_bytes()),
+        }
+    }
+
+    /// Where the syntax of a text is broken.
+    pub fn syntax_fault(&self) -> Option<Place> {
+        self.fault
+    }
+
+    /// Where a field is, or the nearest thing around it that is there.
+    pub fn place(&self, path: &str) -> Place {
+        let around = self.written.map_or(self.plugin.place, |written| match &written.data {
+            Data::Text(_, Style::Literal { .. }) => yaml::within(written, Place { line: 1, column: 1 }),
+            _ => written.place,
+        });
+        self.object.as_ref().map_or(around, |object| find(object, path).0)
+    }
+
+    /// The value of a field.
+    pub fn value(&self, path: &str) -> Option<&Node> {
+        let (_, node, is_it) = find(self.object.as_ref()?, path);
+        is_it.then_some(node)
+    }
+
+    /// The variables in a field, and in what it holds.
+    pub fn variables_at(&self, path: &str) -> Vec<String> {
+        self.value(path).map(yaml::variables).unwrap_or_default()
+    }
+
+    /// The filter's name, which its marks bear.
+    pub fn filter_name(&self) -> &str {
+        self.plugin.word("name").filter(|name| !name.is_empty()).unwrap_or("oidc")
+    }
+}
+
+/// The value at a path as errors write it, and the place of its key; or what stands deepest of what is there.
+fn find<'n>(top: &'n Node, path: &str) -> (Place, &'n Node, bool) {
+    let mut place = top.place;
+    let mut node = top;
+    let mut rest = path;
+    while !rest.is_empty() {
+        if let Some((index, after)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            // One element stands for a list of one.
+            if let Data::List(nodes) = &node.data {
+                let Some(element) = index.parse().ok().and_then(|index: usize| nodes.get(index)) else { break };
+                (place, node) = (element.place, element);
+            }
+            rest = after.strip_prefix('.').unwrap_or(after);
+            continue;
+        }
+        let fits = |key: &Key| {
+            let spellings = [key.name.clone(), yaml::snake_case(&key.name)];
+            let ends = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
+            let longest = spellings.iter().filter(|name| rest.strip_prefix(name.as_str()).is_some_and(ends));
+            longest.map(String::len).max()
+        };
+        let longest = node.members().iter().filter_map(|(key, inner)| Some((fits(key)?, key, inner)));
+        let Some((length, key, inner)) = longest.max_by_key(|(length, ..)| *length) else { break };
+        (place, node) = (key.place, inner);
+        rest = rest.get(length..).unwrap_or_default();
+        rest = rest.strip_prefix('.').unwrap_or(rest);
+    }
+    (place, node, rest.is_empty())
+}
+
+/// A configuration without one field.
+pub fn without(bytes: &[u8], path: &str) -> Option<Vec<u8>> {
+    let mut top: Value = serde_json::from_slice(bytes).ok()?;
+    let (object, _) = path.rsplit_once('.').unwrap_or(("", path));
+    let field = path.get(object.len()..)?.trim_start_matches('.');
+    let mut place = &mut top;
+    for step in object.split('.').filter(|step| !step.is_empty()) {
+        let mut parts = step.split('[');
+        let name = parts.next().unwrap_or_default();
+        let key = place.as_object()?.keys().find(|key| *key == name || yaml::snake_case(key) == name)?.clone();
+        place = place.get_mut(&key)?;
+        for part in parts {
+            let index: usize = part.trim_end_matches(']').parse().ok()?;
+            if place.is_array() {
+                place = place.get_mut(index)?;
+            }
+        }
+    }
+    place.as_object_mut()?.remove(field)?;
+    Some(top.to_string().into_bytes())
+}
+
+/// What `${NAME}` stands for.
+pub struct Variables {
+    /// Those that are told beside the configuration, with their values where these are told too.
+    told: Vec<(String, Option<String>)>,
+    /// Whether others may be there.
+    is_open: bool,
+    /// How often something else was tried for one whose value is not known here.
+    tried: HashMap<String, usize>,
+}
+
+impl Variables {
+    pub fn of(site: &Site<'_>) -> Self {
+        let mut told = Vec::new();
+        let text = |node: &Node| node.text().map(str::to_owned);
+        match site.kind {
+            SiteKind::Envoy => {
+                let variables = site.plugin.at(&["vm_config", "environment_variables"]);
+                let pairs = variables.and_then(|variables| variables.get("key_values"));
+                told.extend(
+                    pairs.iter().flat_map(|node| node.members()).map(|(key, node)| (key.name.clone(), text(node))),
+                );
+                let names = variables.map_or(&[][..], |variables| variables.elements("host_env_keys"));
+                told.extend(names.iter().filter_map(text).map(|name| (name, None)));
+            }
+            SiteKind::WasmPlugin | SiteKind::TrafficExtension => {
+                let variables = site.plugin.at(&["vmConfig", "env"]).map_or(&[][..], Node::list);
+                let pair = |node: &Node| Some((node.word("name")?.to_owned(), node.word("value").map(str::to_owned)));
+                told.extend(variables.iter().filter_map(pair));
+            }
+            SiteKind::EnvoyExtensionPolicy => {
+                let names = site.plugin.at(&["env", "hostKeys"]).map_or(&[][..], Node::list);
+                told.extend(names.iter().filter_map(text).map(|name| (name, None)));
+            }
+            SiteKind::Bare => {}
+        }
+        Self { told, is_open: site.kind == SiteKind::Bare, tried: HashMap::new() }
+    }
+
+    /// Whether these may stand for something else than was tried. From now on they do.
+    pub fn try_another(&mut self, names: &[String]) -> bool {
+        let mut is_other = false;
+        let unknown: Vec<&String> = names.iter().filter(|name| self.is_unknown(name)).collect();
+        for name in unknown {
+            let tried = self.tried.entry(name.clone()).or_default();
+            *tried = tried.saturating_add(1);
+            is_other |= *tried < PLACEHOLDERS.len();
+        }
+        is_other
+    }
+
+    fn is_unknown(&self, name: &str) -> bool {
+        let told = self.told.iter().find(|(told, _)| told == name);
+        let is_there = told.is_some() || self.is_open;
+        is_there && told.is_none_or(|(_, value)| value.is_none()) && std::env::var(name).is_err()
+    }
+}
+
+/// One of them fits most fields.
+const PLACEHOLDERS: [&str; 4] = ["variable", "https://variable.invalid", "/variable", "60s"];
+
+impl Environment for Variables {
+    fn variable(&self, name: &str) -> Option<String> {
+        let told = self.told.iter().find(|(told, _)| told == name);
+        if told.is_none() && !self.is_open {
+            return None;
+        }
+        let value = told.and_then(|(_, value)| value.clone()).or_else(|| std::env::var(name).ok());
+        let placeholder = || PLACEHOLDERS.get(self.tried.get(name).copied().unwrap_or(0)).copied().unwrap_or_default();
+        Some(value.unwrap_or_else(|| placeholder().to_owned()))
+    }
+}

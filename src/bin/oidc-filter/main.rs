@@ -1,0 +1,132 @@
+//! The command: looks at configurations and manifests, shows what the filter does with a request, writes manifests, and reads what
+//! other filters were configured with. Every line of policy is the library's, which is the filter itself.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+mod emit;
+mod lint;
+mod migrate;
+mod render;
+mod report;
+mod schema;
+mod yaml;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use report::{Format, Level};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Looks after configurations of oidc-filter, the token filter for Envoy
+#[derive(Parser)]
+#[command(name = "oidc-filter", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find what Envoy or the filter would refuse, and what is legal and unwise
+    ///
+    /// A FILE is an Envoy bootstrap, an answer of LDS, CDS or ECDS, a WasmPlugin, TrafficExtension or EnvoyExtensionPolicy, or
+    /// nothing but the configuration; YAML or JSON; `-` is the standard input. Files that are given together belong together:
+    /// clusters of one serve filters of another. Exits with 0 if there is no error, 1 if there is one, 2 if a file can't be read.
+    Lint {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// How findings are written
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+        /// Exit with 1 for warnings too
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// Write complete manifests from a bare configuration
+    ///
+    /// With what belongs around the filter: clusters, or ServiceEntry and DestinationRule, with TLS whose certificate is checked; the
+    /// hand-off of metadata; a safety net; the tags of its metrics.
+    Render(render::Options),
+    /// Make a configuration of what another filter was configured with
+    ///
+    /// What does not carry over stands in comments at the top.
+    Migrate {
+        /// Whose configuration it is
+        #[arg(value_enum)]
+        system: migrate::System,
+        /// Theirs; `-` is the standard input
+        file: PathBuf,
+        /// Write one JSON object, with `configuration` and `notes`
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what completes this command in a shell: `source <(oidc-filter completions bash)`
+    Completions { shell: Shell },
+}
+
+/// How a command ends.
+enum End {
+    /// All is well.
+    Good,
+    /// Something was found.
+    Found,
+    /// Something could not be read.
+    Unreadable(String),
+}
+
+fn main() -> ExitCode {
+    let end = match Arguments::parse().command {
+        Command::Lint { files, format, strict } => lint(&files, format, strict),
+        Command::Schema => print(schema::TEXT),
+        Command::Render(options) => match lint::File::read(&options.file).and_then(|file| {
+            render::render(&options, &file.text).map_err(|problem| format!("{}: {problem}", file.name))
+        }) {
+            Ok(text) => print(&text),
+            Err(problem) => End::Unreadable(problem),
+        },
+        Command::Migrate { system, file, json } => {
+            let file = lint::File::read(&file);
+            match file.and_then(|file| migrate::migrate(system, &file.text)) {
+                Ok(migration) if json => print(&report::pretty(&migration.to_json())),
+                Ok(migration) => print(&migration.to_yaml()),
+                Err(problem) => End::Unreadable(problem),
+            }
+        }
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "oidc-filter", &mut text);
+            print(&String::from_utf8_lossy(&text))
+        }
+    };
+    match end {
+        End::Good => ExitCode::SUCCESS,
+        End::Found => ExitCode::from(1),
+        End::Unreadable(problem) => {
+            let _ = writeln!(std::io::stderr(), "oidc-filter: {problem}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn lint(paths: &[PathBuf], format: Format, strict: bool) -> End {
+    let files: Result<Vec<lint::File>, String> = paths.iter().map(|path| lint::File::read(path)).collect();
+    let files = match files {
+        Ok(files) => files,
+        Err(problem) => return End::Unreadable(problem),
+    };
+    let findings = lint::lint(&files);
+    let end = print(&report::written(&findings, format));
+    let is_bad = |level: Level| level == Level::Error || strict && level == Level::Warning;
+    if findings.iter().any(|finding| is_bad(finding.level)) { End::Found } else { end }
+}
+
+/// Whoever reads may stop early, as `head` does.
+fn print(text: &str) -> End {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => End::Unreadable(error.to_string()),
+        _ => End::Good,
+    }
+}

@@ -1,0 +1,191 @@
+//! `migrate`: what another filter was configured with, as a configuration of this one, and all that does not carry over.
+//!
+//! A field that nobody has asked for is told, too: nothing of theirs is left out in silence. The pages of `docs/migrate` show each
+//! system's example; what they show as ours is what this makes of it, held by `tests/cli`.
+
+mod authservice;
+mod istio;
+mod jwt_authn;
+mod oauth2_proxy;
+mod settings;
+mod toolbox;
+
+use crate::emit;
+use crate::yaml::{self, Data, Node};
+use clap::ValueEnum;
+use oidc_filter::config::Config;
+use serde_json::json;
+use std::cell::RefCell;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum System {
+    /// Envoy's filter: its entry in http_filters, or a whole bootstrap
+    #[value(name = "jwt_authn")]
+    JwtAuthn,
+    /// Istio's RequestAuthentication, with AuthorizationPolicies
+    RequestAuthentication,
+    /// oauth2-proxy: its configuration file, its flags, or its environment
+    #[value(name = "oauth2-proxy")]
+    OAuth2Proxy,
+    /// Arrikto's OIDC AuthService: its environment
+    #[value(name = "authservice")]
+    AuthService,
+    /// MCP Toolbox: an authService of the type generic
+    Toolbox,
+}
+
+/// What came of it.
+pub struct Migration {
+    pub configuration: Node,
+    /// What does not carry over, or is to be looked at.
+    pub notes: Vec<String>,
+}
+
+pub fn migrate(system: System, text: &str) -> Result<Migration, String> {
+    let notes = Notes::default();
+    let configuration = match system {
+        System::OAuth2Proxy => oauth2_proxy::migrate(text, &notes)?,
+        System::AuthService => authservice::migrate(text, &notes)?,
+        _ => {
+            let documents = yaml::read(text).map_err(|fault| format!("{}: {}", fault.place, fault.problem))?;
+            match system {
+                System::JwtAuthn => jwt_authn::migrate(&documents, &notes)?,
+                System::RequestAuthentication => istio::migrate(&documents, &notes)?,
+                _ => toolbox::migrate(&documents, &notes)?,
+            }
+        }
+    };
+    let read = Config::read(configuration.to_json().to_string().as_bytes(), &|_: &str| Some("variable".to_owned()));
+    if let Err(error) = read {
+        notes.add(format!("the filter does not take this yet: {error}"));
+    }
+    let mut notes = notes.0.into_inner();
+    notes.sort();
+    notes.dedup();
+    Ok(Migration { configuration, notes })
+}
+
+impl Migration {
+    pub fn to_yaml(&self) -> String {
+        let notes: String = self.notes.iter().map(|note| format!("# - {note}\n")).collect();
+        let head = match notes.is_empty() {
+            true => String::new(),
+            false => format!("# Not carried over, or to be looked at:\n{notes}"),
+        };
+        format!("{head}{}", emit::block(&self.configuration, 0))
+    }
+
+    pub fn to_json(&self) -> serde_json::Value {
+        json!({"configuration": self.configuration.to_json(), "notes": self.notes})
+    }
+}
+
+#[derive(Default)]
+struct Notes(RefCell<Vec<String>>);
+
+impl Notes {
+    fn add(&self, note: impl Into<String>) {
+        self.0.borrow_mut().push(note.into());
+    }
+}
+
+/// An object of theirs: what is asked for is used, and the rest is told.
+struct Theirs<'n> {
+    node: &'n Node,
+    path: String,
+    notes: &'n Notes,
+    used: RefCell<Vec<String>>,
+}
+
+impl<'n> Theirs<'n> {
+    fn of(node: &'n Node, path: &str, notes: &'n Notes) -> Self {
+        Self { node, path: path.to_owned(), notes, used: RefCell::default() }
+    }
+
+    fn take(&self, name: &str) -> Option<&'n Node> {
+        let (key, node) = self.node.entry(name)?;
+        self.used.borrow_mut().push(key.name.clone());
+        Some(node)
+    }
+
+    fn word(&self, name: &str) -> Option<&'n str> {
+        self.take(name)?.text()
+    }
+
+    /// A text, or each text of a list.
+    fn words(&self, name: &str) -> Vec<&'n str> {
+        match self.take(name) {
+            None => Vec::new(),
+            Some(node) => node.text().into_iter().chain(node.list().iter().filter_map(Node::text)).collect(),
+        }
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.take(name).is_some_and(Node::is_true)
+    }
+
+    fn elements(&self, name: &str) -> &'n [Node] {
+        self.take(name).map_or(&[], Node::list)
+    }
+
+    /// What is of no meaning here, or always so.
+    fn skip(&self, names: &[&str]) {
+        for name in names {
+            self.take(name);
+        }
+    }
+
+    /// What has no counterpart, with what to do instead.
+    fn lose(&self, name: &str, remedy: &str) {
+        if self.take(name).is_some() {
+            self.notes.add(format!("{}: {remedy}", self.at(name)));
+        }
+    }
+
+    fn at(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+
+    /// Tells what nobody has asked for.
+    fn finish(self) {
+        for (key, _) in self.node.members() {
+            if !self.used.borrow().contains(&key.name) {
+                self.notes.add(format!("{}: has no counterpart here", self.at(&key.name)));
+            }
+        }
+    }
+}
+
+/// A list of texts.
+fn texts<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Node {
+    texts.into_iter().map(|text| Node::from(text.as_ref())).collect()
+}
+
+/// A place of tokens.
+fn source(location: &str, key: &str) -> Node {
+    Node::object([("location", location.into()), ("key", key.into())])
+}
+
+/// The host of an absolute URL.
+fn host_of(url: &str) -> Option<String> {
+    url::Url::parse(url).ok()?.host_str().map(str::to_owned)
+}
+
+/// A text for a regular expression of `regex-lite`: letters of theirs, not signs.
+fn quoted(text: &str) -> String {
+    text.chars().fold(String::new(), |mut quoted, letter| {
+        if ".+*?()|[]{}^$\\".contains(letter) {
+            quoted.push_str(&format!("[{letter}]"));
+        } else {
+            quoted.push(letter);
+        }
+        quoted
+    })
+}
+
+/// A key set written as text becomes the object that it is.
+fn key_set(text: &str) -> Node {
+    let is_object = |node: &Node| matches!(node.data, Data::Map(_));
+    let parsed = yaml::read(text).ok().and_then(|mut documents| documents.pop());
+    parsed.filter(is_object).unwrap_or_else(|| text.into())
+}

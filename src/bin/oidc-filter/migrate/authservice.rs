@@ -1,0 +1,116 @@
+//! Arrikto's OIDC AuthService: `docs/migrate/authservice.md`.
+
+use super::settings::Settings;
+use super::{Notes, source, texts};
+use crate::yaml::{self, Node};
+
+pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
+    let theirs = Settings::read(text, "", notes);
+    let issuer =
+        theirs.one("oidc_provider").ok_or("expected the environment of AuthService: OIDC_PROVIDER is not there")?;
+    let is_opaque = theirs.one("access_token_authn").as_deref() == Some("opaque");
+    let mut provider = Node::object([
+        ("issuer", Node::from(issuer)),
+        ("cluster", "idp".into()),
+        ("validation", if is_opaque { "userinfo" } else { "jwt" }.into()),
+    ]);
+    let client = theirs.one("client_id");
+    let mut audiences = theirs.list("audiences");
+    audiences.extend(client);
+    if is_opaque {
+        let minutes = theirs.one("cache_expiration_minutes").filter(|_| theirs.flag("cache_enabled"));
+        let cache = minutes.map_or_else(|| Node::from(0), |minutes| format!("{minutes}m").into());
+        provider.put("userinfo", Node::object([("cache", cache)]));
+    } else {
+        theirs.lose(&["cache_*"], "a JWT is proved by its signature; what is proved is always kept until `exp`");
+        if audiences.is_empty() {
+            notes.add("audiences: required here: the value of `aud` that names your service");
+        }
+        provider.put("audiences", texts(audiences));
+    }
+    let mut configuration = Node::object([("providers", Node::from_iter([provider]))]);
+    if let Some(header) = theirs.one("id_token_header") {
+        let mut place = source("header", &header);
+        place.put("scheme", "");
+        configuration.put("access_token", Node::from_iter([source("header", "Authorization"), place]));
+    }
+    let user = theirs.one("userid_claim").unwrap_or_else(|| "email".to_owned());
+    let groups = theirs.one("groups_claim").unwrap_or_else(|| "groups".to_owned());
+    let name = |setting: &str, standard: &str| theirs.one(setting).unwrap_or_else(|| standard.to_owned());
+    let mut user_header = Node::object([
+        ("header", Node::from(name("userid_header", "kubeflow-userid"))),
+        ("claim", user.as_str().into()),
+        ("required", true.into()),
+    ]);
+    if let Some(prefix) = theirs.one("userid_prefix") {
+        user_header.put("prefix", prefix);
+    }
+    if let Some(list) = theirs.one("userid_transformers").and_then(|text| yaml::read(&text).ok()?.pop()) {
+        user_header.put("transformers", list);
+    }
+    let mut groups_header = Node::object([
+        ("header", Node::from(name("groups_header", "kubeflow-groups"))),
+        ("claim", groups.as_str().into()),
+    ]);
+    if is_opaque {
+        groups_header.put("required", true);
+    } else {
+        groups_header.put("default", "");
+    }
+    let method = Node::object([
+        ("header", Node::from(name("auth_method_header", "Auth-Method"))),
+        ("attribute", "location".into()),
+    ]);
+    configuration.put("claim_headers", Node::from_iter([user_header, groups_header, method]));
+    let allowed = theirs.list("groups_allowlist");
+    if !allowed.is_empty() && allowed != ["*"] {
+        configuration.put("require", Node::object([("groups_allowlist", texts(allowed))]));
+        if groups != "groups" {
+            notes.add(format!("groups_claim: the allow-list looks at `groups`: write claim_mapping: {{groups: {groups}}} for the provider"));
+        }
+    }
+    if let Some(uri) = theirs.one("external_authz_url") {
+        let asked =
+            Node::object([("uri", uri.into()), ("cluster", "authorizer".into()), ("user", user.as_str().into())]);
+        configuration.put("external_authorization", asked);
+    }
+    configuration.put("response_body", "text");
+    configuration.put("allow_preflight", true);
+    let prefix = theirs.one("authservice_url_prefix").unwrap_or_else(|| "/authservice/".to_owned());
+    let verify = theirs.one("verify_auth_url").unwrap_or_else(|| format!("{}/verify", prefix.trim_end_matches('/')));
+    configuration.put("verify_path", verify);
+    let skipped = theirs.list("skip_auth_urls");
+    let rule = |path: &String| {
+        Node::object([("match", Node::object([("path_prefix", Node::from(path.as_str()))])), ("bypass", true.into())])
+    };
+    if !skipped.is_empty() {
+        configuration.put("rules", skipped.iter().map(rule).collect::<Node>());
+    }
+    theirs.lose(
+        &[
+            "client_secret",
+            "redirect_url",
+            "oidc_auth_url",
+            "oidc_scopes",
+            "after_login_url",
+            "homepage_url",
+            "after_logout_url",
+        ],
+        "login: put Envoy's oauth2 filter before this one, with forward_bearer_token: true",
+    );
+    theirs.lose(
+        &["session_*", "oidc_state_store_path", "strict_session_validation", "auth_header"],
+        "sessions: Envoy's oauth2 filter keeps them in cookies",
+    );
+    theirs.lose(&["kubernetes_authn_enabled"], "a provider of its own, by signature: docs/kubernetes.md");
+    theirs.lose(&["idtoken_authn_enabled"], "ID tokens pass where `aud` is right; `token_type: at+jwt` excludes them");
+    theirs.lose(&["ca_bundle"], "belongs to the transport_socket of the cluster");
+    theirs.lose(
+        &["server_*", "web_server_port", "readiness_probe_port", "port"],
+        "Envoy's listeners, and /ready of its admin interface",
+    );
+    theirs.lose(&["log_level"], "Envoy's, for the component wasm");
+    theirs.lose(&["client_name", "themes_url", "theme", "template_*"], "pages: no counterpart");
+    theirs.finish();
+    Ok(configuration)
+}

@@ -1,0 +1,284 @@
+//! `render`: complete manifests from a bare configuration, with what belongs around the filter: clusters with TLS whose certificate is
+//! checked, the hand-off of metadata, a safety net, the tags of its metrics.
+
+mod envoy;
+mod gateway;
+mod istio;
+
+use crate::emit;
+use crate::yaml::{self, Data, Node};
+use clap::{Args, ValueEnum};
+use oidc_filter::config::{Config, Policy};
+use oidc_filter::http::names::Placement;
+use std::path::PathBuf;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Target {
+    /// A whole bootstrap of Envoy
+    Envoy,
+    /// A WasmPlugin, with ServiceEntry and DestinationRule
+    Istio,
+    /// A TrafficExtension, which follows the WasmPlugin, with the same beside it
+    TrafficExtension,
+    /// An EnvoyExtensionPolicy, with the clusters in an EnvoyPatchPolicy
+    EnvoyGateway,
+}
+
+#[derive(Args, Debug)]
+pub struct Options {
+    /// For what
+    #[arg(value_enum)]
+    pub target: Target,
+    /// The bare configuration, YAML or JSON
+    pub file: PathBuf,
+    /// What the filter is called
+    #[arg(long, default_value = "oidc")]
+    pub name: String,
+    /// Envoy: where the module is
+    #[arg(long, default_value = "/etc/envoy/oidc_filter.wasm")]
+    pub module: String,
+    /// Envoy: the port to listen at
+    #[arg(long, default_value_t = 10000)]
+    pub port: u16,
+    /// Envoy: host and port of the service behind
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub upstream: String,
+    /// The others: the image of the module
+    #[arg(long, default_value = "registry.example.com/oidc-filter:0.1.0")]
+    pub image: String,
+    /// The digest of the image, or of the module: what is run is then what was meant
+    #[arg(long)]
+    pub sha256: Option<String>,
+    /// The namespace of the manifests [default: istio-system, or default]
+    #[arg(long)]
+    pub namespace: Option<String>,
+    /// Istio: the label of the workloads that get the filter
+    #[arg(long, default_value = "istio=ingressgateway")]
+    pub selector: String,
+    /// Envoy Gateway: the Gateway that gets the filter
+    #[arg(long, default_value = "eg")]
+    pub gateway: String,
+}
+
+/// What a manifest is made of.
+struct Parts<'o> {
+    options: &'o Options,
+    config: Config,
+    /// As it was written.
+    written: Node,
+    reaches: Vec<Reach>,
+    /// The variables that the configuration uses.
+    variables: Vec<String>,
+    /// The objects that go into metadata: key and namespace.
+    metadata: Vec<(String, Option<String>)>,
+}
+
+/// What a cluster has to reach.
+#[derive(Clone, Debug, PartialEq)]
+struct Reach {
+    cluster: String,
+    host: String,
+    port: u16,
+    is_tls: bool,
+}
+
+/// The manifests, or why there are none.
+pub fn render(options: &Options, text: &str) -> Result<String, String> {
+    let mut documents = yaml::read(text).map_err(|fault| format!("{}: {}", fault.place, fault.problem))?;
+    let written =
+        documents.pop().filter(|_| documents.is_empty()).ok_or("expected one configuration, and nothing else")?;
+    let variables = yaml::variables(&written);
+    let environment = |name: &str| std::env::var(name).ok().or_else(|| Some("https://variable.invalid".to_owned()));
+    let config =
+        Config::read(written.to_json().to_string().as_bytes(), &environment).map_err(|error| error.to_string())?;
+    let written = spelled_out(written);
+    let reaches = reaches(&config);
+    let metadata = metadata(&config);
+    let parts = Parts { options, config, written, reaches, variables, metadata };
+    Ok(match options.target {
+        Target::Envoy => envoy::render(&parts),
+        Target::Istio | Target::TrafficExtension => istio::render(&parts),
+        Target::EnvoyGateway => gateway::render(&parts),
+    })
+}
+
+/// The compact form has no place for a cluster.
+fn spelled_out(written: Node) -> Node {
+    let Some(issuer) = written.get("provider").cloned() else { return written };
+    let Data::Map(members) = written.data else { return written };
+    let has = |name: &str| members.iter().any(|(key, _)| yaml::snake_case(&key.name) == name);
+    let (enforce, code) = (has("enforce"), has("enforce_response_code"));
+    let provider = Node::object([("issuer", issuer), ("validation", "userinfo".into())]);
+    let mut full = Node::object([("providers", Node::from_iter([provider]))]);
+    if !enforce {
+        full.put("enforce", false);
+    }
+    if !code {
+        full.put("enforce_response_code", 403);
+    }
+    for (key, node) in members.into_iter().filter(|(key, _)| key.name != "provider") {
+        full.put(&key.name, node);
+    }
+    full
+}
+
+/// What the clusters have to reach, each once. Of several hosts behind one cluster, the first.
+fn reaches(config: &Config) -> Vec<Reach> {
+    let mut reaches: Vec<Reach> = Vec::new();
+    let mut add = |cluster: &str, authority: &str, is_tls: bool| {
+        let (host, port) = split(authority, if is_tls { 443 } else { 80 });
+        if !reaches.iter().any(|reach| reach.cluster == cluster) {
+            reaches.push(Reach { cluster: cluster.to_owned(), host, port, is_tls });
+        }
+    };
+    for (_, endpoint) in config.endpoints() {
+        add(&endpoint.cluster, &endpoint.authority, endpoint.scheme == "https");
+    }
+    for provider in &config.providers {
+        for (host, cluster) in provider.clusters.others() {
+            add(cluster, host, true);
+        }
+    }
+    reaches
+}
+
+fn split(authority: &str, standard: u16) -> (String, u16) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !host.ends_with(':') => (host.to_owned(), port.parse().unwrap_or(standard)),
+        _ => (authority.to_owned(), standard),
+    }
+}
+
+fn metadata(config: &Config) -> Vec<(String, Option<String>)> {
+    let mut found: Vec<(String, Option<String>)> = Vec::new();
+    let outputs = config.policies().flat_map(|policy| policy.user_info.iter());
+    for output in outputs.filter(|output| output.placement == Placement::Metadata) {
+        let place = (output.key.to_string(), output.metadata_namespace.clone());
+        if !found.contains(&place) {
+            found.push(place);
+        }
+    }
+    found
+}
+
+impl Parts<'_> {
+    /// The words that the filter's mark may have on a request that goes on.
+    fn results(&self) -> Vec<&'static str> {
+        let any = |is: fn(&Policy) -> bool| self.config.policies().any(is);
+        let mut results = vec!["allowed"];
+        if any(|policy| !policy.enforce) {
+            results.push("stripped");
+        }
+        if any(|policy| policy.bypass || policy.allow_missing || policy.allow_preflight) {
+            results.push("bypassed");
+        }
+        results
+    }
+
+    fn reads_routes(&self) -> bool {
+        self.config.marks && self.config.rules.iter().any(oidc_filter::config::Rule::reads_route)
+    }
+
+    /// The rules of `header_to_metadata`.
+    fn request_rules(&self, filter_name: &str) -> Node {
+        let rule = |(key, namespace): &(String, Option<String>)| {
+            let present = Node::object([
+                ("metadata_namespace", namespace.as_deref().unwrap_or(filter_name).into()),
+                ("key", key.as_str().into()),
+                ("type", "PROTOBUF_VALUE".into()),
+                ("encode", "BASE64".into()),
+            ]);
+            let header = format!("x-oidc-metadata-{}", key.to_ascii_lowercase());
+            Node::object([("header", header.into()), ("on_header_present", present), ("remove", true.into())])
+        };
+        self.metadata.iter().map(rule).collect()
+    }
+
+    /// Envoy's RBAC behind the filter: it refuses what the filter has not let through, and what takes another route than was decided on.
+    fn safety_net(&self, filter_name: &str) -> Node {
+        let results = self.results();
+        let matcher = match results.as_slice() {
+            [one] => Node::object([("exact", (*one).into())]),
+            several => Node::object([("safe_regex", Node::object([("regex", several.join("|").into())]))]),
+        };
+        let state = Node::object([("key", format!("wasm.{filter_name}.result").into()), ("string_match", matcher)]);
+        let any = || Node::from_iter([Node::object([("any", true.into())])]);
+        let mut policy = Node::object([
+            ("permissions", any()),
+            ("principals", Node::from_iter([Node::object([("filter_state", state)])])),
+        ]);
+        if self.reads_routes() {
+            policy.put("condition", route_check(filter_name));
+        }
+        Node::object([("action", "ALLOW".into()), ("policies", Node::object([("decided-by-the-filter", policy)]))])
+    }
+}
+
+/// CEL, parsed: `filter_state["wasm.<name>.route"] == xds.route_name`.
+fn route_check(filter_name: &str) -> Node {
+    let identifier = |name: &str| Node::object([("ident_expr", Node::object([("name", name.into())]))]);
+    let call = |function: &str, arguments: [Node; 2]| {
+        let call = Node::object([("function", function.into()), ("args", Node::from_iter(arguments))]);
+        Node::object([("call_expr", call)])
+    };
+    let key = Node::object([("string_value", format!("wasm.{filter_name}.route").into())]);
+    let decided = call("_[_]", [identifier("filter_state"), Node::object([("const_expr", key)])]);
+    let select = Node::object([("operand", identifier("xds")), ("field", "route_name".into())]);
+    call("_==_", [decided, Node::object([("select_expr", select)])])
+}
+
+impl Reach {
+    /// The cluster, with the check of the certificate.
+    fn to_cluster(&self) -> Node {
+        let address =
+            Node::object([("address", self.host.as_str().into()), ("port_value", i64::from(self.port).into())]);
+        let endpoint =
+            Node::object([("endpoint", Node::object([("address", Node::object([("socket_address", address)]))]))]);
+        let endpoints = Node::object([("lb_endpoints", Node::from_iter([endpoint]))]);
+        let mut cluster = Node::object([
+            ("name", self.cluster.as_str().into()),
+            ("type", "STRICT_DNS".into()),
+            ("connect_timeout", "5s".into()),
+            (
+                "load_assignment",
+                Node::object([
+                    ("cluster_name", self.cluster.as_str().into()),
+                    ("endpoints", Node::from_iter([endpoints])),
+                ]),
+            ),
+        ]);
+        if self.is_tls {
+            let name = Node::object([
+                ("san_type", "DNS".into()),
+                ("matcher", Node::object([("exact", self.host.as_str().into())])),
+            ]);
+            let validation = Node::object([
+                ("trusted_ca", Node::object([("filename", CERTIFICATES.into())])),
+                ("match_typed_subject_alt_names", Node::from_iter([name])),
+            ]);
+            let context = Node::object([
+                ("@type", "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext".into()),
+                ("sni", self.host.as_str().into()),
+                ("common_tls_context", Node::object([("validation_context", validation)])),
+            ]);
+            let socket = Node::object([("name", "envoy.transport_sockets.tls".into()), ("typed_config", context)]);
+            cluster.put("transport_socket", socket);
+        }
+        cluster
+    }
+}
+
+/// Where Debian, Ubuntu and Envoy's own image have them.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// The labels of the filter's metrics, which stand in their names.
+const TAGS: [&str; 8] = ["result", "reason", "provider", "kind", "alg", "backend", "endpoint", "filter"];
+
+/// One document behind the other.
+fn documents(documents: &[(String, Node)]) -> String {
+    let document = |(comment, node): &(String, Node)| {
+        let comment: String = comment.lines().map(|line| format!("# {line}\n")).collect();
+        format!("{comment}{}", emit::block(node, 0))
+    };
+    documents.iter().map(document).collect::<Vec<_>>().join("---\n")
+}

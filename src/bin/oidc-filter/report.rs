@@ -1,0 +1,117 @@
+//! What a command found, as text, as JSON, or as SARIF 2.1.0 for those who show findings beside code.
+
+use crate::yaml::Place;
+use clap::ValueEnum;
+use serde_json::{Value, json};
+use std::fmt;
+
+/// Something that was found.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Finding {
+    pub file: String,
+    pub place: Place,
+    pub level: Level,
+    /// One word for its kind.
+    pub code: String,
+    /// The way to the value, from the top of the configuration or of the document.
+    pub path: String,
+    /// What is wrong, and what to do.
+    pub text: String,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Level {
+    /// The filter, or Envoy, refuses it.
+    Error,
+    /// It is legal, and may not be what somebody means.
+    Warning,
+    /// It could be better.
+    Note,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum Format {
+    /// A line for each, as compilers write them
+    #[default]
+    Text,
+    /// One JSON object
+    Json,
+    /// SARIF 2.1.0
+    Sarif,
+}
+
+impl Level {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, place, level, code, path, text } = self;
+        write!(f, "{file}:{place}: {}: ", level.as_str())?;
+        // Warnings of the filter name their place themselves.
+        if !path.is_empty() && !text.starts_with(path.as_str()) {
+            write!(f, "{path}: ")?;
+        }
+        write!(f, "{text} [{code}]")
+    }
+}
+
+/// The whole report, with a line break at its end unless it is empty.
+pub fn written(findings: &[Finding], format: Format) -> String {
+    match format {
+        Format::Text => findings.iter().map(|finding| format!("{finding}\n")).collect(),
+        Format::Json => pretty(&json!({"findings": findings.iter().map(object).collect::<Vec<_>>()})),
+        Format::Sarif => pretty(&sarif(findings)),
+    }
+}
+
+pub fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+fn object(finding: &Finding) -> Value {
+    let Finding { file, place, level, code, path, text } = finding;
+    json!({
+        "file": file, "line": place.line, "column": place.column, "level": level.as_str(), "code": code, "path": path,
+        "text": text,
+    })
+}
+
+fn sarif(findings: &[Finding]) -> Value {
+    let mut codes: Vec<&str> = findings.iter().map(|finding| finding.code.as_str()).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    let result = |finding: &Finding| {
+        let text = match finding.path.is_empty() {
+            true => finding.text.clone(),
+            false => format!("{}: {}", finding.path, finding.text),
+        };
+        json!({
+            "ruleId": finding.code,
+            "level": finding.level.as_str(),
+            "message": {"text": text},
+            "locations": [{"physicalLocation": {
+                "artifactLocation": {"uri": finding.file},
+                "region": {"startLine": finding.place.line, "startColumn": finding.place.column},
+            }}],
+        })
+    };
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": {"driver": {
+                "name": "oidc-filter",
+                "version": env!("CARGO_PKG_VERSION"),
+                "rules": codes.iter().map(|code| json!({"id": code})).collect::<Vec<_>>(),
+            }},
+            "results": findings.iter().map(result).collect::<Vec<_>>(),
+        }],
+    })
+}

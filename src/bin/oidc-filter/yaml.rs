@@ -1,0 +1,382 @@
+//! YAML and JSON with the line and the column of each value, read as Envoy and Kubernetes read them.
+//!
+//! What can't be read one way only is an error: a key that is there twice, two documents where one is meant. Aliases are followed; a
+//! document can't grow beyond a million values by them.
+
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
+use serde_json::{Map, Number, Value};
+use std::collections::HashMap;
+use std::fmt;
+
+/// A value, and where it is.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub place: Place,
+    pub data: Data,
+}
+
+/// Line and column, both from 1.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Place {
+    pub line: usize,
+    pub column: usize,
+}
+
+#[derive(Clone, Debug)]
+pub enum Data {
+    Null,
+    Boolean(bool),
+    Number(Number),
+    Text(String, Style),
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+/// How a text is written, so that a place within it can be told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Style {
+    /// On the lines from its place on, or folded.
+    Flow,
+    /// `|`: line by line, from this line on, behind so many spaces.
+    Literal { line: usize, indent: usize },
+}
+
+#[derive(Clone, Debug)]
+pub struct Key {
+    pub name: String,
+    pub place: Place,
+}
+
+/// Why a text is no YAML.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub place: Place,
+    pub problem: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+impl Node {
+    /// The member of an object, in either spelling that protobuf's JSON has.
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        self.entry(name).map(|(_, node)| node)
+    }
+
+    /// The same with its key.
+    pub fn entry(&self, name: &str) -> Option<(&Key, &Self)> {
+        let Data::Map(members) = &self.data else { return None };
+        let exact = members.iter().find(|(key, _)| key.name == name);
+        let found = exact.or_else(|| members.iter().find(|(key, _)| snake_case(&key.name) == name));
+        found.map(|(key, node)| (key, node))
+    }
+
+    /// The value at the end of these steps.
+    pub fn at(&self, steps: &[&str]) -> Option<&Self> {
+        steps.iter().try_fold(self, |node, step| node.get(step))
+    }
+
+    pub fn text(&self) -> Option<&str> {
+        match &self.data {
+            Data::Text(text, _) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The text of a member.
+    pub fn word(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(Self::text)
+    }
+
+    pub fn is_true(&self) -> bool {
+        matches!(self.data, Data::Boolean(true))
+    }
+
+    pub fn number(&self) -> Option<f64> {
+        match &self.data {
+            Data::Number(number) => number.as_f64(),
+            _ => None,
+        }
+    }
+
+    /// The elements of a list; nothing for what is none.
+    pub fn list(&self) -> &[Self] {
+        match &self.data {
+            Data::List(nodes) => nodes,
+            _ => &[],
+        }
+    }
+
+    /// The elements of a member that is a list.
+    pub fn elements(&self, name: &str) -> &[Self] {
+        self.get(name).map_or(&[], Self::list)
+    }
+
+    pub fn members(&self) -> &[(Key, Self)] {
+        match &self.data {
+            Data::Map(members) => members,
+            _ => &[],
+        }
+    }
+
+    /// This and everything in it.
+    pub fn walk<'n>(&'n self, visit: &mut dyn FnMut(&'n Self)) {
+        visit(self);
+        match &self.data {
+            Data::List(nodes) => nodes.iter().for_each(|node| node.walk(visit)),
+            Data::Map(members) => members.iter().for_each(|(_, node)| node.walk(visit)),
+            _ => {}
+        }
+    }
+
+    pub fn to_json(&self) -> Value {
+        match &self.data {
+            Data::Null => Value::Null,
+            Data::Boolean(value) => Value::Bool(*value),
+            Data::Number(number) => Value::Number(number.clone()),
+            Data::Text(text, _) => Value::String(text.clone()),
+            Data::List(nodes) => nodes.iter().map(Self::to_json).collect(),
+            Data::Map(members) => Value::Object(
+                members.iter().map(|(key, node)| (key.name.clone(), node.to_json())).collect::<Map<_, _>>(),
+            ),
+        }
+    }
+
+    /// Moves what was read from a text within a document to where that stands.
+    pub fn shift(&mut self, place: &dyn Fn(Place) -> Place) {
+        self.place = place(self.place);
+        match &mut self.data {
+            Data::List(nodes) => nodes.iter_mut().for_each(|node| node.shift(place)),
+            Data::Map(members) => {
+                for (key, node) in members {
+                    key.place = place(key.place);
+                    node.shift(place);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Where something is in the file that is at this place of a text in it.
+pub fn within(text: &Node, inner: Place) -> Place {
+    match &text.data {
+        Data::Text(_, Style::Literal { line, indent }) => Place {
+            line: line.saturating_add(inner.line).saturating_sub(1),
+            column: inner.column.saturating_add(*indent),
+        },
+        // A quoted text on one line: what is escaped in it moves what follows, so the column is that of the text.
+        _ => text.place,
+    }
+}
+
+/// All documents of a file.
+pub fn read(text: &str) -> Result<Vec<Node>, Fault> {
+    let mut reader = Reader {
+        lines: text.lines().collect(),
+        documents: Vec::new(),
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        count: 0,
+    };
+    for event in Parser::new_from_str(text) {
+        let (event, span) =
+            event.map_err(|error| Fault { place: place(error.marker()), problem: error.info().to_owned() })?;
+        reader.take(event, span)?;
+    }
+    Ok(reader.documents)
+}
+
+struct Reader<'t> {
+    lines: Vec<&'t str>,
+    documents: Vec<Node>,
+    open: Vec<Open>,
+    anchors: HashMap<usize, Node>,
+    count: usize,
+}
+
+/// A list or an object that is being read.
+struct Open {
+    place: Place,
+    anchor: usize,
+    kind: OpenKind,
+}
+
+enum OpenKind {
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>, Option<Key>),
+}
+
+impl Reader<'_> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Fault> {
+        let at = place(&span.start);
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let is_text = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
+                let data = match style {
+                    ScalarStyle::Plain if !is_text => plain(&text),
+                    ScalarStyle::Literal => Data::Text(text.into_owned(), self.literal(at)),
+                    _ => Data::Text(text.into_owned(), Style::Flow),
+                };
+                self.put(Node { place: at, data }, anchor)
+            }
+            Event::SequenceStart(anchor, _) => self.begin(at, anchor, OpenKind::List(Vec::new())),
+            Event::MappingStart(anchor, _) => self.begin(at, anchor, OpenKind::Map(Vec::new(), None)),
+            Event::SequenceEnd | Event::MappingEnd => {
+                let Some(open) = self.open.pop() else { return Ok(()) };
+                let data = match open.kind {
+                    OpenKind::List(nodes) => Data::List(nodes),
+                    OpenKind::Map(members, _) => Data::Map(members),
+                };
+                self.put(Node { place: open.place, data }, open.anchor)
+            }
+            Event::Alias(anchor) => {
+                let Some(mut node) = self.anchors.get(&anchor).cloned() else {
+                    return Err(Fault {
+                        place: at,
+                        problem: "an alias of what is not there, or of what it is in".to_owned(),
+                    });
+                };
+                let mut size = 0_usize;
+                node.walk(&mut |_| size = size.saturating_add(1));
+                self.count = self.count.saturating_add(size);
+                node.place = at;
+                self.put(node, 0)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, place: Place, anchor: usize, kind: OpenKind) -> Result<(), Fault> {
+        if self.open.len() >= MAX_DEPTH {
+            return Err(Fault { place, problem: format!("is nested more than {MAX_DEPTH} deep") });
+        }
+        self.open.push(Open { place, anchor, kind });
+        Ok(())
+    }
+
+    fn put(&mut self, node: Node, anchor: usize) -> Result<(), Fault> {
+        self.count = self.count.saturating_add(1);
+        if self.count > MAX_VALUES {
+            return Err(Fault { place: node.place, problem: format!("the file has more than {MAX_VALUES} values") });
+        }
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        match self.open.last_mut().map(|open| &mut open.kind) {
+            None => self.documents.push(node),
+            Some(OpenKind::List(nodes)) => nodes.push(node),
+            Some(OpenKind::Map(members, key)) => match key.take() {
+                None => *key = Some(name(node)?),
+                Some(key) if key.name == "<<" => merge(members, node),
+                Some(key) => {
+                    if let Some((earlier, _)) = members.iter().find(|(other, _)| other.name == key.name) {
+                        let problem = format!("`{}` is given twice, first in line {}", key.name, earlier.place.line);
+                        return Err(Fault { place: key.place, problem });
+                    }
+                    members.push((key, node));
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// Where the lines of a block begin: here, or in the line below its `|`; behind the spaces of its first line that has more.
+    fn literal(&self, at: Place) -> Style {
+        let here = self.lines.get(at.line.saturating_sub(1)).copied().unwrap_or_default();
+        let is_header = here.chars().nth(at.column.saturating_sub(1)) == Some('|');
+        let line = at.line.saturating_add(usize::from(is_header));
+        let mut below = self.lines.iter().skip(line.saturating_sub(1));
+        let first = below.find(|line| !line.trim().is_empty()).copied().unwrap_or_default();
+        Style::Literal { line, indent: first.len().saturating_sub(first.trim_start_matches(' ').len()) }
+    }
+}
+
+/// A merge key brings what is not there.
+fn merge(members: &mut Vec<(Key, Node)>, node: Node) {
+    match node.data {
+        Data::Map(merged) => {
+            for (key, node) in merged {
+                if !members.iter().any(|(other, _)| other.name == key.name) {
+                    members.push((key, node));
+                }
+            }
+        }
+        Data::List(nodes) => nodes.into_iter().for_each(|node| merge(members, node)),
+        _ => {}
+    }
+}
+
+fn name(node: Node) -> Result<Key, Fault> {
+    let place = node.place;
+    let name = match node.data {
+        Data::Text(name, _) => name,
+        Data::Number(number) => number.to_string(),
+        Data::Boolean(value) => value.to_string(),
+        Data::Null => "null".to_owned(),
+        Data::List(_) | Data::Map(_) => {
+            return Err(Fault { place, problem: "a list or an object can't be a key".to_owned() });
+        }
+    };
+    Ok(Key { name, place })
+}
+
+/// What a text without quotes is.
+fn plain(text: &str) -> Data {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Data::Null,
+        // Envoy and Kubernetes take these words for booleans, as YAML 1.1 had them.
+        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => return Data::Boolean(true),
+        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => return Data::Boolean(false),
+        _ => {}
+    }
+    let is_number = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
+        && text.bytes().any(|byte| byte.is_ascii_digit())
+        && text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+    let number = is_number.then(|| {
+        let integer = text.parse::<i64>().ok().map(Number::from);
+        integer.or_else(|| text.parse::<f64>().ok().and_then(Number::from_f64))
+    });
+    match number.flatten() {
+        Some(number) => Data::Number(number),
+        None => Data::Text(text.to_owned(), Style::Flow),
+    }
+}
+
+fn place(marker: &Marker) -> Place {
+    Place { line: marker.line().max(1), column: marker.col().saturating_add(1) }
+}
+
+/// The names in `${NAME}`, sorted.
+pub fn variables(node: &Node) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    node.walk(&mut |inner| {
+        let Some(text) = inner.text() else { return };
+        for (at, _) in text.match_indices("${") {
+            let is_literal = text.get(..at).is_some_and(|before| before.ends_with('$'));
+            let name = text.get(at.saturating_add(2)..).and_then(|rest| rest.split_once('}')).map(|(name, _)| name);
+            found.extend(name.filter(|_| !is_literal).map(str::to_owned));
+        }
+    });
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// `metadataFilter` is `metadata_filter`.
+pub fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len());
+    for character in name.chars() {
+        if character.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(character.to_ascii_lowercase());
+    }
+    snake
+}
+
+const MAX_DEPTH: usize = 200;
+const MAX_VALUES: usize = 1_000_000;

@@ -1,0 +1,72 @@
+//! What a configuration has Envoy call: each place that it names, and the cluster that is to reach it.
+
+use super::provider::{Provider, Validation};
+use super::{Config, Endpoints};
+use crate::http::Endpoint;
+
+impl Config {
+    /// The endpoints that are called, or may be, each with the field that names its cluster. Those that only a provider's metadata
+    /// name are not known before they are fetched.
+    pub fn endpoints(&self) -> impl Iterator<Item = (String, &Endpoint)> {
+        let providers = self.providers.iter().flat_map(|provider| provider.called());
+        let authorizers = self.judged_policies().filter_map(|policy| policy.authorization.as_ref());
+        providers.chain(authorizers.map(|service| ("external_authorization".to_owned(), &service.endpoint)))
+    }
+
+    /// The clusters that are named, each once, with the field that names it.
+    pub fn clusters(&self) -> Vec<(String, String)> {
+        let mut named: Vec<(String, String)> = Vec::new();
+        let endpoints = self.endpoints().map(|(path, endpoint)| (path, endpoint.cluster.clone()));
+        let others = self.providers.iter().flat_map(|provider| {
+            let path = provider.path();
+            provider
+                .clusters
+                .others
+                .iter()
+                .map(move |(host, cluster)| (format!("{path}.clusters.{host}"), cluster.clone()))
+        });
+        for (path, cluster) in endpoints.chain(others) {
+            if !named.iter().any(|(_, other)| *other == cluster) {
+                named.push((path, cluster));
+            }
+        }
+        named
+    }
+}
+
+impl Provider {
+    fn called(&self) -> Vec<(String, &Endpoint)> {
+        let mut called = Vec::new();
+        let path = self.path();
+        let at = |field: &str| if path == "provider" { path.clone() } else { format!("{path}.{field}") };
+        let mut is_discovered = self.jwks.iter().any(super::KeySource::is_discovered);
+        let by_keys = matches!(self.validation, Validation::Auto | Validation::Jwt);
+        let asks = matches!(self.validation, Validation::Auto | Validation::Introspection);
+        for source in self.jwks.iter().filter(|source| by_keys && source.remote) {
+            if let Endpoints::Configured(endpoints) = &source.uri {
+                called.extend(endpoints.iter().map(|endpoint| (at("jwks.uri"), endpoint)));
+            }
+        }
+        for (field, endpoints, is_used) in [
+            ("introspection.endpoint", &self.introspection.endpoints, asks),
+            ("userinfo.endpoint", &self.userinfo.endpoints, self.validation != Validation::Jwt),
+        ] {
+            match endpoints {
+                Endpoints::Configured(endpoints) if is_used => {
+                    called.extend(endpoints.iter().map(|endpoint| (at(field), endpoint)));
+                }
+                _ => {}
+            }
+        }
+        let needs_introspection = self.validation == Validation::Introspection;
+        let needs_userinfo = self.validation == Validation::Userinfo;
+        is_discovered &= by_keys;
+        is_discovered |= needs_introspection && self.introspection.endpoints == Endpoints::Discovered;
+        is_discovered |= needs_userinfo && self.userinfo.endpoints == Endpoints::Discovered;
+        if is_discovered && let Some(metadata) = self.discovery.first() {
+            let field = if self.clusters.named { "cluster" } else { "issuer" };
+            called.insert(0, (at(field), metadata));
+        }
+        called
+    }
+}

@@ -1,0 +1,178 @@
+//! `lint` finds each fault of a committed table, with its line and its remedy, and nothing in what is sound.
+
+use crate::{here, printed, root, run};
+use serde_json::Value;
+use std::fs;
+use std::path::PathBuf;
+
+/// A fault that is planted into a file.
+struct Fault(Value);
+
+impl Fault {
+    fn text(&self, field: &str) -> &str {
+        self.0[field].as_str().unwrap_or_default()
+    }
+
+    /// What is changed: in `base`, the first `find` becomes `put`; and what is in `with`.
+    fn changes(&self) -> Vec<(&str, &str)> {
+        let with = self.0["with"].as_array().into_iter().flatten();
+        let with = with.map(|pair| (pair[0].as_str().unwrap(), pair[1].as_str().unwrap()));
+        std::iter::once((self.text("find"), self.text("put"))).chain(with).collect()
+    }
+}
+
+fn findings(arguments: &[&str], input: &str) -> (i32, Vec<Value>) {
+    let ended = run(&[&["lint", "--format", "json"], arguments].concat(), input);
+    let report: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {}", ended.err));
+    (ended.code, report["findings"].as_array().unwrap().clone())
+}
+
+#[test]
+fn every_planted_fault_is_found() {
+    let table: Value = serde_json::from_str(&fs::read_to_string(here("faults.json")).unwrap()).unwrap();
+    let faults: Vec<Fault> = table.as_array().unwrap().iter().cloned().map(Fault).collect();
+    assert!(faults.len() >= 60, "{}", faults.len());
+    let mut missed = Vec::new();
+    for fault in &faults {
+        let mut text = fs::read_to_string(here(fault.text("base"))).unwrap();
+        for (find, put) in fault.changes() {
+            assert!(text.contains(find), "{}: {find}", fault.text("base"));
+            text = text.replacen(find, put, 1);
+        }
+        // The last line that holds this.
+        let begin = text.rfind(fault.text("at")).unwrap_or_else(|| panic!("{}", fault.0));
+        let line = text[..begin].matches('\n').count() + 1;
+        let (code, found) = findings(&["-"], &text);
+        let is_it = |finding: &Value| {
+            ["code", "level"].iter().all(|field| finding[field] == fault.0[field])
+                && finding["line"] == line
+                && finding["text"].as_str().unwrap().contains(fault.text("says"))
+                && (fault.0["path"].is_null() || finding["path"] == fault.0["path"])
+        };
+        if !found.iter().any(is_it) {
+            missed.push(format!("in line {line}: {}\n-> {found:?}", fault.0));
+        }
+        assert_eq!(code, i32::from(fault.text("level") == "error"), "{}: {found:#?}", fault.0);
+    }
+    assert!(missed.is_empty(), "{} of {}:\n{}", missed.len(), faults.len(), missed.join("\n\n"));
+}
+
+fn good() -> Vec<PathBuf> {
+    let folder = fs::read_dir(here("good")).unwrap();
+    let mut files: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn what_is_sound_is_left_alone() {
+    let mut count = 0;
+    let bases = fs::read_dir(here("base")).unwrap().map(|entry| entry.unwrap().path());
+    let examples = fs::read_dir(root().join("examples")).unwrap().map(|entry| entry.unwrap().path());
+    let is_ours = |path: &PathBuf| fs::read_to_string(path).unwrap().contains("providers:");
+    for path in good().into_iter().chain(bases).chain(examples.filter(|path| path.is_file() && is_ours(path))) {
+        assert_eq!(printed(&["lint", path.to_str().unwrap()], ""), "", "{}", path.display());
+        count += 1;
+    }
+    for path in good() {
+        for target in ["envoy", "istio", "traffic-extension", "envoy-gateway"] {
+            let manifest = printed(&["render", target, path.to_str().unwrap()], "");
+            let ended = run(&["lint", "-"], &manifest);
+            assert_eq!((ended.code, ended.out.as_str()), (0, ""), "{target} of {}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count >= 40, "{count}");
+}
+
+/// What `envoy/` shows without a safety net is told so, and nothing else but what the page is about.
+#[test]
+fn the_files_of_envoy_have_notes_at_most() {
+    for name in ["minimal", "outputs", "ext-authz", "safety-net", "routes"] {
+        let (code, found) = findings(&[&format!("envoy/{name}.yaml")], "");
+        assert_eq!(code, 0);
+        assert!(
+            found.iter().all(|finding| finding["code"] == "no_safety_net" && finding["level"] == "note"),
+            "{found:#?}"
+        );
+        assert_eq!(found.is_empty(), ["safety-net", "routes"].contains(&name), "{name}");
+    }
+}
+
+/// 0 without errors, 1 with, 2 if a file can't be read; `--strict` counts warnings.
+#[test]
+fn exit_codes_are_for_scripts() {
+    let good = here("good/minimal.json");
+    let good = good.to_str().unwrap();
+    let text = fs::read_to_string(good).unwrap();
+    assert_eq!(run(&["lint", good], "").code, 0);
+    assert_eq!(run(&["lint", "-"], &text.replace("audiences", "audience")).code, 1);
+    let warned = text.replace("\"audiences\": [\"https://api.example.com\"]", "\"any_audience\": true");
+    assert_eq!(run(&["lint", "-"], &warned).code, 0);
+    assert_eq!(run(&["lint", "--strict", "-"], &warned).code, 1);
+    let ended = run(&["lint", "no/such/file"], "");
+    assert_eq!(ended.code, 2);
+    assert!(ended.err.contains("no/such/file"), "{}", ended.err);
+    assert_eq!(run(&["lint"], "").code, 2);
+    assert_eq!(run(&["lint", "Cargo.toml"], "").code, 1);
+}
+
+#[test]
+fn findings_are_lines_that_editors_follow() {
+    let text = fs::read_to_string(here("good/keycloak.yaml")).unwrap().replace("audiences:", "audience:");
+    let ended = run(&["lint", "-"], &text);
+    assert!(
+        ended.out.starts_with("-:6:5: error: providers[0].audience: unknown field, did you mean `audiences`?"),
+        "{}",
+        ended.out
+    );
+    assert!(ended.out.ends_with("[configuration]\n"), "{}", ended.out);
+}
+
+/// SARIF 2.1.0, sections 3.27 and 3.30: what those who show findings beside code need.
+#[test]
+fn findings_are_sarif() {
+    let text = fs::read_to_string(here("good/keycloak.yaml")).unwrap().replace("audiences:", "audience:");
+    let report: Value = serde_json::from_str(&run(&["lint", "--format", "sarif", "-"], &text).out).unwrap();
+    assert_eq!(report["version"], "2.1.0");
+    let run = &report["runs"][0];
+    assert_eq!(run["tool"]["driver"]["name"], "oidc-filter");
+    let result = &run["results"][0];
+    assert_eq!((&result["ruleId"], &result["level"]), (&"configuration".into(), &"error".into()));
+    let region = &result["locations"][0]["physicalLocation"]["region"];
+    assert_eq!((&region["startLine"], &region["startColumn"]), (&6.into(), &5.into()));
+}
+
+/// A secret is in no finding, whatever is wrong with it.
+#[test]
+fn secrets_are_not_told() {
+    let text = "providers:\n  - issuer: https://idp.example.com\n    audiences: [a]\n    introspection: { client_id: 1, client_secret: [s3cr3t-value] }\n";
+    let ended = run(&["lint", "-"], text);
+    assert_eq!(ended.code, 1);
+    assert!(!ended.out.contains("s3cr3t-value"), "{}", ended.out);
+    let text = text.replace("client_id: 1", "client_id: a").replace("[s3cr3t-value]", "\"s3cr3t-value\\n\"");
+    let ended = run(&["lint", "-"], &text);
+    assert!(ended.out.contains("line break") && !ended.out.contains("s3cr3t-value"), "{}", ended.out);
+}
+
+/// Files that belong together: a listener and its clusters.
+#[test]
+fn clusters_of_one_file_serve_filters_of_another() {
+    let (lds, cds) = (here("base/lds.yaml"), here("base/cds.yaml"));
+    assert_eq!(printed(&["lint", lds.to_str().unwrap(), cds.to_str().unwrap()], ""), "");
+    let text = fs::read_to_string(&lds).unwrap().replace("cluster: keycloak", "cluster: keyclok");
+    let (_, found) = findings(&[cds.to_str().unwrap(), "-"], &text);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!(found[0]["code"], "unknown_cluster");
+    // Alone, nobody knows what there is.
+    assert_eq!(run(&["lint", "-"], &text).out, "");
+}
+
+/// A value that is not known here can't be wrong here.
+#[test]
+fn variables_that_are_not_set_are_not_guessed() {
+    let text = "providers:\n  - issuer: ${ISSUER}\n    audiences: [a]\n    clock_skew: ${SKEW}\n";
+    let (code, found) = findings(&["-"], text);
+    assert_eq!(code, 0, "{found:#?}");
+    assert_eq!(found[0]["code"], "unchecked_variable", "{found:#?}");
+}

@@ -1,0 +1,84 @@
+//! `render`: what it makes of a configuration holds what belongs around the filter. `tests/envoy/test_cli.py` has Envoy and the schemas
+//! judge the same manifests.
+
+use crate::{here, printed, run};
+
+fn rendered(arguments: &[&str], name: &str) -> String {
+    let file = here(name);
+    printed(&[&["render"], arguments, &[file.to_str().unwrap()]].concat(), "")
+}
+
+#[test]
+fn a_bootstrap_has_all_that_belongs_around_the_filter() {
+    let text = rendered(&["envoy"], "good/keycloak.yaml");
+    for part in [
+        "tag_name: reason",
+        "failure_policy: FAIL_RELOAD",
+        "header: x-oidc-metadata-identity",
+        "key: wasm.oidc.result",
+        "regex: \"allowed|bypassed\"",
+        "sni: idp.example.com",
+        "matcher:",
+        "trusted_ca:",
+        "headers_with_underscores_action: REJECT_REQUEST",
+    ] {
+        assert!(text.contains(part), "{part}:\n{text}");
+    }
+    // Where nothing passes without a token, only `allowed` does.
+    assert!(rendered(&["envoy"], "good/minimal.json").contains("exact: allowed"));
+}
+
+#[test]
+fn variables_are_handed_to_the_module() {
+    for (target, part) in [
+        ("envoy", "host_env_keys: [RS_SECRET]"),
+        ("istio", "{ name: RS_SECRET, valueFrom: HOST }"),
+        ("traffic-extension", "{ name: RS_SECRET, valueFrom: HOST }"),
+        ("envoy-gateway", "hostKeys: [RS_SECRET]"),
+    ] {
+        let text = rendered(&[target], "good/opaque.yaml");
+        assert!(text.contains(part), "{target}:\n{text}");
+        assert!(text.contains("\"${RS_SECRET}\""), "{target}");
+    }
+}
+
+#[test]
+fn istio_gets_its_own_names_of_clusters() {
+    let text = rendered(&["istio"], "good/opaque.yaml");
+    assert!(text.contains("cluster: \"outbound|443||idp.example.com\""), "{text}");
+    assert!(text.contains("idp2.example.com: \"outbound|443||idp2.example.com\""), "{text}");
+    assert_eq!(text.matches("kind: ServiceEntry").count(), 2);
+    assert_eq!(text.matches("kind: DestinationRule").count(), 2);
+    let text = rendered(&["istio"], "good/authorizer.yaml");
+    assert!(text.contains("cluster: \"outbound|443||authorizer.example.com\""), "{text}");
+}
+
+/// The compact form has no place for a cluster, which Istio needs: it is written out, and means the same.
+#[test]
+fn the_compact_form_is_written_out() {
+    let compact = "provider: https://idp.example.com\naccessToken: { location: header, key: Authorization }\n";
+    let text = printed(&["render", "istio", "-"], compact);
+    for part in
+        ["validation: userinfo", "enforce: false", "enforce_response_code: 403", "outbound|443||idp.example.com"]
+    {
+        assert!(text.contains(part), "{part}:\n{text}");
+    }
+}
+
+#[test]
+fn a_digest_pins_what_is_run() {
+    let digest = "0".repeat(64);
+    let text =
+        rendered(&["istio", "--sha256", &digest, "--image", "registry.example.com:5000/f:1.2"], "good/minimal.json");
+    assert!(text.contains(&format!("url: \"oci://registry.example.com:5000/f@sha256:{digest}\"")), "{text}");
+    let text = rendered(&["envoy-gateway", "--sha256", &digest], "good/minimal.json");
+    assert!(text.contains(&format!("sha256: \"{digest}\"")), "{text}");
+}
+
+#[test]
+fn what_the_filter_refuses_is_not_rendered() {
+    let ended = run(&["render", "envoy", "-"], "providers: []\n");
+    assert_eq!((ended.code, ended.out.as_str()), (2, ""));
+    assert!(ended.err.contains("providers: required"), "{}", ended.err);
+    assert_eq!(run(&["render", "envoy", "-"], "a: [").code, 2);
+}

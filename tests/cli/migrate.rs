@@ -1,0 +1,162 @@
+//! `migrate`: what the pages of `docs/migrate` show as ours is what the command makes of what they show as theirs.
+
+use crate::{printed, root, run};
+use serde_json::Value;
+
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join("docs/migrate").join(page)).unwrap();
+    let mark = format!("```{language}\n");
+    text.split(mark.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+fn migrated(system: &str, theirs: &str) -> (Value, Vec<String>) {
+    let made: Value = serde_json::from_str(&printed(&["migrate", system, "-", "--json"], theirs)).unwrap();
+    let notes = made["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap().to_owned()).collect();
+    (made["configuration"].clone(), notes)
+}
+
+#[test]
+fn the_pages_show_what_the_command_makes() {
+    let istio = blocks("istio.md", "yaml");
+    let (jwt, toolbox) = (blocks("envoy-jwt-authn.md", "yaml"), blocks("mcp-toolbox.md", "yaml"));
+    let opaque = "OIDC_PROVIDER=https://idp.example.com\nACCESS_TOKEN_AUTHN=opaque\n";
+    for (system, theirs, page, block) in [
+        ("jwt_authn", jwt[0].clone(), "envoy-jwt-authn.md", 0),
+        ("request-authentication", istio[..2].join("---\n"), "istio.md", 0),
+        ("request-authentication", alone(&istio[0]), "istio.md", 1),
+        ("authservice", blocks("authservice.md", "sh")[0].clone(), "authservice.md", 0),
+        ("authservice", opaque.to_owned(), "authservice.md", 1),
+        ("toolbox", toolbox[0].clone(), "mcp-toolbox.md", 0),
+        ("toolbox", toolbox[2].clone(), "mcp-toolbox.md", 2),
+        ("oauth2-proxy", blocks("oauth2-proxy.md", "toml")[0].clone(), "oauth2-proxy.md", 0),
+    ] {
+        let (made, notes) = migrated(system, &theirs);
+        let ours: Value = serde_json::from_str(&blocks(page, "json")[block]).unwrap();
+        assert_eq!(made, ours, "{page}, block {block}: {notes:?}\n{made:#}");
+        assert!(!notes.iter().any(|note| note.contains("does not take this yet")), "{notes:?}");
+    }
+}
+
+/// The second block of the page on Istio is about a RequestAuthentication with nothing but an issuer and an audience.
+fn alone(theirs: &str) -> String {
+    let keep = ["apiVersion", "kind", "metadata", "spec", "jwtRules", "issuer", "audiences"];
+    theirs
+        .lines()
+        .filter(|line| keep.iter().any(|name| line.trim_start_matches([' ', '-']).starts_with(name)))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+/// Nothing of theirs is left out in silence: whatever is added to their example is told.
+#[test]
+fn what_does_not_carry_over_is_told() {
+    let jwt = &blocks("envoy-jwt-authn.md", "yaml")[0];
+    let istio = &blocks("istio.md", "yaml")[..2].join("---\n");
+    let toolbox = &blocks("mcp-toolbox.md", "yaml")[0];
+    let service = &blocks("authservice.md", "sh")[0];
+    let proxy = &blocks("oauth2-proxy.md", "toml")[0];
+    for (system, theirs, find, put, told) in [
+        (
+            "jwt_authn",
+            jwt,
+            "issuer: https://idp",
+            "frobnicate: 1\n        issuer: https://idp",
+            "providers.main.frobnicate",
+        ),
+        (
+            "jwt_authn",
+            jwt,
+            "forward: true\n        forward_payload",
+            "header_in_metadata: h\n        forward_payload",
+            "header_in_metadata",
+        ),
+        (
+            "jwt_authn",
+            jwt,
+            "provider_name: main }\n",
+            "provider_name: main }\n    filter_state_rules: { name: a }\n",
+            "filter_state_rules",
+        ),
+        (
+            "jwt_authn",
+            jwt,
+            "match: { path: /healthz }",
+            "match: { path: /healthz, query_parameters: [{ name: a }] }",
+            "query_parameters",
+        ),
+        ("jwt_authn", jwt, "audiences: [https://api.example.com]\n        remote", "remote", "audiences"),
+        (
+            "jwt_authn",
+            jwt,
+            "      - match: { prefix: / }\n        requires: { provider_name: main }\n",
+            "",
+            "passes without a token",
+        ),
+        ("request-authentication", istio, "timeout: 5s", "frobnicate: a", "spec.jwtRules[0].frobnicate"),
+        ("request-authentication", istio, "action: ALLOW", "action: CUSTOM", "CUSTOM"),
+        (
+            "request-authentication",
+            istio,
+            "requestPrincipals: [\"*\"] } }]\n      to: [{ operation: { notPaths",
+            "ipBlocks: [10.0.0.0/8] } }]\n      to: [{ operation: { notPaths",
+            "ipBlocks",
+        ),
+        ("request-authentication", istio, "request.auth.claims[groups]", "source.namespace", "source.namespace"),
+        ("toolbox", toolbox, "mcpEnabled: true", "mcpEnabled: true\nfrobnicate: 1", "frobnicate"),
+        (
+            "authservice",
+            service,
+            "CLIENT_ID=kubeflow",
+            "CLIENT_ID=kubeflow\nCLIENT_SECRET=x\nFROBNICATE=1",
+            "frobnicate",
+        ),
+        ("authservice", service, "CLIENT_ID=kubeflow", "CLIENT_ID=kubeflow\nSESSION_MAX_AGE=1", "session_max_age"),
+        ("oauth2-proxy", proxy, "skip_auth_preflight", "frobnicate", "frobnicate"),
+        ("oauth2-proxy", proxy, "skip_auth_preflight", "cookie_refresh", "cookie_refresh"),
+    ] {
+        assert!(theirs.contains(find), "{system}: {find}");
+        let (_, notes) = migrated(system, &theirs.replacen(find, put, 1));
+        assert!(notes.iter().any(|note| note.contains(told)), "{system}: {put}: {notes:#?}");
+    }
+}
+
+/// Settings come in many clothes.
+#[test]
+fn settings_are_read_in_every_form() {
+    let file = "oidc_issuer_url = \"https://idp.example.com\"\nclient_id = \"shop\"\nskip_jwt_bearer_tokens = true\nallowed_groups = [\"a\", \"b\"]\n";
+    let (expected, _) = migrated("oauth2-proxy", file);
+    for theirs in [
+        "--oidc-issuer-url=https://idp.example.com\n--client-id=shop\n--skip-jwt-bearer-tokens\n--allowed-group=a\n--allowed-group=b\n",
+        "OAUTH2_PROXY_OIDC_ISSUER_URL=https://idp.example.com\nOAUTH2_PROXY_CLIENT_ID='shop'\nexport OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS=true\nOAUTH2_PROXY_ALLOWED_GROUPS=a,b\n",
+        "containers:\n  - args:\n      - --oidc-issuer-url=https://idp.example.com\n      - --client-id=shop\n      - --skip-jwt-bearer-tokens=true\n      - --allowed-group=a,b\n",
+        "env:\n  - { name: OAUTH2_PROXY_OIDC_ISSUER_URL, value: https://idp.example.com }\n  - { name: OAUTH2_PROXY_CLIENT_ID, value: shop }\n  - { name: OAUTH2_PROXY_SKIP_JWT_BEARER_TOKENS, value: \"true\" }\n  - { name: OAUTH2_PROXY_ALLOWED_GROUPS, value: \"a,b\" }\n",
+    ] {
+        assert_eq!(migrated("oauth2-proxy", theirs).0, expected, "{theirs}");
+    }
+    let service =
+        "kind: ConfigMap\napiVersion: v1\ndata:\n  OIDC_PROVIDER: https://idp.example.com\n  CLIENT_ID: kubeflow\n";
+    assert_eq!(
+        migrated("authservice", service).0,
+        migrated("authservice", "OIDC_PROVIDER=https://idp.example.com\nCLIENT_ID=kubeflow\n").0
+    );
+}
+
+/// What matches anywhere in a path there opens a door; it is told, and not opened.
+#[test]
+fn a_pattern_without_a_beginning_opens_nothing() {
+    let theirs = "oidc_issuer_url = \"https://idp.example.com\"\nclient_id = \"shop\"\nskip_auth_routes = [\"health\", \"!=^/admin\", \"GET=^/a/b$\"]\n";
+    let (made, notes) = migrated("oauth2-proxy", theirs);
+    let rules = made["rules"].as_array().unwrap();
+    assert_eq!(rules.len(), 1, "{made:#}");
+    assert_eq!(rules[0]["match"]["path"], "/a/b");
+    assert_eq!(notes.iter().filter(|note| note.starts_with("skip_auth_routes")).count(), 2, "{notes:?}");
+}
+
+#[test]
+fn another_file_than_theirs_is_said_so() {
+    for system in ["jwt_authn", "request-authentication", "oauth2-proxy", "authservice", "toolbox"] {
+        let ended = run(&["migrate", system, "-"], "a: b\n");
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{system}");
+        assert!(ended.err.contains("expected"), "{system}: {}", ended.err);
+    }
+}

@@ -1,0 +1,95 @@
+"""What `oidc-filter render` writes, as Envoy and the schemas of Istio and Envoy Gateway read it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import scene
+import yaml
+from harness import ROOT, validate
+
+SCHEMAS = Path(__file__).parent / "schemas"
+GOOD = sorted((ROOT / "tests/cli/good").iterdir())
+TARGETS = ["istio", "traffic-extension", "envoy-gateway"]
+
+
+@pytest.fixture(scope="session")
+def command() -> Path:
+    """The command, built as the native tests build it."""
+    subprocess.run(["cargo", "build", "--quiet", "--locked", "--bin", "oidc-filter"], cwd=ROOT, check=True)
+    target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
+    return Path(target) / "debug/oidc-filter"
+
+
+def rendered(command: Path, target: str, file: Path, *options: str) -> str:
+    arguments = [command, "render", target, file, *options]
+    return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+
+
+def schema(document: dict[str, Any]) -> Path:
+    group, version = document["apiVersion"].split("/")
+    return SCHEMAS / f"{document['kind'].lower()}_{group}_{version}.json"
+
+
+def errors(document: dict[str, Any]) -> list[str]:
+    validator = jsonschema.Draft7Validator(json.loads(schema(document).read_text()))
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
+
+
+@pytest.mark.parametrize("file", GOOD, ids=lambda file: file.stem)
+def test_envoy_accepts_what_is_rendered(
+    command: Path, tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RS_SECRET", "secret")
+    text = rendered(command, "envoy", file, "--module", str(scene.MODULE))
+    path = tmp_path / "envoy.yaml"
+    path.write_text(text)
+    result = validate(path)
+    assert result.returncode == 0, result.stdout
+    assert "deprecated" not in result.stdout.lower(), result.stdout
+
+
+def test_the_labels_are_those_that_the_documents_name(command: Path) -> None:
+    named = re.findall(r"^\| `oidc_\w+\{([a-z,]+)\}` \|", (ROOT / "docs/operating.md").read_text(), re.M)
+    bootstrap = yaml.safe_load(rendered(command, "envoy", GOOD[0]))
+    tags = bootstrap["stats_config"]["stats_tags"]
+    assert {tag["tag_name"] for tag in tags} == set(",".join(named).split(","))
+    proxy = list(yaml.safe_load_all(rendered(command, "envoy-gateway", GOOD[0])))[-1]
+    assert proxy["kind"] == "EnvoyProxy"
+    assert yaml.safe_load(proxy["spec"]["bootstrap"]["value"])["stats_config"]["stats_tags"] == tags
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("file", GOOD, ids=lambda file: file.stem)
+def test_manifests_follow_their_schemas(command: Path, file: Path, target: str) -> None:
+    """All but EnvoyProxy, whose schema is a megabyte; of that, only `bootstrap` is written."""
+    documents = list(yaml.safe_load_all(rendered(command, target, file)))
+    judged = [document for document in documents if document["kind"] != "EnvoyProxy"]
+    assert judged
+    for document in judged:
+        assert errors(document) == [], document["kind"]
+
+
+def test_a_misspelt_field_would_be_noticed(command: Path) -> None:
+    """Or the test above would prove nothing."""
+    for document in yaml.safe_load_all(rendered(command, "traffic-extension", GOOD[0])):
+        document["spec"]["frobnicate"] = True
+        assert errors(document), document["kind"]
+
+
+def test_the_schema_of_the_configuration_is_one() -> None:
+    """It is a schema of draft 7, and another reader of schemas takes and refuses by it what ours does."""
+    document = json.loads((ROOT / "docs/schema/oidc-filter.schema.json").read_text())
+    jsonschema.Draft7Validator.check_schema(document)
+    validator = jsonschema.Draft7Validator(document)
+    for file in GOOD:
+        assert [error.message for error in validator.iter_errors(yaml.safe_load(file.read_text()))] == [], file
+    wrong = {"providers": {"issuer": "https://idp.example.com", "audience": "a"}}
+    assert list(validator.iter_errors(wrong))
