@@ -15,7 +15,7 @@ READERS_SECONDS ?= 600
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help wasm wasm-lists test test-native test-envoy test-envoy-versions test-readers readers chaos soak security-cases setup-envoy setup-readers lint fmt doc docs bench fuzz fuzz-coverage audit sbom image reproducible demo up down clean clean-tools
+.PHONY: help wasm wasm-lists cli test test-native test-envoy test-envoy-versions test-readers readers chaos soak security-cases setup-envoy setup-readers lint fmt doc docs bench fuzz fuzz-coverage audit sbom image reproducible demo up down clean clean-tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,12 @@ wasm-lists: ## Build the one for `mcp.filter_lists`, which sees bodies of respon
 	@LISTS=1 scripts/wasm
 	@mkdir -p target/wasm32-wasip1/release
 	@cp target/lists/wasm32-wasip1/release/oidc_filter.wasm target/wasm32-wasip1/release/oidc_filter_lists.wasm
+
+cli: ## Build the command, in one static file: target/release/oidc-filter
+	@scripts/need 'command -v cc' 'a C compiler (Debian: apt-get install gcc libc6-dev).'
+	@host=$$(rustc --version --verbose | sed -n 's/^host: //p') && \
+		RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin oidc-filter --target $$host && \
+		mkdir -p target/release && cp target/$$host/release/oidc-filter target/release/
 
 test: test-native test-readers test-envoy ## Run all tests: native, then what readers find, then a real Envoy
 

@@ -23,6 +23,7 @@ mod enrich;
 mod enrichment;
 mod exchange;
 mod exchanged;
+mod explain;
 mod facts;
 mod need;
 mod newcomers;
@@ -59,6 +60,7 @@ use crate::upstream::rewrite::Rewrite;
 use assertions::Assertions;
 use commit::Granted;
 use ends::{Exemption, Grant, Halt, Refusal};
+pub use explain::{Explanation, Purpose, Run};
 use facts::Facts;
 use need::{Learnt, Need};
 pub use operation::Body;
@@ -129,6 +131,8 @@ pub struct Filter {
     held: HashMap<StreamId, Held>,
     complaints: Complaints,
     assertions: Assertions,
+    /// For whoever asks why; `None` where nobody does.
+    notes: Option<explain::Notes>,
     effects: Vec<Effect>,
 }
 
@@ -167,6 +171,7 @@ impl Filter {
             name: name.to_owned(),
             waiting: Waiting::default(),
             held: HashMap::new(),
+            notes: None,
             effects: Vec::new(),
         }
     }
@@ -335,7 +340,9 @@ impl Filter {
     ) -> Decision {
         loop {
             let (found, mut trail) = self.facts.authorize(&case.request, &case.policy, &learnt, now);
-            let need = match self.commit(found, &mut trail, now) {
+            let found = self.commit(found, &mut trail, now);
+            self.note_run(&found, &trail, now);
+            let need = match found {
                 Ok(granted) => return self.decide(stream, case, Ok(granted), &trail, now),
                 Err(Halt::Deny(refusal)) => return self.decide(stream, case, Err(refusal), &trail, now),
                 Err(Halt::Need(need)) => self.waiting.shared(need),

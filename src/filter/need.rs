@@ -64,6 +64,14 @@ impl Need {
         }
     }
 
+    /// The token that its provider is asked about.
+    pub(super) fn token(&self) -> Option<&Token> {
+        match self {
+            Self::Introspection(_, token) | Self::Userinfo(_, token) => Some(token),
+            _ => None,
+        }
+    }
+
     /// Whether another endpoint may be asked when one has not answered. That is for questions only: what spends something where
     /// it is sent, as a code or a refresh token does, may have been spent there.
     pub(super) const fn may_be_repeated(&self) -> bool {
@@ -224,6 +232,15 @@ impl ValidatedBy {
     /// Whether a provider answered.
     pub(super) const fn is_answer(&self) -> bool {
         matches!(self, Self::Introspection | Self::Userinfo)
+    }
+
+    /// The word for the answer.
+    pub(super) const fn answer(self) -> Option<&'static str> {
+        match self {
+            Self::Introspection => Some("introspection"),
+            Self::Userinfo => Some("userinfo"),
+            Self::Signature { .. } => None,
+        }
     }
 }
 

@@ -81,6 +81,7 @@ impl Filter {
         detail: Option<&Detail>,
         tally: Tally,
     ) {
+        self.note_decision(case, detail);
         if log::log_enabled!(log::Level::Debug) {
             let rule = self.rule_of(&case.policy);
             let detail = detail.map(|detail| self.place_of(&case.policy, rule, "", detail));
@@ -112,7 +113,7 @@ impl Filter {
         }
     }
 
-    fn rule_of(&self, policy: &Rc<Policy>) -> Option<usize> {
+    pub(super) fn rule_of(&self, policy: &Rc<Policy>) -> Option<usize> {
         self.config.rules.iter().position(|rule| Rc::ptr_eq(&rule.policy, policy))
     }
 
@@ -125,7 +126,7 @@ impl Filter {
     }
 
     /// The field of the configuration that a refusal rests on: the rule's own, or that of the top level.
-    fn place_of(&self, policy: &Policy, rule: Option<usize>, shadow: &str, detail: &Detail) -> String {
+    pub(super) fn place_of(&self, policy: &Policy, rule: Option<usize>, shadow: &str, detail: &Detail) -> String {
         let top = &self.config.policy;
         let base = match rule {
             Some(index) => format!("rules[{index}].{shadow}"),

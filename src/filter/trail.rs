@@ -106,6 +106,18 @@ impl Check {
     const ALL: [Self; 6] =
         [Self::Credentials, Self::Validation, Self::Claims, Self::Binding, Self::Requirements, Self::Authorization];
 
+    /// The word for it.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Credentials => "credentials",
+            Self::Validation => "validation",
+            Self::Claims => "claims",
+            Self::Binding => "binding",
+            Self::Requirements => "requirements",
+            Self::Authorization => "authorization",
+        }
+    }
+
     const fn bit(self) -> u8 {
         match self {
             Self::Credentials => 1,

@@ -113,6 +113,11 @@ impl Waiting {
         call
     }
 
+    /// What an open call is for.
+    pub(super) fn need_of(&self, call: CallId) -> Option<&Need> {
+        self.calls.get(&call)
+    }
+
     /// What a call was for that has ended, however.
     pub(super) fn called_for(&mut self, call: CallId) -> Option<Need> {
         self.calls.remove(&call)

@@ -1,8 +1,12 @@
-//! The command, run as people run it: `oidc-filter lint`, `render`, `migrate` and `schema`.
+//! The command, run as people run it: `oidc-filter lint`, `explain`, `test`, `render`, `migrate` and `schema`.
 
+mod explain;
 mod lint;
 mod manifests;
 mod migrate;
+#[path = "../support/mod.rs"]
+mod support;
+mod tables;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -53,6 +57,23 @@ fn the_schema_is_the_one_under_docs() {
     assert_eq!(printed(&["schema"], ""), written);
 }
 
+/// What the command needs is no part of the module.
+#[test]
+fn the_module_has_nothing_of_the_command() {
+    let crates = |target: &[&str]| {
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}"]).args(target);
+        let output = command.current_dir(root()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (module, command) = (crates(&["--target", "wasm32-wasip1"]), crates(&[]));
+    for name in ["clap", "clap_complete", "saphyr-parser"] {
+        let line = format!("\n{name} v");
+        assert!(command.contains(&line) && !module.contains(&line), "{name}");
+    }
+}
+
 #[test]
 fn shells_complete_the_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
@@ -64,7 +85,7 @@ fn shells_complete_the_command() {
 #[test]
 fn help_names_every_command() {
     let help = printed(&["--help"], "");
-    for command in ["lint", "schema", "render", "migrate", "completions"] {
+    for command in ["lint", "explain", "test", "schema", "render", "migrate", "completions"] {
         assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
     }
     assert_eq!(run(&["frobnicate"], "").code, 2);

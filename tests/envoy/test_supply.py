@@ -125,6 +125,12 @@ def test_a_release_has_checksums_that_hold(tmp_path: Path) -> None:
     built.mkdir(parents=True)
     (built / "oidc_filter.wasm").write_bytes(MODULE.read_bytes())
     (built / "oidc_filter.cdx.json").write_text(sbom())
+    for other in ("target/release/oidc-filter", "docs/schema/oidc-filter.schema.json"):
+        (tmp_path / "work" / other).parent.mkdir(parents=True)
+        (tmp_path / "work" / other).write_text(other)
     subprocess.run(["bash", "-euc", gather], cwd=tmp_path / "work", check=True)
     subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path / "work/dist", check=True)
+    dist = tmp_path / "work/dist"
+    listed = {line.split()[1] for line in (dist / "SHA256SUMS").read_text().splitlines()}
+    assert listed == {file.name for file in dist.iterdir()} - {"SHA256SUMS"}
     assert f"| {MODULE.stat().st_size} |" in (tmp_path / "work/notes.md").read_text()

@@ -7,31 +7,13 @@ mod chain;
 mod clusters;
 mod plugin;
 mod policy;
-mod site;
 
+use crate::file::File;
 use crate::report::{Finding, Level};
+use crate::site::{self, Site, Variables};
 use crate::yaml::{self, Node, Place};
 use oidc_filter::config::Config;
 use oidc_filter::json;
-use site::{Site, Variables};
-use std::path::Path;
-
-/// A file that was read.
-pub struct File {
-    pub name: String,
-    pub text: String,
-}
-
-impl File {
-    pub fn read(path: &Path) -> Result<Self, String> {
-        let name = path.display().to_string();
-        let text = match name.as_str() {
-            "-" => std::io::read_to_string(std::io::stdin()),
-            _ => std::fs::read_to_string(path),
-        };
-        text.map(|text| Self { name: name.clone(), text }).map_err(|error| format!("{name}: {error}"))
-    }
-}
 
 /// All that is found in these files, which belong together: clusters of one serve filters of another.
 pub fn lint(files: &[File]) -> Vec<Finding> {
@@ -102,7 +84,12 @@ fn check(site: &Site<'_>, known: &clusters::Known<'_>, report: &mut Report<'_>) 
     let Some(config) = read(site, report) else { return };
     policy::check(site, &config, report);
     for warning in &config.warnings {
-        if warning.code == "rerouted" && chain::has_route_check(site) {
+        let is_met = match warning.code {
+            "rerouted" => chain::has_route_check(site),
+            "verify_paths" => chain::leaves_paths(site),
+            _ => false,
+        };
+        if is_met {
             continue;
         }
         report.add(site.place(&warning.path), Level::Warning, warning.code, &warning.path, &warning.text);

@@ -3,19 +3,29 @@
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod emit;
+mod explain;
+mod file;
 mod lint;
 mod migrate;
 mod render;
 mod report;
 mod schema;
+mod site;
+mod stage;
+mod table;
+mod words;
 mod yaml;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use file::File;
+use oidc_filter::time::Timestamp;
 use report::{Format, Level};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
+use words::Paint;
 
 /// Looks after configurations of oidc-filter, the token filter for Envoy
 #[derive(Parser)]
@@ -41,6 +51,24 @@ enum Command {
         /// Exit with 1 for warnings too
         #[arg(long)]
         strict: bool,
+    },
+    /// Show what the filter does with a request, and why
+    ///
+    /// Nothing is called: what stands at the provider's URLs is given by --keys and --answer, and a call without an answer is told. Exits
+    /// with 0 if that was enough to decide, with 1 if an answer was lacking, with 2 if something can't be read.
+    Explain(Box<explain::Options>),
+    /// Run tables of requests with the verdicts that are expected
+    ///
+    /// Exits with 0 if all is as expected, with 1 if something is not, with 2 if a table can't be read.
+    Test {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The configuration, in place of the one that the tables name
+        #[arg(long, value_name = "FILE")]
+        configuration: Option<PathBuf>,
+        /// Write one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Print the JSON Schema of the configuration
     Schema,
@@ -79,15 +107,19 @@ enum End {
 fn main() -> ExitCode {
     let end = match Arguments::parse().command {
         Command::Lint { files, format, strict } => lint(&files, format, strict),
+        Command::Explain(options) => explain(&options).unwrap_or_else(End::Unreadable),
+        Command::Test { files, configuration, json } => {
+            test(&files, configuration.as_deref(), json).unwrap_or_else(End::Unreadable)
+        }
         Command::Schema => print(schema::TEXT),
-        Command::Render(options) => match lint::File::read(&options.file).and_then(|file| {
+        Command::Render(options) => match File::read(&options.file).and_then(|file| {
             render::render(&options, &file.text).map_err(|problem| format!("{}: {problem}", file.name))
         }) {
             Ok(text) => print(&text),
             Err(problem) => End::Unreadable(problem),
         },
         Command::Migrate { system, file, json } => {
-            let file = lint::File::read(&file);
+            let file = File::read(&file);
             match file.and_then(|file| migrate::migrate(system, &file.text)) {
                 Ok(migration) if json => print(&report::pretty(&migration.to_json())),
                 Ok(migration) => print(&migration.to_yaml()),
@@ -111,7 +143,7 @@ fn main() -> ExitCode {
 }
 
 fn lint(paths: &[PathBuf], format: Format, strict: bool) -> End {
-    let files: Result<Vec<lint::File>, String> = paths.iter().map(|path| lint::File::read(path)).collect();
+    let files: Result<Vec<File>, String> = paths.iter().map(|path| File::read(path)).collect();
     let files = match files {
         Ok(files) => files,
         Err(problem) => return End::Unreadable(problem),
@@ -120,6 +152,44 @@ fn lint(paths: &[PathBuf], format: Format, strict: bool) -> End {
     let end = print(&report::written(&findings, format));
     let is_bad = |level: Level| level == Level::Error || strict && level == Level::Warning;
     if findings.iter().any(|finding| is_bad(finding.level)) { End::Found } else { end }
+}
+
+fn explain(options: &explain::Options) -> Result<End, String> {
+    let now = options.at.as_deref().map_or_else(|| Ok(now()), words::time)?;
+    let paint = match options.color {
+        explain::Color::Auto => Paint::on_terminals(),
+        explain::Color::Always => Paint::always(),
+        explain::Color::Never => Paint::never(),
+    };
+    let Some(file) = &options.file else {
+        let token = explain::token(options)?;
+        return Ok(match options.json {
+            true => print(&report::pretty(&token.to_json(now))),
+            false => print(&explain::text::token(&token, now, paint)),
+        });
+    };
+    let story = explain::explain(file, options, now)?;
+    let end = match options.json {
+        true => print(&report::pretty(&story.to_json())),
+        false => print(&explain::text::written(&story, paint)),
+    };
+    Ok(if story.played.unanswered().next().is_some() { End::Found } else { end })
+}
+
+fn test(files: &[PathBuf], configuration: Option<&Path>, json: bool) -> Result<End, String> {
+    let now = now();
+    let read = |file: &PathBuf| table::Table::read(file, configuration, now);
+    let tables: Vec<table::Table> = files.iter().map(read).collect::<Result<_, _>>()?;
+    let outcomes = table::run(&tables)?;
+    let end = print(&if json { outcomes.to_json() } else { outcomes.written(Paint::on_terminals()) });
+    Ok(if outcomes.are_as_expected() { end } else { End::Found })
+}
+
+/// The time; 1970 where the system's clock is before it.
+#[expect(clippy::disallowed_methods, reason = "the command has a clock: it is the edge here")]
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_seconds(since.as_secs())
 }
 
 /// Whoever reads may stop early, as `head` does.

@@ -1,9 +1,9 @@
 //! What stands before and behind the filter: hand-offs, safety nets, and filters in an order that defeats it.
 
 use super::Report;
-use super::site::Site;
 use crate::report::Level;
-use crate::yaml::Node;
+use crate::site::Site;
+use crate::yaml::{Data, Node};
 use oidc_filter::config::Config;
 use oidc_filter::http::names::Placement;
 
@@ -134,7 +134,11 @@ fn faults_of(rule: &Node, namespace: &str, key: &str) -> Vec<String> {
 /// Envoy may leave a wasm filter out: something behind it must refuse what it has not marked.
 fn safety_net(site: &Site<'_>, chain: &Chain<'_>, config: &Config, report: &mut Report<'_>) {
     let name = site.filter_name();
-    if !config.marks || looks_at(chain.behind, &format!("wasm.{name}.result")) || has_route_check(site) {
+    if !config.marks
+        || looks_at(chain.behind, &format!("wasm.{name}.result"))
+        || has_route_check(site)
+        || leads_nowhere(site)
+    {
         return;
     }
     let others: Vec<&str> =
@@ -160,6 +164,23 @@ fn safety_net(site: &Site<'_>, chain: &Chain<'_>, config: &Config, report: &mut 
 /// Whether an RBAC holds requests to the route that was decided on.
 pub fn has_route_check(site: &Site<'_>) -> bool {
     Chain::of(site).is_some_and(|chain| looks_at(chain.behind, &format!("wasm.{}.route", site.filter_name())))
+}
+
+/// Whether paths reach the filter as they were sent, as a verify endpoint needs them.
+pub fn leaves_paths(site: &Site<'_>) -> bool {
+    let Some((manager, _)) = site.chain else { return false };
+    let is_false = |node: &Node| matches!(node.data, Data::Boolean(false));
+    manager.get("normalize_path").is_some_and(is_false)
+        && manager.get("merge_slashes").is_none_or(is_false)
+        && manager.word("path_with_escaped_slashes_action") == Some("KEEP_UNCHANGED")
+}
+
+/// Whether no route leads to a service: then there is nothing to be kept safe.
+fn leads_nowhere(site: &Site<'_>) -> bool {
+    let hosts = site.chain.and_then(|(manager, _)| manager.at(&["route_config", "virtual_hosts"]));
+    let mut routes =
+        hosts.map(Node::list).unwrap_or_default().iter().flat_map(|host| host.elements("routes")).peekable();
+    routes.peek().is_some() && routes.all(|route| route.get("direct_response").is_some())
 }
 
 fn looks_at(filters: &[Node], key: &str) -> bool {

@@ -1,8 +1,8 @@
 //! Whether the clusters that a configuration names are there, and are large enough.
 
 use super::Report;
-use super::site::{Site, SiteKind};
 use crate::report::Level;
+use crate::site::{Site, SiteKind};
 use crate::yaml::{Key, Node};
 use oidc_filter::config::{Config, Validation};
 

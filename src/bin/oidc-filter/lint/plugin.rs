@@ -1,8 +1,8 @@
 //! How a host is told to run the module: what it does after a crash, and when bodies may pass.
 
 use super::Report;
-use super::site::{Site, SiteKind};
 use crate::report::Level;
+use crate::site::{Site, SiteKind};
 use crate::yaml::Node;
 
 pub fn check(site: &Site<'_>, report: &mut Report<'_>) {

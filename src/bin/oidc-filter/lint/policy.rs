@@ -1,8 +1,8 @@
 //! What is unwise in the configuration itself, beyond what the filter warns of when it starts.
 
 use super::Report;
-use super::site::Site;
 use crate::report::Level;
+use crate::site::Site;
 use oidc_filter::config::{Config, Policy};
 use oidc_filter::http::names::Placement;
 use std::rc::Rc;

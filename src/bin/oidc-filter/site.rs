@@ -1,7 +1,8 @@
 //! Where in a document a configuration of the filter stands, in what, and where its fields are.
 
+use crate::file::File;
 use crate::yaml::{self, Data, Key, Node, Place, Style};
-use oidc_filter::config::{Config, Environment};
+use oidc_filter::config::{Config, Environment, Error};
 use oidc_filter::json;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -61,6 +62,29 @@ pub fn sites(document: &Node) -> Vec<Site<'_>> {
         _ => within_envoy(document, document, None, &mut found),
     }
     found
+}
+
+/// The one configuration of the filter in a file, and the filter's name. Of several, one must be named.
+pub fn configured(file: &File, wanted: Option<&str>) -> Result<(Config, String), String> {
+    let told = |place: Place, problem: String| format!("{}:{place}: {problem}", file.name);
+    let documents = yaml::read(&file.text).map_err(|fault| told(fault.place, fault.problem))?;
+    let mut sites: Vec<Site<'_>> = documents.iter().flat_map(sites).collect();
+    sites.retain(|site| wanted.is_none_or(|wanted| site.filter_name() == wanted));
+    let [site] = sites.as_slice() else {
+        let names: Vec<&str> = sites.iter().map(Site::filter_name).collect();
+        return Err(match names.is_empty() {
+            true => format!("{}: holds no configuration of the filter{}", file.name, called(wanted)),
+            false => {
+                format!("{}: holds several, of filters called {}: choose one by its name", file.name, names.join(", "))
+            }
+        });
+    };
+    let config = site.config().map_err(|error| told(site.place(error.path()), error.to_string()))?;
+    Ok((config, site.filter_name().to_owned()))
+}
+
+fn called(name: Option<&str>) -> String {
+    name.map(|name| format!(" called {name}")).unwrap_or_default()
 }
 
 /// Envoy's own configuration, in whatever it stands: a bootstrap, an answer of LDS or ECDS, an EnvoyFilter.
@@ -163,6 +187,18 @@ impl<'n> Site<'n> {
             Data::Text(text, _) => Some(text.clone().into_bytes()),
             Data::Null => None,
             _ => Some(written.to_json().to_string().into_bytes()),
+        }
+    }
+
+    /// The configuration, as the filter reads it. A variable whose value is not known here stands for something that fits.
+    pub fn config(&self) -> Result<Config, Error> {
+        let bytes = self.bytes().unwrap_or_default();
+        let mut variables = Variables::of(self);
+        loop {
+            match Config::read(&bytes, &variables) {
+                Err(error) if variables.try_another(&self.variables_at(error.path())) => {}
+                read => return read,
+            }
         }
     }
 

@@ -1,0 +1,111 @@
+//! What a token is, and what it says: read, not believed, until somebody vouched for it.
+
+use crate::stage::Played;
+use crate::words;
+use oidc_filter::jose::jws::{CompactJws, Form, form};
+use oidc_filter::json::Object;
+use oidc_filter::time::Timestamp;
+use serde_json::{Value, json};
+
+/// A token without its text.
+pub struct Token {
+    /// `JWT`, `encrypted JWT` or `opaque`.
+    pub form: &'static str,
+    /// `alg`, `kid` and `typ` of a JWT.
+    pub algorithm: Option<&'static str>,
+    pub key_id: Option<String>,
+    pub token_type: Option<String>,
+    /// What it says, or what its provider says about it.
+    pub claims: Object,
+    /// Who vouched for that: a signature with this algorithm, or a provider's answer.
+    pub vouched_for: Option<String>,
+}
+
+impl Token {
+    /// That of a request.
+    pub fn of(played: &Played) -> Option<Self> {
+        let mut token = Self::read(played.token.as_deref()?);
+        let runs = &played.explanation.runs;
+        for run in runs {
+            let by = run.signature.map(|algorithm| format!("a good signature, {algorithm}"));
+            let by = by.or_else(|| run.answer.map(|answer| format!("its provider's answer, {answer}")));
+            token.vouched_for = by.or(token.vouched_for.take());
+            token.claims = run.claims.clone().unwrap_or(std::mem::take(&mut token.claims));
+        }
+        Some(token)
+    }
+
+    /// What a text is, whoever has made it.
+    pub fn read(text: &str) -> Self {
+        let mut token = Self {
+            form: match form(text) {
+                Form::Jwe => "encrypted JWT",
+                Form::Jws => "JWT",
+                Form::Opaque => "opaque",
+            },
+            algorithm: None,
+            key_id: None,
+            token_type: None,
+            claims: Object::new(),
+            vouched_for: None,
+        };
+        if let Ok(jws) = CompactJws::parse(text) {
+            token.algorithm = Some(jws.algorithm().name());
+            token.key_id = jws.key_id().map(str::to_owned);
+            token.token_type = jws.token_type().map(str::to_owned);
+            token.claims = jws.with_unverified_claims(Object::clone).unwrap_or_default();
+        }
+        token
+    }
+
+    /// One of its times (RFC 7519, section 4.1).
+    pub fn time(&self, claim: &str) -> Option<Timestamp> {
+        let seconds = self.claims.get(claim)?.as_f64().filter(|seconds| (0.0..1e11).contains(seconds))?;
+        Some(Timestamp::from_unix_seconds(seconds as u64))
+    }
+
+    /// A claim as it is shown: a time in words, too.
+    fn shown(&self, claim: &str, value: &Value, now: Timestamp) -> String {
+        match self.time(claim).filter(|_| TIMES.contains(&claim)) {
+            Some(time) => words::when(time, now),
+            None => match value {
+                Value::String(text) => text.escape_debug().to_string(),
+                value => value.to_string(),
+            },
+        }
+    }
+
+    /// What it is and says, a line for each.
+    pub fn lines(&self, now: Timestamp) -> Vec<(String, String)> {
+        let mut lines = Vec::new();
+        let header = [("alg", self.algorithm), ("kid", self.key_id.as_deref()), ("typ", self.token_type.as_deref())];
+        let header =
+            header.iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?.escape_debug())));
+        let header: Vec<String> = std::iter::once(self.form.to_owned()).chain(header).collect();
+        lines.push(("form".to_owned(), header.join(", ")));
+        let vouched = self.vouched_for.as_deref().unwrap_or("nothing: what it says is not proved");
+        lines.push(("proved by".to_owned(), vouched.to_owned()));
+        let rank = |claim: &str| FIRST.iter().position(|first| *first == claim).unwrap_or(FIRST.len());
+        let mut claims: Vec<(&String, &Value)> = self.claims.iter().collect();
+        claims.sort_by_key(|(claim, _)| (rank(claim), claim.as_str()));
+        lines.extend(
+            claims.into_iter().map(|(claim, value)| (claim.escape_debug().to_string(), self.shown(claim, value, now))),
+        );
+        lines
+    }
+
+    pub fn to_json(&self, now: Timestamp) -> Value {
+        let times =
+            TIMES.iter().filter_map(|claim| Some(((*claim).to_owned(), words::when(self.time(claim)?, now).into())));
+        json!({
+            "form": self.form, "alg": self.algorithm, "kid": self.key_id, "typ": self.token_type,
+            "proved_by": self.vouched_for, "claims": self.claims, "times": times.collect::<Object>(),
+        })
+    }
+}
+
+/// Claims that are times.
+const TIMES: [&str; 4] = ["iat", "nbf", "exp", "auth_time"];
+
+/// What people look for first.
+const FIRST: [&str; 9] = ["iss", "sub", "aud", "client_id", "azp", "scope", "iat", "nbf", "exp"];

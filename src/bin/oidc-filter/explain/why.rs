@@ -1,0 +1,93 @@
+//! Why a token was refused: what it says, beside what the configuration asks for.
+
+use super::{Token, place};
+use crate::words;
+use oidc_filter::config::{Config, Policy, Provider};
+use oidc_filter::jose::jwt::Audiences;
+use oidc_filter::time::Timestamp;
+use serde_json::Value;
+use std::rc::Rc;
+
+/// A sentence, where there is one that says more than the word.
+pub fn why(reason: &str, token: Option<&Token>, config: &Config, policy: &Policy, now: Timestamp) -> Option<String> {
+    if reason == "missing_token" {
+        let places: Vec<String> = config.sources.iter().map(|source| place(&source.location)).collect();
+        return Some(format!("no token is in {}", places.join(", or in ")));
+    }
+    let token = token?;
+    let provider = provider(token, config);
+    let said = |claim: &str| token.claims.get(claim).map_or_else(|| "nothing".to_owned(), Value::to_string);
+    Some(match reason {
+        "unknown_issuer" => {
+            let issuers: Vec<&str> = trusted(config, policy).map(|provider| provider.issuer.as_str()).collect();
+            format!("its `iss` is {}, and tokens are taken here of {}", said("iss"), issuers.join(", "))
+        }
+        "expired" => {
+            let skew = words::span(provider?.clock_skew);
+            format!("it ended at {}, and a clock may differ by {skew}", words::when(token.time("exp")?, now))
+        }
+        "not_yet_valid" => {
+            let ahead = ["nbf", "iat"].into_iter().filter_map(|claim| Some((claim, token.time(claim)?)));
+            let (claim, time) = ahead.max_by_key(|(_, time)| *time)?;
+            format!(
+                "its `{claim}` is {}, and a clock may differ by {}",
+                words::when(time, now),
+                words::span(provider?.clock_skew)
+            )
+        }
+        "wrong_audience" => match policy.audiences.as_deref().unwrap_or(&provider?.audiences) {
+            Audiences::AnyOf(audiences) => {
+                format!("its `aud` is {}, and tokens are taken here for {}", said("aud"), audiences.join(", "))
+            }
+            Audiences::Any => return None,
+        },
+        "unknown_key" => format!(
+            "no key of its issuer has the name {} and fits {}",
+            token.key_id.as_ref().map_or_else(|| "(none)".to_owned(), |kid| format!("{kid:?}")),
+            token.algorithm?
+        ),
+        "wrong_type" => {
+            let types = &provider?.token_types;
+            let expected = if types.is_empty() { "at+jwt, JWT or none".to_owned() } else { types.join(", ") };
+            let found = token.token_type.as_ref().map_or_else(|| "(none)".to_owned(), |name| format!("{name:?}"));
+            format!("its `typ` is {found}, where {expected} is taken; or its claims are those of another kind of token")
+        }
+        "unsupported_token" => {
+            let algorithms: Vec<&str> = provider?.algorithms.iter().map(|algorithm| algorithm.name()).collect();
+            format!(
+                "it is {} ({}), and taken are {}",
+                token.form,
+                token.algorithm.unwrap_or("no alg"),
+                algorithms.join(", ")
+            )
+        }
+        _ => return None,
+    })
+}
+
+/// What to do about a reason, as `docs/reasons.md` says it.
+pub fn remedy(reason: &str) -> Option<&'static str> {
+    let row = PAGE.lines().find_map(|line| line.strip_prefix("| `")?.strip_prefix(reason)?.strip_prefix("` | "))?;
+    row.trim_end_matches(" |").rsplit(" | ").next()
+}
+
+const PAGE: &str = include_str!("../../../../docs/reasons.md");
+
+/// Whose token it says that it is; where it does not say, whose it can only be.
+fn provider<'c>(token: &Token, config: &'c Config) -> Option<&'c Provider> {
+    let issuer = token.claims.get("iss").and_then(Value::as_str);
+    let named = config.providers.iter().find(|provider| Some(provider.issuer.as_str()) == issuer);
+    let only = config.providers.first().filter(|_| config.providers.len() == 1);
+    named.or(only).map(Rc::as_ref)
+}
+
+/// The providers whose tokens this policy takes.
+fn trusted<'c>(config: &'c Config, policy: &'c Policy) -> impl Iterator<Item = &'c Provider> {
+    let is_trusted = |index: &usize| policy.providers.as_deref().is_none_or(|providers| providers.contains(index));
+    config
+        .providers
+        .iter()
+        .enumerate()
+        .filter(move |(index, _)| is_trusted(index))
+        .map(|(_, provider)| provider.as_ref())
+}

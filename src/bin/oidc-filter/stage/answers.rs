@@ -1,0 +1,108 @@
+//! What stands at the URLs that the filter calls.
+
+use crate::file::File;
+use oidc_filter::config::Provider;
+use oidc_filter::filter::Purpose;
+use oidc_filter::http::{Endpoint, Headers, Response};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Answers by their URLs, and key sets for whole providers.
+#[derive(Clone, Default)]
+pub struct Answers {
+    by_url: Vec<(String, Response)>,
+    /// Whose they are, by name or issuer; `None` for every provider.
+    keys: Vec<(Option<String>, Response)>,
+}
+
+impl Answers {
+    /// `URL=FILE`, where the file holds JSON; or `URL=503`, a status alone.
+    pub fn add_written(&mut self, text: &str) -> Result<(), String> {
+        let (url, what) = text.rsplit_once('=').ok_or("expected URL=FILE, or URL=STATUS")?;
+        let answer = match what.parse::<u16>() {
+            Ok(status) => answer(status, ""),
+            Err(_) => answer(200, &File::read(Path::new(what))?.text),
+        };
+        self.add(url, answer);
+        Ok(())
+    }
+
+    /// `FILE`, a key set for every provider, or `PROVIDER=FILE`.
+    pub fn add_keys(&mut self, text: &str) -> Result<(), String> {
+        let (whose, path) = match text.rsplit_once('=') {
+            Some((whose, path)) => (Some(whose.to_owned()), path),
+            None => (None, text),
+        };
+        self.keys.push((whose, answer(200, &File::read(Path::new(path))?.text)));
+        Ok(())
+    }
+
+    /// What stands at this URL from now on.
+    pub fn add(&mut self, url: &str, answer: Response) {
+        self.by_url.push((url.to_owned(), answer));
+    }
+
+    /// These, and those behind them.
+    pub fn and(&self, others: Self) -> Self {
+        let mut all = others;
+        all.by_url.extend(self.by_url.iter().cloned());
+        all.keys.extend(self.keys.iter().cloned());
+        all
+    }
+
+    /// What stands at a URL.
+    pub fn at(&self, url: &str) -> Option<Response> {
+        self.by_url.iter().find(|(known, _)| known == url).map(|(_, answer)| answer.clone())
+    }
+
+    /// The key set that is given for a provider; and where that or one of its endpoints is, metadata that lead there.
+    pub fn of(&self, purpose: &Purpose, provider: &Provider) -> Option<Response> {
+        let is_its = |whose: &Option<String>| {
+            whose.as_ref().is_none_or(|whose| [&provider.name, &provider.issuer].contains(&whose))
+        };
+        let keys = self.keys.iter().find(|(whose, _)| is_its(whose)).map(|(_, keys)| keys.clone());
+        match purpose.kind {
+            "jwks" => keys,
+            "metadata" if self.tells_metadata_of(provider) => None,
+            "metadata" => {
+                let is_there = ENDPOINTS.iter().any(|path| self.at(&below(provider, path)).is_some());
+                (keys.is_some() || is_there).then(|| metadata(provider))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether an answer is given for one of the places where a provider's metadata may be.
+    pub fn tells_metadata_of(&self, provider: &Provider) -> bool {
+        provider.discovery.iter().any(|endpoint| self.at(&url(endpoint)).is_some())
+    }
+}
+
+pub fn url(endpoint: &Endpoint) -> String {
+    format!("{}://{}{}", endpoint.scheme, endpoint.authority, endpoint.path)
+}
+
+fn below(provider: &Provider, path: &str) -> String {
+    format!("{}/{path}", provider.issuer.trim_end_matches('/'))
+}
+
+/// Metadata of a provider whose endpoints stand below its issuer.
+pub fn metadata(provider: &Provider) -> Response {
+    let [keys, introspection, userinfo] = ENDPOINTS.map(|path| below(provider, path));
+    let document = json!({
+        "issuer": provider.issuer, "jwks_uri": keys, "introspection_endpoint": introspection, "userinfo_endpoint": userinfo,
+    });
+    json_answer(&document)
+}
+
+pub fn json_answer(body: &Value) -> Response {
+    answer(200, &body.to_string())
+}
+
+pub fn answer(status: u16, body: &str) -> Response {
+    let headers = Headers::from_pairs([("content-type", "application/json")]);
+    Response { status, headers, body: body.as_bytes().to_vec() }
+}
+
+/// Where the endpoints of a provider are, below its issuer, if nobody says where.
+const ENDPOINTS: [&str; 3] = ["jwks", "introspect", "userinfo"];

@@ -1,0 +1,155 @@
+//! A request, as people write one.
+
+use oidc_filter::config::{Config, SourceLocation};
+use oidc_filter::http::{Headers, Request, Route};
+use url::form_urlencoded::byte_serialize;
+
+/// A request that a client sends.
+#[derive(Clone)]
+pub struct Ask {
+    pub method: String,
+    pub scheme: String,
+    pub host: String,
+    /// The path, with its query.
+    pub target: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// A token for the first place where the configuration looks for one.
+    pub token: Option<String>,
+    /// The SHA-256 of the client's certificate on its connection, in hexadecimal digits.
+    pub certificate: Option<String>,
+    /// The name of the route that Envoy has chosen.
+    pub route: Option<String>,
+    /// The rule that the route's metadata name.
+    pub rule: Option<String>,
+    /// Dynamic metadata: `namespace:key`, and the value.
+    pub metadata: Vec<(String, String)>,
+}
+
+impl Default for Ask {
+    fn default() -> Self {
+        Self {
+            method: "GET".to_owned(),
+            scheme: "https".to_owned(),
+            host: "localhost".to_owned(),
+            target: "/".to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            token: None,
+            certificate: None,
+            route: None,
+            rule: None,
+            metadata: Vec::new(),
+        }
+    }
+}
+
+impl Ask {
+    /// `/orders`, `https://api.example.com/orders`, or one of these behind a method.
+    pub fn line(text: &str) -> Result<Self, String> {
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let (method, url) = match words.as_slice() {
+            [url] => ("GET", *url),
+            [method, url] => (*method, *url),
+            _ => {
+                return Err(format!(
+                    "{text:?} is no request: expected a path or a URL, with or without a method before it"
+                ));
+            }
+        };
+        let mut ask = Self { method: method.to_owned(), ..Self::default() };
+        ask.target = match url.split_once("://") {
+            Some((scheme, rest)) => {
+                let end = rest.find(['/', '?']).unwrap_or(rest.len());
+                let (host, target) = rest.split_at(end);
+                (ask.scheme, ask.host) = (scheme.to_ascii_lowercase(), host.to_owned());
+                if target.starts_with('/') { target.to_owned() } else { format!("/{target}") }
+            }
+            None if url.starts_with('/') => url.to_owned(),
+            None => return Err(format!("{url:?} is neither a path, which begins with a slash, nor a URL")),
+        };
+        Ok(ask)
+    }
+
+    /// A message of HTTP/1.1, as it stands in RFC 9112.
+    pub fn message(text: &str) -> Result<Self, String> {
+        let text = text.replace("\r\n", "\n");
+        let (head, body) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let mut lines = head.lines();
+        let line = lines.next().unwrap_or_default();
+        let line = line.rsplit_once(" HTTP/").map_or(line, |(line, _)| line);
+        let mut ask = Self::line(line)?;
+        for line in lines.filter(|line| !line.is_empty()) {
+            ask.add_header(line)?;
+        }
+        ask.body = body.as_bytes().to_vec();
+        Ok(ask)
+    }
+
+    /// `Name: value`.
+    pub fn add_header(&mut self, line: &str) -> Result<(), String> {
+        let problem =
+            || format!("expected `Name: value` for a header, not what begins with {:?}", line.split(' ').next());
+        let (name, value) = line.split_once(':').ok_or_else(problem)?;
+        match name.trim().to_ascii_lowercase().as_str() {
+            "" => return Err(problem()),
+            "host" => self.host = value.trim().to_owned(),
+            name => self.headers.push((name.to_owned(), value.trim().to_owned())),
+        }
+        Ok(())
+    }
+
+    /// What the filter sees of it under this configuration.
+    pub fn request(&self, config: &Config) -> Result<Request, String> {
+        let mut ask = self.clone();
+        if let (Some(token), Some(source)) = (&self.token, config.sources.first()) {
+            ask.put_token(token, &source.location);
+        }
+        let line =
+            [(":method", &ask.method), (":scheme", &ask.scheme), (":authority", &ask.host), (":path", &ask.target)];
+        let line = line.into_iter().map(|(name, value)| (name, value.as_str()));
+        let fields = ask.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let bytes = |text: &Option<String>| text.as_ref().map(|text| text.as_bytes().to_vec());
+        let hexadecimal = ask.certificate.as_ref().map(|text| text.replace(':', "").to_ascii_lowercase());
+        let is_digest = |text: &String| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !hexadecimal.as_ref().is_none_or(is_digest) {
+            return Err("the client's certificate is named by its SHA-256, 64 hexadecimal digits, as \
+                        `openssl x509 -noout -fingerprint -sha256` prints it"
+                .to_owned());
+        }
+        let metadata = config.sources.iter().filter_map(|source| match &source.location {
+            SourceLocation::Metadata { namespace, key } => Some(format!("{namespace}:{key}")),
+            _ => None,
+        });
+        let told = |place: String| ask.metadata.iter().find(|(name, _)| *name == place).map(|(_, value)| value.clone());
+        Ok(Request {
+            headers: Headers::from_pairs(line.chain(fields)),
+            metadata: metadata.map(|place| told(place).map(String::into_bytes)).collect(),
+            certificate: bytes(&hexadecimal),
+            route: Route { name: bytes(&ask.route), rule: bytes(&ask.rule) },
+            has_body: !ask.body.is_empty(),
+            mcp: None,
+        })
+    }
+
+    fn put_token(&mut self, token: &str, location: &SourceLocation) {
+        match location {
+            SourceLocation::Header { name, scheme } => {
+                let scheme = scheme.as_ref().map(|scheme| format!("{scheme} ")).unwrap_or_default();
+                self.headers.push((name.to_string(), format!("{scheme}{token}")));
+            }
+            SourceLocation::Cookie { name } => self.headers.push(("cookie".to_owned(), format!("{name}={token}"))),
+            SourceLocation::Query { name } => {
+                let mark = if self.target.contains('?') { '&' } else { '?' };
+                let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+                self.target.push_str(&format!("{mark}{}={}", encoded(name), encoded(token)));
+            }
+            SourceLocation::Metadata { namespace, key } => {
+                self.metadata.push((format!("{namespace}:{key}"), token.to_owned()));
+            }
+            SourceLocation::WebSocketProtocol { marker } => {
+                self.headers.push(("sec-websocket-protocol".to_owned(), format!("{marker}, {token}")));
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The members of an object, each asked for by its name: one that nobody asks for is an error, which names it and its line.
+
+use crate::yaml::{Data, Node, Place};
+use std::collections::BTreeSet;
+
+/// Names with the texts of each; `None` for one that is to be absent.
+pub type Texts = Vec<(String, Option<Vec<String>>)>;
+
+/// An object that is being read.
+pub struct Fields<'n> {
+    file: &'n str,
+    node: &'n Node,
+    asked: BTreeSet<&'static str>,
+}
+
+impl<'n> Fields<'n> {
+    pub fn of(file: &'n str, node: &'n Node) -> Result<Self, String> {
+        match &node.data {
+            Data::Map(_) => Ok(Self { file, node, asked: BTreeSet::new() }),
+            _ => Err(format!("{file}:{}: expected an object", node.place)),
+        }
+    }
+
+    pub fn place(&self) -> Place {
+        self.node.place
+    }
+
+    /// A member; what is `null` is there.
+    pub fn take(&mut self, name: &'static str) -> Option<&'n Node> {
+        self.asked.insert(name);
+        self.node.members().iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
+    }
+
+    pub fn text(&mut self, name: &'static str) -> Result<Option<String>, String> {
+        let Some(node) = self.take(name) else { return Ok(None) };
+        text_of(node).map(Some).ok_or_else(|| self.error(node, &format!("`{name}` must be a text")))
+    }
+
+    /// The members of an object within, each a text, several, or `null`.
+    pub fn texts(&mut self, name: &'static str) -> Result<Texts, String> {
+        let Some(node) = self.take(name) else { return Ok(Vec::new()) };
+        let texts = |node: &Node| match &node.data {
+            Data::Null => Some(None),
+            Data::List(nodes) => nodes.iter().map(text_of).collect::<Option<Vec<_>>>().map(Some),
+            _ => text_of(node).map(|text| Some(vec![text])),
+        };
+        let members = node.members().iter().map(|(key, node)| {
+            let texts = texts(node).ok_or_else(|| self.error(node, "expected a text, or a list of texts"))?;
+            Ok((key.name.clone(), texts))
+        });
+        members.collect()
+    }
+
+    /// Refuses what was not asked for.
+    pub fn finish(self) -> Result<(), String> {
+        let unknown = self.node.members().iter().find(|(key, _)| !self.asked.contains(key.name.as_str()));
+        let Some((key, _)) = unknown else { return Ok(()) };
+        let known: Vec<&str> = self.asked.iter().copied().collect();
+        Err(format!("{}:{}: `{}`: unknown field, expected one of {}", self.file, key.place, key.name, known.join(", ")))
+    }
+
+    pub fn error(&self, node: &Node, problem: &str) -> String {
+        format!("{}:{}: {problem}", self.file, node.place)
+    }
+}
+
+/// A text, or what YAML takes for something else and means the same.
+pub fn text_of(node: &Node) -> Option<String> {
+    match &node.data {
+        Data::Text(text, _) => Some(text.clone()),
+        Data::Number(number) => Some(number.to_string()),
+        Data::Boolean(value) => Some(value.to_string()),
+        _ => None,
+    }
+}

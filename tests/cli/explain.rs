@@ -1,0 +1,269 @@
+//! `explain`: what the filter does with a request, and why. That it says what a real Envoy does is for `tests/envoy/test_explain.py`.
+
+use crate::support::{Signing, sign};
+use crate::{here, printed, root, run};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+
+/// When all of this happens.
+const NOW: u64 = 1_800_000_000;
+
+fn key() -> Signing {
+    Signing::Ed25519(ed25519_dalek::SigningKey::from_bytes(&[7; 32]))
+}
+
+fn token(header: Value, claims: Value) -> String {
+    let mut base = json!({
+        "iss": "https://idp.example.com", "aud": "api", "sub": "ann", "iat": NOW - 60, "exp": NOW + 3600, "scope": "read",
+    });
+    base.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+    let mut head = json!({"alg": "EdDSA", "kid": "k1", "typ": "at+jwt"});
+    head.as_object_mut().unwrap().extend(header.as_object().unwrap().clone());
+    sign(&key(), "EdDSA", head.to_string(), base.to_string())
+}
+
+/// A file of this test's own.
+fn file(name: &str, text: &str) -> String {
+    let folder: PathBuf = root().join("target/tmp/explain");
+    fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(name);
+    // Tests run side by side: nobody reads half of one.
+    let half = folder.join(format!("{name}.{:?}", std::thread::current().id()));
+    fs::write(&half, text).unwrap();
+    fs::rename(&half, &path).unwrap();
+    path.display().to_string()
+}
+
+const CONFIGURATION: &str = "providers:
+  - { name: main, issuer: https://idp.example.com, cluster: idp, audiences: [api], validation: jwt }
+forward: false
+claim_headers: [{ header: x-user, claim: sub }]
+rules:
+  - { name: admin, match: { path_prefix: /admin }, require: { scopes: [admin] } }
+  - { match: { path_prefix: /open }, bypass: true }
+";
+
+/// The output for a request with a token, and how it ended.
+fn explained(token: &str, arguments: &[&str]) -> (i32, String) {
+    let configuration = file("configuration.yaml", CONFIGURATION);
+    let keys = file("keys.json", &json!({"keys": [key().jwk("k1")]}).to_string());
+    let at = NOW.to_string();
+    let base = ["explain", &configuration, "--keys", &keys, "--at", &at, "--token", "-"];
+    let ended = run(&[&base, arguments].concat(), token);
+    assert!(!ended.out.contains(token) && !ended.err.contains(token), "the token itself: {}", ended.out);
+    assert!(ended.code < 2, "{}", ended.err);
+    (ended.code, ended.out)
+}
+
+fn json_of(token: &str, arguments: &[&str]) -> Value {
+    let (code, out) = explained(token, &[arguments, &["--json"]].concat());
+    assert_eq!(code, 0, "{out}");
+    serde_json::from_str(&out).unwrap()
+}
+
+#[test]
+fn an_allowed_request_is_told_to_its_end() {
+    let (code, out) = explained(&token(json!({}), json!({})), &["/orders?secret=1", "-H", "X-User: forged"]);
+    assert_eq!(code, 0);
+    for line in [
+        "GET /orders  no rule: the policy of the top level\n",
+        "  ✓ credentials   a token is in the header authorization, scheme Bearer\n",
+        "  ✓ validation    a good signature, EdDSA\n",
+        "GET https://idp.example.com/.well-known/openid-configuration for metadata of main, cluster idp: 200\n",
+        "GET https://idp.example.com/jwks for jwks of main, cluster idp: 200\n",
+        "  ✓ requirements  ",
+        "\nallowed\n",
+        "  exp        2027-01-15T09:00:00Z, in an hour\n",
+        "  iat        2027-01-15T07:59:00Z, a minute ago\n",
+        "  x-user         ann\n",
+        "  authorization  (removed)\n",
+        "  status  the service's\n",
+    ] {
+        assert!(out.contains(line), "{line}:\n{out}");
+    }
+    assert!(!out.contains("secret=1") && !out.contains("forged"), "{out}");
+    assert!(!out.contains('\x1b'), "colours are for terminals");
+}
+
+/// Each refusal says what the token has beside what is asked for.
+#[test]
+fn a_refusal_says_what_is_asked_for_and_what_is_there() {
+    let other = "https://other.example.com";
+    for (header, claims, path, reason, said) in [
+        (
+            json!({}),
+            json!({"exp": NOW - 7200}),
+            "/",
+            "expired",
+            "it ended at 2027-01-15T06:00:00Z, 2 hours ago, and a clock may differ by a minute",
+        ),
+        (json!({}), json!({"nbf": NOW + 7200}), "/", "not_yet_valid", "its `nbf` is 2027-01-15T10:00:00Z, in 2 hours"),
+        (
+            json!({}),
+            json!({"aud": "b"}),
+            "/",
+            "wrong_audience",
+            "its `aud` is \"b\", and tokens are taken here for api",
+        ),
+        (
+            json!({}),
+            json!({"iss": other}),
+            "/",
+            "unknown_issuer",
+            "its `iss` is \"https://other.example.com\", and tokens are taken here of https://idp.example.com",
+        ),
+        (
+            json!({"kid": "k2"}),
+            json!({}),
+            "/",
+            "unknown_key",
+            "no key of its issuer has the name \"k2\" and fits EdDSA",
+        ),
+        (
+            json!({"typ": "logout+jwt"}),
+            json!({}),
+            "/",
+            "wrong_type",
+            "its `typ` is \"logout+jwt\", where at+jwt, JWT or none is taken",
+        ),
+        (json!({}), json!({}), "/admin", "insufficient_scope", "rules[0].require.scopes is not fulfilled"),
+    ] {
+        let token = token(header, claims);
+        let (_, out) = explained(&token, &[path]);
+        assert!(out.contains(said), "{reason}: {said}:\n{out}");
+        assert!(out.contains(&format!(": {reason}\n")) && out.contains("  What to do: "), "{out}");
+        let story = json_of(&token, &[path]);
+        assert_eq!((&story["result"], &story["reason"]), (&"denied".into(), &reason.into()));
+        assert!(
+            story["why"].as_str().into_iter().chain(story["detail"].as_str()).any(|text| text.contains(said)),
+            "{story:#}"
+        );
+        assert_eq!(story["steps"].as_array().unwrap().last().unwrap()["passed"], false, "{story:#}");
+    }
+}
+
+#[test]
+fn no_token_and_no_need_of_one() {
+    let configuration = file("configuration.yaml", CONFIGURATION);
+    let out = printed(&["explain", &configuration], "");
+    assert!(
+        out.contains("denied with 401: missing_token\n  no token is in the header authorization, scheme Bearer\n"),
+        "{out}"
+    );
+    assert!(out.contains("  www-authenticate  Bearer realm="), "{out}");
+    let out = printed(&["explain", &configuration, "/open"], "");
+    assert!(out.contains("GET /open  rules[1]\n") && out.contains("\nbypassed\n"), "{out}");
+}
+
+/// A call that nothing answers is told, and the exit code says that the end is not the real one.
+#[test]
+fn a_call_without_an_answer_is_told() {
+    let configuration = file("configuration.yaml", CONFIGURATION);
+    let ended = run(&["explain", &configuration, "--token", "-"], &token(json!({}), json!({})));
+    assert_eq!(ended.code, 1);
+    for line in [
+        "GET https://idp.example.com/.well-known/openid-configuration for metadata of main, cluster idp: no answer is given for it",
+        "denied with 503: provider_unavailable\n",
+    ] {
+        assert!(ended.out.contains(line), "{line}: {}", ended.out);
+    }
+    let answer = "https://idp.example.com/.well-known/openid-configuration=500";
+    let ended = run(&["explain", &configuration, "--token", "-", "--answer", answer], &token(json!({}), json!({})));
+    assert!(ended.out.contains("cluster idp: 500\n"), "{}", ended.out);
+    assert!(
+        ended.out.contains("  ! main: metadata: GET https://idp.example.com/.well-known/openid-configuration"),
+        "{}",
+        ended.out
+    );
+}
+
+/// What a token is, and nothing else: without a configuration.
+#[test]
+fn a_token_alone() {
+    let jwt = token(json!({}), json!({"note": "a\u{1b}[31mb"}));
+    let out = run(&["explain", "--token", "-", "--at", &NOW.to_string()], &jwt).out;
+    for line in [
+        "  form       JWT, alg EdDSA, kid k1, typ at+jwt\n",
+        "  proved by  nothing",
+        "in an hour\n",
+        "  sub        ann\n",
+    ] {
+        assert!(out.contains(line), "{line}:\n{out}");
+    }
+    assert!(!out.contains(&jwt) && !out.contains('\x1b'), "{out}");
+    let told: Value = serde_json::from_str(&printed(&["explain", "--json", "--token", "opaque"], "")).unwrap();
+    assert_eq!((&told["form"], &told["claims"]), (&"opaque".into(), &json!({})));
+    let encrypted = "eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkExMjhHQ00ifQ.a.b.c.d";
+    assert!(printed(&["explain", "--token", encrypted], "").contains("encrypted JWT"));
+    assert_eq!(run(&["explain"], "").code, 2);
+}
+
+#[test]
+fn colours_are_for_those_who_want_them() {
+    let configuration = file("configuration.yaml", CONFIGURATION);
+    let out = printed(&["explain", &configuration, "--color", "always"], "");
+    assert!(out.contains("\x1b[31mdenied\x1b[0m"), "{out}");
+}
+
+/// A request from a file, as HTTP writes it; one of several filters, by its name.
+#[test]
+fn a_request_from_a_file_and_a_filter_by_its_name() {
+    let request =
+        file("request.http", "DELETE /admin/x HTTP/1.1\r\nHost: shop.example.com\r\nAuthorization: Basic YTpi\r\n\r\n");
+    let configuration = file("configuration.yaml", CONFIGURATION);
+    let out = printed(&["explain", &configuration, "--request", &request, "--json"], "");
+    let story: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&story["reason"], &story["rule"]), (&"unsupported_token".into(), &"rules[0] admin".into()));
+    let base = here("base/envoy.yaml");
+    let base = base.to_str().unwrap();
+    assert!(printed(&["explain", base, "/"], "").contains("denied"));
+    let ended = run(&["explain", base, "/", "--filter", "nobody"], "");
+    assert_eq!(ended.code, 2);
+    assert!(ended.err.contains("holds no configuration of the filter called nobody"), "{}", ended.err);
+    for (arguments, said) in [
+        (&["/", "-H", "nothing"][..], "expected `Name: value`"),
+        (&["orders"], "neither a path"),
+        (&["/", "--at", "soon"], "is no time"),
+        (&["/", "--answer", "x"], "expected URL=FILE"),
+        (&["/", "--metadata", "x"], "expected `namespace:key=value`"),
+        (&["/", "--keys", "no/such/file"], "no/such/file"),
+    ] {
+        let ended = run(&[&["explain", &configuration], arguments].concat(), "");
+        assert_eq!(ended.code, 2, "{arguments:?}");
+        assert!(ended.err.contains(said), "{arguments:?}: {}", ended.err);
+    }
+}
+
+/// What may be asked for in other places than headers.
+#[test]
+fn tokens_are_put_where_the_configuration_looks() {
+    for (source, place) in [
+        ("{ location: cookie, key: session }", "the cookie session"),
+        ("{ location: query_string, key: t }", "the parameter t of the query"),
+        ("{ location: metadata, key: t, metadata_filter: front }", "the dynamic metadata front:t"),
+        ("{ location: header, key: x-token }", "the header x-token"),
+        ("{ location: websocket_protocol, key: bearer }", "the WebSocket protocol behind bearer"),
+    ] {
+        let text = format!("{CONFIGURATION}access_token: {source}\n");
+        let name = format!("source-{}.yaml", place.len());
+        let configuration = file(&name, &text);
+        let keys = file("keys.json", &json!({"keys": [key().jwk("k1")]}).to_string());
+        let arguments = ["explain", &configuration, "--keys", &keys, "--at", "1800000000", "--token", "-", "--json"];
+        let ended = run(&arguments, &token(json!({}), json!({})));
+        let story: Value = serde_json::from_str(&ended.out).unwrap_or_else(|_| panic!("{}", ended.err));
+        assert_eq!((&story["result"], &story["place"]), (&"allowed".into(), &place.into()), "{story:#}");
+    }
+}
+
+/// The page about the command shows what its second line prints.
+#[test]
+fn the_page_shows_what_is_printed() {
+    let page = fs::read_to_string(root().join("docs/cli.md")).unwrap();
+    let section = page.split("\n## explain\n").nth(1).unwrap();
+    let line = section.lines().filter_map(|line| line.strip_prefix("oidc-filter explain ")).nth(1).unwrap();
+    let arguments: Vec<&str> = std::iter::once("explain").chain(line.split(' ')).collect();
+    let shown = section.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+    let out = printed(&arguments, "");
+    assert_eq!(out.trim_end(), shown.trim_end());
+}
