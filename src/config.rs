@@ -27,6 +27,7 @@ mod policy;
 mod provider;
 mod provider_names;
 mod publishing;
+mod refusal_log;
 mod removal;
 mod requirement;
 mod resource;
@@ -56,6 +57,7 @@ pub use output::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, S
 pub use policy::{Policy, ResponseBody};
 pub use provider::{Provider, Validation};
 pub use publishing::{IssuerMetadata, Publishing};
+pub use refusal_log::RefusalLog;
 pub use removal::Removal;
 pub use requirement::{ClaimRequirement, Requirement, ScopeImplications, StepUp};
 pub use resource::{OFFLINE_ACCESS, Resource, WELL_KNOWN};
@@ -103,6 +105,8 @@ pub struct Config {
     pub publishing: Option<Publishing>,
     /// Whether the verdict about a request is told in filter state.
     pub marks: bool,
+    /// How refusals are told in the log.
+    pub refusal_log: RefusalLog,
     /// What is allowed but deserves a line in the log.
     pub warnings: Vec<Warning>,
 }
@@ -178,6 +182,7 @@ impl Config {
         let verify = Verify::from_fields(&mut top)?;
         let publishing = publishing::Written::from_fields(&mut top)?;
         let marks = top.boolean("marks")?.unwrap_or(true);
+        let refusal_log = RefusalLog::from_fields(&mut top)?;
         top.finish()?;
         let providers = providers.into_iter().map(Rc::new).collect();
         let mut config = Self {
@@ -192,6 +197,7 @@ impl Config {
             dpop_store,
             publishing: None,
             marks,
+            refusal_log,
             warnings: about,
         };
         audience::keep_apart(&mut config);
@@ -339,6 +345,7 @@ const TOP_FIELDS: &[&str] = &[
     "marks",
     "assertion_jwks_path",
     "assertion_discovery",
+    "refusal_log",
 ];
 
 /// What is wrong with a key whose trial signature fails.

@@ -32,6 +32,7 @@ mod outputs;
 mod own;
 mod proofs;
 mod prove;
+mod refusals;
 mod rehearsal;
 mod shadow;
 mod status;
@@ -207,6 +208,7 @@ impl Filter {
             // What could not be had at the start may be there now.
             self.facts.proofs.prepare();
         }
+        self.complaints.refusals.time_is(now);
         if request.method().is_none() {
             // The host had more headers than it hands over: what isn't seen can't be removed.
             let unseen = Case { request, policy: Rc::clone(&self.config.policy), is_check: false };
@@ -254,6 +256,7 @@ impl Filter {
 
     /// Time has passed.
     pub fn on_tick(&mut self, now: Timestamp) {
+        self.tell_held_back(now);
         self.resume_some(now);
         self.start_due(now);
         for need in self.waiting.give_up_lost(now) {

@@ -17,6 +17,7 @@ impl Filter {
         unsent: Option<&'static str>,
         now: Timestamp,
     ) {
+        self.complaints.refusals.time_is(now);
         let Some(need) = self.waiting.called_for(call) else { return };
         let flight = self.waiting.flight(&need);
         let endpoint = flight.and_then(|flight| flight.tried.last().copied()).unwrap_or_default();

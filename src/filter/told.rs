@@ -1,13 +1,16 @@
-//! What the operator is told: one line for each decision at debug level, for those who look for the reason of one, and when a
-//! complaint is due. Never with a token or the value of a claim. While nobody listens, a line costs a look at the level.
+//! What the operator is told: one line for each refusal at info level, as far as its ration lasts; one for each decision at debug
+//! level, for those who look for the reason of one; and when a complaint is due. Never with a token or the value of a claim. While
+//! nobody listens, a line costs a look at the level.
 
 use super::Filter;
-use crate::config::Policy;
-use crate::decision::{Case, Outcome, Shadow, Tally};
+use super::refusals::{self, Line, Refusals};
+use crate::config::{Policy, RefusalLog};
+use crate::decision::{Case, Disposition, Outcome, Shadow, Tally};
 use crate::http::Request;
 use crate::oauth::dpop::{self, replay::Spent};
 use crate::policy::requirement::RequirementField;
 use crate::provider::ProviderId;
+use crate::reply::Reason;
 use crate::time::Timestamp;
 use std::cell::Cell;
 use std::fmt;
@@ -40,16 +43,19 @@ pub(super) enum Detail {
 }
 
 /// When the operator was last told of what clients can cause again and again.
+#[derive(Default)]
 pub(super) struct Complaints {
     /// Of each provider.
     told_at: Vec<Cell<Timestamp>>,
     /// Of a request whose route has another policy than the one that was decided on.
     rerouted_at: Cell<Timestamp>,
+    /// Of refused requests.
+    pub(super) refusals: Refusals,
 }
 
 impl Complaints {
     pub(super) fn about(providers: usize) -> Self {
-        Self { told_at: vec![Cell::default(); providers], rerouted_at: Cell::default() }
+        Self { told_at: vec![Cell::default(); providers], ..Self::default() }
     }
 
     /// Whether something may be told about this provider again; if so, it is noted that it was.
@@ -82,26 +88,84 @@ impl Filter {
         tally: Tally,
     ) {
         self.note_decision(case, detail);
-        if log::log_enabled!(log::Level::Debug) {
+        let told = Told { case, outcome, status };
+        let (ration, wants_debug) = (self.ration(&told), log::log_enabled!(log::Level::Debug));
+        if ration.is_some() || wants_debug {
             let rule = self.rule_of(&case.policy);
             let detail = detail.map(|detail| self.place_of(&case.policy, rule, "", detail));
-            let told = Told { request: &case.request, is_check: case.is_check, outcome, status };
-            log::debug!("{told} ({}, {}){}", self.rule_name(rule), provider(outcome), behind(detail));
+            self.write(&told, ration, rule.map(|index| self.rule_name(index)).as_deref(), detail.as_deref());
+        }
+        if wants_debug {
             tell_shadow(tally.shadow);
         }
     }
 
     /// Tells one about a request for which there is no policy.
     pub(super) fn tell_without_policy(&self, case: &Case, outcome: &Outcome, status: u16) {
-        let Case { request, is_check, .. } = case;
-        let told = Told { request, is_check: *is_check, outcome, status: Some(status) };
-        log::debug!("{told} (no rule could be chosen)");
+        let told = Told { case, outcome, status: Some(status) };
+        self.write(&told, self.ration(&told), None, Some("no rule could be chosen"));
+    }
+
+    /// If this is a refusal that is told at info level: how many before it were held back.
+    fn ration(&self, told: &Told) -> Option<Ration> {
+        let reason = told.outcome.reason.filter(|_| told.outcome.result == Disposition::Denied)?;
+        let status = told.status?;
+        if self.config.refusal_log == RefusalLog::None || !log::log_enabled!(log::Level::Info) {
+            return None;
+        }
+        let request = &told.case.request;
+        // An Envoy at the edge says who asks (`use_remote_address`).
+        let held_back = match request.headers.first("x-envoy-external-address") {
+            Some(client) => self.complaints.refusals.admit(reason, client),
+            None => self.complaints.refusals.admit(reason, (request.method(), request.authority(), path_of(request))),
+        };
+        // At debug level it is told all the same.
+        if held_back.is_none() && !log::log_enabled!(log::Level::Debug) {
+            self.complaints.refusals.hold_back(reason);
+        }
+        Some(Ration { reason, status, held_back: held_back? })
+    }
+
+    fn write(&self, told: &Told, ration: Option<Ration>, rule: Option<&str>, requirement: Option<&str>) {
+        let Some(Ration { reason, status, held_back }) = ration else {
+            log::debug!("{}", told.line(rule, requirement));
+            return;
+        };
+        let more = match held_back {
+            0 => String::new(),
+            count => format!("; before it, {count} for the same reason were not told"),
+        };
+        if self.config.refusal_log == RefusalLog::Text {
+            log::info!("{}{more}", told.line(rule, requirement));
+            return;
+        }
+        let Shown { method, path, id } = Shown::of(&told.case.request);
+        let line = Line {
+            request_id: id.as_deref(),
+            method: &method,
+            path: &path,
+            is_check: told.case.is_check,
+            status,
+            reason,
+            provider: told.outcome.provider.as_deref(),
+            rule,
+            requirement,
+            held_back,
+        };
+        log::info!("{}", line.json());
+    }
+
+    /// Tells how many refusals had no line of their own, if no other line has told it.
+    pub(super) fn tell_held_back(&self, now: Timestamp) {
+        self.complaints.refusals.time_is(now);
+        for (reason, count) in self.complaints.refusals.due() {
+            log::info!("{}", refusals::held_back(self.config.refusal_log, reason, count));
+        }
     }
 
     /// Tells one about a document of the filter's own.
     pub(super) fn tell_served(&self, case: &Case, outcome: &Outcome, status: u16) {
-        let Case { request, is_check, .. } = case;
-        let told = Told { request, is_check: *is_check, outcome, status: Some(status) };
+        let told = Told { case, outcome, status: Some(status) };
         log::debug!("{told} (a document of the filter's own)");
     }
 
@@ -117,8 +181,7 @@ impl Filter {
         self.config.rules.iter().position(|rule| Rc::ptr_eq(&rule.policy, policy))
     }
 
-    fn rule_name(&self, rule: Option<usize>) -> String {
-        let Some(index) = rule else { return "no rule".to_owned() };
+    fn rule_name(&self, index: usize) -> String {
         match self.config.rules.get(index).and_then(|rule| rule.name.as_ref()) {
             Some(name) => format!("rules[{index}] {}", name.escape_default()),
             None => format!("rules[{index}]"),
@@ -180,33 +243,65 @@ fn tell_shadow(shadow: Option<Shadow>) {
     }
 }
 
+/// A refusal that is told at info level.
+struct Ration {
+    reason: Reason,
+    status: u16,
+    held_back: u64,
+}
+
 /// The line's beginning: which request, and what became of it.
 struct Told<'d> {
-    request: &'d Request,
-    is_check: bool,
+    case: &'d Case,
     outcome: &'d Outcome,
     status: Option<u16>,
 }
 
+impl Told<'_> {
+    fn line(&self, rule: Option<&str>, requirement: Option<&str>) -> String {
+        let (rule, provider) = (rule.unwrap_or("no rule"), provider(self.outcome));
+        let more = requirement.map(|requirement| format!(": {requirement}")).unwrap_or_default();
+        format!("{self} ({rule}, {provider}){more}")
+    }
+}
+
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let asked = if self.is_check { "asked about " } else { "" };
-        write!(f, "{asked}{}: {}", line_of(self.request), verdict(self.outcome, self.status))
+        let asked = if self.case.is_check { "asked about " } else { "" };
+        let Shown { method, path, id } = Shown::of(&self.case.request);
+        let id = id.as_deref().unwrap_or("none");
+        write!(f, "{asked}{method} {path} [x-request-id {id}]: {}", verdict(self.outcome, self.status))
     }
 }
 
 /// Which request it is: method, path without the query, and the number that Envoy gave it.
-fn line_of(request: &Request) -> String {
-    let shown = |text: Option<&[u8]>, most: usize| {
-        let text = text.unwrap_or_default();
-        let more = if text.len() > most { "…" } else { "" };
-        format!("{}{more}", text.get(..most).unwrap_or(text).escape_ascii())
-    };
-    // What stands behind these may hold a token, to some reader.
-    let path = request.path().and_then(|path| path.split(|byte| b"?#;".contains(byte)).next());
-    let id = request.headers.first("x-request-id");
-    let (method, path) = (shown(request.method(), MAX_SHOWN_WORD), shown(path, MAX_SHOWN_PATH));
-    format!("{method} {path} [x-request-id {}]", shown(id.or(Some(b"none")), MAX_SHOWN_WORD))
+struct Shown {
+    method: String,
+    path: String,
+    id: Option<String>,
+}
+
+impl Shown {
+    fn of(request: &Request) -> Self {
+        Self {
+            method: shown(request.method(), MAX_SHOWN_WORD),
+            path: shown(path_of(request), MAX_SHOWN_PATH),
+            id: request.headers.first("x-request-id").map(|id| shown(Some(id), MAX_SHOWN_WORD)),
+        }
+    }
+}
+
+/// The path; what stands behind it may hold a token, to some reader.
+fn path_of(request: &Request) -> Option<&[u8]> {
+    request.path().and_then(|path| path.split(|byte| b"?#;".contains(byte)).next())
+}
+
+/// At most so many bytes of what a client sent, up to what may be a JWT.
+fn shown(text: Option<&[u8]>, most: usize) -> String {
+    let text = text.unwrap_or_default();
+    let most = text.windows(JWT.len()).position(|bytes| bytes == JWT).unwrap_or(text.len()).min(most);
+    let more = if text.len() > most { "…" } else { "" };
+    format!("{}{more}", text.get(..most).unwrap_or(text).escape_ascii())
 }
 
 fn verdict(outcome: &Outcome, status: Option<u16>) -> String {
@@ -223,12 +318,11 @@ fn provider(outcome: &Outcome) -> String {
     outcome.provider.as_ref().map_or_else(|| "no provider".to_owned(), |name| format!("provider {name}"))
 }
 
-fn behind(detail: Option<String>) -> String {
-    detail.map(|detail| format!(": {detail}")).unwrap_or_default()
-}
-
 /// At most how often the same kind of trouble is told of.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How the header of a JWT begins: `{"` in base64url.
+const JWT: &[u8] = b"eyJ";
 
 const MAX_SHOWN_WORD: usize = 64;
 const MAX_SHOWN_PATH: usize = 200;

@@ -61,7 +61,13 @@ fn no_scene_says_a_secret_at_any_level() {
             {"key": "authorization"}, {"location": "cookie", "key": "t"}, {"location": "query_string", "key": "t"},
         ],
     });
-    let mut scenes = vec![jwt(json!({}), outputs.clone()), userinfo(json!({}), outputs.clone()), compact(json!({}))];
+    let as_json = with(outputs.clone(), json!({"refusal_log": "json"}));
+    let mut scenes = vec![
+        jwt(json!({}), as_json),
+        jwt(json!({}), outputs.clone()),
+        userinfo(json!({}), outputs.clone()),
+        compact(json!({})),
+    ];
     for settings in introspections {
         let provider = json!({"introspection": settings});
         scenes.push(introspection(provider.clone(), outputs.clone()));

@@ -2,6 +2,7 @@
 
 use crate::listener::heard;
 use crate::scene::*;
+use crate::support::with;
 use oidc_filter::config::Config;
 use oidc_filter::filter::StreamId;
 use oidc_filter::http::{Headers, Response};
@@ -44,7 +45,7 @@ fn rules() -> Value {
 #[test]
 fn a_debug_line_tells_request_rule_and_requirement() {
     let mut scene = Scene::of(jwt(json!({"name": "main"}), rules()));
-    let with = |claims: Value| token(crate::support::with(json!({"sub": "alice"}), claims));
+    let with = |claims: Value| token(with(json!({"sub": "alice"}), claims));
     for (ask, line) in [
         (
             from("/healthz?a=b", &with(json!({}))),
@@ -82,7 +83,10 @@ fn a_debug_line_tells_request_rule_and_requirement() {
             "denied with 401: invalid_claims (no rule, provider main): the claim nbf is not what it must be",
         ),
         (from("/admin/..%2fx", &with(json!({}))), "GET /admin/..%2fx ["),
-        (from("/admin/..%2fx", &with(json!({}))), ": denied with 400: invalid_request (no rule could be chosen)"),
+        (
+            from("/admin/..%2fx", &with(json!({}))),
+            ": denied with 400: invalid_request (no rule, no provider): no rule could be chosen",
+        ),
     ] {
         let said = line_about(&mut scene, ask);
         assert!(said.contains(line), "{line}\n{said}");
@@ -102,6 +106,53 @@ fn a_line_is_short_and_one() {
     for odd in ["/a;jsessionid=abcdefghijklmnop", "/a#abcdefghijklmnop"] {
         let said = line_about(&mut scene, get(odd));
         assert!(said.contains("GET /a [") && !said.contains("abcdefghijklmnop"), "{said}");
+    }
+}
+
+/// A refusal as an object, with the same words; what a client sends ends neither the line nor a string of it.
+#[test]
+fn a_refusal_is_told_as_json_where_that_is_wanted() {
+    let mut scene = Scene::of(jwt(json!({"name": "main"}), with(rules(), json!({"refusal_log": "json"}))));
+    let told = |said: &str| serde_json::from_str::<Value>(said).unwrap_or_else(|error| panic!("{error}: {said}"));
+    let id = "0b0fd3d6-4d4c-4bb0-8e0c-b4b8f5ab1ff1";
+    let said = line_about(&mut scene, from("/admin/x?a=b", &token(json!({"sub": "alice", "scope": "b"}))));
+    assert_eq!(
+        told(&said),
+        json!({
+            "event": "oidc_denied", "request_id": id, "method": "GET", "path": "/admin/x", "status": 403,
+            "reason": "insufficient_scope", "provider": "main", "rule": "rules[1]",
+            "requirement": "rules[1].require.scopes is not fulfilled",
+        })
+    );
+    let said = line_about(&mut scene, get("/x\"\n\\"));
+    assert_eq!(
+        told(&said),
+        json!({"event": "oidc_denied", "method": "GET", "path": r#"/x\"\n\\"#, "status": 401, "reason": "missing_token"})
+    );
+    let said = line_about(&mut scene, from("/admin/..%2fx", &good()));
+    assert_eq!(told(&said)["requirement"], "no rule could be chosen");
+    let said = line_about(&mut scene, from("/x", &good()));
+    assert!(said.contains(": allowed"), "what passes is told at debug level, in words: {said}");
+}
+
+/// What looks like a JWT is cut off, wherever in a line a client puts it.
+#[test]
+fn a_token_in_a_path_or_an_id_is_not_told() {
+    for form in ["text", "json"] {
+        let mut scene = Scene::of(jwt(json!({}), json!({"refusal_log": form})));
+        let token = good();
+        let said = line_about(&mut scene, get(format!("/reset/{token}")).header("x-request-id", format!("a{token}")));
+        assert!(said.contains("/reset/…") && !said.contains("eyJ"), "{said}");
+    }
+}
+
+#[test]
+fn the_form_of_refusals_is_a_closed_word() {
+    for (wrong, problem) in [(json!("yaml"), "expected text, json or none"), (json!(true), "expected a string")] {
+        let configuration = jwt(json!({}), json!({"refusal_log": wrong}));
+        let error = Config::read(configuration.to_string().as_bytes(), &|_: &str| None).unwrap_err();
+        assert_eq!(error.path(), "refusal_log");
+        assert!(error.problem().contains(problem), "{error}");
     }
 }
 
@@ -131,7 +182,7 @@ fn a_fault_of_a_provider_says_what_its_answer_is() {
         scene.tick();
         heard().join("\n")
     };
-    let named = |issuer: &str| says_json(crate::support::with(metadata(ISSUER), json!({"issuer": issuer})));
+    let named = |issuer: &str| says_json(with(metadata(ISSUER), json!({"issuer": issuer})));
     for (place, answer, words) in [
         (
             DISCOVERY,
