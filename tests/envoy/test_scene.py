@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,35 @@ def errors(document: Any, schema: str) -> list[str]:
 def documents(path: str) -> dict[str, Any]:
     """The manifests of a file by kind."""
     return {each["kind"]: each for each in yaml.safe_load_all((ROOT / path).read_text())}
+
+
+def test_the_way_from_nothing_to_a_role_leads_there(tmp_path: Path) -> None:
+    """docs/install.md, as far as there is no Keycloak: what an editor does by its steps is an Envoy."""
+    page = (ROOT / "docs/install.md").read_text()
+    (cluster,) = re.findall(r"^ +```yaml\n(.*?)^ +```", page.partition("## From nothing")[2], re.DOTALL | re.MULTILINE)
+
+    def replaced(text: str, first: str, new: str) -> str:
+        """The lines of a block, which end where one is indented less."""
+        before, found, after = text.partition(first)
+        assert found
+        indent = first[: len(first) - len(first.lstrip())]
+        rest = after.splitlines(keepends=True)
+        ends = (n for n, line in enumerate(rest) if line.strip() and not line.startswith(indent + " "))
+        return before + textwrap.indent(textwrap.dedent(new), indent) + "".join(rest[next(ends) :])
+
+    text = (ROOT / "envoy/minimal.yaml").read_text()
+    (first,) = re.findall(r"(?<= value:\n) +providers:\n", text)
+    new = (ROOT / "examples/providers/keycloak.json").read_text()
+    start = text.index(first)
+    indent = " " * (len(first) - len(first.lstrip()))
+    end = text.index("\n                  - name: envoy.filters.http.router")
+    text = text[:start] + textwrap.indent(new, indent).rstrip() + text[end:]
+    text = replaced(text, "    - name: idp", cluster)
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text)
+    result = validate(mine)
+    assert result.returncode == 0, result.stdout
+    assert [cluster["name"] for cluster in yaml.safe_load(text)["static_resources"]["clusters"]] == ["keycloak", "upstream"]
 
 
 COMPOSE = [ROOT / "envoy/docker-compose.yaml", ROOT / "examples/watching/docker-compose.yaml"]
