@@ -29,7 +29,7 @@ pub(super) struct Refusals {
 #[derive(Default)]
 struct Ration {
     /// When each of the lots was last drawn.
-    drawn: [Option<Timestamp>; LOTS],
+    drawn: [Option<Timestamp>; LOTS as usize],
     /// When a line was last told.
     told_at: Timestamp,
     /// How many have not been told since.
@@ -49,7 +49,7 @@ impl Refusals {
         let ration = rations.entry(reason).or_default();
         let mut hasher = DefaultHasher::new();
         (now.unix_nanos() / 1_000_000_000, by).hash(&mut hasher);
-        let lot = usize::try_from(hasher.finish() % LOTS as u64).unwrap_or_default();
+        let lot = usize::try_from(hasher.finish() % LOTS).unwrap_or_default();
         let drawn = ration.drawn.get_mut(lot)?;
         if drawn.is_some_and(|drawn| now >= drawn && now.saturating_since(drawn) < INTERVAL) {
             return None;
@@ -134,7 +134,7 @@ fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> String {
 
 /// How many lines a second a reason has: enough that one client that goes on and on mostly leaves the others theirs, and few
 /// enough that all reasons at once fill no disk.
-const LOTS: usize = 4;
+const LOTS: u64 = 4;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 

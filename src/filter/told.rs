@@ -107,9 +107,8 @@ impl Filter {
     }
 
     /// If this is a refusal that is told at info level: how many before it were held back.
-    fn ration(&self, told: &Told) -> Option<Ration> {
-        let reason = told.outcome.reason.filter(|_| told.outcome.result == Disposition::Denied)?;
-        let status = told.status?;
+    fn ration(&self, told: &Told) -> Option<u64> {
+        let (reason, _) = told.refusal()?;
         if self.config.refusal_log == RefusalLog::None || !log::log_enabled!(log::Level::Info) {
             return None;
         }
@@ -123,22 +122,24 @@ impl Filter {
         if held_back.is_none() && !log::log_enabled!(log::Level::Debug) {
             self.complaints.refusals.hold_back(reason);
         }
-        Some(Ration { reason, status, held_back: held_back? })
+        held_back
     }
 
-    fn write(&self, told: &Told, ration: Option<Ration>, rule: Option<&str>, requirement: Option<&str>) {
-        let Some(Ration { reason, status, held_back }) = ration else {
-            log::debug!("{}", told.line(rule, requirement));
-            return;
-        };
-        let more = match held_back {
-            0 => String::new(),
-            count => format!("; before it, {count} for the same reason were not told"),
-        };
-        if self.config.refusal_log == RefusalLog::Text {
-            log::info!("{}{more}", told.line(rule, requirement));
+    fn write(&self, told: &Told, ration: Option<u64>, rule: Option<&str>, requirement: Option<&str>) {
+        let level = if ration.is_some() { log::Level::Info } else { log::Level::Debug };
+        if !log::log_enabled!(level) {
             return;
         }
+        let held_back = ration.unwrap_or_default();
+        let refusal = told.refusal().filter(|_| self.config.refusal_log == RefusalLog::Json);
+        let Some((reason, status)) = refusal else {
+            let more = match held_back {
+                0 => String::new(),
+                count => format!("; before it, {count} for the same reason were not told"),
+            };
+            log::log!(level, "{}{more}", told.line(rule, requirement));
+            return;
+        };
         let Shown { method, path, id } = Shown::of(&told.case.request);
         let line = Line {
             request_id: id.as_deref(),
@@ -152,7 +153,7 @@ impl Filter {
             requirement,
             held_back,
         };
-        log::info!("{}", line.json());
+        log::log!(level, "{}", line.json());
     }
 
     /// Tells how many refusals had no line of their own, if no other line has told it.
@@ -243,13 +244,6 @@ fn tell_shadow(shadow: Option<Shadow>) {
     }
 }
 
-/// A refusal that is told at info level.
-struct Ration {
-    reason: Reason,
-    status: u16,
-    held_back: u64,
-}
-
 /// The line's beginning: which request, and what became of it.
 struct Told<'d> {
     case: &'d Case,
@@ -258,6 +252,11 @@ struct Told<'d> {
 }
 
 impl Told<'_> {
+    /// Its reason and its status, if it is one.
+    fn refusal(&self) -> Option<(Reason, u16)> {
+        self.outcome.reason.filter(|_| self.outcome.result == Disposition::Denied).zip(self.status)
+    }
+
     fn line(&self, rule: Option<&str>, requirement: Option<&str>) -> String {
         let (rule, provider) = (rule.unwrap_or("no rule"), provider(self.outcome));
         let more = requirement.map(|requirement| format!(": {requirement}")).unwrap_or_default();
