@@ -6,6 +6,7 @@ mod gateway;
 mod istio;
 
 use crate::emit;
+use crate::site;
 use crate::yaml::{self, Data, Node};
 use clap::{Args, ValueEnum};
 use oidc_filter::config::{Config, Policy};
@@ -88,9 +89,10 @@ pub fn render(options: &Options, text: &str) -> Result<String, String> {
     let written =
         documents.pop().filter(|_| documents.is_empty()).ok_or("expected one configuration, and nothing else")?;
     let variables = yaml::variables(&written);
-    let environment = |name: &str| std::env::var(name).ok().or_else(|| Some("https://variable.invalid".to_owned()));
-    let config =
-        Config::read(written.to_json().to_string().as_bytes(), &environment).map_err(|error| error.to_string())?;
+    let config = match site::sites(&written).as_slice() {
+        [site] => site.config().map_err(|error| error.to_string())?,
+        _ => return Err("expected a configuration, with `providers` or `provider`".to_owned()),
+    };
     let written = spelled_out(written);
     let reaches = reaches(&config);
     let metadata = metadata(&config);
