@@ -63,8 +63,14 @@ pub enum Kind {
     StringLists,
     /// An object with a string or an object under each name of the operator's.
     Members,
+    /// A list of strings and objects, or one of these.
+    Entries,
+    /// Any JSON value.
+    Json,
     /// A JSON document, or a string that holds one.
     JsonText,
+    /// A list of JSON objects, or one; each may be a string that holds it.
+    JsonObjects,
 }
 
 impl<F: Fn(&str) -> Option<String>> Environment for F {
@@ -320,13 +326,13 @@ impl<'e> Fields<'e> {
     /// A JSON value as it stands, with `${NAME}` replaced in its strings.
     pub fn json(&mut self, field: &'static str) -> Result<Option<Value>, Error> {
         let path = self.path(field);
-        self.take(field).map(|value| expanded(value, &path, self.environment)).transpose()
+        self.take_as(field, Kind::Json).map(|value| expanded(value, &path, self.environment)).transpose()
     }
 
     /// A list of JSON objects, or one; each written out, or as a string that holds it. No error tells what is in it.
     pub fn json_objects(&mut self, field: &'static str) -> Result<Option<Vec<Object>>, Error> {
         let environment = self.environment;
-        self.each(field, Kind::Any, |value, path| {
+        self.each(field, Kind::JsonObjects, |value, path| {
             let value = match value {
                 Value::String(_) => {
                     let text = string(value, path, environment)?;
@@ -351,7 +357,7 @@ impl<'e> Fields<'e> {
         from_fields: impl Fn(Fields<'e>) -> Result<T, Error>,
     ) -> Result<Option<Vec<T>>, Error> {
         let environment = self.environment;
-        self.each(field, Kind::Any, |value, path| match value {
+        self.each(field, Kind::Entries, |value, path| match value {
             Value::String(_) => from_text(string(value, path, environment)?, path),
             Value::Object(_) => from_fields(Fields::of(value, path, environment)?),
             other => Err(wrong_type(path, &other, "a string or an object")),

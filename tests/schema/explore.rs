@@ -53,14 +53,26 @@ impl Explorer {
             explorer.configurations.insert(object.to_owned(), base.clone());
         }
         explorer.read(&json!({"provider": "https://idp.example.com"})).unwrap();
-        while let Some((object, field, kinds)) = explorer.next_unknown() {
+        loop {
+            explorer.enter_all();
+            // What is read only where it is there may hold further objects.
+            explorer.read_unread();
+            if explorer.next_unknown().is_none() {
+                return explorer;
+            }
+        }
+    }
+
+    /// Puts in every object that its reader has asked for.
+    fn enter_all(&mut self) {
+        while let Some((object, field, kinds)) = self.next_unknown() {
             let path = join(&object, &field);
-            let mut configuration = explorer.configurations[&object].clone();
+            let mut configuration = self.configurations[&object].clone();
             if kinds.contains(&Kind::Members) {
                 let member = join(&path, MEMBER);
-                explorer.enter(&configuration, &path, json!({MEMBER: {}}), &member);
+                self.enter(&configuration, &path, json!({MEMBER: {}}), &member);
             }
-            let objects = [Kind::Object, Kind::Objects];
+            let objects = [Kind::Object, Kind::Objects, Kind::Entries];
             let value = match objects.iter().any(|kind| kinds.contains(kind)) {
                 // Where both may stand, an object is one with names of the operator's.
                 true if kinds.contains(&Kind::Members) => json!([{}]),
@@ -68,10 +80,8 @@ impl Explorer {
                 false => json!({MEMBER: "x"}),
             };
             set(&mut configuration, &path, value.clone());
-            explorer.enter(&configuration, &path, value, &path);
+            self.enter(&configuration, &path, value, &path);
         }
-        explorer.read_unread();
-        explorer
     }
 
     /// Some fields are read only where they are there.
@@ -106,7 +116,7 @@ impl Explorer {
 
     /// An object that has not been put in yet, and that its reader has asked for.
     fn next_unknown(&self) -> Option<(String, String, BTreeSet<Kind>)> {
-        let nested = [Kind::Object, Kind::Objects, Kind::Members];
+        let nested = [Kind::Object, Kind::Objects, Kind::Members, Kind::Entries];
         let asked = self.listener.0.borrow();
         asked.iter().filter(|(object, _)| self.configurations.contains_key(*object)).find_map(|(object, fields)| {
             let mut unknown = fields.iter().filter(|(field, kinds)| {
@@ -212,6 +222,9 @@ impl Explorer {
                 Kind::Duration | Kind::SignedDuration => values.push(json!("60s")),
                 Kind::Object | Kind::Objects => values.extend([json!({}), json!({MEMBER: "x"})]),
                 Kind::Members | Kind::StringMap | Kind::StringLists => values.push(json!({MEMBER: "x"})),
+                Kind::Entries => values.extend([json!(TEXTS[0]), json!({})]),
+                Kind::Json => values.push(json!(TEXTS[0])),
+                Kind::JsonObjects => values.push(serde_json::from_str(KEY).unwrap()),
                 Kind::Known => {}
                 Kind::Any | Kind::String | Kind::RequiredString | Kind::Strings | Kind::JsonText => {
                     values.extend(words.iter().map(|word| json!(word)));
@@ -362,6 +375,9 @@ const SENSELESS: &str = "!";
 
 /// As many as the object with the most conditions needs, and more.
 const MAX_MENDS: usize = 40;
+
+/// A private key that everybody knows: RFC 7515, section A.3.
+const KEY: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
 
 /// One of them fits most fields.
 const TEXTS: [&str; 6] = ["x-a", "https://idp.example.com", "https://idp.example.com/a", "/a", "GET", "{\"keys\":[]}"];

@@ -152,6 +152,16 @@ impl<'e> Writer<'e> {
         } else if has(Kind::Object) {
             forms.push(self.definition(path));
         }
+        if has(Kind::Entries) {
+            let object = self.definition(path);
+            forms.extend(one_or_list(json!({"anyOf": [{"type": "string"}, object]})));
+        }
+        if has(Kind::JsonObjects) {
+            forms.extend(one_or_list(json!({"type": ["string", "object"]})));
+        }
+        if has(Kind::Json) {
+            forms.push(json!({"type": ["string", "number", "boolean", "object", "array", "null"]}));
+        }
         if has(Kind::StringMap) {
             forms.push(json!({"type": "object", "additionalProperties": {"type": "string"}}));
         }
