@@ -127,7 +127,10 @@ fn a_refusal_is_told_as_json_where_that_is_wanted() {
     let said = line_about(&mut scene, get("/x\"\n\\"));
     assert_eq!(
         told(&said),
-        json!({"event": "oidc_denied", "method": "GET", "path": r#"/x\"\n\\"#, "status": 401, "reason": "missing_token"})
+        json!({
+            "event": "oidc_denied", "method": "GET", "path": r#"/x\"\n\\"#, "status": 400, "reason": "invalid_request",
+            "requirement": "no rule could be chosen",
+        })
     );
     let said = line_about(&mut scene, from("/admin/..%2fx", &good()));
     assert_eq!(told(&said)["requirement"], "no rule could be chosen");
