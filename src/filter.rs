@@ -30,9 +30,11 @@ mod newcomers;
 mod operation;
 mod outputs;
 mod own;
+mod pass;
 mod proofs;
 mod prove;
 mod refusals;
+mod refuse;
 mod rehearsal;
 mod shadow;
 mod status;
@@ -40,27 +42,21 @@ mod told;
 mod trail;
 mod waiting;
 
-use crate::config::{Config, Policy, Rule, Source, SourceLocation};
-use crate::decision::{Answered, Case, Decision, Disposition, Forward, Meaning, Outcome, Tally};
+use crate::config::{Config, Policy, Rule};
+use crate::decision::{Answered, Case, Decision, Disposition, Meaning, Outcome, Tally};
 use crate::http::names::ReservedNames;
-use crate::http::{Answer, Document, Edit, Fetch, Request, Response};
+use crate::http::{Document, Fetch, Request, Response};
 use crate::jose::verifier::Verifier;
-use crate::oauth::credentials::{self, Scheme};
-use crate::oauth::dpop::NONCE_HEADER;
 use crate::oauth::protected_resource::{self, ProtectedResource};
 use crate::policy::rules::RuleIndex;
 use crate::ports::{Randomness, SharedMemory};
 use crate::provider::ProviderId;
-use crate::reply::{About, Denial, Reason};
+use crate::reply::Denial;
 use crate::time::{Deadline, Timestamp};
-use crate::upstream::assertion::Who;
-use crate::upstream::identity::{self, Identity};
 use crate::upstream::key_set;
-use crate::upstream::outputs::ResponseOutputs;
-use crate::upstream::rewrite::Rewrite;
 use assertions::Assertions;
 use commit::Granted;
-use ends::{Exemption, Grant, Halt, Refusal};
+use ends::{Grant, Halt, Refusal};
 pub use explain::{Explanation, Purpose, Run};
 use facts::Facts;
 use need::{Learnt, Need};
@@ -70,7 +66,7 @@ use own::Own;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
-use told::{Complaints, Detail};
+use told::Complaints;
 use trail::Trail;
 use waiting::{MAX_WAIT, Parked, Waiting};
 
@@ -228,7 +224,7 @@ impl Filter {
             return self.refuse_without_policy(&case, denial, now);
         }
         if let Some(answer) = self.on_preflight(&case) {
-            let outcome = self.outcome(Disposition::Bypassed, None, None);
+            let outcome = Outcome { result: Disposition::Bypassed, reason: None, provider: None };
             self.tell(&case, &outcome, Some(answer.status), None, Tally::default());
             // A page asks with the very target that it wants to ask for, tokens and all.
             let edits = self.hide_tokens(&case);
@@ -419,239 +415,6 @@ impl Filter {
             Err(refusal) => self.refuse_for(&case, refusal, tally, now),
         };
         self.audited(&case, asked, token.as_ref(), decision)
-    }
-
-    /// Lets a request pass with its grant, or without an identity.
-    fn let_go(&mut self, case: &Case, found: Result<Grant, Refusal>, mut tally: Tally, now: Timestamp) -> Decision {
-        match found {
-            Ok(grant) => self.pass(case, grant, tally, now),
-            Err(refusal) => {
-                let mut rewrite = Rewrite::default();
-                rewrite.strip(&self.config.sources);
-                if let Err(refusal) = self.assert_nobody(&case.policy, &mut tally, &mut rewrite, now) {
-                    return self.refuse_for(case, refusal, tally, now);
-                }
-                let outcome = self.outcome(Disposition::Stripped, Some(refusal.denial.reason()), refusal.provider);
-                self.forward(case, rewrite, ResponseOutputs::default(), outcome, tally)
-            }
-        }
-    }
-
-    fn pass(&mut self, case: &Case, grant: Grant, mut tally: Tally, now: Timestamp) -> Decision {
-        let config = Rc::clone(&self.config);
-        let mut rewrite = Rewrite::default();
-        match grant {
-            Grant::Exempt(exemption) => {
-                match exemption {
-                    Exemption::Preflight => rewrite.strip(&config.sources),
-                    Exemption::Bypass | Exemption::Missing if !case.policy.forward => {
-                        rewrite.strip_tokens(&config.sources, &case.request);
-                    }
-                    Exemption::Bypass | Exemption::Missing => {}
-                }
-                let is_somebody = exemption != Exemption::Preflight;
-                if is_somebody && let Err(refusal) = self.assert_nobody(&case.policy, &mut tally, &mut rewrite, now) {
-                    return self.refuse_for(case, refusal, tally, now);
-                }
-                let outcome = self.outcome(Disposition::Bypassed, exemption.reason(), None);
-                self.forward(case, rewrite, ResponseOutputs::default(), outcome, tally)
-            }
-            Grant::Token { token, provider, label, source, scheme, needs_nonce, proof: _, entry, basis, exchanged } => {
-                let source = config.sources.get(source);
-                // A service would choose a token among the protocols as the one to speak, and say so in its response.
-                let leaves = |source: &&Source| {
-                    !case.policy.forward || matches!(source.location, SourceLocation::WebSocketProtocol { .. })
-                };
-                if let Some(source) = source.filter(leaves) {
-                    rewrite.strip_one(source);
-                }
-                if let Some(Source { location: SourceLocation::Header { name, .. }, .. }) = source
-                    && scheme == Scheme::Dpop
-                    && case.policy.forward
-                    && case.policy.dpop.as_ref().is_some_and(|dpop| dpop.forward_as_bearer)
-                    && let Some(credentials) = credentials::as_bearer(&case.request, name)
-                {
-                    rewrite.set_header(name, credentials);
-                }
-                let location = source.map(|source| source.location.as_str()).unwrap_or_default();
-                let issuer = config.providers.get(provider.0).map(|provider| &*provider.issuer).unwrap_or_default();
-                let identity = Identity { claims: token.claims(), provider: &label, issuer, location };
-                // What sources say is not the token's, and may be other things the next time.
-                let may_keep = tally.cached == Some(true) && case.policy.enrich.is_empty();
-                match self.outputs(&case.policy, identity, &entry, may_keep) {
-                    Ok(outputs) => {
-                        let mut aside = outputs.map(|outputs| outputs.write(&mut rewrite)).unwrap_or_default();
-                        if let (Some(token), Some(exchange)) = (&exchanged, &case.policy.token_exchange) {
-                            let value = match &exchange.scheme {
-                                Some(scheme) => format!("{scheme} {token}"),
-                                None => token.to_string(),
-                            };
-                            rewrite.set_header(&exchange.header, value);
-                        }
-                        let who = Who::Subject(identity, basis);
-                        let written = self.assert_subject(&case.policy, who, &entry, &mut tally, &mut rewrite, now);
-                        if let Err(error) = written {
-                            self.complain_of_assertion(provider, &error, now);
-                            let refusal = Refusal { provider: Some(label), ..assertions::refusal(&error) };
-                            return self.refuse_for(case, refusal, tally, now);
-                        }
-                        if let Some(nonce) = self.facts.proofs.nonce(now).filter(|_| needs_nonce) {
-                            // RFC 9449, section 8.2: what carries a nonce is nobody else's.
-                            aside.response_edits.push(Edit::Set(NONCE_HEADER.into(), nonce.into_bytes()));
-                            aside.response_edits.push(Edit::Set("cache-control".into(), b"no-store".to_vec()));
-                        }
-                        let outcome = self.outcome(Disposition::Allowed, None, Some(label));
-                        self.forward(case, rewrite, aside, outcome, tally)
-                    }
-                    Err(error) => {
-                        if let identity::Error::TooLarge(place) = &error {
-                            let problem = format_args!(
-                                "{place}: what is to be written is too long, or nested too deep; name fewer claims in \
-                                 `user_info`, or leave this one out of `claim_headers`"
-                            );
-                            self.complain(provider, problem, now);
-                        }
-                        let detail = match &error {
-                            identity::Error::Missing(header) => Some(Detail::Header(Rc::clone(header))),
-                            identity::Error::TooLarge(_) => None,
-                        };
-                        let refusal = Refusal { detail, ..Refusal::new(error.into(), Some(label)) };
-                        self.refuse_for(case, refusal, tally, now)
-                    }
-                }
-            }
-        }
-    }
-
-    /// Forwards a request, or tells the proxy that asks about it that it may pass.
-    fn forward(
-        &self,
-        case: &Case,
-        mut rewrite: Rewrite,
-        aside: ResponseOutputs,
-        outcome: Outcome,
-        tally: Tally,
-    ) -> Decision {
-        let takes_proofs = case.policy.dpop.as_ref().is_some_and(|dpop| !dpop.forward_proof);
-        // Where no token is looked at, it goes on with its proof, or neither does.
-        if takes_proofs && !(case.policy.bypass && case.policy.forward) {
-            rewrite.strip_proof();
-        }
-        let ResponseOutputs { response_edits, filter_state } = aside;
-        if case.is_check {
-            let stripped: Vec<&str> = rewrite.stripped_headers(&case.request).collect();
-            let headers = rewrite.into_headers();
-            let removed = self.to_be_removed(&case.request, &stripped, &headers);
-            let mut answer = Answer::unstored(self.config.verify.as_ref().map_or(204, |verify| verify.response_code));
-            answer.headers.extend(headers);
-            if let Some(names) = removed {
-                answer.add(REMOVED_BY_EXT_AUTHZ, names);
-            }
-            answer.edit(response_edits);
-            let edits = if case.policy.forward { Vec::new() } else { self.hide_tokens(case) };
-            self.tell(case, &outcome, None, None, tally);
-            return Decision::Answer(Answered {
-                edits,
-                answer,
-                meaning: Meaning::Confirmed,
-                filter_state: Vec::new(),
-                outcome,
-                tally,
-            });
-        }
-        let edits = rewrite.edits(&case.request, &self.own);
-        self.tell(case, &outcome, None, None, tally);
-        let route = self.reads_routes.then(|| case.request.route.name.clone().unwrap_or_default());
-        // Also where nothing is written here: a filter behind this one may write, and so choose another route.
-        let case = self.reads_routes.then(|| Box::new(self.matched(case)));
-        let (body, lists) = (None, None);
-        Decision::Forward(Forward { edits, response_edits, filter_state, outcome, tally, route, case, body, lists })
-    }
-
-    /// The answer to a preflight from a listed origin. Who asks would take it for a yes to the request itself; and where no token
-    /// is needed, it is the service that knows what it lets pages read.
-    fn on_preflight(&self, case: &Case) -> Option<Answer> {
-        let cors = self.config.cors.as_ref().filter(|_| !case.is_check && !case.policy.bypass)?;
-        let mut answer = Answer::unstored(204);
-        answer.headers.extend(cors.on_preflight(&case.request)?);
-        Some(answer)
-    }
-
-    fn refuse_for(&self, case: &Case, refusal: Refusal, tally: Tally, now: Timestamp) -> Decision {
-        let Refusal { denial, provider, detail } = refusal;
-        let refused = self.refused(case, &denial, provider, None, now);
-        self.tell(case, &refused.outcome, Some(refused.answer.status), detail.as_ref(), tally);
-        Decision::Answer(Answered { tally, ..refused })
-    }
-
-    fn refuse_without_policy(&self, case: &Case, denial: Denial, now: Timestamp) -> Decision {
-        let refused = self.refused(case, &denial, None, None, now);
-        self.tell_without_policy(case, &refused.outcome, refused.answer.status);
-        Decision::Answer(refused)
-    }
-
-    /// The answer to a refused request, or to the message in its body that has this `id`.
-    fn refused(
-        &self,
-        case: &Case,
-        denial: &Denial,
-        provider: Option<Rc<str>>,
-        id: Option<&str>,
-        now: Timestamp,
-    ) -> Answered {
-        let Case { request, policy, is_check } = case;
-        let uses_dpop = policy.takes_dpop() && credentials::uses_dpop(request, &self.config.sources);
-        let about = About { policy, mcp: operation::server(policy, request).map(|mcp| &**mcp), id, uses_dpop };
-        let mut answer = match request.grpc() {
-            // Who asks understands 401 and 403 only, and takes all else for a fault (ngx_http_auth_request_module), but 200
-            // for a yes: whatever its client speaks, it is answered in HTTP.
-            _ if *is_check => denial.answer(&about, Some(401)),
-            None => denial.answer(&about, policy.enforce_response_code),
-            Some(grpc) => denial.grpc_answer(&about, policy.enforce_response_code, grpc),
-        };
-        // Who is challenged gets a nonce, which saves a try.
-        // To a browser that speaks gRPC, it is challenged with 200.
-        let is_challenge = answer.status == 401 || *denial == Denial::UseDpopNonce;
-        let offers_nonce = is_challenge && policy.dpop.as_ref().is_some_and(|dpop| dpop.offers_nonces());
-        if let Some(nonce) = self.facts.proofs.nonce(now).filter(|_| offers_nonce) {
-            answer.add(NONCE_HEADER, nonce);
-        }
-        if let Some(cors) = &self.config.cors {
-            answer.headers.extend(cors.on_answer(request));
-        }
-        // Some proxies are told to go on all the same, without an identity.
-        if let Some(names) = is_check.then(|| self.to_be_removed(request, &[], &[])).flatten() {
-            answer.add(REMOVED_BY_EXT_AUTHZ, names);
-        }
-        let reason = denial.reason();
-        let outcome = self.outcome(Disposition::Denied, Some(reason), provider);
-        let edits = self.hide_tokens(case);
-        Answered {
-            edits,
-            answer,
-            meaning: Meaning::Denied(reason),
-            filter_state: Vec::new(),
-            outcome,
-            tally: Tally::default(),
-        }
-    }
-
-    /// Takes the tokens off a request that is answered here, unless every policy lets them go on: its headers go into the access log.
-    fn hide_tokens(&self, case: &Case) -> Vec<Edit> {
-        if !self.takes_tokens_off {
-            return Vec::new();
-        }
-        let mut rewrite = Rewrite::default();
-        rewrite.strip_tokens(&self.config.sources, &case.request);
-        let mut edits = rewrite.edits(&case.request, &self.own);
-        if let Some(verify) = self.config.verify.as_ref().filter(|_| case.is_check) {
-            edits.iter_mut().for_each(|edit| verify.put_back(edit));
-        }
-        edits
-    }
-
-    fn outcome(&self, result: Disposition, reason: Option<Reason>, provider: Option<Rc<str>>) -> Outcome {
-        Outcome { result, reason, provider }
     }
 
     /// Tells the operator, but for each provider not more than once a second: clients decide how often there is cause.

@@ -75,8 +75,8 @@
 //! | A fact is lacking: the request waits for it | `filter/waiting.rs`, `filter/calls.rs` |
 //! | The fact comes, and is kept for all | `filter/facts.rs`, [`provider`] |
 //! | What a candidate policy would have done is found out | `filter/shadow.rs` |
-//! | The identity is written | [`upstream::identity`], [`upstream::rewrite`] |
-//! | A refusal becomes a reply | [`reply`] |
+//! | A request passes: the identity is written | `filter/pass.rs`, [`upstream::identity`], [`upstream::rewrite`] |
+//! | A refusal becomes a reply | `filter/refuse.rs`, [`reply`] |
 //! | The decision is carried out, and counted | [`edge`], `edge/metrics.rs` |
 //!
 //! Each check gives a value that only it can make: [`oauth::credentials::Credentials`], [`jose::jws::VerifiedPayload`],

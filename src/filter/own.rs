@@ -5,7 +5,7 @@
 
 use super::Filter;
 use crate::config::VerifiedRequest;
-use crate::decision::{Answered, Case, Decision, Disposition, Meaning, Tally};
+use crate::decision::{Answered, Case, Decision, Disposition, Meaning, Outcome, Tally};
 use crate::http::path::Path;
 use crate::http::query::Target;
 use crate::http::{Document, Request, only};
@@ -56,7 +56,7 @@ impl Filter {
     pub(super) fn serve(&self, request: Request, document: &Document) -> Decision {
         let answer = document.answer(&request);
         let case = Case { request, policy: Rc::clone(&self.config.policy), is_check: false };
-        let outcome = self.outcome(Disposition::Bypassed, None, None);
+        let outcome = Outcome { result: Disposition::Bypassed, reason: None, provider: None };
         self.tell_served(&case, &outcome, answer.status);
         let edits = self.hide_tokens(&case);
         Decision::Answer(Answered {

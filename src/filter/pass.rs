@@ -1,0 +1,218 @@
+//! What becomes of a request that passes: what is taken off it, what is written to it, and whether it goes on or a proxy that asks
+//! about it is told so.
+//!
+//! The invariant: an identity is written only for a grant with a token, and every request loses what a client has written in its
+//! place.
+
+use super::assertions;
+use super::ends::{Entry, Exemption, Grant, Refusal};
+use super::told::Detail;
+use super::{Filter, REMOVED_BY_EXT_AUTHZ};
+use crate::config::{Source, SourceLocation};
+use crate::decision::{Answered, Case, Decision, Disposition, Forward, Meaning, Outcome, Tally};
+use crate::http::{Answer, Edit};
+use crate::oauth::credentials::{self, Scheme};
+use crate::oauth::dpop::NONCE_HEADER;
+use crate::provider::ProviderId;
+use crate::time::Timestamp;
+use crate::upstream::assertion::{Basis, Who};
+use crate::upstream::identity::{self, Identity};
+use crate::upstream::outputs::ResponseOutputs;
+use crate::upstream::rewrite::Rewrite;
+use std::rc::Rc;
+
+/// Whom a request is from, and what that rests on.
+struct Subject<'s> {
+    identity: Identity<'s>,
+    provider: ProviderId,
+    label: &'s Rc<str>,
+    entry: &'s Entry,
+    basis: Basis,
+    /// The token that the provider made for the service.
+    exchanged: Option<&'s str>,
+}
+
+impl Filter {
+    /// Lets a request pass with its grant, or without an identity.
+    pub(super) fn let_go(
+        &mut self,
+        case: &Case,
+        found: Result<Grant, Refusal>,
+        tally: Tally,
+        now: Timestamp,
+    ) -> Decision {
+        match found {
+            Ok(Grant::Exempt(exemption)) => self.pass_exempt(case, exemption, tally, now),
+            Ok(grant) => self.pass_token(case, grant, tally, now),
+            Err(refusal) => self.pass_stripped(case, refusal, tally, now),
+        }
+    }
+
+    /// Lets a request pass without what was not valid in it.
+    fn pass_stripped(&mut self, case: &Case, refusal: Refusal, mut tally: Tally, now: Timestamp) -> Decision {
+        let mut rewrite = Rewrite::default();
+        rewrite.strip(&self.config.sources);
+        if let Err(refusal) = self.assert_nobody(&case.policy, &mut tally, &mut rewrite, now) {
+            return self.refuse_for(case, refusal, tally, now);
+        }
+        let reason = Some(refusal.denial.reason());
+        let outcome = Outcome { result: Disposition::Stripped, reason, provider: refusal.provider };
+        self.forward(case, rewrite, ResponseOutputs::default(), outcome, tally)
+    }
+
+    /// Lets a request pass that needs no token.
+    fn pass_exempt(&mut self, case: &Case, exemption: Exemption, mut tally: Tally, now: Timestamp) -> Decision {
+        let mut rewrite = Rewrite::default();
+        match exemption {
+            Exemption::Preflight => rewrite.strip(&self.config.sources),
+            Exemption::Bypass | Exemption::Missing if !case.policy.forward => {
+                rewrite.strip_tokens(&self.config.sources, &case.request);
+            }
+            Exemption::Bypass | Exemption::Missing => {}
+        }
+        let is_somebody = exemption != Exemption::Preflight;
+        if is_somebody && let Err(refusal) = self.assert_nobody(&case.policy, &mut tally, &mut rewrite, now) {
+            return self.refuse_for(case, refusal, tally, now);
+        }
+        let outcome = Outcome { result: Disposition::Bypassed, reason: exemption.reason(), provider: None };
+        self.forward(case, rewrite, ResponseOutputs::default(), outcome, tally)
+    }
+
+    /// Lets a request pass with the identity that its token proves.
+    fn pass_token(&mut self, case: &Case, grant: Grant, mut tally: Tally, now: Timestamp) -> Decision {
+        let Grant::Token { token, provider, label, source, scheme, needs_nonce, proof: _, entry, basis, exchanged } =
+            grant
+        else {
+            return Decision::Answer(Answered::misconfigured());
+        };
+        let config = Rc::clone(&self.config);
+        let source = config.sources.get(source);
+        let mut rewrite = Rewrite::default();
+        if let Some(source) = source {
+            place_token(source, scheme, case, &mut rewrite);
+        }
+        let location = source.map(|source| source.location.as_str()).unwrap_or_default();
+        let issuer = config.providers.get(provider.0).map(|provider| &*provider.issuer).unwrap_or_default();
+        let identity = Identity { claims: token.claims(), provider: &label, issuer, location };
+        let exchanged = exchanged.as_deref();
+        let subject = Subject { identity, provider, label: &label, entry: &entry, basis, exchanged };
+        let mut aside = match self.write_identity(case, &subject, &mut tally, &mut rewrite, now) {
+            Ok(aside) => aside,
+            Err(refusal) => return self.refuse_for(case, refusal, tally, now),
+        };
+        if let Some(nonce) = self.facts.proofs.nonce(now).filter(|_| needs_nonce) {
+            // RFC 9449, section 8.2: what carries a nonce is nobody else's.
+            aside.response_edits.push(Edit::Set(NONCE_HEADER.into(), nonce.into_bytes()));
+            aside.response_edits.push(Edit::Set("cache-control".into(), b"no-store".to_vec()));
+        }
+        let outcome = Outcome { result: Disposition::Allowed, reason: None, provider: Some(label) };
+        self.forward(case, rewrite, aside, outcome, tally)
+    }
+
+    /// Writes what the policy says of a subject: claims, a token for the service, signed identities.
+    fn write_identity(
+        &mut self,
+        case: &Case,
+        subject: &Subject,
+        tally: &mut Tally,
+        rewrite: &mut Rewrite,
+        now: Timestamp,
+    ) -> Result<ResponseOutputs, Refusal> {
+        let Subject { identity, provider, label, entry, basis, exchanged } = *subject;
+        // What sources say is not the token's, and may be other things the next time.
+        let may_keep = tally.cached == Some(true) && case.policy.enrich.is_empty();
+        let outputs = self.outputs(&case.policy, identity, entry, may_keep);
+        let outputs = outputs.map_err(|error| self.unwritten(error, provider, label, now))?;
+        let aside = outputs.map(|outputs| outputs.write(rewrite)).unwrap_or_default();
+        if let (Some(token), Some(exchange)) = (exchanged, &case.policy.token_exchange) {
+            let value = match &exchange.scheme {
+                Some(scheme) => format!("{scheme} {token}"),
+                None => token.to_owned(),
+            };
+            rewrite.set_header(&exchange.header, value);
+        }
+        let who = Who::Subject(identity, basis);
+        self.assert_subject(&case.policy, who, entry, tally, rewrite, now).map_err(|error| {
+            self.complain_of_assertion(provider, &error, now);
+            Refusal { provider: Some(Rc::clone(label)), ..assertions::refusal(&error) }
+        })?;
+        Ok(aside)
+    }
+
+    /// Why a request is refused whose identity can't be written.
+    fn unwritten(&self, error: identity::Error, provider: ProviderId, label: &Rc<str>, now: Timestamp) -> Refusal {
+        let detail = match &error {
+            identity::Error::Missing(header) => Some(Detail::Header(Rc::clone(header))),
+            identity::Error::TooLarge(place) => {
+                let problem = format_args!(
+                    "{place}: what is to be written is too long, or nested too deep; name fewer claims in \
+                     `user_info`, or leave this one out of `claim_headers`"
+                );
+                self.complain(provider, problem, now);
+                None
+            }
+        };
+        Refusal { detail, ..Refusal::new(error.into(), Some(Rc::clone(label))) }
+    }
+
+    /// Forwards a request, or tells the proxy that asks about it that it may pass.
+    fn forward(
+        &self,
+        case: &Case,
+        mut rewrite: Rewrite,
+        aside: ResponseOutputs,
+        outcome: Outcome,
+        tally: Tally,
+    ) -> Decision {
+        let takes_proofs = case.policy.dpop.as_ref().is_some_and(|dpop| !dpop.forward_proof);
+        // Where no token is looked at, it goes on with its proof, or neither does.
+        if takes_proofs && !(case.policy.bypass && case.policy.forward) {
+            rewrite.strip_proof();
+        }
+        let ResponseOutputs { response_edits, filter_state } = aside;
+        if case.is_check {
+            let stripped: Vec<&str> = rewrite.stripped_headers(&case.request).collect();
+            let headers = rewrite.into_headers();
+            let removed = self.to_be_removed(&case.request, &stripped, &headers);
+            let mut answer = Answer::unstored(self.config.verify.as_ref().map_or(204, |verify| verify.response_code));
+            answer.headers.extend(headers);
+            if let Some(names) = removed {
+                answer.add(REMOVED_BY_EXT_AUTHZ, names);
+            }
+            answer.edit(response_edits);
+            let edits = if case.policy.forward { Vec::new() } else { self.hide_tokens(case) };
+            self.tell(case, &outcome, None, None, tally);
+            return Decision::Answer(Answered {
+                edits,
+                answer,
+                meaning: Meaning::Confirmed,
+                filter_state: Vec::new(),
+                outcome,
+                tally,
+            });
+        }
+        let edits = rewrite.edits(&case.request, &self.own);
+        self.tell(case, &outcome, None, None, tally);
+        let route = self.reads_routes.then(|| case.request.route.name.clone().unwrap_or_default());
+        // Also where nothing is written here: a filter behind this one may write, and so choose another route.
+        let case = self.reads_routes.then(|| Box::new(self.matched(case)));
+        let (body, lists) = (None, None);
+        Decision::Forward(Forward { edits, response_edits, filter_state, outcome, tally, route, case, body, lists })
+    }
+}
+
+/// What becomes of the token itself: it goes on as it came, in another form, or not at all.
+fn place_token<'s>(source: &'s Source, scheme: Scheme, case: &Case, rewrite: &mut Rewrite<'s>) {
+    // A service would choose a token among the protocols as the one to speak, and say so in its response.
+    if !case.policy.forward || matches!(source.location, SourceLocation::WebSocketProtocol { .. }) {
+        rewrite.strip_one(source);
+    }
+    if let SourceLocation::Header { name, .. } = &source.location
+        && scheme == Scheme::Dpop
+        && case.policy.forward
+        && case.policy.dpop.as_ref().is_some_and(|dpop| dpop.forward_as_bearer)
+        && let Some(credentials) = credentials::as_bearer(&case.request, name)
+    {
+        rewrite.set_header(name, credentials);
+    }
+}

@@ -1,0 +1,101 @@
+//! What a client gets instead: the answer to a request that does not pass, and what is done to the request for those who log it.
+//!
+//! The invariant: no answer says more of a token than why it was refused, and no token stays on a request that is logged, unless
+//! every policy lets tokens go on.
+
+use super::ends::Refusal;
+use super::{Filter, REMOVED_BY_EXT_AUTHZ, operation};
+use crate::decision::{Answered, Case, Decision, Disposition, Meaning, Outcome, Tally};
+use crate::http::{Answer, Edit};
+use crate::oauth::credentials;
+use crate::oauth::dpop::NONCE_HEADER;
+use crate::reply::{About, Denial};
+use crate::time::Timestamp;
+use crate::upstream::rewrite::Rewrite;
+use std::rc::Rc;
+
+impl Filter {
+    /// The answer to a preflight from a listed origin. Who asks would take it for a yes to the request itself; and where no token
+    /// is needed, it is the service that knows what it lets pages read.
+    pub(super) fn on_preflight(&self, case: &Case) -> Option<Answer> {
+        let cors = self.config.cors.as_ref().filter(|_| !case.is_check && !case.policy.bypass)?;
+        let mut answer = Answer::unstored(204);
+        answer.headers.extend(cors.on_preflight(&case.request)?);
+        Some(answer)
+    }
+
+    /// Refuses a request, with what its policy says of refusals.
+    pub(super) fn refuse_for(&self, case: &Case, refusal: Refusal, tally: Tally, now: Timestamp) -> Decision {
+        let Refusal { denial, provider, detail } = refusal;
+        let refused = self.refused(case, &denial, provider, None, now);
+        self.tell(case, &refused.outcome, Some(refused.answer.status), detail.as_ref(), tally);
+        Decision::Answer(Answered { tally, ..refused })
+    }
+
+    /// Refuses one that no policy could be found for.
+    pub(super) fn refuse_without_policy(&self, case: &Case, denial: Denial, now: Timestamp) -> Decision {
+        let refused = self.refused(case, &denial, None, None, now);
+        self.tell_without_policy(case, &refused.outcome, refused.answer.status);
+        Decision::Answer(refused)
+    }
+
+    /// The answer to a refused request, or to the message in its body that has this `id`.
+    pub(super) fn refused(
+        &self,
+        case: &Case,
+        denial: &Denial,
+        provider: Option<Rc<str>>,
+        id: Option<&str>,
+        now: Timestamp,
+    ) -> Answered {
+        let Case { request, policy, is_check } = case;
+        let uses_dpop = policy.takes_dpop() && credentials::uses_dpop(request, &self.config.sources);
+        let about = About { policy, mcp: operation::server(policy, request).map(|mcp| &**mcp), id, uses_dpop };
+        let mut answer = match request.grpc() {
+            // Who asks understands 401 and 403 only, and takes all else for a fault (ngx_http_auth_request_module), but 200
+            // for a yes: whatever its client speaks, it is answered in HTTP.
+            _ if *is_check => denial.answer(&about, Some(401)),
+            None => denial.answer(&about, policy.enforce_response_code),
+            Some(grpc) => denial.grpc_answer(&about, policy.enforce_response_code, grpc),
+        };
+        // Who is challenged gets a nonce, which saves a try.
+        // To a browser that speaks gRPC, it is challenged with 200.
+        let is_challenge = answer.status == 401 || *denial == Denial::UseDpopNonce;
+        let offers_nonce = is_challenge && policy.dpop.as_ref().is_some_and(|dpop| dpop.offers_nonces());
+        if let Some(nonce) = self.facts.proofs.nonce(now).filter(|_| offers_nonce) {
+            answer.add(NONCE_HEADER, nonce);
+        }
+        if let Some(cors) = &self.config.cors {
+            answer.headers.extend(cors.on_answer(request));
+        }
+        // Some proxies are told to go on all the same, without an identity.
+        if let Some(names) = is_check.then(|| self.to_be_removed(request, &[], &[])).flatten() {
+            answer.add(REMOVED_BY_EXT_AUTHZ, names);
+        }
+        let reason = denial.reason();
+        let outcome = Outcome { result: Disposition::Denied, reason: Some(reason), provider };
+        let edits = self.hide_tokens(case);
+        Answered {
+            edits,
+            answer,
+            meaning: Meaning::Denied(reason),
+            filter_state: Vec::new(),
+            outcome,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Takes the tokens off a request that is answered here, unless every policy lets them go on: its headers go into the access log.
+    pub(super) fn hide_tokens(&self, case: &Case) -> Vec<Edit> {
+        if !self.takes_tokens_off {
+            return Vec::new();
+        }
+        let mut rewrite = Rewrite::default();
+        rewrite.strip_tokens(&self.config.sources, &case.request);
+        let mut edits = rewrite.edits(&case.request, &self.own);
+        if let Some(verify) = self.config.verify.as_ref().filter(|_| case.is_check) {
+            edits.iter_mut().for_each(|edit| verify.put_back(edit));
+        }
+        edits
+    }
+}
