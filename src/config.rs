@@ -60,7 +60,7 @@ pub use publishing::{IssuerMetadata, Publishing};
 pub use refusal_log::RefusalLog;
 pub use removal::Removal;
 pub use requirement::{ClaimRequirement, Requirement, ScopeImplications, StepUp};
-pub use resource::{OFFLINE_ACCESS, Resource, WELL_KNOWN};
+pub use resource::{AUTHORIZATION_SERVER, OFFLINE_ACCESS, Resource, WELL_KNOWN};
 pub use rule::{HeaderMatch, HeaderValue, PathMatch, PathPattern, Rule, RuleMatch};
 pub use signing_keys::{AssertionKeys, Published};
 pub use source::{Source, SourceLocation};

@@ -6,7 +6,7 @@ use super::fields::Fields;
 use super::rule::PathMatch;
 use super::signing_keys::{self, AssertionKeys};
 use super::warning::Warning;
-use super::{Assertion, Config, Error, Policy, WELL_KNOWN};
+use super::{AUTHORIZATION_SERVER, Assertion, Config, Error, Policy, WELL_KNOWN};
 use crate::http::path;
 use crate::jose::jwk::{Fingerprint, Jwk};
 use crate::jose::jwt::Audiences;
@@ -109,8 +109,10 @@ fn check_place(config: &Config, place: &[u8], field: &str) -> Result<(), Error> 
     if config.verify.as_ref().is_some_and(|verify| is_below(&verify.path)) {
         return Err(Error::at(field, "is at or below `verify_path`, where another proxy's questions are answered"));
     }
-    if config.policies().any(|policy| policy.mcp.is_some()) && is_below(WELL_KNOWN.as_bytes()) {
-        return Err(Error::at(field, "is where clients of an MCP server find its metadata (RFC 9728, section 3)"));
+    let is_described = || [WELL_KNOWN, AUTHORIZATION_SERVER].iter().any(|place| is_below(place.as_bytes()));
+    if config.policies().any(|policy| policy.mcp.is_some()) && is_described() {
+        let problem = "is where clients of an MCP server find its metadata (RFC 9728, section 3), or those of its provider (RFC 8414)";
+        return Err(Error::at(field, problem));
     }
     let is_for = |matching: &PathMatch| match matching {
         PathMatch::Exact(paths) => paths.iter().any(|path| **path == *place),

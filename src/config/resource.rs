@@ -94,5 +94,8 @@ impl Resource {
 /// Where the metadata of protected resources are (RFC 9728, section 3).
 pub const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
+/// Where those of authorization servers are (RFC 8414, section 3).
+pub const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
+
 /// The scope by which a client asks for a refresh token: no resource needs it (MCP, "Scope Selection Strategy").
 pub const OFFLINE_ACCESS: &str = "offline_access";

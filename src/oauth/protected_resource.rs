@@ -4,7 +4,7 @@
 //! that a scope which an operation needs is never missing, and `resource` is the identifier from which the location was built
 //! (section 3.3).
 
-use crate::config::{Config, Dpop, Mcp, OFFLINE_ACCESS, Policy, SourceLocation, WELL_KNOWN};
+use crate::config::{AUTHORIZATION_SERVER, Config, Dpop, Mcp, OFFLINE_ACCESS, Policy, SourceLocation, WELL_KNOWN};
 use crate::http::Document;
 use crate::jose::jwk::Algorithm;
 use crate::json::{Object, Value};
@@ -160,9 +160,6 @@ fn each_once<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<&'t str> {
     let mut seen = std::collections::HashSet::new();
     texts.filter(|text| seen.insert(*text)).collect()
 }
-
-/// RFC 8414, section 3.
-const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
 
 /// How long clients may keep it: a configuration that asks for another scope reaches them within minutes.
 const MAX_AGE: Duration = Duration::from_secs(300);

@@ -315,7 +315,12 @@ fn where_keys_are_published() {
     refuses(&published(one(), with(rules, json!({"assertion_discovery": true}))), "assertion_discovery", "rules[0]");
     let at_metadata = json!({"assertion_jwks_path": "/.well-known/openid-configuration", "assertion_discovery": true});
     refuses(&published(one(), at_metadata), "assertion_jwks_path", "metadata of an issuer");
-    for path in ["/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp"] {
+    for path in [
+        "/.well-known/oauth-protected-resource",
+        "/.well-known/oauth-protected-resource/mcp",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-authorization-server/mcp",
+    ] {
         let mcp = json!({"mcp": {"resource": "https://a.example/mcp"}, "assertion_jwks_path": path});
         refuses(&published(one(), mcp), "assertion_jwks_path", "MCP");
         accepts(&published(one(), json!({"assertion_jwks_path": path})));
