@@ -1,7 +1,8 @@
 //! What a configuration has Envoy call: each place that it names, and the cluster that is to reach it.
 
+use super::enrichment::EnrichmentSource;
 use super::provider::{Provider, Validation};
-use super::{Config, Endpoints};
+use super::{Config, Endpoints, Policy};
 use crate::http::Endpoint;
 
 impl Config {
@@ -9,8 +10,7 @@ impl Config {
     /// name are not known before they are fetched.
     pub fn endpoints(&self) -> impl Iterator<Item = (String, &Endpoint)> {
         let providers = self.providers.iter().flat_map(|provider| provider.called());
-        let authorizers = self.judged_policies().filter_map(|policy| policy.authorization.as_ref());
-        providers.chain(authorizers.map(|service| ("external_authorization".to_owned(), &service.endpoint)))
+        providers.chain(self.judged_policies().flat_map(Policy::called))
     }
 
     /// The clusters that are named, each once, with the field that names it.
@@ -31,6 +31,19 @@ impl Config {
             }
         }
         named
+    }
+}
+
+impl Policy {
+    fn called(&self) -> impl Iterator<Item = (String, &Endpoint)> {
+        let authorizer = self.authorization.iter().map(|service| ("external_authorization", &service.endpoint));
+        let sources = self.enrich.iter().filter_map(|enrichment| match &enrichment.source {
+            EnrichmentSource::Service { endpoint, .. } => Some(("enrich", endpoint)),
+            EnrichmentSource::Userinfo => None,
+        });
+        let exchange = self.token_exchange.iter().filter_map(|exchange| exchange.endpoint.as_ref());
+        let exchange = exchange.map(|endpoint| ("token_exchange", endpoint));
+        authorizer.chain(sources).chain(exchange).map(|(path, endpoint)| (path.to_owned(), endpoint))
     }
 }
 

@@ -49,6 +49,12 @@ fn istio_gets_its_own_names_of_clusters() {
     assert!(text.contains("idp2.example.com: \"outbound|443||idp2.example.com\""), "{text}");
     assert_eq!(text.matches("kind: ServiceEntry").count(), 2);
     assert_eq!(text.matches("kind: DestinationRule").count(), 2);
+    // So does whoever is asked beside the providers.
+    let text = rendered(&["istio"], "good/enrichment.yaml");
+    for host in ["attributes.example.com", "exchange.example.com"] {
+        assert!(text.contains(&format!("cluster: \"outbound|443||{host}\"")), "{text}");
+    }
+    assert_eq!(text.matches("kind: ServiceEntry").count(), 3);
     let text = rendered(&["istio"], "good/authorizer.yaml");
     assert!(text.contains("cluster: \"outbound|443||authorizer.example.com\""), "{text}");
 }

@@ -3,7 +3,7 @@
 
 use super::envoy::filter;
 use super::{Parts, Reach, TAGS, Target, documents};
-use crate::yaml::{Data, Node};
+use crate::yaml::{self, Data, Node};
 
 pub fn render(parts: &Parts<'_>) -> String {
     let options = parts.options;
@@ -172,14 +172,9 @@ fn rename(node: &mut Node, name: &dyn Fn(&str) -> Option<String>) {
                             }
                         }
                     }
-                    ("external_authorization" | "externalAuthorization", Data::Map(_)) => {
-                        if inner.get("cluster").is_none()
-                            && let Some(cluster) = inner.word("uri").and_then(host_of).and_then(|host| name(&host))
-                        {
-                            inner.put("cluster", cluster);
-                        } else {
-                            rename(inner, name);
-                        }
+                    (caller, _) if CALLERS.contains(&yaml::snake_case(caller).as_str()) => {
+                        name_clusters(inner, name);
+                        rename(inner, name);
                     }
                     _ => rename(inner, name),
                 }
@@ -188,6 +183,21 @@ fn rename(node: &mut Node, name: &dyn Fn(&str) -> Option<String>) {
         _ => {}
     }
 }
+
+/// Names the cluster of each object that calls a URL; one that nobody named is called as its host.
+fn name_clusters(node: &mut Node, name: &dyn Fn(&str) -> Option<String>) {
+    if let Data::List(nodes) = &mut node.data {
+        nodes.iter_mut().for_each(|node| name_clusters(node, name));
+        return;
+    }
+    let url = node.word("uri").or_else(|| node.word("endpoint")).filter(|_| node.get("cluster").is_none());
+    if let Some(cluster) = url.and_then(host_of).and_then(|host| name(&host)) {
+        node.put("cluster", cluster);
+    }
+}
+
+/// What calls a URL of its own.
+const CALLERS: [&str; 3] = ["external_authorization", "enrich", "token_exchange"];
 
 fn host_of(url: &str) -> Option<String> {
     url::Url::parse(url).ok()?.host_str().map(str::to_owned)
