@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 
@@ -29,7 +30,8 @@ class RawService:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection:
+        # Envoy hangs up on what it wants no more of.
+        with connection, contextlib.suppress(OSError):
             self.serve(connection)
 
 
