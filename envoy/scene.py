@@ -319,10 +319,17 @@ class Scene:
     provider: NodeServer
     upstream: NodeServer
     envoy: EnvoyProcess
+    # The port that stands in the configuration of the listener `enforce`: 0 if the system has chosen it.
+    written: int
 
     @property
     def issuer(self) -> str:
         return self.provider.facts["issuer"]
+
+    @property
+    def resource(self) -> str:
+        """What envoy/mcp.yaml calls the MCP server."""
+        return f"http://127.0.0.1:{self.written}/mcp"
 
     def url(self, listener: str) -> str:
         return f"http://127.0.0.1:{self.envoy.ports()[listener]}"
@@ -347,7 +354,7 @@ def start(config: Path, directory: Path, choose: Callable[[int], int] = pick) ->
         ports |= {port: choose(port) for port in (ENFORCE, STRIP, ADMIN)}
         envoy = EnvoyProcess(render(config.read_text(), ports), directory)
         undo.pop_all()
-        return Scene(provider, upstream, envoy)
+        return Scene(provider, upstream, envoy, ports[ENFORCE])
 
 
 # ------------------------------------------------------------------------------------- the demo
@@ -372,6 +379,22 @@ def token_functions(issuer: str) -> str:
         }}
         owner() {{ # path: the headers with which the owner of a bound token calls it
           node {HERE}/provider/dpop-peer.mjs owner {issuer} {ORIGIN} $1 urn:api:es256
+        }}
+        """)
+
+
+def agent_functions(scene: Scene) -> str:
+    """The same for the lines about the MCP server."""
+    return textwrap.dedent(f"""\
+        agent() {{ # scope: an access token for the MCP server
+          curl -s -u svc:svc-secret {scene.issuer}/token -d grant_type=client_credentials \\
+            -d resource={scene.resource} -d "scope=$1" |
+            sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/'
+        }}
+        call() {{ # tool [more of curl's options]: an agent calls a tool
+          tool=$1; shift
+          curl -i -H 'Content-Type: application/json' "$@" {scene.url("enforce")}/mcp \\
+            -d '{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"'$tool'"}}}}'
         }}
         """)
 
@@ -469,6 +492,37 @@ def steps(scene: Scene) -> Iterator[Step]:
     )
 
 
+def mcp_steps(scene: Scene) -> Iterator[Step]:
+    bearer = '-H "Authorization: Bearer $(agent {})"'.format
+    wide = "'mcp files:write'"
+    challenge = r"(?im)^www-authenticate: Bearer .*"
+    yield Step(
+        "An agent without a token is told where to read how to get one",
+        "call list_files",
+        (r"^HTTP/1.1 401", challenge + 'scope="mcp".*resource_metadata="[^"]*/.well-known/oauth-protected-resource/mcp"'),
+    )
+    yield Step(
+        "... which anybody may read there",
+        f"curl -i {scene.url('enforce')}/.well-known/oauth-protected-resource/mcp",
+        (r"^HTTP/1.1 200", f'"authorization_servers":\\["{re.escape(scene.issuer)}"\\]', '"scopes_supported":'),
+    )
+    yield Step(
+        "Its token is good for one tool",
+        f"call list_files {bearer('mcp')}",
+        (r"^HTTP/1.1 200", '"method":"POST","path":"/mcp"'),
+    )
+    yield Step(
+        "... and not for another: the service gets nothing of the call, and the agent hears what it needs",
+        f"call delete_files {bearer('mcp')}",
+        (r"^HTTP/1.1 403", challenge + 'error="insufficient_scope"', challenge + 'scope="mcp files:write"', '"id":1'),
+    )
+    yield Step(
+        "It asks for that, and succeeds",
+        f"call delete_files {bearer(wide)}",
+        (r"^HTTP/1.1 200", '"method":"POST","path":"/mcp"'),
+    )
+
+
 # Headers of every request, which would only hide what the demo is about.
 PLUMBING = re.compile(r"^(x-envoy-|x-forwarded-|x-request-id|user-agent|accept|host)")
 
@@ -496,9 +550,9 @@ def show(lines: Iterable[str], width: int = 130) -> None:
         print("   | " + (line if len(line) <= width else f"{line[: width - 10]}…({len(line)})"))
 
 
-def run_step(scene: Scene, number: int, step: Step) -> bool:
+def run_step(functions: str, number: int, step: Step) -> bool:
     print(f"\n{number}. {step.title}\n   $ {step.line}")
-    script = token_functions(scene.issuer) + step.line.replace("curl -i", "curl -s -i")
+    script = (functions + step.line).replace("curl -i", "curl -s -i")
     ran = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
     output = ran.stdout.replace("\r", "")
     show(narrate(output))
@@ -541,9 +595,18 @@ def demo(choose: Callable[[int], int] = pick) -> int:
         try:
             print(f"Envoy with the filter: {scene.url('enforce')}   the provider: {scene.issuer}")
             print("\nHelpers for the lines below. After `scene.py up` they are yours as well:\n")
-            print(textwrap.indent(token_functions(scene.issuer), "   "), end="")
-            outcomes = [run_step(scene, i, step) for i, step in enumerate(steps(scene), 1)]
+            functions = token_functions(scene.issuer)
+            print(textwrap.indent(functions, "   "), end="")
+            outcomes = [run_step(functions, i, step) for i, step in enumerate(steps(scene), 1)]
             outcomes.append(show_access_log(scene, len(outcomes) + 1))
+        finally:
+            scene.stop()
+        with alone():
+            scene = start(HERE / "mcp.yaml", Path(directory), choose)
+        try:
+            functions = agent_functions(scene)
+            print(f"\nAn MCP server behind envoy/mcp.yaml, and two helpers more:\n\n{textwrap.indent(functions, '   ')}", end="")
+            outcomes += [run_step(functions, i, step) for i, step in enumerate(mcp_steps(scene), len(outcomes) + 1)]
         finally:
             scene.stop()
     failed = outcomes.count(False)
