@@ -49,7 +49,7 @@ pub use cors::{Cors, OriginPattern};
 pub use enrichment::{Enrichment, EnrichmentSource};
 pub use exchange::TokenExchange;
 pub use failover::Failover;
-pub use fields::{Environment, Kind, path_of};
+pub use fields::{Environment, Kind, path_of, snake_case};
 pub use introspection::{ABOUT_THE_MOMENT, Activity, Introspection};
 pub use keys::KeySource;
 pub use mcp::{Mcp, NamePattern, Needed, OperationSource, Operations, Permission};

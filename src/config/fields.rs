@@ -536,7 +536,8 @@ fn duration(text: &str) -> Option<(bool, Duration)> {
     Some((negative, total))
 }
 
-fn snake_case(name: &str) -> String {
+/// `metadataFilter` is `metadata_filter`.
+pub fn snake_case(name: &str) -> String {
     let mut snake = String::with_capacity(name.len());
     for character in name.chars() {
         if character.is_ascii_uppercase() {

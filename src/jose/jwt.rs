@@ -571,8 +571,8 @@ fn seconds_in_digits(text: &str) -> Option<u64> {
     text.parse().ok().filter(|_| is_number)
 }
 
-/// A NumericDate: a JSON number of seconds, with or without a fraction or an exponent (RFC 7519, section 2).
-fn numeric_date(claims: &Object, name: &'static str) -> Result<Option<Timestamp>, Error> {
+/// A NumericDate: a JSON number of seconds, with or without a fraction or an exponent (RFC 7519, section 2); `None` if there is none.
+pub fn numeric_date(claims: &Object, name: &'static str) -> Result<Option<Timestamp>, Error> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };

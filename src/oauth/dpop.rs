@@ -12,12 +12,12 @@ use crate::http::{Headers, Request};
 use crate::jose::confirmation::ProvenKey;
 use crate::jose::jwk::{PublicJwk, Thumbprint};
 use crate::jose::jws::CompactJws;
+use crate::jose::jwt::numeric_date;
 use crate::jose::verifier::Verifier;
 use crate::json::{Object, Value};
 use crate::time::Timestamp;
 use replay::ProofId;
 use std::fmt;
-use std::time::Duration;
 
 /// A proof that fits its request and its token.
 #[derive(Clone, Debug)]
@@ -138,10 +138,7 @@ fn is_target(named: &Uri, request: &Request, settings: &Dpop) -> bool {
 
 /// When a proof began and when it ends: section 11.1, by `iat`, and by `exp` and `nbf` where somebody has written these, too.
 fn lifetime(claims: &Object, settings: &Dpop, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
-    let date = |name: &str| match claims.get(name) {
-        None => Some(None),
-        Some(value) => numeric_date(value).map(Some),
-    };
+    let date = |name| numeric_date(claims, name).ok();
     let issued_at = date("iat")??;
     let latest = now.saturating_add(settings.clock_skew);
     let ends = issued_at.saturating_add(settings.window());
@@ -150,15 +147,6 @@ fn lifetime(claims: &Object, settings: &Dpop, now: Timestamp) -> Option<(Timesta
         && date("nbf")?.is_none_or(|not_before| not_before <= latest)
         && date("exp")?.is_none_or(|expires_at| now < expires_at.saturating_add(settings.clock_skew));
     is_in_time.then_some((issued_at, ends))
-}
-
-/// RFC 7519, section 2: a JSON number of seconds, which may have a fraction.
-fn numeric_date(value: &Value) -> Option<Timestamp> {
-    let since_epoch = match value.as_u64() {
-        Some(seconds) => Duration::from_secs(seconds),
-        None => Duration::try_from_secs_f64(value.as_f64()?).ok()?,
-    };
-    (since_epoch <= END_OF_9999).then(|| Timestamp::default().saturating_add(since_epoch))
 }
 
 /// The one proof of a request (section 4.3, item 1). Of two, a service behind might believe the other.
@@ -251,6 +239,3 @@ const MAX_PROOF_BYTES: usize = 8 * 1024;
 
 /// A UUID has 36. Section 11.1 says to refuse what is needlessly long.
 const MAX_ID_BYTES: usize = 256;
-
-/// A later date is a mistake, or an attack on arithmetic.
-const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);

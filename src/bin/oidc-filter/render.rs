@@ -9,7 +9,7 @@ use crate::emit;
 use crate::site;
 use crate::yaml::{self, Data, Node};
 use clap::{Args, ValueEnum};
-use oidc_filter::config::{Config, Policy};
+use oidc_filter::config::{Config, Policy, snake_case};
 use oidc_filter::http::names::Placement;
 use std::path::PathBuf;
 
@@ -108,7 +108,7 @@ pub fn render(options: &Options, text: &str) -> Result<String, String> {
 fn spelled_out(written: Node) -> Node {
     let Some(issuer) = written.get("provider").cloned() else { return written };
     let Data::Map(members) = written.data else { return written };
-    let has = |name: &str| members.iter().any(|(key, _)| yaml::snake_case(&key.name) == name);
+    let has = |name: &str| members.iter().any(|(key, _)| snake_case(&key.name) == name);
     let (enforce, code) = (has("enforce"), has("enforce_response_code"));
     let provider = Node::object([("issuer", issuer), ("validation", "userinfo".into())]);
     let mut full = Node::object([("providers", Node::from_iter([provider]))]);

@@ -2,7 +2,7 @@
 
 use crate::file::File;
 use crate::yaml::{self, Data, Key, Node, Place, Style};
-use oidc_filter::config::{Config, Environment, Error};
+use oidc_filter::config::{Config, Environment, Error, snake_case};
 use oidc_filter::json;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -249,7 +249,7 @@ fn find<'n>(top: &'n Node, path: &str) -> (Place, &'n Node, bool) {
             continue;
         }
         let fits = |key: &Key| {
-            let spellings = [key.name.clone(), yaml::snake_case(&key.name)];
+            let spellings = [key.name.clone(), snake_case(&key.name)];
             let ends = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
             let longest = spellings.iter().filter(|name| rest.strip_prefix(name.as_str()).is_some_and(ends));
             longest.map(String::len).max()
@@ -272,7 +272,7 @@ pub fn without(bytes: &[u8], path: &str) -> Option<Vec<u8>> {
     for step in object.split('.').filter(|step| !step.is_empty()) {
         let mut parts = step.split('[');
         let name = parts.next().unwrap_or_default();
-        let key = place.as_object()?.keys().find(|key| *key == name || yaml::snake_case(key) == name)?.clone();
+        let key = place.as_object()?.keys().find(|key| *key == name || snake_case(key) == name)?.clone();
         place = place.get_mut(&key)?;
         for part in parts {
             let index: usize = part.trim_end_matches(']').parse().ok()?;

@@ -3,6 +3,7 @@
 //! What can't be read one way only is an error: a key that is there twice, two documents where one is meant. Aliases are followed; a
 //! document can't grow beyond a million values by them.
 
+use oidc_filter::config::snake_case;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
 use serde_json::{Map, Number, Value};
 use std::collections::HashMap;
@@ -364,18 +365,6 @@ pub fn variables(node: &Node) -> Vec<String> {
     found.sort();
     found.dedup();
     found
-}
-
-/// `metadataFilter` is `metadata_filter`.
-pub fn snake_case(name: &str) -> String {
-    let mut snake = String::with_capacity(name.len());
-    for character in name.chars() {
-        if character.is_ascii_uppercase() {
-            snake.push('_');
-        }
-        snake.push(character.to_ascii_lowercase());
-    }
-    snake
 }
 
 const MAX_DEPTH: usize = 200;

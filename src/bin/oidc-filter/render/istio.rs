@@ -3,7 +3,8 @@
 
 use super::envoy::filter;
 use super::{Parts, Reach, TAGS, Target, documents};
-use crate::yaml::{self, Data, Node};
+use crate::yaml::{Data, Node};
+use oidc_filter::config::snake_case;
 
 pub fn render(parts: &Parts<'_>) -> String {
     let options = parts.options;
@@ -172,7 +173,7 @@ fn rename(node: &mut Node, name: &dyn Fn(&str) -> Option<String>) {
                             }
                         }
                     }
-                    (caller, _) if CALLERS.contains(&yaml::snake_case(caller).as_str()) => {
+                    (caller, _) if CALLERS.contains(&snake_case(caller).as_str()) => {
                         name_clusters(inner, name);
                         rename(inner, name);
                     }
