@@ -15,7 +15,7 @@ READERS_SECONDS ?= 600
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help wasm wasm-lists cli test test-native test-envoy test-envoy-versions test-readers readers chaos soak security-cases setup-envoy setup-readers lint fmt doc docs bench fuzz fuzz-coverage audit sbom image reproducible demo up down clean clean-tools
+.PHONY: help wasm wasm-lists cli test test-native test-envoy test-envoy-versions test-readers readers chaos soak security-cases setup-envoy setup-readers lint fmt doc docs bench fuzz fuzz-coverage audit sbom image image-lists reproducible demo up down clean clean-tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' Makefile
@@ -165,6 +165,9 @@ sbom: wasm ## Write what is in the filter: target/wasm32-wasip1/release/oidc_fil
 
 image: wasm ## Lay out the image for Istio and Envoy Gateway: target/image
 	@scripts/image
+
+image-lists: wasm-lists ## The same with the module for `mcp.filter_lists`: target/image-lists
+	@scripts/image target/image-lists target/wasm32-wasip1/release/oidc_filter_lists.wasm
 
 reproducible: ## Build the filter twice, in two places, and compare the bytes
 	@scripts/reproducible

@@ -91,6 +91,13 @@ pub enum Step {
     Element(usize),
 }
 
+impl Fault {
+    /// What the parser missed, where the text is no JSON.
+    pub fn detail(&self) -> Option<&str> {
+        Some(self.detail.as_str()).filter(|detail| !detail.is_empty())
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { error, line, column, path: _, detail } = self;

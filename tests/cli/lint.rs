@@ -39,18 +39,22 @@ fn every_planted_fault_is_found() {
             assert!(text.contains(find), "{}: {find}", fault.text("base"));
             text = text.replacen(find, put, 1);
         }
-        // The last line that holds this.
-        let begin = text.rfind(fault.text("at")).unwrap_or_else(|| panic!("{}", fault.0));
+        // The last place that holds this; of an element of a list, what stands behind its dash.
+        let at = fault.text("at");
+        let begin = text.rfind(at).unwrap_or_else(|| panic!("{}", fault.0));
+        let begin = begin + at.len() - at.trim_start_matches([' ', '-']).len();
         let line = text[..begin].matches('\n').count() + 1;
+        let column = text[..begin].chars().rev().take_while(|c| *c != '\n').count() + 1;
         let (code, found) = findings(&["-"], &text);
         let is_it = |finding: &Value| {
             ["code", "level"].iter().all(|field| finding[field] == fault.0[field])
                 && finding["line"] == line
+                && finding["column"] == column
                 && finding["text"].as_str().unwrap().contains(fault.text("says"))
                 && (fault.0["path"].is_null() || finding["path"] == fault.0["path"])
         };
         if !found.iter().any(is_it) {
-            missed.push(format!("in line {line}: {}\n-> {found:?}", fault.0));
+            missed.push(format!("at {line}:{column}: {}\n-> {found:?}", fault.0));
         }
         assert_eq!(code, i32::from(fault.text("level") == "error"), "{}: {found:#?}", fault.0);
     }

@@ -4,6 +4,7 @@ mod explain;
 mod lint;
 mod manifests;
 mod migrate;
+mod places;
 #[path = "../support/mod.rs"]
 mod support;
 mod tables;

@@ -1,7 +1,7 @@
 //! `render`: what it makes of a configuration holds what belongs around the filter. `tests/envoy/test_cli.py` has Envoy and the schemas
 //! judge the same manifests.
 
-use crate::{here, printed, run};
+use crate::{here, printed, root, run};
 
 fn rendered(arguments: &[&str], name: &str) -> String {
     let file = here(name);
@@ -69,6 +69,37 @@ fn the_compact_form_is_written_out() {
     {
         assert!(text.contains(part), "{part}:\n{text}");
     }
+}
+
+/// A module that filters lists is another one: what is rendered names it, and `lint` agrees.
+#[test]
+fn who_filters_lists_gets_the_module_that_does() {
+    let mcp = "mcp: { resource: https://api.example.com, default: { scopes: [use] }, filter_lists: true }\n";
+    let text = std::fs::read_to_string(here("good/keycloak.yaml")).unwrap() + mcp;
+    for (target, part) in [
+        ("envoy", "filename: /etc/envoy/oidc_filter_lists.wasm"),
+        ("istio", "registry.example.com/oidc-filter-lists:"),
+        ("traffic-extension", "registry.example.com/oidc-filter-lists:"),
+        ("envoy-gateway", "registry.example.com/oidc-filter-lists:"),
+    ] {
+        let manifest = printed(&["render", target, "-"], &text);
+        assert!(manifest.contains(part), "{target}:\n{manifest}");
+        let found = run(&["lint", "-"], &manifest).out;
+        assert!(!found.contains("lists_module"), "{target}: {found}");
+    }
+    let own = printed(&["render", "envoy", "-", "--module", "/own/oidc_filter.wasm"], &text);
+    assert!(run(&["lint", "-"], &own).out.contains("lists_module"), "{own}");
+}
+
+/// The example is what is rendered for Keycloak's: `BLESS=1` writes it anew.
+#[test]
+fn the_example_of_a_traffic_extension_is_rendered() {
+    let made = printed(&["render", "traffic-extension", "examples/providers/keycloak.json"], "");
+    let path = root().join("examples/istio-traffic-extension.yaml");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &made).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), made);
 }
 
 #[test]

@@ -145,12 +145,16 @@ def test_a_folder_of_something_else_stays(tmp_path: Path) -> None:
     assert (tmp_path / "precious").exists()
 
 
-def test_a_release_pushes_this_image(tmp_path: Path) -> None:
-    """The workflow reads the digest as it stands in the layout, and copies by the line of the page."""
-    (job,) = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"].values()
-    (push,) = (step["run"] for step in job["steps"] if "skopeo copy" in step.get("run", ""))
-    assert "make image" in push and "skopeo copy --preserve-digests oci:target/image " in push
-    (find,) = re.findall(r"digest=\$\((sed .+)\)", push)
-    digests = lay_out(tmp_path / "target/image")
-    found = subprocess.run(["sh", "-c", find], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == digests["image"]
+def test_the_other_module_has_an_image_of_its_own(tmp_path: Path) -> None:
+    """What `make image-lists` does, with another module."""
+    other = tmp_path / "oidc_filter_lists.wasm"
+    other.write_bytes(b"another module")
+    made = subprocess.run(
+        [ROOT / "scripts/image", tmp_path / "lists", other], check=True, capture_output=True, text=True
+    )
+    digests = dict(line.split() for line in made.stdout.splitlines())
+    assert digests["module"] == sha256(b"another module")
+    (described,) = json.loads((tmp_path / "lists/index.json").read_text())["manifests"]
+    manifest = json.loads((tmp_path / "lists/blobs" / described["digest"].replace(":", "/")).read_text())
+    assert manifest["annotations"]["org.opencontainers.image.title"] == "oidc-filter-lists"
+    assert digests["image"] == described["digest"] != lay_out(tmp_path / "plain")["image"]

@@ -125,6 +125,11 @@ def test_the_compose_file_runs_the_envoy_that_is_tested() -> None:
             "wasmplugin_extensions.istio.io_v1alpha1.json",
         ),
         (
+            "examples/istio-traffic-extension.yaml",
+            "TrafficExtension",
+            "trafficextension_extensions.istio.io_v1alpha1.json",
+        ),
+        (
             "examples/envoy-gateway.yaml",
             "EnvoyExtensionPolicy",
             "envoyextensionpolicy_gateway.envoyproxy.io_v1alpha1.json",
@@ -145,6 +150,9 @@ def test_a_misspelt_field_would_be_noticed() -> None:
 def test_the_filter_accepts_the_examples() -> None:
     istio = documents("examples/istio-wasmplugin.yaml")["WasmPlugin"]["spec"]["pluginConfig"]
     result = validate_config(istio, env={"INTROSPECTION_SECRET": "s"})
+    assert result.returncode == 0, result.stdout
+    extension = documents("examples/istio-traffic-extension.yaml")["TrafficExtension"]["spec"]["wasm"]
+    result = validate_config(extension["pluginConfig"])
     assert result.returncode == 0, result.stdout
     gateway = documents("examples/envoy-gateway.yaml")["EnvoyExtensionPolicy"]["spec"]["wasm"]
     result = validate_config(gateway[0]["config"])

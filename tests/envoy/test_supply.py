@@ -106,8 +106,9 @@ def steps(name: str) -> list[dict[str, Any]]:
 def test_the_workflows_run_targets_that_the_makefile_has(name: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     scripts = "\n".join(step.get("run", "") for step in steps(name))
-    called = re.findall(r"^make ([a-z-]+)", scripts, re.M)
+    called = " ".join(re.findall(r"^make ([a-z -]+)$", scripts, re.M)).split()
     assert {"lint", "test"} <= set(called) <= targets
+    assert len(re.findall(r"\bmake ", scripts)) == len(re.findall(r"^make ", scripts, re.M))
 
 
 @pytest.mark.parametrize("name", ["ci", "release"])
@@ -119,18 +120,99 @@ def test_the_workflows_may_do_no_more_than_they_must(name: str) -> None:
     assert not [step for step in steps(name) if "${{" in step.get("run", "")]
 
 
-def test_a_release_has_checksums_that_hold(tmp_path: Path) -> None:
-    (gather,) = (step["run"] for step in steps("release") if step.get("name") == "Gather the files")
-    built = tmp_path / "work" / MODULE.relative_to(ROOT).parent
-    built.mkdir(parents=True)
-    (built / "oidc_filter.wasm").write_bytes(MODULE.read_bytes())
-    (built / "oidc_filter.cdx.json").write_text(sbom())
-    for other in ("target/release/oidc-filter", "docs/schema/oidc-filter.schema.json"):
-        (tmp_path / "work" / other).parent.mkdir(parents=True)
-        (tmp_path / "work" / other).write_text(other)
-    subprocess.run(["bash", "-euc", gather], cwd=tmp_path / "work", check=True)
-    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path / "work/dist", check=True)
-    dist = tmp_path / "work/dist"
+# Each stands for a program that a release calls, and writes down how. `make` makes what the target of this name would.
+STANDS_FOR = """#!/bin/bash
+set -euo pipefail
+name=$(basename "$0")
+echo "$name $*" >>"$CALLS"
+here=target/wasm32-wasip1/release
+mkdir -p $here target/release
+image() { "$ROOT/scripts/image" "$1" "$2" >/dev/null; }
+case $name in
+make)
+    for target; do
+        case $target in
+        wasm-lists) echo lists >$here/oidc_filter_lists.wasm ;;
+        test) echo plain >$here/oidc_filter.wasm ;;
+        sbom) echo '{}' >$here/oidc_filter.cdx.json ;;
+        cli) echo command >target/release/oidc-filter ;;
+        image) image target/image $here/oidc_filter.wasm ;;
+        image-lists) image target/image-lists $here/oidc_filter_lists.wasm ;;
+        esac
+    done
+    ;;
+cosign)
+    if [ "$1" = sign-blob ]; then
+        [ "$3" = --bundle ] && [ -f "$5" ] && echo signed >"$4"
+    fi
+    ;;
+skopeo)
+    if [ "$1" = login ]; then [ "$(cat)" = token ]; else [ -f "${3#oci:}/index.json" ]; fi
+    ;;
+gh)
+    ls dist >"$CALLS.published"
+    ;;
+esac
+"""
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """A folder in which every step of a release has run, with the calls that it made in `calls`."""
+    work, programs = tmp_path / "work", tmp_path / "bin"
+    (work / "docs/schema").mkdir(parents=True)
+    programs.mkdir()
+    schema = ROOT / "docs/schema/oidc-filter.schema.json"
+    (work / "docs/schema" / schema.name).write_bytes(schema.read_bytes())
+    manifest = (ROOT / "Cargo.toml").read_text()
+    (work / "Cargo.toml").write_text(manifest)
+    for name in ("make", "cosign", "skopeo", "gh", "sudo", "rustup"):
+        (programs / name).write_text(STANDS_FOR)
+        (programs / name).chmod(0o755)
+    (version,) = re.findall(r'^version = "(.+)"', manifest, re.M)
+    environment = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "CALLS": str(work / "calls"),
+        "ROOT": str(ROOT),
+        "IMAGE": "ghcr.io/owner/repository",
+        "GH_TOKEN": "token",
+        "GITHUB_ACTOR": "actor",
+        "VERSION": f"v{version}",
+    }
+    for step in steps("release"):
+        if "run" in step:
+            command = ["bash", "-eo", "pipefail", "-c", step["run"]]
+            ended = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
+            assert ended.returncode == 0, (step, ended.stderr)
+            if "Compare the tag" in step.get("name", ""):
+                other = subprocess.run(command, cwd=work, env=environment | {"VERSION": "v9.9.9"})
+                assert other.returncode == 1, "a tag of another version must end it"
+    return work
+
+
+def test_a_release_has_checksums_that_hold(release: Path) -> None:
+    dist = release / "dist"
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=dist, check=True)
     listed = {line.split()[1] for line in (dist / "SHA256SUMS").read_text().splitlines()}
-    assert listed == {file.name for file in dist.iterdir()} - {"SHA256SUMS"}
-    assert f"| {MODULE.stat().st_size} |" in (tmp_path / "work/notes.md").read_text()
+    assert {"oidc_filter.wasm", "oidc_filter_lists.wasm", "oidc-filter-x86_64-linux"} <= listed
+    files = listed | {"SHA256SUMS"}
+    published = (release / "calls.published").read_text().split()
+    assert sorted(published) == sorted(files | {f"{name}.sigstore.json" for name in files})
+    notes = (release / "notes.md").read_text()
+    assert "| oidc_filter.wasm | 6 |" in notes and "| oidc_filter_lists.wasm | 6 |" in notes
+
+
+def test_a_release_pushes_and_signs_both_images(release: Path) -> None:
+    """By the digests that stand in their layouts, copied by the line of the page."""
+    calls = (release / "calls").read_text().splitlines()
+    (version,) = re.findall(r'^version = "(.+)"', (ROOT / "Cargo.toml").read_text(), re.M)
+    for kind in ("", "-lists"):
+        (described,) = json.loads((release / f"target/image{kind}/index.json").read_text())["manifests"]
+        image = f"ghcr.io/owner/repository{kind}"
+        copied = f"skopeo copy --preserve-digests oci:target/image{kind} docker://{image}:{version}"
+        signed = f"cosign sign --yes {image}@{described['digest']}"
+        assert calls.index(copied) < calls.index(signed)
+        assert f"`{image}@{described['digest']}`" in (release / "notes.md").read_text()
+    assert not [line for line in calls if "token" in line.split()], "a secret is no argument"
+    assert calls[-1].startswith("gh release create v")

@@ -7,32 +7,32 @@ mod chain;
 mod clusters;
 mod plugin;
 mod policy;
+mod syntax;
 
 use crate::file::File;
 use crate::report::{Finding, Level};
 use crate::site::{self, Site, Variables};
-use crate::yaml::{self, Node, Place};
+use crate::yaml::{Documents, Node, Place};
 use oidc_filter::config::Config;
-use oidc_filter::json;
 
 /// All that is found in these files, which belong together: clusters of one serve filters of another.
 pub fn lint(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut read: Vec<(&File, Vec<Node>)> = Vec::new();
+    let mut read: Vec<(&File, Documents)> = Vec::new();
     for file in files {
-        match yaml::read(&file.text) {
+        match syntax::read(file) {
             Ok(documents) => read.push((file, documents)),
-            Err(fault) => {
-                let (place, problem) = json_fault(&file.text).unwrap_or((fault.place, fault.problem));
+            Err((place, problem)) => {
                 findings.push(finding(&file.name, place, Level::Error, "syntax", "", problem));
             }
         }
     }
-    let known = clusters::Known::of(read.iter().flat_map(|(_, documents)| documents));
+    let known = clusters::Known::of(read.iter().flat_map(|(_, documents)| &documents.nodes));
     for (file, documents) in &read {
         let mut report = Report { file: &file.name, findings: Vec::new() };
+        syntax::merges(documents, &mut report);
         let mut count = 0;
-        for document in documents {
+        for document in &documents.nodes {
             for site in site::sites(document) {
                 count += 1;
                 check(&site, &known, &mut report);
@@ -41,9 +41,11 @@ pub fn lint(files: &[File]) -> Vec<Finding> {
         if count == 0 {
             let text = "holds no configuration of the filter: neither `providers` or `provider`, nor a Wasm filter, WasmPlugin, \
                         TrafficExtension or EnvoyExtensionPolicy that looks like this one";
-            let has_clusters = documents.iter().any(clusters::is_of_clusters);
-            if !has_clusters {
-                report.add(Place { line: 1, column: 1 }, Level::Error, "no_configuration", "", text);
+            let has_clusters = documents.nodes.iter().any(clusters::is_of_clusters);
+            match syntax::hidden_fault(file) {
+                _ if has_clusters => {}
+                Some((place, problem)) => report.add(place, Level::Error, "syntax", "", problem),
+                None => report.add(Place { line: 1, column: 1 }, Level::Error, "no_configuration", "", text),
             }
         }
         findings.extend(report.findings);
@@ -73,16 +75,11 @@ fn finding(file: &str, place: Place, level: Level, code: &str, path: &str, text:
     Finding { file: file.to_owned(), place, level, code: code.to_owned(), path: path.to_owned(), text: text.into() }
 }
 
-/// What is wrong with the syntax of JSON is told as the filter tells it.
-fn json_fault(text: &str) -> Option<(Place, String)> {
-    let fault = text.trim_start().starts_with('{').then(|| json::find_fault(text.as_bytes()))??;
-    Some((Place { line: fault.line, column: fault.column }, fault.error.to_string()))
-}
-
 fn check(site: &Site<'_>, known: &clusters::Known<'_>, report: &mut Report<'_>) {
     plugin::check(site, report);
     let Some(config) = read(site, report) else { return };
     policy::check(site, &config, report);
+    plugin::lists(site, &config, report);
     for warning in &config.warnings {
         let is_met = match warning.code {
             "rerouted" => chain::has_route_check(site),

@@ -35,18 +35,18 @@ pub struct Options {
     /// What the filter is called
     #[arg(long, default_value = "oidc")]
     pub name: String,
-    /// Envoy: where the module is
-    #[arg(long, default_value = "/etc/envoy/oidc_filter.wasm")]
-    pub module: String,
+    /// Envoy: where the module is [default: /etc/envoy/oidc_filter.wasm, or oidc_filter_lists.wasm beside it for `filter_lists`]
+    #[arg(long)]
+    pub module: Option<String>,
     /// Envoy: the port to listen at
     #[arg(long, default_value_t = 10000)]
     pub port: u16,
     /// Envoy: host and port of the service behind
     #[arg(long, default_value = "127.0.0.1:8080")]
     pub upstream: String,
-    /// The others: the image of the module
-    #[arg(long, default_value = "registry.example.com/oidc-filter:0.1.0")]
-    pub image: String,
+    /// The others: the image of the module [default: registry.example.com/oidc-filter:0.1.0, or oidc-filter-lists there]
+    #[arg(long)]
+    pub image: Option<String>,
     /// The digest of the image, or of the module: what is run is then what was meant
     #[arg(long)]
     pub sha256: Option<String>,
@@ -177,6 +177,24 @@ impl Parts<'_> {
         results
     }
 
+    /// Which of the two modules filters lists, as `make wasm` and `make wasm-lists` call them.
+    fn sees_lists(&self) -> bool {
+        self.config.policies().any(|policy| policy.mcp.as_ref().is_some_and(|mcp| mcp.filter_lists))
+    }
+
+    fn module(&self) -> &str {
+        let own = if self.sees_lists() { "/etc/envoy/oidc_filter_lists.wasm" } else { "/etc/envoy/oidc_filter.wasm" };
+        self.options.module.as_deref().unwrap_or(own)
+    }
+
+    fn image(&self) -> &str {
+        let own = match self.sees_lists() {
+            true => concat!("registry.example.com/oidc-filter-lists:", env!("CARGO_PKG_VERSION")),
+            false => concat!("registry.example.com/oidc-filter:", env!("CARGO_PKG_VERSION")),
+        };
+        self.options.image.as_deref().unwrap_or(own)
+    }
+
     fn reads_routes(&self) -> bool {
         self.config.marks && self.config.rules.iter().any(oidc_filter::config::Rule::reads_route)
     }
@@ -279,7 +297,7 @@ const TAGS: [&str; 8] = ["result", "reason", "provider", "kind", "alg", "backend
 /// One document behind the other.
 fn documents(documents: &[(String, Node)]) -> String {
     let document = |(comment, node): &(String, Node)| {
-        let comment: String = comment.lines().map(|line| format!("# {line}\n")).collect();
+        let comment: String = comment.lines().map(|line| format!("{}\n", format!("# {line}").trim_end())).collect();
         format!("{comment}{}", emit::block(node, 0))
     };
     documents.iter().map(document).collect::<Vec<_>>().join("---\n")

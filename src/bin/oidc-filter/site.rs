@@ -164,7 +164,11 @@ impl<'n> Site<'n> {
         match written.map(|node| (node, &node.data)) {
             Some((node, Data::Text(text, _))) => match json::find_fault(text.as_bytes()) {
                 Some(fault) => {
-                    site.fault = Some(yaml::within(node, Place { line: fault.line, column: fault.column }));
+                    // Of a name that is there twice, YAML tells where it begins.
+                    let is_twice = fault.error == json::Error::DuplicateMember;
+                    let twice = is_twice.then(|| yaml::read(text).err()).flatten().map(|fault| fault.place);
+                    let place = twice.unwrap_or_else(|| yaml::place_of_byte(text, fault.line, fault.column));
+                    site.fault = Some(yaml::within(node, place));
                 }
                 None => {
                     site.object =

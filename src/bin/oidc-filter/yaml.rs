@@ -174,11 +174,24 @@ pub fn within(text: &Node, inner: Place) -> Place {
     }
 }
 
+/// All documents of a file, and where something was merged into them.
+#[derive(Debug)]
+pub struct Documents {
+    pub nodes: Vec<Node>,
+    /// Where `<<` stands.
+    pub merges: Vec<Place>,
+}
+
 /// All documents of a file.
 pub fn read(text: &str) -> Result<Vec<Node>, Fault> {
+    documents(text).map(|documents| documents.nodes)
+}
+
+/// The same with what is to be known of how they are written.
+pub fn documents(text: &str) -> Result<Documents, Fault> {
     let mut reader = Reader {
         lines: text.lines().collect(),
-        documents: Vec::new(),
+        documents: Documents { nodes: Vec::new(), merges: Vec::new() },
         open: Vec::new(),
         anchors: HashMap::new(),
         count: 0,
@@ -193,7 +206,7 @@ pub fn read(text: &str) -> Result<Vec<Node>, Fault> {
 
 struct Reader<'t> {
     lines: Vec<&'t str>,
-    documents: Vec<Node>,
+    documents: Documents,
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
     count: usize,
@@ -204,6 +217,8 @@ struct Open {
     place: Place,
     anchor: usize,
     kind: OpenKind,
+    /// What is merged into it, once all of its own members are known.
+    merged: Vec<Node>,
 }
 
 enum OpenKind {
@@ -230,7 +245,10 @@ impl Reader<'_> {
                 let Some(open) = self.open.pop() else { return Ok(()) };
                 let data = match open.kind {
                     OpenKind::List(nodes) => Data::List(nodes),
-                    OpenKind::Map(members, _) => Data::Map(members),
+                    OpenKind::Map(mut members, _) => {
+                        open.merged.into_iter().for_each(|node| merge(&mut members, node));
+                        Data::Map(members)
+                    }
                 };
                 self.put(Node { place: open.place, data }, open.anchor)
             }
@@ -255,7 +273,7 @@ impl Reader<'_> {
         if self.open.len() >= MAX_DEPTH {
             return Err(Fault { place, problem: format!("is nested more than {MAX_DEPTH} deep") });
         }
-        self.open.push(Open { place, anchor, kind });
+        self.open.push(Open { place, anchor, kind, merged: Vec::new() });
         Ok(())
     }
 
@@ -267,12 +285,15 @@ impl Reader<'_> {
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
         }
-        match self.open.last_mut().map(|open| &mut open.kind) {
-            None => self.documents.push(node),
-            Some(OpenKind::List(nodes)) => nodes.push(node),
-            Some(OpenKind::Map(members, key)) => match key.take() {
+        match self.open.last_mut().map(|open| (&mut open.kind, &mut open.merged)) {
+            None => self.documents.nodes.push(node),
+            Some((OpenKind::List(nodes), _)) => nodes.push(node),
+            Some((OpenKind::Map(members, key), merged)) => match key.take() {
                 None => *key = Some(name(node)?),
-                Some(key) if key.name == "<<" => merge(members, node),
+                Some(key) if key.name == "<<" => {
+                    self.documents.merges.push(key.place);
+                    merged.push(node);
+                }
                 Some(key) => {
                     if let Some((earlier, _)) = members.iter().find(|(other, _)| other.name == key.name) {
                         let problem = format!("`{}` is given twice, first in line {}", key.name, earlier.place.line);
@@ -296,7 +317,7 @@ impl Reader<'_> {
     }
 }
 
-/// A merge key brings what is not there.
+/// A merge key brings what is not there, wherever it stands.
 fn merge(members: &mut Vec<(Key, Node)>, node: Node) {
     match node.data {
         Data::Map(merged) => {
@@ -345,6 +366,13 @@ fn plain(text: &str) -> Data {
         Some(number) => Data::Number(number),
         None => Data::Text(text.to_owned(), Style::Flow),
     }
+}
+
+/// Where a byte of a line is, by its number there from 1, for those who count characters.
+pub fn place_of_byte(text: &str, line: usize, column: usize) -> Place {
+    let bytes = text.split('\n').nth(line.saturating_sub(1)).unwrap_or_default();
+    let before = bytes.char_indices().take_while(|(at, _)| at.saturating_add(1) < column).count();
+    Place { line, column: before.saturating_add(1) }
 }
 
 fn place(marker: &Marker) -> Place {

@@ -4,6 +4,7 @@ use super::Report;
 use crate::report::Level;
 use crate::site::{Site, SiteKind};
 use crate::yaml::Node;
+use oidc_filter::config::Config;
 
 pub fn check(site: &Site<'_>, report: &mut Report<'_>) {
     waits_in_vain(site, report);
@@ -106,6 +107,51 @@ fn istio(site: &Site<'_>, report: &mut Report<'_>) {
         report.add(key.place, Level::Error, "plugin_type", "type", text);
     }
 }
+
+/// Lists are filtered by a module of their own, since only that one looks at bodies of responses. Which of the two it is, its name says.
+pub fn lists(site: &Site<'_>, config: &Config, report: &mut Report<'_>) {
+    let Some((module, name)) = module(site) else { return };
+    let is_asked = config.policies().any(|policy| policy.mcp.as_ref().is_some_and(|mcp| mcp.filter_lists));
+    let rules = (0..config.rules.len()).map(|index| format!("rules[{index}].mcp.filter_lists"));
+    let mut paths = std::iter::once("mcp.filter_lists".to_owned()).chain(rules);
+    match paths.find(|path| is_asked && site.value(path).is_some_and(Node::is_true)) {
+        Some(path) if PLAIN_MODULES.contains(&name) => {
+            let text = format!(
+                "{name} sees no bodies of responses, and refuses this configuration: name oidc_filter_lists.wasm, which `make \
+                 wasm-lists` builds, or an image of it"
+            );
+            report.add(site.place(&path), Level::Warning, "lists_module", &path, text);
+        }
+        None if !is_asked && name == LISTS_MODULE => {
+            let text = format!(
+                "{LISTS_MODULE} is called for every part of every response, for `mcp.filter_lists`, which nothing here asks for: name \
+                 oidc_filter.wasm, which is the same in all else"
+            );
+            report.warn(module, "lists_module", "code", text);
+        }
+        _ => {}
+    }
+}
+
+/// What the module is fetched from, and the last part of its name there, without tag and digest.
+fn module<'n>(site: &Site<'n>) -> Option<(&'n Node, &'n str)> {
+    let at = |steps: &[&str]| site.plugin.at(steps);
+    let node = match site.kind {
+        SiteKind::Envoy => at(&["vm_config", "code", "local", "filename"])
+            .or_else(|| at(&["vm_config", "code", "remote", "http_uri", "uri"])),
+        SiteKind::WasmPlugin | SiteKind::TrafficExtension => at(&["url"]),
+        SiteKind::EnvoyExtensionPolicy => at(&["code", "image", "url"]).or_else(|| at(&["code", "http", "url"])),
+        SiteKind::Bare => None,
+    }?;
+    let name = node.text()?.rsplit('/').next()?;
+    Some((node, name.split(['@', ':', '?']).next()?))
+}
+
+/// As `make wasm` and `make image` call them.
+const PLAIN_MODULES: [&str; 2] = ["oidc_filter.wasm", "oidc-filter"];
+
+/// As `make wasm-lists` calls it.
+const LISTS_MODULE: &str = "oidc_filter_lists.wasm";
 
 const FAIL_OPEN: &str =
     "after a crash of the module everybody would be let in, with identities of their own making; write {}";

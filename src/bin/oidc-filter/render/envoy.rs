@@ -105,7 +105,7 @@ fn filters(parts: &Parts<'_>) -> Node {
     let mut vm = Node::object([
         ("vm_id", name.into()),
         ("runtime", "envoy.wasm.runtime.v8".into()),
-        ("code", Node::object([("local", Node::object([("filename", parts.options.module.as_str().into())]))])),
+        ("code", Node::object([("local", Node::object([("filename", parts.module().into())]))])),
     ]);
     if !parts.variables.is_empty() {
         let names = parts.variables.iter().map(|name| name.as_str().into()).collect();

@@ -10,7 +10,7 @@ pub fn render(parts: &Parts<'_>) -> String {
     let options = parts.options;
     let namespace = options.namespace.as_deref().unwrap_or("default");
     let name = options.name.as_str();
-    let mut image = Node::object([("url", options.image.as_str().into())]);
+    let mut image = Node::object([("url", parts.image().into())]);
     if let Some(digest) = &options.sha256 {
         image.put("sha256", digest.as_str());
     }

@@ -14,10 +14,10 @@ pub fn render(parts: &Parts<'_>) -> String {
     let reference = match &options.sha256 {
         // A tag beside a digest is of no effect.
         Some(digest) => {
-            let untagged = options.image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'));
-            format!("oci://{}@sha256:{digest}", untagged.map_or(options.image.as_str(), |(image, _)| image))
+            let untagged = parts.image().rsplit_once(':').filter(|(_, tag)| !tag.contains('/'));
+            format!("oci://{}@sha256:{digest}", untagged.map_or(parts.image(), |(image, _)| image))
         }
-        None => format!("oci://{}", options.image),
+        None => format!("oci://{}", parts.image()),
     };
     let (label, value) = options.selector.split_once('=').unwrap_or((&options.selector, ""));
     let selector = Node::object([("matchLabels", Node::object([(label, value.into())]))]);

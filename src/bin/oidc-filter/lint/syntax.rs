@@ -1,0 +1,62 @@
+//! Whether a file can be read in one way only: as JSON where its name says so, or as YAML that Envoy and Kubernetes read alike.
+
+use super::Report;
+use crate::file::File;
+use crate::report::Level;
+use crate::yaml::{self, Documents, Node, Place};
+use oidc_filter::json;
+
+/// The documents of a file; or where it can't be read, and why.
+pub fn read(file: &File) -> Result<Documents, (Place, String)> {
+    let is_json = file.name.to_ascii_lowercase().ends_with(".json");
+    let broken = || json_fault(&file.text).filter(|_| is_json || looks_like_json(&file.text));
+    match yaml::documents(&file.text) {
+        // YAML has comments, and more. Envoy reads what is called JSON as nothing else.
+        Ok(_) if is_json && broken().is_some() => Err(broken().unwrap_or_default()),
+        Ok(documents) => Ok(documents),
+        Err(fault) => {
+            let told = broken().unwrap_or_else(|| (fault.place, fault.problem + has_tab(&file.text, fault.place)));
+            Err(told)
+        }
+    }
+}
+
+/// Why JSON holds nothing that is known: a comment may have hidden it from those who read it as YAML.
+pub fn hidden_fault(file: &File) -> Option<(Place, String)> {
+    json_fault(&file.text).filter(|_| looks_like_json(&file.text))
+}
+
+/// Kubernetes merges by `<<`; Envoy takes it for the name of a field, which it does not know.
+pub fn merges(documents: &Documents, report: &mut Report<'_>) {
+    let is_envoys =
+        |node: &Node| ["static_resources", "resources", "@type"].iter().any(|field| node.get(field).is_some());
+    if documents.nodes.iter().any(|node| node.get("apiVersion").is_none() && is_envoys(node)) {
+        for place in &documents.merges {
+            let text = "Envoy knows no merge keys, and refuses `<<` as an unknown field: write the members out; aliases (`*name`) of \
+                        whole values it follows";
+            report.add(*place, Level::Error, "merge_key", "<<", text);
+        }
+    }
+}
+
+/// What is wrong with the syntax of JSON, as the filter tells it. That a name is there twice YAML tells better: with both places.
+fn json_fault(text: &str) -> Option<(Place, String)> {
+    let fault = json::find_fault(text.as_bytes())?;
+    if fault.error == json::Error::DuplicateMember {
+        return yaml::documents(text).err().map(|fault| (fault.place, fault.problem));
+    }
+    let place = yaml::place_of_byte(text, fault.line, fault.column);
+    Some((place, format!("{}{}", fault.error, fault.detail().map(|detail| format!(": {detail}")).unwrap_or_default())))
+}
+
+/// Whether a text begins as JSON does, and not as YAML in braces.
+fn looks_like_json(text: &str) -> bool {
+    let inner = text.trim_start_matches('\u{feff}').trim_start().strip_prefix('{');
+    inner.is_some_and(|inner| inner.trim_start().starts_with(['"', '/', '}']))
+}
+
+/// A tab looks like the spaces that would have been right.
+fn has_tab(text: &str, place: Place) -> &'static str {
+    let line = text.lines().nth(place.line.saturating_sub(1)).unwrap_or_default();
+    if line.contains('\t') { "; a tab stands in this line: write spaces in its place" } else { "" }
+}
