@@ -3,8 +3,9 @@
 //! The invariant: a [`PublicJwk`] has nothing private beside it, and its parameters stand in the only spelling that RFC 7518
 //! knows for them: two texts are never one key under one thumbprint.
 
+use super::certificate::Certificate;
 use super::{Jwk, Origin, Thumbprint};
-use crate::json::Value;
+use crate::json::{Object, Value};
 use std::fmt;
 
 /// A public key in its only spelling.
@@ -19,7 +20,7 @@ impl PublicJwk {
     /// write it as it should be.
     pub fn parse(jwk: &Value) -> Result<Self, NotPublic> {
         let Value::Object(object) = jwk else { return Err(NotPublic) };
-        if PRIVATE.iter().any(|name| object.contains_key(*name)) {
+        if PRIVATE.iter().any(|name| object.contains_key(*name)) || !is_described_by_the_book(object) {
             return Err(NotPublic);
         }
         let key = Jwk::parse(jwk, Origin::Remote).map_err(|_| NotPublic)?;
@@ -40,6 +41,22 @@ impl PublicJwk {
     pub fn thumbprint(&self) -> Thumbprint {
         self.thumbprint
     }
+}
+
+/// Whether what a key says of itself is said as RFC 7517, section 4, has it. In key sets, `null` and empty members are as good as
+/// none, and what can't be read of a certificate is left aside.
+fn is_described_by_the_book(jwk: &Object) -> bool {
+    let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+    jwk.iter().all(|(name, value)| match name.as_str() {
+        "use" => value == "sig",
+        "alg" | "kid" | "x5t" | "x5t#S256" | "x5u" => is_text(value),
+        "key_ops" => value.as_array().is_some_and(|operations| {
+            let is_new = |(at, one): (usize, &Value)| !operations.iter().take(at).any(|before| before == one);
+            !operations.is_empty() && operations.iter().all(is_text) && operations.iter().enumerate().all(is_new)
+        }),
+        "x5c" => Certificate::of_jwk(jwk).is_some(),
+        _ => true,
+    })
 }
 
 /// What was to be a public key is none, holds a private one, or stands in a spelling of its own.
@@ -125,6 +142,31 @@ mod tests {
             format!(r#"{{"kty":"RSA","e":"AQAB","n":"{}"}}"#, &RSA_N[..172]),
             r#"{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T"}"#.to_owned(),
         ];
+        for (name, value) in [
+            ("use", "''"),
+            ("use", "null"),
+            ("use", "[]"),
+            ("use", "'jwt-svid'"),
+            ("alg", "''"),
+            ("alg", "null"),
+            ("alg", "[]"),
+            ("kid", "1"),
+            ("kid", "[]"),
+            ("key_ops", "[]"),
+            ("key_ops", "null"),
+            ("key_ops", "'verify'"),
+            ("key_ops", "['sign']"),
+            ("key_ops", "['verify',1]"),
+            ("key_ops", "['verify','verify']"),
+            ("x5c", "[]"),
+            ("x5c", "['AAAA']"),
+            ("x5c", "'AAAA'"),
+            ("x5t", "1"),
+            ("x5t#S256", "null"),
+            ("x5u", "{}"),
+        ] {
+            bad.push(format!("{{{P256},\"{name}\":{}}}", value.replace('\'', "\"")));
+        }
         for name in PRIVATE {
             bad.push(format!(r#"{{{P256},"{name}":"AQAB"}}"#));
             bad.push(format!(r#"{{{P256},"{name}":null}}"#));
