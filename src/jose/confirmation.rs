@@ -19,8 +19,8 @@ impl Confirmation {
     /// That of a token with these claims; `None` if it is bound to nothing.
     pub fn of(claims: &Object) -> Result<Option<Self>, Unreadable> {
         let Some(confirmation) = claims.get("cnf") else {
-            // RFC 9449, section 5: this type promises a binding. Where it is not told, it can't be checked.
-            return if is_of_type_dpop(claims) { Err(Unreadable) } else { Ok(None) };
+            // RFC 9449, section 5: such a type promises a binding. Where it is not told, it can't be checked.
+            return if says_kind(claims, &["DPoP", "PoP", "MAC"]) { Err(Unreadable) } else { Ok(None) };
         };
         let Value::Object(methods) = confirmation else { return Err(Unreadable) };
         let mut confirmation = Self { key: None, certificate: None };
@@ -34,7 +34,7 @@ impl Confirmation {
         }
         match confirmation {
             Self { key: None, certificate: None } => Err(Unreadable),
-            Self { key: None, .. } if is_of_type_dpop(claims) => Err(Unreadable),
+            Self { key: None, .. } if says_kind(claims, &["DPoP"]) => Err(Unreadable),
             confirmation => Ok(Some(confirmation)),
         }
     }
@@ -74,9 +74,11 @@ pub trait ProvenCertificate {
     fn thumbprint(&self) -> Thumbprint;
 }
 
-/// `token_type` (RFC 6749, section 5.1; RFC 7662, section 2.2).
-fn is_of_type_dpop(claims: &Object) -> bool {
-    claims.get("token_type").and_then(Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case("DPoP"))
+/// Whether a token says that it is of one of these kinds, in `token_type` (RFC 6749, section 5.1; RFC 7662, section 2.2; RFC 9200,
+/// section 8.3, for `PoP`) or, as Keycloak does, in `typ`.
+fn says_kind(claims: &Object, kinds: &[&str]) -> bool {
+    let mut said = ["token_type", "typ"].into_iter().filter_map(|name| claims.get(name).and_then(Value::as_str));
+    said.any(|said| kinds.iter().any(|kind| kind.eq_ignore_ascii_case(said)))
 }
 
 #[cfg(test)]
@@ -127,6 +129,16 @@ mod tests {
         assert_eq!(of(r#"{"token_type":"dpop"}"#), Err(Unreadable));
         assert_eq!(of(r#"{"token_type":"DPoP","cnf":{"x5t#S256":"$A"}}"#), Err(Unreadable));
         assert!(of(r#"{"token_type":"DPoP","cnf":{"jkt":"$A"}}"#).unwrap().is_some());
+        for kind in ["PoP", "pop", "mac", "MAC"] {
+            assert_eq!(of(&format!(r#"{{"token_type":"{kind}"}}"#)), Err(Unreadable), "{kind}");
+            let bound = of(&format!(r#"{{"token_type":"{kind}","cnf":{{"x5t#S256":"$A"}}}}"#));
+            assert!(bound.unwrap().is_some(), "{kind}");
+        }
+        // Keycloak's way to say it.
+        assert_eq!(of(r#"{"typ":"DPoP"}"#), Err(Unreadable));
+        assert_eq!(of(r#"{"typ":"DPoP","cnf":{"x5t#S256":"$A"}}"#), Err(Unreadable));
+        assert!(of(r#"{"typ":"DPoP","cnf":{"jkt":"$A"}}"#).unwrap().is_some());
+        assert_eq!(of(r#"{"typ":"Bearer"}"#), Ok(None));
         assert_eq!(of(r#"{"token_type":"Bearer"}"#), Ok(None));
         assert!(of(r#"{"token_type":"Bearer","cnf":{"jkt":"$A"}}"#).unwrap().is_some());
     }
