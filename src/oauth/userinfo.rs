@@ -30,7 +30,7 @@ pub fn answer(response: &Response, subject: Option<&Lookup>) -> Option<Answer> {
         other => return Some(other),
     };
     // Salesforce: a user who was frozen. Slack: whatever is wrong, with a 200.
-    if ["active", "ok"].iter().any(|name| object.get(*name) == Some(&Value::Bool(false))) {
+    if ["active", "ok"].iter().any(|name| object.get(*name).is_some_and(is_no)) {
         return Some(Answer::Inactive);
     }
     if let (Some(lookup), None | Some(Value::Null)) = (subject, object.get("sub")) {
@@ -43,6 +43,16 @@ pub fn answer(response: &Response, subject: Option<&Lookup>) -> Option<Answer> {
         Some(Value::String(subject)) if !subject.is_empty() => Answer::Active(object),
         _ => Answer::Unfit(if subject.is_some() { Unfit::OddSubject } else { Unfit::NoSubject }),
     })
+}
+
+/// `false`, also as those write it who have no booleans.
+fn is_no(value: &Value) -> bool {
+    match value {
+        Value::Bool(yes) => !yes,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => ["false", "0"].iter().any(|no| text.eq_ignore_ascii_case(no)),
+        _ => false,
+    }
 }
 
 /// A user's name or number. A number has one spelling only if it is whole: `1e1` and `10.0` would be other users than `10`.

@@ -397,6 +397,16 @@ fn a_user_who_is_not_active() {
     scene.send(bearer("slack")).allowed();
     scene.send(bearer("frozen")).refused(401, "inactive");
     scene.send(bearer("not_authed")).refused(401, "inactive");
+    for (number, no) in [json!("false"), json!("False"), json!(0), json!("0"), json!(0.0)].into_iter().enumerate() {
+        let token = format!("t{number}");
+        scene.provider.users.insert(token.clone(), json!({"sub": "1", "active": no}));
+        scene.send(bearer(&token)).refused(401, "inactive");
+    }
+    for (number, other) in [json!("true"), json!(1), json!("since 2019"), json!(null)].into_iter().enumerate() {
+        let token = format!("u{number}");
+        scene.provider.users.insert(token.clone(), json!({"sub": "1", "active": other}));
+        scene.send(bearer(&token)).allowed();
+    }
 }
 
 /// UIF-04: userinfo says nothing about the audience; where it does, it is held to it. A JWT must name this issuer.
