@@ -1023,6 +1023,35 @@ fn no_shared_cache_keeps_one_users_cookie() {
     assert_eq!(stream.look(|exchange| values(&exchange.response, "cache-control")), ["public"]);
 }
 
+/// ATK-19: neither does one keep a nonce, whatever else the upstream says to caches.
+#[test]
+fn no_shared_cache_keeps_a_nonce() {
+    let envoy = configured(config_with(json!({"user_info": [], "dpop": {"origins": ["https://shop.example.com"]}})));
+    envoy.tick();
+    envoy.answer_all(provider);
+    let key = SigningKey::from_bytes(&[9; 32]);
+    let x = BASE64URL.encode(key.verifying_key().as_bytes());
+    let jkt = BASE64URL.encode(Sha256::digest(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#)));
+    let token = token(json!({"cnf": {"jkt": jkt}}));
+    let header = json!({"typ": "dpop+jwt", "alg": "EdDSA", "jwk": {"crv": "Ed25519", "kty": "OKP", "x": x}});
+    let ath = BASE64URL.encode(Sha256::digest(&token));
+    let claims = json!({"jti": "1", "htm": "POST", "htu": "https://shop.example.com/orders", "iat": NOW, "ath": ath});
+    let message = format!("{}.{}", BASE64URL.encode(header.to_string()), BASE64URL.encode(claims.to_string()));
+    let proof = format!("{message}.{}", BASE64URL.encode(key.sign(message.as_bytes()).to_bytes()));
+    let stream = envoy.request(fields([
+        (":method", "POST"),
+        (":path", "/orders"),
+        (":authority", "shop.example.com"),
+        ("authorization", &format!("DPoP {token}")),
+        ("dpop", &proof),
+    ]));
+    stream.response(fields([(":status", "200"), ("cache-control", "public"), ("cdn-cache-control", "max-age=600")]));
+    let response = stream.look(|exchange| exchange.response.clone());
+    assert_eq!(values(&response, "dpop-nonce").len(), 1);
+    assert_eq!(values(&response, "cache-control"), ["no-store"]);
+    assert_eq!(values(&response, "cdn-cache-control"), [""; 0]);
+}
+
 /// ATK-19: a response that could be kept for others has no cookie.
 #[test]
 fn no_cookie_without_its_cache_control() {

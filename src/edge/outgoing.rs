@@ -68,9 +68,14 @@ fn apply(forward: &Forward, instance: &Instance) -> Result<(), Failed> {
     instance.mark(&forward.outcome, forward.route.as_deref())
 }
 
-/// Changes a response; one that sets a cookie is then kept by no cache for others. If that can't be had, nothing is changed.
+/// Changes a response; one that sets a cookie, or says itself who may keep it, is then kept by no cache for others. If that can't be
+/// had, nothing is changed.
 pub fn edit_response(edits: Vec<Edit>) -> Result<(), Failed> {
-    if edits.iter().any(|edit| matches!(edit, Edit::Add(name, _) if **name == *"set-cookie")) {
+    let is_for_one = |edit: &Edit| match edit {
+        Edit::Add(name, _) | Edit::Set(name, _) => matches!(&**name, "set-cookie" | "cache-control"),
+        Edit::Remove(_) => false,
+    };
+    if edits.iter().any(is_for_one) {
         let response = abi::pairs(Map::ResponseHeaders).and_then(wire::headers).ok_or(Failed)?;
         carry_out_edits(Map::ResponseHeaders, &caching::private(&response))?;
     }

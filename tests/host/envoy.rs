@@ -701,11 +701,12 @@ extern "C" fn proxy_set_shared_data(
 ) -> u32 {
     let (key, value) = (text(key, key_size), bytes(data, size));
     call("share", |host| {
-        let known = host.shared.get(&key).map_or(0, |(_, written)| *written);
-        if version != 0 && version != known {
+        // As Envoy has it: where there is nothing, any version will do.
+        let known = host.shared.get(&key).map(|(_, written)| *written);
+        if known.is_some_and(|known| version != 0 && version != known) {
             return Err(CAS_MISMATCH);
         }
-        host.shared.insert(key, (value, known + 1));
+        host.shared.insert(key, (value, known.unwrap_or_default() + 1));
         Ok(())
     })
 }
