@@ -615,8 +615,8 @@ const NEVER_ACCESS_TOKENS: &[&str] = &["dpop+jwt", "logout+jwt", "secevent+jwt",
 /// What an answer may say nothing about by `null`.
 const NULLABLE: &[&str] = &["aud", "azp", "client_id", "cnf", "exp", "iat", "iss", "jti", "nbf", "scope", "scp", "sub"];
 
-/// Claims that are times (RFC 7519, section 4.1).
-const DATES: [&str; 3] = ["exp", "iat", "nbf"];
+/// Claims that are times (RFC 7519, section 4.1; RFC 9470, section 6.2).
+const DATES: [&str; 4] = ["auth_time", "exp", "iat", "nbf"];
 
 /// Where the scopes of a token are.
 const SCOPES: [&str; 2] = ["scope", "scp"];

@@ -1248,3 +1248,25 @@ fn step_up_authentication() {
         assert_eq!((&*challenge["acr_values"], &*challenge["max_age"]), ("urn:gold urn:silver", "300"));
     }
 }
+
+/// RFC 9470, section 6.2: an answer tells as much, also where its provider writes times as text; a JWT has numbers.
+#[test]
+fn step_up_by_an_answer() {
+    let mut scene = Scene::of(introspection(json!({}), json!({"require": {"max_age": "5m"}})));
+    for (token, auth_time, passes) in [
+        ("number", json!(NOW - 300), true),
+        ("text", json!((NOW - 300).to_string()), true),
+        ("old", json!((NOW - 301).to_string()), false),
+        ("words", json!("yesterday"), false),
+        ("silent", json!(null), false),
+    ] {
+        scene.provider.tokens.insert(token.to_owned(), active(json!({"auth_time": auth_time})));
+        match passes {
+            true => drop(scene.send(bearer(token)).allowed()),
+            false => drop(scene.send(bearer(token)).refused(401, "insufficient_user_authentication")),
+        }
+    }
+    let mut scene = Scene::of(jwt(json!({}), json!({"require": {"max_age": "5m"}})));
+    let text = token(json!({"auth_time": NOW.to_string()}));
+    scene.send(bearer(&text)).refused(401, "insufficient_user_authentication");
+}
