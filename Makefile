@@ -130,6 +130,8 @@ doc: ## Build the Rust documentation
 docs: $(DOCS)/venv/.done ## Build the documentation as a site, and check its links: target/docs/site/index.html
 	@scripts/docs
 	@NO_MKDOCS_2_WARNING=1 $(DOCS)/venv/bin/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yaml
+	@! grep -rlE --include='*.html' '<(script|img)[^>]* src="?https?:|<link[^>]* rel="?(stylesheet|preconnect)"? [^>]*https?:' target/docs/site \
+		|| { echo 'docs: these pages fetch something from elsewhere' >&2; exit 1; }
 
 $(DOCS)/venv/.done: docs/site/requirements.txt
 	@scripts/need '$(PYTHON) -c "import ensurepip, venv"' "Python's venv (Debian: apt-get install python3-venv)."

@@ -213,3 +213,20 @@ fn every_page_is_in_the_list_of_pages() {
         assert!(linked.contains(page) || is_of_migration, "{}", page.display());
     }
 }
+
+/// On the site, each page has one place; `make docs` says which has none.
+#[test]
+fn the_site_names_each_page_once() {
+    let nav = include_str!("../docs/site/mkdocs.yaml").split("\nnav:\n").nth(1).unwrap();
+    let mut pages: Vec<&str> = nav.lines().filter_map(|line| line.rsplit([' ']).next()).collect();
+    pages.retain(|page| page.ends_with(".md"));
+    let count = pages.len();
+    assert!(count >= 35, "{pages:?}");
+    pages.sort_unstable();
+    pages.dedup();
+    assert_eq!(pages.len(), count, "a page is there twice: {nav}");
+    for page in pages {
+        let path = page.replace("github/", ".github/");
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(&path).exists(), "{path}");
+    }
+}
