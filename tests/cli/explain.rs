@@ -2,8 +2,12 @@
 
 use crate::support::{Signing, sign};
 use crate::{here, printed, root, run};
+use base64::Engine as _;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::PathBuf;
 
 /// When all of this happens.
@@ -266,4 +270,140 @@ fn the_page_shows_what_is_printed() {
     let shown = section.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
     let out = printed(&arguments, "");
     assert_eq!(out.trim_end(), shown.trim_end());
+}
+
+/// A server that is there until the test ends: its origin. What it answers depends on that, on the path, and on the whole request.
+fn serve(answers: impl Fn(&str, &str, &str) -> String + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let own = origin.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = String::new();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            while reader.read_line(&mut request).is_ok_and(|length| length > 2) {}
+            let length = request.to_ascii_lowercase();
+            let length = length.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+            let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+            reader.read_exact(&mut body).unwrap();
+            request.push_str(&String::from_utf8(body).unwrap());
+            let path = request.split(' ').nth(1).unwrap().to_owned();
+            // Whoever hangs up early has heard enough.
+            let _ = stream.write_all(answers(&own, &path, &request).as_bytes());
+        }
+    });
+    origin
+}
+
+fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{body}")
+}
+
+/// What becomes of a token of the provider at this origin, which is asked.
+fn live(origin: &str, token: &str, fields: &str) -> (i32, String) {
+    let text = format!("providers:\n  - {{ issuer: \"{origin}\", cluster: idp, audiences: [api]{fields} }}\n");
+    let configuration = file(&format!("live-{}.yaml", origin.rsplit(':').next().unwrap()), &text);
+    let ended = run(&["explain", &configuration, "--live", "--token", "-", "--at", &NOW.to_string()], token);
+    (ended.code, ended.out.replace(origin, "ORIGIN") + &ended.err)
+}
+
+fn metadata(origin: &str) -> String {
+    ok(&json!({"issuer": origin, "jwks_uri": format!("{origin}/k"), "introspection_endpoint": format!("{origin}/i")})
+        .to_string())
+}
+
+/// Metadata and keys come from the provider itself, and so does its word about an opaque token; that goes to nobody else.
+#[test]
+fn providers_are_asked_where_somebody_says_so() {
+    let origin = serve(|origin, path, _| match path {
+        "/.well-known/openid-configuration" => metadata(origin),
+        "/k" => ok(&json!({"keys": [key().jwk("k1")]}).to_string()),
+        _ => panic!("{path}"),
+    });
+    let (code, out) = live(&origin, &token(json!({}), json!({"iss": origin})), ", validation: jwt");
+    assert!(code == 0 && out.contains("\nallowed\n"), "{out}");
+    assert!(out.contains("GET ORIGIN/k for jwks of 127.0.0.1, cluster idp: 200\n"), "{out}");
+    let origin = serve(|origin, path, request| match path {
+        "/.well-known/openid-configuration" => metadata(origin),
+        "/i" if request.contains("token=opaque-1") => {
+            // RFC 6749, section 2.3.1: `gw` and the secret, each as in a form.
+            let credentials = base64::prelude::BASE64_STANDARD.encode("gw:a%22b%5Cc");
+            assert!(request.starts_with("POST /i ") && request.contains(&format!("Basic {credentials}")), "{request}");
+            ok(r#"{"active": true, "aud": "api", "sub": "ann"}"#)
+        }
+        _ => panic!("{request}"),
+    });
+    let secret = r#", validation: introspection, introspection: { client_id: gw, client_secret: "a\"b\\c" }"#;
+    let (code, out) = live(&origin, "opaque-1", secret);
+    assert!(
+        code == 0 && out.contains("\nallowed\n") && out.contains("introspection of 127.0.0.1, cluster idp: 200"),
+        "{out}"
+    );
+    assert!(!out.contains("opaque-1"), "{out}");
+}
+
+/// What is too long, leads elsewhere or breaks off is no answer, and says why.
+#[test]
+fn a_provider_that_answers_badly_is_told() {
+    let (code, out) = live(&serve(|_, _, _| ok(&" ".repeat((1 << 20) + 9))), "opaque-1", "");
+    assert!(code == 1 && (out.contains("longer than 1048576 bytes") || out.contains("curl: (63)")), "{out}");
+    let origin = serve(|origin, path, _| match path {
+        "/elsewhere" => metadata(origin),
+        _ => format!("HTTP/1.1 302 Found\r\nlocation: {origin}/elsewhere\r\nconnection: close\r\n\r\n"),
+    });
+    let (code, out) = live(&origin, "opaque-1", "");
+    assert!(code == 0 && out.contains("cluster idp: 302\n"), "{out}");
+    let (code, out) = live(&serve(|_, _, _| String::new()), "opaque-1", "");
+    assert!(code == 1 && out.contains("curl: (52)") && out.contains("provider_unavailable"), "{out}");
+}
+
+/// A proof is judged as the filter judges it; the token then goes under the scheme DPoP.
+#[test]
+fn a_bound_token_with_its_proof() {
+    let own = Signing::Ed25519(ed25519_dalek::SigningKey::from_bytes(&[8; 32]));
+    let jwk = {
+        let all = own.jwk("own");
+        json!({"crv": all["crv"], "kty": all["kty"], "x": all["x"]})
+    };
+    let base64 = |octets: &[u8]| base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(octets);
+    let thumbprint = base64(&Sha256::digest(jwk.to_string()));
+    let bound = token(json!({}), json!({"cnf": {"jkt": thumbprint}}));
+    let proof = |method: &str| {
+        let claims = json!({
+            "jti": "1", "htm": method, "htu": "https://api.example.com/orders", "iat": NOW - 1, "ath": base64(&Sha256::digest(&bound)),
+        });
+        let header = json!({"alg": "EdDSA", "typ": "dpop+jwt", "jwk": jwk});
+        sign(&own, "EdDSA", header.to_string(), claims.to_string())
+    };
+    let text = format!("{CONFIGURATION}dpop: {{ origins: [\"https://api.example.com\"] }}\ncertificate_bound: {{}}\n");
+    let configuration = file("bound.yaml", &text);
+    let keys = file("keys.json", &json!({"keys": [key().jwk("k1")]}).to_string());
+    let at = NOW.to_string();
+    let base = ["explain", &configuration, "/orders", "--keys", &keys, "--at", &at, "--token", "-"];
+    let good = file("proof", &proof("GET"));
+    let good = format!("@{good}");
+    let ended = run(&[&base[..], &["--dpop", &good]].concat(), &bound);
+    assert!(ended.out.contains("scheme DPoP\n") && ended.out.contains("\nallowed\n"), "{}", ended.out);
+    let ended = run(&[&base[..], &["-H", &format!("DPoP: {}", proof("POST"))]].concat(), &bound);
+    assert!(ended.out.contains("the DPoP proof: htm is not the method of the request\n"), "{}", ended.out);
+    let ended = run(&base, &bound);
+    assert!(ended.out.contains("not_bound\n  it is bound to a key (`cnf` has `jkt`)"), "{}", ended.out);
+    assert!(ended.out.contains("bound tokens (docs/bound-tokens.md)\n"), "no link of a page: {}", ended.out);
+    // A certificate is named by its digest, or by itself.
+    let pem = "-----BEGIN CERTIFICATE-----\nbm90IGEg\nY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n";
+    let digest = Sha256::digest("not a certificate");
+    let bound = token(json!({}), json!({"cnf": {"x5t#S256": base64(&digest)}}));
+    let named: String = digest.iter().map(|octet| format!("{octet:02X}:")).collect();
+    for certificate in [named.trim_end_matches(':'), &format!("@{}", file("client.pem", pem))] {
+        let ended = run(&[&base[..], &["--certificate", certificate]].concat(), &bound);
+        assert!(ended.out.contains("\nallowed\n"), "{}", ended.out);
+    }
+    let other = "0".repeat(64);
+    for (arguments, said) in [(&[][..], "shows none (--certificate)"), (&["--certificate", &other], "shows another")] {
+        let ended = run(&[&base[..], arguments].concat(), &bound);
+        assert!(ended.out.contains(said), "{}", ended.out);
+    }
+    let ended = run(&[&base[..], &["--certificate", "abc"]].concat(), &bound);
+    assert!(ended.code == 2 && ended.err.contains("64 hexadecimal digits"), "{}", ended.err);
 }

@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import itertools
 import json
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -17,12 +18,14 @@ from typing import Any
 
 import pytest
 import yaml
+from certificates import Authority
 from clients import Response, request_bytes
 from conftest import StartEnvoy
 from fake_provider import FakeProvider, Reply, Request
-from harness import ROOT, Envoy
+from harness import ROOT, Envoy, Provider
 from test_cli import command  # noqa: F401, a fixture
-from tokens import Key
+from test_security_tls import TlsProvider
+from tokens import AUDIENCE, Key
 
 TABLES = sorted((ROOT / "tests/cli/tables").glob("*.yaml"))
 
@@ -241,3 +244,41 @@ def test_there_are_enough(cases: list[Case]) -> None:
     assert len(cases) >= 60
     expected = json.dumps([case.written["expect"] for case in cases])
     assert all(f'"{word}"' in expected for word in ("allowed", "bypassed", "denied", "stripped"))
+
+
+# ------------------------------------------------------------------------- providers that are asked
+
+
+def asked(
+    command: Path,  # noqa: F811
+    folder: Path,
+    issuer: str,
+    audience: str,
+    token: str,
+    **environment: str,
+) -> subprocess.CompletedProcess[str]:
+    configuration = folder / "live.yaml"
+    provider = {"issuer": issuer, "cluster": "idp", "audiences": [audience], "validation": "jwt"}
+    configuration.write_text(yaml.safe_dump({"providers": [provider]}))
+    # Settings of a user who trusts everybody are not read.
+    (folder / ".curlrc").write_text("insecure\n")
+    arguments = [command, "explain", configuration, "--live", "--token", "-"]
+    environment = {**os.environ, "HOME": str(folder), **environment}
+    return subprocess.run(arguments, input=token, capture_output=True, text=True, env=environment)
+
+
+def test_a_real_provider_is_asked(command: Path, tmp_path: Path, provider: Provider) -> None:  # noqa: F811
+    told = asked(command, tmp_path, provider.issuer, "urn:api:rs256", provider.token())
+    assert told.returncode == 0 and "\nallowed\n" in told.stdout, told.stdout + told.stderr
+
+
+def test_who_answers_is_checked(command: Path, tmp_path: Path) -> None:  # noqa: F811
+    authority = Authority(tmp_path, "authority")
+    with TlsProvider(authority.context("127.0.0.1", "provider")) as fake:
+        fake.issuer = f"https://127.0.0.1:{fake.port}"
+        told = asked(command, tmp_path, fake.issuer, AUDIENCE, fake.token())
+        assert told.returncode == 1 and "curl: (60)" in told.stdout, told.stdout
+        assert not fake.requests, "nothing is said to a stranger"
+        known = {"CURL_CA_BUNDLE": str(authority.file)}
+        told = asked(command, tmp_path, fake.issuer, AUDIENCE, fake.token(), **known)
+        assert told.returncode == 0 and "\nallowed\n" in told.stdout, told.stdout

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 pub use told::Token;
 pub use why::remedy;
-use why::why;
+use why::{not_bound, why};
 
 #[derive(Args)]
 pub struct Options {
@@ -45,7 +45,10 @@ pub struct Options {
     /// A token for the place where the configuration looks for one first; @FILE reads one, - reads the standard input
     #[arg(long)]
     pub token: Option<String>,
-    /// The SHA-256 of the client's certificate on its connection, in hexadecimal digits
+    /// A DPoP proof beside the token, which then goes under the scheme DPoP; @FILE reads one
+    #[arg(long, value_name = "PROOF")]
+    pub dpop: Option<String>,
+    /// The client's certificate on its connection: @FILE with it as PEM, or its SHA-256 in hexadecimal digits
     #[arg(long, value_name = "DIGEST")]
     pub certificate: Option<String>,
     /// The route that Envoy has chosen
@@ -63,6 +66,9 @@ pub struct Options {
     /// What stands at a URL that the filter calls: URL=FILE with JSON, or URL=STATUS
     #[arg(long = "answer", value_name = "ANSWER")]
     pub answers: Vec<String>,
+    /// Ask the providers, with curl, where nothing is given for them: for metadata and keys; about a token that is asked about, with it
+    #[arg(long)]
+    pub live: bool,
     /// When the request comes: 2027-01-15T08:00:00Z, or seconds since 1970 [default: now]
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
@@ -124,7 +130,7 @@ pub fn explain(file: &Path, options: &Options, now: Timestamp) -> Result<Story, 
     let mut answers = Answers::default();
     options.answers.iter().try_for_each(|text| answers.add_written(text))?;
     options.keys.iter().try_for_each(|text| answers.add_keys(text))?;
-    let stage = Stage { config: &config, name: &name, answers: &answers, signer: None, now };
+    let stage = Stage { config: &config, name: &name, answers: &answers, signer: None, now, is_live: options.live };
     let played = stage.play(&ask(options)?)?;
     Ok(Story::new(Rc::clone(&config), played, now))
 }
@@ -148,7 +154,10 @@ fn ask(options: &Options) -> Result<Ask, String> {
     ask.method = options.method.clone().unwrap_or(ask.method);
     let token = options.token.as_deref().map(text_or_file).transpose()?;
     ask.token = token.map(|token| token.trim().to_owned());
-    (ask.certificate, ask.route, ask.rule) = (options.certificate.clone(), options.route.clone(), options.rule.clone());
+    let proof = options.dpop.as_deref().map(text_or_file).transpose()?;
+    ask.headers.extend(proof.map(|proof| ("dpop".to_owned(), proof.trim().to_owned())));
+    ask.certificate = options.certificate.as_deref().map(text_or_file).transpose()?;
+    (ask.route, ask.rule) = (options.route.clone(), options.rule.clone());
     for text in &options.metadata {
         let (place, value) = text
             .split_once('=')
@@ -183,6 +192,9 @@ impl Story {
     /// Why it was refused, as far as the token and the configuration tell.
     pub fn why(&self) -> Option<String> {
         let reason = self.verdict.reason.as_deref().filter(|_| self.is_refused())?;
+        if reason == "not_bound" {
+            return not_bound(self.token.as_ref()?, self.played.request.certificate.is_some());
+        }
         why(reason, self.token.as_ref(), &self.config, self.policy(), self.now)
     }
 
@@ -194,7 +206,16 @@ impl Story {
     /// The place that the token was in.
     fn place(&self) -> Option<String> {
         let source = self.played.explanation.runs.iter().rev().find_map(|run| run.source)?;
-        self.config.sources.get(source).map(|source| place(&source.location))
+        let location = &self.config.sources.get(source)?.location;
+        let SourceLocation::Header { name, scheme: Some(_) } = location else { return Some(place(location)) };
+        // A place for Bearer is one for DPoP, too (RFC 9449, section 7.1): the request says which it is.
+        let named = |(other, value): (&[u8], &[u8])| {
+            let given = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+            (other == name.as_bytes()).then(|| String::from_utf8_lossy(given).into_owned())
+        };
+        let given =
+            self.played.request.headers.iter().find_map(named).filter(|given| given.eq_ignore_ascii_case("dpop"));
+        Some(given.map_or_else(|| place(location), |_| format!("the header {name}, scheme DPoP")))
     }
 
     /// A text without the token.
@@ -249,7 +270,7 @@ impl Story {
         let calls = self.played.calls.iter().map(|call| {
             json!({
                 "for": call.kind, "provider": call.provider, "method": call.method, "url": call.url,
-                "cluster": call.cluster, "status": call.status,
+                "cluster": call.cluster, "status": call.status.as_ref().ok(), "problem": call.status.as_ref().err(),
             })
         });
         let service = self.changes().map(|Changes { written, removed, unchanged }| {

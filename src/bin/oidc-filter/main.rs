@@ -54,8 +54,8 @@ enum Command {
     },
     /// Show what the filter does with a request, and why
     ///
-    /// Nothing is called: what stands at the provider's URLs is given by --keys and --answer, and a call without an answer is told. Exits
-    /// with 0 if that was enough to decide, with 1 if an answer was lacking, with 2 if something can't be read.
+    /// Nothing is called but with --live: what stands at the provider's URLs is given by --keys and --answer, and a call without an answer
+    /// is told. Exits with 0 if that was enough to decide, with 1 if an answer was lacking, with 2 if something can't be read.
     Explain(Box<explain::Options>),
     /// Run tables of requests with the verdicts that are expected
     ///

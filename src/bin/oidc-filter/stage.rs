@@ -1,10 +1,11 @@
 //! The filter on a stage: a request is played to its end, and what the filter would call answers from files.
 //!
 //! It is the filter itself, with a clock that stands still, and memory and randomness of this process for what workers share. Nothing is
-//! called: what has no answer is told, and counts as a provider that does not answer.
+//! called unless somebody says so: what has no answer is told, and counts as a provider that does not answer.
 
 mod answers;
 mod host;
+mod live;
 mod request;
 mod signer;
 
@@ -15,7 +16,7 @@ pub use signer::Signer;
 use oidc_filter::config::{Config, Provider};
 use oidc_filter::decision::{Decision, Forward};
 use oidc_filter::filter::{Body, Effect, Explanation, Filter, Purpose, StreamId};
-use oidc_filter::http::{Edit, Fetch, Request};
+use oidc_filter::http::{Edit, Fetch, Request, Response};
 use oidc_filter::time::Timestamp;
 use std::rc::Rc;
 
@@ -28,6 +29,8 @@ pub struct Stage<'s> {
     /// Whose tokens are made here.
     pub signer: Option<&'s Signer>,
     pub now: Timestamp,
+    /// Whether providers are asked where nothing is given for them.
+    pub is_live: bool,
 }
 
 /// A request that was played.
@@ -53,8 +56,8 @@ pub struct Called {
     /// Without its query, which may hold a token.
     pub url: String,
     pub cluster: String,
-    /// The status of what stands there; `None` if nothing does.
-    pub status: Option<u16>,
+    /// The status of what stands there; or why there is no answer.
+    pub status: Result<u16, String>,
 }
 
 impl Stage<'_> {
@@ -91,16 +94,17 @@ impl Stage<'_> {
                 match effect {
                     Effect::Fetch(call, fetch) => {
                         let purpose = filter.purpose(call);
-                        let answer = purpose.as_ref().and_then(|purpose| self.answer(purpose, &fetch));
+                        let answer = purpose.as_ref().ok_or_else(String::new);
+                        let answer = answer.and_then(|purpose| self.answer(purpose, &fetch));
                         calls.extend(purpose.map(|purpose| Called {
                             kind: purpose.kind,
                             provider: self.provider(&purpose).map(|provider| provider.name.clone()).unwrap_or_default(),
                             method: fetch.method,
                             url: without_query(&answers::url(&fetch.endpoint)).to_owned(),
                             cluster: fetch.endpoint.cluster.clone(),
-                            status: answer.as_ref().map(|answer| answer.status),
+                            status: answer.as_ref().map(|answer| answer.status).map_err(String::clone),
                         }));
-                        filter.on_fetched(call, answer, now);
+                        filter.on_fetched(call, answer.ok(), now);
                     }
                     Effect::Resolve(_, resolved) => decision = resolved,
                     Effect::Fetched(_) => {}
@@ -127,8 +131,21 @@ impl Stage<'_> {
         self.config.providers.get(purpose.provider.0).map(Rc::as_ref)
     }
 
-    fn answer(&self, purpose: &Purpose, fetch: &Fetch) -> Option<oidc_filter::http::Response> {
-        let provider = self.provider(purpose)?;
+    /// What stands where a call goes, or why nothing does.
+    fn answer(&self, purpose: &Purpose, fetch: &Fetch) -> Result<Response, String> {
+        let given = self.provider(purpose).and_then(|provider| self.given(purpose, provider, fetch));
+        let is_of_provider = ["metadata", "jwks", "introspection", "userinfo"].contains(&purpose.kind);
+        match given {
+            Some(answer) => Ok(answer),
+            None if self.is_live && is_of_provider => live::ask(fetch),
+            None if is_of_provider => {
+                Err("no answer is given for it (--live, --answer URL=FILE, --keys FILE)".to_owned())
+            }
+            None => Err("no answer is given for it (--answer URL=FILE)".to_owned()),
+        }
+    }
+
+    fn given(&self, purpose: &Purpose, provider: &Provider, fetch: &Fetch) -> Option<Response> {
         let url = answers::url(&fetch.endpoint);
         let written = self.answers.at(&url).or_else(|| self.answers.at(without_query(&url)));
         let given = written.or_else(|| self.answers.of(purpose, provider));
@@ -170,7 +187,7 @@ impl Played {
 
     /// The calls that nothing answers.
     pub fn unanswered(&self) -> impl Iterator<Item = &Called> {
-        self.calls.iter().filter(|call| call.status.is_none())
+        self.calls.iter().filter(|call| call.status.is_err())
     }
 }
 

@@ -76,7 +76,7 @@ impl Table {
         let signer = signer.transpose().map_err(told)?;
         ask.token = signer.as_ref().map(|signer| signer.token.clone()).or(ask.token);
         let (answers, signer) = (&case.answers, signer.as_ref());
-        let stage = Stage { config: &self.config, name: &self.name, answers, signer, now: self.now };
+        let stage = Stage { config: &self.config, name: &self.name, answers, signer, now: self.now, is_live: false };
         let played = stage.play(&ask).map_err(told)?;
         let differences = case.expected.compare(&Verdict::of(&self.config, &played), &played);
         let story = Story::new(Rc::clone(&self.config), played, self.now);

@@ -43,7 +43,8 @@ fn steps(story: &Story, paint: Paint, text: &mut String) {
     let last = played.explanation.runs.last();
     for (check, passed) in last.map(|run| run.checks.as_slice()).unwrap_or_default() {
         let mark = if *passed { paint.good("✓") } else { paint.bad("✗") };
-        say(text, format_args!("  {mark} {check:<14}{}", about(check, story)));
+        let line = format!("{mark} {check:<14}{}", about(check, story));
+        say(text, format_args!("  {}", line.trim_end()));
         calls(check, story, paint, text);
     }
     calls(OUTPUTS, story, paint, text);
@@ -78,9 +79,9 @@ fn calls(check: &str, story: &Story, paint: Paint, text: &mut String) {
         _ => check == "validation",
     };
     for call in story.played.calls.iter().filter(is_for_it) {
-        let answer = match call.status {
-            Some(status) => status.to_string(),
-            None => paint.bad("no answer is given for it (--answer URL=FILE, --keys FILE)"),
+        let answer = match &call.status {
+            Ok(status) => status.to_string(),
+            Err(problem) => paint.bad(&story.hidden(problem)),
         };
         let line =
             format!("{} {} for {} of {}, cluster {}", call.method, call.url, call.kind, call.provider, call.cluster);

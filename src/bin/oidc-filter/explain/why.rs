@@ -65,10 +65,39 @@ pub fn why(reason: &str, token: Option<&Token>, config: &Config, policy: &Policy
     })
 }
 
-/// What to do about a reason, as `docs/reasons.md` says it.
-pub fn remedy(reason: &str) -> Option<&'static str> {
+/// What a token is bound to, and what of it a request has not shown.
+pub fn not_bound(token: &Token, has_certificate: bool) -> Option<String> {
+    let binding = token.claims.get("cnf").and_then(Value::as_object);
+    let has = |member: &str| binding.is_some_and(|binding| binding.contains_key(member));
+    Some(match (has("jkt"), has("x5t#S256")) {
+        (true, _) => "it is bound to a key (`cnf` has `jkt`): it comes under the scheme DPoP, with a proof (--dpop)",
+        (_, true) if has_certificate => {
+            "it is bound to a certificate (`cnf` has `x5t#S256`), and the request shows another"
+        }
+        (_, true) => "it is bound to a certificate (`cnf` has `x5t#S256`), and the request shows none (--certificate)",
+        _ => "it is bound to nothing (it has no `cnf`), and only bound tokens are taken here",
+    })
+    .map(str::to_owned)
+}
+
+/// What to do about a reason, as `docs/reasons.md` says it. A link is for pages: here it is the page's name.
+pub fn remedy(reason: &str) -> Option<String> {
     let row = PAGE.lines().find_map(|line| line.strip_prefix("| `")?.strip_prefix(reason)?.strip_prefix("` | "))?;
-    row.trim_end_matches(" |").rsplit(" | ").next()
+    let mut rest = row.trim_end_matches(" |").rsplit(" | ").next()?;
+    let mut text = String::new();
+    while let Some((before, label, page, behind)) = link(rest) {
+        text.push_str(&format!("{before}{label} (docs/{page})"));
+        rest = behind;
+    }
+    Some(text + rest)
+}
+
+/// The first link in a text: what stands before it, its label, its target, what stands behind it.
+fn link(text: &str) -> Option<(&str, &str, &str, &str)> {
+    let (before, rest) = text.split_once('[')?;
+    let (label, rest) = rest.split_once("](")?;
+    let (page, behind) = rest.split_once(')')?;
+    Some((before, label, page, behind))
 }
 
 const PAGE: &str = include_str!("../../../../docs/reasons.md");

@@ -1,7 +1,10 @@
 //! A request, as people write one.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use oidc_filter::config::{Config, SourceLocation};
 use oidc_filter::http::{Headers, Request, Route};
+use sha2::{Digest as _, Sha256};
 use url::form_urlencoded::byte_serialize;
 
 /// A request that a client sends.
@@ -103,20 +106,15 @@ impl Ask {
     pub fn request(&self, config: &Config) -> Result<Request, String> {
         let mut ask = self.clone();
         if let (Some(token), Some(source)) = (&self.token, config.sources.first()) {
-            ask.put_token(token, &source.location);
+            let has_proof = self.headers.iter().any(|(name, _)| name == "dpop");
+            ask.put_token(token, &source.location, has_proof);
         }
         let line =
             [(":method", &ask.method), (":scheme", &ask.scheme), (":authority", &ask.host), (":path", &ask.target)];
         let line = line.into_iter().map(|(name, value)| (name, value.as_str()));
         let fields = ask.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let bytes = |text: &Option<String>| text.as_ref().map(|text| text.as_bytes().to_vec());
-        let hexadecimal = ask.certificate.as_ref().map(|text| text.replace(':', "").to_ascii_lowercase());
-        let is_digest = |text: &String| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !hexadecimal.as_ref().is_none_or(is_digest) {
-            return Err("the client's certificate is named by its SHA-256, 64 hexadecimal digits, as \
-                        `openssl x509 -noout -fingerprint -sha256` prints it"
-                .to_owned());
-        }
+        let hexadecimal = ask.certificate.as_deref().map(digest).transpose()?;
         let metadata = config.sources.iter().filter_map(|source| match &source.location {
             SourceLocation::Metadata { namespace, key } => Some(format!("{namespace}:{key}")),
             _ => None,
@@ -132,10 +130,14 @@ impl Ask {
         })
     }
 
-    fn put_token(&mut self, token: &str, location: &SourceLocation) {
+    fn put_token(&mut self, token: &str, location: &SourceLocation, has_proof: bool) {
         match location {
             SourceLocation::Header { name, scheme } => {
-                let scheme = scheme.as_ref().map(|scheme| format!("{scheme} ")).unwrap_or_default();
+                // With a proof, the place for Bearer is one for DPoP (RFC 9449, section 7.1).
+                let scheme = scheme
+                    .as_deref()
+                    .map(|scheme| if has_proof && scheme.eq_ignore_ascii_case("bearer") { "DPoP" } else { scheme });
+                let scheme = scheme.map(|scheme| format!("{scheme} ")).unwrap_or_default();
                 self.headers.push((name.to_string(), format!("{scheme}{token}")));
             }
             SourceLocation::Cookie { name } => self.headers.push(("cookie".to_owned(), format!("{name}={token}"))),
@@ -152,4 +154,25 @@ impl Ask {
             }
         }
     }
+}
+
+/// The SHA-256 of a certificate in lower-case hexadecimal digits, of a PEM or of the digits as others write them.
+fn digest(text: &str) -> Result<String, String> {
+    let (begin, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----");
+    let body = text.split_once(begin).and_then(|(_, rest)| rest.split_once(end)).map(|(body, _)| body);
+    let digits = match body {
+        Some(body) => {
+            let body: String = body.split_ascii_whitespace().collect();
+            let octets =
+                BASE64.decode(body).map_err(|_| "the certificate is no PEM: its base64 is broken".to_owned())?;
+            Sha256::digest(octets).iter().map(|octet| format!("{octet:02x}")).collect()
+        }
+        None => text.trim().replace(':', "").to_ascii_lowercase(),
+    };
+    if digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(digits);
+    }
+    Err("the client's certificate is a file with it as PEM (@FILE), or its SHA-256: 64 hexadecimal digits, as \
+         `openssl x509 -noout -fingerprint -sha256` prints them"
+        .to_owned())
 }
