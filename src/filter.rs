@@ -48,6 +48,7 @@ use crate::http::names::ReservedNames;
 use crate::http::{Document, Fetch, Request, Response};
 use crate::jose::verifier::Verifier;
 use crate::oauth::protected_resource::{self, ProtectedResource};
+use crate::ordered;
 use crate::policy::rules::RuleIndex;
 use crate::ports::{Randomness, SharedMemory};
 use crate::provider::ProviderId;
@@ -63,7 +64,7 @@ use need::{Learnt, Need};
 pub use operation::Body;
 use operation::Held;
 use own::Own;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 use told::Complaints;
@@ -297,8 +298,7 @@ impl Filter {
     /// The keys of filter state that hold objects: claims, and what was asked of an MCP server.
     pub fn filter_state_keys(&self) -> Vec<String> {
         let policies = self.config.policies();
-        let keys: BTreeSet<String> =
-            policies.flat_map(|policy| policy.filter_state_keys(&self.name).collect::<Vec<_>>()).collect();
+        let keys = ordered::set(policies.flat_map(|policy| policy.filter_state_keys(&self.name).collect::<Vec<_>>()));
         let audited = (self.config.marks && !self.resources.is_empty()).then(|| self.audit_key());
         keys.into_iter().chain(audited).collect()
     }

@@ -59,7 +59,7 @@
 //! | [`http::websocket`] | RFC 6455, section 11.3.4 |
 //! | [`http::caching`] | RFC 9111: who may keep a response that sets a cookie |
 //! | [`json`] | RFC 8259, strictly |
-//! | [`cache`], [`ports`], [`protobuf`], [`time`] | the few things that all need |
+//! | [`cache`], [`ordered`], [`ports`], [`protobuf`], [`time`] | the few things that all need |
 //!
 //! # The walk of a request
 //!
@@ -123,6 +123,7 @@ pub mod http;
 pub mod jose;
 pub mod json;
 pub mod oauth;
+pub mod ordered;
 pub mod policy;
 pub mod ports;
 pub mod protobuf;

@@ -381,7 +381,7 @@ fn body(
 }
 
 fn object<'n>(members: impl IntoIterator<Item = (&'n str, Value)>) -> Value {
-    Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    Value::Object(json::object(members))
 }
 
 const INVALID_ARGUMENT: u8 = 3;

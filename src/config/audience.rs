@@ -11,7 +11,7 @@ use super::source::SourceLocation;
 use super::warning::Warning;
 use super::{Config, Error};
 use crate::jose::jwt::Audiences;
-use std::collections::BTreeSet;
+use crate::ordered;
 use std::rc::Rc;
 
 /// The audiences of the resource that the top level names, for providers of which nothing is said.
@@ -25,7 +25,7 @@ pub(super) fn of_resource(top: &Fields) -> Result<Option<Audiences>, Error> {
 pub(super) fn keep_apart(config: &mut Config) {
     let resources: Vec<Resource> =
         config.policies().filter_map(|policy| Some(policy.mcp.as_ref()?.resource.clone())).collect();
-    let all: BTreeSet<String> = resources.iter().flat_map(Resource::audiences).collect();
+    let all = ordered::set(resources.iter().flat_map(Resource::audiences));
     let providers = config.providers.clone();
     let policies = std::iter::once(&mut config.policy).chain(config.rules.iter_mut().map(|rule| &mut rule.policy));
     for policy in policies {

@@ -5,6 +5,7 @@
 
 use super::Error;
 use crate::json::{self, Object, Step, Value};
+use crate::ordered;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -275,7 +276,10 @@ impl<'e> Fields<'e> {
         };
         match self.take_as(field, Kind::StringLists) {
             None => Ok(None),
-            Some(Value::Object(entries)) => entries.into_iter().map(read).collect::<Result<_, _>>().map(Some),
+            Some(Value::Object(entries)) => {
+                let lists: Vec<_> = entries.into_iter().map(read).collect::<Result<_, _>>()?;
+                Ok(Some(ordered::map(lists)))
+            }
             Some(other) => Err(wrong_type(&path, &other, "an object with a list of strings for each name")),
         }
     }
@@ -450,7 +454,7 @@ fn expanded(value: Value, path: &str, environment: &dyn Environment) -> Result<V
         }
         Value::Object(object) => {
             let members = object.into_iter().map(|(name, value)| Ok((name, expanded(value, path, environment)?)));
-            Value::Object(members.collect::<Result<_, Error>>()?)
+            Value::Object(json::object(members.collect::<Result<Vec<_>, Error>>()?))
         }
         other => other,
     })

@@ -15,7 +15,7 @@ use crate::jose::claims::ClaimMapping;
 use crate::jose::jwk::{Algorithm, Jwk};
 use crate::jose::jwt::Audiences;
 use crate::jose::verifier::Verifier;
-use std::collections::BTreeSet;
+use crate::ordered;
 use std::time::Duration;
 use url::Url;
 
@@ -171,8 +171,7 @@ impl Provider {
                 "required with an issuer that has a place for them: 1 to 1000 names of letters, digits and - _ . ~";
             return Err(fields.error("tenants", problem));
         }
-        let distinct: BTreeSet<&String> = tenants.iter().collect();
-        if distinct.len() < tenants.len() {
+        if ordered::set(&tenants).len() < tenants.len() {
             return Err(fields.error("tenants", "must not hold the same name twice"));
         }
         let read = |tenant: &String| {

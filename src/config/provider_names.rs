@@ -1,7 +1,8 @@
 //! What providers are called in rules, logs and metrics: no two entries share a name or an issuer.
 
 use super::{Error, Provider, listed};
-use std::collections::{BTreeSet, HashMap};
+use crate::ordered;
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// The indices of a provider by its name: several for one with tenants.
@@ -13,7 +14,7 @@ pub(super) fn named(providers: &[Provider], name: &str) -> Option<Range<usize>> 
 
 /// What is said where a name is that of no provider.
 pub(super) fn no_provider(providers: &[Provider]) -> String {
-    let known: BTreeSet<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
+    let known = ordered::set(providers.iter().map(|provider| provider.name.as_str()));
     let known: Vec<&str> = known.into_iter().collect();
     format!("names no provider of `providers`; there is {}", listed(&known))
 }
@@ -30,8 +31,7 @@ pub(super) fn check_names(entries: &[Vec<Provider>]) -> Result<(), Error> {
             }
         }
         // Tenants share their name, unless that is their host.
-        let own: BTreeSet<&String> = providers.iter().map(|provider| &provider.name).collect();
-        for name in own {
+        for name in ordered::set(providers.iter().map(|provider| &provider.name)) {
             if let Some(earlier) = names.insert(name, index) {
                 let problem = format!("{name} is the name of providers[{earlier}], too; set `name`");
                 return Err(Error::at(&format!("providers[{index}].name"), problem));

@@ -3,6 +3,7 @@
 use super::fields::Fields;
 use super::{Error, is_quotable, non_empty_list, regex, whole_regex};
 use crate::jose::claims::Lookup;
+use crate::ordered;
 use regex_lite::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -112,7 +113,7 @@ impl ScopeImplications {
             }
             (scope.clone(), reached)
         };
-        Ok(Some(Self(direct.keys().map(closure).collect())))
+        Ok(Some(Self(ordered::map(direct.keys().map(closure)))))
     }
 
     /// Whether whoever has `granted` has `wanted` too.

@@ -7,7 +7,7 @@ use super::policy::Policy;
 use super::warning::{MAX_LISTED, Warning, listed};
 use super::{Config, Provider};
 use crate::jose::claims::Lookup;
-use std::collections::BTreeSet;
+use crate::ordered;
 use std::rc::Rc;
 
 /// What deserves a word about providers: the same of several, or of all tenants of one, is said once.
@@ -53,7 +53,7 @@ pub(super) fn about_unreachable_rules(config: &Config) -> Vec<Warning> {
 /// Claims whose name looks like the way to a nested one.
 pub(super) fn about_dotted_claims(config: &Config) -> Vec<Warning> {
     let mappings = || config.providers.iter().flat_map(|provider| provider.claim_mapping.0.iter());
-    let mapped: BTreeSet<&str> = mappings().map(|(name, _)| name.as_str()).collect();
+    let mapped = ordered::set(mappings().map(|(name, _)| name.as_str()));
     let is_odd = |name: &str| is_dotted(name) && !mapped.contains(name);
     let mut in_mappings: Vec<(String, String)> = Vec::new();
     for provider in &config.providers {

@@ -4,11 +4,11 @@ use super::Filter;
 use crate::config::Policy;
 use crate::decision::Case;
 use crate::http::{Field, Request, Route, is_token_byte};
+use crate::ordered;
 use crate::policy::rules;
 use crate::provider::ProviderId;
 use crate::reply::Denial;
 use crate::time::Timestamp;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 impl Filter {
@@ -74,7 +74,7 @@ impl Filter {
     pub(super) fn to_be_removed(&self, question: &Request, stripped: &[&str], answer: &[Field]) -> Option<String> {
         let is_answered = |name: &&str| answer.iter().any(|(written, _)| &**written == *name);
         let sent = question.headers.iter().map(|(name, _)| name).filter(|name| self.own.is_own_header(name));
-        let sent: BTreeSet<&str> = sent.filter_map(nameable).collect();
+        let sent = ordered::set(sent.filter_map(nameable));
         let mut names: Vec<&str> = self.own.written_headers().chain(stripped.iter().copied()).collect();
         names.retain(|name| !is_answered(name));
         let further = sent.into_iter().filter(|name| !is_answered(name) && !names.contains(name));

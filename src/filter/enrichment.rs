@@ -6,7 +6,7 @@ use crate::config::{Enrichment, EnrichmentSource};
 use crate::http::{Fetch, Response};
 use crate::jose::claims::look_up;
 use crate::jose::verifier::Verifier;
-use crate::json::{Object, Value};
+use crate::json::{self, Object, Value};
 use crate::oauth::credentials::Token;
 use crate::oauth::introspection;
 use crate::provider::{Call, NoRoute, Provider, ProviderId};
@@ -45,8 +45,8 @@ impl EnrichmentQuestion {
             EnrichmentSource::Userinfo => About::Token(provider.id, token.clone()),
             EnrichmentSource::Service { .. } => {
                 let members = [("issuer", provider.config.issuer.as_str()), ("subject", subject)];
-                let members = members.into_iter().map(|(name, text)| (name.to_owned(), Value::from(text)));
-                About::Subject(Rc::from(Value::Object(members.collect()).to_string()))
+                let members = json::object(members.map(|(name, text)| (name, Value::from(text))));
+                About::Subject(Rc::from(Value::Object(members).to_string()))
             }
         };
         Self { enrichment: Rc::clone(enrichment), about }
@@ -85,15 +85,15 @@ impl EnrichmentQuestion {
             About::Subject(_) => introspection::json_object(response)?,
         };
         let introspection::Answer::Active(answer) = object else { return None };
-        let claims: Object = match &self.enrichment.claims {
+        let claims = match &self.enrichment.claims {
             Some(wanted) => {
                 let found = wanted.iter().filter_map(|(name, lookups)| {
                     let value = lookups.iter().find_map(|lookup| look_up(&answer, lookup))?;
                     Some((name.clone(), value.clone()))
                 });
-                found.collect()
+                json::object(found)
             }
-            None => answer.iter().filter(|(name, _)| Enrichment::may_bring(name)).map(owned).collect(),
+            None => json::object(answer.iter().filter(|(name, _)| Enrichment::may_bring(name)).map(owned)),
         };
         let subject = match self.about {
             About::Token(..) => Some(answer.get("sub")?.as_str()?.to_owned()),

@@ -8,7 +8,7 @@
 //! The invariant: never a token, nor the value of a claim; one refusal is one line, whatever bytes a client sends.
 
 use crate::config::RefusalLog;
-use crate::json::{Object, Value};
+use crate::json::{self, Value};
 use crate::reply::Reason;
 use crate::time::Timestamp;
 use std::cell::{Cell, RefCell};
@@ -128,8 +128,8 @@ pub(super) fn held_back(form: RefusalLog, reason: Reason, count: u64) -> String 
 }
 
 fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> String {
-    let known = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    Value::Object(known.collect::<Object>()).to_string()
+    let known = members.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    Value::Object(json::object(known)).to_string()
 }
 
 /// How many lines a second a reason has: enough that one client that goes on and on mostly leaves the others theirs, and few

@@ -2,6 +2,7 @@
 
 use super::Filter;
 use crate::config::listed;
+use crate::ordered;
 use crate::provider::{Kind, Provider};
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,7 +62,7 @@ impl Filter {
             let key = &assertion.keys.signing;
             format!("{} ({})", key.kid().unwrap_or("a shared secret").escape_default(), key.algorithm().name())
         });
-        let signers: Vec<String> = signers.collect::<BTreeSet<String>>().into_iter().collect();
+        let signers: Vec<String> = ordered::set(signers).into_iter().collect();
         match signers.is_empty() {
             true => String::new(),
             false => format!("; assertions signed by {}", listed(&signers)),
@@ -70,7 +71,7 @@ impl Filter {
 
     /// The names of all providers.
     pub fn provider_names(&self) -> BTreeSet<Rc<str>> {
-        self.facts.providers().map(|provider| Rc::clone(&provider.label)).collect()
+        ordered::set(self.facts.providers().map(|provider| Rc::clone(&provider.label)))
     }
 
     /// Of each endpoint that is one of several: its provider's name, the kind of call, its place in the list, and whether it

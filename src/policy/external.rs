@@ -9,7 +9,7 @@ use crate::http::query::Target;
 use crate::http::{Fetch, Request, Response};
 use crate::jose::claims::{Lookup, look_up, text};
 use crate::jose::jwt::Claims;
-use crate::json::{Object, Value};
+use crate::json::{self, Object, Value};
 use crate::policy::rules;
 use crate::time::Timestamp;
 use std::fmt;
@@ -163,7 +163,7 @@ fn reason(body: &[u8]) -> Option<Rc<str>> {
 }
 
 fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
-    Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    Value::Object(json::object(members))
 }
 
 /// A sentence or two.

@@ -7,7 +7,7 @@ use crate::config::{Assertion, AssertionClaim, AssertionSource, Shape};
 use crate::jose::claims::look_up;
 use crate::jose::signing::{MAX_USES, Use, UseResult, Uses};
 use crate::jose::verifier::{Backend, Verifier};
-use crate::json::{Object, Value};
+use crate::json::{self, Object, Value};
 use crate::time::Timestamp;
 use crate::upstream::identity::Identity;
 use crate::upstream::rewrite::Rewrite;
@@ -259,7 +259,7 @@ fn payload(assertion: &Assertion, who: Who, name: String, issued: Timestamp, end
             }
             payload
         }
-        Who::Anonymous => Object::from_iter([("anonymous".to_owned(), true.into())]),
+        Who::Anonymous => json::object([("anonymous", true.into())]),
     };
     let audience = match assertion.audience.as_slice() {
         [one] => Value::from(one.as_str()),

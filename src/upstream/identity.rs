@@ -9,7 +9,7 @@ use crate::http::query::{PATH_SEGMENT, QUERY_VALUE};
 use crate::http::{Edit, Name};
 use crate::jose::claims::{look_up, text};
 use crate::jose::jwt::Claims;
-use crate::json::{Object, Value};
+use crate::json::{self, Object, Value};
 use crate::protobuf;
 use crate::upstream::outputs::Outputs;
 use base64::Engine as _;
@@ -92,7 +92,7 @@ fn selected(output: &UserInfo, claims: &Object) -> Object {
         true => claims.clone(),
         false => {
             let present = |name: &String| claims.get(name).map(|value| (name.clone(), value.clone()));
-            output.claims.iter().filter_map(present).collect()
+            json::object(output.claims.iter().filter_map(present))
         }
     }
 }

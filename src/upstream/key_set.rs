@@ -3,8 +3,9 @@
 
 use crate::config::Config;
 use crate::http::Document;
-use crate::json::{Object, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::json::{self, Object, Value};
+use crate::ordered;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The documents of a configuration.
@@ -15,18 +16,18 @@ pub fn documents(config: &Config) -> Vec<(Box<[u8]>, Document)> {
         keys.extend(assertion.keys.published().iter().map(|key| (key.kid.as_str(), &key.jwk)));
     }
     let algorithms = || keys.values().filter_map(|jwk| jwk.get("alg")).filter_map(Value::as_str);
-    let algorithms: BTreeSet<&str> = algorithms().collect();
+    let algorithms = ordered::set(algorithms());
     let set = keys.values().map(|jwk| Value::Object((*jwk).clone())).collect();
-    let set = Object::from_iter([("keys".to_owned(), Value::Array(set))]);
+    let set = json::object([("keys", Value::Array(set))]);
     let key_set = Document::new("application/jwk-set+json", Value::Object(set).to_string().into_bytes(), MAX_AGE);
     let metadata = publishing.metadata.iter().map(|place| {
         let algorithms = algorithms.iter().map(|name| Value::from(*name)).collect();
-        let document = Object::from_iter([
-            ("issuer".to_owned(), place.issuer.as_str().into()),
-            ("jwks_uri".to_owned(), place.jwks_uri.as_str().into()),
-            ("id_token_signing_alg_values_supported".to_owned(), Value::Array(algorithms)),
-            ("response_types_supported".to_owned(), Value::Array(Vec::new())),
-            ("subject_types_supported".to_owned(), Value::from(vec!["public"])),
+        let document = json::object([
+            ("issuer", place.issuer.as_str().into()),
+            ("jwks_uri", place.jwks_uri.as_str().into()),
+            ("id_token_signing_alg_values_supported", Value::Array(algorithms)),
+            ("response_types_supported", Value::Array(Vec::new())),
+            ("subject_types_supported", Value::from(vec!["public"])),
         ]);
         let body = Value::Object(document).to_string().into_bytes();
         (place.path.clone(), Document::new("application/json", body, MAX_AGE))

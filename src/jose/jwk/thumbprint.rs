@@ -6,7 +6,7 @@
 
 use super::Jwk;
 use super::material::{Material, without_leading_zeros};
-use crate::json::{Object, Value};
+use crate::json::{self, Object, Value};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use rsa::traits::PublicKeyParts as _;
@@ -86,7 +86,7 @@ impl Material {
             }
             Self::Symmetric(_) => return None,
         };
-        Some(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        Some(json::object(members))
     }
 }
 

@@ -197,7 +197,7 @@ fn rsa(key: &RsaPrivateKeyRef) -> Result<SigningKey, UnusableKey> {
 
 /// The half that verifies, held to all that is demanded of a key of a provider's.
 fn verifying<const N: usize>(members: [(&str, String); N]) -> Result<Jwk, UnusableKey> {
-    let jwk = members.into_iter().map(|(name, text)| (name.to_owned(), Value::from(text))).collect();
+    let jwk = json::object(members.map(|(name, text)| (name, Value::from(text))));
     Jwk::parse(&Value::Object(jwk), Origin::Inline).map_err(|error| match error {
         KeyError::UnsupportedType => UnusableKey::Unknown,
         _ => UnusableKey::Unsound,
