@@ -102,6 +102,29 @@ fn the_example_of_a_traffic_extension_is_rendered() {
     assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), made);
 }
 
+/// An address has no name to ask for, and stands in a certificate as what it is.
+#[test]
+fn a_provider_may_be_an_address() {
+    for (authority, address, port) in [
+        ("127.0.0.1:8443", "address: \"127.0.0.1\"", 8443),
+        ("[2001:db8::1:2]", "address: \"2001:db8::1:2\"", 443),
+        ("[::1]:9443", "address: \"::1\"", 9443),
+        ("idp.example.com:8443", "address: idp.example.com", 8443),
+    ] {
+        let text = format!("providers: {{ issuer: \"https://{authority}\", cluster: idp, audiences: [api] }}\n");
+        let manifest = printed(&["render", "envoy", "-"], &text);
+        let cluster = manifest.split("- name: idp\n").nth(1).unwrap().split("- name: upstream").next().unwrap();
+        let is_named = authority.starts_with("idp");
+        assert!(cluster.contains(&format!("{{ {address}, port_value: {port} }}")), "{cluster}");
+        assert_eq!(
+            cluster.contains("STRICT_DNS") && cluster.contains("sni:") && cluster.contains("san_type: DNS"),
+            is_named,
+            "{cluster}"
+        );
+        assert_eq!(cluster.contains("STATIC") && cluster.contains("san_type: IP_ADDRESS"), !is_named, "{cluster}");
+    }
+}
+
 #[test]
 fn a_digest_pins_what_is_run() {
     let digest = "0".repeat(64);

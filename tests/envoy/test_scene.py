@@ -6,9 +6,9 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,13 @@ import jsonschema
 import pytest
 import scene
 import yaml
+from certificates import Authority
 from clients import exchange, request_bytes
+from conftest import StartEnvoy
+from fake_provider import Reply
 from harness import ROOT, Bootstrap, Provider, Upstream, config, validate, validate_config
+from test_cli import command  # noqa: F401, a fixture
+from test_security_tls import TlsProvider
 
 SCHEMAS = Path(__file__).parent / "schemas"
 CONFIGURATIONS = sorted(set((ROOT / "envoy").glob("*.yaml")) - {ROOT / "envoy/docker-compose.yaml"})
@@ -34,33 +39,83 @@ def documents(path: str) -> dict[str, Any]:
     return {each["kind"]: each for each in yaml.safe_load_all((ROOT / path).read_text())}
 
 
-def test_the_way_from_nothing_to_a_role_leads_there(tmp_path: Path) -> None:
-    """docs/install.md, as far as there is no Keycloak: what an editor does by its steps is an Envoy."""
-    page = (ROOT / "docs/install.md").read_text()
-    (cluster,) = re.findall(r"^ +```yaml\n(.*?)^ +```", page.partition("## From nothing")[2], re.DOTALL | re.MULTILINE)
+class Keycloak(TlsProvider):
+    """What docs/install.md calls Keycloak, at a port of this machine."""
 
-    def replaced(text: str, first: str, new: str) -> str:
-        """The lines of a block, which end where one is indented less."""
-        before, found, after = text.partition(first)
-        assert found
-        indent = first[: len(first) - len(first.lstrip())]
-        rest = after.splitlines(keepends=True)
-        ends = (n for n, line in enumerate(rest) if line.strip() and not line.startswith(indent + " "))
-        return before + textwrap.indent(textwrap.dedent(new), indent) + "".join(rest[next(ends) :])
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(context)
+        self.host = f"127.0.0.1:{self.port}"
+        self.issuer = f"https://{self.host}/realms/shop"
+        self.routes["/realms/shop/.well-known/openid-configuration"] = lambda _: Reply.json(
+            self.metadata(jwks_uri=f"{self.issuer}/jwks")
+        )
+        self.routes["/realms/shop/jwks"] = self.routes["/jwks"]
 
-    text = (ROOT / "envoy/minimal.yaml").read_text()
-    (first,) = re.findall(r"(?<= value:\n) +providers:\n", text)
-    new = (ROOT / "examples/providers/keycloak.json").read_text()
-    start = text.index(first)
-    indent = " " * (len(first) - len(first.lstrip()))
-    end = text.index("\n                  - name: envoy.filters.http.router")
-    text = text[:start] + textwrap.indent(new, indent).rstrip() + text[end:]
-    text = replaced(text, "    - name: idp", cluster)
-    mine = tmp_path / "mine.yaml"
-    mine.write_text(text)
-    result = validate(mine)
-    assert result.returncode == 0, result.stdout
-    assert [cluster["name"] for cluster in yaml.safe_load(text)["static_resources"]["clusters"]] == ["keycloak", "upstream"]
+    def token_with(self, *roles: str) -> str:
+        said = {"typ": "Bearer", "aud": ["account", "shop-api"], "azp": "web", "preferred_username": "ann", "client_id": None}
+        return self.token({"typ": "JWT"}, **said, realm_access={"roles": ["offline_access", *roles]})
+
+
+def test_the_way_from_nothing_to_a_role_leads_there(
+    start_envoy: StartEnvoy,
+    upstream: Upstream,
+    command: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """docs/install.md, by its own lines, as far as there is no Keycloak."""
+    section = (ROOT / "docs/install.md").read_text().partition("## From nothing")[2].partition("\n## ")[0]
+    lines = [line.strip() for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL) for line in block.splitlines()]
+    lines = [line for line in lines if line]
+    authority = Authority(tmp_path, "authority")
+    with Keycloak(authority.context("127.0.0.1", "keycloak")) as keycloak:
+
+        def run(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+            """A line of the page, with what it builds from where it is, and the reader's files in a folder of their own."""
+            line = line.replace("target/release/oidc-filter", str(command)).replace("examples/", f"{ROOT}/examples/")
+            line = line.replace("target/wasm32", f"{ROOT}/target/wasm32").replace(".tools/venv/bin/envoy", scene.envoy_binary())
+            line = line.replace("127.0.0.1:9080", f"127.0.0.1:{upstream.port}")
+            environment = {**os.environ, **environment}
+            return subprocess.run(["sh", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+        built, copied, rendered, linted, validated, explained, started, *asked = lines
+        makefile = (ROOT / "Makefile").read_text()
+        assert all(f"\n{target}: " in makefile for target in built.removeprefix("make ").split())
+        assert run(copied).returncode == 0
+        mine = tmp_path / "mine.json"
+        mine.write_text(mine.read_text().replace("https://login.example.com", f"https://{keycloak.host}"))
+        told = run(rendered)
+        assert told.returncode == 0, told.stderr
+        told = run(linted)
+        assert (told.returncode, told.stdout) == (0, ""), told.stdout
+        told = run(f"{validated} --disable-hot-restart")
+        assert told.returncode == 0 and " OK" in told.stdout + told.stderr, told.stderr
+        for roles, verdict in (["shop-admin"], "allowed"), ([], "denied with 403: insufficient_claims"):
+            (tmp_path / "token").write_text(keycloak.token_with(*roles))
+            told = run(explained, CURL_CA_BUNDLE=str(authority.file))
+            assert f"\n{verdict}\n" in told.stdout, told.stdout + told.stderr
+        assert started.startswith(".tools/venv/bin/envoy -c mine.yaml")
+
+        def adjust(bootstrap: Bootstrap) -> None:
+            """As it was rendered, but for ports, and for whom the certificate is believed."""
+            bootstrap.value = yaml.safe_load((tmp_path / "mine.yaml").read_text())
+            bootstrap.value["admin"]["address"]["socket_address"]["port_value"] = 0
+            (listener,) = bootstrap.value["static_resources"]["listeners"]
+            assert listener["address"]["socket_address"]["port_value"] == 10000
+            listener["name"] = "enforce"
+            listener["address"]["socket_address"] |= {"address": "127.0.0.1", "port_value": 0}
+            cluster, _ = bootstrap.value["static_resources"]["clusters"]
+            validation = cluster["transport_socket"]["typed_config"]["common_tls_context"]["validation_context"]
+            validation["trusted_ca"] = {"filename": str(authority.file)}
+
+        assert [re.findall(r"10000(/\S+)", line) for line in asked] == [["/api"], ["/api"]]
+        envoy = start_envoy(config(keycloak), adjust=adjust, log_levels="wasm:info")
+        assert envoy.get("/api").status == 401
+        assert envoy.get("/api", token=keycloak.token_with()).status == 403
+        assert "rules[0].require.claims[0] is not fulfilled" in envoy.log()
+        response = envoy.get("/api", token=keycloak.token_with("shop-admin"))
+        assert response.status == 200 and ["x-user", "ann"] in response.json()["headers"], response
+        assert envoy.get("/other", token=keycloak.token_with()).status == 200
+        assert envoy.get("/other").status == 401
 
 
 COMPOSE = [ROOT / "envoy/docker-compose.yaml", ROOT / "examples/watching/docker-compose.yaml"]

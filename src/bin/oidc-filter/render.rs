@@ -11,6 +11,7 @@ use crate::yaml::{self, Data, Node};
 use clap::{Args, ValueEnum};
 use oidc_filter::config::{Config, Policy, snake_case};
 use oidc_filter::http::names::Placement;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -144,11 +145,13 @@ fn reaches(config: &Config) -> Vec<Reach> {
     reaches
 }
 
+/// Host and port. An address of IPv6 loses its brackets, within which colons begin no port.
 fn split(authority: &str, standard: u16) -> (String, u16) {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !host.ends_with(':') => (host.to_owned(), port.parse().unwrap_or(standard)),
-        _ => (authority.to_owned(), standard),
-    }
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, rest)) => (host, rest.strip_prefix(':')),
+        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+    };
+    (host.to_owned(), port.and_then(|port| port.parse().ok()).unwrap_or(standard))
 }
 
 fn metadata(config: &Config) -> Vec<(String, Option<String>)> {
@@ -250,6 +253,7 @@ fn route_check(filter_name: &str) -> Node {
 impl Reach {
     /// The cluster, with the check of the certificate.
     fn to_cluster(&self) -> Node {
+        let is_address = self.host.parse::<IpAddr>().is_ok();
         let address =
             Node::object([("address", self.host.as_str().into()), ("port_value", i64::from(self.port).into())]);
         let endpoint =
@@ -257,7 +261,7 @@ impl Reach {
         let endpoints = Node::object([("lb_endpoints", Node::from_iter([endpoint]))]);
         let mut cluster = Node::object([
             ("name", self.cluster.as_str().into()),
-            ("type", "STRICT_DNS".into()),
+            ("type", if is_address { "STATIC" } else { "STRICT_DNS" }.into()),
             ("connect_timeout", "5s".into()),
             (
                 "load_assignment",
@@ -269,18 +273,20 @@ impl Reach {
         ]);
         if self.is_tls {
             let name = Node::object([
-                ("san_type", "DNS".into()),
+                ("san_type", if is_address { "IP_ADDRESS" } else { "DNS" }.into()),
                 ("matcher", Node::object([("exact", self.host.as_str().into())])),
             ]);
             let validation = Node::object([
                 ("trusted_ca", Node::object([("filename", CERTIFICATES.into())])),
                 ("match_typed_subject_alt_names", Node::from_iter([name])),
             ]);
-            let context = Node::object([
-                ("@type", "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext".into()),
-                ("sni", self.host.as_str().into()),
-                ("common_tls_context", Node::object([("validation_context", validation)])),
-            ]);
+            let kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
+            let mut context = Node::object([("@type", kind.into())]);
+            // An address is no name (RFC 6066, section 3).
+            if !is_address {
+                context.put("sni", self.host.as_str());
+            }
+            context.put("common_tls_context", Node::object([("validation_context", validation)]));
             let socket = Node::object([("name", "envoy.transport_sockets.tls".into()), ("typed_config", context)]);
             cluster.put("transport_socket", socket);
         }
