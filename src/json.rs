@@ -330,7 +330,7 @@ impl<'de> Visitor<'de> for Element<'_> {
         let inner = self.inner()?;
         let mut object = Object::new();
         while let Some(member) = name {
-            if member == NUMBER_KEY {
+            if is_private(&member) {
                 return Err(self.fail(Error::Malformed));
             }
             if object.contains_key(&member) {
@@ -399,8 +399,17 @@ const ELEMENT_BYTES: usize = size_of::<Value>();
 /// What an allocator adds to a small piece of memory.
 const ALLOCATION_BYTES: usize = 16;
 
-/// serde_json's private name for a number in transit. A document that uses it is refused.
+/// Whether a member has one of the names under which serde_json hands numbers and texts from one of its types to another. A
+/// document that uses one is refused: a service in Rust could read another value in the place of the object.
+fn is_private(name: &str) -> bool {
+    matches!(name, NUMBER_KEY | TEXT_KEY)
+}
+
+/// serde_json's private name for a number in transit.
 const NUMBER_KEY: &str = "$serde_json::private::Number";
+
+/// The same for a JSON text, which is then read in the place of the object around it.
+const TEXT_KEY: &str = "$serde_json::private::RawValue";
 
 #[cfg(test)]
 mod tests {
@@ -416,8 +425,10 @@ mod tests {
     }
 
     #[test]
-    fn refuses_the_private_name_of_numbers() {
+    fn refuses_the_private_names_of_serde_json() {
         for text in [
+            r#"{"$serde_json::private::RawValue":"{}"}"#,
+            r#"{"a":{"\u0024serde_json::private::RawValue":"1"}}"#,
             r#"{"$serde_json::private::Number":"1"}"#,
             r#"{"$serde_json::private::Number":"1","a":2}"#,
             r#"{"\u0024serde_json::private::Number":"\u0031"}"#,

@@ -1,6 +1,6 @@
 //! What [`parse`](super::parse) refuses is refused here too, without a value in memory: for texts that are only passed on.
 
-use super::{Element, Error, MAX_DEPTH, NUMBER_KEY, NumberText};
+use super::{Element, Error, MAX_DEPTH, NUMBER_KEY, NumberText, is_private};
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -70,7 +70,7 @@ impl<'de> Visitor<'de> for Checked<'_> {
         let inner = Self(self.0.inner()?);
         let mut names = HashSet::new();
         while let Some(member) = name {
-            if member == NUMBER_KEY {
+            if is_private(&member) {
                 return Err(self.0.fail(Error::Malformed));
             }
             if !names.insert(member) {
@@ -99,6 +99,8 @@ mod tests {
             "{\"$serde_json::private::Number\":\"1\"}",
             "{\"a\":{\"$serde_json::private::Number\":\"1\"}}",
             "{\"b\":1,\"$serde_json::private::Number\":\"1\"}",
+            "{\"$serde_json::private::RawValue\":\"1\"}",
+            "{\"b\":1,\"$serde_json::private::RawValue\":\"1\"}",
             "\"\\ud800\"",
             "{} {}",
             "{}x",
