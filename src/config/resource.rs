@@ -5,6 +5,7 @@
 
 use super::fields::Fields;
 use super::{Error, is_quotable};
+use crate::http::path::Path;
 use url::{Host, Url};
 
 /// The identifier of a protected resource: an absolute URL without query and fragment (RFC 9728, section 1.2; RFC 8707,
@@ -84,6 +85,12 @@ impl Resource {
             return Err(
                 "must be in canonical form: scheme and host in lower case, without the scheme's own port, dot segments, \
                         or characters that need an escape",
+            );
+        }
+        // Its metadata are where every reader of a path finds them, or nowhere.
+        if !Path::read(url.path().as_bytes()).is_normal() {
+            return Err(
+                "must have a path in normal form, such as /mcp: without `//`, `;`, and escapes of what needs none",
             );
         }
         let origin = url.origin().ascii_serialization();

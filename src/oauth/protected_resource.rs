@@ -5,7 +5,7 @@
 //! (section 3.3).
 
 use crate::config::{AUTHORIZATION_SERVER, Config, Dpop, Mcp, OFFLINE_ACCESS, Policy, SourceLocation, WELL_KNOWN};
-use crate::http::Document;
+use crate::http::{Document, path};
 use crate::jose::jwk::Algorithm;
 use crate::json::{Object, Value};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use std::time::Duration;
 pub struct ProtectedResource {
     authority: String,
     /// Where the document is, behind the string that all such places begin with, and without a slash at the end.
-    locations: Vec<String>,
+    locations: Vec<Vec<u8>>,
     /// The document.
     pub document: Document,
     /// The provider, by its place in the configuration, whose own metadata are served beside it.
@@ -67,8 +67,12 @@ pub fn at<'r>(resources: &'r [ProtectedResource], path: &[u8], authority: &[u8])
 }
 
 fn resource_at<'r>(resources: &'r [ProtectedResource], path: &[u8], authority: &[u8]) -> Option<&'r ProtectedResource> {
-    let is_here = |resource: &&ProtectedResource| resource.locations.iter().any(|place| place.as_bytes() == path);
-    let is_of_host = |resource: &&ProtectedResource| authority.eq_ignore_ascii_case(resource.authority.as_bytes());
+    let is_here = |resource: &&ProtectedResource| resource.locations.iter().any(|place| place == path);
+    // A client may write the port of its scheme, too.
+    let host = [&b":443"[..], b":80"].iter().find_map(|port| authority.strip_suffix(*port)).unwrap_or(authority);
+    let is_of_host = |resource: &&ProtectedResource| {
+        [authority, host].iter().any(|host| host.eq_ignore_ascii_case(resource.authority.as_bytes()))
+    };
     if resources.iter().any(|resource| is_of_host(&resource)) {
         return resources.iter().filter(is_of_host).find(is_here);
     }
@@ -79,13 +83,12 @@ fn resource_at<'r>(resources: &'r [ProtectedResource], path: &[u8], authority: &
 
 /// The string before the path of the resource, and before the path that the endpoint has here; and alone, for the only resource
 /// of a host (section 3.1; MCP, "Protected Resource Metadata Discovery Requirements").
-fn locations(mcp: &Mcp, is_only_one: bool) -> Vec<String> {
-    let inserted = mcp.resource.path().trim_end_matches('/').to_owned();
-    let local = mcp.path.as_deref().and_then(|path| std::str::from_utf8(path).ok());
-    let mut locations = vec![inserted];
-    locations.extend(local.map(str::to_owned));
-    if is_only_one {
-        locations.push(String::new());
+fn locations(mcp: &Mcp, is_only_one: bool) -> Vec<Vec<u8>> {
+    // As the paths of requests are read.
+    let inserted = path::canonical(mcp.resource.path().trim_end_matches('/'));
+    let mut locations: Vec<Vec<u8>> = inserted.into_iter().chain(mcp.path.as_deref().map(<[u8]>::to_vec)).collect();
+    if is_only_one || mcp.resource.path().is_empty() {
+        locations.push(Vec::new());
     }
     locations
 }
