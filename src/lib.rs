@@ -29,6 +29,7 @@
 //! | [`policy::rules`] | which rule a request falls under |
 //! | [`policy::operation`] | which operation of an MCP server a request asks for, and what that needs |
 //! | [`policy::operation::head`], [`policy::operation::message`], [`policy::operation::fault`] | its headers, its JSON-RPC body, what is wrong with them |
+//! | [`policy::operation::uri`] | what the URI of a resource can mean |
 //! | [`policy::operation::lists`] | what the server lists, less what the token may not use |
 //! | [`policy::requirement`], [`policy::external`] | what a valid token must also have; a service that has the last word |
 //! | [`oauth::credentials`] | RFC 6750, section 2: where a token is in a request |

@@ -104,7 +104,7 @@ impl Run<'_> {
         let head = Head::read(mcp, self.request, true).ok();
         let asked = head.and_then(|head| head.asked(mcp, self.request.mcp.as_ref()).ok()).flatten();
         let nothing = Asked { id: None, method: None, operations: Vec::new() };
-        Some(scopes(mcp, self.policy, asked.as_ref().unwrap_or(&nothing)))
+        Some(scopes(mcp, self.policy, std::slice::from_ref(asked.as_ref().unwrap_or(&nothing))))
     }
 }
 
@@ -141,7 +141,9 @@ impl Filter {
             Err(fault) => return (None, Err(refuse_fault(fault))),
         };
         let judged = match &asked {
-            Some(asked) => judge(mcp, policy, asked, token, now).map_err(refuse),
+            Some(asked) => {
+                judge(mcp, policy, std::slice::from_ref(asked), token, now).map_err(|(_, denial)| refuse(denial))
+            }
             None if *is_check && !mcp.operations.are_all_open() => Err(refuse(Denial::InsufficientClaims)),
             None => Ok(()),
         };
@@ -181,6 +183,7 @@ impl Filter {
         let Some(mcp) = case.policy.mcp.clone() else { return Decision::Answer(Answered::misconfigured()) };
         let read = match body {
             Body::Whole(b"") if !head.is_post => Ok(Vec::new()),
+            Body::Whole(_) if !head.is_json => Err(Fault { kind: FaultKind::MediaType, id: None }),
             Body::Whole(body) if body.len() <= mcp.max_body_size => message::read(&head, body),
             Body::Whole(_) | Body::TooLong => Err(Fault { kind: FaultKind::TooLarge, id: None }),
         };
@@ -192,10 +195,7 @@ impl Filter {
                 return self.refuse_message(&case, refused, None, None, tally, token.as_ref());
             }
         };
-        let judged = messages
-            .iter()
-            .find_map(|asked| Some((asked, judge(&mcp, &case.policy, asked, token.as_ref(), now).err()?)));
-        if let Some((asked, denial)) = judged {
+        if let Err((asked, denial)) = judge(&mcp, &case.policy, &messages, token.as_ref(), now) {
             // A list of messages has no one answer.
             let id = asked.id.as_deref().filter(|_| messages.len() == 1);
             let refused = self.refused(&case, &denial, outcome.provider, id, now);
@@ -314,20 +314,32 @@ fn without_coding() -> Edit {
     Edit::Remove(b"accept-encoding".to_vec())
 }
 
-/// Whether a token may ask for this.
-fn judge(mcp: &Mcp, policy: &Policy, asked: &Asked, token: Option<&AccessToken>, now: Timestamp) -> Result<(), Denial> {
-    mcp.permits(asked, token, &policy.implied_scopes, now).map_err(|refused| match refused {
+/// Whether a token may ask for all of this; or else what it may not ask for, and why.
+fn judge<'m>(
+    mcp: &Mcp,
+    policy: &Policy,
+    messages: &'m [Asked],
+    token: Option<&AccessToken>,
+    now: Timestamp,
+) -> Result<(), (&'m Asked, Denial)> {
+    let refused = |asked: &'m Asked| Some((asked, mcp.permits(asked, token, &policy.implied_scopes, now).err()?));
+    let mut all: Vec<(&Asked, Refused)> = messages.iter().filter_map(refused).collect();
+    // No better token helps against that.
+    all.sort_by_key(|(_, refused)| *refused != Refused::Denied);
+    let Some((asked, refused)) = all.into_iter().next() else { return Ok(()) };
+    let denial = match refused {
         Refused::Denied | Refused::Unmet(Unmet::Claims(_)) => Denial::InsufficientClaims,
         Refused::Unmet(Unmet::Authentication(step_up, _)) => Denial::InsufficientAuthentication(step_up),
-        Refused::NoToken => Denial::MissingTokenFor(scopes(mcp, policy, asked)),
-        Refused::Unmet(Unmet::Scopes(..)) => Denial::InsufficientScope(scopes(mcp, policy, asked)),
-    })
+        Refused::NoToken => Denial::MissingTokenFor(scopes(mcp, policy, messages)),
+        Refused::Unmet(Unmet::Scopes(..)) => Denial::InsufficientScope(scopes(mcp, policy, messages)),
+    };
+    Err((asked, denial))
 }
 
 /// All scopes that a request and its operations need, each once.
-fn scopes(mcp: &Mcp, policy: &Policy, asked: &Asked) -> String {
+fn scopes(mcp: &Mcp, policy: &Policy, messages: &[Asked]) -> String {
     let mut scopes: Vec<&str> = Vec::new();
-    for scope in policy.require.all_scopes().chain(mcp.scopes_for(asked)) {
+    for scope in policy.require.all_scopes().chain(messages.iter().flat_map(|asked| mcp.scopes_for(asked))) {
         if !scopes.contains(&scope) && scope != OFFLINE_ACCESS {
             scopes.push(scope);
         }

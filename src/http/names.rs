@@ -94,9 +94,13 @@ impl ReservedNames {
     }
 
     /// Whether a trailer of this name is removed: an upstream that merges trailers into headers would read an identity,
-    /// a token or cookies that nobody looked at.
+    /// a token, cookies or an operation that nobody looked at.
     pub fn is_own_trailer(&self, name: &[u8]) -> bool {
-        is_handoff(name) || name == b"cookie" || is_unproved_token(name) || self.headers.like(name).next().is_some()
+        is_handoff(name)
+            || name == b"cookie"
+            || is_unproved_token(name)
+            || tells_operation(name)
+            || self.headers.like(name).next().is_some()
     }
 
     /// Whether any cookie may have to be removed. Cheap: nothing is parsed.
@@ -525,6 +529,13 @@ fn has_pairs_of_brackets(name: &[u8]) -> bool {
 pub fn same_spelling(one: &[u8], other: &[u8]) -> bool {
     let folded = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'_' };
     one.len() == other.len() && one.iter().zip(other).all(|(o, n)| o == n || folded(o) == folded(n))
+}
+
+/// Whether a header of this name tells an operation of MCP, in whatever spelling: CGI and its heirs know no difference between a
+/// dash and an underscore.
+pub fn tells_operation(name: &[u8]) -> bool {
+    let letters = || name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase);
+    ["mcpmethod", "mcpname", "mcpprotocolversion"].iter().any(|known| letters().eq(known.bytes()))
 }
 
 /// Whether this is a header that Envoy's `header_to_metadata` filter may read, for whichever key.

@@ -1,8 +1,8 @@
 //! Which operation of the Model Context Protocol a request asks for, and what that needs.
 //!
 //! The protocol's versions of 2025 say it in the body, a JSON-RPC message, alone; that of 2026-07-28 says it in the headers
-//! `Mcp-Method` and `Mcp-Name`, too (Streamable HTTP, "Request Metadata"). [`head`] reads the headers, [`message`] the body, and
-//! [`lists`] what the server answers to those who ask what there is.
+//! `Mcp-Method` and `Mcp-Name`, too (Streamable HTTP, "Request Metadata"). [`head`] reads the headers, [`message`] the body,
+//! [`uri`] the name of a resource, and [`lists`] what the server answers to those who ask what there is.
 //!
 //! The invariant: what is read here is what every reader behind would read. A message that two readers could take for two
 //! operations is refused, and so is one whose headers and body differ.
@@ -11,14 +11,13 @@ pub mod fault;
 pub mod head;
 pub mod lists;
 pub mod message;
+pub mod uri;
 
-use crate::config::{Mcp, Needed, OperationSource, Permission, ScopeImplications};
+use crate::config::{Mcp, NamePattern, Needed, OperationSource, Permission, ScopeImplications};
 use crate::jose::jwt::AccessToken;
 use crate::policy::requirement::Unmet;
 use crate::time::Timestamp;
-use percent_encoding::percent_decode_str;
-use std::borrow::Cow;
-use url::Url;
+use uri::Readings;
 
 /// What one message asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,6 +39,10 @@ pub enum Operation {
     Prompt(Box<str>),
     /// The resource of this URI is read or watched, or a value in its template is looked for.
     Resource(Box<str>),
+    /// A prompt is meant that only an unread body names.
+    SomePrompt,
+    /// Resources are meant that only an unread body names.
+    SomeResource,
     /// A method that the protocol doesn't know.
     Unknown,
 }
@@ -60,7 +63,16 @@ impl Operation {
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Tool(name) | Self::Prompt(name) | Self::Resource(name) => Some(name),
-            Self::Unknown => None,
+            Self::SomePrompt | Self::SomeResource | Self::Unknown => None,
+        }
+    }
+
+    /// What is meant by a method whose names stand in no header, to somebody who reads no body.
+    fn unnamed(method: &str) -> Option<Vec<Self>> {
+        match method {
+            "completion/complete" => Some(vec![Self::SomePrompt, Self::SomeResource]),
+            "resources/subscribe" | "resources/unsubscribe" | "subscriptions/listen" => Some(vec![Self::SomeResource]),
+            _ => None,
         }
     }
 
@@ -73,30 +85,6 @@ impl Operation {
             _ => None,
         }
     }
-
-    /// All that the name can be to a service that takes a URI apart and writes it anew, as the SDKs do, or decodes it (URL
-    /// standard, "URL parsing"). `None` if there are more than can be told.
-    fn readings<'n>(&self, name: &'n str) -> Option<Vec<Cow<'n, str>>> {
-        let mut readings = vec![Cow::Borrowed(name)];
-        let Self::Resource(_) = self else { return Some(readings) };
-        let normalized = Url::parse(name).ok().map(String::from);
-        // A host beyond ASCII is another in every version of Unicode.
-        if normalized.is_none() && !name.is_ascii() {
-            return None;
-        }
-        let decoded = normalized.as_deref().map(decoded);
-        let resolved = decoded.as_deref().and_then(|text| Url::parse(text).ok()).map(String::from);
-        for reading in [normalized, decoded, resolved].into_iter().flatten().map(Cow::Owned) {
-            if !readings.contains(&reading) {
-                readings.push(reading);
-            }
-        }
-        Some(readings)
-    }
-}
-
-fn decoded(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 impl Mcp {
@@ -140,19 +128,14 @@ impl Mcp {
     /// What an operation needs beside what every request needs: in each reading of its name, the first that fits.
     fn needed(&self, operation: &Operation) -> Vec<&Needed> {
         let (operations, default) = (&self.operations, self.operations.default.as_ref());
-        let (list, name) = match operation {
-            Operation::Tool(name) => (&operations.tools, name),
-            Operation::Prompt(name) => (&operations.prompts, name),
-            Operation::Resource(name) => (&operations.resources, name),
-            Operation::Unknown => return default.into_iter().collect(),
-        };
-        // Where no name is told apart from another, all its readings need the same.
-        if list.is_empty() {
-            return default.into_iter().collect();
-        }
-        match operation.readings(name) {
-            Some(readings) => readings.iter().filter_map(|reading| fitting(list, reading).or(default)).collect(),
-            None => vec![&Needed::Deny],
+        let named = |list, name| first_fitting(list, name).map(|(_, permission)| &permission.needed).or(default);
+        match operation {
+            Operation::Tool(name) => named(&operations.tools, name).into_iter().collect(),
+            Operation::Prompt(name) => named(&operations.prompts, name).into_iter().collect(),
+            Operation::Resource(uri) => needed_for_resource(&operations.resources, default, uri),
+            Operation::SomePrompt => needed_for_any(&operations.prompts, default).collect(),
+            Operation::SomeResource => needed_for_any(&operations.resources, default).collect(),
+            Operation::Unknown => default.into_iter().collect(),
         }
     }
 
@@ -162,9 +145,33 @@ impl Mcp {
     }
 }
 
-/// The first that fits.
-fn fitting<'p>(permissions: &'p [Permission], name: &str) -> Option<&'p Needed> {
-    permissions.iter().find(|permission| permission.name.matches(name)).map(|permission| &permission.needed)
+/// The first that fits, and its place.
+fn first_fitting<'p>(permissions: &'p [Permission], name: &str) -> Option<(usize, &'p Permission)> {
+    permissions.iter().enumerate().find(|(_, permission)| permission.name.matches(name))
+}
+
+/// What a resource needs in every reading of its URI. One that is listed as it is written is what the operator means.
+fn needed_for_resource<'p>(list: &'p [Permission], default: Option<&'p Needed>, uri: &str) -> Vec<&'p Needed> {
+    // Where none is told apart from another, all readings need the same.
+    if list.is_empty() {
+        return default.into_iter().collect();
+    }
+    let written = first_fitting(list, uri);
+    if let Some((_, Permission { name: NamePattern::Exact(_), needed })) = written {
+        return vec![needed];
+    }
+    let Some(Readings { strict, loose }) = Readings::of(uri) else { return vec![&Needed::Deny] };
+    let before = written.map_or(list, |(place, _)| list.get(..place).unwrap_or_default());
+    let of = |found: Option<(usize, &'p Permission)>| found.map(|(_, permission)| &permission.needed);
+    let strict = strict.iter().filter_map(|reading| of(first_fitting(list, reading)).or(default));
+    let loose = loose.iter().filter_map(|reading| of(first_fitting(before, reading)));
+    of(written).or(default).into_iter().chain(strict).chain(loose).collect()
+}
+
+/// What is needed whichever of a list is meant.
+fn needed_for_any<'p>(list: &'p [Permission], default: Option<&'p Needed>) -> impl Iterator<Item = &'p Needed> {
+    let fits_all = list.iter().any(|permission| permission.name == NamePattern::Prefix(String::new()));
+    list.iter().map(|permission| &permission.needed).chain(default.filter(|_| !fits_all))
 }
 
 /// Methods that no permission is for: they need what every request needs.

@@ -22,6 +22,7 @@ mod listener;
 mod lists;
 mod mcp;
 mod opaque;
+mod operations;
 mod outputs;
 mod providers;
 mod readers;

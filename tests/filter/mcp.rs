@@ -7,11 +7,11 @@ use oidc_filter::filter::Body;
 use oidc_filter::protobuf;
 use serde_json::{Value, json};
 
-const RESOURCE: &str = "https://mcp.example.com/mcp";
+pub const RESOURCE: &str = "https://mcp.example.com/mcp";
 const METADATA: &str = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp";
 
 /// The provider of a scene says nothing of audiences.
-fn server(mcp: Value, top: Value) -> Value {
+pub fn server(mcp: Value, top: Value) -> Value {
     let mcp = with(json!({"resource": RESOURCE}), mcp);
     jwt(json!({"audiences": null}), with(json!({"mcp": mcp}), top))
 }
@@ -30,49 +30,49 @@ fn tools() -> Value {
     })
 }
 
-fn tools_of(mcp: Value) -> Value {
+pub fn tools_of(mcp: Value) -> Value {
     let mut mcp = with(tools(), mcp);
     mcp["tools"][2] = json!({"name": "list"});
     mcp
 }
 
-fn with_scope(scope: &str) -> String {
+pub fn with_scope(scope: &str) -> String {
     token(json!({"aud": RESOURCE, "scope": scope}))
 }
 
-fn ask(token: &str) -> Ask {
+pub fn ask(token: &str) -> Ask {
     unauthorized().bearer(token)
 }
 
-fn unauthorized() -> Ask {
+pub fn unauthorized() -> Ask {
     get("/mcp").set(":method", Some("POST")).header("content-type", "application/json")
 }
 
-fn call(tool: &str) -> String {
+pub fn call(tool: &str) -> String {
     message("tools/call", json!({"name": tool, "arguments": {"path": "/etc"}}))
 }
 
-fn message(method: &str, params: Value) -> String {
+pub fn message(method: &str, params: Value) -> String {
     json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}).to_string()
 }
 
-fn newest(ask: Ask, method: &str, name: &str) -> Ask {
+pub fn newest(ask: Ask, method: &str, name: &str) -> Ask {
     let ask = ask.header("mcp-protocol-version", "2026-07-28").header("mcp-method", method);
     ask.header("mcp-name", name)
 }
 
-fn audit(filter_state: &[(String, Vec<u8>)]) -> Value {
+pub fn audit(filter_state: &[(String, Vec<u8>)]) -> Value {
     let line = filter_state.iter().find(|(key, _)| key == "oidc.mcp").map(|(_, line)| line);
     line.map_or(Value::Null, |line| Value::Object(protobuf::read_struct(line).unwrap()))
 }
 
-fn error(refusal: &Refusal) -> (Value, Value) {
+pub fn error(refusal: &Refusal) -> (Value, Value) {
     let body: Value = serde_json::from_str(&refusal.body).unwrap();
     assert_eq!((body["jsonrpc"].as_str(), refusal.header("content-type")), (Some("2.0"), Some("application/json")));
     (body["id"].clone(), body["error"]["code"].clone())
 }
 
-fn document(scene: &mut Scene, path: &str) -> Value {
+pub fn document(scene: &mut Scene, path: &str) -> Value {
     match scene.send(get(path)) {
         Seen::Document(_, answer) if answer.status == 200 => serde_json::from_slice(&answer.body).unwrap(),
         other => panic!("{path}: {other:?}"),
@@ -539,7 +539,7 @@ fn headers_alone_can_say_it() {
     scene
         .send(newest(ask(&good), "tools/call", "list").set("mcp-name", None).with_body())
         .refused(400, "invalid_request");
-    scene.send(newest(ask(&good), "resources/subscribe", "file:///a").with_body()).refused(403, "insufficient_claims");
+    scene.send(newest(ask(&good), "resources/subscribe", "file:///a").with_body()).refused(403, "insufficient_scope");
     scene.send(newest(ask(&good), "tools/list", "x").set("mcp-name", None).with_body()).allowed();
 }
 
@@ -573,6 +573,8 @@ fn mistakes_are_told() {
         (json!({"resource": "https://MCP.example.com/"}), "mcp.resource: must be in canonical form"),
         (json!({"resource": "https://mcp.example.com:443/"}), "mcp.resource: must be in canonical form"),
         (json!({"resource": "https://mcp.example.com/a/../b"}), "mcp.resource: must be in canonical form"),
+        (json!({"resource": "https://mcp.example.com/%41"}), "mcp.resource: must have a path in normal form"),
+        (json!({"resource": "https://mcp.example.com/a//b"}), "mcp.resource: must have a path in normal form"),
         (json!({"path": "mcp"}), "mcp.path: must be a path"),
         (json!({"tools": []}), "mcp.tools: must not be empty"),
         (json!({"tools": {"scopes": "a"}}), "mcp.tools.name: required"),

@@ -4,6 +4,7 @@
 use super::fault::{Fault, FaultKind};
 use super::{Asked, Operation, is_harmless};
 use crate::config::{Mcp, OperationSource};
+use crate::http::names::tells_operation;
 use crate::http::{McpMetadata, Request, only};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,6 +20,8 @@ pub struct Head {
     pub name: Option<Box<str>>,
     /// Whether the request must have a body that is a message: it is a POST.
     pub is_post: bool,
+    /// Whether a body may be a message. Of what is no POST, it may turn out that there is none.
+    pub is_json: bool,
 }
 
 /// A version of the protocol that is read here.
@@ -54,20 +57,27 @@ impl Head {
         if request.headers.first("upgrade").is_some() || request.method() == Some(b"CONNECT") {
             return Err(fault(FaultKind::Request));
         }
-        let version = match header(request, "mcp-protocol-version").map_err(fault)? {
+        let mut names = request.headers.iter().map(|(name, _)| name);
+        if names.any(|name| tells_operation(name) && !HEADERS.iter().any(|header| header.as_bytes() == name)) {
+            return Err(fault(FaultKind::Headers));
+        }
+        let [version, method, name] = HEADERS.map(|name| header(request, name).map_err(fault));
+        let version = match version? {
             None => Version::V2025_03_26,
             Some(text) => {
                 let known = VERSIONS.iter().find(|version| version.as_str() == text);
                 *known.ok_or(fault(FaultKind::Version))?
             }
         };
-        let method = header(request, "mcp-method").map_err(fault)?;
-        let name = header(request, "mcp-name").map_err(fault)?.map(name).transpose().map_err(fault)?;
-        let head = Self { version, method: method.map(Into::into), name: name.map(Into::into), is_post };
+        let name = name?.map(self::name).transpose().map_err(fault)?;
+        let is_json = is_json(request);
+        let head = Self { version, method: method?.map(Into::into), name: name.map(Into::into), is_post, is_json };
         if !has_body {
             return if is_post { Err(fault(FaultKind::Parse)) } else { Ok(head) };
         }
-        if !is_json(request) {
+        // An empty frame may end what is no POST, without a word on its type.
+        let may_be_none = !is_post && !mcp.leaves_body_unread() && request.headers.first("content-type").is_none();
+        if !is_json && !may_be_none {
             return Err(fault(FaultKind::MediaType));
         }
         let length = only(request.headers.all("content-length")).and_then(|text| std::str::from_utf8(text).ok());
@@ -89,7 +99,7 @@ impl Head {
             OperationSource::Auto if self.version != Version::V2026_07_28 => Ok(None),
             OperationSource::Auto => match self.method.as_deref().map(|method| self.operations(method)) {
                 None => Ok(None),
-                Some(Ok(operations)) if operations.contains(&Operation::Unknown) => Ok(None),
+                Some(Ok(operations)) if operations.iter().any(|operation| operation.name().is_none()) => Ok(None),
                 Some(operations) => operations.map(|operations| self.method.clone().zip(Some(operations))),
             },
             OperationSource::Headers => match self.method.as_deref().filter(|_| self.version == Version::V2026_07_28) {
@@ -111,7 +121,7 @@ impl Head {
                 Ok(vec![operation.ok_or(FaultKind::Headers)?])
             }
             method if is_harmless(method) => Ok(Vec::new()),
-            _ => Ok(vec![Operation::Unknown]),
+            method => Ok(Operation::unnamed(method).unwrap_or_else(|| vec![Operation::Unknown])),
         }
     }
 }
@@ -125,16 +135,16 @@ fn told(metadata: Option<&McpMetadata>) -> Result<(Box<str>, Vec<Operation>), Fa
         Some(_) if name.as_deref().is_none_or(str::is_empty) => return Err(FaultKind::Parameters),
         Some(operation) => vec![operation],
         None if is_harmless(method) || **method == *ENVOYS_RESPONSE => Vec::new(),
-        None => vec![Operation::Unknown],
+        None => Operation::unnamed(method).unwrap_or_else(|| vec![Operation::Unknown]),
     };
     Ok((method.clone(), operations))
 }
 
-/// The only value of a header, in visible ASCII and spaces within (RFC 9110, section 5.5).
+/// The only value of a header, in visible ASCII with spaces and tabs within (RFC 9110, section 5.5).
 fn header<'r>(request: &'r Request, name: &'static str) -> Result<Option<&'r str>, FaultKind> {
     let mut values = request.headers.all(name);
     let Some(value) = values.next() else { return Ok(None) };
-    let is_plain = !value.is_empty() && value.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    let is_plain = !value.is_empty() && value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
     match std::str::from_utf8(value) {
         Ok(text) if is_plain && values.next().is_none() && text.trim() == text => Ok(Some(text)),
         _ => Err(FaultKind::Headers),
@@ -160,6 +170,9 @@ fn is_json(request: &Request) -> bool {
     };
     codings && is_json && parts.all(is_utf8)
 }
+
+/// What tells a message's version, its method, and the name that it is about.
+const HEADERS: [&str; 3] = ["mcp-protocol-version", "mcp-method", "mcp-name"];
 
 /// What Envoy's own filter calls the method of an answer.
 const ENVOYS_RESPONSE: &str = "__jsonrpc_response";

@@ -28,10 +28,12 @@ pub fn read(head: &Head, body: &[u8]) -> Result<Vec<Asked>, Fault> {
 
 fn one(head: &Head, text: &str) -> Result<Asked, Fault> {
     let members = Members::parse(text.as_bytes()).map_err(|_| Fault { kind: FaultKind::Request, id: None })?;
-    let id = match members.one("id").ok().flatten().map(identifier) {
+    let is_error = members.one("error").is_ok_and(|error| error.is_some());
+    let id = match members.one("id").ok().flatten() {
         None => Ok(None),
-        Some(None) => Err(()),
-        Some(id) => Ok(id),
+        // An error about what could not be read (JSON-RPC 2.0, section 5).
+        Some("null") if is_error => Ok(None),
+        Some(text) => identifier(text).map(Some).ok_or(()),
     };
     let told = id.clone().unwrap_or_default();
     let asked = match id {
@@ -56,10 +58,12 @@ fn message(head: &Head, members: &Members, id: Option<Box<str>>) -> Result<Asked
     if member("jsonrpc")?.and_then(string).as_deref() != Some("2.0") {
         return Err(FaultKind::Request);
     }
+    let is_error = member("error")?.is_some();
     let answers = [member("result")?, member("error")?].into_iter().flatten().count();
-    let (Some(method), params) = (member("method")?, member("params")?) else {
+    let params = member("params")?;
+    let Some(method) = member("method")? else {
         // The answer to a request of the server's, which clients no longer give since 2026-07-28.
-        let is_answer = answers == 1 && id.is_some() && member("params")?.is_none();
+        let is_answer = answers == 1 && (id.is_some() || is_error) && params.is_none();
         if is_answer && head.version != Version::V2026_07_28 && !head.says_method() {
             return Ok(Asked { id, method: None, operations: Vec::new() });
         }
@@ -215,7 +219,7 @@ mod tests {
     use super::*;
 
     fn head(version: Version) -> Head {
-        Head { version, method: None, name: None, is_post: true }
+        Head { version, method: None, name: None, is_post: true, is_json: true }
     }
 
     fn kind(version: Version, body: impl AsRef<[u8]>) -> Option<FaultKind> {
@@ -244,7 +248,10 @@ mod tests {
         assert_eq!(operations("vendor/method", "{}"), [Operation::Unknown]);
         let escaped = r#" {"jsonrpc":"2.0","m\u0065thod":"tools\/c\u0061ll","params":{"n\u0061me":"dr\u006fp"}} "#;
         assert_eq!(asked(escaped).operations, [Operation::Tool("drop".into())]);
-        assert_eq!(asked(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#).method, None);
+        // Answers: an error can be about a request whose identifier could not be read (2025-11-25, `JSONRPCErrorResponse`).
+        for answer in [r#""id":1,"result":{}"#, r#""id":1,"error":{}"#, r#""error":{}"#, r#""id":null,"error":{}"#] {
+            assert_eq!(asked(&format!(r#"{{"jsonrpc":"2.0",{answer}}}"#)).method, None);
+        }
     }
 
     #[test]
@@ -268,6 +275,10 @@ mod tests {
             (r#"{"jsonrpc":2.0,"id":1,"method":"ping"}"#, FaultKind::Request),
             (r#"{"id":1,"method":"ping"}"#, FaultKind::Request),
             (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, FaultKind::Request),
+            (r#"{"jsonrpc":"2.0","id":null,"method":"ping","error":{}}"#, FaultKind::Request),
+            (r#"{"jsonrpc":"2.0","id":null,"result":{}}"#, FaultKind::Request),
+            (r#"{"jsonrpc":"2.0","result":{}}"#, FaultKind::Request),
+            (r#"{"jsonrpc":"2.0","id":{},"error":{}}"#, FaultKind::Request),
             (r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, FaultKind::Request),
             (r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#, FaultKind::Request),
             (r#"{"jsonrpc":"2.0","id":1,"result":{},"__proto__":{"method":"tools/call"}}"#, FaultKind::Request),
@@ -323,6 +334,7 @@ mod tests {
                 method: method.map(Into::into),
                 name: name.map(Into::into),
                 is_post: true,
+                is_json: true,
             };
             read(&head, body.as_bytes()).err().map(|fault| (fault.kind, fault.id.as_deref().map(str::to_owned)))
         };

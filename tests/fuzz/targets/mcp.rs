@@ -12,7 +12,7 @@ pub fn run(octets: &[u8]) {
     let (choice, body) = octets.split_at(octets.len().min(1));
     let versions = [Version::V2025_03_26, Version::V2025_06_18, Version::V2025_11_25, Version::V2024_11_05];
     let version = versions[usize::from(choice.first().copied().unwrap_or(0)) % versions.len()];
-    let head = Head { version, method: None, name: None, is_post: true };
+    let head = Head { version, method: None, name: None, is_post: true, is_json: true };
     let Ok(asked) = read(&head, body) else { return };
     let judged = |name: &str| asked.iter().flat_map(|asked| &asked.operations).any(|judged| is_tool(judged, name));
     for name in called(body) {

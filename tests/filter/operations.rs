@@ -1,0 +1,222 @@
+//! What readers behind the filter could take for another operation than the one that was judged, and what the protocol permits.
+
+use crate::mcp::*;
+use crate::scene::*;
+use serde_json::{Value, json};
+
+fn read(uri: &str) -> String {
+    message("resources/read", json!({"uri": uri}))
+}
+
+/// A resource is judged as whoever opens it would find it, whatever that reader follows, decodes or leaves out.
+#[test]
+fn a_resource_is_found_by_readers_that_open_it() {
+    let resources = json!([
+        {"name": "file:///secret/*", "scopes": "secrets"},
+        {"name": "file:///etc/passwd", "deny": true},
+        {"name": "db://host/secret/*", "scopes": "secrets"},
+        {"name": "https://intra.example/*", "scopes": "secrets"},
+        {"name": "docs:secret/*", "scopes": "secrets"},
+        {"name": "*"},
+    ]);
+    let mut scene = Scene::of(server(json!({"resources": resources}), json!({})));
+    let (some, none) = (with_scope("secrets"), with_scope(""));
+    for uri in [
+        // What opens files finds one folder behind any number of slashes.
+        "file:////secret/a",
+        "file:///.//secret/a",
+        "file:///public//..//..//secret/a",
+        // Decoded twice, in any order with the dots.
+        "file:///public/..%252fsecret/a",
+        "file:///public/%252e%252e/secret/a",
+        "file:///%2573ecret/a",
+        "file:///public/..%5csecret/a",
+        // No special scheme, so that the URL standard leaves more as it is.
+        "db://HOST/secret/a",
+        "DB://host/secret/a",
+        "db://user@host/secret/a",
+        "db://host/public/..\\secret\\a",
+        "db://host/public/..%2fsecret/a",
+        "db://host//secret/a",
+        // An opaque path is followed by who joins it to a folder.
+        "docs:public/../secret/a",
+        "docs:./secret/a",
+        "docs:/secret/a",
+        "docs:public/%2e%2e/secret/a",
+        "DOCS:secret/a",
+        "https://user@intra.example/a",
+        "https://intra.example:443/a",
+        "https://INTRA.example/a",
+        "https:intra.example/a",
+        "https://intra.example./a",
+    ] {
+        scene.send_body(ask(&none), read(uri)).refused(403, "insufficient_scope");
+        scene.send_body(ask(&some), read(uri)).allowed();
+    }
+    for uri in [
+        "file:///etc/passwd",
+        "file:///etc/passwd#a",
+        "file:///etc/passwd?a=b",
+        "file:///etc//passwd",
+        "file:///etc/passwd%23",
+        "file:///etc/passwd/",
+        "file:///etc/passwd%00.txt",
+    ] {
+        scene.send_body(ask(&some), read(uri)).refused(403, "insufficient_claims");
+    }
+    for uri in
+        ["file:///public/a%20b", "file:///public/?secret", "db://other/secret/a", "docs:public/a", "urn:x:1", "a/b"]
+    {
+        scene.send_body(ask(&none), read(uri)).allowed();
+    }
+}
+
+/// What an operator lists as it is written is what he means, and what he lists before holds: no reading of it is held against the rest.
+#[test]
+fn a_resource_that_is_listed_needs_what_is_said_of_it() {
+    let resources = json!([
+        {"name": "db://x?table=public"},
+        {"name": "file:///a%20b"},
+        {"name": "notes://Work/*"},
+        {"name": "share://host//a/*"},
+        {"name": "file:///public/*"},
+    ]);
+    let mut scene = Scene::of(server(json!({"resources": resources, "default": "deny"}), json!({})));
+    let good = with_scope("");
+    for uri in
+        ["db://x?table=public", "file:///a%20b", "notes://Work/a", "share://host//a/b", "file:///public/a%20b?c#d"]
+    {
+        scene.send_body(ask(&good), read(uri)).allowed();
+    }
+    for uri in [
+        "db://x?table=secret",
+        "notes://work/a",
+        "file:///public/../a",
+        "file:///public/..%2fa",
+        "file:///public/%252e%252e/a",
+    ] {
+        scene.send_body(ask(&good), read(uri)).refused(403, "insufficient_claims");
+    }
+}
+
+/// Where the body is left to others, and no header names a resource or a prompt, it could be any.
+#[test]
+fn what_no_header_names_needs_what_any_of_it_needs() {
+    let mcp = json!({
+        "source": "headers",
+        "resources": [{"name": "a:*", "scopes": "s1"}, {"name": "b:*", "scopes": "s2"}],
+        "prompts": [{"name": "p", "scopes": "s3"}, {"name": "*"}],
+        "tools": [{"name": "*", "deny": true}],
+        "default": {"scopes": "s4"},
+    });
+    let mut scene = Scene::of(server(mcp, json!({})));
+    for (method, scopes) in [
+        ("resources/subscribe", "s1 s2 s4"),
+        ("resources/unsubscribe", "s1 s2 s4"),
+        ("subscriptions/listen", "s1 s2 s4"),
+        ("completion/complete", "s3 s1 s2 s4"),
+    ] {
+        let lacking = scopes.rsplit_once(' ').unwrap().0;
+        let refusal = scene.send(newest(ask(&with_scope(lacking)), method, "a:x").with_body());
+        assert_eq!(refusal.refused(403, "insufficient_scope").challenge().unwrap()["scope"], scopes, "{method}");
+        scene.send(newest(ask(&with_scope(scopes)), method, "a:x").with_body()).allowed();
+    }
+    // Where the body is read, it says which.
+    let resources = json!([{"name": "a:*", "scopes": "s1"}, {"name": "b:*", "scopes": "s2"}]);
+    let mut scene = Scene::of(server(json!({"resources": resources}), json!({})));
+    let listen = message("subscriptions/listen", json!({"notifications": {"resourceSubscriptions": ["a:x"]}}));
+    let asks = |scope: &str| newest(ask(&with_scope(scope)), "subscriptions/listen", "x").set("mcp-name", None);
+    scene.send_body(asks("s1"), &listen).allowed();
+    scene.send_body(asks("s2"), &listen).refused(403, "insufficient_scope");
+}
+
+/// A header in another spelling is the same one to a service that knows no difference between a dash and an underscore.
+#[test]
+fn headers_have_one_spelling() {
+    for source in ["auto", "headers"] {
+        let mut scene = Scene::of(server(tools_of(json!({"source": source})), json!({})));
+        let good = with_scope("");
+        for name in ["mcp_name", "mcp_method", "mcp_protocol_version", "mcp-protocol_version", "mcpname", "mcp.name"] {
+            let twice = newest(ask(&good), "tools/call", "list").header(name, "delete_a");
+            assert_eq!(
+                error(&scene.send(twice.with_body()).refused(400, "invalid_request")).1,
+                json!(-32020),
+                "{name}"
+            );
+        }
+        let other = newest(ask(&good), "tools/call", "list").header("mcp-param-name", "x").header("x-mcp-name", "y");
+        scene.send_body(other, call("list")).upstream();
+    }
+}
+
+/// What the specification permits, and few write.
+#[test]
+fn what_the_protocol_permits_passes() {
+    let mut scene = Scene::of(server(json!({"tools": [{"name": "deny", "deny": true}]}), json!({})));
+    let good = with_scope("");
+    // 2025-11-25, `JSONRPCErrorResponse`; JSON-RPC 2.0, section 5.
+    for answer in [
+        json!({"jsonrpc": "2.0", "error": {"code": -32600, "message": "a"}}),
+        json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32700, "message": "a"}}),
+        json!({"jsonrpc": "2.0", "id": 1.5, "result": {}}),
+    ] {
+        scene.send_body(ask(&good).header("mcp-protocol-version", "2025-11-25"), answer.to_string()).allowed();
+        scene.send_body(newest(ask(&good), "ping", "x"), answer.to_string()).refused(400, "invalid_request");
+    }
+    // "Value Encoding": a tab may stand in a header.
+    scene.send_body(newest(ask(&good), "tools/call", "a\tb"), call("a\tb")).allowed();
+    scene.send_body(newest(ask(&good), "tools/call", "=?base64?YQli?="), call("a\tb")).allowed();
+    // Over HTTP/2, an empty frame can end what has no body.
+    for method in ["GET", "DELETE"] {
+        let ask = ask(&good).set(":method", Some(method)).set("content-type", None);
+        scene.send_body(ask.clone(), "").allowed();
+        scene.send_body(ask.clone(), call("a")).refused(415, "invalid_request");
+        scene.send_body(ask.clone(), "a=b").refused(415, "invalid_request");
+        scene.send_body(ask.header("content-type", "text/plain"), "").refused(415, "invalid_request");
+    }
+}
+
+/// MCP-06: the operations of a batch are asked for together, and so are their scopes; what nobody may do is told first.
+#[test]
+fn a_batch_is_refused_as_a_whole() {
+    let tools = json!([{"name": "a", "scopes": "s1"}, {"name": "b", "scopes": "s2"}, {"name": "c", "deny": true}]);
+    let mut scene = Scene::of(server(json!({"tools": tools}), json!({})));
+    let batch = |names: &[&str]| format!("[{}]", names.iter().map(|name| call(name)).collect::<Vec<_>>().join(","));
+    for scope in ["", "s1", "s2"] {
+        let refusal = scene.send_body(ask(&with_scope(scope)), batch(&["a", "b"])).refused(403, "insufficient_scope");
+        assert_eq!(refusal.challenge().unwrap()["scope"], "s1 s2");
+    }
+    scene.send_body(ask(&with_scope("s1 s2")), batch(&["a", "b"])).allowed();
+    let refusal = scene.send_body(ask(&with_scope("")), batch(&["a", "c"])).refused(403, "insufficient_claims");
+    assert_eq!(audit(&refusal.filter_state)["name"], "c");
+}
+
+/// MCP-02: the metadata are where the challenge says, whatever the path of the resource consists of, and whatever port is named.
+#[test]
+fn the_metadata_are_where_the_challenge_says() {
+    for path in ["", "/", "/mcp", "/a/b/", "/caf%C3%A9", "/a%20b", "/a:b", "/a(b)", "/a,b+c@d~e"] {
+        let resource = format!("https://mcp.example.com{path}");
+        let mut scene = Scene::of(server(json!({"resource": resource}), json!({})));
+        let refusal = scene.send_body(unauthorized(), call("list")).refused(401, "missing_token");
+        let url = refusal.challenge().unwrap()["resource_metadata"].clone();
+        let found = document(&mut scene, url.strip_prefix("https://mcp.example.com").unwrap());
+        assert_eq!(found["resource"], resource);
+    }
+    let rule = |path: &str, resource: &str| json!({"match": {"path_prefix": path}, "mcp": {"resource": resource}});
+    let rules =
+        [rule("/a", "https://a.example/a"), rule("/b", "https://b.example/a"), rule("/c", "https://b.example:8443/a")];
+    let mut scene = Scene::of(jwt(json!({}), json!({"rules": rules})));
+    for (host, resource) in [
+        ("a.example:443", Some("https://a.example/a")),
+        ("A.example", Some("https://a.example/a")),
+        ("b.example:8443", Some("https://b.example:8443/a")),
+        ("b.example:444", None),
+    ] {
+        let ask = get("/.well-known/oauth-protected-resource/a").set(":authority", Some(host));
+        let found = match scene.send(ask) {
+            Seen::Document(_, answer) => serde_json::from_slice(&answer.body).unwrap(),
+            _ => Value::Null,
+        };
+        assert_eq!(found["resource"].as_str(), resource, "{host}");
+    }
+}
