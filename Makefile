@@ -15,7 +15,7 @@ READERS_SECONDS ?= 600
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help wasm wasm-lists cli test test-native test-envoy test-envoy-versions test-readers readers chaos soak security-cases setup-envoy setup-readers lint fmt doc docs bench fuzz fuzz-coverage audit sbom image image-lists reproducible demo up down clean clean-tools
+.PHONY: help wasm wasm-lists cli test test-native test-envoy test-envoy-versions test-readers readers chaos soak security-cases setup-envoy setup-readers lint fmt doc docs bench watching-picture fuzz fuzz-coverage audit sbom image image-lists reproducible demo up down clean clean-tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' Makefile
@@ -148,6 +148,10 @@ bench: $(VENV)/.done ## Measure in a real Envoy, twelve minutes: docs/performanc
 	@scripts/wasm --example empty_filter
 	@scripts/wasm --example calls_filter
 	$(VENV)/bin/python tests/bench/bench.py $(BENCH)
+
+watching-picture: wasm $(VENV)/.done ## Draw what the dashboard shows of three eventful minutes: docs/watching.svg
+	@scripts/need 'command -v prometheus' 'Prometheus (Debian: apt-get install prometheus).'
+	cd tests/envoy && PYTHONPATH=.:../../envoy ../../$(VENV)/bin/python watching_picture.py
 
 fuzz: ## Look for inputs that break something, in each target for FUZZ_SECONDS (60)
 	@scripts/fuzz $(FUZZ_SECONDS)

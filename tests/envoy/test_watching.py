@@ -12,6 +12,7 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,25 @@ def test_every_metric_is_documented() -> None:
             assert name in documented or re.search(rf"`{name}\{{", page), (title, name)
         if by := re.search(r"by \(([a-z, ]+)\)", query):
             assert set(by[1].split(", ")) <= documented[names[0]], (title, by[1])
+
+
+def test_the_picture_of_the_page_is_one_of_this_dashboard() -> None:
+    """And what draws it draws what it is given: each series, each name, within its panel."""
+    from watching_picture import SECONDS, Panel, picture  # which takes Prometheus from here
+
+    titles = [panel["title"] for panel in json.loads((WATCHING / "dashboard.json").read_text())["panels"]]
+    drawn = ElementTree.parse(ROOT / "docs/watching.svg")
+    assert [found for found in texts(drawn.getroot()) if found in titles] == titles
+    series = [(f"series <{number}>", [(0.0, 0.0), (float(SECONDS), number / 3)]) for number in range(9)]
+    again = ElementTree.fromstring(picture([Panel("one", "reqps", series), Panel("two", "percentunit", [("all", [(0.0, 0.0)])])]))
+    assert {"one", "two", "all", *(name for name, _ in series)} <= set(texts(again))
+    for place in again.iter():
+        for name in ("x", "y"):
+            assert 0 <= float(place.get(name, 0)) <= 960
+
+
+def texts(svg: ElementTree.Element) -> list[str]:
+    return [element.text or "" for element in svg.iter() if element.tag.endswith("}text")]
 
 
 class Prometheus:
