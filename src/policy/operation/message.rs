@@ -169,12 +169,12 @@ fn string(text: &str) -> Option<String> {
 /// Whether a name is none of these, but could be taken for one; or makes members of its value be those of the object, where
 /// somebody copies it in JavaScript.
 fn is_variant(name: &str, known: &[&str]) -> bool {
-    let is_known = |letters: String| known.iter().any(|known| letters == self::letters(known));
-    !known.contains(&name) && (name == "__proto__" || is_known(letters(name)))
+    let is_like = |known: &&str| letters(name).eq(letters(known));
+    !known.contains(&name) && (name == "__proto__" || known.iter().any(is_like))
 }
 
 /// Letters and digits, without case: what is left of a name where a reader minds neither case nor punctuation.
-fn letters(name: &str) -> String {
+fn letters(name: &str) -> impl Iterator<Item = char> + '_ {
     let lower = name.chars().flat_map(char::to_lowercase);
     let folded = lower.map(|letter| match letter {
         // Unicode's simple case folding, which Go follows, makes these of `s` and `i`.
@@ -182,7 +182,7 @@ fn letters(name: &str) -> String {
         'ı' => 'i',
         other => other,
     });
-    folded.filter(char::is_ascii_alphanumeric).collect()
+    folded.filter(char::is_ascii_alphanumeric)
 }
 
 /// Of a message.
