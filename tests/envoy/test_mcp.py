@@ -299,3 +299,53 @@ def test_a_body_over_http2_is_judged_too(envoy: Envoy, fake: FakeProvider, spy: 
         whole = [got for got in spy.bodies() if len(got) > 20_000]
         assert len(whole) == (status == 200)
         assert all(len(got) < 10 for got in spy.bodies() if got not in whole), spy.got
+
+
+def test_what_was_done_can_be_logged_in_parts(start_envoy: StartEnvoy, fake: FakeProvider, spy: Spy) -> None:
+    """With the access log of docs/mcp.md, for a call that is permitted and one that is not."""
+    fields = Page("mcp.md").yaml("Reading what was done")["log_format"]["json_format"]
+    envoy = start_envoy(configuration(fake), idp=fake.port, clusters={"upstream": spy.port}, log_fields=fields)
+    for tool, status, decision in [("list", 200, "allowed"), ("delete_a", 403, "denied")]:
+        assert envoy.get("/mcp", [JSON], token(fake), "POST", call(tool)).status == status
+        entry = envoy.access_log(path="/mcp", status=status)[-1]
+        assert (entry["tool"], entry["decision"]) == (tool, decision)
+        assert audit(entry)["method"] == "tools/call"
+
+
+class Stream(RawService):
+    """A service that begins a stream of events, and says nothing more."""
+
+    def serve(self, connection: socket.socket) -> None:
+        got = b""
+        while b"\r\n\r\n" not in got:
+            data = connection.recv(65536)
+            if not data:
+                return
+            got += data
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        connection.sendall(b"b\r\ndata: one\n\n\r\n")
+        connection.recv(1)
+
+
+def test_a_stream_does_not_outlive_what_the_route_says(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """MCP-09: the route of docs/mcp.md bounds a stream, and who comes back needs a good token."""
+    route = Page("mcp.md").yaml("Streams and their tokens")["route"]
+    route["max_stream_duration"]["max_stream_duration"] = "1.5s"
+    stream = Stream()
+    envoy = start_envoy(
+        configuration(fake),
+        idp=fake.port,
+        clusters={"upstream": stream.port},
+        routes=[{"match": {"prefix": "/"}, "route": route}],
+    )
+    # The filter gives a minute's leeway to clocks that differ.
+    short = fake.token(aud=RESOURCE, exp=int(time.time()) - 58)
+    begun = time.monotonic()
+    with envoy.http2() as connection:
+        response = connection.request("/mcp", [("authorization", f"Bearer {short}")])
+    assert (response.status, response.body) == (200, b"data: one\n\n")
+    assert response.reset
+    assert 1 < time.monotonic() - begun < 10
+    time.sleep(max(0.0, 3 - (time.monotonic() - begun)))
+    assert envoy.get("/mcp", token=short).status == 401
+    stream.close()
