@@ -324,12 +324,11 @@ impl Response {
             return None;
         }
         let text = std::str::from_utf8(only(self.headers.all("retry-after"))?).ok()?.trim();
-        let wait = match text.bytes().all(|byte| byte.is_ascii_digit()) {
-            true => Duration::from_secs(text.parse().ok()?),
-            false => {
-                let date = httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-                Timestamp::from_unix_seconds(date.as_secs()).saturating_since(now)
-            }
+        let wait = if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            Duration::from_secs(text.parse().ok()?)
+        } else {
+            let date = httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+            Timestamp::from_unix_seconds(date.as_secs()).saturating_since(now)
         };
         Some(wait.clamp(Duration::from_secs(1), MAX_RETRY_AFTER))
     }

@@ -162,11 +162,11 @@ fn read_list(bytes: &[u8], depth: usize) -> Option<Vec<Value>> {
 
 /// A whole double is a whole number: `60.0` in the wire form was `60` in the YAML.
 fn number(double: f64) -> Option<Number> {
-    match double.fract() == 0.0 && double.abs() <= MAX_EXACT {
+    if double.fract() == 0.0 && double.abs() <= MAX_EXACT {
         #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53: exact in both types")]
-        true => Some(Number::from(double as i64)),
-        false => Number::from_f64(double),
+        return Some(Number::from(double as i64));
     }
+    Number::from_f64(double)
 }
 
 /// The fields of one message: their numbers and data. `None` as an item where the bytes are broken.

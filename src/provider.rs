@@ -283,9 +283,10 @@ impl Provider {
         now: Timestamp,
     ) -> Result<(), FetchError> {
         let is_for_want_of_another = !self.is_only_place(place);
-        self.silences = match response.is_some_and(|response| matches!(response.status, 404 | 410)) {
-            true => self.silences.saturating_add(1),
-            false => 0,
+        self.silences = if response.is_some_and(|response| matches!(response.status, 404 | 410)) {
+            self.silences.saturating_add(1)
+        } else {
+            0
         };
         let body = document(response)?;
         let metadata = Metadata::parse(body, &self.config.issuer).map_err(|error| {

@@ -348,9 +348,10 @@ fn challenges(policy: &Policy, uses_dpop: bool, parameters: &str) -> String {
         return format!("Bearer realm=\"{realm}\"{parameters}");
     };
     let algorithms = dpop.algorithm_names();
-    match uses_dpop || dpop.mode == BindingMode::Required {
-        true => format!("DPoP realm=\"{realm}\", algs=\"{algorithms}\"{parameters}"),
-        false => format!("Bearer realm=\"{realm}\"{parameters}, DPoP realm=\"{realm}\", algs=\"{algorithms}\""),
+    if uses_dpop || dpop.mode == BindingMode::Required {
+        format!("DPoP realm=\"{realm}\", algs=\"{algorithms}\"{parameters}")
+    } else {
+        format!("Bearer realm=\"{realm}\"{parameters}, DPoP realm=\"{realm}\", algs=\"{algorithms}\"")
     }
 }
 

@@ -49,10 +49,7 @@ fn proves(token: &str, set: &JwkSet) -> bool {
 /// As an operator would have it: secrets only in a set of their own, in the configuration.
 fn origin(keys: &Value) -> Origin {
     let keys = keys.as_array().unwrap();
-    match keys.iter().all(|key| key["kty"] == "oct") {
-        true => Origin::Inline,
-        false => Origin::Remote,
-    }
+    if keys.iter().all(|key| key["kty"] == "oct") { Origin::Inline } else { Origin::Remote }
 }
 
 /// SIG-05, SIG-06, SIG-08, JWK-02.

@@ -209,14 +209,16 @@ fn idle_beside_value(shape: &Shape, required: bool, default: &Option<Value>) -> 
 fn place(fields: &mut Fields) -> Result<(Rc<str>, Option<String>), Error> {
     let written = fields.string("header")?.unwrap_or_else(|| DEFAULT_HEADER.to_owned());
     let is_authorization = written.eq_ignore_ascii_case("authorization");
-    let header = match is_authorization {
-        true => header_name(fields, "header", &written)?,
-        false => output_header(fields, "header", &written)?,
+    let header = if is_authorization {
+        header_name(fields, "header", &written)?
+    } else {
+        output_header(fields, "header", &written)?
     };
     let scheme = fields.string("scheme")?.or_else(|| is_authorization.then(|| "Bearer".to_owned()));
-    match scheme.as_ref().is_none_or(|scheme| !scheme.is_empty() && scheme.bytes().all(is_token_byte)) {
-        true => Ok((header, scheme)),
-        false => Err(fields.error("scheme", "is no authentication scheme (RFC 9110, section 11.1)")),
+    if scheme.as_ref().is_none_or(|scheme| !scheme.is_empty() && scheme.bytes().all(is_token_byte)) {
+        Ok((header, scheme))
+    } else {
+        Err(fields.error("scheme", "is no authentication scheme (RFC 9110, section 11.1)"))
     }
 }
 

@@ -132,9 +132,10 @@ impl Dpop {
         }
         let within =
             |fields: &Fields, field: &str, value: Option<Duration>, bounds: (Duration, Duration), said: &str| {
-                match value.is_none_or(|value| (bounds.0..=bounds.1).contains(&value)) {
-                    true => Ok(value),
-                    false => Err(fields.error(field, said)),
+                if value.is_none_or(|value| (bounds.0..=bounds.1).contains(&value)) {
+                    Ok(value)
+                } else {
+                    Err(fields.error(field, said))
                 }
             };
         let lifetime = fields.duration("proof_lifetime")?;

@@ -114,9 +114,10 @@ impl Enrichment {
 }
 
 fn claim_of_name(name: String, path: &str) -> Result<(String, Vec<Lookup>), Error> {
-    match Enrichment::may_bring(&name) {
-        true => Ok((name.clone(), vec![Lookup::Claim(name)])),
-        false => Err(Error::at(path, FIXED)),
+    if Enrichment::may_bring(&name) {
+        Ok((name.clone(), vec![Lookup::Claim(name)]))
+    } else {
+        Err(Error::at(path, FIXED))
     }
 }
 

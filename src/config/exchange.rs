@@ -90,9 +90,10 @@ impl TokenExchange {
         }
         let header = fields.string("header")?.unwrap_or_else(|| "authorization".to_owned());
         let is_authorization = header.eq_ignore_ascii_case("authorization");
-        let header = match is_authorization {
-            true => header_name(&fields, "header", &header)?,
-            false => output_header(&fields, "header", &header)?,
+        let header = if is_authorization {
+            header_name(&fields, "header", &header)?
+        } else {
+            output_header(&fields, "header", &header)?
         };
         let scheme = fields.string("scheme")?.or_else(|| is_authorization.then(|| "Bearer".to_owned()));
         if !scheme.iter().all(|scheme| !scheme.is_empty() && scheme.bytes().all(is_token_byte)) {

@@ -167,10 +167,7 @@ impl<'e> Fields<'e> {
     pub fn required_string(&mut self, field: &'static str) -> Result<String, Error> {
         self.tell(field, Kind::RequiredString);
         let text = self.string(field)?.ok_or_else(|| self.error(field, "required, but not there"))?;
-        match text.is_empty() {
-            true => Err(self.error(field, "must not be empty")),
-            false => Ok(text),
-        }
+        if text.is_empty() { Err(self.error(field, "must not be empty")) } else { Ok(text) }
     }
 
     /// A boolean.
@@ -199,10 +196,7 @@ impl<'e> Fields<'e> {
     pub fn duration(&mut self, field: &'static str) -> Result<Option<Duration>, Error> {
         self.tell(field, Kind::Duration);
         let Some((negative, duration)) = self.signed_duration(field)? else { return Ok(None) };
-        match negative {
-            true => Err(self.error(field, "must not be negative")),
-            false => Ok(Some(duration)),
-        }
+        if negative { Err(self.error(field, "must not be negative")) } else { Ok(Some(duration)) }
     }
 
     /// The same with a sign: whether it is negative, and its size.
@@ -321,10 +315,7 @@ impl<'e> Fields<'e> {
     /// A JSON document, written out or as a string that holds it.
     pub fn json_text(&mut self, field: &'static str) -> Result<Option<String>, Error> {
         self.tell(field, Kind::JsonText);
-        match self.is_string(field) {
-            true => self.string(field),
-            false => Ok(self.take(field).map(|value| value.to_string())),
-        }
+        if self.is_string(field) { self.string(field) } else { Ok(self.take(field).map(|value| value.to_string())) }
     }
 
     /// A JSON value as it stands, with `${NAME}` replaced in its strings.

@@ -211,11 +211,10 @@ impl Permission {
         };
         let deny = fields.boolean("deny")?.unwrap_or(false);
         let requirement = Requirement::read(&mut fields)?;
-        let needed = match deny {
-            true if !requirement.is_empty() => return Err(fields.error("deny", "not beside what a token must have")),
-            true => Needed::Deny,
-            false => Needed::Token(requirement),
-        };
+        if deny && !requirement.is_empty() {
+            return Err(fields.error("deny", "not beside what a token must have"));
+        }
+        let needed = if deny { Needed::Deny } else { Needed::Token(requirement) };
         fields.finish()?;
         Ok(Self { name, needed })
     }
@@ -233,9 +232,10 @@ fn default(fields: &mut Fields) -> Result<Option<Needed>, Error> {
     inner.allow_only(Requirement::FIELDS)?;
     let requirement = Requirement::read(&mut inner)?;
     inner.finish()?;
-    match requirement.is_empty() {
-        true => Err(fields.error("default", "must not be empty; leave it out to demand nothing more")),
-        false => Ok(Some(Needed::Token(requirement))),
+    if requirement.is_empty() {
+        Err(fields.error("default", "must not be empty; leave it out to demand nothing more"))
+    } else {
+        Ok(Some(Needed::Token(requirement)))
     }
 }
 
@@ -254,13 +254,12 @@ fn authorization_servers(fields: &mut Fields) -> Result<Vec<String>, Error> {
     let is_issuer = |server: &String| {
         Url::parse(server).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) && server.bytes().all(is_quotable)
     };
-    match !servers.is_empty() && servers.iter().all(is_issuer) {
-        true => Ok(servers),
-        false => {
-            let problem =
-                "must hold issuers, which are https URLs (RFC 8414, section 2); leave it out for those of `providers`";
-            Err(fields.error("authorization_servers", problem))
-        }
+    if !servers.is_empty() && servers.iter().all(is_issuer) {
+        Ok(servers)
+    } else {
+        let problem =
+            "must hold issuers, which are https URLs (RFC 8414, section 2); leave it out for those of `providers`";
+        Err(fields.error("authorization_servers", problem))
     }
 }
 
@@ -278,11 +277,14 @@ fn description(fields: &mut Fields) -> Result<Description, Error> {
     for member in DESCRIPTION {
         let Some(text) = fields.string(member)? else { continue };
         let is_url = Url::parse(&text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        match *member == "resource_name" {
-            true if text.is_empty() => return Err(fields.error(member, "must not be empty")),
-            false if !is_url => return Err(fields.error(member, "must be an http or https URL")),
-            _ => description.push((*member, text)),
+        let is_name = *member == "resource_name";
+        if is_name && text.is_empty() {
+            return Err(fields.error(member, "must not be empty"));
         }
+        if !is_name && !is_url {
+            return Err(fields.error(member, "must be an http or https URL"));
+        }
+        description.push((*member, text));
     }
     Ok(description)
 }

@@ -236,12 +236,10 @@ impl Policy {
         };
         let audiences = audience_list(fields)?.map(Audiences::AnyOf).map(Rc::new).or(self.audiences.clone());
         let policy = Self { bypass, providers: named, audiences, ..self.clone() }.overridden(fields, providers)?;
-        match has_assertions && !policy.assertions.iter().all(|assertion| assertion.anonymous) {
-            true => {
-                Err(fields
-                    .error("assertion", "not beside `bypass`, which looks at no token, but with `anonymous: true`"))
-            }
-            false => Ok(policy),
+        if has_assertions && !policy.assertions.iter().all(|assertion| assertion.anonymous) {
+            Err(fields.error("assertion", "not beside `bypass`, which looks at no token, but with `anonymous: true`"))
+        } else {
+            Ok(policy)
         }
     }
 

@@ -47,9 +47,10 @@ impl Written {
         let written = top.string("assertion_jwks_path")?;
         let discovery = top.boolean("assertion_discovery")?.unwrap_or(false);
         let Some(written) = written else {
-            return match discovery {
-                true => Err(top.error("assertion_discovery", "only with `assertion_jwks_path`, which it leads to")),
-                false => Ok(Self { path: None, discovery }),
+            return if discovery {
+                Err(top.error("assertion_discovery", "only with `assertion_jwks_path`, which it leads to"))
+            } else {
+                Ok(Self { path: None, discovery })
             };
         };
         match path::canonical(&written).filter(|path| path.len() > 1 && !path.contains(&b'*') && path.is_ascii()) {

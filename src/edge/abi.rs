@@ -307,11 +307,11 @@ fn done(status: u32) -> Result<(), Failed> {
 fn owned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Failed> {
     let (mut data, mut size) = (null_mut(), 0);
     done(call(&raw mut data, &raw mut size))?;
-    match data.is_null() {
-        true => Ok(Vec::new()),
-        // The host allocated `size` bytes with `proxy_on_memory_allocate`, which hands out a Vec's memory.
-        false => Ok(unsafe { Vec::from_raw_parts(data, size, size) }),
+    if data.is_null() {
+        return Ok(Vec::new());
     }
+    // The host allocated `size` bytes with `proxy_on_memory_allocate`, which hands out a Vec's memory.
+    Ok(unsafe { Vec::from_raw_parts(data, size, size) })
 }
 
 const OK: u32 = 0;

@@ -49,9 +49,10 @@ impl Filter {
 
     /// Nothing could be taken out of a query that is read in two ways without giving what is left a new meaning.
     fn check_query(&self, request: &Request) -> Result<(), Denial> {
-        match request.path().is_some_and(|target| self.own.are_ambiguous_in(target)) {
-            true => Err(Denial::AmbiguousTarget),
-            false => Ok(()),
+        if request.path().is_some_and(|target| self.own.are_ambiguous_in(target)) {
+            Err(Denial::AmbiguousTarget)
+        } else {
+            Ok(())
         }
     }
 

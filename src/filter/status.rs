@@ -47,9 +47,10 @@ impl Filter {
             });
             let rules: Vec<String> = rules.collect();
             let (count, providers) = (providers.len(), listed(&providers));
-            let rules = match rules.is_empty() {
-                true => "no rules".to_owned(),
-                false => format!("rules, {}: {}", rules.len(), listed(&rules)),
+            let rules = if rules.is_empty() {
+                "no rules".to_owned()
+            } else {
+                format!("rules, {}: {}", rules.len(), listed(&rules))
             };
             format!("providers, {count}: {providers}; {rules}{}", self.signers())
         })
@@ -63,10 +64,7 @@ impl Filter {
             format!("{} ({})", key.kid().unwrap_or("a shared secret").escape_default(), key.algorithm().name())
         });
         let signers: Vec<String> = ordered::set(signers).into_iter().collect();
-        match signers.is_empty() {
-            true => String::new(),
-            false => format!("; assertions signed by {}", listed(&signers)),
-        }
+        if signers.is_empty() { String::new() } else { format!("; assertions signed by {}", listed(&signers)) }
     }
 
     /// The names of all providers.

@@ -121,9 +121,10 @@ impl ReservedNames {
         let is_place = own.is_place(cookie.name);
         own.are_alike(cookie.name, |name| name.is_written || !is_place)
             || own.are_behind_encoded_semicolons(cookie, is_place)
-            || match cookie.is_well_formed() {
-                true => own.names_a_part_of(cookie.value),
-                false => own.are_held_by(if is_place { cookie.value } else { cookie.pair }),
+            || if cookie.is_well_formed() {
+                own.names_a_part_of(cookie.value)
+            } else {
+                own.are_held_by(if is_place { cookie.value } else { cookie.pair })
             }
     }
 
@@ -147,9 +148,10 @@ impl ReservedNames {
             // To some readers, each part is a parameter; to others, one of the names may hold the semicolon.
             let is_own = |part: &[u8]| self.could_be_own(part) || self.are_behind_commas(part);
             let is_whole = own.are_alike(Parameter::parse(sent).raw_name(), |_| true);
-            return match is_whole || sent.split(|byte| *byte == b';').any(is_own) {
-                true => Standing::Mixed,
-                false => Standing::Foreign,
+            return if is_whole || sent.split(|byte| *byte == b';').any(is_own) {
+                Standing::Mixed
+            } else {
+                Standing::Foreign
             };
         }
         let parameter = Parameter::parse(sent);
@@ -157,10 +159,12 @@ impl ReservedNames {
             return Standing::Mixed;
         }
         let is_place = own.is_place(&parameter.name());
-        match own.are_alike(parameter.raw_name(), |name| name.is_written || !is_place) {
-            true => Standing::Own,
-            false if self.are_hidden_in(&parameter) => Standing::Mixed,
-            false => Standing::Foreign,
+        if own.are_alike(parameter.raw_name(), |name| name.is_written || !is_place) {
+            Standing::Own
+        } else if self.are_hidden_in(&parameter) {
+            Standing::Mixed
+        } else {
+            Standing::Foreign
         }
     }
 

@@ -127,9 +127,10 @@ fn normal_path(path: &[u8]) -> Option<Vec<u8>> {
             (b'%', [_, high, low, after @ ..]) => {
                 let digit = |byte: &u8| char::from(*byte).to_digit(16);
                 let octet = u8::try_from(digit(high)?.checked_mul(16)?.checked_add(digit(low)?)?).ok()?;
-                match octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
-                    true => normal.push(octet),
-                    false => normal.extend([b'%', high.to_ascii_uppercase(), low.to_ascii_uppercase()]),
+                if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
+                    normal.push(octet)
+                } else {
+                    normal.extend([b'%', high.to_ascii_uppercase(), low.to_ascii_uppercase()])
                 }
                 after
             }

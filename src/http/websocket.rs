@@ -48,10 +48,10 @@ pub fn read<'h>(headers: &'h Headers, marker: &str) -> Result<Option<Offer<'h>>,
             Cow::Owned(Some(decoded).filter(|decoded| !decoded.is_empty()).ok_or(Unclear::Malformed)?)
         } else if !all_bytes(protocol, is_of_protocol) {
             // Some split at more than commas.
-            match protocol.split(|byte| !is_of_protocol(*byte)).any(|part| is_marked(part, marker)) {
-                true => return Err(Unclear::Malformed),
-                false => continue,
+            if protocol.split(|byte| !is_of_protocol(*byte)).any(|part| is_marked(part, marker)) {
+                return Err(Unclear::Malformed);
             }
+            continue;
         } else {
             protocols.extend(Some(protocol).filter(|protocol| !protocol.is_empty()));
             continue;

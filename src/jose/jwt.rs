@@ -293,10 +293,7 @@ impl CheckedClaims {
         let has_key = wanted_key.is_none_or(|wanted| key.is_some_and(|key| key.thumbprint() == wanted));
         let has_certificate = wanted_certificate
             .is_none_or(|wanted| certificate.is_some_and(|certificate| certificate.thumbprint() == wanted));
-        match has_key && has_certificate {
-            true => Ok(AccessToken { claims: self.claims }),
-            false => Err(Error::NotBound),
-        }
+        if has_key && has_certificate { Ok(AccessToken { claims: self.claims }) } else { Err(Error::NotBound) }
     }
 }
 

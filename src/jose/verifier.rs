@@ -166,12 +166,11 @@ fn self_test(host: &dyn Host, algorithm: Algorithm, key: &str, signature: &str) 
         takes(SELF_TEST_MESSAGE, &damaged),
         takes(SELF_TEST_MESSAGE, &[s, r].concat()),
     ];
-    match takes(SELF_TEST_MESSAGE, &signature)? {
-        true => Some(wrong.iter().all(|answer| *answer == Some(false))),
-        // A host that knows nothing of the algorithm says no to everything.
-        false if wrong.contains(&Some(true)) => Some(false),
-        false => None,
+    if takes(SELF_TEST_MESSAGE, &signature)? {
+        return Some(wrong.iter().all(|answer| *answer == Some(false)));
     }
+    // A host that knows nothing of the algorithm says no to everything.
+    wrong.contains(&Some(true)).then_some(false)
 }
 
 /// A key that is no secret: only for seeing whether the host signs.

@@ -183,11 +183,13 @@ pub fn find<'r>(
         let source = found.as_ref().and_then(|credentials| sources.get(credentials.source));
         source.is_some_and(|source| matches!(&source.location, SourceLocation::Header { name: n, .. } if n == name))
     };
-    match unsupported.iter().all(|name| read_by(name)) {
-        true if found.is_some() && own.hold_a_misspelled_token(request) => Err(Error::Several),
-        true => Ok(found),
-        false => Err(Error::UnsupportedScheme),
+    if !unsupported.iter().all(|name| read_by(name)) {
+        return Err(Error::UnsupportedScheme);
     }
+    if found.is_some() && own.hold_a_misspelled_token(request) {
+        return Err(Error::Several);
+    }
+    Ok(found)
 }
 
 /// The credentials of a header with the token under the scheme Bearer.
@@ -229,14 +231,12 @@ fn behind_scheme<'r>(
     if given.is_empty() || !given.iter().all(u8::is_ascii_graphic) {
         return Err(Error::Malformed);
     }
-    let scheme = match given.eq_ignore_ascii_case(expected.as_bytes()) {
-        true if expected.eq_ignore_ascii_case(DPOP) => Scheme::Dpop,
-        true => Scheme::Bearer,
-        false if takes_dpop && expected.eq_ignore_ascii_case(BEARER) && given.eq_ignore_ascii_case(DPOP.as_bytes()) => {
-            Scheme::Dpop
-        }
-        false => return Err(Error::UnsupportedScheme),
-    };
+    let is_dpop = given.eq_ignore_ascii_case(DPOP.as_bytes());
+    let is_also_taken = is_dpop && takes_dpop && expected.eq_ignore_ascii_case(BEARER);
+    if !given.eq_ignore_ascii_case(expected.as_bytes()) && !is_also_taken {
+        return Err(Error::UnsupportedScheme);
+    }
+    let scheme = if is_dpop { Scheme::Dpop } else { Scheme::Bearer };
     let spaces = token.iter().position(|byte| *byte != b' ').unwrap_or(token.len());
     Ok(Some((scheme, token.get(spaces..).unwrap_or_default())))
 }
@@ -271,9 +271,10 @@ fn one<T>(mut items: impl Iterator<Item = T>) -> Result<Option<T>, Error> {
 /// Nothing, or what may be two things, is a fault of the request (RFC 6750, section 3.1: `invalid_request`); one thing
 /// that is no token is a fault of the token.
 fn not_a_token(value: &[u8]) -> Error {
-    match value.is_empty() || value.iter().any(|byte| byte.is_ascii_whitespace() || *byte == b',') {
-        true => Error::Malformed,
-        false => Error::NoToken,
+    if value.is_empty() || value.iter().any(|byte| byte.is_ascii_whitespace() || *byte == b',') {
+        Error::Malformed
+    } else {
+        Error::NoToken
     }
 }
 

@@ -32,9 +32,10 @@ pub fn of_body(response: &Response) -> Option<Cow<'static, str>> {
     } else if begins(b"[") {
         "it is a list, not an object"
     } else {
-        return json::find_fault(body).map(|fault| match fault.path.is_empty() {
-            true => Cow::Owned(fault.to_string()),
-            false => Cow::Owned(format!("{}: {fault}", path_of(&fault.path))),
+        return json::find_fault(body).map(|fault| {
+            let text =
+                if fault.path.is_empty() { fault.to_string() } else { format!("{}: {fault}", path_of(&fault.path)) };
+            Cow::Owned(text)
         });
     }))
 }

@@ -161,10 +161,7 @@ fn kind(object: &Object) -> Result<(), Unfit> {
             Some(_) => return Err(Unfit::Claims(jwt::Error::InvalidClaims(name))),
         }
     }
-    match jwt::is_of_another_kind(object) {
-        true => Err(Unfit::AnotherKind("claims")),
-        false => Ok(()),
-    }
+    if jwt::is_of_another_kind(object) { Err(Unfit::AnotherKind("claims")) } else { Ok(()) }
 }
 
 /// The members that tell the kind of a token, each with the words for an access token.

@@ -49,9 +49,10 @@ impl Cors {
     /// The origin of the page as the answer names it, if it may read.
     fn listed<'r>(&self, request: &'r Request) -> Option<&'r str> {
         let origin = std::str::from_utf8(only(request.headers.all("origin"))?).ok()?;
-        match self.origins.contains(&OriginPattern::Any) {
-            true => Some("*"),
-            false => Some(origin).filter(|origin| self.origins.iter().any(|listed| listed.matches(origin))),
+        if self.origins.contains(&OriginPattern::Any) {
+            Some("*")
+        } else {
+            Some(origin).filter(|origin| self.origins.iter().any(|listed| listed.matches(origin)))
         }
     }
 }

@@ -88,12 +88,11 @@ pub fn write(policy: &Policy, identity: Identity, filter_name: &str) -> Result<O
 }
 
 fn selected(output: &UserInfo, claims: &Object) -> Object {
-    match output.claims.is_empty() {
-        true => claims.clone(),
-        false => {
-            let present = |name: &String| claims.get(name).map(|value| (name.clone(), value.clone()));
-            json::object(output.claims.iter().filter_map(present))
-        }
+    if output.claims.is_empty() {
+        claims.clone()
+    } else {
+        let present = |name: &String| claims.get(name).map(|value| (name.clone(), value.clone()));
+        json::object(output.claims.iter().filter_map(present))
     }
 }
 
@@ -112,10 +111,7 @@ fn fitting(output: &UserInfo, value: String) -> Result<String, Error> {
         Placement::Cookie => MAX_COOKIE_BYTES,
         Placement::Header | Placement::QueryString | Placement::Metadata => MAX_VALUE_BYTES,
     };
-    match value.len() <= most {
-        true => Ok(value),
-        false => Err(Error::TooLarge(Rc::clone(&output.key))),
-    }
+    if value.len() <= most { Ok(value) } else { Err(Error::TooLarge(Rc::clone(&output.key))) }
 }
 
 /// JSON text in ASCII: what is beyond it can only stand in strings, where an escape says the same.
@@ -170,9 +166,8 @@ fn unseparated<'t>(output: &ClaimHeader, text: Cow<'t, str>) -> Cow<'t, str> {
     // Spaces are a mark only where they are all that there is: readers trim what stands beside another mark.
     let only_spaces = output.separator.bytes().all(|byte| byte == b' ');
     let marks = output.separator.chars().filter(|mark| only_spaces || *mark != ' ');
-    marks.fold(text, |text, mark| match text.contains(mark) {
-        true => Cow::Owned(text.replace(mark, &format!("%{:02X}", u32::from(mark)))),
-        false => text,
+    marks.fold(text, |text, mark| {
+        if text.contains(mark) { Cow::Owned(text.replace(mark, &format!("%{:02X}", u32::from(mark)))) } else { text }
     })
 }
 
@@ -193,9 +188,10 @@ fn header_text(text: &str) -> Cow<'_, str> {
     }
     let before = encoded.len().saturating_sub(encoded.trim_start_matches(' ').len());
     let after = encoded.len().saturating_sub(encoded.trim_end_matches(' ').len());
-    Cow::Owned(match inner.is_empty() {
-        true => "%20".repeat(encoded.len()),
-        false => format!("{}{inner}{}", "%20".repeat(before), "%20".repeat(after)),
+    Cow::Owned(if inner.is_empty() {
+        "%20".repeat(encoded.len())
+    } else {
+        format!("{}{inner}{}", "%20".repeat(before), "%20".repeat(after))
     })
 }
 

@@ -136,9 +136,10 @@ impl<'c> Rewrite<'c> {
                 Ok(Some(offer)) => offer.protocols,
                 Err(_) => Vec::new(),
             };
-            edits.push(match left.is_empty() {
-                true => Edit::Remove(websocket::HEADER.into()),
-                false => Edit::Set(websocket::HEADER.into(), left.join(&b", "[..])),
+            edits.push(if left.is_empty() {
+                Edit::Remove(websocket::HEADER.into())
+            } else {
+                Edit::Set(websocket::HEADER.into(), left.join(&b", "[..]))
             });
         }
     }
@@ -241,9 +242,10 @@ fn edit_connection(request: &Request, own: &ReservedNames, edits: &mut Vec<Edit>
     };
     if options().any(|option| is_own(&option)) {
         let kept: Vec<&[u8]> = options().filter(|option| !is_own(option)).map(<[u8]>::trim_ascii).collect();
-        edits.push(match kept.is_empty() {
-            true => Edit::Remove(b"connection".to_vec()),
-            false => Edit::Set("connection".into(), kept.join(&b", "[..])),
+        edits.push(if kept.is_empty() {
+            Edit::Remove(b"connection".to_vec())
+        } else {
+            Edit::Set("connection".into(), kept.join(&b", "[..]))
         });
     }
 }

@@ -84,9 +84,10 @@ fn one_token_that_is_refused_shuts_out_nobody_else() {
         scene.provider.tokens.insert("opaque".to_owned(), active(json!({})));
         scene.provider.at("/introspect", status(refusal));
         let is_about_us = refusal == 401;
-        match is_about_us {
-            true => scene.send(bearer("../../../etc/passwd")).refused(401, "unsupported_token"),
-            false => scene.send(bearer("../../../etc/passwd")).refused(503, "provider_unavailable"),
+        if is_about_us {
+            scene.send(bearer("../../../etc/passwd")).refused(401, "unsupported_token")
+        } else {
+            scene.send(bearer("../../../etc/passwd")).refused(503, "provider_unavailable")
         };
         scene.provider.at("/introspect", Answer::Introspects("token"));
         scene.pass_seconds(if is_about_us { 61 } else { 0 });

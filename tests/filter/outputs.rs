@@ -490,9 +490,10 @@ fn metadata_that_envoy_would_drop() {
     let mut scene = Scene::of(jwt(json!({}), metadata));
     for (levels, object, fits) in [(48, false, true), (49, false, false), (32, true, true), (33, true, false)] {
         let seen = scene.send(bearer(&token(json!({"deep": nested(levels, object)}))));
-        match fits {
-            true => drop(seen.allowed()),
-            false => drop(seen.refused(503, "misconfigured")),
+        if fits {
+            seen.allowed();
+        } else {
+            seen.refused(503, "misconfigured");
         }
     }
 }

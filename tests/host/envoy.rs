@@ -444,9 +444,10 @@ fn map_name(map: u32) -> &'static str {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_log(_level: u32, data: *const u8, size: usize) -> u32 {
     let line = text(data, size);
-    host(|host| match host.mute {
-        true => INTERNAL_FAILURE,
-        false => {
+    host(|host| {
+        if host.mute {
+            INTERNAL_FAILURE
+        } else {
             host.log.push(line);
             OK
         }
@@ -617,13 +618,15 @@ extern "C" fn proxy_set_effective_context(context: u32) -> u32 {
         Ok(())
     };
     // The SDK itself enters the root so before it brings an answer, and must be able to.
-    match host(|host| host.current == context) {
-        true => host(act).map_or_else(|status: u32| status, |()| OK),
-        false => call("act on a stream", |host| match host.streams.contains_key(&context) {
-            true => act(host),
-            false => Err(BAD_ARGUMENT),
-        }),
+    if host(|host| host.current == context) {
+        return host(act).map_or_else(|status: u32| status, |()| OK);
     }
+    call("act on a stream", |host| {
+        if !host.streams.contains_key(&context) {
+            return Err(BAD_ARGUMENT);
+        }
+        act(host)
+    })
 }
 
 #[unsafe(no_mangle)]

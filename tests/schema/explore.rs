@@ -73,11 +73,13 @@ impl Explorer {
                 self.enter(&configuration, &path, json!({MEMBER: {}}), &member);
             }
             let objects = [Kind::Object, Kind::Objects, Kind::Entries];
-            let value = match objects.iter().any(|kind| kinds.contains(kind)) {
+            let value = if !objects.iter().any(|kind| kinds.contains(kind)) {
+                json!({MEMBER: "x"})
+            } else if kinds.contains(&Kind::Members) {
                 // Where both may stand, an object is one with names of the operator's.
-                true if kinds.contains(&Kind::Members) => json!([{}]),
-                true => json!({}),
-                false => json!({MEMBER: "x"}),
+                json!([{}])
+            } else {
+                json!({})
             };
             set(&mut configuration, &path, value.clone());
             self.enter(&configuration, &path, value, &path);
@@ -172,9 +174,10 @@ impl Explorer {
             if neighbour == path {
                 continue;
             }
-            let values = match named.contains(&field.as_str()) {
-                true => self.values(&neighbour, &words),
-                false => words.iter().map(|word| json!(word)).collect(),
+            let values = if named.contains(&field.as_str()) {
+                self.values(&neighbour, &words)
+            } else {
+                words.iter().map(|word| json!(word)).collect()
             };
             places.push((neighbour, values));
         }

@@ -66,10 +66,10 @@ fn files() -> Vec<String> {
             let entry = entry.unwrap();
             let path = folder.join(entry.file_name());
             let name = path.to_str().unwrap().replace('\\', "/");
-            match entry.file_type().unwrap().is_dir() {
-                true => folders.push(path),
-                false if name.ends_with(".rs") || name.starts_with("tests/envoy/test_") => files.push(name),
-                false => {}
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(path);
+            } else if name.ends_with(".rs") || name.starts_with("tests/envoy/test_") {
+                files.push(name);
             }
         }
     }

@@ -163,15 +163,17 @@ fn explain(options: &explain::Options) -> Result<End, String> {
     };
     let Some(file) = &options.file else {
         let token = explain::token(options)?;
-        return Ok(match options.json {
-            true => print(&report::pretty(&token.to_json(now))),
-            false => print(&explain::text::token(&token, now, paint)),
+        return Ok(if options.json {
+            print(&report::pretty(&token.to_json(now)))
+        } else {
+            print(&explain::text::token(&token, now, paint))
         });
     };
     let story = explain::explain(file, options, now)?;
-    let end = match options.json {
-        true => print(&report::pretty(&story.to_json())),
-        false => print(&explain::text::written(&story, paint)),
+    let end = if options.json {
+        print(&report::pretty(&story.to_json()))
+    } else {
+        print(&explain::text::written(&story, paint))
     };
     Ok(if story.played.unanswered().next().is_some() { End::Found } else { end })
 }

@@ -68,10 +68,8 @@ pub fn migrate(system: System, text: &str) -> Result<Migration, String> {
 impl Migration {
     pub fn to_yaml(&self) -> String {
         let notes: String = self.notes.iter().map(|note| format!("# - {note}\n")).collect();
-        let head = match notes.is_empty() {
-            true => String::new(),
-            false => format!("# Not carried over, or to be looked at:\n{notes}"),
-        };
+        let head =
+            if notes.is_empty() { String::new() } else { format!("# Not carried over, or to be looked at:\n{notes}") };
         format!("{head}{}", emit::block(&self.configuration, 0))
     }
 

@@ -191,9 +191,10 @@ impl Parts<'_> {
     }
 
     fn image(&self) -> &str {
-        let own = match self.sees_lists() {
-            true => concat!("registry.example.com/oidc-filter-lists:", env!("CARGO_PKG_VERSION")),
-            false => concat!("registry.example.com/oidc-filter:", env!("CARGO_PKG_VERSION")),
+        let own = if self.sees_lists() {
+            concat!("registry.example.com/oidc-filter-lists:", env!("CARGO_PKG_VERSION"))
+        } else {
+            concat!("registry.example.com/oidc-filter:", env!("CARGO_PKG_VERSION"))
         };
         self.options.image.as_deref().unwrap_or(own)
     }

@@ -88,10 +88,8 @@ fn sarif(findings: &[Finding]) -> Value {
     codes.sort_unstable();
     codes.dedup();
     let result = |finding: &Finding| {
-        let text = match finding.path.is_empty() {
-            true => finding.text.clone(),
-            false => format!("{}: {}", finding.path, finding.text),
-        };
+        let text =
+            if finding.path.is_empty() { finding.text.clone() } else { format!("{}: {}", finding.path, finding.text) };
         json!({
             "ruleId": finding.code,
             "level": finding.level.as_str(),

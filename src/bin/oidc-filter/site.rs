@@ -72,11 +72,10 @@ pub fn configured(file: &File, wanted: Option<&str>) -> Result<(Config, String),
     sites.retain(|site| wanted.is_none_or(|wanted| site.filter_name() == wanted));
     let [site] = sites.as_slice() else {
         let names: Vec<&str> = sites.iter().map(Site::filter_name).collect();
-        return Err(match names.is_empty() {
-            true => format!("{}: holds no configuration of the filter{}", file.name, called(wanted)),
-            false => {
-                format!("{}: holds several, of filters called {}: choose one by its name", file.name, names.join(", "))
-            }
+        return Err(if names.is_empty() {
+            format!("{}: holds no configuration of the filter{}", file.name, called(wanted))
+        } else {
+            format!("{}: holds several, of filters called {}: choose one by its name", file.name, names.join(", "))
         });
     };
     let config = site.config().map_err(|error| told(site.place(error.path()), error.to_string()))?;

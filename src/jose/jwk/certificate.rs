@@ -29,12 +29,13 @@ impl Certificate {
     /// The first of a JWK's `x5c`, which holds the key itself. `None` if there is none that can be read.
     pub(super) fn of_jwk(jwk: &Object) -> Option<Self> {
         let first = said(jwk, "x5c")?.as_array()?.first()?.as_str()?;
-        match Pem::is_begun_by(first) {
-            true => match Pem::parse(first).ok()? {
+        if Pem::is_begun_by(first) {
+            match Pem::parse(first).ok()? {
                 Pem::Certificate(certificate) => Some(certificate),
                 Pem::Key(_) => None,
-            },
-            false => Self::parse(&forgiving_base64(first)?).ok(),
+            }
+        } else {
+            Self::parse(&forgiving_base64(first)?).ok()
         }
     }
 

@@ -124,9 +124,10 @@ impl SigningKey {
         let is_its_own = |(name, value): (&String, &Value)| jwk.get(name).is_none_or(|said| said == value);
         let public = key.verifying.public_members().unwrap_or_default();
         // Of an RSA key both halves were read; whether they fit, a signature will tell.
-        match matches!(key.secret, Secret::Rsa { .. }) || public.iter().all(is_its_own) {
-            true => Ok(Self { kid, ..key }),
-            false => Err(UnusableKey::Halves),
+        if matches!(key.secret, Secret::Rsa { .. }) || public.iter().all(is_its_own) {
+            Ok(Self { kid, ..key })
+        } else {
+            Err(UnusableKey::Halves)
         }
     }
 }

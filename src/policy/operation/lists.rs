@@ -170,9 +170,10 @@ impl Lists {
         let filtered: Result<Vec<_>, _> =
             messages.into_iter().map(|message| self.filtered_message(message, now)).collect();
         let filtered = filtered?;
-        match filtered.iter().all(|message| matches!(message, Cow::Borrowed(_))) {
-            true => Ok(Cow::Borrowed(text)),
-            false => Ok(Cow::Owned(format!("[{}]", filtered.join(",")))),
+        if filtered.iter().all(|message| matches!(message, Cow::Borrowed(_))) {
+            Ok(Cow::Borrowed(text))
+        } else {
+            Ok(Cow::Owned(format!("[{}]", filtered.join(","))))
         }
     }
 

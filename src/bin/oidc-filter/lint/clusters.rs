@@ -131,9 +131,10 @@ fn breakers(cluster: &Node, name: &str, config: &Config, report: &mut Report<'_>
             .filter(|(_, number)| *number < wanted)
             .collect();
         for (key, number) in small {
-            let why = match asks_for_tokens {
-                true => "each token that is not known costs a call, and a worker has up to 1000 of them open",
-                false => "each worker fetches metadata and keys, all at once when Envoy starts",
+            let why = if asks_for_tokens {
+                "each token that is not known costs a call, and a worker has up to 1000 of them open"
+            } else {
+                "each worker fetches metadata and keys, all at once when Envoy starts"
             };
             let text = format!(
                 "{name}: {number} is less than what may be asked: {why}; what is beyond gets 503. Write {wanted} or more"

@@ -72,15 +72,11 @@ impl Ours {
             provider.put("cluster", format!("outbound|443||{host}"));
         }
         let audiences = theirs.words("audiences");
-        match audiences.is_empty() {
-            true => {
-                provider.put("any_audience", true);
-                notes.add(format!(
-                    "{}: nobody's: tokens for other services pass, too; name yours",
-                    theirs.at("audiences")
-                ));
-            }
-            false => provider.put("audiences", texts(audiences)),
+        if audiences.is_empty() {
+            provider.put("any_audience", true);
+            notes.add(format!("{}: nobody's: tokens for other services pass, too; name yours", theirs.at("audiences")));
+        } else {
+            provider.put("audiences", texts(audiences))
         }
         provider.put("validation", "jwt");
         if let Some(uri) = keys {

@@ -133,12 +133,11 @@ fn provider(name: &str, theirs: &Theirs<'_>, ours: &mut Ours) -> Node {
         provider.put("cluster", cluster);
     }
     let audiences = theirs.words("audiences");
-    match audiences.is_empty() {
-        true => {
-            provider.put("any_audience", true);
-            notes.add(format!("{}: nobody's: tokens for other services pass, too; name yours", theirs.at("audiences")));
-        }
-        false => provider.put("audiences", texts(audiences)),
+    if audiences.is_empty() {
+        provider.put("any_audience", true);
+        notes.add(format!("{}: nobody's: tokens for other services pass, too; name yours", theirs.at("audiences")));
+    } else {
+        provider.put("audiences", texts(audiences))
     }
     provider.put("validation", "jwt");
     if let Some(remote) = &remote {

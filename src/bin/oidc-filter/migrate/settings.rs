@@ -17,10 +17,10 @@ impl<'n> Settings<'n> {
         let mut settings = Self { values: Vec::new(), used: RefCell::default(), notes };
         let documents = yaml::read(text).unwrap_or_default();
         let is_yaml = documents.iter().any(|document| matches!(document.data, Data::Map(_) | Data::List(_)));
-        match is_yaml && !text.lines().any(|line| line.trim_start().starts_with('[') && line.trim_end().ends_with(']'))
-        {
-            true => documents.iter().for_each(|document| settings.of_node(document, prefix)),
-            false => settings.of_lines(text, prefix),
+        if is_yaml && !text.lines().any(|line| line.trim_start().starts_with('[') && line.trim_end().ends_with(']')) {
+            documents.iter().for_each(|document| settings.of_node(document, prefix))
+        } else {
+            settings.of_lines(text, prefix)
         }
         settings
     }

@@ -94,9 +94,10 @@ impl World {
                     return;
                 }
                 let claims: Value = serde_json::from_slice(&response.body).unwrap_or_default();
-                let is_yes = match by_introspection {
-                    true => claims["active"] == true,
-                    false => claims["sub"].as_str().is_some_and(|subject| !subject.is_empty()),
+                let is_yes = if by_introspection {
+                    claims["active"] == true
+                } else {
+                    claims["sub"].as_str().is_some_and(|subject| !subject.is_empty())
                 };
                 let cache = if by_introspection { config.introspection.cache } else { config.userinfo.cache };
                 let key = (number, token);
@@ -185,14 +186,10 @@ impl World {
                 let keys: Vec<Value> = published.iter().map(|number| signer(*home, *number).jwk()).collect();
                 json_answer(&json!({"keys": keys}))
             }
-            "/introspect" => match is_active {
-                true => json_answer(&active(json!({"iss": url, "sub": subject, "exp": exp}))),
-                false => json_answer(&json!({"active": false})),
-            },
-            "/userinfo" => match is_active {
-                true => json_answer(&json!({"sub": subject})),
-                false => Response { status: 401, ..Response::default() },
-            },
+            "/introspect" if is_active => json_answer(&active(json!({"iss": url, "sub": subject, "exp": exp}))),
+            "/introspect" => json_answer(&json!({"active": false})),
+            "/userinfo" if is_active => json_answer(&json!({"sub": subject})),
+            "/userinfo" => Response { status: 401, ..Response::default() },
             _ => nothing,
         }
     }

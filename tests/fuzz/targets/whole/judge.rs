@@ -29,10 +29,7 @@ impl World {
 
         let calls = self.scene.calls[self.calls_seen..].to_vec();
         for call in &calls {
-            match is_authorizer(call) {
-                true => self.look_at_question(call),
-                false => look_at_call(call),
-            }
+            if is_authorizer(call) { self.look_at_question(call) } else { look_at_call(call) }
         }
         self.calls_seen = self.scene.calls.len();
 

@@ -193,20 +193,15 @@ impl World {
         sent.is_check = true;
         let path = sent.path.clone();
         if !verify.by_headers {
-            return match script.once_in(6) {
+            let ask = ask.set(":method", Some(sent.method)).set(":path", None);
+            if script.once_in(6) {
                 // About itself, which is nobody's rule.
-                true => {
-                    sent.is_garbled = !self.laws.is_empty();
-                    let query = path.iter().position(|octet| *octet == b'?').unwrap_or(path.len());
-                    sent.path = [b"/verify", &path[query..]].concat();
-                    let ask = ask.set(":method", Some(sent.method)).set(":path", None);
-                    self.scene.begin(ask.header(":path", &sent.path))
-                }
-                false => {
-                    let ask = ask.set(":method", Some(sent.method)).set(":path", None);
-                    self.scene.begin(ask.header(":path", [b"/verify", &*path].concat()))
-                }
-            };
+                sent.is_garbled = !self.laws.is_empty();
+                let query = path.iter().position(|octet| *octet == b'?').unwrap_or(path.len());
+                sent.path = [b"/verify", &path[query..]].concat();
+                return self.scene.begin(ask.header(":path", &sent.path));
+            }
+            return self.scene.begin(ask.header(":path", [b"/verify", &*path].concat()));
         }
         let asked = *script.one_of(&["/verify", "/verify/", "/verify/public", "/verify?a"]);
         let mut ask = ask.set(":method", Some("GET")).set(":path", Some(asked));
