@@ -147,6 +147,7 @@ bench: $(VENV)/.done ## Measure in a real Envoy, twelve minutes: docs/performanc
 	@scripts/wasm
 	@scripts/wasm --example empty_filter
 	@scripts/wasm --example calls_filter
+	@$(MAKE) --no-print-directory wasm-lists
 	$(VENV)/bin/python tests/bench/bench.py $(BENCH)
 
 watching-picture: wasm $(VENV)/.done ## Draw what the dashboard shows of three eventful minutes: docs/watching.svg

@@ -48,17 +48,19 @@ from mint import (  # noqa: E402
     open_mint,
 )
 from scenarios import (  # noqa: E402
+    CALL,
     EMPTY_FILTER,
+    ENDPOINT,
     ORIGIN,
     OURS,
     Scenario,
-    authorizer,
     bootstrap,
     listeners,
     oidc,
     opaque_provider,
     provider,
     scenarios,
+    second,
     wasm,
 )
 
@@ -132,14 +134,19 @@ class Cores:
 # ------------------------------------------------------------------------------------------- Envoy
 
 
-def status_of(port: int, token: str | None = None, proof: str | None = None) -> int:
-    """The answer to one request."""
+def status_of(
+    port: int, token: str | None = None, proof: str | None = None, call: Sequence[tuple[str, str]] = ()
+) -> int:
+    """The answer to one request; with these headers, to a call of a tool."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
         headers = {"Authorization": f"{'DPoP' if proof else 'Bearer'} {token}"} if token else {}
         if proof:
             headers["DPoP"] = proof
-        connection.request("GET", "/orders/1", headers=headers)
+        if call:
+            connection.request("POST", ENDPOINT, CALL, headers | dict(call))
+        else:
+            connection.request("GET", "/orders/1", headers=headers)
         return connection.getresponse().status
     finally:
         connection.close()
@@ -154,11 +161,11 @@ class Envoy(scene.EnvoyProcess):
             super().__init__(config, directory, workers, log_levels="wasm:warning")
         self.listening = self.ports()
 
-    def url(self, listener: str) -> str:
-        return f"http://127.0.0.1:{self.listening[listener]}/orders/1"
+    def url(self, listener: str, path: str = "/orders/1") -> str:
+        return f"http://127.0.0.1:{self.listening[listener]}{path}"
 
-    def status(self, listener: str, token: str | None = None, proof: str | None = None) -> int:
-        return status_of(self.listening[listener], token, proof)
+    def status(self, listener: str, *credentials: str | None, call: Sequence[tuple[str, str]] = ()) -> int:
+        return status_of(self.listening[listener], *credentials, call=call)
 
     def counters(self, pattern: str = "wasmcustom") -> dict[str, int]:
         stats = json.loads(self.admin(f"/stats?format=json&filter={pattern}"))["stats"]
@@ -229,6 +236,9 @@ def measure(envoy: Envoy, scenario: Scenario, seconds: int, connections: int) ->
         script[0] = f"proofs={file.path}"
         credentials = f"DPoP {scenario.bound}"
     url, headers = envoy.url(scenario.listener), scenario.headers
+    if scenario.is_call:
+        url = envoy.url(scenario.listener, ENDPOINT)
+        script.append(f"body={CALL}")
     seen = wrk(url, seconds, connections, credentials, *script, headers=headers)
     cpu = envoy.cpu() - before
     if file:
@@ -284,9 +294,8 @@ def throughput_and_latency(
     with contextlib.ExitStack() as stack:
         idp = stack.enter_context(opaque_tokens_of(opaque))
         with cores.with_children_on(cores.load):
-            second = scene.EnvoyProcess(authorizer(), directory / "authorizer")
-        stack.enter_context(second)
-        clusters = {"idp": idp.port, "authorizer": second.ports()["authorizer"]}
+            other = stack.enter_context(scene.EnvoyProcess(second(), directory / "second"))
+        clusters = {"idp": idp.port, **other.ports()}
         envoy = Envoy(cores, bootstrap(listeners(mint), clusters), directory / "envoy")
         stack.enter_context(envoy)
         say(f"making {effort.proofs} DPoP proofs")
@@ -339,12 +348,13 @@ def turned(items: list[Scenario], number: int) -> list[Scenario]:
 
 def check_scenario(envoy: Envoy, idp: FakeProvider, scenario: Scenario) -> None:
     name, listener = scenario.title, scenario.listener
+    call = scenario.headers if scenario.is_call else ()
     bare = envoy.status(listener)
     check(bare == (401 if scenario.protected else 200), f"{name}: {bare} without a token")
     line = scenario.token or scenario.file.take()
     token, proof = (scenario.bound, line) if scenario.bound else (line, None)
     asked, allowed = idp.count("/introspect"), envoy.counted("requests_total", "result=allowed")
-    status = envoy.status(listener, token, proof)
+    status = envoy.status(listener, token, proof, call=call)
     check(status == 200, f"{name}: {status} with a token")
     decided = envoy.counted("requests_total", "result=allowed") - allowed
     due = scenario.filters if scenario.kind == OURS else 0

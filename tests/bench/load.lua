@@ -4,6 +4,7 @@
 --   proofs=FILE offset=N    the same with DPoP proofs, for the token that stands in Authorization
 --   forge=FILE offset=N     a token that nobody has seen and nobody signed; FILE holds what stands
 --                           before and after 16 characters that encode a number: N, N + 1, …
+--   body=TEXT               POST this
 --   count=N                 stop after so many answers, instead of after wrk's time
 --
 -- Without any, every request is the same and no Lua runs. The result is one line of JSON.
@@ -83,6 +84,9 @@ function init(args)
       given[name or argument] = value
    end
    local offset = tonumber(given.offset or 0)
+   if given.body then
+      wrk.method, wrk.body = "POST", given.body
+   end
    if given.tokens then request = cycle(read(given.tokens), offset, "Authorization", "Bearer ") end
    if given.proofs then request = cycle(read(given.proofs), offset, "DPoP", "") end
    if given.forge then request = forge(read(given.forge), offset) end

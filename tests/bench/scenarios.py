@@ -1,7 +1,8 @@
 """What is measured: listeners of one Envoy that differ in one HTTP filter, and nothing else.
 
 The connection manager is that of envoy/minimal.yaml. The route answers 200 by itself, so that no
-service behind Envoy is measured along with it.
+service behind Envoy is measured along with it; but for messages to an MCP server, which have to be
+read by somebody: see `second`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
 EXAMPLES = scene.ROOT / "target/wasm32-wasip1/release/examples"
 EMPTY_FILTER = EXAMPLES / "empty_filter.wasm"
 CALLS_FILTER = EXAMPLES / "calls_filter.wasm"
+LISTS_MODULE = scene.MODULE.with_name("oidc_filter_lists.wasm")
 
 RULES = (1, 10, 100, 1000, 5000)
 
@@ -36,6 +38,26 @@ DPOP = {
 
 # RFC 7515, appendix A.3.1: no secret.
 P256 = {"kty": "EC", "crv": "P-256", "kid": "k", "d": "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}
+
+ENDPOINT = "/mcp"
+
+# A call of a tool, 2 kB long, and what says the same in a head of 2026-07-28.
+TOOL = "search_orders"
+CALL = json.dumps(
+    {
+        "jsonrpc": "2.0",
+        "id": 7,
+        "method": "tools/call",
+        "params": {"name": TOOL, "arguments": {f"field_{n}": f"value {n:>30}" for n in range(38)}},
+    }
+)
+BY_BODY = (("Content-Type", "application/json"), ("MCP-Protocol-Version", "2025-11-25"))
+BY_HEAD = (
+    ("Content-Type", "application/json"),
+    ("MCP-Protocol-Version", "2026-07-28"),
+    ("Mcp-Method", "tools/call"),
+    ("Mcp-Name", TOOL),
+)
 
 NONE, NATIVE, OURS = "none", "native", "ours"  # whose filter it is
 
@@ -54,6 +76,7 @@ class Scenario:
     protected: bool = True
     headers: tuple[tuple[str, str], ...] = ()  # beside those that each request has
     filters: int = 1  # of ours, in the chain
+    is_call: bool = False  # it POSTs CALL to a service that reads it
 
 
 def scenarios(mint: Mint, opaque: str, proofs: TokenFile) -> list[Scenario]:
@@ -90,6 +113,18 @@ def scenarios(mint: Mint, opaque: str, proofs: TokenFile) -> list[Scenario]:
         Scenario("claim", "oidc-filter, JWT, warm, one claim header", "oidc_claim", OURS, jwt),
         Scenario("assertion", "oidc-filter, JWT, warm, an assertion", "oidc_assertion", OURS, jwt),
     ]
+    found += [
+        Scenario("post-none", "POST of 2 kB, no filter", "none", NONE, jwt, None, None, False, BY_BODY, is_call=True),
+        Scenario("post", "POST of 2 kB, oidc-filter without mcp", "oidc", OURS, jwt, headers=BY_BODY, is_call=True),
+    ]
+    for name, title, headers in [
+        ("header", "by its headers alone", BY_HEAD),
+        ("body", "by its body", BY_BODY),
+        ("both", "by headers and body, compared", BY_HEAD),
+        ("lists", "by its body, filter_lists", BY_BODY),
+    ]:
+        title = f"POST of 2 kB, a tools/call judged {title}"
+        found.append(Scenario(f"mcp-{name}", title, f"oidc_mcp_{name}", OURS, jwt, headers=headers, is_call=True))
     for count in RULES:
         title = f"oidc-filter, JWT, warm, {count:,} rule{'s' if count > 1 else ''}"
         found.append(Scenario(f"rules-{count}", title, f"oidc_rules_{count}", OURS, jwt))
@@ -152,6 +187,10 @@ def listeners(mint: Mint) -> dict[str, list[dict[str, Any]]]:
         "oidc_cookie": [oidc("oidc_cookie", jwt | to_cookie)],
         "oidc_taken_off": [oidc("oidc_taken_off", jwt | {"forward": False})],
         "oidc_rules_outputs": [oidc("oidc_rules_outputs", jwt | to_three | {"rules": rules(100)})],
+        "oidc_mcp_header": [oidc("oidc_mcp_header", jwt | mcp(source="headers"))],
+        "oidc_mcp_body": [oidc("oidc_mcp_body", jwt | mcp())],
+        "oidc_mcp_both": [oidc("oidc_mcp_both", jwt | mcp())],
+        "oidc_mcp_lists": [wasm("oidc_mcp_lists", LISTS_MODULE, json.dumps(jwt | mcp(filter_lists=True)))],
         "oidc_chain": [oidc("oidc_chain", jwt), oidc("oidc_behind", jwt, "behind")],
         **{
             f"oidc_rules_{count}": [oidc(f"oidc_rules_{count}", jwt | {"rules": rules(count)})]
@@ -192,6 +231,17 @@ def rules(count: int) -> list[dict[str, Any]]:
         for number in range(1, count)
     ]
     return [*others, {"match": {"path_prefix": "/", "methods": ["GET"]}, "realm": "y"}]
+
+
+def mcp(**more: Any) -> dict[str, Any]:
+    """An MCP server of three kinds of tools; it gets the token, by which the other Envoy knows that one is there."""
+    tools = [
+        {"name": "delete_*", "scopes": ["orders:write"]},
+        {"name": "payroll", "deny": True},
+        {"name": "search_*", "scopes": ["orders:read"]},
+    ]
+    server = {"resource": f"https://mcp.bench.invalid{ENDPOINT}", "tools": tools, "default": "deny"}
+    return {"mcp": server | more, "forward": True}
 
 
 def provider(mint: Mint) -> dict[str, Any]:
@@ -294,6 +344,8 @@ def bootstrap(
     (router,) = [found for found in manager["http_filters"] if found["name"].endswith(".router")]
     if routes is None:
         routes = [{"match": {"prefix": "/"}, "direct_response": answer(200)}]
+        if "service" in clusters:
+            routes.insert(0, {"match": {"path": ENDPOINT}, "route": {"cluster": "service"}})
     manager["route_config"]["virtual_hosts"][0]["routes"] = routes
     resources["listeners"] = []
     for name, filters in http_filters.items():
@@ -307,14 +359,17 @@ def answer(status: int) -> dict[str, Any]:
     return {"status": status, "body": {"inline_string": "done\n"}}
 
 
-def authorizer() -> str:
-    """The leanest authorizer that tells a request with a token from one without: another Envoy."""
+def second() -> str:
+    """The leanest authorizer that tells a request with a token from one without: another Envoy. And a
+    service that answers in the same way, once it has got all of a request."""
     bearer = {"name": "authorization", "string_match": {"prefix": "Bearer "}}
     routes = [
         {"match": {"prefix": "/", "headers": [bearer]}, "direct_response": answer(200)},
         {"match": {"prefix": "/"}, "direct_response": answer(401)},
     ]
-    return bootstrap({"authorizer": []}, {}, routes)
+    reads = {"@type": f"{FILTERS}.buffer.v3.Buffer", "max_request_bytes": 65_536}
+    service = [{"name": "buffer", "typed_config": reads}]
+    return bootstrap({"authorizer": [], "service": service}, {}, routes)
 
 
 def cluster(name: str, port: int) -> dict[str, Any]:

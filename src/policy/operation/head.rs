@@ -165,8 +165,11 @@ fn is_json(request: &Request) -> bool {
     let Some(value) = only(request.headers.all("content-type")) else { return false };
     let mut parts = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     let is_json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(b"application/json"));
+    // A parameter may be left out behind its semicolon (RFC 9110, section 5.6.6).
     let is_utf8 = |parameter: &[u8]| {
-        parameter.eq_ignore_ascii_case(b"charset=utf-8") || parameter.eq_ignore_ascii_case(b"charset=\"utf-8\"")
+        parameter.is_empty()
+            || parameter.eq_ignore_ascii_case(b"charset=utf-8")
+            || parameter.eq_ignore_ascii_case(b"charset=\"utf-8\"")
     };
     codings && is_json && parts.all(is_utf8)
 }
@@ -207,11 +210,16 @@ mod tests {
         let is = |pairs: &[(&str, &str)]| {
             is_json(&Request { headers: Headers::from_pairs(pairs.iter().copied()), ..Request::default() })
         };
-        for media_type in ["application/json", "Application/JSON; charset=utf-8", "application/json;charset=\"UTF-8\""]
-        {
+        for media_type in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/json;charset=\"UTF-8\"",
+            "application/json;",
+            "application/json; ;charset=utf-8",
+        ] {
             assert!(is(&[("content-type", media_type)]), "{media_type}");
         }
-        for charset in ["utf-7", "utf-16", "utf-8x", ""] {
+        for charset in ["utf-7", "utf-16", "utf-8x", "", "utf-8; charset=utf-16"] {
             assert!(!is(&[("content-type", &format!("application/json; charset={charset}"))]), "{charset}");
         }
         for media_type in ["", "text/plain", "application/jsonp", "application/json, text/plain"] {
