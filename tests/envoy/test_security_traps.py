@@ -15,6 +15,7 @@ from clients import Response
 from conftest import StartEnvoy
 from fake_provider import FakeProvider, Reply
 from harness import Bootstrap, Envoy, config, no_crash
+from test_dpop import Owner, bound
 
 IDENTITY = {"claim_headers": [{"header": "x-user", "claim": "sub"}]}
 STARTING = ["proxy_on_context_create", "proxy_on_vm_start", "proxy_on_configure"]
@@ -235,3 +236,34 @@ def test_after_a_trap_a_new_machine_serves(
     scene.poll(lambda: get(idp.token()).status == 200, "a new machine", 15)
     assert get(idp.token()).seen.all("x-user") == ["alice"]
     assert get(None).status == 401
+
+
+def test_a_spent_proof_stays_spent_after_a_trap(
+    start_envoy: StartEnvoy, idp: FakeProvider, tmp_path: Path
+) -> None:
+    """DPP-13, DPP-16, WSM-01: what proofs were spent, and by which secret nonces are known, is the process's.
+
+    There is one worker, so that no machine is left that could remember.
+    """
+    envoy = start_envoy(
+        bound(idp, nonce="required"),
+        idp=idp.port,
+        adjust=with_module(tmp_path / "broken.wasm", "proxy_on_request_trailers"),
+        http2_upstream=True,
+    )
+    owner = Owner(idp)
+    nonce = owner.get(envoy, owner.proof()).header("dpop-nonce")
+    spent = [owner.proof(nonce=nonce) for _ in range(20)]
+    assert [owner.get(envoy, proof).status for proof in spent] == [200] * len(spent)
+    proof = owner.proof(method="POST", nonce=nonce)
+    headers = [(name.lower(), value) for name, value in owner.headers(proof)]
+    with envoy.http2() as connection:
+        response = connection.request("/", headers, method="POST", body=b"x", trailers=[("x-sum", "1")])
+        assert response.status != 200 or response.reset
+    assert not no_crash(envoy)
+    scene.poll(lambda: envoy.get("/", token=idp.token()).status == 200, "a new machine", 15)
+    reloaded = envoy.stats(r"vm_reload_success")
+    assert sum(reloaded.values()) == 1, reloaded
+    answers = [owner.get(envoy, proof) for proof in spent]
+    assert {(answer.status, answer.json()["error"]) for answer in answers} == {(401, "invalid_dpop_proof")}
+    assert owner.get(envoy, owner.proof(nonce=nonce)).status == 200, "a nonce of before"
