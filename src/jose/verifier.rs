@@ -221,6 +221,9 @@ mod tests {
     use rsa::RsaPublicKey;
     use rsa::pkcs1v15::Pkcs1v15Sign;
     use sha2::{Digest as _, Sha256, Sha384, Sha512};
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+    use std::rc::Rc;
 
     /// A host that reads what it is handed with code of its own: DER keys and DER signatures.
     struct Honest;
@@ -296,6 +299,48 @@ mod tests {
         let signature = BASE64URL.decode(signature).unwrap();
         assert_eq!(verifier.verify(&key(jwk), algorithm, SELF_TEST_MESSAGE, &signature), Ok(()));
         assert_eq!(verifier.verify(&key(jwk), algorithm, b"other", &signature), Err(BadSignature));
+    }
+
+    /// A host whose signature is this, in DER as Envoy's is.
+    struct Signs(Rc<RefCell<Vec<u8>>>);
+
+    impl Host for Signs {
+        fn verify(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
+            None
+        }
+
+        fn sign(&self, _: &str, _: &[u8], _: &[u8]) -> Option<Vec<u8>> {
+            Some(self.0.borrow().clone())
+        }
+    }
+
+    /// Ten thousand signatures in DER, of every length that there is: each becomes its two numbers in full length.
+    #[test]
+    fn signatures_of_a_host_of_every_length() {
+        let der = Rc::new(RefCell::new(Vec::new()));
+        let host: Box<dyn Host> = Box::new(Signs(Rc::clone(&der)));
+        let verifier = Verifier { host: Some(host), signs_es256: OnceCell::from(true), ..Verifier::default() };
+        let number = |seed: String, zeros: usize| -> [u8; 32] {
+            let mut number: [u8; 32] = Sha256::digest(seed).into();
+            number[..zeros].fill(0);
+            number
+        };
+        let mut lengths = BTreeSet::new();
+        for seed in 0..10_000 {
+            // One in three has zeros in front, up to all but the last octet.
+            let zeros = |of: usize| if (seed + of) % 3 == 0 { (seed / 3) % 32 } else { 0 };
+            let (r, s) = (number(format!("r{seed}"), zeros(0)), number(format!("s{seed}"), zeros(1)));
+            let Ok(signature) = p256::ecdsa::Signature::from_scalars(r, s) else { continue };
+            *der.borrow_mut() = signature.to_der().as_bytes().to_vec();
+            lengths.insert(der.borrow().len());
+            assert_eq!(verifier.sign_es256(b"", b""), Some([r, s].concat()), "{seed}");
+        }
+        assert!([39, 40, 68, 69, 70, 71, 72].iter().all(|length| lengths.contains(length)), "{lengths:?}");
+        let good = der.borrow().clone();
+        for garbage in [&b""[..], b"\x30\x00", &[0x30; 72], &good[1..], &[&good[..], b"\0"].concat()] {
+            *der.borrow_mut() = garbage.to_vec();
+            assert_eq!(verifier.sign_es256(b"", b""), None);
+        }
     }
 
     /// ALG-04.

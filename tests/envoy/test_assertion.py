@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 import subprocess
 import threading
@@ -117,12 +118,32 @@ def test_pyjwt_and_jose_read_the_same(start_envoy: StartEnvoy, provider: Provide
 def test_signatures_of_the_host_of_every_length(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
     """DER of every length becomes r || s: each of them verifies, and each has a name of its own."""
     envoy = start_envoy(asserting(fake, private_jwk("ES256", "k")), idp=fake.port)
-    tokens = [fake.token(jti=str(number)) for number in range(500)]
+    tokens = [fake.token(jti=str(number)) for number in range(10_000)]
     values = [envoy.get("/", token=token).seen.header(HEADER) for token in tokens]
     key = jwt.PyJWKSet.from_json(envoy.get(JWKS).body.decode())["k"].key
     read = [jwt.decode(value, key, algorithms=["ES256"], audience=AUDIENCE, issuer=ISSUER) for value in values]
     names = {payload["jti"] for payload in read}
     assert len(names) == len(tokens)
+
+
+def test_an_assertion_that_is_too_long(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """AST-11: the client hears nothing of it, the operator the header, the size and the claim, and nobody a value."""
+    settings = asserting(fake, private_jwk("ES256", "k"))
+    settings["assertion"]["claims"] = ["groups", "email"]
+    envoy = start_envoy(settings, idp=fake.port)
+    groups = [f"{number:040}" for number in range(600)]
+    known = {"iss": fake.issuer, "aud": AUDIENCE_OF_TOKENS, "sub": "ann", "email": "ann@example.com"}
+    fake.active |= {"opaque-many": known | {"groups": groups}, "opaque-few": known | {"groups": groups[:2]}}
+    refused = envoy.get("/", token="opaque-many")
+    assert (refused.status, refused.json()["error_description"].split(":")[0]) == (503, "misconfigured")
+    (line,) = [line for line in envoy.log().splitlines() if "is too long to be written" in line]
+    wanted = rf"{HEADER}: an assertion of (\d+) bytes is too long .*most of it is the claim groups: leave it out of `assertion.claims`"
+    size = int(re.search(wanted, line)[1])
+    assert 600 * 43 * 4 // 3 < size < 40_000, line
+    assert "[warning]" in line and groups[7] not in envoy.log()
+    few = envoy.get("/", token="opaque-few").seen.header(HEADER)
+    assert by_pyjwt(envoy, few)["payload"]["groups"] == groups[:2]
+    assert no_crash(envoy)
 
 
 def test_a_shared_secret(start_envoy: StartEnvoy, provider: Provider) -> None:
