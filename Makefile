@@ -68,8 +68,8 @@ chaos: wasm setup-envoy ## Break everything around the filter (CHAOS_SECONDS=300
 	@scripts/wasm --example trap
 	CHAOS_SECONDS=$(CHAOS_SECONDS) $(VENV)/bin/python -m pytest tests/envoy/test_chaos.py -q --durations=0
 
-soak: wasm setup-envoy ## Send ten million requests (SOAK_REQUESTS=10000000), look for a wrong answer or a leak
-	$(VENV)/bin/python tests/soak/soak.py --requests $(SOAK_REQUESTS)
+soak: wasm setup-envoy ## Send ten million requests (SOAK_REQUESTS=10000000; SOAK_ONLY=proofs or assertions), look for a wrong answer or a leak
+	$(VENV)/bin/python tests/soak/soak.py --requests $(SOAK_REQUESTS) $(addprefix --only ,$(SOAK_ONLY))
 
 security-cases: ## Write docs/security/cases.md: which test is against which attack
 	BLESS=1 cargo test --locked --test catalogue

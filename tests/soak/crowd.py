@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import hashlib
 import itertools
+import json
 import random
 import re
 import secrets
@@ -19,12 +21,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives import serialization
-from tokens import Key, claims, compact, segment
+from tokens import Key, b64url, claims, compact, segment
 
 CONNECTIONS = 32  # of each process, each with one request under way
 LEAVE_EVERY = 1000  # requests: then somebody comes and goes without waiting
 TIMEOUT = 30.0
 KNOWN = 200  # tokens of each kind that come again and again
+ORIGIN = "https://soak"  # of the service, as clients with bound tokens know it
 SHOWN = 20  # unexplained answers that are shown
 DAY = 24 * 3600
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -47,7 +50,7 @@ class Answer(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """Requests with one right answer, and how many of a thousand are of this kind."""
+    """Requests with one right answer, and how many of a thousand are of this kind: none, where they only come alone."""
 
     name: str
     weight: int
@@ -76,6 +79,7 @@ KINDS = (
     refused("opaque, never seen", 4, 401, "inactive"),
     refused("two tokens", 16, 400, "invalid_request", has_token=False),
     refused("no token", 60, 401, "missing_token", has_token=False),
+    Kind("bound token, new proof", 0),
 )
 
 
@@ -111,6 +115,11 @@ def opaque(number: int) -> str:
     return f"opaque-{number:04d}"
 
 
+def digest(text: str) -> str:
+    """As in `ath`, and, for a JWK with its required members in order (RFC 7638), in `jkt`."""
+    return b64url(hashlib.sha256(text.encode()).digest())
+
+
 def request(*headers: str) -> bytes:
     return "\r\n".join(("GET / HTTP/1.1", "host: soak", *headers, "", "")).encode()
 
@@ -127,6 +136,11 @@ class Workshop:
         self._serial = itertools.count()
         users = [f"user-{task.number}-{number}" for number in range(KNOWN)]
         known = [(self._token(user), user) for user in users]
+        self._holder = Key.make("ES256")
+        self._jwk = {name: self._holder.jwk()[name] for name in ("crv", "kty", "x", "y")}
+        jkt = digest(json.dumps(self._jwk, separators=(",", ":")))
+        owned = [(self._token(user, cnf={"jkt": jkt}), user) for user in users]
+        self._owned = [(token, digest(token), user) for token, user in owned]
         noise = [f"x-noise-{number}: {'x' * 5000}" for number in range(6)]
         expired = [self._token(user, exp=1_700_000_000) for user in users]
         foreign = [self._token(user, aud="urn:somebody:else") for user in users]
@@ -148,13 +162,15 @@ class Workshop:
             "opaque, never seen": lambda: (request(bearer(secrets.token_urlsafe(32))), ""),
             "two tokens": again([(request(bearer(t), f"cookie: token={t}"), "") for t, _ in known]),
             "no token": again([(request("cookie: a=b"), "")]),
+            "bound token, new proof": self._proof,
         }
         assert self._makes.keys() == {kind.name for kind in KINDS}
 
     def shots(self) -> Iterator[Shot]:
         """One request after the other, without end."""
-        kinds = [kind for kind in KINDS if self._task.only in (None, kind.name)]
-        weights = [kind.weight for kind in kinds]
+        only = self._task.only
+        kinds = [kind for kind in KINDS if only == kind.name or only is None and kind.weight]
+        weights = [kind.weight or 1 for kind in kinds]
         while True:
             for kind in random.choices(kinds, weights, k=1000):
                 data, user = self._makes[kind.name]()
@@ -167,6 +183,14 @@ class Workshop:
     def _new(self) -> tuple[bytes, str]:
         user = f"new-{self._task.number}-{next(self._serial)}"
         return request(bearer(self._token(user))), user
+
+    def _proof(self) -> tuple[bytes, str]:
+        """A token that has come before, with a proof that nobody has seen (RFC 9449, section 4.2)."""
+        token, ath, user = random.choice(self._owned)
+        jti = f"{self._task.number}-{next(self._serial)}"
+        claims = {"jti": jti, "htm": "GET", "htu": f"{ORIGIN}/", "iat": int(time.time()), "ath": ath}
+        proof = self._holder.token(claims, {"typ": "dpop+jwt", "jwk": self._jwk, "kid": None})
+        return request(f"authorization: DPoP {token}", f"dpop: {proof}"), user
 
     def _forged(self, signature: str) -> tuple[bytes, str]:
         """Claims that nobody signed, no two alike, with a signature of something else."""

@@ -4,6 +4,10 @@
 It ends with 0 only if each request got the one answer that is right, the filter's counters and
 Envoy's say the same as the clients', the virtual machines are those of the start, and the memory of
 the process no longer grows. Clients that leave in the middle are among the others.
+
+`SOAK_ONLY=proofs SOAK_REQUESTS=1000000` sends as many DPoP proofs, each with a `jti` of its own, and
+`SOAK_ONLY=assertions` as many new tokens, for each of which an assertion is signed; nothing else comes
+between them.
 """
 
 from __future__ import annotations
@@ -26,12 +30,13 @@ sys.path[:0] = [str(HERE.parent / "envoy"), str(HERE.parent.parent / "envoy")]
 
 import scene  # noqa: E402
 from cryptography.hazmat.primitives import serialization  # noqa: E402
-from crowd import KINDS, KNOWN, Task, opaque, visit  # noqa: E402
+from crowd import KINDS, KNOWN, ORIGIN, Task, opaque, visit  # noqa: E402
 from fake_provider import FakeProvider, Reply, Request  # noqa: E402
 from harness import Bootstrap, Envoy, config, provider_entry  # noqa: E402
 from tokens import AUDIENCE, Key  # noqa: E402
 
-CACHE_ENTRIES = 56_000  # of each worker: src/filter.rs
+CACHE_ENTRIES = 56_000  # of each worker: src/filter/facts.rs
+PROOFS = 262_144  # that are remembered: `dpop.replay.capacity`
 GROWTH = 2 << 20  # bytes, over the second half
 RESERVE = 16 << 20  # bytes that the allocator may keep more, after a moment when much was going on
 SAMPLES = 20
@@ -44,6 +49,29 @@ def say(line: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------- scene
+
+
+@dataclasses.dataclass(frozen=True)
+class Alone:
+    """One kind of request that comes alone: what is configured for it, and how many fill what there is to fill."""
+
+    kind: str
+    settings: dict[str, Any]
+    fill: int  # of each worker; of all, where they share it
+    is_shared: bool = False
+
+    def filling(self, workers: int) -> int:
+        return (self.fill if self.is_shared else self.fill * workers) * 5 // 4
+
+
+# RFC 7515, appendix A.3.1: no secret.
+P256 = {"kty": "EC", "crv": "P-256", "kid": "k", "d": "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}
+ASSERTION = {"issuer": "https://edge.example.com", "audience": "soak", "keys": P256}
+
+ALONE = {
+    "proofs": Alone("bound token, new proof", {"dpop": {"origins": [ORIGIN]}}, PROOFS, is_shared=True),
+    "assertions": Alone("JWT, new", {"assertion": ASSERTION}, CACHE_ENTRIES),
+}
 
 
 def answers_itself(bootstrap: Bootstrap) -> None:
@@ -59,7 +87,7 @@ def answers_itself(bootstrap: Bootstrap) -> None:
     bootstrap.hcm["access_log"] = []
 
 
-def filter_config(idp: FakeProvider, slow: FakeProvider) -> dict[str, Any]:
+def filter_config(idp: FakeProvider, slow: FakeProvider, more: dict[str, Any]) -> dict[str, Any]:
     own = provider_entry(idp, name="idp", jwks={"cooldown": "5s"})
     own["introspection"] |= {"cache": "20s", "negative_cache": "10s"}
     late = provider_entry(slow, name="slow", cluster="slow", validation="introspection")
@@ -72,11 +100,12 @@ def filter_config(idp: FakeProvider, slow: FakeProvider) -> dict[str, Any]:
             {"location": "header", "key": "x-slow", "provider": "slow"},
         ],
         claim_headers=[{"header": "x-user", "claim": "sub"}],
+        **more,
     )
 
 
 @contextlib.contextmanager
-def running(workers: int) -> Iterator[tuple[Envoy, FakeProvider, FakeProvider]]:
+def running(workers: int, more: dict[str, Any]) -> Iterator[tuple[Envoy, FakeProvider, FakeProvider]]:
     with FakeProvider(Key.make("ES256")) as idp, FakeProvider() as slow:
         known = {"iss": idp.issuer, "aud": AUDIENCE, "client_id": "soak"}
         idp.active = {opaque(n): known | {"sub": opaque(n)} for n in range(KNOWN)}
@@ -89,7 +118,7 @@ def running(workers: int) -> Iterator[tuple[Envoy, FakeProvider, FakeProvider]]:
         slow.routes["/introspect"] = late
         clusters = {"idp": idp.port, "slow": slow.port, "upstream": 1}
         with Envoy(
-            filter_config(idp, slow),
+            filter_config(idp, slow, more),
             clusters,
             workers=workers,
             log_levels="wasm:warning",
@@ -226,13 +255,15 @@ class Soak:
 # ------------------------------------------------------------------------------------------ verdict
 
 
-def differences(envoy: Envoy, total: Total) -> list[str]:
+def differences(envoy: Envoy, total: Total, signs: bool) -> list[str]:
     """Where the filter or Envoy has counted something else than the clients have."""
     wanted: collections.Counter[str] = collections.Counter()
     for kind in KINDS:
         word = kind.refusal.word.decode() if kind.refusal else "none"
         result = "denied" if kind.refusal else "allowed"
         wanted[f";result={result};reason={word};"] += total.answered[kind.name]
+    # What is remembered beyond the room for it takes the place of something older, and is counted by another word.
+    spent = [decided(envoy, "dpop_proofs_total", f"result={word}") for word in ("first", "window_shrunk")]
     looked_up = sum(total.answered[kind.name] for kind in KINDS if kind.has_token)
     found = []
 
@@ -251,9 +282,11 @@ def differences(envoy: Envoy, total: Total) -> list[str]:
     # Of those who left, some were decided before Envoy noticed.
     compare("those who left", 0, decided(envoy, "requests_total", "provider=slow"), total.left)
     compare("looked up", looked_up, decided(envoy, "token_cache"), total.left)
+    compare("proofs spent", total.answered["bound token, new proof"], sum(spent))
     by_envoy = envoy.stats(r"^http\.ingress\.downstream_rq_(2xx|4xx|5xx|completed|active)$")
     count = {name.rpartition("_")[2]: value for name, value in by_envoy.items()}
     let_in = sum(total.answered[kind.name] for kind in KINDS if not kind.refusal)
+    compare("assertions", let_in if signs else 0, decided(envoy, "assertions_total"))
     compare("2xx", let_in, count["2xx"], total.left)
     compare("4xx", total.requests - let_in, count["4xx"], total.left)
     compare("5xx", 0, count["5xx"], total.left)
@@ -261,14 +294,14 @@ def differences(envoy: Envoy, total: Total) -> list[str]:
     return found
 
 
-def judge(soak: Soak, envoy: Envoy, run: Total, before: dict[str, int]) -> list[str]:
+def judge(soak: Soak, envoy: Envoy, run: Total, before: dict[str, int], signs: bool) -> list[str]:
     """All that is wrong."""
     problems = []
     if soak.all.wrong:
         problems.append(f"{soak.all.wrong:,} unexplained answers:")
         problems += [f"  {line}" for line in soak.all.unexplained]
     deadline = time.monotonic() + SETTLE_SECONDS
-    while (different := differences(envoy, soak.all)) and time.monotonic() < deadline:
+    while (different := differences(envoy, soak.all, signs)) and time.monotonic() < deadline:
         time.sleep(1)
     problems += different
     if (after := machines(envoy)) != before:
@@ -294,6 +327,8 @@ def grown(memory: list[Memory]) -> list[str]:
 def report(soak: Soak, run: Total, envoy: Envoy, before: dict[str, int]) -> None:
     say("\nkind                           answered   right answer")
     for kind in KINDS:
+        if not run.answered[kind.name]:
+            continue
         right = f"{kind.refusal.status.decode()} {kind.refusal.word.decode()}" if kind.refusal else "200"
         say(f"  {kind.name:<28} {run.answered[kind.name]:>10,}  {right}")
     say(f"  {'all':<28} {run.requests:>10,}")
@@ -311,22 +346,27 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=10_000_000)
     parser.add_argument("--workers", type=int, default=2, help="of Envoy")
     parser.add_argument("--clients", type=int, default=2, help="processes")
+    parser.add_argument("--only", choices=sorted(ALONE), help="requests of this kind alone")
     given = parser.parse_args()
+    alone = ALONE.get(given.only)
     try:
-        with running(given.workers) as (envoy, idp, slow):
+        with running(given.workers, alone.settings if alone else {}) as (envoy, idp, slow):
             soak = Soak(envoy, idp, slow, given.clients)
             say(f"at the start: {Memory.of(envoy)}")
-            # Until every worker's cache is full: from there on, nothing has a reason to grow.
-            fill = CACHE_ENTRIES * given.workers * 5 // 4
-            soak.crowd(fill, only="JWT, new")
-            soak.crowd(max(given.requests // 20, 20_000))
+            # Until all is full: from there on, nothing has a reason to grow.
+            if alone:
+                soak.crowd(alone.filling(given.workers), only=alone.kind)
+            else:
+                soak.crowd(CACHE_ENTRIES * given.workers * 5 // 4, only="JWT, new")
+                soak.crowd(max(given.requests // 20, 20_000))
             if soak.all.wrong:
                 raise scene.SceneError("while warming up: " + "\n".join(soak.all.unexplained))
             before = machines(envoy)
             say(f"warm, after {soak.all.requests:,} requests: {Memory.of(envoy)}")
-            run = soak.crowd(given.requests, samples=SAMPLES)
+            run = soak.crowd(given.requests, only=alone.kind if alone else None, samples=SAMPLES)
             report(soak, run, envoy, before)
-            problems = judge(soak, envoy, run, before)
+            signs = alone is not None and "assertion" in alone.settings
+            problems = judge(soak, envoy, run, before, signs)
     except scene.SceneError as error:
         say(f"soak.py: {error}")
         return 1
