@@ -297,6 +297,13 @@ def alone() -> Iterator[None]:
         yield
 
 
+def unused() -> int:
+    """A port that is free, for what must know its own before it starts."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def pick(port: int) -> int:
     """The port, or 0, by which the system chooses a free one, where somebody else has it."""
     if free(port):
@@ -340,7 +347,12 @@ class Scene:
                 process.stop()
 
 
-def start(config: Path, directory: Path, choose: Callable[[int], int] = pick) -> Scene:
+def start(
+    config: Path,
+    directory: Path,
+    choose: Callable[[int], int] = pick,
+    env: Mapping[str, str] | None = None,
+) -> Scene:
     if not MODULE.exists():
         _missing(str(MODULE.relative_to(ROOT)), "make wasm")
     with contextlib.ExitStack() as undo:
@@ -352,7 +364,7 @@ def start(config: Path, directory: Path, choose: Callable[[int], int] = pick) ->
         )
         ports = {PROVIDER: provider.facts["port"], UPSTREAM: upstream.facts["port"]}
         ports |= {port: choose(port) for port in (ENFORCE, STRIP, ADMIN)}
-        envoy = EnvoyProcess(render(config.read_text(), ports), directory)
+        envoy = EnvoyProcess(render(config.read_text(), ports), directory, env=env)
         undo.pop_all()
         return Scene(provider, upstream, envoy, ports[ENFORCE])
 
@@ -395,6 +407,17 @@ def agent_functions(scene: Scene) -> str:
           tool=$1; shift
           curl -i -H 'Content-Type: application/json' "$@" {scene.url("enforce")}/mcp \\
             -d '{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"'$tool'"}}}}'
+        }}
+        """)
+
+
+def told_function(scene: Scene) -> str:
+    """And for those about signed identities."""
+    return textwrap.dedent(f"""\
+        told() {{ # options of curl's: the most of what the service is told of who asks
+          curl -s "$@" {scene.url("edge")}/hello | sed 's/.*"x-oidc-assertion","\\([^"]*\\)".*/\\1/' |
+            node -p 'const payload = Buffer.from(fs.readFileSync(0, "utf8").split(".")[1], "base64url");
+                     JSON.stringify(JSON.parse(payload), ["iss", "sub", "aud", "iat", "exp"])'
         }}
         """)
 
@@ -523,6 +546,42 @@ def mcp_steps(scene: Scene) -> Iterator[Step]:
     )
 
 
+def assertion_steps(scene: Scene) -> Iterator[Step]:
+    edge, orders = scene.url("edge"), scene.url("orders")
+    bearer = '-H "Authorization: Bearer $(token rs256)"'
+    yield Step(
+        "A service that lets nobody in without a signed identity: a good token, sent to it directly, is none",
+        f"curl -i {bearer} {orders}/hello",
+        (r"^HTTP/1.1 401", r"Jwt is missing"),
+    )
+    yield Step(
+        "By way of the edge: the token stays there, and the service gets, and checks, what the edge has signed",
+        f"curl -i {bearer} {edge}/hello",
+        (r"^HTTP/1.1 200", r'\["x-oidc-assertion","ey', r'(?is)^(?!.*"authorization")'),
+    )
+    yield Step(
+        "... which says who asks, and that it is for this service, for a minute",
+        f"told {bearer}",
+        (r'"iss":"https://edge.example.com"', r'"aud":"https://orders.internal"', r'"sub":"svc"', r'"exp":\d+'),
+    )
+    yield Step(
+        "A client that signs for itself. What it has written never reaches the service",
+        f"curl -i -H 'x-oidc-assertion: forged' -H 'X-OIDC-Assertion: forged' {bearer} {edge}/hello",
+        (r"^HTTP/1.1 200", r'\["x-oidc-assertion","ey', r'(?s)^(?!.*"forged")'),
+    )
+    yield Step(
+        "... nor does an assertion let anybody in at the edge",
+        f"curl -i -H \"x-oidc-assertion: $(curl -s {bearer} {edge}/hello | "
+        f"sed 's/.*\"x-oidc-assertion\",\"\\([^\"]*\\)\".*/\\1/')\" {edge}/hello",
+        (r"^HTTP/1.1 401", r"missing_token"),
+    )
+    yield Step(
+        "The keys by which services check it, which anybody may read",
+        f"curl -i {edge}/.well-known/oidc-filter/jwks.json",
+        (r"^HTTP/1.1 200", r'"kid":"demo"', r'(?s)^(?!.*"d":)'),
+    )
+
+
 # Headers of every request, which would only hide what the demo is about.
 PLUMBING = re.compile(r"^(x-envoy-|x-forwarded-|x-request-id|user-agent|accept|host)")
 
@@ -586,6 +645,20 @@ def show_access_log(scene: Scene, number: int) -> bool:
     return verdict(expected, "\n".join(lines()))
 
 
+def new_key() -> str:
+    """What envoy/assertion.yaml signs with, made as it says there."""
+    script = (
+        "JSON.stringify({ kid: 'demo', ...require('crypto').generateKeyPairSync('ec', { namedCurve: 'P-256' })"
+        ".privateKey.export({ format: 'jwk' }) })"
+    )
+    return subprocess.run(["node", "-p", script], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def known(choose: Callable[[int], int]) -> tuple[Callable[[int], int], dict[str, str]]:
+    """What the scene of envoy/assertion.yaml needs: a key, and ports that stand in its clusters, since its listeners call each other."""
+    return lambda port: choose(port) or unused(), {"ASSERTION_KEY": os.environ.get("ASSERTION_KEY") or new_key()}
+
+
 def demo(choose: Callable[[int], int] = pick) -> int:
     for tool in ("bash", "curl"):
         shutil.which(tool) or _missing(tool, f"your system's package {tool}")
@@ -607,6 +680,15 @@ def demo(choose: Callable[[int], int] = pick) -> int:
             functions = agent_functions(scene)
             print(f"\nAn MCP server behind envoy/mcp.yaml, and two helpers more:\n\n{textwrap.indent(functions, '   ')}", end="")
             outcomes += [run_step(functions, i, step) for i, step in enumerate(mcp_steps(scene), len(outcomes) + 1)]
+        finally:
+            scene.stop()
+        with alone():
+            scene = start(HERE / "assertion.yaml", Path(directory), *known(choose))
+        try:
+            told = told_function(scene)
+            print(f"\nA service that checks who asks, in envoy/assertion.yaml, and the last helper:\n\n{textwrap.indent(told, '   ')}", end="")
+            functions = token_functions(scene.issuer) + told
+            outcomes += [run_step(functions, i, step) for i, step in enumerate(assertion_steps(scene), len(outcomes) + 1)]
         finally:
             scene.stop()
     failed = outcomes.count(False)
@@ -651,7 +733,7 @@ def up(config: Path) -> int:
     with alone():
         if running := [name for name in NAMES if _ours(name)]:
             raise SceneError(f"already up: {', '.join(running)}; end it with: scene.py down")
-        scene = start(config, RUN)
+        scene = start(config, RUN, *(known(pick) if config.stem == "assertion" else ()))
         try:
             processes = (scene.envoy, scene.upstream, scene.provider)
             for name, process in zip(NAMES, processes, strict=True):
@@ -661,7 +743,7 @@ def up(config: Path) -> int:
             raise
     print(f"The scene of envoy/{config.name} is up; logs are in {os.path.relpath(RUN, ROOT)}. Try:\n")
     print(textwrap.indent(token_functions(scene.issuer), "   "), end="")
-    enforce = scene.url("enforce")
+    enforce = scene.url("edge" if config.stem == "assertion" else "enforce")
     print(f"   curl -i {enforce}/hello")
     print(f'   curl -i -H "Authorization: Bearer $(token rs256)" {enforce}/hello')
     if re.search(r"\bdpop\b", config.read_text()):
