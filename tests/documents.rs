@@ -230,3 +230,38 @@ fn the_site_names_each_page_once() {
         assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(&path).exists(), "{path}");
     }
 }
+
+/// What the pages tell to run: targets of the Makefile, or lines that a test takes from the page and runs.
+#[test]
+fn every_command_is_run_by_a_test() {
+    let run = [
+        ("docs/cli.md", "tests/cli/main.rs"),
+        ("docs/install.md", "tests/envoy/test_scene.py"),
+        ("docs/operating.md", "tests/envoy/test_refusals.py"),
+        ("docs/assertions.md", "tests/envoy/test_assertion.py"),
+        ("docs/migrate/authservice.md", "tests/cli/migrate.rs"),
+    ];
+    let makefile = include_str!("../Makefile");
+    let mut seen = 0;
+    for (page, text) in documents() {
+        let page = page.display().to_string();
+        if let Some((_, test)) = run.iter().find(|(name, _)| *name == page) {
+            let name = page.rsplit('/').next().unwrap();
+            assert!(std::fs::read_to_string(test).unwrap().contains(name), "{test} says nothing of {page}");
+            continue;
+        }
+        for block in text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            for line in block.lines() {
+                let words: Vec<&str> = line.split(' ').skip_while(|word| word.contains('=')).collect();
+                let ["make", targets @ ..] = words.as_slice() else {
+                    panic!("{page}: `{line}` is run by no test");
+                };
+                for target in targets {
+                    assert!(makefile.contains(&format!("\n{target}: ")), "{page}: no target {target}");
+                }
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 9, "{seen}");
+}

@@ -55,6 +55,16 @@ def asserting(provider: Any, keys: Any, **top: Any) -> dict[str, Any]:
     return config(provider, assertion=assertion(keys), assertion_jwks_path=JWKS) | top
 
 
+def test_the_key_of_the_page_is_one(tmp_path: Path) -> None:
+    """Its two lines make a key, and the same as the JWK that the filter takes."""
+    (lines,) = re.findall(r"```sh\n(openssl .*?)```", (ROOT / "docs/assertions.md").read_text(), re.S)
+    made = subprocess.run(["sh", "-ec", lines], cwd=tmp_path, capture_output=True, text=True, check=True)
+    key = made.stdout.splitlines()[-1]
+    with FakeProvider() as fake:
+        result = validate_config(asserting(fake, "${ASSERTION_KEY}"), env={"ASSERTION_KEY": key})
+    assert result.returncode == 0, result.stdout
+
+
 def by_pyjwt(door: Door, value: str, secret: str | None = None) -> dict[str, Any]:
     """Header and payload, by the published keys."""
     header = jwt.get_unverified_header(value)

@@ -64,7 +64,7 @@ def test_the_way_from_nothing_to_a_role_leads_there(
 ) -> None:
     """docs/install.md, by its own lines, as far as there is no Keycloak."""
     section = (ROOT / "docs/install.md").read_text().partition("## From nothing")[2].partition("\n## ")[0]
-    lines = [line.strip() for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL) for line in block.splitlines()]
+    lines = [line.strip() for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL) for line in block.replace("\\\n", "").splitlines()]
     lines = [line for line in lines if line]
     authority = Authority(tmp_path, "authority")
     with Keycloak(authority.context("127.0.0.1", "keycloak")) as keycloak:
