@@ -50,6 +50,35 @@ fn what_is_not_as_expected_is_told() {
     }
 }
 
+/// A token that is bound to a key comes with a proof for its request, good or bad.
+#[test]
+fn bound_tokens_come_with_their_proofs() {
+    let text = "configuration:
+  providers:
+    - { name: main, issuer: https://idp.example.com, audiences: [api], validation: jwt }
+    - { name: asked, issuer: https://asked.example.com, audiences: [api], validation: introspection, token_prefixes: [t_] }
+  claim_headers: [{ header: x-user, claim: sub }]
+  dpop: { origins: [\"https://api.example.com\"] }
+  rules: [{ match: { path_prefix: /pay }, dpop: { mode: required, nonce: required } }]
+tests:
+  - { request: GET https://api.example.com/orders?a=1, provider: main, claims: { sub: ann }, dpop: true, expect: { result: allowed, service: { x-user: ann, dpop: null } } }
+  - { request: GET https://api.example.com/orders, provider: asked, claims: { sub: ann }, dpop: true, expect: { result: allowed, service: { x-user: ann } } }
+  - { request: GET https://api.example.com/orders, provider: main, claims: { sub: ann }, dpop: { htm: POST }, expect: invalid_dpop_proof }
+  - { request: GET https://api.example.com/orders, provider: main, claims: { sub: ann }, dpop: { ath: null }, expect: invalid_dpop_proof }
+  - { request: GET https://api.example.com/orders, provider: main, claims: { cnf: { jkt: bTMJ-KLDGrA5trdaZSXn6A8p6KEGvlfNjN1dQu3CwrU } }, dpop: true, expect: invalid_dpop_proof }
+  - { request: GET /orders, provider: main, claims: { sub: ann }, dpop: true, expect: invalid_dpop_proof }
+  - { request: GET https://api.example.com/pay, provider: main, claims: { sub: ann }, dpop: true, expect: use_dpop_nonce }
+  - { request: GET https://api.example.com/pay, provider: main, claims: { sub: ann }, expect: not_bound }
+";
+    let out = printed(&["test", "-"], text);
+    assert_eq!(out, "8 as expected\n");
+    let last = |test: &str| run(&["test", "-"], &table(test)).err;
+    let problem = last("{ request: GET /, dpop: true, expect: allowed }");
+    assert!(problem.contains("-:5:5: `dpop` needs `claims`"), "{problem}");
+    let problem = last("{ request: GET /, claims: {}, dpop: 1, expect: allowed }");
+    assert!(problem.contains("`dpop` is true, or an object"), "{problem}");
+}
+
 /// Each part of an expectation can fail.
 #[test]
 fn no_expectation_holds_whatever_comes() {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import itertools
 import json
 import os
@@ -25,7 +26,7 @@ from fake_provider import FakeProvider, Reply, Request
 from harness import ROOT, Envoy, Provider
 from test_cli import command  # noqa: F401, a fixture
 from test_security_tls import TlsProvider
-from tokens import AUDIENCE, Key
+from tokens import AUDIENCE, Key, b64url
 
 TABLES = sorted((ROOT / "tests/cli/tables").glob("*.yaml"))
 
@@ -84,7 +85,9 @@ class World(FakeProvider):
     def case(self, path: Path, number: int, test: dict[str, Any], config: dict, shared: dict) -> Case:
         written = copy.deepcopy(test)
         own = dict(written.pop("answers", {}))
-        if "claims" in written:
+        if "dpop" in written:
+            self.bind(config, written, own)
+        elif "claims" in written:
             written["token"] = self.token(config, written, own)
         token = written.get("token")
         self.about |= {(url, token): answer for url, answer in own.items()}
@@ -94,11 +97,25 @@ class World(FakeProvider):
             host, _, rest = url.partition("://")[2].partition("/")
             target = f"/{rest}"
         headers = [(name, value) for name, values in written.get("headers", {}).items() for value in listed(values)]
-        headers += placed(config, token) if token else []
+        headers += placed(config, token, "DPoP" if "dpop" in test else "Bearer") if token else []
         body = json.dumps(written["body"]).encode() if "body" in written else b""
         id = f"{path.stem}-{number}"
         headers.append(("x-case", id))
         return Case(path, number, id, written, config, method or "GET", host, target, headers, body, shared | own)
+
+    def bind(self, config: dict[str, Any], written: dict[str, Any], own: dict[str, Any]) -> None:
+        """A token that is bound to a key, and the proof for this request (RFC 9449, section 4.2)."""
+        changes, key = written.pop("dpop"), Key.make("ES256", "owner")
+        jwk = key.jwk(alg=None, kid=None, use=None)
+        thumbprint = hashlib.sha256(json.dumps(jwk, sort_keys=True, separators=(",", ":")).encode()).digest()
+        written["claims"] = {"cnf": {"jkt": b64url(thumbprint)}} | written["claims"]
+        written["token"] = self.token(config, written, own)
+        method, _, url = written["request"].rpartition(" ")
+        said = {"jti": str(next(NUMBERS)), "htm": method, "htu": url.partition("?")[0], "iat": int(time.time())}
+        said["ath"] = b64url(hashlib.sha256(written["token"].encode()).digest())
+        said |= changes if isinstance(changes, dict) else {}
+        proof = key.token(said, {"typ": "dpop+jwt", "kid": None, "jwk": jwk})
+        written["headers"] = written.get("headers", {}) | {"DPoP": proof}
 
     def token(self, config: dict[str, Any], written: dict[str, Any], own: dict[str, Any]) -> str:
         """Made of what every good token says, and of the claims of the case."""
@@ -131,12 +148,12 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def placed(config: dict[str, Any], token: str) -> list[tuple[str, str]]:
+def placed(config: dict[str, Any], token: str, scheme: str) -> list[tuple[str, str]]:
     """A token in the first place where the configuration looks for one."""
     source = config.get("access_token", [{"location": "header", "key": "authorization"}])[0]
     if source["location"] == "cookie":
         return [("cookie", f"{source['key']}={token}")]
-    return [(source["key"], f"Bearer {token}")]
+    return [(source["key"], f"{scheme} {token}")]
 
 
 def reply(written: Any) -> Reply:

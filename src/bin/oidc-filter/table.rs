@@ -45,6 +45,8 @@ struct Made {
     provider: usize,
     header: Value,
     claims: Value,
+    /// Of one that is bound to a key: changes to the claims of the proof that comes with it.
+    proof: Option<Value>,
 }
 
 /// What came of a case.
@@ -71,10 +73,15 @@ impl Table {
         let mut ask = case.ask.clone();
         let signer = case.made.as_ref().and_then(|made| {
             let provider = self.config.providers.get(made.provider)?;
-            Some(Signer::new(provider, &made.header, &made.claims, self.now))
+            Some(match &made.proof {
+                Some(proof) => Signer::bound(provider, &made.header, &made.claims, (&case.ask, proof), self.now),
+                None => Signer::new(provider, &made.header, &made.claims, self.now),
+            })
         });
         let signer = signer.transpose().map_err(told)?;
         ask.token = signer.as_ref().map(|signer| signer.token.clone()).or(ask.token);
+        let proof = signer.as_ref().and_then(|signer| signer.proof.clone());
+        ask.headers.extend(proof.map(|proof| ("dpop".to_owned(), proof)));
         let (answers, signer) = (&case.answers, signer.as_ref());
         let stage = Stage { config: &self.config, name: &self.name, answers, signer, now: self.now, is_live: false };
         let played = stage.play(&ask).map_err(told)?;

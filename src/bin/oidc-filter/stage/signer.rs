@@ -4,6 +4,7 @@
 //! The keys are in no configuration: they are what the key set of a provider holds on the stage, and nowhere else.
 
 use super::answers::{json_answer, metadata};
+use super::request::Ask;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use ed25519_dalek::Signer as _;
@@ -25,12 +26,40 @@ use std::time::Duration;
 pub struct Signer {
     issuer: String,
     pub token: String,
+    /// The proof that goes with a token that is bound to a key.
+    pub proof: Option<String>,
     jwk: Value,
     /// What the provider answers about the token.
     answer: Value,
 }
 
 impl Signer {
+    /// A token of this provider with these claims, beside those that every good one has, bound to a key of its own that proves itself
+    /// with this request; these changes are to the claims of the proof.
+    pub fn bound(
+        provider: &Provider,
+        header: &Value,
+        claims: &Value,
+        (ask, changes): (&Ask, &Value),
+        now: Timestamp,
+    ) -> Result<Self, String> {
+        let key = Key::of(Algorithm::Es256)?;
+        let mut jwk = key.jwk()?;
+        // What RFC 7638 takes, in its order: serde_json sorts.
+        jwk.as_object_mut().map(|members| members.remove("kid"));
+        let hash = |text: &str| BASE64URL.encode(Sha256::digest(text));
+        let binding = json!({"cnf": {"jkt": hash(&jwk.to_string())}});
+        let mut signer = Self::new(provider, header, &Value::Object(with(binding, claims)), now)?;
+        let path = ask.target.split(['?', '#']).next().unwrap_or_default();
+        let proof = json!({
+            "jti": "1", "htm": ask.method, "htu": format!("{}://{}{path}", ask.scheme, ask.host), "iat": seconds(now),
+            "ath": hash(&signer.token),
+        });
+        let header = with(json!({"typ": "dpop+jwt", "jwk": jwk}), &Value::Null);
+        signer.proof = Some(key.jws(Algorithm::Es256, header, with(proof, changes))?);
+        Ok(signer)
+    }
+
     /// A token of this provider with these claims, beside those that every good one has; `null` takes one out.
     pub fn new(provider: &Provider, header: &Value, claims: &Value, now: Timestamp) -> Result<Self, String> {
         let claims = with(good(provider, now), claims);
@@ -39,7 +68,13 @@ impl Signer {
         let (issuer, answer) = (provider.issuer.clone(), Value::Object(answer));
         if matches!(provider.validation, Validation::Introspection | Validation::Userinfo) {
             let prefix = provider.token_prefixes.first().map(String::as_str).unwrap_or_default();
-            return Ok(Self { issuer, token: format!("{prefix}made-of-claims"), jwk: Value::Null, answer });
+            return Ok(Self {
+                issuer,
+                token: format!("{prefix}made-of-claims"),
+                proof: None,
+                jwk: Value::Null,
+                answer,
+            });
         }
         if !provider.jwks.iter().any(|source| source.remote) {
             return Err(format!(
@@ -53,11 +88,8 @@ impl Signer {
         };
         let key = Key::of(algorithm)?;
         let token_type = provider.token_types.first().map_or("at+jwt", String::as_str);
-        let header = with(json!({"alg": algorithm.name(), "kid": KEY_ID, "typ": token_type}), header);
-        let part = |object: Map<String, Value>| BASE64URL.encode(Value::Object(object).to_string());
-        let input = format!("{}.{}", part(header), part(claims));
-        let signature = key.sign(algorithm, input.as_bytes())?;
-        Ok(Self { issuer, token: format!("{input}.{}", BASE64URL.encode(signature)), jwk: key.jwk()?, answer })
+        let header = with(json!({"kid": KEY_ID, "typ": token_type}), header);
+        Ok(Self { issuer, token: key.jws(algorithm, header, claims)?, proof: None, jwk: key.jwk()?, answer })
     }
 
     /// What the provider answers where nothing else is written.
@@ -81,12 +113,15 @@ fn good(provider: &Provider, now: Timestamp) -> Value {
         Audiences::AnyOf(audiences) => audiences.first().cloned().into(),
         Audiences::Any => Value::Null,
     };
-    let seconds = |time: Timestamp| time.unix_millis().checked_div(1000);
     json!({
         "iss": provider.issuer, "aud": audience, "sub": "test", "client_id": "test", "jti": "1",
         "iat": seconds(now.saturating_sub(Duration::from_secs(60))),
         "exp": seconds(now.saturating_add(Duration::from_secs(3600))),
     })
+}
+
+fn seconds(time: Timestamp) -> Option<i64> {
+    time.unix_millis().checked_div(1000)
 }
 
 fn with(base: Value, changes: &Value) -> Map<String, Value> {
@@ -108,6 +143,20 @@ enum Key {
 }
 
 impl Key {
+    /// RFC 7515, section 7.1. A header may say another algorithm than is signed with.
+    fn jws(
+        &self,
+        algorithm: Algorithm,
+        header: Map<String, Value>,
+        claims: Map<String, Value>,
+    ) -> Result<String, String> {
+        let header = with(json!({"alg": algorithm.name()}), &Value::Object(header));
+        let part = |object: Map<String, Value>| BASE64URL.encode(Value::Object(object).to_string());
+        let input = format!("{}.{}", part(header), part(claims));
+        let signature = self.sign(algorithm, input.as_bytes())?;
+        Ok(format!("{input}.{}", BASE64URL.encode(signature)))
+    }
+
     fn of(algorithm: Algorithm) -> Result<Self, String> {
         let mut octets = [0; 66];
         getrandom::fill(&mut octets).map_err(|error| format!("the system has no randomness: {error}"))?;

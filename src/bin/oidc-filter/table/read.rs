@@ -111,7 +111,24 @@ impl Shared<'_> {
         let written = fields.take("claims");
         let header = fields.take("header").map_or(json!({}), Node::to_json);
         let provider = fields.text("provider")?;
-        let Some(node) = written else { return Ok(None) };
+        let proof = match fields.take("dpop") {
+            None | Some(Node { data: Data::Boolean(false) | Data::Null, .. }) => None,
+            Some(Node { data: Data::Boolean(true), .. }) => Some(json!({})),
+            Some(node @ Node { data: Data::Map(_), .. }) => Some(node.to_json()),
+            Some(node) => {
+                return Err(fields.error(node, "`dpop` is true, or an object with other claims for the proof"));
+            }
+        };
+        let Some(node) = written else {
+            return match proof {
+                Some(_) => Err(format!(
+                    "{}:{}: `dpop` needs `claims`: the token is made for the proof's key",
+                    self.file,
+                    fields.place()
+                )),
+                None => Ok(None),
+            };
+        };
         let providers = &self.config.providers;
         let names: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
         let is_it = |wanted: &String| providers.iter().position(|one| [&one.name, &one.issuer].contains(&wanted));
@@ -121,7 +138,7 @@ impl Shared<'_> {
         };
         let problem = || format!("`provider` must say whose token is made: {}", names.join(", "));
         let index = index.ok_or_else(|| fields.error(node, &problem()))?;
-        Ok(Some(Made { provider: index, header, claims: node.to_json() }))
+        Ok(Some(Made { provider: index, header, claims: node.to_json(), proof }))
     }
 
     /// What stands at URLs: a file with JSON; an object with `status` and `body`; or the JSON itself.
