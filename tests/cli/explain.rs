@@ -404,6 +404,18 @@ fn a_bound_token_with_its_proof() {
         let ended = run(&[&base[..], arguments].concat(), &bound);
         assert!(ended.out.contains(said), "{}", ended.out);
     }
+    // What nobody looks at is bound in vain; and in whose header to look is the configuration's to say.
+    let plain = file("configuration.yaml", CONFIGURATION);
+    let elsewhere =
+        file("header.yaml", &text.replace("certificate_bound: {}", "certificate_bound: { header: client-cert }"));
+    for (configuration, said) in
+        [(&plain, "without `certificate_bound`"), (&elsewhere, "client-cert shows none, or another")]
+    {
+        let mut arguments = base;
+        arguments[1] = configuration;
+        let ended = run(&arguments, &bound);
+        assert!(ended.out.contains(said), "{}", ended.out);
+    }
     let ended = run(&[&base[..], &["--certificate", "abc"]].concat(), &bound);
     assert!(ended.code == 2 && ended.err.contains("64 hexadecimal digits"), "{}", ended.err);
 }

@@ -193,7 +193,8 @@ impl Story {
     pub fn why(&self) -> Option<String> {
         let reason = self.verdict.reason.as_deref().filter(|_| self.is_refused())?;
         if reason == "not_bound" {
-            return not_bound(self.token.as_ref()?, self.played.request.certificate.is_some());
+            let has_certificate = self.played.request.certificate.is_some();
+            return Some(not_bound(self.token.as_ref()?, self.policy(), has_certificate));
         }
         why(reason, self.token.as_ref(), &self.config, self.policy(), self.now)
     }

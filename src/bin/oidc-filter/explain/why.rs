@@ -65,19 +65,29 @@ pub fn why(reason: &str, token: Option<&Token>, config: &Config, policy: &Policy
     })
 }
 
-/// What a token is bound to, and what of it a request has not shown.
-pub fn not_bound(token: &Token, has_certificate: bool) -> Option<String> {
+/// What a token is bound to, and what of it a request has not shown, or nobody looks at.
+pub fn not_bound(token: &Token, policy: &Policy, has_certificate: bool) -> String {
     let binding = token.claims.get("cnf").and_then(Value::as_object);
     let has = |member: &str| binding.is_some_and(|binding| binding.contains_key(member));
-    Some(match (has("jkt"), has("x5t#S256")) {
-        (true, _) => "it is bound to a key (`cnf` has `jkt`): it comes under the scheme DPoP, with a proof (--dpop)",
-        (_, true) if has_certificate => {
-            "it is bound to a certificate (`cnf` has `x5t#S256`), and the request shows another"
-        }
-        (_, true) => "it is bound to a certificate (`cnf` has `x5t#S256`), and the request shows none (--certificate)",
-        _ => "it is bound to nothing (it has no `cnf`), and only bound tokens are taken here",
-    })
-    .map(str::to_owned)
+    if has("jkt") {
+        let rest = match policy.takes_dpop() {
+            true => "it comes under the scheme DPoP, with a proof (--dpop)",
+            false => "nothing here checks that, without `dpop`",
+        };
+        return format!("it is bound to a key (`cnf` has `jkt`): {rest}");
+    }
+    if !has("x5t#S256") {
+        return "it is bound to nothing (it has no `cnf`), and what comes under DPoP, or here at all, must be"
+            .to_owned();
+    }
+    let header = policy.certificate_bound.as_ref().and_then(|bound| bound.header.as_deref());
+    let rest = match (policy.takes_certificates(), header) {
+        (false, _) => "nothing here checks that, without `certificate_bound`".to_owned(),
+        (true, Some(header)) => format!("{header} shows none, or another"),
+        (true, None) if has_certificate => "the request shows another".to_owned(),
+        (true, None) => "the request shows none (--certificate)".to_owned(),
+    };
+    format!("it is bound to a certificate (`cnf` has `x5t#S256`), and {rest}")
 }
 
 /// What to do about a reason, as `docs/reasons.md` says it. A link is for pages: here it is the page's name.
