@@ -206,11 +206,6 @@ impl fmt::Debug for Request {
     }
 }
 
-/// Whether all bytes are of a kind. All are looked at, whatever comes first, so that a processor does many at a time.
-pub fn all_bytes(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
-    bytes.iter().fold(true, |all, byte| all & is(*byte))
-}
-
 /// RFC 9110, section 5.6.2.
 pub fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)

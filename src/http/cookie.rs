@@ -1,6 +1,6 @@
 //! The `Cookie` request header (RFC 6265, section 4.2), as pairs to the byte.
 
-use crate::http::{Headers, all_bytes, is_token_byte};
+use crate::http::{Headers, is_token_byte};
 
 /// One `name=value` of a `Cookie` header, as it stands there without the white space around it.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -20,10 +20,8 @@ impl Cookie<'_> {
         let is_whole = self.pair.len() == self.name.len().saturating_add(self.value.len()).saturating_add(1);
         is_whole
             && !self.name.is_empty()
-            && all_bytes(self.name, is_token_byte)
-            && all_bytes(unquoted(self.value), |byte| {
-                byte.is_ascii_graphic() & !matches!(byte, b'"' | b',' | b';' | b'\\')
-            })
+            && self.name.iter().copied().all(is_token_byte)
+            && unquoted(self.value).iter().copied().all(is_cookie_octet)
     }
 
     /// Whether a reader of quoted values could take the next pairs for a part of this one.
@@ -47,6 +45,11 @@ pub fn cookies(headers: &Headers) -> impl Iterator<Item = Cookie<'_>> {
 /// A cookie's value without the quotes that RFC 6265, section 4.1.1, allows around it.
 pub fn unquoted(value: &[u8]) -> &[u8] {
     value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value)
+}
+
+/// RFC 6265, section 4.1.1.
+fn is_cookie_octet(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\')
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@
 
 mod letters;
 
-use crate::http::all_bytes;
 use crate::http::escapes::without_unit_escapes;
 use percent_encoding::percent_decode;
 
@@ -33,7 +32,8 @@ impl<'p> Path<'p> {
     /// have no reading.
     pub fn read(path: &'p [u8]) -> Self {
         let has_dots = || path.split(|byte| *byte == b'/').any(is_dots);
-        if path.first() == Some(&b'/') && all_bytes(path, is_plain) && !has_empty_segment(path) && !has_dots() {
+        if path.first() == Some(&b'/') && path.iter().copied().all(is_plain) && !has_empty_segment(path) && !has_dots()
+        {
             return Self { readings: Readings::One(path), is_normal: true };
         }
         if path.is_empty() || path == b"*" {
@@ -360,7 +360,7 @@ fn has_empty_segment(path: &[u8]) -> bool {
 
 /// Whether a byte means itself to every reader, and begins nothing that stands behind a resource.
 fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_graphic() & !matches!(byte, b'%' | b'\\' | b';' | b'#' | b'?' | b':' | b'(')
+    byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\' | b';' | b'#' | b'?' | b':' | b'(')
 }
 
 /// What is both decoded twice and full of parameters has a dozen. Each is held against all rules.

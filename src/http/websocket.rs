@@ -5,7 +5,7 @@
 //! The invariant: what is no list of protocols, and holds one of the two forms all the same, is not clear; and what is not
 //! clear leaves as a whole.
 
-use crate::http::{Headers, all_bytes};
+use crate::http::{Headers, is_token_byte};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::borrow::Cow;
@@ -39,16 +39,16 @@ pub fn read<'h>(headers: &'h Headers, marker: &str) -> Result<Option<Offer<'h>>,
         let found = if protocol.eq_ignore_ascii_case(marker.as_bytes()) {
             lone_marker = Some(protocol);
             let behind = offered.next().unwrap_or_default();
-            if behind.is_empty() || !all_bytes(behind, is_of_token) || is_marked(behind, marker) {
+            if behind.is_empty() || !behind.iter().copied().all(is_of_token) || is_marked(behind, marker) {
                 return Err(if is_marked(behind, marker) { Unclear::Several } else { Unclear::Malformed });
             }
             Cow::Borrowed(behind)
         } else if let Some(encoded) = behind_prefix(protocol) {
             let decoded = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| Unclear::Malformed)?;
             Cow::Owned(Some(decoded).filter(|decoded| !decoded.is_empty()).ok_or(Unclear::Malformed)?)
-        } else if !all_bytes(protocol, is_of_protocol) {
+        } else if !protocol.iter().copied().all(is_token_byte) {
             // Some split at more than commas.
-            if protocol.split(|byte| !is_of_protocol(*byte)).any(|part| is_marked(part, marker)) {
+            if protocol.split(|byte| !is_token_byte(*byte)).any(|part| is_marked(part, marker)) {
                 return Err(Unclear::Malformed);
             }
             continue;
@@ -81,14 +81,9 @@ fn behind_prefix(protocol: &[u8]) -> Option<&[u8]> {
     prefix.eq_ignore_ascii_case(KUBERNETES_PREFIX).then_some(encoded)
 }
 
-/// RFC 6455, section 4.1: a protocol is a token of RFC 9110, section 5.6.2.
-fn is_of_protocol(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() | b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// The same, and what the token of RFC 6750, section 2.1, has beyond it.
+/// What a protocol is made of (RFC 6455, section 4.1), and what the token of RFC 6750, section 2.1, has beyond it.
 fn is_of_token(byte: u8) -> bool {
-    is_of_protocol(byte) | matches!(byte, b'/' | b'=')
+    is_token_byte(byte) || matches!(byte, b'/' | b'=')
 }
 
 /// The header.

@@ -8,11 +8,11 @@ mod digest;
 pub use digest::TokenDigest;
 
 use crate::config::{Source, SourceLocation};
+use crate::http::Request;
 use crate::http::cookie::{cookies, unquoted};
 use crate::http::names::ReservedNames;
 use crate::http::query::Target;
 use crate::http::websocket::{self, Unclear};
-use crate::http::{Request, all_bytes};
 use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
@@ -87,10 +87,9 @@ impl Credentials<'_> {
             Syntax::Token68 => {
                 let padding = self.text.iter().rev().take_while(|byte| **byte == b'=').count();
                 let characters = self.text.len().saturating_sub(padding);
-                characters > 0
-                    && self.text.get(..characters).is_some_and(|characters| all_bytes(characters, is_token68))
+                characters > 0 && self.text.iter().copied().take(characters).all(is_token68)
             }
-            Syntax::Plain => all_bytes(&self.text, |byte| byte.is_ascii_graphic() & (byte != b',')),
+            Syntax::Plain => self.text.iter().all(|byte| byte.is_ascii_graphic() && *byte != b','),
         };
         match std::str::from_utf8(&self.text) {
             Ok(text) if is_token => Ok(Token(Rc::from(text))),
@@ -286,7 +285,7 @@ const DPOP: &str = "DPoP";
 
 /// RFC 6750, section 2.1.
 fn is_token68(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
+    matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! The invariant: an origin is told that it may read only if the configuration lists it.
 
 use crate::config::{Cors, OriginPattern};
-use crate::http::{Field, Request, all_bytes, only};
+use crate::http::{Field, Request, is_token_byte, only};
 
 impl Cors {
     /// What every answer to this request has. One to a request from an origin that is not listed depends on the origin, too.
@@ -24,7 +24,7 @@ impl Cors {
             return None;
         }
         let wanted = only(request.headers.all("access-control-request-method"))?;
-        let wanted = std::str::from_utf8(wanted).ok().filter(|method| all_bytes(method.as_bytes(), is_of_method))?;
+        let wanted = std::str::from_utf8(wanted).ok().filter(|method| method.bytes().all(is_token_byte))?;
         let mut fields = self.on_any(request);
         fields.push(field("access-control-allow-methods", self.allow_methods.as_deref().unwrap_or(wanted)));
         fields.push(field("access-control-allow-headers", self.allow_headers.as_str()));
@@ -59,9 +59,4 @@ impl Cors {
 
 fn field(name: &'static str, value: impl Into<Vec<u8>>) -> Field {
     (name.into(), value.into())
-}
-
-/// RFC 9110, section 5.6.2: what is told back is nothing but a method.
-fn is_of_method(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() | b"!#$%&'*+-.^_`|~".contains(&byte)
 }
