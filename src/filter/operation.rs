@@ -130,7 +130,8 @@ impl Filter {
             refuse(if *is_check { Denial::InsufficientClaims } else { bad_message(fault.kind, request) })
         };
         // Whoever asks may have left the body out of the question.
-        let has_body = request.has_body || *is_check && request.method() == Some(b"POST");
+        let is_bare = matches!(request.method(), Some(b"GET" | b"HEAD" | b"OPTIONS" | b"DELETE"));
+        let has_body = request.has_body || *is_check && !is_bare;
         let head = match Head::read(mcp, request, has_body) {
             Ok(head) if has_body => head,
             Ok(_) => return (None, Ok(None)),

@@ -9,6 +9,7 @@
 
 pub mod fault;
 pub mod head;
+mod likeness;
 pub mod lists;
 pub mod message;
 pub mod uri;

@@ -220,3 +220,44 @@ fn the_metadata_are_where_the_challenge_says() {
         assert_eq!(found["resource"].as_str(), resource, "{host}");
     }
 }
+
+/// What docs/mcp.md says of an endpoint in a rule: the expression is for frameworks that take several paths for one.
+#[test]
+fn a_rule_can_be_for_all_that_a_framework_takes_for_its_endpoint() {
+    let mcp = json!({"resource": RESOURCE, "tools": [{"name": "*", "deny": true}]});
+    let rules = json!([{"match": {"path_pattern": "(?i)/mcp([/.].*)?"}, "mcp": mcp}]);
+    let mut scene = Scene::of(jwt(json!({"audiences": RESOURCE}), json!({"rules": rules})));
+    for path in ["/mcp", "/mcp/", "/MCP", "/mcp.json", "/mcp/x", "/mcp:x", "/mcp;x", "//mcp", "/%6dcp", "/x/../mcp"] {
+        let seen = scene.send_body(ask(&with_scope("")).set(":path", Some(path)), call("list"));
+        assert!(matches!(seen, Seen::Refused(_)), "{path}");
+    }
+    scene.send_body(ask(&with_scope("")).set(":path", Some("/other")), call("list")).allowed();
+}
+
+/// A proxy that asks brings no body: whatever method can have one is judged as if it had.
+#[test]
+fn a_proxy_that_asks_tells_no_body() {
+    let mut scene = Scene::of(server(tools_of(json!({})), json!({"verify_path": "/verify"})));
+    let good = with_scope("files:delete files:write");
+    let asks = |ask: Ask, method: &str| ask.set(":path", Some("/verify/mcp")).set(":method", Some(method));
+    for method in ["POST", "PUT", "PATCH", "QUERY", "post"] {
+        scene.send(asks(ask(&good), method)).refused(403, "insufficient_claims");
+        scene.send(asks(newest(ask(&good), "tools/call", "delete_a"), method)).confirmed();
+        scene.send(asks(newest(ask(&good), "tools/call", "delete_root"), method)).refused(403, "insufficient_claims");
+    }
+    for method in ["GET", "DELETE", "HEAD"] {
+        scene.send(asks(ask(&good), method)).confirmed();
+    }
+}
+
+/// A method in other letters is none that a header may name.
+#[test]
+fn headers_name_methods_to_the_letter() {
+    for source in ["auto", "headers"] {
+        let mut scene = Scene::of(server(json!({"source": source}), json!({})));
+        for method in ["Tools/Call", "tools.call", "tools/call/", "resources_read"] {
+            let refusal = scene.send(newest(ask(&with_scope("")), method, "a").with_body());
+            assert_eq!(error(&refusal.refused(400, "invalid_request")).1, json!(-32020), "{method}");
+        }
+    }
+}

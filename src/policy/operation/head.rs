@@ -2,6 +2,7 @@
 //! method and the name that it is about (Streamable HTTP, "Request Metadata").
 
 use super::fault::{Fault, FaultKind};
+use super::likeness::is_odd_method;
 use super::{Asked, Operation, is_harmless};
 use crate::config::{Mcp, OperationSource};
 use crate::http::names::tells_operation;
@@ -121,6 +122,7 @@ impl Head {
                 Ok(vec![operation.ok_or(FaultKind::Headers)?])
             }
             method if is_harmless(method) => Ok(Vec::new()),
+            method if is_odd_method(method) => Err(FaultKind::Headers),
             method => Ok(Operation::unnamed(method).unwrap_or_else(|| vec![Operation::Unknown])),
         }
     }
@@ -134,6 +136,7 @@ fn told(metadata: Option<&McpMetadata>) -> Result<(Box<str>, Vec<Operation>), Fa
         // Envoy reads no further than it is told to.
         Some(_) if name.as_deref().is_none_or(str::is_empty) => return Err(FaultKind::Parameters),
         Some(operation) => vec![operation],
+        None if is_odd_method(method) => return Err(FaultKind::Request),
         None if is_harmless(method) || **method == *ENVOYS_RESPONSE => Vec::new(),
         None => Operation::unnamed(method).unwrap_or_else(|| vec![Operation::Unknown]),
     };
@@ -156,7 +159,7 @@ fn name(value: &str) -> Result<String, FaultKind> {
     let encoded = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
     let Some(encoded) = encoded else { return Ok(value.to_owned()) };
     let decoded = STANDARD.decode(encoded).ok().and_then(|decoded| String::from_utf8(decoded).ok());
-    decoded.filter(|name| !name.is_empty()).ok_or(FaultKind::Headers)
+    decoded.filter(|name| !name.is_empty() && !name.contains('\0')).ok_or(FaultKind::Headers)
 }
 
 /// Whether the body is JSON in UTF-8 and nothing else: a charset or a content coding would make another text of it.
@@ -199,6 +202,7 @@ mod tests {
             ("=?base64?SGVsbG8?=", None),
             ("=?base64??=", None),
             ("=?base64?/w==?=", None),
+            ("=?base64?YQBi?=", None),
             ("=?base64?SGVs bG8=?=", None),
         ] {
             assert_eq!(name(value).ok().as_deref(), expected, "{value}");

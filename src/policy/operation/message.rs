@@ -6,6 +6,7 @@
 
 use super::fault::{Fault, FaultKind};
 use super::head::{Head, Version};
+use super::likeness::{is_odd_method, is_variant};
 use super::{Asked, Operation};
 use crate::json::{self, Members, Value};
 
@@ -70,7 +71,7 @@ fn message(head: &Head, members: &Members, id: Option<Box<str>>) -> Result<Asked
         return Err(FaultKind::Request);
     };
     let method = string(method).filter(|method| !method.is_empty() && answers == 0).ok_or(FaultKind::Request)?;
-    if is_variant(&method, GUARDED_METHODS) {
+    if is_odd_method(&method) {
         return Err(FaultKind::Request);
     }
     let params = params.map(parameters).transpose()?;
@@ -166,41 +167,11 @@ fn string(text: &str) -> Option<String> {
     }
 }
 
-/// Whether a name is none of these, but could be taken for one; or makes members of its value be those of the object, where
-/// somebody copies it in JavaScript.
-fn is_variant(name: &str, known: &[&str]) -> bool {
-    let is_like = |known: &&str| letters(name).eq(letters(known));
-    !known.contains(&name) && (name == "__proto__" || known.iter().any(is_like))
-}
-
-/// Letters and digits, without case: what is left of a name where a reader minds neither case nor punctuation.
-fn letters(name: &str) -> impl Iterator<Item = char> + '_ {
-    let lower = name.chars().flat_map(char::to_lowercase);
-    let folded = lower.map(|letter| match letter {
-        // Unicode's simple case folding, which Go follows, makes these of `s` and `i`.
-        'ſ' => 's',
-        'ı' => 'i',
-        other => other,
-    });
-    folded.filter(char::is_ascii_alphanumeric)
-}
-
 /// Of a message.
 const MESSAGE_MEMBERS: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 
 /// Of parameters, and of what in them tells the operation.
 const PARAMETERS: &[&str] = &["name", "uri", "arguments", "ref", "type", "notifications", "resourceSubscriptions"];
-
-/// Methods that are about something with a name.
-const GUARDED_METHODS: &[&str] = &[
-    "tools/call",
-    "prompts/get",
-    "resources/read",
-    "resources/subscribe",
-    "resources/unsubscribe",
-    "completion/complete",
-    "subscriptions/listen",
-];
 
 /// Where a request of 2026-07-28 says its version.
 const VERSION_IN_META: &str = "io.modelcontextprotocol/protocolVersion";
