@@ -2,6 +2,7 @@
 //! tabs, line ends of Windows, byte order marks, JSON with comments.
 
 use crate::{here, root, run};
+use base64::Engine as _;
 use serde_json::Value;
 use std::fs;
 
@@ -303,4 +304,81 @@ fn the_module_that_filters_lists() {
         "filename: ▸/etc/envoy/oidc_filter_lists.wasm",
     );
     points("lists-idle.yaml", &idle, "lists_module", "which nothing here asks for");
+}
+
+/// The base for ECDS with its JSON text written in another way, which has the mark in it.
+fn text_as(write: impl Fn(&str) -> String) -> String {
+    let base = fs::read_to_string(here("base/ecds.yaml")).unwrap();
+    let (before, text) = base.split_once("value: |\n").unwrap();
+    let text: String = text.lines().map(|line| format!("{}\n", line.strip_prefix("            ").unwrap())).collect();
+    format!("{before}value: {}", write(&text.replace("\"audiences\"", "▸\"audience\"")))
+}
+
+fn indented(text: &str, spaces: usize) -> String {
+    text.lines().map(|line| format!("{}{line}\n", " ".repeat(spaces))).collect()
+}
+
+/// However a text is written in YAML, what is wrong in it is found where it stands.
+#[test]
+fn texts_in_texts() {
+    let one_line = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let escaped = |text: &str| one_line(text).replace('"', "\\\"").replace("▸\\\"", "▸\\\"");
+    for (name, text) in [
+        ("literal", text_as(|text| format!("|\n{}", indented(text, 12)))),
+        ("comment", text_as(|text| format!("| # the configuration\n{}", indented(text, 12)))),
+        ("keep", text_as(|text| format!("|+\n\n{}\n\n", indented(text, 14)))),
+        ("number", text_as(|text| format!("|2\n{}", indented(text, 15)))),
+        ("folded", text_as(|text| format!(">-\n{}", indented(text, 12)))),
+        ("single", text_as(|text| format!("'{}'\n", one_line(&text.replace("api.", "it''s.api."))))),
+        ("lines", text_as(|text| format!("'{}'\n", text.trim_end().replace('\n', "\n              ")))),
+        ("double", text_as(|text| format!("\"\\u007b{}\"\n", escaped(text).trim_start_matches('{')))),
+        (
+            "broken",
+            text_as(|text| {
+                format!(
+                    "\"{}\"\n",
+                    escaped(text).replace("cluster", "clu\\\n              \\x73ter\\n").replace("\\n\\\"", "\\\"")
+                )
+            }),
+        ),
+    ] {
+        points(&format!("text-{name}.yaml"), &text, "configuration", "did you mean `audiences`?");
+    }
+    // So is what is no JSON.
+    let text = text_as(|text| format!("'{}'\n", one_line(text)));
+    let text = text.replace("\"cluster\": \"idp\", ▸\"audience\"", "\"cluster\": \"idp\" ▸\"audience\"");
+    points("text-syntax.yaml", &text, "configuration", "not a JSON text");
+}
+
+/// Octets stand in base64, within which nobody looks for a column.
+#[test]
+fn texts_as_octets() {
+    let octets = |text: &str| {
+        let encoded = base64::prelude::BASE64_STANDARD.encode(text.replace(MARK, ""));
+        format!("▸{encoded}\n")
+    };
+    let wrong = text_as(octets).replace("StringValue", "BytesValue");
+    points("octets.yaml", &wrong, "configuration", "did you mean `audiences`?");
+    let sound = text_as(|text| octets(&text.replace("audience\"", "audiences\""))).replace("StringValue", "BytesValue");
+    assert_eq!(findings("octets-sound.yaml", &sound.replace(MARK, "")), []);
+}
+
+/// What `kubectl get` prints, a ConfigMap with Envoy's bootstrap, and a template that nobody has rendered.
+#[test]
+fn documents_in_documents() {
+    let istio = planted("base/istio.yaml", "failStrategy: FAIL_RELOAD", "▸failStrategy: FAIL_OPEN");
+    let items: Vec<String> = istio.split("---\n").map(|item| format!("- # an item\n{}", indented(item, 2))).collect();
+    points("list.yaml", &format!("kind: List\napiVersion: v1\nitems:\n{}", items.concat()), "fail_open", "FAIL_RELOAD");
+    let map = |file: &str| {
+        format!(
+            "kind: ConfigMap\napiVersion: v1\ndata:\n  other.yaml: \"providers: nobody's\"\n  envoy.yaml: |\n{}",
+            indented(file, 4)
+        )
+    };
+    let wrong = planted("base/envoy.yaml", "audiences: [", "▸audience: [");
+    points("configmap.yaml", &map(&wrong), "configuration", "did you mean `audiences`?");
+    assert_eq!(findings("configmap-sound.yaml", &map(&wrong.replace("▸audience", "audiences"))), []);
+    let template = planted("base/istio.yaml", "namespace: istio-system", "namespace: {▸{ .Release.Namespace }}");
+    let found = findings("template.yaml", &template.replace(MARK, ""));
+    assert!(found.len() == 1 && found[0].1.contains("helm template"), "{found:#?}");
 }

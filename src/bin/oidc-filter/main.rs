@@ -7,6 +7,7 @@ mod explain;
 mod file;
 mod lint;
 mod migrate;
+mod packed;
 mod render;
 mod report;
 mod schema;

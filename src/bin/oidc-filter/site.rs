@@ -1,7 +1,10 @@
 //! Where in a document a configuration of the filter stands, in what, and where its fields are.
 
 use crate::file::File;
+use crate::packed::unpacked;
 use crate::yaml::{self, Data, Key, Node, Place, Style};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use oidc_filter::config::{Config, Environment, Error, snake_case};
 use oidc_filter::json;
 use serde_json::Value;
@@ -23,6 +26,8 @@ pub struct Site<'n> {
     object: Option<Node>,
     /// What is wrong with that text.
     fault: Option<Place>,
+    /// What a `google.protobuf.BytesValue` holds.
+    decoded: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,6 +73,7 @@ pub fn sites(document: &Node) -> Vec<Site<'_>> {
 pub fn configured(file: &File, wanted: Option<&str>) -> Result<(Config, String), String> {
     let told = |place: Place, problem: String| format!("{}:{place}: {problem}", file.name);
     let documents = yaml::read(&file.text).map_err(|fault| told(fault.place, fault.problem))?;
+    let documents = unpacked(documents);
     let mut sites: Vec<Site<'_>> = documents.iter().flat_map(sites).collect();
     sites.retain(|site| wanted.is_none_or(|wanted| site.filter_name() == wanted));
     let [site] = sites.as_slice() else {
@@ -159,24 +165,21 @@ impl<'n> Site<'n> {
         chain: Option<(&'n Node, usize)>,
         resource: &'n Node,
     ) -> Self {
-        let mut site = Self { kind, plugin, written, chain, resource, object: None, fault: None };
+        let decoded = plugin.get("configuration").and_then(bytes_value);
+        let mut site = Self { kind, plugin, written, chain, resource, object: None, fault: None, decoded };
         match written.map(|node| (node, &node.data)) {
-            Some((node, Data::Text(text, _))) => match json::find_fault(text.as_bytes()) {
-                Some(fault) => {
-                    // Of a name that is there twice, YAML tells where it begins.
-                    let is_twice = fault.error == json::Error::DuplicateMember;
-                    let twice = is_twice.then(|| yaml::read(text).err()).flatten().map(|fault| fault.place);
-                    let place = twice.unwrap_or_else(|| yaml::place_of_byte(text, fault.line, fault.column));
-                    site.fault = Some(yaml::within(node, place));
+            Some((node, Data::Text(text, _))) => {
+                // In base64, no sign stands where it is meant.
+                let place = |inner| if site.decoded.is_some() { node.place } else { yaml::within(node, inner) };
+                match object(site.decoded.as_ref().unwrap_or(text)) {
+                    Ok(Some(mut object)) => {
+                        object.shift(&place);
+                        site.object = Some(object);
+                    }
+                    Ok(None) => {}
+                    Err(fault) => site.fault = Some(place(fault)),
                 }
-                None => {
-                    site.object =
-                        yaml::read(text).ok().and_then(|documents| documents.into_iter().next()).map(|mut object| {
-                            object.shift(&|inner| yaml::within(node, inner));
-                            object
-                        });
-                }
-            },
+            }
             Some((node, _)) => site.object = Some(node.clone()),
             None => {}
         }
@@ -187,7 +190,7 @@ impl<'n> Site<'n> {
     pub fn bytes(&self) -> Option<Vec<u8>> {
         let written = self.written?;
         match &written.data {
-            Data::Text(text, _) => Some(text.clone().into_bytes()),
+            Data::Text(text, _) => Some(self.decoded.as_ref().unwrap_or(text).clone().into_bytes()),
             Data::Null => None,
             _ => Some(written.to_json().to_string().into_bytes()),
         }
@@ -213,7 +216,9 @@ impl<'n> Site<'n> {
     /// Where a field is, or the nearest thing around it that is there.
     pub fn place(&self, path: &str) -> Place {
         let around = self.written.map_or(self.plugin.place, |written| match &written.data {
-            Data::Text(_, Style::Literal { .. }) => yaml::within(written, Place { line: 1, column: 1 }),
+            Data::Text(_, Style::Literal { .. } | Style::Mapped(_)) if self.decoded.is_none() => {
+                yaml::within(written, Place { line: 1, column: 1 })
+            }
             _ => written.place,
         });
         self.object.as_ref().map_or(around, |object| find(object, path).0)
@@ -234,6 +239,27 @@ impl<'n> Site<'n> {
     pub fn filter_name(&self) -> &str {
         self.plugin.word("name").filter(|name| !name.is_empty()).unwrap_or("oidc")
     }
+}
+
+/// What a text holds as JSON; or where it is none.
+fn object(text: &str) -> Result<Option<Node>, Place> {
+    let Some(fault) = json::find_fault(text.as_bytes()) else {
+        return Ok(yaml::read(text).ok().and_then(|documents| documents.into_iter().next()));
+    };
+    // Of a name that is there twice, YAML tells where it begins.
+    let is_twice = fault.error == json::Error::DuplicateMember;
+    let twice = is_twice.then(|| yaml::read(text).err()).flatten().map(|fault| fault.place);
+    Err(twice.unwrap_or_else(|| yaml::place_of_byte(text, fault.line, fault.column)))
+}
+
+/// The text in a `google.protobuf.BytesValue`, whose JSON form is base64.
+fn bytes_value(configuration: &Node) -> Option<String> {
+    let value = configuration.word("value").filter(|_| configuration.word("@type").is_some_and(is_bytes_value))?;
+    BASE64.decode(value).ok().and_then(|octets| String::from_utf8(octets).ok())
+}
+
+fn is_bytes_value(name: &str) -> bool {
+    name.ends_with("/google.protobuf.BytesValue")
 }
 
 /// The value at a path as errors write it, and the place of its key; or what stands deepest of what is there.

@@ -3,11 +3,14 @@
 //! What can't be read one way only is an error: a key that is there twice, two documents where one is meant. Aliases are followed; a
 //! document can't grow beyond a million values by them.
 
+mod flow;
+
 use oidc_filter::config::snake_case;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
 use serde_json::{Map, Number, Value};
 use std::collections::HashMap;
 use std::fmt;
+use std::rc::Rc;
 
 /// A value, and where it is.
 #[derive(Clone, Debug)]
@@ -34,10 +37,12 @@ pub enum Data {
 }
 
 /// How a text is written, so that a place within it can be told.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Style {
-    /// On the lines from its place on, or folded.
+    /// In some other way, of which no place within is asked for.
     Flow,
+    /// Quoted or folded, with the place of each sign that is no white space.
+    Mapped(Rc<[Place]>),
     /// `|`: line by line, from this line on, behind so many spaces.
     Literal { line: usize, indent: usize },
 }
@@ -169,7 +174,16 @@ pub fn within(text: &Node, inner: Place) -> Place {
             line: line.saturating_add(inner.line).saturating_sub(1),
             column: inner.column.saturating_add(*indent),
         },
-        // A quoted text on one line: what is escaped in it moves what follows, so the column is that of the text.
+        Data::Text(written, Style::Mapped(places)) => {
+            let lines = written.split('\n').take(inner.line);
+            let before = lines.enumerate().map(|(index, line)| {
+                let is_last = index.saturating_add(1) == inner.line;
+                let width = if is_last { inner.column.saturating_sub(1) } else { usize::MAX };
+                line.chars().take(width).filter(|sign| !sign.is_whitespace()).count()
+            });
+            // Behind the last sign there is nothing but the end.
+            places.get(before.sum::<usize>()).or(places.last()).copied().unwrap_or(text.place)
+        }
         _ => text.place,
     }
 }
@@ -234,8 +248,16 @@ impl Reader<'_> {
                 let is_text = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
                 let data = match style {
                     ScalarStyle::Plain if !is_text => plain(&text),
-                    ScalarStyle::Literal => Data::Text(text.into_owned(), self.literal(at)),
-                    _ => Data::Text(text.into_owned(), Style::Flow),
+                    ScalarStyle::Literal => {
+                        let style = self.literal(at, &text);
+                        Data::Text(text.into_owned(), style)
+                    }
+                    _ => {
+                        // Only where a text is read as JSON, somebody asks for a place in it.
+                        let places =
+                            text.trim_start().starts_with('{').then(|| flow::places(&self.lines, at, style, &text));
+                        Data::Text(text.into_owned(), places.map_or(Style::Flow, |places| Style::Mapped(places.into())))
+                    }
                 };
                 self.put(Node { place: at, data }, anchor)
             }
@@ -306,14 +328,20 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Where the lines of a block begin: here, or in the line below its `|`; behind the spaces of its first line that has more.
-    fn literal(&self, at: Place) -> Style {
+    /// Where the lines of a block begin: as far before its first line that holds something as in the text, and behind the spaces of that
+    /// line, but for those that are the text's own, as a number behind the `|` may say.
+    fn literal(&self, at: Place, text: &str) -> Style {
         let here = self.lines.get(at.line.saturating_sub(1)).copied().unwrap_or_default();
         let is_header = here.chars().nth(at.column.saturating_sub(1)) == Some('|');
-        let line = at.line.saturating_add(usize::from(is_header));
-        let mut below = self.lines.iter().skip(line.saturating_sub(1));
-        let first = below.find(|line| !line.trim().is_empty()).copied().unwrap_or_default();
-        Style::Literal { line, indent: first.len().saturating_sub(first.trim_start_matches(' ').len()) }
+        let skipped = at.line.saturating_sub(1).saturating_add(usize::from(is_header));
+        let holds = |(_, line): &(usize, &str)| !line.trim().is_empty();
+        let spaces = |line: &str| line.len().saturating_sub(line.trim_start_matches(' ').len());
+        let (index, first) = self.lines.iter().copied().enumerate().skip(skipped).find(holds).unwrap_or((skipped, ""));
+        let (own_index, own) = text.lines().enumerate().find(holds).unwrap_or_default();
+        Style::Literal {
+            line: index.saturating_add(1).saturating_sub(own_index),
+            indent: spaces(first).saturating_sub(spaces(own)),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Report;
 use crate::file::File;
+use crate::packed::unpacked;
 use crate::report::Level;
 use crate::yaml::{self, Documents, Node, Place};
 use oidc_filter::json;
@@ -13,9 +14,9 @@ pub fn read(file: &File) -> Result<Documents, (Place, String)> {
     match yaml::documents(&file.text) {
         // YAML has comments, and more. Envoy reads what is called JSON as nothing else.
         Ok(_) if is_json && broken().is_some() => Err(broken().unwrap_or_default()),
-        Ok(documents) => Ok(documents),
+        Ok(documents) => Ok(Documents { nodes: unpacked(documents.nodes), ..documents }),
         Err(fault) => {
-            let told = broken().unwrap_or_else(|| (fault.place, fault.problem + has_tab(&file.text, fault.place)));
+            let told = broken().unwrap_or_else(|| (fault.place, fault.problem + cause(&file.text, fault.place)));
             Err(told)
         }
     }
@@ -55,8 +56,12 @@ fn looks_like_json(text: &str) -> bool {
     inner.is_some_and(|inner| inner.trim_start().starts_with(['"', '/', '}']))
 }
 
-/// A tab looks like the spaces that would have been right.
-fn has_tab(text: &str, place: Place) -> &'static str {
+/// What may lie behind it: a tab that looks like the spaces that would have been right, or a template.
+fn cause(text: &str, place: Place) -> &'static str {
     let line = text.lines().nth(place.line.saturating_sub(1)).unwrap_or_default();
-    if line.contains('\t') { "; a tab stands in this line: write spaces in its place" } else { "" }
+    match (line.contains('\t'), line.contains("{{")) {
+        (true, _) => "; a tab stands in this line: write spaces in its place",
+        (_, true) => "; it looks like a template: give what `helm template` makes of it",
+        _ => "",
+    }
 }
