@@ -33,11 +33,20 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// From a buffer, and where in it each name and value lies: what lies beyond its end is empty.
-    pub fn from_spans(bytes: Vec<u8>, fields: Vec<(Range<usize>, Range<usize>)>) -> Self {
-        let mut headers = Self { bytes, fields, marks: 0 };
-        headers.marks = headers.iter().fold(0, |marks, (name, _)| marks | mark(name));
-        headers
+    /// From a buffer in which so many fields lie, of which `next` tells where the next name and value are; `None` if it can't, or
+    /// if that is beyond the end.
+    pub fn from_spans(
+        bytes: Vec<u8>,
+        count: usize,
+        mut next: impl FnMut(&[u8]) -> Option<(Range<usize>, Range<usize>)>,
+    ) -> Option<Self> {
+        let (mut fields, mut marks) = (Vec::with_capacity(count), 0);
+        for _ in 0..count {
+            let (name, value) = next(&bytes)?;
+            marks |= mark(bytes.get(name.clone())?);
+            fields.push((name, value));
+        }
+        Some(Self { bytes, fields, marks })
     }
 
     /// From names and values in order.
@@ -367,7 +376,8 @@ mod tests {
             .collect();
         for name in &names {
             let headers = Headers::from_pairs([(name, "1"), (name, "2")]);
-            let rebuilt = Headers::from_spans(headers.bytes.clone(), headers.fields.clone());
+            let mut spans = headers.fields.iter().cloned();
+            let rebuilt = Headers::from_spans(headers.bytes.clone(), headers.fields.len(), |_| spans.next()).unwrap();
             for headers in [headers, rebuilt] {
                 assert_eq!(headers.all(name).collect::<Vec<_>>(), [b"1", b"2"], "{name}");
                 assert_eq!(headers.first("another"), None);

@@ -13,20 +13,14 @@ pub fn headers(bytes: Vec<u8>) -> Option<Headers> {
     if lengths_end > bytes.len() {
         return None;
     }
-    let mut fields = Vec::with_capacity(count);
-    let mut at = lengths_end;
-    for lengths in (4..lengths_end).step_by(8) {
-        let mut span = |length: u32| {
-            let end = at.checked_add(usize::try_from(length).ok()?)?;
-            let span = at..end;
-            at = end.checked_add(1)?;
-            (bytes.get(end) == Some(&0)).then_some(span)
-        };
-        let name = span(read_u32(&bytes, lengths)?)?;
-        let value = span(read_u32(&bytes, lengths.checked_add(4)?)?)?;
-        fields.push((name, value));
-    }
-    Some(Headers::from_spans(bytes, fields))
+    let (mut lengths, mut at) = (4_usize, lengths_end);
+    let mut span = |bytes: &[u8]| {
+        let end = at.checked_add(usize::try_from(read_u32(bytes, lengths)?).ok()?)?;
+        let span = at..end;
+        (lengths, at) = (lengths.checked_add(4)?, end.checked_add(1)?);
+        (bytes.get(end) == Some(&0)).then_some(span)
+    };
+    Headers::from_spans(bytes, count, |bytes| Some((span(bytes)?, span(bytes)?)))
 }
 
 /// Header fields as the ABI has them.
