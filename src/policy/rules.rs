@@ -9,15 +9,21 @@
 //! The invariant: the index leaves out no rule that matches; and a request whose path, host or method two readers could read
 //! differently is judged by no rule that asks for less than another one that it could fall under.
 
+mod bits;
+mod dimension;
+mod host;
 mod ranks;
 
 use crate::config::{HeaderMatch, HeaderValue, PathMatch, Policy, Rule, RuleMatch};
 use crate::http::path::{self, Path};
 use crate::http::{Headers, Request};
+use bits::Bits;
+use dimension::Dimension;
+pub use host::host;
+use host::{Host, suffixes};
 use ranks::Ranks;
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 /// The index of a list of rules.
@@ -64,27 +70,6 @@ struct Tried {
     fitting: Bits,
 }
 
-type Bits = Vec<u64>;
-
-/// The rules that a value of one kind leaves possible.
-#[derive(Default)]
-struct Dimension {
-    /// Those that say nothing about it.
-    indifferent: Bits,
-    exact: HashMap<Box<[u8]>, Members>,
-    /// Hosts: what stands behind `*`, with its dot. Paths: whole segments without the last slash.
-    partial: HashMap<Box<[u8]>, Members>,
-    /// The length of the longest of these. A client chooses how many parts its path and its host have: those that are longer
-    /// are not looked up.
-    longest: usize,
-}
-
-/// The rules that name one value: one by one while they are few, as bits when that is less to go through.
-enum Members {
-    Few(Vec<usize>),
-    Many(Bits),
-}
-
 /// Why no rule is chosen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Error {
@@ -96,22 +81,22 @@ impl RuleIndex {
     /// The index of these rules, in order, above the policy for what falls under none. A rule without a match is never found.
     pub fn new(rules: &[Rule], top: &Policy) -> Self {
         let count = rules.len();
-        let matches = || rules.iter().filter_map(|rule| rule.matching.as_deref());
-        let headers = || matches().flat_map(|matching| &matching.headers);
-        let by_pattern = headers().filter(|header| matches!(header.value, HeaderValue::Pattern(_)));
-        let dimension = || Dimension { indifferent: vec![0; count.div_ceil(WORD)], ..Dimension::default() };
+        let matches: Vec<&RuleMatch> = rules.iter().filter_map(|rule| rule.matching.as_deref()).collect();
+        let paths: Vec<&PathMatch> = matches.iter().filter_map(|matching| matching.path.as_ref()).collect();
+        let headers = matches.iter().flat_map(|matching| &matching.headers);
+        let by_pattern = headers.clone().filter(|header| matches!(header.value, HeaderValue::Pattern(_)));
         let mut index = Self {
             rules: Vec::new(),
-            all: vec![u64::MAX; count.div_ceil(WORD)],
-            routes: dimension(),
-            hosts: dimension(),
-            methods: dimension(),
-            paths: dimension(),
-            headers: names(headers()).into_iter().map(|name| (name, dimension())).collect(),
-            has_patterns: matches().any(|matching| matches!(matching.path, Some(PathMatch::Pattern(_)))),
-            has_foreign_paths: matches().any(|matching| matching.path.as_ref().is_some_and(PathMatch::is_foreign)),
+            all: Bits::all(count),
+            routes: Dimension::new(count),
+            hosts: Dimension::new(count),
+            methods: Dimension::new(count),
+            paths: Dimension::new(count),
+            headers: names(headers).into_iter().map(|name| (name, Dimension::new(count))).collect(),
+            has_patterns: paths.iter().any(|path| matches!(path, PathMatch::Pattern(_))),
+            has_foreign_paths: paths.iter().any(|path| path.is_foreign()),
             pattern_headers: names(by_pattern),
-            named: vec![0; count.div_ceil(WORD)],
+            named: Bits::none(count),
             ranks: Ranks::new(rules, top),
             scratch: Cell::default(),
         };
@@ -120,7 +105,7 @@ impl RuleIndex {
                 index.add(number, matching);
             }
             if name.is_some() {
-                set_bit(&mut index.named, number);
+                index.named.insert(number);
             }
             index.rules.push(Indexed { matching: matching.clone(), is_bypass: policy.bypass });
         }
@@ -128,15 +113,11 @@ impl RuleIndex {
     }
 
     fn add(&mut self, number: usize, matching: &RuleMatch) {
-        let bytes =
-            |texts: &[String]| -> Vec<Box<[u8]>> { texts.iter().map(|text| Box::from(text.as_bytes())).collect() };
         self.routes.add(number, bytes(&matching.route_names), Vec::new());
         self.methods.add(number, bytes(&matching.methods), Vec::new());
-        let is_suffix = |host: &&String| host.starts_with('*');
-        let (suffixes, hosts): (Vec<_>, Vec<_>) = matching.hosts.iter().partition(is_suffix);
-        let suffixes = suffixes.into_iter().map(|host| Box::from(host.as_bytes().get(1..).unwrap_or_default()));
-        let hosts = hosts.into_iter().map(|host| Box::from(host.as_bytes()));
-        self.hosts.add(number, hosts.collect(), suffixes.collect());
+        let (suffixes, hosts): (Vec<&str>, Vec<&str>) =
+            matching.hosts.iter().map(String::as_str).partition(|host| host.starts_with('*'));
+        self.hosts.add(number, bytes(&hosts), bytes(suffixes.iter().filter_map(|host| host.strip_prefix('*'))));
         match &matching.path {
             None => self.paths.add(number, Vec::new(), Vec::new()),
             Some(PathMatch::Exact(paths)) => self.paths.add(number, paths.clone(), Vec::new()),
@@ -212,14 +193,14 @@ impl RuleIndex {
 
     /// Whether rules are found by routes, which Envoy has found by the path, the host and the method.
     fn reads_routes(&self) -> bool {
-        !self.routes.is_indifferent() || self.named.iter().any(|word| *word != 0)
+        !self.routes.is_indifferent() || !self.named.is_empty()
     }
 
     /// Whether a header is too long for the expressions that may be tried on it.
     fn has_long_headers(&self, request: &Request) -> bool {
-        let is_long =
-            |name: &str| request.headers.all(name).map(<[u8]>::len).fold(0, usize::saturating_add) > MAX_PATTERN_TEXT;
-        self.pattern_headers.iter().any(|name| is_long(name))
+        self.pattern_headers
+            .iter()
+            .any(|name| request.headers.all(name).map(<[u8]>::len).fold(0, usize::saturating_add) > MAX_PATTERN_TEXT)
     }
 
     fn has_long_path(&self, path: &Path) -> bool {
@@ -244,13 +225,14 @@ impl RuleIndex {
         }
         let mut readings = path.readings().ok_or(Error::Ambiguous)?;
         let Some(first) = readings.next() else { return Ok(self.find_one(&facts, doubts, scratch)) };
-        let mut find = |reading: &[u8]| self.find_one(&Facts { path: Some(reading), ..facts }, doubts, scratch);
-        let found = find(first);
-        if !readings.all(|reading| find(reading) == found) {
+        let found = self.find_one(&facts.at(first), doubts, scratch);
+        if !readings.all(|reading| self.find_one(&facts.at(reading), doubts, scratch) == found) {
             return Err(Error::Ambiguous);
         }
-        let neighbours = path.neighbours();
-        neighbours.iter().try_fold(found, |found, neighbour| self.with_neighbour(found, find(neighbour)))
+        path.neighbours().iter().try_fold(found, |found, neighbour| {
+            let other = self.find_one(&facts.at(neighbour), doubts, scratch);
+            self.with_neighbour(found, other)
+        })
     }
 
     /// The rule for a path of which the one rule is found, and for a path that it stands close to the other: that one, if it
@@ -296,20 +278,23 @@ impl RuleIndex {
             return Err(Error::Ambiguous);
         }
         let asking = self.ranks.asking_more_than(found).ok_or(Error::Ambiguous)?;
-        let is_named = asking.iter().zip(&self.named).any(|(asking, named)| asking & named != 0);
+        let is_top_possible = certain.is_none() && asking.has(self.rules.len());
+        if is_top_possible || asking.meets(&self.named) {
+            return Err(Error::Ambiguous);
+        }
         let mut methods = std::iter::once(read.method).chain(read.upper.as_deref().map(Some));
         let end = certain.unwrap_or(self.rules.len());
-        let mut is_possible =
-            || methods.any(|method| self.is_any_possible(asking, end, &read.facts(method), read, scratch));
-        let is_top_possible = certain.is_none() && has_bit(asking, self.rules.len());
-        if is_top_possible || is_named || is_possible() { Err(Error::Ambiguous) } else { Ok(found) }
+        if methods.any(|method| self.is_any_possible(asking, end, &read.facts(method), read, scratch)) {
+            return Err(Error::Ambiguous);
+        }
+        Ok(found)
     }
 
     /// Whether one of these rules, before the one at `end`, could be found if what is in doubt were otherwise. Routes are, with all
     /// that Envoy finds them by.
     fn is_any_possible(&self, rules: &Bits, end: usize, facts: &Facts, read: &Read, scratch: &mut Scratch) -> bool {
         let Scratch { left, possible, tried } = scratch;
-        left.clone_from(rules);
+        left.copy(rules);
         let Read { doubts, .. } = read;
         let path = read.path.readings().and_then(|mut readings| readings.next()).filter(|_| !doubts.path);
         self.methods.narrow(left, possible, facts.method, []);
@@ -320,7 +305,7 @@ impl RuleIndex {
             self.paths.narrow(left, possible, path, path.iter().flat_map(|path| path::prefixes(path)));
         }
         self.narrow_by_headers(left, possible, read.request);
-        set_bits(left).take_while(|number| *number < end).any(|number| {
+        left.iter().take_while(|number| *number < end).any(|number| {
             let matching = self.rules.get(number).and_then(|rule| rule.matching.as_ref());
             matching
                 .is_some_and(|matching| fits_path(matching, path) && tried.fit(number, matching, &read.request.headers))
@@ -329,14 +314,14 @@ impl RuleIndex {
 
     fn find_one(&self, facts: &Facts, doubts: &Doubts, scratch: &mut Scratch) -> Option<usize> {
         let Scratch { left, possible, tried } = scratch;
-        left.clone_from(&self.all);
+        left.copy(&self.all);
         let Facts { request, method, host, path } = facts;
         self.routes.narrow(left, possible, request.route.name.as_deref(), []);
         self.methods.narrow(left, possible, *method, []);
         self.hosts.narrow(left, possible, *host, host.iter().flat_map(|host| suffixes(host)));
         self.paths.narrow(left, possible, *path, path.iter().flat_map(|path| path::prefixes(path)));
         self.narrow_by_headers(left, possible, request);
-        set_bits(left).find(|number| {
+        left.iter().find(|number| {
             let Some(Indexed { matching: Some(matching), is_bypass }) = self.rules.get(*number) else { return false };
             let may_open = !is_bypass || doubts.are_none() || self.is_certain(*number, doubts);
             may_open && fits_path(matching, *path) && tried.fit(*number, matching, &request.headers)
@@ -349,6 +334,10 @@ impl RuleIndex {
             dimension.narrow(left, possible, value.as_deref(), []);
         }
     }
+}
+
+fn bytes(texts: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<Box<[u8]>> {
+    texts.into_iter().map(|text| Box::from(text.as_ref().as_bytes())).collect()
 }
 
 /// The names of these headers, each once.
@@ -398,14 +387,17 @@ impl Tried {
         if matching.headers.is_empty() {
             return true;
         }
-        let words = (number / WORD).saturating_add(1);
-        self.asked.resize(words.max(self.asked.len()), 0);
-        self.fitting.resize(words.max(self.fitting.len()), 0);
-        if !has_bit(&self.asked, number) {
-            set_bit(&mut self.asked, number);
-            put_bit(&mut self.fitting, number, fits_headers(matching, headers));
+        self.asked.reach(number);
+        self.fitting.reach(number);
+        if !self.asked.has(number) {
+            self.asked.insert(number);
+            if fits_headers(matching, headers) {
+                self.fitting.insert(number);
+            } else {
+                self.fitting.remove(number);
+            }
         }
-        has_bit(&self.fitting, number)
+        self.fitting.has(number)
     }
 }
 
@@ -416,6 +408,13 @@ struct Facts<'r> {
     method: Option<&'r [u8]>,
     host: Option<&'r [u8]>,
     path: Option<&'r [u8]>,
+}
+
+impl<'r> Facts<'r> {
+    /// The same with this reading of the path.
+    fn at(self, path: &'r [u8]) -> Self {
+        Self { path: Some(path), ..self }
+    }
 }
 
 /// What the index leaves open of a path: expressions.
@@ -444,108 +443,6 @@ fn fits_headers(matching: &RuleMatch, headers: &Headers) -> bool {
     })
 }
 
-impl Dimension {
-    fn add(&mut self, number: usize, exact: Vec<Box<[u8]>>, partial: Vec<Box<[u8]>>) {
-        if exact.is_empty() && partial.is_empty() {
-            set_bit(&mut self.indifferent, number);
-        }
-        self.longest = partial.iter().map(|part| part.len()).max().unwrap_or_default().max(self.longest);
-        for (keys, map) in [(exact, &mut self.exact), (partial, &mut self.partial)] {
-            for key in keys {
-                map.entry(key).or_insert(Members::Few(Vec::new())).add(number, self.indifferent.len());
-            }
-        }
-    }
-
-    fn is_indifferent(&self) -> bool {
-        self.exact.is_empty() && self.partial.is_empty()
-    }
-
-    /// Takes from `left` the rules that this value rules out.
-    fn narrow<'v>(
-        &self,
-        left: &mut Bits,
-        possible: &mut Bits,
-        value: Option<&[u8]>,
-        parts: impl IntoIterator<Item = &'v [u8]>,
-    ) {
-        if self.is_indifferent() {
-            return;
-        }
-        possible.clone_from(&self.indifferent);
-        let exact = value.and_then(|value| self.exact.get(value));
-        let parts = parts.into_iter().filter(|part| part.len() <= self.longest);
-        let partial = parts.filter_map(|part| self.partial.get(part));
-        exact.into_iter().chain(partial).for_each(|members| members.add_to(possible));
-        left.iter_mut().zip(possible.iter()).for_each(|(left, possible)| *left &= possible);
-    }
-}
-
-impl Members {
-    fn add(&mut self, number: usize, words: usize) {
-        match self {
-            Self::Few(numbers) if numbers.len() < words => numbers.push(number),
-            Self::Few(numbers) => {
-                let mut bits = vec![0; words];
-                numbers.iter().chain([&number]).for_each(|number| set_bit(&mut bits, *number));
-                *self = Self::Many(bits);
-            }
-            Self::Many(bits) => set_bit(bits, number),
-        }
-    }
-
-    fn add_to(&self, possible: &mut Bits) {
-        match self {
-            Self::Few(numbers) => numbers.iter().for_each(|number| set_bit(possible, *number)),
-            Self::Many(bits) => possible.iter_mut().zip(bits).for_each(|(possible, bits)| *possible |= bits),
-        }
-    }
-}
-
-/// The host of an authority as rules see it: in lower case, without its port and a final dot. `None` if it is no host.
-pub fn host(authority: &[u8]) -> Option<Cow<'_, [u8]>> {
-    Host::read(authority).text
-}
-
-/// The host that a request is for: RFC 9110, section 7.2.
-struct Host<'r> {
-    /// In lower case, without the port. `None` if it is no host.
-    text: Option<Cow<'r, [u8]>>,
-    /// Whether it has no final dot, which some readers leave out.
-    is_normal: bool,
-}
-
-impl<'r> Host<'r> {
-    fn read(authority: &'r [u8]) -> Self {
-        let port = authority.iter().rposition(|byte| *byte == b':').filter(|colon| {
-            let digits = authority.get(colon.saturating_add(1)..).unwrap_or_default();
-            digits.iter().all(u8::is_ascii_digit) && !authority.ends_with(b"]")
-        });
-        let host = port.and_then(|colon| authority.get(..colon)).unwrap_or(authority);
-        let dotless = host.strip_suffix(b".").unwrap_or(host);
-        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-        let is_literal =
-            |inner: &[u8]| inner.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
-        let literal = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]"));
-        let is_host = literal.is_some_and(is_literal) || dotless.iter().all(is_name) && !dotless.ends_with(b".");
-        if !is_host || dotless.is_empty() {
-            return Self { text: None, is_normal: false };
-        }
-        let text = if dotless.iter().any(u8::is_ascii_uppercase) {
-            Cow::Owned(dotless.to_ascii_lowercase())
-        } else {
-            Cow::Borrowed(dotless)
-        };
-        Self { text: Some(text), is_normal: dotless.len() == host.len() }
-    }
-}
-
-/// Each end of a host that begins with a dot, the longest first.
-fn suffixes(host: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let dots = host.iter().enumerate().filter(|(_, byte)| **byte == b'.').map(|(dot, _)| dot);
-    dots.filter(|dot| *dot > 0).filter_map(|dot| host.get(dot..))
-}
-
 /// The value of a header, as Envoy sees one that was sent more than once: joined by commas.
 fn combined<'r>(headers: &'r Headers, name: &'r str) -> Option<Cow<'r, [u8]>> {
     let mut values = headers.all(name);
@@ -559,38 +456,6 @@ fn combined<'r>(headers: &'r Headers, name: &'r str) -> Option<Cow<'r, [u8]>> {
     Some(combined)
 }
 
-fn set_bit(bits: &mut Bits, number: usize) {
-    if let Some(word) = bits.get_mut(number / WORD) {
-        *word |= 1 << (number % WORD);
-    }
-}
-
-fn put_bit(bits: &mut Bits, number: usize, is_set: bool) {
-    if let Some(word) = bits.get_mut(number / WORD) {
-        let bit = 1 << (number % WORD);
-        *word = if is_set { *word | bit } else { *word & !bit };
-    }
-}
-
-fn has_bit(bits: &Bits, number: usize) -> bool {
-    bits.get(number / WORD).is_some_and(|word| word & (1 << (number % WORD)) != 0)
-}
-
-fn set_bits(bits: &Bits) -> impl Iterator<Item = usize> {
-    // Most words of most requests are empty.
-    bits.iter().enumerate().filter(|(_, word)| **word != 0).flat_map(|(index, word)| {
-        let mut rest = *word;
-        std::iter::from_fn(move || {
-            let bit = usize::try_from(rest.trailing_zeros()).ok().filter(|_| rest != 0)?;
-            rest &= rest.wrapping_sub(1);
-            Some(index.saturating_mul(WORD).saturating_add(bit))
-        })
-    })
-}
-
 /// The longest path, and the longest value of a header, that expressions are tried on, at some 40 ns for each byte and
 /// expression, and for a path in each of its readings; which rule a longer one has is not known.
 const MAX_PATTERN_TEXT: usize = 2 * 1024;
-
-/// Bits of a word.
-const WORD: usize = u64::BITS as usize;

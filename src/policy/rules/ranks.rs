@@ -1,7 +1,7 @@
 //! Which rules ask for more than which, decided when the configuration is read: policies that ask for the same share a rank,
 //! and each rank knows the rules that ask for something that it doesn't.
 
-use super::{Bits, WORD, has_bit, set_bit};
+use super::bits::Bits;
 use crate::config::{Policy, Rule};
 
 /// The ranks of a list of rules. No rule (`None`) is the top level.
@@ -14,12 +14,11 @@ pub(super) struct Ranks {
 
 impl Ranks {
     pub(super) fn new(rules: &[Rule], top: &Policy) -> Self {
-        let policies = || rules.iter().map(|rule| &*rule.policy).chain([top]);
         let mut ranks: Vec<&Policy> = Vec::new();
         let mut of = Vec::new();
-        for policy in policies() {
-            let is_same = |rank: &&Policy| rank.asks_no_less_than(policy) && policy.asks_no_less_than(rank);
-            let rank = ranks.iter().position(is_same).or_else(|| (ranks.len() < MAX_RANKS).then_some(ranks.len()));
+        for policy in rules.iter().map(|rule| &*rule.policy).chain([top]) {
+            let known = ranks.iter().position(|rank| ask_the_same(rank, policy));
+            let rank = known.or_else(|| (ranks.len() < MAX_RANKS).then_some(ranks.len()));
             if rank == Some(ranks.len()) {
                 ranks.push(policy);
             }
@@ -27,10 +26,10 @@ impl Ranks {
         }
         let asking_more = ranks.iter().map(|rank| {
             let by_rank: Vec<bool> = ranks.iter().map(|other| !rank.asks_no_less_than(other)).collect();
-            let mut asking = vec![0; of.len().div_ceil(WORD)];
+            let mut asking = Bits::none(of.len());
             for (number, other) in of.iter().enumerate() {
                 if other.and_then(|other| by_rank.get(other).copied()).unwrap_or(true) {
-                    set_bit(&mut asking, number);
+                    asking.insert(number);
                 }
             }
             asking
@@ -40,7 +39,7 @@ impl Ranks {
 
     /// Whether this rule asks for whatever that one asks for.
     pub(super) fn asks_no_less(&self, this: Option<usize>, that: Option<usize>) -> bool {
-        this == that || self.asking_more_than(this).is_some_and(|asking| !has_bit(asking, self.number(that)))
+        this == that || self.asking_more_than(this).is_some_and(|asking| !asking.has(self.number(that)))
     }
 
     /// Those who ask for something that this rule doesn't; `None` if nobody can say.
@@ -52,6 +51,10 @@ impl Ranks {
     pub(super) fn number(&self, rule: Option<usize>) -> usize {
         rule.unwrap_or(self.of.len().saturating_sub(1))
     }
+}
+
+fn ask_the_same(this: &Policy, that: &Policy) -> bool {
+    this.asks_no_less_than(that) && that.asks_no_less_than(this)
 }
 
 /// More kinds of policies are not compared with each other, so that reading ten thousand rules takes no time: a path that
