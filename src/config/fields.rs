@@ -3,9 +3,15 @@
 //! A field may be spelled in `snake_case` or in `camelCase` (protobuf's JSON rule), but not in both at once, and
 //! a field that nobody asked for is an error: a typing mistake in a policy must not become an open door.
 
+mod duration;
+mod environment;
+
 use super::Error;
 use crate::json::{self, Object, Step, Value};
 use crate::ordered;
+use duration::{MAX_SECONDS, duration, seconds};
+pub use environment::{Environment, Kind};
+use environment::{expand, expanded};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -19,65 +25,6 @@ pub struct Fields<'e> {
     spelled: Vec<(String, String)>,
     known: Vec<&'static str>,
     environment: &'e dyn Environment,
-}
-
-/// Where `${NAME}` comes from: the VM's environment variables.
-pub trait Environment {
-    /// The value of a variable, if it is set.
-    fn variable(&self, name: &str) -> Option<String>;
-
-    /// Is told of each field that a reader asks an object for, whether it is there or not, and as what: the JSON Schema is made
-    /// of that. The module tells nobody.
-    fn asked(&self, _object: &str, _field: &str, _kind: Kind) {}
-}
-
-/// As what a reader asks for a field.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Kind {
-    /// One of the fields that the object may have; what it is, is said when it is read.
-    Known,
-    /// A value that its reader looks at by itself.
-    Any,
-    /// A string.
-    String,
-    /// A string that must be there.
-    RequiredString,
-    /// `true` or `false`.
-    Boolean,
-    /// A whole number.
-    Integer,
-    /// A list of whole numbers, or one.
-    Integers,
-    /// `"10m"`, or a number of seconds.
-    Duration,
-    /// The same, with a sign.
-    SignedDuration,
-    /// A list of strings, or one.
-    Strings,
-    /// An object.
-    Object,
-    /// A list of objects, or one.
-    Objects,
-    /// An object with a string under each name of the operator's.
-    StringMap,
-    /// An object with a list of strings, or one, under each name of the operator's.
-    StringLists,
-    /// An object with a string or an object under each name of the operator's.
-    Members,
-    /// A list of strings and objects, or one of these.
-    Entries,
-    /// Any JSON value.
-    Json,
-    /// A JSON document, or a string that holds one.
-    JsonText,
-    /// A list of JSON objects, or one; each may be a string that holds it.
-    JsonObjects,
-}
-
-impl<F: Fn(&str) -> Option<String>> Environment for F {
-    fn variable(&self, name: &str) -> Option<String> {
-        self(name)
-    }
 }
 
 impl<'e> Fields<'e> {
@@ -173,8 +120,9 @@ impl<'e> Fields<'e> {
     /// A boolean.
     pub fn boolean(&mut self, field: &'static str) -> Result<Option<bool>, Error> {
         let path = self.path(field);
-        let read = |value: Value| value.as_bool().ok_or_else(|| wrong_type(&path, &value, "true or false"));
-        self.take_as(field, Kind::Boolean).map(read).transpose()
+        self.take_as(field, Kind::Boolean)
+            .map(|value| value.as_bool().ok_or_else(|| wrong_type(&path, &value, "true or false")))
+            .transpose()
     }
 
     /// A whole number, also written `60.0`.
@@ -244,38 +192,36 @@ impl<'e> Fields<'e> {
     /// An object with string values, under names that the operator chose.
     pub fn string_map(&mut self, field: &'static str) -> Result<Vec<(String, String)>, Error> {
         let path = self.path(field);
-        let read = |(name, value): (String, Value)| {
+        let entries = match self.take_as(field, Kind::StringMap) {
+            None => return Ok(Vec::new()),
+            Some(Value::Object(entries)) => entries,
+            Some(other) => return Err(wrong_type(&path, &other, "an object with a string for each name")),
+        };
+        let texts = entries.into_iter().map(|(name, value)| {
             let text = string(value, &join(&path, &printable(&name)), self.environment)?;
             Ok((name, text))
-        };
-        match self.take_as(field, Kind::StringMap) {
-            None => Ok(Vec::new()),
-            Some(Value::Object(entries)) => entries.into_iter().map(read).collect(),
-            Some(other) => Err(wrong_type(&path, &other, "an object with a string for each name")),
-        }
+        });
+        texts.collect()
     }
 
     /// An object with a list of strings, or one string, under names that the operator chose.
     pub fn string_lists(&mut self, field: &'static str) -> Result<Option<BTreeMap<String, Vec<String>>>, Error> {
         let path = self.path(field);
-        let environment = self.environment;
-        let read = |(name, value): (String, Value)| {
+        let entries = match self.take_as(field, Kind::StringLists) {
+            None => return Ok(None),
+            Some(Value::Object(entries)) => entries,
+            Some(other) => return Err(wrong_type(&path, &other, "an object with a list of strings for each name")),
+        };
+        let lists = entries.into_iter().map(|(name, value)| {
             let path = join(&path, &printable(&name));
             let values = match value {
                 Value::Array(values) => values,
                 value => vec![value],
             };
-            let texts = values.into_iter().map(|value| string(value, &path, environment));
+            let texts = values.into_iter().map(|value| string(value, &path, self.environment));
             Ok((name, texts.collect::<Result<_, _>>()?))
-        };
-        match self.take_as(field, Kind::StringLists) {
-            None => Ok(None),
-            Some(Value::Object(entries)) => {
-                let lists: Vec<_> = entries.into_iter().map(read).collect::<Result<_, _>>()?;
-                Ok(Some(ordered::map(lists)))
-            }
-            Some(other) => Err(wrong_type(&path, &other, "an object with a list of strings for each name")),
-        }
+        });
+        Ok(Some(ordered::map(lists.collect::<Result<Vec<_>, Error>>()?)))
     }
 
     /// Whether the field is an object under whose names, which the operator chose, something stands: not one object of
@@ -299,7 +245,7 @@ impl<'e> Fields<'e> {
             Some(other) => return Err(wrong_type(&path, &other, "an object")),
             None => return Ok(Vec::new()),
         };
-        let read = |(name, value): (String, Value)| {
+        let members = entries.into_iter().map(|(name, value)| {
             let path = join(&path, &printable(&name));
             match value {
                 Value::Object(_) => read(&name, None, Fields::of(value, &path, environment)?),
@@ -308,8 +254,8 @@ impl<'e> Fields<'e> {
                     read(&name, Some(text), Fields::of(Value::Object(Object::new()), &path, environment)?)
                 }
             }
-        };
-        entries.into_iter().map(read).collect()
+        });
+        members.collect()
     }
 
     /// A JSON document, written out or as a string that holds it.
@@ -396,11 +342,11 @@ impl<'e> Fields<'e> {
         read: impl Fn(Value, &str) -> Result<T, Error>,
     ) -> Result<Option<Vec<T>>, Error> {
         let path = self.path(field);
-        let read_at = |(index, value)| read(value, &format!("{path}[{index}]"));
         match self.take_as(field, kind) {
             None => Ok(None),
             Some(Value::Array(values)) => {
-                values.into_iter().enumerate().map(read_at).collect::<Result<_, _>>().map(Some)
+                let each = values.into_iter().enumerate();
+                each.map(|(index, value)| read(value, &format!("{path}[{index}]"))).collect::<Result<_, _>>().map(Some)
             }
             Some(value) => Ok(Some(vec![read(value, &path)?])),
         }
@@ -435,51 +381,6 @@ fn string(value: Value, path: &str, environment: &dyn Environment) -> Result<Str
     }
 }
 
-/// The same value with `${NAME}` replaced in its strings, at every depth; that of a parsed document is bounded.
-fn expanded(value: Value, path: &str, environment: &dyn Environment) -> Result<Value, Error> {
-    Ok(match value {
-        Value::String(text) => Value::String(expand(&text, path, environment)?),
-        Value::Array(values) => {
-            let values = values.into_iter().map(|value| expanded(value, path, environment));
-            Value::Array(values.collect::<Result<_, _>>()?)
-        }
-        Value::Object(object) => {
-            let members = object.into_iter().map(|(name, value)| Ok((name, expanded(value, path, environment)?)));
-            Value::Object(json::object(members.collect::<Result<Vec<_>, Error>>()?))
-        }
-        other => other,
-    })
-}
-
-/// Replaces `${NAME}`; `$${` stands for `${`.
-fn expand(text: &str, path: &str, environment: &dyn Environment) -> Result<String, Error> {
-    let mut expanded = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${") {
-        if let Some(before) = before.strip_suffix('$') {
-            expanded.push_str(before);
-            expanded.push_str("${");
-            rest = after;
-            continue;
-        }
-        let (name, after) =
-            after.split_once('}').ok_or_else(|| Error::at(path, "${ without its }; write $${ for a literal ${"))?;
-        // What is no name may be part of a secret.
-        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            return Err(Error::at(path, "what stands in ${ } is no name of a variable; write $${ for a literal ${"));
-        }
-        let value = environment.variable(name).ok_or_else(|| {
-            let remedy = "list it in vm_config.environment_variables (key_values, or host_env_keys and set it for Envoy), or write $${ for a literal ${";
-            Error::at(path, format!("the environment variable {name} is not set: {remedy}"))
-        })?;
-        expanded.push_str(before);
-        expanded.push_str(&value);
-        rest = after;
-    }
-    expanded.push_str(rest);
-    Ok(expanded)
-}
-
 /// A whole number that is exactly one, in whichever way it is written.
 fn integer(value: &Value) -> Option<i64> {
     let Value::Number(number) = value else { return None };
@@ -489,46 +390,6 @@ fn integer(value: &Value) -> Option<i64> {
         #[expect(clippy::cast_possible_truncation, reason = "a whole number below 2^53 is exact in both types")]
         whole.then_some(float as i64)
     })
-}
-
-fn seconds(number: Option<f64>) -> Option<(bool, Duration)> {
-    let number = number.filter(|seconds| seconds.is_finite() && seconds.abs() <= MAX_SECONDS)?;
-    Some((number.is_sign_negative() && number != 0.0, Duration::try_from_secs_f64(number.abs()).ok()?))
-}
-
-/// One or more numbers with a unit each, as in Go: `1h30m`, `1.5s`, `-2m`. A bare number is seconds.
-fn duration(text: &str) -> Option<(bool, Duration)> {
-    let (negative, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    };
-    if rest.is_empty() {
-        return None;
-    }
-    if let Ok(number) = rest.parse::<f64>() {
-        return seconds(Some(number)).map(|(_, duration)| (negative, duration));
-    }
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at_checked(digits)?;
-        let unit_end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
-        let (unit, after) = after.split_at_checked(unit_end)?;
-        let unit = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            "d" => 86_400.0,
-            _ => return None,
-        };
-        let (_, part) = seconds(Some(number.parse::<f64>().ok()? * unit))?;
-        total = total.checked_add(part)?;
-        rest = after;
-    }
-    Some((negative, total))
 }
 
 /// `metadataFilter` is `metadata_filter`.
@@ -575,9 +436,6 @@ pub fn printable(name: &str) -> String {
 
 /// Characters of a name from outside that an error shows.
 const MAX_SHOWN: usize = 64;
-
-/// Three hundred years: more than any setting means, little enough that sums of it cannot overflow.
-const MAX_SECONDS: f64 = 1e10;
 
 #[cfg(test)]
 mod tests {
