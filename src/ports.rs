@@ -1,6 +1,19 @@
-//! What a host lends to the core beside events: memory that all its workers share, and randomness.
+//! What a host lends to the core beside events: cryptography, memory that all its workers share, and randomness.
 //!
 //! The invariant: whoever is told that bytes were replaced was the only one to replace that version of them.
+
+/// Signatures, verified and made by the host.
+pub trait Cryptography {
+    /// Whether `signature` (for ECDSA in DER) is that of `message`, hashed with `hash` (`sha256`, `sha384`, `sha512`), by
+    /// the key with this SubjectPublicKeyInfo in DER. `None` if the host can't tell.
+    fn verify(&self, hash: &str, spki: &[u8], message: &[u8], signature: &[u8]) -> Option<bool>;
+
+    /// The signature of `message`, hashed with `hash`, by the key in PKCS#8 and DER (for RSA: PKCS#1 v1.5; for ECDSA, in DER).
+    /// `None` if the host doesn't sign.
+    fn sign(&self, _hash: &str, _pkcs8: &[u8], _message: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}
 
 /// Memory that all workers of a process share, under few keys.
 pub trait SharedMemory {

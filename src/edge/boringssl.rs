@@ -1,13 +1,13 @@
 //! Envoy's cryptography.
 
 use super::abi;
-use crate::jose::verifier;
+use crate::ports::Cryptography;
 use crate::protobuf;
 
 /// The BoringSSL of Envoy, behind its foreign functions `verify_signature` (since 1.31) and `sign` (since 1.37).
 pub struct BoringSsl;
 
-impl verifier::Host for BoringSsl {
+impl Cryptography for BoringSsl {
     fn verify(&self, hash: &str, spki: &[u8], message: &[u8], signature: &[u8]) -> Option<bool> {
         let mut arguments = Vec::with_capacity(spki.len().saturating_add(message.len()).saturating_add(SIGNATURE_ROOM));
         protobuf::write_bytes(&mut arguments, 1, hash.as_bytes());

@@ -161,8 +161,8 @@ mod tests {
     use super::*;
     use crate::jose::jwk::{JwkSet, Origin};
     use crate::jose::jws::CompactJws;
-    use crate::jose::verifier::Host;
     use crate::json::{self, Value};
+    use crate::ports::Cryptography;
     use p256::pkcs8::DecodePrivateKey as _;
     use rsa::Pkcs1v15Sign;
     use sha2::{Digest as _, Sha256};
@@ -200,7 +200,7 @@ mod tests {
         instead: Rc<Cell<Option<Instead>>>,
     }
 
-    impl Host for Signs {
+    impl Cryptography for Signs {
         fn verify(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
             None
         }

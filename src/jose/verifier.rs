@@ -7,25 +7,13 @@
 //! The same holds for what the filter signs by ES256: see [`Verifier::sign_es256`].
 
 use crate::jose::jwk::{Algorithm, BadSignature, Jwk, JwkSet, Origin};
+use crate::ports::Cryptography;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use p256::ecdsa::signature::Verifier as _;
 use p256::pkcs8::EncodePrivateKey as _;
 use std::cell::OnceCell;
 use std::fmt;
-
-/// The cryptography that a host offers.
-pub trait Host {
-    /// Whether `signature` (for ECDSA in DER) is that of `message`, hashed with `hash` (`sha256`, `sha384`, `sha512`), by
-    /// the key with this SubjectPublicKeyInfo in DER. `None` if the host can't tell.
-    fn verify(&self, hash: &str, spki: &[u8], message: &[u8], signature: &[u8]) -> Option<bool>;
-
-    /// The signature of `message`, hashed with `hash`, by the key in PKCS#8 and DER (for RSA: PKCS#1 v1.5; for ECDSA, in DER).
-    /// `None` if the host doesn't sign.
-    fn sign(&self, _hash: &str, _pkcs8: &[u8], _message: &[u8]) -> Option<Vec<u8>> {
-        None
-    }
-}
 
 /// Who did the arithmetic.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -39,7 +27,7 @@ pub enum Backend {
 /// Verifies signatures.
 #[derive(Default)]
 pub struct Verifier {
-    host: Option<Box<dyn Host>>,
+    host: Option<Box<dyn Cryptography>>,
     trusted: Vec<Algorithm>,
     /// Whether the host signs with ES256, and rightly. Found out when it is first wanted.
     signs_es256: OnceCell<bool>,
@@ -47,7 +35,7 @@ pub struct Verifier {
 
 impl Verifier {
     /// One that trusts the host with those algorithms that it gets right.
-    pub fn with_host(host: Box<dyn Host>) -> Self {
+    pub fn with_host(host: Box<dyn Cryptography>) -> Self {
         let mut trusted = Vec::new();
         for (algorithm, key, signature) in SELF_TEST {
             match self_test(&*host, algorithm, key, signature) {
@@ -107,7 +95,7 @@ impl fmt::Debug for Verifier {
     }
 }
 
-fn ask(host: &dyn Host, key: &Jwk, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> Option<bool> {
+fn ask(host: &dyn Cryptography, key: &Jwk, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> Option<bool> {
     let hash = match algorithm {
         Algorithm::Rs256 | Algorithm::Es256 => "sha256",
         Algorithm::Rs384 | Algorithm::Es384 => "sha384",
@@ -130,7 +118,7 @@ fn ask(host: &dyn Host, key: &Jwk, algorithm: Algorithm, message: &[u8], signatu
 }
 
 /// Whether a signature that the host makes verifies here.
-fn signs_es256(host: &dyn Host) -> bool {
+fn signs_es256(host: &dyn Cryptography) -> bool {
     let Ok(key) = p256::ecdsa::SigningKey::from_slice(&EVERYBODYS_KEY) else { return false };
     let Ok(pkcs8) = key.to_pkcs8_der() else { return false };
     let Some(signature) = es256_by(host, pkcs8.as_bytes(), SELF_TEST_MESSAGE) else { return false };
@@ -144,14 +132,14 @@ fn signs_es256(host: &dyn Host) -> bool {
 
 /// From DER, as the host has it, to both numbers in full length. What is longer than 72 octets, or holds a number out of range,
 /// is no signature.
-fn es256_by(host: &dyn Host, pkcs8: &[u8], message: &[u8]) -> Option<Vec<u8>> {
+fn es256_by(host: &dyn Cryptography, pkcs8: &[u8], message: &[u8]) -> Option<Vec<u8>> {
     let der = host.sign("sha256", pkcs8, message)?;
     let signature = p256::ecdsa::Signature::from_der(&der).ok()?;
     Some(signature.to_bytes().to_vec())
 }
 
 /// Whether the host takes what is right and refuses what is wrong; `None` if it takes nothing and says nothing.
-fn self_test(host: &dyn Host, algorithm: Algorithm, key: &str, signature: &str) -> Option<bool> {
+fn self_test(host: &dyn Cryptography, algorithm: Algorithm, key: &str, signature: &str) -> Option<bool> {
     let set = JwkSet::parse(format!("{{\"keys\":[{key}]}}").as_bytes(), Origin::Remote).ok()?;
     let key = set.candidates(None, algorithm).next()?;
     let signature = BASE64URL.decode(signature).ok()?;
@@ -228,7 +216,7 @@ mod tests {
     /// A host that reads what it is handed with code of its own: DER keys and DER signatures.
     struct Honest;
 
-    impl Host for Honest {
+    impl Cryptography for Honest {
         fn verify(&self, hash: &str, spki: &[u8], message: &[u8], signature: &[u8]) -> Option<bool> {
             if let Ok(key) = RsaPublicKey::from_public_key_der(spki) {
                 let verified = match hash {
@@ -256,7 +244,7 @@ mod tests {
     /// A host that answers everything alike.
     struct Always(Option<bool>);
 
-    impl Host for Always {
+    impl Cryptography for Always {
         fn verify(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
             self.0
         }
@@ -304,7 +292,7 @@ mod tests {
     /// A host whose signature is this, in DER as Envoy's is.
     struct Signs(Rc<RefCell<Vec<u8>>>);
 
-    impl Host for Signs {
+    impl Cryptography for Signs {
         fn verify(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
             None
         }
@@ -318,7 +306,7 @@ mod tests {
     #[test]
     fn signatures_of_a_host_of_every_length() {
         let der = Rc::new(RefCell::new(Vec::new()));
-        let host: Box<dyn Host> = Box::new(Signs(Rc::clone(&der)));
+        let host: Box<dyn Cryptography> = Box::new(Signs(Rc::clone(&der)));
         let verifier = Verifier { host: Some(host), signs_es256: OnceCell::from(true), ..Verifier::default() };
         let number = |seed: String, zeros: usize| -> [u8; 32] {
             let mut number: [u8; 32] = Sha256::digest(seed).into();

@@ -8,7 +8,8 @@
 use oidc_filter::edge::BoringSsl;
 use oidc_filter::jose::jwk::{Algorithm, Jwk, JwkSet, Origin};
 use oidc_filter::jose::jws::CompactJws;
-use oidc_filter::jose::verifier::{Host, Verifier};
+use oidc_filter::jose::verifier::Verifier;
+use oidc_filter::ports::Cryptography;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 use serde_json::{Value, json};
@@ -78,7 +79,7 @@ impl Backends {
 /// Envoy's BoringSSL, whose answers are counted.
 struct Watched(Rc<Cell<usize>>);
 
-impl Host for Watched {
+impl Cryptography for Watched {
     fn verify(&self, hash: &str, spki: &[u8], message: &[u8], signature: &[u8]) -> Option<bool> {
         let answer = BoringSsl.verify(hash, spki, message, signature)?;
         self.0.update(|answers| answers + 1);

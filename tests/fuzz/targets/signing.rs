@@ -6,8 +6,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use oidc_filter::jose::jws::CompactJws;
 use oidc_filter::jose::signing::{Secrets, SigningKey};
-use oidc_filter::jose::verifier::{Backend, Host, Verifier};
+use oidc_filter::jose::verifier::{Backend, Verifier};
 use oidc_filter::json;
+use oidc_filter::ports::Cryptography;
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -51,7 +52,7 @@ struct Turns {
     asked: Rc<Cell<usize>>,
 }
 
-impl Host for Turns {
+impl Cryptography for Turns {
     fn verify(&self, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Option<bool> {
         None
     }
