@@ -4,7 +4,7 @@
 //! writes nothing; what it noticed is in its [`Trail`]. So it can be run again when a lacking fact has come, for a candidate policy,
 //! or to explain a decision, and two runs over the same facts are equal.
 
-use super::ends::{Entry, Exemption, Grant, Halt, Shown, deny, deny_claims, deny_for, deny_unmet};
+use super::ends::{Entry, Exemption, Grant, Halt, Shown, TokenGrant, deny, deny_claims, deny_for, deny_unmet};
 use super::facts::Facts;
 use super::need::{Learnt, Need, ValidatedBy, ValidatedToken};
 use super::told::Detail;
@@ -114,7 +114,7 @@ impl<'f> Run<'f> {
         let (label, source) = (Rc::clone(&provider.label), credentials.source);
         let by = validated.validated_by.is_answer().then_some(provider.id);
         let entry = Entry { key: (by, credentials.digest), kept: validated.kept, outputs: validated.outputs };
-        Ok(Grant::Token {
+        Ok(Grant::Token(TokenGrant {
             token,
             provider: provider.id,
             label,
@@ -125,7 +125,7 @@ impl<'f> Run<'f> {
             entry,
             basis,
             exchanged,
-        })
+        }))
     }
 
     /// A token whose signature was verified, if its key is still the provider's.

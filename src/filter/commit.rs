@@ -5,7 +5,7 @@
 //! The invariant: a grant passes a request only as [`Granted`], and only [`Filter::commit`] makes one of it.
 
 use super::Filter;
-use super::ends::{Grant, Halt, Refusal};
+use super::ends::{Grant, Halt, Refusal, TokenGrant};
 use super::need::ENTRY_SIZE;
 use super::told::Detail;
 use super::trail::{Trail, Used};
@@ -42,7 +42,7 @@ impl Filter {
 
     /// Spends the proof that a grant rests on. Of all who hold one with this proof, one keeps it.
     fn spend(&self, grant: &Grant, trail: &mut Trail, now: Timestamp) -> Result<(), Halt> {
-        let Grant::Token { proof: Some(proof), provider, label, .. } = grant else { return Ok(()) };
+        let Grant::Token(TokenGrant { proof: Some(proof), provider, label, .. }) = grant else { return Ok(()) };
         let spent = self.facts.proofs.spend(proof, now);
         trail.spent = Some(spent);
         if let Some(problem) = spent.problem() {

@@ -21,32 +21,35 @@ pub(super) enum Grant {
     /// None is needed.
     Exempt(Exemption),
     /// There is a good one.
-    Token {
-        token: AccessToken,
-        provider: ProviderId,
-        /// The provider's name.
-        label: Rc<str>,
-        /// The place that the token was in.
-        source: usize,
-        /// The scheme that it was sent under.
-        scheme: Scheme,
-        /// What it spends: a proof that can be shown once.
-        proof: Option<Box<Proof>>,
-        /// The client has no nonce of ours, or an old one.
-        needs_nonce: bool,
-        entry: Entry,
-        /// What the claims rest on beside the token.
-        basis: Basis,
-        /// The token for the service.
-        exchanged: Option<Rc<str>>,
-    },
+    Token(TokenGrant),
+}
+
+/// What a good token gives a right to, and what that costs.
+pub(super) struct TokenGrant {
+    pub(super) token: AccessToken,
+    pub(super) provider: ProviderId,
+    /// The provider's name.
+    pub(super) label: Rc<str>,
+    /// The place that the token was in.
+    pub(super) source: usize,
+    /// The scheme that it was sent under.
+    pub(super) scheme: Scheme,
+    /// What it spends: a proof that can be shown once.
+    pub(super) proof: Option<Box<Proof>>,
+    /// The client has no nonce of ours, or an old one.
+    pub(super) needs_nonce: bool,
+    pub(super) entry: Entry,
+    /// What the claims rest on beside the token.
+    pub(super) basis: Basis,
+    /// The token for the service.
+    pub(super) exchanged: Option<Rc<str>>,
 }
 
 impl Grant {
     /// The token, if there is one.
     pub(super) fn token(&self) -> Option<&AccessToken> {
         match self {
-            Self::Token { token, .. } => Some(token),
+            Self::Token(granted) => Some(&granted.token),
             Self::Exempt(_) => None,
         }
     }
@@ -66,7 +69,7 @@ impl fmt::Debug for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exempt(exemption) => f.debug_tuple("Exempt").field(exemption).finish(),
-            Self::Token { token, provider, source, .. } => {
+            Self::Token(TokenGrant { token, provider, source, .. }) => {
                 let mut grant = f.debug_struct("Token");
                 grant.field("token", token).field("provider", provider).field("source", source).finish_non_exhaustive()
             }

@@ -120,7 +120,7 @@ impl Filter {
         let Case { request, policy, is_check } = case;
         let Some(mcp) = server(policy, request) else { return (None, Ok(None)) };
         let (token, label) = match grant {
-            Some(Grant::Token { token, label, .. }) => (Some(token), Some(Rc::clone(label))),
+            Some(Grant::Token(granted)) => (Some(&granted.token), Some(Rc::clone(&granted.label))),
             _ => (None, None),
         };
         let refuse =

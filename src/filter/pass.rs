@@ -5,7 +5,7 @@
 //! place.
 
 use super::assertions;
-use super::ends::{Entry, Exemption, Grant, Refusal};
+use super::ends::{Entry, Exemption, Grant, Refusal, TokenGrant};
 use super::told::Detail;
 use super::{Filter, REMOVED_BY_EXT_AUTHZ};
 use crate::config::{Source, SourceLocation};
@@ -43,7 +43,7 @@ impl Filter {
     ) -> Decision {
         match found {
             Ok(Grant::Exempt(exemption)) => self.pass_exempt(case, exemption, tally, now),
-            Ok(grant) => self.pass_token(case, grant, tally, now),
+            Ok(Grant::Token(granted)) => self.pass_token(case, granted, tally, now),
             Err(refusal) => self.pass_stripped(case, refusal, tally, now),
         }
     }
@@ -79,12 +79,8 @@ impl Filter {
     }
 
     /// Lets a request pass with the identity that its token proves.
-    fn pass_token(&mut self, case: &Case, grant: Grant, mut tally: Tally, now: Timestamp) -> Decision {
-        let Grant::Token { token, provider, label, source, scheme, needs_nonce, proof: _, entry, basis, exchanged } =
-            grant
-        else {
-            return Decision::Answer(Answered::misconfigured());
-        };
+    fn pass_token(&mut self, case: &Case, granted: TokenGrant, mut tally: Tally, now: Timestamp) -> Decision {
+        let TokenGrant { token, provider, label, source, scheme, needs_nonce, entry, basis, exchanged, .. } = granted;
         let config = Rc::clone(&self.config);
         let source = config.sources.get(source);
         let mut rewrite = Rewrite::default();

@@ -9,6 +9,7 @@ use super::need::Learnt;
 use super::trail::Trail;
 use crate::config::Policy;
 use crate::http::Request;
+use crate::jose::jwt::AccessToken;
 use crate::time::Timestamp;
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -63,10 +64,7 @@ impl Facts {
 /// A run in words: its end, its trail, and a number for the claims, which no `Debug` shows.
 fn told(found: &Result<Grant, Halt>, trail: &Trail) -> String {
     let mut told = format!("{found:?} {trail:?}");
-    let granted = match found {
-        Ok(Grant::Token { token, .. }) => Some(token.claims()),
-        _ => None,
-    };
+    let granted = found.as_ref().ok().and_then(Grant::token).map(AccessToken::claims);
     let kept = [&trail.kept, &trail.lessons.validated].into_iter().flatten().map(|token| &*token.claims);
     for claims in granted.into_iter().chain(kept) {
         let mut number = DefaultHasher::new();

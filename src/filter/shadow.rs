@@ -19,8 +19,8 @@ impl Filter {
         self.note(&trail, now);
         Some(match found {
             Ok(Grant::Exempt(exemption)) => Shadow::Decided(Disposition::Bypassed, exemption.reason()),
-            Ok(Grant::Token { token, .. }) => {
-                let identity = Identity { claims: token.claims(), provider: "", issuer: "", location: "" };
+            Ok(Grant::Token(granted)) => {
+                let identity = Identity { claims: granted.token.claims(), provider: "", issuer: "", location: "" };
                 match identity::write(candidate, identity, &self.name) {
                     Ok(_) => match assertion::check(&candidate.assertions, identity) {
                         Ok(()) => Shadow::Decided(Disposition::Allowed, None),
