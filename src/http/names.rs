@@ -146,13 +146,10 @@ impl ReservedNames {
         }
         if sent.contains(&b';') {
             // To some readers, each part is a parameter; to others, one of the names may hold the semicolon.
-            let is_own = |part: &[u8]| self.could_be_own(part) || self.are_behind_commas(part);
             let is_whole = own.are_alike(Parameter::parse(sent).raw_name(), |_| true);
-            return if is_whole || sent.split(|byte| *byte == b';').any(is_own) {
-                Standing::Mixed
-            } else {
-                Standing::Foreign
-            };
+            let mut parts = sent.split(|byte| *byte == b';');
+            let is_mixed = is_whole || parts.any(|part| self.could_be_own(part) || self.are_behind_commas(part));
+            return if is_mixed { Standing::Mixed } else { Standing::Foreign };
         }
         let parameter = Parameter::parse(sent);
         if self.are_behind_commas(sent) {
@@ -174,14 +171,16 @@ impl ReservedNames {
             return false;
         }
         let Target { query, fragment, .. } = Target::parse(target);
-        let is_mixed =
-            |query: &[u8]| query.split(|byte| *byte == b'&').any(|sent| self.standing(sent) == Standing::Mixed);
         // RFC 9112, section 3.2: no target has a fragment. To most services, its parameters are the query's.
         let mut behind = fragment.split(|byte| *byte == b'&');
         let first =
             behind.next().filter(|_| query.is_none()).and_then(|first| first.splitn(2, |byte| *byte == b'?').nth(1));
-        query.is_some_and(|query| self.may_be_in_query(query) && is_mixed(query))
+        query.is_some_and(|query| self.may_be_in_query(query) && self.are_mixed_into(query))
             || first.into_iter().chain(behind).any(|sent| self.could_be_own(sent))
+    }
+
+    fn are_mixed_into(&self, query: &[u8]) -> bool {
+        query.split(|byte| *byte == b'&').any(|sent| self.standing(sent) == Standing::Mixed)
     }
 
     /// Whether a comma parts one of the names from the rest of a parameter: qs can be told that parameters end there. A list of
@@ -218,28 +217,30 @@ impl ReservedNames {
 
     /// Whether something stands under another spelling of a token's place: a token, to services that take one for the other.
     pub fn hold_a_misspelled_token(&self, request: &Request) -> bool {
-        // Envoy hands over names in lower case.
-        let has_spellings = |own: &&Name| !own.is_written && own.text.bytes().any(|byte| !byte.is_ascii_alphanumeric());
-        let mut places = self.headers.all.iter().filter(has_spellings).map(|own| own.text.as_bytes());
-        let in_header = |place: &[u8]| {
-            let is_other = |name: &[u8]| same_spelling(place, name) && !self.headers.is_place(name);
-            request.headers.iter().any(|(name, _)| is_other(name))
-        };
-        let in_cookie = |cookie: Cookie| {
-            !self.cookies.is_place(cookie.name) && self.cookies.are_alike(cookie.name, |name| !name.is_written)
-        };
-        let in_query = |parameter: Parameter| {
-            !self.parameters.is_place(&parameter.name())
-                && self.parameters.are_alike(parameter.raw_name(), |name| !name.is_written)
-        };
-        let query = || Target::parse(request.path().unwrap_or_default());
-        places.any(in_header)
-            || self.cookies.reads()
-                && self.may_be_in_cookies(&request.headers)
-                && cookies(&request.headers).any(in_cookie)
-            || self.parameters.reads()
-                && self.may_be_in_query(query().query.unwrap_or_default())
-                && query().parameters().any(in_query)
+        self.misspell_a_header(&request.headers)
+            || self.cookies.reads() && self.misspell_a_cookie(&request.headers)
+            || self.parameters.reads() && self.misspell_a_parameter(&Target::parse(request.path().unwrap_or_default()))
+    }
+
+    fn misspell_a_header(&self, headers: &Headers) -> bool {
+        self.headers.all.iter().filter(|own| !own.is_written && own.has_spellings()).any(|own| {
+            headers.iter().any(|(name, _)| same_spelling(own.text.as_bytes(), name) && !self.headers.is_place(name))
+        })
+    }
+
+    fn misspell_a_cookie(&self, headers: &Headers) -> bool {
+        self.may_be_in_cookies(headers)
+            && cookies(headers).any(|cookie| {
+                !self.cookies.is_place(cookie.name) && self.cookies.are_alike(cookie.name, |name| !name.is_written)
+            })
+    }
+
+    fn misspell_a_parameter(&self, target: &Target) -> bool {
+        self.may_be_in_query(target.query.unwrap_or_default())
+            && target.parameters().any(|parameter| {
+                !self.parameters.is_place(&parameter.name())
+                    && self.parameters.are_alike(parameter.raw_name(), |name| !name.is_written)
+            })
     }
 }
 
@@ -284,12 +285,25 @@ struct Names {
 }
 
 /// A name, and whether the filter writes it; if not, it is a token's place, and its exact spelling is good.
-#[derive(Debug)]
+#[derive(Debug, Eq, PartialEq)]
 struct Name {
     text: Rc<str>,
     is_written: bool,
     /// Whether this is how another reader writes the name: `x.y` for `x[y]`, and `list` for `list[]`.
     is_alias: bool,
+}
+
+impl Name {
+    /// Whether it can be spelled otherwise: Envoy hands over names in lower case.
+    fn has_spellings(&self) -> bool {
+        self.text.bytes().any(|byte| !byte.is_ascii_alphanumeric())
+    }
+
+    /// Where it ends in a text, in some spelling, if it begins there.
+    fn span_from(&self, start: usize, text: &[u8]) -> Option<Range<usize>> {
+        let span = start..start.checked_add(self.text.len())?;
+        same_spelling(self.text.as_bytes(), text.get(span.clone())?).then_some(span)
+    }
 }
 
 impl Names {
@@ -308,14 +322,13 @@ impl Names {
     }
 
     fn insert(&mut self, name: Name) {
-        let is_same = |other: &Name| {
-            (&other.text, other.is_written, other.is_alias) == (&name.text, name.is_written, name.is_alias)
-        };
-        if self.all.iter().any(is_same) {
+        if self.all.contains(&name) {
             return;
         }
-        let can_begin = |byte: u8| name.text.as_bytes().get(..1).is_some_and(|first| same_spelling(first, &[byte]));
-        self.firsts.iter_mut().zip(0..=u8::MAX).for_each(|(first, byte)| *first |= can_begin(byte));
+        let first = name.text.as_bytes().get(..1);
+        for (can_begin, byte) in self.firsts.iter_mut().zip(0..=u8::MAX) {
+            *can_begin |= first.is_some_and(|first| same_spelling(first, &[byte]));
+        }
         self.lengths |= bit_of_length(name.text.as_bytes());
         self.all.push(name);
     }
@@ -338,7 +351,6 @@ impl Names {
     /// A name with brackets as a reader has it to whom dots mean the same: qs with `allowDots` makes one object of `x[y]` and
     /// `x.y`.
     fn dotted(&self, name: &[u8]) -> Option<Vec<u8>> {
-        let is_bracket = |byte: &u8| matches!(byte, b'[' | b']');
         (self.indices.contains(&b'.') && name.iter().any(is_bracket)).then(|| {
             let opening = name.iter().filter(|byte| **byte != b']');
             opening.map(|byte| if *byte == b'[' { b'.' } else { *byte }).collect()
@@ -351,20 +363,20 @@ impl Names {
 
     /// Whether a text must be read with care.
     fn may_be_in(&self, text: &[u8]) -> bool {
-        let is_in = |text: &[u8]| self.found_in(text).next().is_some();
-        text.contains(&b'%') || !text.is_ascii() || is_in(text) || self.dotted(text).is_some_and(|text| is_in(&text))
+        text.contains(&b'%')
+            || !text.is_ascii()
+            || self.are_in(text)
+            || self.dotted(text).is_some_and(|text| self.are_in(&text))
+    }
+
+    fn are_in(&self, text: &[u8]) -> bool {
+        self.found_in(text).next().is_some()
     }
 
     /// Wherever one of them stands in a text, in some spelling.
     fn found_in<'t>(&'t self, text: &'t [u8]) -> impl Iterator<Item = (&'t Name, Range<usize>)> {
         let starts = text.iter().enumerate().filter(|(_, byte)| self.can_begin(**byte)).map(|(start, _)| start);
-        starts.flat_map(move |start| {
-            let spelled = move |own: &Name| {
-                let span = start..start.checked_add(own.text.len())?;
-                same_spelling(own.text.as_bytes(), text.get(span.clone())?).then_some(span)
-            };
-            self.all.iter().filter_map(move |own| Some((own, spelled(own)?)))
-        })
+        starts.flat_map(move |start| self.all.iter().filter_map(move |own| Some((own, own.span_from(start, text)?))))
     }
 
     /// Whether an upstream could read a whole name as one of those that are `meant`, or as an element of it. Python and
@@ -373,24 +385,19 @@ impl Names {
     /// second `?`, and qs over a dot if told to read dots. Spring binds `!name` where there is no `name`. ASP.NET takes upper case for
     /// lower case.
     fn are_alike(&self, text: &[u8], meant: impl Fn(&Name) -> bool) -> bool {
-        let is_edge = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'[' | b']' | b'+' | b'?' | b'.' | b'!');
         let mut texts = readings(text).flat_map(|text| {
             let dotted = self.dotted(&text).map(Cow::Owned);
             [Some(text), dotted].into_iter().flatten()
         });
         texts.any(|text| {
-            let first_from = |start: usize| {
-                let behind = text.get(start..).unwrap_or_default();
-                behind.iter().position(|byte| !is_edge(byte)).map_or(text.len(), |at| at.saturating_add(start))
-            };
-            let mut begin = first_from(0);
+            let mut begin = behind_edge(&text, 0);
             while let Some(end) = self.end_of_inherited(&text, begin) {
-                begin = first_from(end);
+                begin = behind_edge(&text, end);
             }
             let last = text.iter().rposition(|byte| !is_edge(byte)).unwrap_or_default();
-            let is_element = |end: usize| text.get(end).is_some_and(|byte| self.indices.contains(byte));
-            self.found_in(&text)
-                .any(|(own, span)| meant(own) && span.start <= begin && (span.end > last || is_element(span.end)))
+            self.found_in(&text).any(|(own, span)| {
+                meant(own) && span.start <= begin && (span.end > last || self.begins_index(&text, span.end))
+            })
         })
     }
 
@@ -400,7 +407,12 @@ impl Names {
         let behind = text.get(start..)?;
         let inherited = INHERITED.iter().find(|inherited| behind.starts_with(inherited.as_bytes()))?;
         let end = start.checked_add(inherited.len())?;
-        text.get(end).filter(|byte| self.indices.contains(byte)).map(|_| end)
+        self.begins_index(text, end).then_some(end)
+    }
+
+    /// Whether the name of a list or an object ends here.
+    fn begins_index(&self, text: &[u8], at: usize) -> bool {
+        text.get(at).is_some_and(|byte| self.indices.contains(byte))
     }
 
     /// Whether one of them stands in a text as a word, or where a reader that has just ended a value begins a name. To WebOb,
@@ -429,15 +441,17 @@ impl Names {
 
     /// Whether one of them stands before a `=` in a value.
     fn names_a_part_of(&self, value: &[u8]) -> bool {
-        let ends_with_own = |part: &[u8]| {
-            readings(part).any(|part| {
-                let last = part.iter().rposition(is_of_word).unwrap_or_default();
-                self.found_in(&part).any(|(_, span)| span.end > last && begins_word(&part, span.start))
-            })
-        };
         let mut parts = value.split(|byte| *byte == b'=');
         let behind_last = parts.next_back();
-        behind_last.is_some() && parts.any(ends_with_own)
+        behind_last.is_some() && parts.any(|part| self.are_at_the_end_of(part))
+    }
+
+    /// Whether the last word of a text is one of them.
+    fn are_at_the_end_of(&self, text: &[u8]) -> bool {
+        readings(text).any(|text| {
+            let last = text.iter().rposition(is_of_word).unwrap_or_default();
+            self.found_in(&text).any(|(_, span)| span.end > last && begins_word(&text, span.start))
+        })
     }
 }
 
@@ -447,15 +461,16 @@ const INHERITED: [&str; 3] = ["__proto__", "prototype", "constructor"];
 /// A text as it is, and decoded once and twice, if that makes a difference: `%uXXXX` is read by Perl's CGI and by IIS. Each also
 /// with letters for those that are ASCII to whoever ignores case: to Java, `ı` is an `i`.
 fn readings(text: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
-    let decoded = |text: &Cow<[u8]>| {
-        text.contains(&b'%').then(|| {
-            let read = without_unit_escapes(text);
-            Cow::Owned(percent_decode(read.as_deref().unwrap_or(text)).collect())
-        })
-    };
-    std::iter::successors(Some(Cow::Borrowed(text)), decoded).take(3).flat_map(|text| {
+    std::iter::successors(Some(Cow::Borrowed(text)), |text| decoded(text).map(Cow::Owned)).take(3).flat_map(|text| {
         let letters = with_ascii_letters(&text).map(Cow::Owned);
         [Some(text), letters].into_iter().flatten()
+    })
+}
+
+fn decoded(text: &[u8]) -> Option<Vec<u8>> {
+    text.contains(&b'%').then(|| {
+        let read = without_unit_escapes(text);
+        percent_decode(read.as_deref().unwrap_or(text)).collect()
     })
 }
 
@@ -497,6 +512,16 @@ fn bit_of_length(text: &[u8]) -> u64 {
     1_u64.wrapping_shl(u32::try_from(text.len()).unwrap_or(u32::MAX).min(63))
 }
 
+/// Where a name can begin that stands from here on: behind what some pass over.
+fn behind_edge(text: &[u8], start: usize) -> usize {
+    let behind = text.get(start..).unwrap_or_default();
+    behind.iter().position(|byte| !is_edge(byte)).map_or(text.len(), |at| at.saturating_add(start))
+}
+
+fn is_edge(byte: &u8) -> bool {
+    !byte.is_ascii_graphic() || matches!(byte, b'[' | b']' | b'+' | b'?' | b'.' | b'!')
+}
+
 fn begins_word(text: &[u8], start: usize) -> bool {
     !start.checked_sub(1).and_then(|before| text.get(before)).is_some_and(is_of_word)
 }
@@ -513,13 +538,20 @@ fn is_query_byte(byte: &u8) -> bool {
 /// Whether a parameter's name is one to every reader: no byte in it that ends one, even when it is decoded twice, and no bracket that
 /// has no other.
 fn is_plain_name(name: &[u8]) -> bool {
-    let is_separator = |byte: &u8| byte.is_ascii_control() || b"&;=?#\"\\<>{}|^`".contains(byte);
     name.iter().all(is_query_byte)
         && readings(name).all(|name| !name.iter().any(is_separator) && has_pairs_of_brackets(&name))
 }
 
+fn is_separator(byte: &u8) -> bool {
+    byte.is_ascii_control() || b"&;=?#\"\\<>{}|^`".contains(byte)
+}
+
+fn is_bracket(byte: &u8) -> bool {
+    matches!(byte, b'[' | b']')
+}
+
 fn has_pairs_of_brackets(name: &[u8]) -> bool {
-    let mut brackets = name.iter().filter(|byte| matches!(byte, b'[' | b']'));
+    let mut brackets = name.iter().filter(|byte| is_bracket(byte));
     while let Some(bracket) = brackets.next() {
         if *bracket != b'[' || brackets.next() != Some(&b']') {
             return false;
@@ -531,15 +563,18 @@ fn has_pairs_of_brackets(name: &[u8]) -> bool {
 /// Whether an upstream could read two names as one: CGI and its heirs upper-case letters and make one sign of
 /// everything that is neither letter nor digit (RFC 3875, section 4.1.18).
 pub fn same_spelling(one: &[u8], other: &[u8]) -> bool {
-    let folded = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'_' };
-    one.len() == other.len() && one.iter().zip(other).all(|(o, n)| o == n || folded(o) == folded(n))
+    one.len() == other.len() && one.iter().zip(other).all(|(o, n)| o == n || folded(*o) == folded(*n))
+}
+
+const fn folded(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'_' }
 }
 
 /// Whether a header of this name tells an operation of MCP, in whatever spelling: CGI and its heirs know no difference between a
 /// dash and an underscore.
 pub fn tells_operation(name: &[u8]) -> bool {
-    let letters = || name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase);
-    ["mcpmethod", "mcpname", "mcpprotocolversion"].iter().any(|known| letters().eq(known.bytes()))
+    let letters = name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase);
+    ["mcpmethod", "mcpname", "mcpprotocolversion"].iter().any(|known| letters.clone().eq(known.bytes()))
 }
 
 /// Whether this is a header that Envoy's `header_to_metadata` filter may read, for whichever key.
