@@ -14,6 +14,7 @@ use crate::http::{Answer, Edit};
 use crate::oauth::credentials::{self, Scheme};
 use crate::oauth::dpop::NONCE_HEADER;
 use crate::provider::ProviderId;
+use crate::reply::Denial;
 use crate::time::Timestamp;
 use crate::upstream::assertion::{Basis, Who};
 use crate::upstream::identity::{self, Identity};
@@ -55,9 +56,23 @@ impl Filter {
         if let Err(refusal) = self.assert_nobody(&case.policy, &mut tally, &mut rewrite, now) {
             return self.refuse_for(case, refusal, tally, now);
         }
+        let mut aside = ResponseOutputs::default();
+        // Whoever lacks nothing but a nonce would never get one otherwise.
+        let is_about_proof = matches!(refusal.denial, Denial::UseDpopNonce | Denial::InvalidDpopProof);
+        if is_about_proof && case.policy.dpop.as_ref().is_some_and(|dpop| dpop.offers_nonces()) {
+            self.offer_nonce(&mut aside, now);
+        }
         let reason = Some(refusal.denial.reason());
         let outcome = Outcome { result: Disposition::Stripped, reason, provider: refusal.provider };
-        self.forward(case, rewrite, ResponseOutputs::default(), outcome, tally)
+        self.forward(case, rewrite, aside, outcome, tally)
+    }
+
+    /// Gives the client a nonce with the response. What carries one is nobody else's (RFC 9449, section 8.2).
+    fn offer_nonce(&self, aside: &mut ResponseOutputs, now: Timestamp) {
+        if let Some(nonce) = self.facts.proofs.nonce(now) {
+            aside.response_edits.push(Edit::Set(NONCE_HEADER.into(), nonce.into_bytes()));
+            aside.response_edits.push(Edit::Set("cache-control".into(), b"no-store".to_vec()));
+        }
     }
 
     /// Lets a request pass that needs no token.
@@ -96,10 +111,8 @@ impl Filter {
             Ok(aside) => aside,
             Err(refusal) => return self.refuse_for(case, refusal, tally, now),
         };
-        if let Some(nonce) = self.facts.proofs.nonce(now).filter(|_| needs_nonce) {
-            // RFC 9449, section 8.2: what carries a nonce is nobody else's.
-            aside.response_edits.push(Edit::Set(NONCE_HEADER.into(), nonce.into_bytes()));
-            aside.response_edits.push(Edit::Set("cache-control".into(), b"no-store".to_vec()));
+        if needs_nonce {
+            self.offer_nonce(&mut aside, now);
         }
         let outcome = Outcome { result: Disposition::Allowed, reason: None, provider: Some(label) };
         self.forward(case, rewrite, aside, outcome, tally)

@@ -901,6 +901,27 @@ fn a_required_nonce() {
     assert!(refusal.header("dpop-nonce").is_some());
 }
 
+/// DPP-16: where nobody is refused, a client gets the nonce that it lacks all the same; visitors without a proof get none.
+#[test]
+fn a_nonce_where_nothing_is_enforced() {
+    let top = with(settings(json!({"nonce": "required"})), json!({"enforce": false}));
+    let mut scene = Scene::of(jwt(json!({}), top));
+    let ann = holder("ann");
+    let token = ann.token();
+    let upstream = scene.send(ann.ask()).stripped("use_dpop_nonce");
+    assert_eq!((upstream.header("authorization"), upstream.header("dpop")), (None, None));
+    assert_eq!(upstream.response_header("cache-control"), Some("no-store"));
+    let nonce = upstream.response_header("dpop-nonce").unwrap().to_owned();
+    scene.send(dpop(&token, &ann.proof(&token, json!({"nonce": nonce})))).allowed();
+    assert!(scene.send(dpop(&token, "x")).stripped("invalid_dpop_proof").response_header("dpop-nonce").is_some());
+    for (ask, reason) in [(bare(), "missing_token"), (bearer("x"), "malformed_token"), (bearer(&token), "not_bound")] {
+        assert_eq!(scene.send(ask).stripped(reason).response_header("dpop-nonce"), None, "{reason}");
+    }
+    let top = with(settings(json!({"nonce": "off"})), json!({"enforce": false}));
+    let upstream = Scene::of(jwt(json!({}), top)).send(dpop(&token, "x")).stripped("invalid_dpop_proof");
+    assert_eq!(upstream.response_header("dpop-nonce"), None);
+}
+
 /// DPP-16, MV-23: an optional nonce is offered, and held to where it is sent; with `off`, nothing is offered or looked at.
 #[test]
 fn optional_nonces_and_none() {
