@@ -316,7 +316,7 @@ mod tests {
         let mut lengths = BTreeSet::new();
         for seed in 0..10_000 {
             // One in three has zeros in front, up to all but the last octet.
-            let zeros = |of: usize| if (seed + of) % 3 == 0 { (seed / 3) % 32 } else { 0 };
+            let zeros = |of: usize| if (seed + of).is_multiple_of(3) { (seed / 3) % 32 } else { 0 };
             let (r, s) = (number(format!("r{seed}"), zeros(0)), number(format!("s{seed}"), zeros(1)));
             let Ok(signature) = p256::ecdsa::Signature::from_scalars(r, s) else { continue };
             *der.borrow_mut() = signature.to_der().as_bytes().to_vec();
