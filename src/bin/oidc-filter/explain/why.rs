@@ -70,9 +70,10 @@ pub fn not_bound(token: &Token, policy: &Policy, has_certificate: bool) -> Strin
     let binding = token.claims.get("cnf").and_then(Value::as_object);
     let has = |member: &str| binding.is_some_and(|binding| binding.contains_key(member));
     if has("jkt") {
-        let rest = match policy.takes_dpop() {
-            true => "it comes under the scheme DPoP, with a proof (--dpop)",
-            false => "nothing here checks that, without `dpop`",
+        let rest = if policy.takes_dpop() {
+            "it comes under the scheme DPoP, with a proof (--dpop)"
+        } else {
+            "nothing here checks that, without `dpop`"
         };
         return format!("it is bound to a key (`cnf` has `jkt`): {rest}");
     }
