@@ -222,3 +222,62 @@ fn variables_that_are_not_set_are_not_guessed() {
         assert_eq!(found[0]["code"], "unchecked_variable", "{field}: {found:#?}");
     }
 }
+
+/// The line of what stands last at this text.
+fn line_of(text: &str, at: &str) -> Value {
+    let begin = text.rfind(at).unwrap_or_else(|| panic!("{at}"));
+    (text[..begin].matches('\n').count() + 1).into()
+}
+
+/// What Envoy discovers belongs where its name stands: what is around it is looked at there, and told there.
+#[test]
+fn a_filter_that_is_discovered_has_a_chain() {
+    let (envoy, ecds) = (here("discovery/envoy.yaml"), here("base/ecds.yaml"));
+    let bootstrap = fs::read_to_string(&envoy).unwrap();
+    let (envoy, ecds) = (envoy.to_str().unwrap(), ecds.to_str().unwrap());
+    assert_eq!(printed(&["lint", envoy, ecds], ""), "");
+    let (code, found) = findings(&[envoy], "");
+    assert!(code == 0 && found.len() == 1 && found[0]["level"] == "note", "{found:#?}");
+    assert_eq!((&found[0]["code"], &found[0]["line"]), (&"discovered".into(), &line_of(&bootstrap, "- name: oidc")));
+    for (find, put, code, at) in [
+        (
+            "- name: oidc\n",
+            "- { name: authz, typed_config: { \"@type\": x/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz } }\n                  - name: oidc\n",
+            "order",
+            "- { name: authz",
+        ),
+        ("max_requests: 2000", "max_requests: 3", "circuit_breaker", "max_requests"),
+        ("trusted_ca", "no_ca", "cluster_without_check", "- name: idp"),
+    ] {
+        let text = bootstrap.replacen(find, put, 1);
+        let (_, found) = findings(&["-", ecds], &text);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert_eq!(
+            (&found[0]["code"], &found[0]["file"], &found[0]["line"]),
+            (&code.into(), &"-".into(), &line_of(&text, at))
+        );
+    }
+    // What has another name is another filter's place, and what is missing behind is told of the filter.
+    let (_, found) = findings(&["-", ecds], &bootstrap.replace("wasm.oidc.result", "wasm.other.result"));
+    assert!(
+        found.iter().any(|finding| finding["file"] == ecds && finding["code"] == "safety_net_wrong"
+            || finding["code"] == "no_safety_net"),
+        "{found:#?}"
+    );
+    let (_, found) = findings(&["-", ecds], &bootstrap.replace("- name: oidc\n", "- name: other\n"));
+    assert_eq!(found, [] as [Value; 0]);
+}
+
+/// What is wrong with a cluster is told of the file that it is in.
+#[test]
+fn a_cluster_is_told_of_its_own_file() {
+    let (lds, cds) = (here("base/lds.yaml"), here("base/cds.yaml"));
+    let text = fs::read_to_string(&cds).unwrap().replace("trusted_ca", "no_ca");
+    let (_, found) = findings(&[lds.to_str().unwrap(), "-"], &text);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!((&found[0]["code"], &found[0]["file"]), (&"cluster_without_check".into(), &"-".into()));
+    assert_eq!(
+        found[0]["line"],
+        line_of(&text, "- \"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster\n    name: keycloak")
+    );
+}

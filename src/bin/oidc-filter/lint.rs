@@ -5,6 +5,7 @@
 
 mod chain;
 mod clusters;
+mod discovery;
 mod plugin;
 mod policy;
 mod syntax;
@@ -27,26 +28,32 @@ pub fn lint(files: &[File]) -> Vec<Finding> {
             }
         }
     }
-    let known = clusters::Known::of(read.iter().flat_map(|(_, documents)| &documents.nodes));
-    for (file, documents) in &read {
-        let mut report = Report { file: &file.name, findings: Vec::new() };
+    let all: Vec<(&str, &Node)> = read
+        .iter()
+        .flat_map(|(file, documents)| documents.nodes.iter().map(|document| (file.name.as_str(), document)))
+        .collect();
+    let known = clusters::Known::of(&all);
+    let gaps = discovery::gaps(&all);
+    let sites: Vec<Vec<Site<'_>>> =
+        read.iter().map(|(_, documents)| documents.nodes.iter().flat_map(site::sites).collect()).collect();
+    let is_somewhere = sites.iter().any(|sites| !sites.is_empty());
+    for ((file, documents), sites) in read.iter().zip(sites) {
+        let mut report = Report { file: &file.name, around: None, findings: Vec::new() };
         syntax::merges(documents, &mut report);
-        let mut count = 0;
-        for document in &documents.nodes {
-            for site in site::sites(document) {
-                count += 1;
+        if sites.is_empty() {
+            lacking(file, documents, is_somewhere, &mut report);
+        }
+        for mut site in sites {
+            let fitting: Vec<_> = gaps.iter().filter(|gap| gap.is_filled_by(&site)).collect();
+            if fitting.is_empty() {
                 check(&site, &known, &mut report);
             }
-        }
-        if count == 0 {
-            let text = "holds no configuration of the filter: neither `providers` or `provider`, nor a Wasm filter, WasmPlugin, \
-                        TrafficExtension or EnvoyExtensionPolicy that looks like this one";
-            let has_clusters = documents.nodes.iter().any(clusters::is_of_clusters);
-            match syntax::hidden_fault(file) {
-                _ if has_clusters => {}
-                Some((place, problem)) => report.add(place, Level::Error, "syntax", "", problem),
-                None => report.add(Place { line: 1, column: 1 }, Level::Error, "no_configuration", "", text),
+            for gap in fitting {
+                site.chain = Some((gap.manager, gap.index));
+                report.around = Some(gap.file);
+                check(&site, &known, &mut report);
             }
+            report.around = None;
         }
         findings.extend(report.findings);
     }
@@ -55,9 +62,32 @@ pub fn lint(files: &[File]) -> Vec<Finding> {
     findings
 }
 
+/// Of a file without a configuration of the filter: whether that is what somebody means.
+fn lacking(file: &File, documents: &Documents, is_somewhere: bool, report: &mut Report<'_>) {
+    let begin = Place { line: 1, column: 1 };
+    let is_beside = documents.nodes.iter().any(clusters::is_of_clusters)
+        || is_somewhere && documents.nodes.iter().any(|node| node.get("static_resources").is_some());
+    if is_beside {
+        return;
+    }
+    if let Some(place) = documents.nodes.iter().find_map(discovery::place) {
+        let text = "the filter's configuration comes from elsewhere: give the file that Envoy reads it from beside this one, to check both";
+        report.add(place, Level::Note, "discovered", "http_filters", text);
+        return;
+    }
+    let text = "holds no configuration of the filter: neither `providers` or `provider`, nor a Wasm filter, WasmPlugin, \
+                TrafficExtension or EnvoyExtensionPolicy that looks like this one";
+    match syntax::hidden_fault(file) {
+        Some((place, problem)) => report.add(place, Level::Error, "syntax", "", problem),
+        None => report.add(begin, Level::Error, "no_configuration", "", text),
+    }
+}
+
 /// Where the findings of one file go.
 struct Report<'f> {
     file: &'f str,
+    /// The file with the filters around this one, if that is another.
+    around: Option<&'f str>,
     findings: Vec<Finding>,
 }
 
@@ -66,8 +96,14 @@ impl Report<'_> {
         self.findings.push(finding(self.file, place, level, code, path, text));
     }
 
-    fn warn(&mut self, node: &Node, code: &str, path: &str, text: impl Into<String>) {
-        self.add(node.place, Level::Warning, code, path, text);
+    /// Of something in another file.
+    fn warn_in(&mut self, file: &str, place: Place, code: &str, path: &str, text: impl Into<String>) {
+        self.findings.push(finding(file, place, Level::Warning, code, path, text));
+    }
+
+    /// Of something in the chain around the filter.
+    fn warn_around(&mut self, place: Place, code: &str, path: &str, text: impl Into<String>) {
+        self.warn_in(self.around.unwrap_or(self.file), place, code, path, text);
     }
 }
 

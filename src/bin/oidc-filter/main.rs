@@ -42,7 +42,7 @@ enum Command {
     ///
     /// A FILE is an Envoy bootstrap, an answer of LDS, CDS or ECDS, a WasmPlugin, TrafficExtension or EnvoyExtensionPolicy, or
     /// nothing but the configuration; YAML or JSON; `-` is the standard input. Files that are given together belong together:
-    /// clusters of one serve filters of another. Exits with 0 if there is no error, 1 if there is one, 2 if a file can't be read.
+    /// clusters of one serve filters of another, and a filter that one discovers (ECDS) stands in another. Exits with 0 if there is no error, 1 if there is one, 2 if a file can't be read.
     Lint {
         #[arg(required = true)]
         files: Vec<PathBuf>,

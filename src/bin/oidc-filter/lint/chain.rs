@@ -41,12 +41,12 @@ fn order(chain: &Chain<'_>, config: &Config, report: &mut Report<'_>) {
         if type_of(filter).starts_with("cors.") && config.cors.is_none() {
             let text = "Envoy's cors stands behind the filter: preflights need a token, which no browser sends with them, and pages \
                         can't read refusals; put it before, or say `cors` in the filter's own configuration";
-            report.warn(filter, "cors_behind", "http_filters", text);
+            report.warn_around(filter.place, "cors_behind", "http_filters", text);
         }
         if type_of(filter).starts_with("oauth2.") {
             let text = "Envoy's oauth2 stands behind the filter: whoever has not logged in is refused before it can send them to the \
                         provider; put it before, with forward_bearer_token: true";
-            report.warn(filter, "oauth2_behind", "http_filters", text);
+            report.warn_around(filter.place, "oauth2_behind", "http_filters", text);
         }
     }
     for filter in chain.before {
@@ -67,7 +67,7 @@ fn order(chain: &Chain<'_>, config: &Config, report: &mut Report<'_>) {
             }
             _ => continue,
         };
-        report.warn(filter, "order", "http_filters", text);
+        report.warn_around(filter.place, "order", "http_filters", text);
     }
 }
 
@@ -102,14 +102,14 @@ fn hand_off(site: &Site<'_>, chain: &Chain<'_>, config: &Config, report: &mut Re
             let problems = faults_of(rule, namespace, &output.key);
             if !problems.is_empty() {
                 let text = format!("the rule for {header} is not what the filter hands over: {}", problems.join("; "));
-                report.warn(rule, "hand_off_wrong", "request_rules", text);
+                report.warn_around(rule.place, "hand_off_wrong", "request_rules", text);
             }
             // What stands between sees a header in place of metadata.
             if position > 0 {
                 let text = format!(
                     "header_to_metadata, which takes over {header}, must come next behind the filter: what stands between can read no metadata"
                 );
-                report.warn(rule, "hand_off_late", "http_filters", text);
+                report.warn_around(rule.place, "hand_off_late", "http_filters", text);
             }
         }
     }
@@ -204,7 +204,7 @@ fn disabled(site: &Site<'_>, report: &mut Report<'_>) {
     if let Some((key, _)) = entry.entry("disabled").filter(|(_, node)| node.is_true()) {
         let text = "the filter is off unless a route turns it on: on all others a client writes its own identity; leave this out, and \
                     write a rule with `bypass` for what needs no token";
-        report.add(key.place, Level::Warning, "disabled", "http_filters.disabled", text);
+        report.warn_around(key.place, "disabled", "http_filters.disabled", text);
     }
     manager.walk(&mut |node| {
         let Some(per_filter) = node.get("typed_per_filter_config") else { return };
@@ -213,6 +213,6 @@ fn disabled(site: &Site<'_>, report: &mut Report<'_>) {
         };
         let text = "takes the filter off this route: then a client writes its own identity; write a rule with `bypass` instead, which \
                     needs no token either";
-        report.add(key.place, Level::Warning, "disabled", "typed_per_filter_config", text);
+        report.warn_around(key.place, "disabled", "typed_per_filter_config", text);
     });
 }

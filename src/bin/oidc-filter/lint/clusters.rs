@@ -6,9 +6,9 @@ use crate::site::{Site, SiteKind};
 use crate::yaml::{Key, Node};
 use oidc_filter::config::{Config, Validation};
 
-/// The clusters that the files define.
+/// The clusters that the files define, each with its file.
 pub struct Known<'n> {
-    clusters: Vec<&'n Node>,
+    clusters: Vec<(&'n str, &'n Node)>,
     /// Hosts of ServiceEntries and Services, by which Istio names clusters.
     hosts: Vec<&'n str>,
     /// A file names all clusters: a bootstrap without CDS, or answers of CDS.
@@ -16,17 +16,17 @@ pub struct Known<'n> {
 }
 
 impl<'n> Known<'n> {
-    pub fn of(documents: impl Iterator<Item = &'n Node>) -> Self {
+    pub fn of(documents: &[(&'n str, &'n Node)]) -> Self {
         let mut known = Self { clusters: Vec::new(), hosts: Vec::new(), is_complete: false };
-        for document in documents {
+        for &(file, document) in documents {
             if let Some(fixed) = document.get("static_resources") {
-                known.clusters.extend(fixed.elements("clusters"));
+                known.clusters.extend(fixed.elements("clusters").iter().map(|cluster| (file, cluster)));
                 let is_dynamic = document.at(&["dynamic_resources", "cds_config"]).is_some();
                 known.is_complete |= !is_dynamic;
             }
             for resource in document.elements("resources") {
                 if resource.word("@type").is_some_and(|name| name.ends_with(".cluster.v3.Cluster")) {
-                    known.clusters.push(resource);
+                    known.clusters.push((file, resource));
                     known.is_complete = true;
                 }
             }
@@ -37,7 +37,7 @@ impl<'n> Known<'n> {
                 }
                 Some("EnvoyPatchPolicy") => {
                     for patch in document.at(&["spec", "jsonPatches"]).map_or(&[][..], Node::list) {
-                        known.clusters.extend(patch.at(&["operation", "value"]));
+                        known.clusters.extend(patch.at(&["operation", "value"]).map(|cluster| (file, cluster)));
                     }
                 }
                 _ => {}
@@ -47,7 +47,7 @@ impl<'n> Known<'n> {
     }
 
     fn names(&self) -> Vec<&'n str> {
-        self.clusters.iter().filter_map(|cluster| cluster.word("name")).collect()
+        self.clusters.iter().filter_map(|(_, cluster)| cluster.word("name")).collect()
     }
 }
 
@@ -88,9 +88,9 @@ pub fn check(site: &Site<'_>, config: &Config, known: &Known<'_>, report: &mut R
             }
             SiteKind::Bare => {}
         }
-        if let Some(node) = known.clusters.iter().find(|node| node.word("name") == Some(&cluster)) {
-            breakers(node, &cluster, config, report);
-            plain_text(node, &cluster, &path, config, report);
+        if let Some(found) = known.clusters.iter().find(|(_, node)| node.word("name") == Some(&cluster)) {
+            breakers(*found, &cluster, config, report);
+            plain_text(*found, &cluster, &path, config, report);
         }
     }
 }
@@ -117,7 +117,7 @@ fn unknown_to_istio(cluster: &str, known: &Known<'_>) -> Option<String> {
 }
 
 /// A cluster that lets fewer calls out than the filter may have open at once turns tokens away that nobody has looked at.
-fn breakers(cluster: &Node, name: &str, config: &Config, report: &mut Report<'_>) {
+fn breakers((file, cluster): (&str, &Node), name: &str, config: &Config, report: &mut Report<'_>) {
     let asks_for_tokens =
         config.providers.iter().any(|provider| provider.is_online() && provider.validation != Validation::Jwt)
             || config.policies().any(|policy| policy.authorization.is_some());
@@ -139,26 +139,26 @@ fn breakers(cluster: &Node, name: &str, config: &Config, report: &mut Report<'_>
             let text = format!(
                 "{name}: {number} is less than what may be asked: {why}; what is beyond gets 503. Write {wanted} or more"
             );
-            report.add(key.place, Level::Warning, "circuit_breaker", &format!("{name}.circuit_breakers"), text);
+            report.warn_in(file, key.place, "circuit_breaker", &format!("{name}.circuit_breakers"), text);
         }
     }
 }
 
 /// `https` is what the provider is called by; whether it is spoken is the cluster's business.
-fn plain_text(cluster: &Node, name: &str, path: &str, config: &Config, report: &mut Report<'_>) {
+fn plain_text((file, cluster): (&str, &Node), name: &str, path: &str, config: &Config, report: &mut Report<'_>) {
     let is_tls = cluster.get("transport_socket").is_some() || cluster.get("transport_socket_matches").is_some();
     let is_https = config.endpoints().any(|(_, endpoint)| endpoint.cluster == name && endpoint.scheme == "https");
     if is_https && !is_tls {
         let text = format!(
             "{name} has no `transport_socket`: calls to an https provider go out in plain text, tokens and secrets among them"
         );
-        report.warn(cluster, "cluster_without_tls", path, text);
+        report.warn_in(file, cluster.place, "cluster_without_tls", path, text);
     } else if is_https && is_tls && !checks_names(cluster) {
         let text = format!(
             "{name} does not check whose certificate it is shown: whoever stands between can sign tokens; set `trusted_ca` and \
              `match_typed_subject_alt_names` in its validation_context"
         );
-        report.warn(cluster, "cluster_without_check", path, text);
+        report.warn_in(file, cluster.place, "cluster_without_check", path, text);
     }
 }
 

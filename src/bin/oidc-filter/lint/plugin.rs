@@ -127,7 +127,7 @@ pub fn lists(site: &Site<'_>, config: &Config, report: &mut Report<'_>) {
                 "{LISTS_MODULE} is called for every part of every response, for `mcp.filter_lists`, which nothing here asks for: name \
                  oidc_filter.wasm, which is the same in all else"
             );
-            report.warn(module, "lists_module", "code", text);
+            report.add(module.place, Level::Warning, "lists_module", "code", text);
         }
         _ => {}
     }

@@ -1,0 +1,52 @@
+//! A filter whose configuration Envoy discovers (ECDS): a chain has its name, and another file what stands behind that.
+
+use crate::site::{Site, SiteKind};
+use crate::yaml::{Data, Node, Place};
+
+/// A place in a chain that a configuration from elsewhere fills.
+pub struct Gap<'n> {
+    /// The file with the chain.
+    pub file: &'n str,
+    name: &'n str,
+    /// The connection manager, and the place among its filters.
+    pub manager: &'n Node,
+    pub index: usize,
+}
+
+/// All of them.
+pub fn gaps<'n>(documents: &[(&'n str, &'n Node)]) -> Vec<Gap<'n>> {
+    let mut gaps = Vec::new();
+    for (file, document) in documents {
+        document.walk(&mut |manager| {
+            for (index, filter) in manager.elements("http_filters").iter().enumerate() {
+                if let Some(name) = filter.word("name").filter(|_| filter.get("config_discovery").is_some()) {
+                    gaps.push(Gap { file, name, manager, index });
+                }
+            }
+        });
+    }
+    gaps
+}
+
+impl Gap<'_> {
+    /// Whether a configuration is the one of this name.
+    pub fn is_filled_by(&self, site: &Site<'_>) -> bool {
+        let is_it = |resource: &Node| {
+            let plugin = resource.at(&["typed_config", "config"]);
+            resource.word("name") == Some(self.name) && plugin.is_some_and(|plugin| std::ptr::eq(plugin, site.plugin))
+        };
+        site.kind == SiteKind::Envoy && site.chain.is_none() && site.resource.elements("resources").iter().any(is_it)
+    }
+}
+
+/// Where a chain discovers a Wasm filter.
+pub fn place(document: &Node) -> Option<Place> {
+    let mut found = None;
+    document.walk(&mut |node| {
+        let types = node.get("config_discovery").map(|discovery| discovery.elements("type_urls")).unwrap_or_default();
+        let is_wasm =
+            |node: &Node| matches!(&node.data, Data::Text(name, _) if name.ends_with(".filters.http.wasm.v3.Wasm"));
+        found = found.or(types.iter().any(is_wasm).then_some(node.place));
+    });
+    found
+}
