@@ -70,9 +70,7 @@ fn lacking(file: &File, documents: &Documents, is_somewhere: bool, report: &mut 
     if is_beside {
         return;
     }
-    if let Some(place) = documents.nodes.iter().find_map(discovery::place) {
-        let text = "the filter's configuration comes from elsewhere: give the file that Envoy reads it from beside this one, to check both";
-        report.add(place, Level::Note, "discovered", "http_filters", text);
+    if discovery::note(&documents.nodes, report) {
         return;
     }
     let text = "holds no configuration of the filter: neither `providers` or `provider`, nor a Wasm filter, WasmPlugin, \

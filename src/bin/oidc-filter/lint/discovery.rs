@@ -1,5 +1,7 @@
 //! A filter whose configuration Envoy discovers (ECDS): a chain has its name, and another file what stands behind that.
 
+use super::Report;
+use crate::report::Level;
 use crate::site::{Site, SiteKind};
 use crate::yaml::{Data, Node, Place};
 
@@ -39,8 +41,16 @@ impl Gap<'_> {
     }
 }
 
+/// Tells of a chain with a Wasm filter whose configuration nobody gave; whether there is one.
+pub fn note(documents: &[Node], report: &mut Report<'_>) -> bool {
+    let Some(place) = documents.iter().find_map(place) else { return false };
+    let text = "the filter's configuration comes from elsewhere: give the file that Envoy reads it from beside this one, to check both";
+    report.add(place, Level::Note, "discovered", "http_filters", text);
+    true
+}
+
 /// Where a chain discovers a Wasm filter.
-pub fn place(document: &Node) -> Option<Place> {
+fn place(document: &Node) -> Option<Place> {
     let mut found = None;
     document.walk(&mut |node| {
         let types = node.get("config_discovery").map(|discovery| discovery.elements("type_urls")).unwrap_or_default();
