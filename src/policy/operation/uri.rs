@@ -27,15 +27,15 @@ impl Readings {
         if !uri.is_ascii() && Url::parse(uri).is_err() {
             return None;
         }
-        let strict = all(vec![uri.to_owned()], &[normalized, decoded, backslashed, followed])?;
+        let strict = all(vec![uri.to_owned()], STRICT_STEPS)?;
         if strict.iter().any(|reading| reading.contains('\0')) {
             return None;
         }
         let known = strict.len();
-        let mut strict = all(strict, &[merged, cut, closed, anonymous, lowered, absolute, rootless])?;
+        let mut strict = all(strict, LOOSE_STEPS)?;
         let loose = strict.split_off(known);
-        strict.remove(0);
-        Some(Self { strict, loose })
+        // The first is what it says.
+        Some(Self { strict: strict.into_iter().skip(1).collect(), loose })
     }
 }
 
@@ -69,29 +69,61 @@ fn decoded(uri: &str) -> Option<String> {
     uri.contains('%').then(|| percent_decode_str(uri).decode_utf8_lossy().into_owned())
 }
 
-/// Backslashes as slashes, where dots stand between them.
-fn backslashed(uri: &str) -> Option<String> {
-    let slashed = uri.contains('\\').then(|| uri.replace('\\', "/"))?;
-    has_dots(Parts::of(&slashed).path).then_some(slashed)
+/// The same, but what stands in a path as a sign of its own stays in it.
+fn decoded_within(uri: &str) -> Option<String> {
+    let signs = [("%23", "%2523"), ("%3f", "%253f"), ("%3F", "%253F")];
+    let has_sign = signs.iter().any(|(sign, _)| uri.contains(sign));
+    let kept = |uri: String, (sign, twice): &(&str, &str)| uri.replace(sign, twice);
+    has_sign.then(|| signs.iter().fold(uri.to_owned(), kept)).as_deref().and_then(decoded)
 }
 
-/// Without dot segments, as a file system follows them: through any number of slashes.
+/// Backslashes as slashes, where dots stand between them.
+fn backslashed(uri: &str) -> Option<String> {
+    slashed(uri).filter(|slashed| has_dots(Parts::of(slashed).path))
+}
+
+/// Backslashes as slashes.
+fn slashed(uri: &str) -> Option<String> {
+    uri.contains('\\').then(|| uri.replace('\\', "/"))
+}
+
+/// Without what the URL standard takes off: white space and controls around it, line ends and tabs in it.
+fn trimmed(uri: &str) -> Option<String> {
+    let text = uri.trim_matches(|letter| letter <= ' ').replace(['\t', '\n', '\r'], "");
+    (text != uri).then_some(text)
+}
+
+/// Without dot segments in its path.
 fn followed(uri: &str) -> Option<String> {
+    let Parts { start, path, rest, .. } = Parts::of(uri);
+    followed_in(path).map(|path| format!("{start}{path}{rest}"))
+}
+
+/// The same by somebody who takes all for a path that stands behind the scheme and its slashes: `docs://a/../b` is `docs://b`.
+fn climbed(uri: &str) -> Option<String> {
     let parts = Parts::of(uri);
-    if !has_dots(parts.path) {
+    let (scheme, behind) = uri.split_at_checked(parts.scheme_length).filter(|(scheme, _)| !is_of_hosts(scheme))?;
+    let path = behind.strip_prefix("//").unwrap_or(behind);
+    let slashes = behind.strip_suffix(path).unwrap_or_default();
+    followed_in(path).map(|path| format!("{scheme}{slashes}{path}"))
+}
+
+/// A path without its dot segments, as a file system follows them: through any number of slashes.
+fn followed_in(path: &str) -> Option<String> {
+    if !has_dots(path) {
         return None;
     }
     let mut segments: Vec<&str> = Vec::new();
-    for segment in parts.path.split('/') {
+    for segment in path.split('/') {
         match segment {
             "" | "." => {}
             ".." => drop(segments.pop()),
             name => segments.push(name),
         }
     }
-    let root = if parts.path.starts_with('/') { "/" } else { "" };
-    let end = if parts.path.ends_with('/') && !segments.is_empty() { "/" } else { "" };
-    Some(format!("{}{root}{}{end}{}", parts.start, segments.join("/"), parts.rest))
+    let root = if path.starts_with('/') { "/" } else { "" };
+    let end = if path.ends_with('/') && !segments.is_empty() { "/" } else { "" };
+    Some(format!("{root}{}{end}", segments.join("/")))
 }
 
 fn has_dots(path: &str) -> bool {
@@ -135,27 +167,32 @@ fn lowered(uri: &str) -> Option<String> {
     (start != parts.start).then(|| format!("{start}{}{}", parts.path, parts.rest))
 }
 
-/// A host without the dot at its end, which only resolvers need.
+/// A host without the dot at its end, which only resolvers need, and without the colon of a port that isn't there.
 fn absolute(uri: &str) -> Option<String> {
     let parts = Parts::of(uri);
     let (scheme, authority) = parts.start.split_once("//")?;
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, format!(":{port}")),
-        _ => (authority, String::new()),
-    };
-    let host = host.strip_suffix('.').filter(|host| !host.is_empty())?;
-    Some(format!("{scheme}//{host}{port}{}{}", parts.path, parts.rest))
+    let end = authority.rfind(':').filter(|end| authority.bytes().skip(*end).skip(1).all(|byte| byte.is_ascii_digit()));
+    let (host, port) = authority.split_at_checked(end.unwrap_or(authority.len()))?;
+    let shorter = format!("{}{}", host.strip_suffix('.').unwrap_or(host), if port == ":" { "" } else { port });
+    (shorter != authority).then(|| format!("{scheme}//{shorter}{}{}", parts.path, parts.rest))
 }
 
-/// `docs:a` of `docs:/a`: whoever joins either to a folder finds the same.
-fn rootless(uri: &str) -> Option<String> {
-    let parts = Parts::of(uri);
-    let path = parts.path.strip_prefix('/').filter(|_| !parts.start.contains('/'))?;
-    Some(format!("{}{path}{}", parts.start, parts.rest))
+/// `docs:a`, `docs:/a` and `docs:///a`: whoever joins any of them to a folder finds the same.
+fn with_slashes(uri: &str, slashes: &str) -> Option<String> {
+    let (scheme, behind) = uri.split_at_checked(Parts::of(uri).scheme_length)?;
+    let other = format!("{scheme}{slashes}{}", behind.trim_start_matches('/'));
+    (!is_of_hosts(scheme) && !scheme.is_empty() && other != uri).then_some(other)
+}
+
+/// Whether a host always stands behind a scheme, or its colon (URL standard, "special schemes", but for files).
+fn is_of_hosts(scheme: &str) -> bool {
+    ["http:", "https:", "ws:", "wss:", "ftp:"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
 /// A URI in three parts (RFC 3986, section 3).
 struct Parts<'u> {
+    /// The length of the scheme with its colon.
+    scheme_length: usize,
     /// Scheme and authority with what ends and begins them; empty for a relative one.
     start: &'u str,
     path: &'u str,
@@ -175,14 +212,32 @@ impl<'u> Parts<'u> {
             }
             None => behind_scheme,
         };
+        let scheme_length = uri.len().saturating_sub(behind_scheme.len());
         let start = uri.strip_suffix(behind).unwrap_or_default();
         let (path, rest) = behind.split_at_checked(behind.find(['?', '#']).unwrap_or(behind.len())).unwrap_or_default();
-        Self { start, path, rest }
+        Self { scheme_length, start, path, rest }
     }
 }
 
-/// What is decoded twice and has another spelling of its host has a dozen. Each is held against a whole list.
-const MAX_READINGS: usize = 48;
+/// The steps to readings that lead elsewhere.
+const STRICT_STEPS: &[Step] = &[normalized, trimmed, decoded, decoded_within, backslashed, followed, climbed];
+
+/// The steps to loose readings.
+const LOOSE_STEPS: &[Step] = &[
+    merged,
+    slashed,
+    cut,
+    closed,
+    anonymous,
+    lowered,
+    absolute,
+    |uri| with_slashes(uri, ""),
+    |uri| with_slashes(uri, "/"),
+    |uri| with_slashes(uri, "///"),
+];
+
+/// What is decoded twice, and has a query and another spelling of its host, has some dozens. Each is held against a whole list.
+const MAX_READINGS: usize = 128;
 
 /// The bytes of all that are made in one go.
 const MAX_READINGS_SIZE: usize = 256 * 1024;
@@ -197,19 +252,20 @@ mod tests {
 
     #[test]
     fn what_says_one_thing_has_no_other_reading() {
+        for uri in ["https://a.example/", "http://a.example:8080/b/c.html", "a/b", "/a/b", ""] {
+            assert_eq!(readings(uri), Readings::default(), "{uri}");
+        }
         for uri in [
+            "https://a.example/b?c=/../d",
             "file:///public/a",
             "db://host/a/b",
-            "https://a.example/",
             "urn:isbn:1",
             "docs:a/b",
-            "a/b",
             "notes://work",
-            "ui://widget/a.html",
+            "win:C:\\data",
             "x:",
-            "",
         ] {
-            assert_eq!(readings(uri), Readings::default(), "{uri}");
+            assert_eq!(readings(uri).strict, [""; 0], "{uri}");
         }
     }
 
@@ -226,13 +282,17 @@ mod tests {
             ("docs:/../a", "docs:/a"),
             ("public/./../secret/", "secret/"),
             ("file:///a%3fb", "file:///a?b"),
+            ("file:/%23%2f../secret/a", "file:/secret/a"),
+            ("docs:a%3F%2f../../secret", "docs:secret"),
+            ("docs://public/../secret/a", "docs://secret/a"),
+            ("docs://public%2f..%2fsecret/a", "docs://secret/a"),
+            ("docs:public?/../../secret", "docs:secret"),
+            (" docs:se\tcret\n", "docs:secret"),
             ("FILE:///a", "file:///a"),
             ("https://a.example:443/b", "https://a.example/b"),
         ] {
             assert!(readings(uri).strict.iter().any(|reading| reading == expected), "{uri}: {:?}", readings(uri));
         }
-        // A file system's names may hold backslashes.
-        assert_eq!(readings("win:C:\\data"), Readings::default());
     }
 
     #[test]
@@ -247,6 +307,12 @@ mod tests {
             ("https://a.example.:8443/b", "https://a.example:8443/b"),
             ("https://a.example./b", "https://a.example/b"),
             ("docs:/a", "docs:a"),
+            ("docs:///a", "docs:a"),
+            ("docs:%2f/secret/a", "docs:secret/a"),
+            ("docs:a", "docs:///a"),
+            ("db://h/secret\\a", "db://h/secret/a"),
+            ("file://:/secret/a", "file:///secret/a"),
+            ("file:/s%65cret/..\\@", "file:///secret/..\\@"),
         ] {
             let Readings { strict, loose } = readings(uri);
             assert!(loose.iter().any(|reading| reading == expected), "{uri}: {strict:?} {loose:?}");
@@ -261,6 +327,7 @@ mod tests {
         }
         assert!(Readings::of(&format!("x:/{}", "%2525".repeat(20))).is_some());
         let long = format!("data:,{}", "a".repeat(1 << 20));
-        assert!(Readings::of(&long) == Some(Readings::default()));
+        assert!(Readings::of(&long).is_none(), "the slashes that are not there");
+        assert!(Readings::of(&long[..50_000]).is_some());
     }
 }
