@@ -173,10 +173,10 @@ impl Config {
         let policy = Policy::top(&mut top, compact, dpop, &providers)?;
         let rules = Rule::list(&mut top, &policy, &providers)?;
         let removal = Removal::from_fields(&mut top)?;
-        let policies = || std::iter::once(&policy).chain(rules.iter().map(|rule| rule.policy.as_ref()));
+        let mut policies = std::iter::once(&policy).chain(rules.iter().map(|rule| rule.policy.as_ref()));
         let further = cors::Further {
-            has_mcp: policies().any(|policy| policy.mcp.is_some()),
-            takes_dpop: policies().any(Policy::takes_dpop),
+            has_mcp: policies.clone().any(|policy| policy.mcp.is_some()),
+            takes_dpop: policies.any(Policy::takes_dpop),
         };
         let cors = Cors::from_fields(&mut top, &sources, further)?;
         let verify = Verify::from_fields(&mut top)?;

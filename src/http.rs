@@ -191,8 +191,7 @@ impl Request {
     /// The same with another request line: what a proxy asks about.
     pub fn with_line(&self, method: &[u8], authority: &[u8], path: &[u8]) -> Self {
         let line: [(&[u8], &[u8]); 3] = [(b":method", method), (b":authority", authority), (b":path", path)];
-        let is_of_line = |name: &[u8]| line.iter().any(|(replaced, _)| *replaced == name);
-        let others = self.headers.iter().filter(|(name, _)| !is_of_line(name));
+        let others = self.headers.iter().filter(|(name, _)| !line.iter().any(|(replaced, _)| replaced == name));
         Self { headers: Headers::from_pairs(line.into_iter().chain(others)), ..self.clone() }
     }
 

@@ -48,24 +48,28 @@ fn read(text: &str, document: Element) -> Result<Value, serde_json::Error> {
     Ok(value)
 }
 
+/// The line and the column behind a text.
+fn end_of(text: &[u8]) -> (usize, usize) {
+    let lines = text.split(|byte| *byte == b'\n');
+    let column = lines.clone().next_back().map_or(0, <[u8]>::len);
+    (lines.count(), column.saturating_add(1))
+}
+
+/// A fault of the text itself, which is at no value.
+fn no_text((line, column): (usize, usize), detail: &str) -> Fault {
+    Fault { error: Error::Malformed, line, column, path: Vec::new(), detail: detail.to_owned() }
+}
+
 /// Why and where [`parse`] refuses a text that an operator wrote; `None` if it doesn't.
 pub fn find_fault(text: &[u8]) -> Option<Fault> {
-    let at_end_of = |valid: &[u8]| {
-        let lines = valid.split(|byte| *byte == b'\n');
-        let column = lines.clone().next_back().map_or(0, <[u8]>::len);
-        (lines.count(), column.saturating_add(1))
-    };
-    let plain = |error, (line, column), detail: &str| {
-        Some(Fault { error, line, column, path: Vec::new(), detail: detail.to_owned() })
-    };
     if text.starts_with(BYTE_ORDER_MARK) {
-        return plain(Error::Malformed, (1, 1), "it begins with a byte order mark");
+        return Some(no_text((1, 1), "it begins with a byte order mark"));
     }
     let text = match std::str::from_utf8(text) {
         Ok(text) => text,
         Err(error) => {
             let valid = text.get(..error.valid_up_to()).unwrap_or_default();
-            return plain(Error::Malformed, at_end_of(valid), "this byte is not UTF-8");
+            return Some(no_text(end_of(valid), "this byte is not UTF-8"));
         }
     };
     let (fault, trail) = (Cell::new(Error::Malformed), RefCell::default());

@@ -153,11 +153,11 @@ fn read_value(bytes: &[u8], depth: usize) -> Option<Value> {
 }
 
 fn read_list(bytes: &[u8], depth: usize) -> Option<Vec<Value>> {
-    let read = |field: Option<(u64, Data)>| match field? {
+    let values = Wire(bytes).map(|field| match field? {
         (1, Data::Bytes(bytes)) => read_value(bytes, depth.checked_add(1)?),
         _ => None,
-    };
-    Wire(bytes).map(read).collect()
+    });
+    values.collect()
 }
 
 /// A whole double is a whole number: `60.0` in the wire form was `60` in the YAML.

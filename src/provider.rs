@@ -119,10 +119,9 @@ impl Provider {
     /// The sources whose keys may be asked for because those at hand don't serve: never sooner than the cooldown allows.
     pub fn sources_to_fetch(&self, now: Timestamp) -> impl Iterator<Item = usize> {
         let sources = self.sources.iter().zip(&self.config.jwks).enumerate();
-        let may_fetch = move |source: &SourceOfKeys, config: &config::KeySource| {
-            config.remote && source.keys.may_try(config.cooldown, now)
-        };
-        sources.filter(move |(_, (source, config))| may_fetch(source, config)).map(|(index, _)| index)
+        sources
+            .filter(move |(_, (source, config))| config.remote && source.keys.may_try(config.cooldown, now))
+            .map(|(index, _)| index)
     }
 
     /// How many sources of keys there are.
@@ -175,8 +174,7 @@ impl Provider {
 
     /// Whether looking it up now would be for a token that anybody may have made up, and isn't paid for yet.
     pub fn needs_admission(&self, now: Timestamp) -> bool {
-        let is_recent = |at: Timestamp| at <= now && now.saturating_since(at) < self.config.cooldown();
-        !self.is_live && !self.admitted_at.is_some_and(is_recent)
+        !self.is_live && !self.admitted_at.is_some_and(|at| is_within(self.config.cooldown(), at, now))
     }
 
     /// Notes that it is looked up.
@@ -245,7 +243,7 @@ impl Provider {
 
     /// Whether introspection was refused lately.
     pub fn is_refused_recently(&self, now: Timestamp) -> bool {
-        self.turned_us_away.is_some_and(|at| at <= now && now.saturating_since(at) < REFUSAL_PAUSE)
+        self.turned_us_away.is_some_and(|at| is_within(REFUSAL_PAUSE, at, now))
     }
 
     /// Whether metadata may be asked for now.
@@ -366,27 +364,24 @@ impl Provider {
     pub fn schedule(&self, now: Timestamp) -> impl Iterator<Item = (Call<'static>, Timestamp)> {
         let metadata = self.is_live && self.wants_metadata();
         let metadata = metadata.then(|| (Call::Metadata, self.metadata.due_at(now)));
-        let is_fetched = move |source: &usize| {
-            self.is_live && self.wants_keys_of(*source) && !self.lacks_metadata(Call::Keys(*source), now)
-        };
-        let sources = self.sources.iter().enumerate().filter(move |(index, _)| is_fetched(index));
+        let sources = self.sources.iter().enumerate().filter(move |(index, _)| {
+            self.is_live && self.wants_keys_of(*index) && !self.lacks_metadata(Call::Keys(*index), now)
+        });
         metadata.into_iter().chain(sources.map(move |(index, source)| (Call::Keys(index), source.keys.due_at(now))))
     }
 
     /// How many keys are at hand, and when the oldest of them came.
     pub fn key_facts(&self) -> Option<(usize, Option<Timestamp>)> {
-        let held = || self.sources.iter().filter_map(|source| source.keys.held.as_ref());
-        held().next()?;
-        let count = held().map(|held| held.value.len()).fold(0, usize::saturating_add);
-        Some((count, held().filter_map(|held| held.fetched_at).min()))
+        let held = self.sources.iter().filter_map(|source| source.keys.held.as_ref());
+        held.clone().next()?;
+        let count = held.clone().map(|held| held.value.len()).fold(0, usize::saturating_add);
+        Some((count, held.filter_map(|held| held.fetched_at).min()))
     }
 
     /// Whether the keys of all its sources are there, or none are fetched before a token of its own comes.
     pub fn awaits_no_keys(&self, now: Timestamp) -> bool {
         let mut sources = self.sources.iter().enumerate();
-        let is_awaited =
-            |(index, source): (usize, &SourceOfKeys)| self.wants_keys_of(index) && source.keys.get(now).is_none();
-        !self.is_live || !sources.any(is_awaited)
+        !self.is_live || !sources.any(|(index, source)| self.wants_keys_of(index) && source.keys.get(now).is_none())
     }
 
     fn falls_back_to_userinfo(&self, metadata: &Metadata) -> bool {
@@ -397,19 +392,16 @@ impl Provider {
     }
 
     fn wants_metadata(&self) -> bool {
-        let discovers = |endpoints: &Endpoints| *endpoints == Endpoints::Discovered;
         let config = &self.config;
+        let discovers_introspection = config.introspection.endpoints == Endpoints::Discovered;
         if self.publishes {
             return true;
         }
         match config.validation {
-            Validation::Auto => {
-                let keys = self.wants_discovered_keys();
-                config.is_online() && (keys || discovers(&config.introspection.endpoints))
-            }
+            Validation::Auto => config.is_online() && (self.wants_discovered_keys() || discovers_introspection),
             Validation::Jwt => self.wants_discovered_keys(),
-            Validation::Introspection => discovers(&config.introspection.endpoints),
-            Validation::Userinfo => discovers(&config.userinfo.endpoints),
+            Validation::Introspection => discovers_introspection,
+            Validation::Userinfo => config.userinfo.endpoints == Endpoints::Discovered,
         }
     }
 
@@ -424,6 +416,11 @@ impl Provider {
 }
 
 /// What is known of it, without what the operator said.
+/// Whether something was lately: not longer ago than this, and not in a future that a clock set back has made.
+fn is_within(span: Duration, at: Timestamp, now: Timestamp) -> bool {
+    at <= now && now.saturating_since(at) < span
+}
+
 impl fmt::Debug for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut provider = f.debug_struct("Provider");

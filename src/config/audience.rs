@@ -31,15 +31,15 @@ pub(super) fn keep_apart(config: &mut Config) {
     for policy in policies {
         let Some(mcp) = policy.mcp.clone().filter(|_| policy.audiences.is_none()) else { continue };
         let own = mcp.resource.audiences();
-        let is_foreign = |audience: &String| all.contains(audience) && !own.contains(audience);
         let good: Vec<&Provider> = trusted(&providers, policy).collect();
-        if !good.iter().flat_map(|provider| listed(provider)).any(is_foreign) {
+        let (foreign, rest): (Vec<&String>, Vec<&String>) = good
+            .iter()
+            .flat_map(|provider| listed(provider))
+            .partition(|audience| all.contains(*audience) && !own.contains(audience));
+        if foreign.is_empty() {
             continue;
         }
-        let rest = match good.as_slice() {
-            [only] => listed(only).iter().filter(|audience| !is_foreign(audience)).cloned().collect(),
-            _ => Vec::new(),
-        };
+        let rest: Vec<String> = if good.len() == 1 { rest.into_iter().cloned().collect() } else { Vec::new() };
         Rc::make_mut(policy).audiences = Some(Rc::new(Audiences::AnyOf(if rest.is_empty() { own } else { rest })));
     }
 }
@@ -56,13 +56,9 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
         let Some(mcp) = &policy.mcp else { continue };
         let at = number.checked_sub(1).map(|index| format!("rules[{index}].")).unwrap_or_default();
         let own = mcp.resource.audiences();
-        let is_for_it = |audiences: &Audiences| match audiences {
-            Audiences::Any => false,
-            Audiences::AnyOf(list) => list.iter().any(|audience| own.contains(audience)),
-        };
         let is_for_others = match &policy.audiences {
-            Some(audiences) => !is_for_it(audiences),
-            None => trusted(&config.providers, policy).any(|provider| !is_for_it(&provider.audiences)),
+            Some(audiences) => !have_one_of(audiences, &own),
+            None => trusted(&config.providers, policy).any(|provider| !have_one_of(&provider.audiences, &own)),
         };
         if is_for_others {
             let text = "tokens for it need not name the resource in `aud`, since `audiences` say otherwise; leave those out \
@@ -83,9 +79,18 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
 
 /// The providers whose tokens are good under a policy.
 fn trusted<'p>(providers: &'p [Rc<Provider>], policy: &'p Policy) -> impl Iterator<Item = &'p Provider> {
-    let is_good = |index: &usize| policy.providers.as_ref().is_none_or(|good| good.contains(index));
-    let good = providers.iter().enumerate().filter(move |(index, _)| is_good(index));
-    good.map(|(_, provider)| &**provider)
+    providers
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| policy.providers.as_ref().is_none_or(|good| good.contains(index)))
+        .map(|(_, provider)| &**provider)
+}
+
+fn have_one_of(audiences: &Audiences, own: &[String]) -> bool {
+    match audiences {
+        Audiences::Any => false,
+        Audiences::AnyOf(list) => list.iter().any(|audience| own.contains(audience)),
+    }
 }
 
 fn listed(provider: &Provider) -> &[String] {

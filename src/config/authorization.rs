@@ -33,13 +33,12 @@ impl ExternalAuthorization {
         }
         let timeout = timeout(&mut fields)?.unwrap_or(Duration::from_secs(5));
         let cache = fields.duration("cache")?.unwrap_or_default();
-        let standard = |name: &str| vec![Lookup::Claim(name.to_owned())];
         let authorization = Self {
             endpoint: endpoint(&url, &cluster),
             timeout,
             cache,
-            user: lookups(&mut fields, "user")?.unwrap_or_else(|| standard("sub")),
-            groups: lookups(&mut fields, "groups")?.unwrap_or_else(|| standard("groups")),
+            user: lookups(&mut fields, "user")?.unwrap_or_else(|| vec![Lookup::Claim("sub".to_owned())]),
+            groups: lookups(&mut fields, "groups")?.unwrap_or_else(|| vec![Lookup::Claim("groups".to_owned())]),
         };
         fields.finish()?;
         Ok(authorization)

@@ -130,18 +130,14 @@ impl Dpop {
                            they send in Host or X-Forwarded-* proves nothing";
             return Err(fields.error("origins", problem));
         }
-        let within =
-            |fields: &Fields, field: &str, value: Option<Duration>, bounds: (Duration, Duration), said: &str| {
-                if value.is_none_or(|value| (bounds.0..=bounds.1).contains(&value)) {
-                    Ok(value)
-                } else {
-                    Err(fields.error(field, said))
-                }
-            };
         let lifetime = fields.duration("proof_lifetime")?;
-        let lifetime = within(fields, "proof_lifetime", lifetime, (SECOND, MAX_LIFETIME), "must be from 1s to 10m")?;
+        if lifetime.is_some_and(|lifetime| !(SECOND..=MAX_LIFETIME).contains(&lifetime)) {
+            return Err(fields.error("proof_lifetime", "must be from 1s to 10m"));
+        }
         let skew = fields.duration("clock_skew")?;
-        let skew = within(fields, "clock_skew", skew, (Duration::ZERO, MAX_SKEW), "must be from 0s to 5m")?;
+        if skew.is_some_and(|skew| skew > MAX_SKEW) {
+            return Err(fields.error("clock_skew", "must be from 0s to 5m"));
+        }
         let nonce = nonce(fields, store)?;
         let algorithms = match fields.strings("algorithms")? {
             Some(names) => {

@@ -1,9 +1,8 @@
 //! What no part of the configuration can see by itself: whether the parts go together.
 
-use super::output::UserInfo;
+use super::enrichment::Enrichment;
 use super::policy::Policy;
 use super::publishing::judged;
-use super::requirement::ClaimRequirement;
 use super::{Config, Error};
 use crate::http::cookie::Cookie;
 use crate::http::names::{Placement, ReservedNames, Standing, same_spelling};
@@ -14,8 +13,10 @@ use std::rc::Rc;
 
 /// Whose metadata are served beside those of a resource: that must be clear, and they must be there.
 pub(super) fn check_published(config: &Config) -> Result<(), Error> {
-    let publishes = |policy: &Policy| policy.mcp.as_ref().is_some_and(|mcp| mcp.authorization_server_metadata);
-    for (number, policy) in config.policies().enumerate().filter(|(_, policy)| publishes(policy)) {
+    for (number, policy) in config.policies().enumerate() {
+        if !policy.mcp.as_ref().is_some_and(|mcp| mcp.authorization_server_metadata) {
+            continue;
+        }
         let provider = policy.published_provider(config.providers.len()).and_then(|index| config.providers.get(index));
         if !provider.is_some_and(|provider| !provider.discovery.is_empty() && !provider.on_demand) {
             let problem = "needs exactly one provider whose tokens are good there, with an `issuer` that is a URL without a \
@@ -48,14 +49,14 @@ impl Taken {
 
     /// Whether a reader could take another name in the same kind of place for this one, or for a part of it: `x.y` for `x[y]`.
     fn is_found_in(&self, name: &str) -> bool {
-        let own = || ReservedNames::new([(self.placement, &*self.name)], []);
+        let own = ReservedNames::new([(self.placement, &*self.name)], []);
         match self.placement {
             Placement::Cookie => {
-                own().is_own_cookie(&Cookie { pair: name.as_bytes(), name: name.as_bytes(), value: b"" })
+                own.is_own_cookie(&Cookie { pair: name.as_bytes(), name: name.as_bytes(), value: b"" })
             }
             Placement::QueryString => {
                 let sent = percent_encoding::utf8_percent_encode(name, QUERY_VALUE).to_string();
-                own().standing(sent.as_bytes()) != Standing::Foreign
+                own.standing(sent.as_bytes()) != Standing::Foreign
             }
             Placement::Header | Placement::Metadata => false,
         }
@@ -73,13 +74,7 @@ pub(super) fn check_collisions(config: &Config) -> Result<(), Error> {
     let mut names = HashSet::new();
     for (number, policy) in config.policies().enumerate() {
         // Most rules write what the top level says.
-        let is_same = |other: &&&Policy| {
-            Rc::ptr_eq(&other.user_info, &policy.user_info)
-                && Rc::ptr_eq(&other.claim_headers, &policy.claim_headers)
-                && Rc::ptr_eq(&other.assertions, &policy.assertions)
-                && other.token_exchange.as_ref().map(Rc::as_ptr) == policy.token_exchange.as_ref().map(Rc::as_ptr)
-        };
-        if checked.iter().take(CHECKED_POLICIES).any(|other| is_same(&other)) {
+        if checked.iter().take(CHECKED_POLICIES).any(|other| write_the_same(other, policy)) {
             continue;
         }
         checked.push(policy);
@@ -95,11 +90,18 @@ pub(super) fn check_collisions(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
+fn write_the_same(one: &Policy, other: &Policy) -> bool {
+    Rc::ptr_eq(&one.user_info, &other.user_info)
+        && Rc::ptr_eq(&one.claim_headers, &other.claim_headers)
+        && Rc::ptr_eq(&one.assertions, &other.assertions)
+        && one.token_exchange.as_ref().map(Rc::as_ptr) == other.token_exchange.as_ref().map(Rc::as_ptr)
+}
+
 fn check_policy(base: &str, policy: &Policy, sources: &[Taken]) -> Result<Vec<Taken>, Error> {
     // Filter state joins namespace and key with a dot, which both may hold.
     let mut states: HashMap<String, usize> = HashMap::new();
-    let in_metadata = |output: &UserInfo| output.placement == Placement::Metadata;
-    for (index, output) in policy.user_info.iter().enumerate().filter(|(_, output)| in_metadata(output)) {
+    let all = policy.user_info.iter().enumerate();
+    for (index, output) in all.filter(|(_, output)| output.placement == Placement::Metadata) {
         if let Some(earlier) = states.insert(output.filter_state_key(""), index) {
             let problem =
                 format!("has the same place in filter state as {base}user_info[{earlier}]; choose another key");
@@ -155,19 +157,15 @@ fn writer_of(config: &Config, header: &str) -> Option<String> {
 /// The silence of a source must not be a yes.
 pub(super) fn check_enrichments(config: &Config) -> Result<(), Error> {
     for (base, policy) in judged(config) {
-        let optional = || policy.enrich.iter().filter(|enrichment| enrichment.optional);
-        let may_bring = |name: &str| {
-            let brings = |claims: &Vec<(String, Vec<Lookup>)>| claims.iter().any(|(claim, _)| claim == name);
-            optional().any(|enrichment| enrichment.claims.as_ref().is_none_or(brings))
-        };
-        let is_open = |claim: &ClaimRequirement| {
+        let optional: Vec<&Rc<Enrichment>> = policy.enrich.iter().filter(|enrichment| enrichment.optional).collect();
+        let open = policy.require.claims.iter().position(|claim| {
             let name = match &claim.claim {
                 Lookup::Claim(name) => Some(name),
                 Lookup::Path(path) => path.first(),
             };
-            claim.absent && name.is_some_and(|name| may_bring(name))
-        };
-        if let Some(index) = policy.require.claims.iter().position(is_open) {
+            claim.absent && name.is_some_and(|name| optional.iter().any(|enrichment| enrichment.brings(name)))
+        });
+        if let Some(index) = open {
             let problem = "must not be there, and comes from an `optional` source of `enrich`: who is silent would let everybody pass";
             return Err(Error::at(&format!("{base}require.claims[{index}]"), problem));
         }

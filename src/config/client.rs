@@ -113,8 +113,7 @@ impl ClientAuthentication {
 /// line break, and no server would know such a secret.
 fn visible(fields: &mut Fields, field: &'static str) -> Result<Option<String>, Error> {
     let text = fields.string(field)?;
-    let is_visible = |byte: u8| matches!(byte, b' '..=b'~');
-    let Some(strange) = text.as_ref().and_then(|text| text.bytes().find(|byte| !is_visible(*byte))) else {
+    let Some(strange) = text.as_ref().and_then(|text| text.bytes().find(|byte| !matches!(byte, b' '..=b'~'))) else {
         return Ok(text);
     };
     let problem = match strange {

@@ -29,17 +29,20 @@ impl Clusters {
 
     /// The endpoint for a URL that the operator wrote: beyond that, `cluster` or one named after the host serves.
     pub(super) fn configured(&self, url: &Url) -> Endpoint {
-        let host = || url.host_str().unwrap_or_default();
-        let fallback = if self.named { &self.issuer_cluster } else { host() };
+        let fallback = if self.named { &self.issuer_cluster } else { url.host_str().unwrap_or_default() };
         endpoint(url, self.cluster(url).unwrap_or(fallback))
     }
 
     fn cluster(&self, url: &Url) -> Option<&str> {
         let authority = authority(url);
-        let mapped = |name: &str| self.others.iter().find(|(host, _)| host.eq_ignore_ascii_case(name));
-        let mapped = mapped(&authority).or_else(|| mapped(url.host_str()?));
-        let issuer = || (authority == self.issuer_authority).then_some(self.issuer_cluster.as_str());
-        mapped.map(|(_, cluster)| cluster.as_str()).or_else(issuer)
+        self.mapped(&authority)
+            .or_else(|| self.mapped(url.host_str()?))
+            .or_else(|| (authority == self.issuer_authority).then_some(&self.issuer_cluster))
+    }
+
+    fn mapped(&self, name: &str) -> Option<&str> {
+        let found = self.others.iter().find(|(host, _)| host.eq_ignore_ascii_case(name));
+        found.map(|(_, cluster)| cluster.as_str())
     }
 }
 

@@ -117,16 +117,15 @@ impl OriginPattern {
             return Some(Self::Any);
         }
         let (scheme, authority) = text.split_once("://")?;
-        let is_scheme = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
-        if !scheme.starts_with(|first: char| first.is_ascii_lowercase()) || !scheme.bytes().all(is_scheme) {
+        if !scheme.starts_with(|first: char| first.is_ascii_lowercase()) || !scheme.bytes().all(is_of_scheme) {
             return None;
         }
         let below = authority.strip_prefix("*.");
         let named = below.unwrap_or(authority);
         let is_default_port =
             matches!((scheme, named.rsplit_once(':')), ("http", Some((_, "80"))) | ("https", Some((_, "443"))));
-        let is_origin = |byte: u8| is_of_host(byte) || b":[]".contains(&byte);
-        if named.is_empty() || named.starts_with(['.', ':']) || is_default_port || !named.bytes().all(is_origin) {
+        let is_authority = named.bytes().all(|byte| is_of_host(byte) || b":[]".contains(&byte));
+        if named.is_empty() || named.starts_with(['.', ':']) || is_default_port || !is_authority {
             return None;
         }
         Some(match below {
@@ -148,6 +147,10 @@ impl OriginPattern {
             }
         }
     }
+}
+
+fn is_of_scheme(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte)
 }
 
 fn is_of_host(byte: u8) -> bool {

@@ -36,6 +36,11 @@ pub enum EnrichmentSource {
 }
 
 impl Enrichment {
+    /// Whether a claim of this name may come from there.
+    pub(super) fn brings(&self, name: &str) -> bool {
+        self.claims.as_ref().is_none_or(|claims| claims.iter().any(|(claim, _)| claim == name))
+    }
+
     /// `enrich`: one or several; `None` if it isn't there.
     pub(super) fn list(fields: &mut Fields) -> Result<Option<Rc<[Rc<Self>]>>, Error> {
         let Some(list) = fields.entries("enrich", Self::named, Self::from_fields)? else { return Ok(None) };

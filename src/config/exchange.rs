@@ -6,6 +6,7 @@ use super::fields::Fields;
 use super::output::{header_name, output_header};
 use super::provider::Provider;
 use super::provider_names::{named, no_provider};
+use super::requirement::is_scope;
 use super::{Error, is_token_byte, timeout};
 use crate::http::Endpoint;
 use std::rc::Rc;
@@ -82,10 +83,7 @@ impl TokenExchange {
         }
         let scopes = fields.strings("scopes")?;
         // RFC 6749, section 3.3.
-        let is_scope = |scope: &String| {
-            !scope.is_empty() && scope.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
-        };
-        if !scopes.iter().flatten().all(is_scope) {
+        if !scopes.iter().flatten().all(|scope| is_scope(scope)) {
             return Err(fields.error("scopes", "must be scopes, one in each string (RFC 6749, section 3.3)"));
         }
         let header = fields.string("header")?.unwrap_or_else(|| "authorization".to_owned());

@@ -64,8 +64,8 @@ impl Introspection {
             Some(_) => return Err(fields.error("method", "expected POST or GET")),
         };
         if let Some(name) = fields.string("param_name")? {
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-            if name.is_empty() || !name.bytes().all(plain) {
+            let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte));
+            if name.is_empty() || !is_plain {
                 return Err(fields.error("param_name", "must be made of letters, digits and - _ . ~"));
             }
             self.parameter = name;
@@ -80,8 +80,8 @@ impl Introspection {
             return Err(fields.error("active", problem));
         }
         self.client = ClientAuthentication::from_fields(&mut fields)?;
-        let basic = |client: &ClientAuthentication| matches!(client.method, ClientAuthenticationMethod::Basic(_));
-        if self.method == "GET" && !self.client.as_ref().is_none_or(basic) {
+        let method = self.client.as_ref().map(|client| &client.method);
+        if self.method == "GET" && !matches!(method, None | Some(ClientAuthenticationMethod::Basic(_))) {
             return Err(fields.error("client_auth", "needs a body, which GET has not; use basic, or POST"));
         }
         if let Some(cache) = fields.duration("cache")? {

@@ -26,9 +26,8 @@ pub(super) fn is_name(issuer: &str) -> bool {
 pub(super) fn discovery(issuer: &Url, clusters: &Clusters) -> Vec<Endpoint> {
     let base = clusters.configured(issuer);
     let path = issuer.path().trim_end_matches('/');
-    let at = |path: String| Endpoint { path, ..base.clone() };
     vec![
-        at(format!("{path}/.well-known/openid-configuration")),
-        at(format!("/.well-known/oauth-authorization-server{path}")),
+        Endpoint { path: format!("{path}/.well-known/openid-configuration"), ..base.clone() },
+        Endpoint { path: format!("/.well-known/oauth-authorization-server{path}"), ..base },
     ]
 }

@@ -65,11 +65,10 @@ impl KeySource {
         let mut inline = match jwks.json_text("inline")? {
             None => None,
             Some(document) => {
-                let set = JwkSet::parse(document.as_bytes(), Origin::Inline);
-                let problem = |error| {
+                let set = JwkSet::parse(document.as_bytes(), Origin::Inline).map_err(|error| {
                     jwks.error("inline", format!("is no usable key set: {}", placed(useless(&error), &document)))
-                };
-                Some(set.map_err(problem)?)
+                });
+                Some(set?)
             }
         };
         if let Some(urls) = jwks.strings("uri")? {

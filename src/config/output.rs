@@ -202,8 +202,8 @@ impl ClaimHeader {
         };
         let prefix = fields.string("prefix")?.unwrap_or_default();
         let separator = fields.string("separator")?.unwrap_or_else(|| ",".to_owned());
-        let separates = |byte: u8| byte == b' ' || byte.is_ascii_punctuation() && byte != b'%';
-        if separator.is_empty() || !separator.bytes().all(separates) {
+        let separates = separator.bytes().all(|byte| byte == b' ' || byte.is_ascii_punctuation() && byte != b'%');
+        if separator.is_empty() || !separates {
             return Err(fields.error("separator", "must be made of ASCII punctuation or spaces, without %"));
         }
         let text = fields.boolean("text")?.unwrap_or(false);

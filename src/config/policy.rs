@@ -120,8 +120,8 @@ impl Policy {
 
     /// Whether the certificate of Envoy's own connection is looked at.
     pub fn reads_certificates(&self) -> bool {
-        let reads = |bound: &CertificateBound| bound.mode != BindingMode::Off && bound.header.is_none();
-        self.certificate_bound.as_deref().is_some_and(reads)
+        let bound = self.certificate_bound.as_deref();
+        bound.is_some_and(|bound| bound.mode != BindingMode::Off && bound.header.is_none())
     }
 
     /// What may be said at the top level and in a rule.
@@ -227,9 +227,9 @@ impl Policy {
             Some(names) => {
                 let mut indices = Vec::new();
                 for name in &names {
-                    let group = provider_names::named(providers, name);
-                    let problem = || fields.error("providers", provider_names::no_provider(providers));
-                    indices.extend(group.ok_or_else(problem)?);
+                    let group = provider_names::named(providers, name)
+                        .ok_or_else(|| fields.error("providers", provider_names::no_provider(providers)))?;
+                    indices.extend(group);
                 }
                 Some(Rc::from(indices))
             }

@@ -98,16 +98,16 @@ impl Provider {
     /// Where nothing is said of them, `resource` has the audiences.
     pub(super) fn list(top: &mut Fields, resource: Option<&Audiences>) -> Result<Vec<Self>, Error> {
         let problem = "required: at least one provider, or `provider` with an issuer's URL";
-        let read = |fields| Self::all_from_fields(fields, resource);
-        let providers = top.objects("providers", read)?.unwrap_or_default();
+        let read = top.objects("providers", |fields| Self::all_from_fields(fields, resource))?;
+        let providers = read.unwrap_or_default();
         if providers.is_empty() {
             Err(top.error("providers", problem))
         } else {
             check_names(&providers)?;
-            let placed = |(index, entry): (usize, Vec<Self>)| {
+            let placed = providers.into_iter().enumerate().flat_map(|(index, entry)| {
                 entry.into_iter().map(move |provider| Self { entry: Some(index), ..provider })
-            };
-            Ok(providers.into_iter().enumerate().flat_map(placed).collect())
+            });
+            Ok(placed.collect())
         }
     }
 
@@ -162,11 +162,7 @@ impl Provider {
         let after = after.split_once('}').map(|(_, after)| after).filter(|after| !after.contains(['{', '}']));
         let after = after.ok_or_else(|| fields.error("issuer", "may have one place for a tenant, such as {tenant}"))?;
         let tenants = tenants.unwrap_or_default();
-        let is_plain = |tenant: &String| {
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-            !tenant.is_empty() && tenant.bytes().all(plain) && !tenant.bytes().all(|byte| byte == b'.')
-        };
-        if tenants.is_empty() || tenants.len() > MAX_TENANTS || !tenants.iter().all(is_plain) {
+        if tenants.is_empty() || tenants.len() > MAX_TENANTS || !tenants.iter().all(|tenant| is_plain(tenant)) {
             let problem =
                 "required with an issuer that has a place for them: 1 to 1000 names of letters, digits and - _ . ~";
             return Err(fields.error("tenants", problem));
@@ -174,11 +170,11 @@ impl Provider {
         if ordered::set(&tenants).len() < tenants.len() {
             return Err(fields.error("tenants", "must not hold the same name twice"));
         }
-        let read = |tenant: &String| {
+        let read = tenants.iter().map(|tenant| {
             let provider = Self::from_fields(fields.clone(), format!("{before}{tenant}{after}"), resource)?;
             Ok(Self { on_demand: tenants.len() > 1, ..provider })
-        };
-        tenants.iter().map(read).collect()
+        });
+        read.collect()
     }
 
     fn from_fields(mut fields: Fields, issuer: String, resource: Option<&Audiences>) -> Result<Self, Error> {
@@ -253,11 +249,10 @@ impl Provider {
 
     /// Whether the provider is called at all. With nothing but inline keys there is nothing to call it for.
     pub fn is_online(&self) -> bool {
-        let configured = |endpoints: &Endpoints| *endpoints != Endpoints::Discovered;
         self.jwks.iter().any(|source| source.remote)
             || self.introspection.client.is_some()
-            || configured(&self.introspection.endpoints)
-            || configured(&self.userinfo.endpoints)
+            || self.introspection.endpoints != Endpoints::Discovered
+            || self.userinfo.endpoints != Endpoints::Discovered
             || !matches!(self.validation, Validation::Auto | Validation::Jwt)
     }
 
@@ -277,40 +272,40 @@ impl Provider {
     /// What the operator should know before the first request, the provider's name left out.
     pub(super) fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
-        let mut warn = |code, field: &str, text: String| {
-            let path = if self.entry.is_some() { format!("{}.{field}", self.path()) } else { self.path() };
-            warnings.push(Warning::new(code, path, text));
-        };
         if self.audiences == Audiences::Any && self.validation != Validation::Userinfo {
             let text = "any_audience accepts tokens that were meant for others (RFC 9700, section 2.3)";
-            warn("any_audience", "any_audience", text.to_owned());
+            warnings.push(self.warning("any_audience", "any_audience", text));
         }
         if self.validation == Validation::Userinfo {
             let text =
                 "userinfo proves neither audience nor client: every token of this issuer with the scope openid passes";
-            warn("userinfo_proves_no_audience", "validation", text.to_owned());
+            warnings.push(self.warning("userinfo_proves_no_audience", "validation", text));
         }
         if let Some(first) = self.unused.first() {
             let unused = self.unused.join(", ");
             let text = format!(
                 "{unused}: of no effect, since the provider is asked about every token, and what it answers is believed"
             );
-            warn("idle_field", first, text);
+            warnings.push(self.warning("idle_field", first, text));
         }
-        let loopback = |host: &str| host == "localhost" || host.starts_with("127.") || host.starts_with("[::1]");
-        if self.issuer.starts_with("http://") && !loopback(&self.clusters.issuer_authority) {
+        if self.issuer.starts_with("http://") && !is_loopback(&self.clusters.issuer_authority) {
             let text = "the issuer is not https; only a cluster with TLS protects tokens and keys";
-            warn("http_issuer", "issuer", text.to_owned());
+            warnings.push(self.warning("http_issuer", "issuer", text));
         }
         for refused in self.jwks.iter().filter_map(|source| source.inline.as_ref()).flat_map(|keys| keys.refused()) {
-            warn("unusable_key", "jwks", format!("jwks.inline: {refused}"));
+            warnings.push(self.warning("unusable_key", "jwks", format!("jwks.inline: {refused}")));
         }
         let explicit = matches!(self.introspection.endpoints, Endpoints::Configured(_));
         if explicit && self.introspection.client.is_none() {
             let text = "introspection without client_id; RFC 7662, section 2.1, wants authentication";
-            warn("anonymous_introspection", "introspection", text.to_owned());
+            warnings.push(self.warning("anonymous_introspection", "introspection", text));
         }
         warnings
+    }
+
+    fn warning(&self, code: &'static str, field: &str, text: impl Into<String>) -> Warning {
+        let path = if self.entry.is_some() { format!("{}.{field}", self.path()) } else { self.path() };
+        Warning::new(code, path, text)
     }
 
     fn read_times(&mut self, fields: &mut Fields) -> Result<(), Error> {
@@ -355,6 +350,17 @@ fn validation(fields: &mut Fields) -> Result<Validation, Error> {
         Some("userinfo") => Ok(Validation::Userinfo),
         Some(_) => Err(fields.error("validation", "expected auto, jwt, introspection or userinfo")),
     }
+}
+
+/// Whether the name of a tenant goes into a URL as it is.
+fn is_plain(tenant: &str) -> bool {
+    !tenant.is_empty()
+        && tenant.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte))
+        && !tenant.bytes().all(|byte| byte == b'.')
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.starts_with("127.") || host.starts_with("[::1]")
 }
 
 fn audiences(fields: &mut Fields, validation: Validation, resource: Option<&Audiences>) -> Result<Audiences, Error> {

@@ -67,28 +67,26 @@ impl Written {
     /// What is published, given all else.
     pub(super) fn publish(self, config: &Config) -> Result<Option<Publishing>, Error> {
         let Some((written, path)) = self.path else { return Ok(None) };
-        let at = |problem: &str| Err(Error::at("assertion_jwks_path", problem));
         let mut keys = all_keys(config).peekable();
         if keys.peek().is_none() {
-            return at("there is no `assertion`, and so no key to publish");
+            return Err(Error::at("assertion_jwks_path", "there is no `assertion`, and so no key to publish"));
         }
         if keys.all(|keys| keys.published().is_empty()) {
-            return at("all keys are shared secrets (oct), which are never published");
+            return Err(Error::at(
+                "assertion_jwks_path",
+                "all keys are shared secrets (oct), which are never published",
+            ));
         }
         check_place(config, &path, "assertion_jwks_path")?;
         let mut metadata: BTreeMap<Box<[u8]>, IssuerMetadata> = BTreeMap::new();
         for assertion in config.policies().flat_map(|policy| policy.assertions.iter()).filter(|_| self.discovery) {
-            let problem = "needs an `issuer` that is an https URL without query and fragment";
-            let not_a_url = || Error::at("assertion_discovery", problem);
-            let url = Url::parse(&assertion.issuer).map_err(|_| not_a_url())?;
-            if url.scheme() != "https" || url.query().is_some() || url.fragment().is_some() {
-                return Err(not_a_url());
-            }
-            let place = format!("{}/.well-known/openid-configuration", url.path().trim_end_matches('/'));
-            let place = path::canonical(&place).ok_or_else(not_a_url)?.into_boxed_slice();
+            let (url, place) = metadata_place(&assertion.issuer).ok_or_else(|| {
+                Error::at("assertion_discovery", "needs an `issuer` that is an https URL without query and fragment")
+            })?;
             check_place(config, &place, "assertion_discovery")?;
             if place == path {
-                return at("is where `assertion_discovery` has the metadata of an issuer");
+                let problem = "is where `assertion_discovery` has the metadata of an issuer";
+                return Err(Error::at("assertion_jwks_path", problem));
             }
             let jwks_uri = format!("{}{written}", url.origin().ascii_serialization());
             let issuer = assertion.issuer.clone();
@@ -103,32 +101,49 @@ impl Written {
     }
 }
 
+/// An issuer as a URL, and the path of its metadata (OpenID Connect Discovery, section 4). `None` if it can have none.
+fn metadata_place(issuer: &str) -> Option<(Url, Box<[u8]>)> {
+    let url = Url::parse(issuer).ok()?;
+    if url.scheme() != "https" || url.query().is_some() || url.fragment().is_some() {
+        return None;
+    }
+    let place = format!("{}/.well-known/openid-configuration", url.path().trim_end_matches('/'));
+    let place = path::canonical(&place)?.into_boxed_slice();
+    Some((url, place))
+}
+
 /// A place of a document must be nobody else's.
 fn check_place(config: &Config, place: &[u8], field: &str) -> Result<(), Error> {
-    let is_below =
-        |folder: &[u8]| place.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
-    if config.verify.as_ref().is_some_and(|verify| is_below(&verify.path)) {
+    if config.verify.as_ref().is_some_and(|verify| is_below(place, &verify.path)) {
         return Err(Error::at(field, "is at or below `verify_path`, where another proxy's questions are answered"));
     }
-    let is_described = || [WELL_KNOWN, AUTHORIZATION_SERVER].iter().any(|place| is_below(place.as_bytes()));
-    if config.policies().any(|policy| policy.mcp.is_some()) && is_described() {
+    let is_described = [WELL_KNOWN, AUTHORIZATION_SERVER].iter().any(|folder| is_below(place, folder.as_bytes()));
+    if is_described && config.policies().any(|policy| policy.mcp.is_some()) {
         let problem = "is where clients of an MCP server find its metadata (RFC 9728, section 3), or those of its provider (RFC 8414)";
         return Err(Error::at(field, problem));
     }
-    let is_for = |matching: &PathMatch| match matching {
-        PathMatch::Exact(paths) => paths.iter().any(|path| **path == *place),
-        PathMatch::Prefix(folders) => folders.iter().any(|folder| !folder.is_empty() && is_below(folder)),
-        PathMatch::Pattern(patterns) => {
-            std::str::from_utf8(place).is_ok_and(|place| patterns.iter().any(|pattern| pattern.regex.is_match(place)))
-        }
-    };
     let bypassed = config.rules.iter().position(|rule| {
         let path = rule.matching.as_ref().and_then(|matching| matching.path.as_ref());
-        rule.policy.bypass && path.is_some_and(is_for)
+        rule.policy.bypass && path.is_some_and(|path| is_for(path, place))
     });
     match bypassed {
         Some(index) => Err(Error::at(field, format!("is a path that rules[{index}] lets through to the service"))),
         None => Ok(()),
+    }
+}
+
+fn is_below(place: &[u8], folder: &[u8]) -> bool {
+    place.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// Whether a rule with these paths is meant for this one. What is for all paths is for none of them.
+fn is_for(matching: &PathMatch, place: &[u8]) -> bool {
+    match matching {
+        PathMatch::Exact(paths) => paths.iter().any(|path| **path == *place),
+        PathMatch::Prefix(folders) => folders.iter().any(|folder| !folder.is_empty() && is_below(place, folder)),
+        PathMatch::Pattern(patterns) => {
+            std::str::from_utf8(place).is_ok_and(|place| patterns.iter().any(|pattern| pattern.regex.is_match(place)))
+        }
     }
 }
 
@@ -155,14 +170,13 @@ pub(super) fn check(config: &Config) -> Result<(), Error> {
             ));
         }
         for (index, assertion) in policy.assertions.iter().enumerate() {
-            let at = |field: &str| format!("{base}assertion[{index}].{field}");
             if config.providers.iter().any(|provider| provider.issuer == assertion.issuer) {
                 let problem = "is the issuer of a provider: the filter would take its own word for a token of that";
-                return Err(Error::at(&at("issuer"), problem));
+                return Err(Error::at(&format!("{base}assertion[{index}].issuer"), problem));
             }
             if &*assertion.header == "authorization" && policy.forward {
                 let problem = "authorization needs `forward: false` here: the token that came there must not stay";
-                return Err(Error::at(&at("header"), problem));
+                return Err(Error::at(&format!("{base}assertion[{index}].header"), problem));
             }
         }
     }
@@ -251,13 +265,13 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     for (base, policy) in judged(config) {
         for (index, assertion) in policy.assertions.iter().enumerate() {
             let path = format!("{base}assertion[{index}].audience");
-            let is_same = |provider: &&Rc<super::Provider>| {
+            let sharing = config.providers.iter().find(|provider| {
                 assertion
                     .audience
                     .iter()
                     .any(|audience| matches!(&provider.audiences, Audiences::AnyOf(own) if own.contains(audience)))
-            };
-            if let Some(provider) = config.providers.iter().find(is_same)
+            });
+            if let Some(provider) = sharing
                 && warnings.iter().all(|warning| warning.path != path)
             {
                 let name = &provider.name;

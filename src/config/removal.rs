@@ -48,8 +48,9 @@ impl Removal {
             return Err(top.error("remove", format!("must hold from 1 to {MAX_NAMES} names")));
         }
         fields.finish()?;
-        let shared = |names: Vec<String>| names.into_iter().map(Rc::from).collect();
-        Ok(Self { headers, cookies: shared(cookies), parameters: shared(parameters) })
+        let cookies = cookies.into_iter().map(Rc::from).collect();
+        let parameters = parameters.into_iter().map(Rc::from).collect();
+        Ok(Self { headers, cookies, parameters })
     }
 }
 

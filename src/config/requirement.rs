@@ -53,6 +53,11 @@ pub struct ClaimRequirement {
 }
 
 impl Requirement {
+    /// Whether nothing is asked of a token's groups.
+    pub fn takes_any_group(&self) -> bool {
+        self.groups_allowlist.is_empty() || self.groups_allowlist.iter().any(|group| group == "*")
+    }
+
     /// Whether every valid token will do.
     pub fn is_empty(&self) -> bool {
         let Self { scopes, scopes_any, claims, groups_allowlist, acr, max_age } = self;
@@ -99,12 +104,11 @@ pub struct ScopeImplications(BTreeMap<String, BTreeSet<String>>);
 impl ScopeImplications {
     pub(super) fn from_fields(fields: &mut Fields) -> Result<Option<Self>, Error> {
         let Some(direct) = fields.string_lists("implied_scopes")? else { return Ok(None) };
-        let is_scope = |scope: &String| is_scope(scope);
-        if !direct.iter().all(|(scope, implied)| is_scope(scope) && !implied.is_empty() && implied.iter().all(is_scope))
-        {
+        let mut scopes = direct.iter().flat_map(|(scope, implied)| std::iter::once(scope).chain(implied));
+        if !scopes.all(|scope| is_scope(scope)) || direct.values().any(Vec::is_empty) {
             return Err(fields.error("implied_scopes", format!("each needs a list of scopes; {SCOPE}")));
         }
-        let closure = |scope: &String| {
+        let closures = direct.keys().map(|scope| {
             let mut reached = BTreeSet::new();
             let mut open = vec![scope];
             while let Some(scope) = open.pop() {
@@ -112,8 +116,8 @@ impl ScopeImplications {
                 open.extend(implied.filter(|implied| reached.insert((*implied).clone())));
             }
             (scope.clone(), reached)
-        };
-        Ok(Some(Self(ordered::map(direct.keys().map(closure)))))
+        });
+        Ok(Some(Self(ordered::map(closures))))
     }
 
     /// Whether whoever has `granted` has `wanted` too.
@@ -155,7 +159,7 @@ pub(super) fn scopes(fields: &mut Fields, field: &'static str) -> Result<Vec<Str
 }
 
 /// Scopes, and values of `acr`, are written into challenges: RFC 6749, section 3.3, says of what they are made.
-fn is_scope(scope: &str) -> bool {
+pub(super) fn is_scope(scope: &str) -> bool {
     !scope.is_empty() && scope.bytes().all(|byte| byte != b' ' && is_quotable(byte))
 }
 

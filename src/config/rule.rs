@@ -156,12 +156,11 @@ impl PathMatch {
         let exact = list(fields, "path", |path| literal(&path))?;
         let prefixes = list(fields, "path_prefix", |path| literal(&path))?;
         let patterns = list(fields, "path_pattern", |pattern| PathPattern::new(&pattern))?;
-        let boxed = |paths: Vec<Vec<u8>>| paths.into_iter().map(Vec::into_boxed_slice).collect();
         Ok(match (exact.is_empty(), prefixes.is_empty(), patterns.is_empty()) {
-            (false, _, _) => Some(Self::Exact(boxed(exact))),
+            (false, _, _) => Some(Self::Exact(exact.into_iter().map(Vec::into_boxed_slice).collect())),
             (_, false, _) => {
-                let bare = |path: Vec<u8>| path.strip_suffix(b"/").map(<[u8]>::to_vec).unwrap_or(path);
-                Some(Self::Prefix(boxed(prefixes.into_iter().map(bare).collect())))
+                let bare = prefixes.iter().map(|path| Box::from(path.strip_suffix(b"/").unwrap_or(path)));
+                Some(Self::Prefix(bare.collect()))
             }
             (_, _, false) => Some(Self::Pattern(patterns)),
             (true, true, true) => None,
@@ -214,8 +213,8 @@ fn is_foreign(pattern: &str) -> bool {
 }
 
 fn ignores_case(pattern: &str) -> bool {
-    let is_flag = |flags: &str| flags.chars().take_while(char::is_ascii_alphabetic).any(|flag| flag == 'i');
-    pattern.split("(?").skip(1).any(is_flag)
+    let mut flags = pattern.split("(?").skip(1).flat_map(|text| text.chars().take_while(char::is_ascii_alphabetic));
+    flags.any(|flag| flag == 'i')
 }
 
 impl HeaderMatch {
@@ -289,8 +288,7 @@ fn list<T>(
 
 /// RFC 9110, section 9.1: methods differ by case. All that people use are in upper case.
 fn method(method: String) -> Result<String, &'static str> {
-    let is_method = |byte: u8| is_token_byte(byte) && !byte.is_ascii_lowercase();
-    if !method.is_empty() && method.bytes().all(is_method) {
+    if !method.is_empty() && method.bytes().all(|byte| is_token_byte(byte) && !byte.is_ascii_lowercase()) {
         Ok(method)
     } else {
         Err("must be methods in upper case, such as GET")
@@ -300,8 +298,6 @@ fn method(method: String) -> Result<String, &'static str> {
 /// A host without a port, or one with `*.` before it.
 fn host(host: String) -> Result<String, &'static str> {
     let name = host.strip_prefix("*.").unwrap_or(&host);
-    let is_label =
-        |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let is_literal = literal.is_some_and(|inner| inner.bytes().all(|b| b.is_ascii_hexdigit() || b":.".contains(&b)));
     if is_literal || name.split('.').all(is_label) {
@@ -311,13 +307,16 @@ fn host(host: String) -> Result<String, &'static str> {
     }
 }
 
+fn is_label(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
 /// What is allowed, and may not be what somebody means.
 pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let asks_blindly = config.verify.as_ref().is_some_and(|verify| verify.request.is_none());
     let base = &config.policy;
     let asks_something = !base.require.is_empty() || base.authorization.is_some();
-    let lets_others_pass = |policy: &Policy| !policy.bypass && (policy.allow_missing || !policy.enforce);
     if asks_something && lets_others_pass(base) {
         let path = if base.require.is_empty() { "external_authorization" } else { "require" };
         let text = format!("require, external_authorization: what they ask {OTHERS_PASS}");
@@ -368,6 +367,10 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
 }
 
 /// Expressions are tried one after the other: few of them may begin alike, and few may be for headers.
+fn lets_others_pass(policy: &Policy) -> bool {
+    !policy.bypass && (policy.allow_missing || !policy.enforce)
+}
+
 fn check_patterns(rules: &[Rule]) -> Result<(), Error> {
     let mut counts = HashMap::new();
     let mut header_patterns: usize = 0;

@@ -91,8 +91,7 @@ fn required(headers: &[ClaimHeader]) -> impl Iterator<Item = &ClaimSource> {
 
 impl Dpop {
     fn asks_no_less_than(this: Option<&Self>, other: Option<&Self>) -> bool {
-        let mode = |settings: Option<&Self>| settings.map(|settings| settings.mode).unwrap_or_default();
-        modes_ask_no_less(mode(this), mode(other), || {
+        modes_ask_no_less(this.map(|this| this.mode), other.map(|other| other.mode), || {
             let as_other = this.zip(other).map(|(this, other)| Self { mode: other.mode, ..this.clone() });
             as_other.as_ref() == other
         })
@@ -101,8 +100,7 @@ impl Dpop {
 
 impl CertificateBound {
     fn asks_no_less_than(this: Option<&Self>, other: Option<&Self>) -> bool {
-        let mode = |settings: Option<&Self>| settings.map(|settings| settings.mode).unwrap_or_default();
-        modes_ask_no_less(mode(this), mode(other), || {
+        modes_ask_no_less(this.map(|this| this.mode), other.map(|other| other.mode), || {
             let as_other = this.zip(other).map(|(this, other)| Self { mode: other.mode, ..this.clone() });
             as_other.as_ref() == other
         })
@@ -110,8 +108,12 @@ impl CertificateBound {
 }
 
 /// Where no binding is checked, only tokens without one pass.
-fn modes_ask_no_less(this: BindingMode, other: BindingMode, check_alike: impl FnOnce() -> bool) -> bool {
-    match (this, other) {
+fn modes_ask_no_less(
+    this: Option<BindingMode>,
+    other: Option<BindingMode>,
+    check_alike: impl FnOnce() -> bool,
+) -> bool {
+    match (this.unwrap_or_default(), other.unwrap_or_default()) {
         (BindingMode::Off, other) => other != BindingMode::Required,
         (_, BindingMode::Off) | (BindingMode::Opportunistic, BindingMode::Required) => false,
         _ => check_alike(),
@@ -124,15 +126,13 @@ impl Requirement {
             return true;
         }
         let Self { scopes, scopes_any, claims, groups_allowlist, acr, max_age } = &**self;
-        let any_group = |groups: &[String]| groups.is_empty() || groups.iter().any(|group| group == "*");
-        let has_one_of = |wanted: &[String]| scopes.iter().any(|scope| wanted.contains(scope));
         other.scopes.iter().all(|wanted| scopes.contains(wanted))
             && (other.scopes_any.is_empty()
-                || has_one_of(&other.scopes_any)
+                || scopes.iter().any(|scope| other.scopes_any.contains(scope))
                 || !scopes_any.is_empty() && among(Some(scopes_any), Some(&other.scopes_any)))
             && other.claims.iter().all(|wanted| claims.iter().any(|claim| claim.is(wanted)))
-            && (any_group(&other.groups_allowlist)
-                || !any_group(groups_allowlist) && among(Some(groups_allowlist), Some(&other.groups_allowlist)))
+            && (other.takes_any_group()
+                || !self.takes_any_group() && among(Some(groups_allowlist), Some(&other.groups_allowlist)))
             && (other.acr.is_empty() || !acr.is_empty() && among(Some(acr), Some(&other.acr)))
             && other.max_age.is_none_or(|wanted| max_age.is_some_and(|age| age <= wanted))
     }
@@ -145,9 +145,8 @@ impl Requirement {
 impl ClaimRequirement {
     fn is(&self, other: &Self) -> bool {
         let Self { claim, absent, any_of, all_of, none_of, matches } = self;
-        let text = |pattern: &Option<Regex>| pattern.as_ref().map(|pattern| pattern.as_str().to_owned());
         (claim, absent, any_of, all_of, none_of)
             == (&other.claim, &other.absent, &other.any_of, &other.all_of, &other.none_of)
-            && text(matches) == text(&other.matches)
+            && matches.as_ref().map(Regex::as_str) == other.matches.as_ref().map(Regex::as_str)
     }
 }

@@ -3,7 +3,6 @@
 use super::fields::Fields;
 use super::output::header_name;
 use super::policy::Policy;
-use super::rule::Rule;
 use super::warning::Warning;
 use super::{Config, Error};
 use crate::http::Edit;
@@ -92,12 +91,12 @@ impl Verify {
 /// A proxy that tells a request in headers asks in a request of its own, whose host is whatever the proxy calls the listener
 /// that it asks: where something depends on the client's host, that must be told too.
 pub(super) fn check_host(config: &Config) -> Result<(), Error> {
-    let is_untold = |verify: &Verify| verify.request.as_ref().is_some_and(|told| told.host.is_none());
-    if !config.verify.as_ref().is_some_and(is_untold) {
+    let told = config.verify.as_ref().and_then(|verify| verify.request.as_ref());
+    if told.is_none_or(|told| told.host.is_some()) {
         return Ok(());
     }
-    let by_host = |rule: &Rule| rule.matching.as_ref().is_some_and(|matching| !matching.hosts.is_empty());
-    let who = match config.rules.iter().position(by_host) {
+    let mut matches = config.rules.iter().map(|rule| rule.matching.as_ref());
+    let who = match matches.position(|matching| matching.is_some_and(|matching| !matching.hosts.is_empty())) {
         Some(index) => format!("`rules[{index}].match.hosts` looks"),
         None if config.judged_policies().any(|policy| policy.authorization.is_some()) => {
             "the service of `external_authorization` looks".to_owned()
@@ -119,10 +118,10 @@ impl VerifiedRequest {
         let host = fields.string("host_header")?;
         let names = [("method_header", Some(&method)), ("uri_header", Some(&uri)), ("host_header", host.as_ref())];
         for (index, (field, name)) in names.iter().enumerate() {
-            let is_same = |(_, other): &&(&str, Option<&String>)| {
+            let same = names.iter().take(index).find(|(_, other)| {
                 name.zip(*other).is_some_and(|(name, other)| same_spelling(name.as_bytes(), other.as_bytes()))
-            };
-            if let Some((other, _)) = names.iter().take(index).find(is_same) {
+            });
+            if let Some((other, _)) = same {
                 return Err(fields.error(field, format!("is the header of `{other}`, too; each tells one thing")));
             }
         }

@@ -22,11 +22,11 @@ pub(super) fn about_providers(providers: &[Provider]) -> Vec<Warning> {
             }
         }
     }
-    let named = |(warning, names): (Warning, Vec<&str>)| {
+    let named = said.into_iter().map(|(warning, names)| {
         let text = format!("{}: {}", listed(&names), warning.text);
         Warning { text, ..warning }
-    };
-    said.into_iter().map(named).collect()
+    });
+    named.collect()
 }
 
 /// Rules that an earlier one leaves nothing to.
@@ -52,8 +52,8 @@ pub(super) fn about_unreachable_rules(config: &Config) -> Vec<Warning> {
 
 /// Claims whose name looks like the way to a nested one.
 pub(super) fn about_dotted_claims(config: &Config) -> Vec<Warning> {
-    let mappings = || config.providers.iter().flat_map(|provider| provider.claim_mapping.0.iter());
-    let mapped = ordered::set(mappings().map(|(name, _)| name.as_str()));
+    let mappings = config.providers.iter().flat_map(|provider| provider.claim_mapping.0.iter());
+    let mapped = ordered::set(mappings.map(|(name, _)| name.as_str()));
     let is_odd = |name: &str| is_dotted(name) && !mapped.contains(name);
     let mut in_mappings: Vec<(String, String)> = Vec::new();
     for provider in &config.providers {
@@ -120,6 +120,10 @@ fn odd_claims(
     }
 }
 
+fn is_part(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+}
+
 fn names_dotted(lookup: &Lookup) -> bool {
     matches!(lookup, Lookup::Claim(name) if is_dotted(name))
 }
@@ -127,8 +131,6 @@ fn names_dotted(lookup: &Lookup) -> bool {
 /// Whether a name is names with dots between them, and none that is told apart by a domain (RFC 7519, section 4.2), such as
 /// `https://example.com/groups` or `kubernetes.io`.
 fn is_dotted(name: &str) -> bool {
-    let is_name =
-        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
     let last = name.rsplit('.').next().unwrap_or_default();
-    name.contains('.') && name.split('.').all(is_name) && !["com", "dev", "io", "net", "org"].contains(&last)
+    name.contains('.') && name.split('.').all(is_part) && !["com", "dev", "io", "net", "org"].contains(&last)
 }

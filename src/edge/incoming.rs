@@ -23,21 +23,23 @@ pub fn metadata(namespace: &str, key: &str) -> Option<Vec<u8>> {
 
 /// What Envoy's own filter for MCP has read in the body. What can't be read is not absent: it is a name that fits nothing.
 pub fn mcp() -> Option<McpMetadata> {
-    let read = |path: &[&str]| {
-        let whole: Vec<&str> =
-            ["metadata", "filter_metadata", MCP_NAMESPACE].into_iter().chain(path.iter().copied()).collect();
-        abi::property(&whole)
-    };
-    let text = |path: &[&str]| match read(path) {
+    let is_mcp = matches!(mcp_value(&["is_mcp_request"]), Ok(Some(value)) if value == [1]);
+    is_mcp.then(|| McpMetadata {
+        method: mcp_text(&["method"]),
+        name: mcp_text(&["params", "name"]),
+        uri: mcp_text(&["params", "uri"]),
+    })
+}
+
+fn mcp_value(path: &[&str]) -> Result<Option<Vec<u8>>, Failed> {
+    abi::property(&[&["metadata", "filter_metadata", MCP_NAMESPACE], path].concat())
+}
+
+fn mcp_text(path: &[&str]) -> Option<Box<str>> {
+    match mcp_value(path) {
         Ok(value) => value.map(|value| String::from_utf8(value).unwrap_or_default().into_boxed_str()),
         Err(Failed) => Some(Box::default()),
-    };
-    let is_mcp = matches!(read(&["is_mcp_request"]), Ok(Some(value)) if value == [1]);
-    is_mcp.then(|| McpMetadata {
-        method: text(&["method"]),
-        name: text(&["params", "name"]),
-        uri: text(&["params", "uri"]),
-    })
+    }
 }
 
 /// The SHA-256 of the client's certificate on this connection, which nobody but Envoy can say. One that can't be read is none.
@@ -48,18 +50,18 @@ pub fn certificate() -> Option<Vec<u8>> {
 /// What the rules look at of the route that Envoy has chosen, under the names of this Envoy or of older ones. What
 /// can't be read is not absent: it is a name that no rule has.
 pub fn route(filter: &Filter) -> Route {
-    let read = |path: &[&str]| {
-        let rooted: Vec<&str> = ["xds"].into_iter().chain(path.iter().copied()).collect();
-        match abi::property(&rooted) {
-            Ok(None) => abi::property(path).unwrap_or_else(|Failed| Some(Vec::new())),
-            Ok(value) => value,
-            Err(Failed) => Some(Vec::new()),
-        }
-    };
-    let rule = |namespace: &str| read(&["route_metadata", "filter_metadata", namespace, "rule"]);
+    let namespace = filter.rule_namespace();
     Route {
-        name: if filter.reads_routes() { read(&["route_name"]) } else { None },
-        rule: filter.rule_namespace().and_then(rule),
+        name: if filter.reads_routes() { route_value(&["route_name"]) } else { None },
+        rule: namespace.and_then(|name| route_value(&["route_metadata", "filter_metadata", name, "rule"])),
+    }
+}
+
+fn route_value(path: &[&str]) -> Option<Vec<u8>> {
+    match abi::property(&[&["xds"], path].concat()) {
+        Ok(None) => abi::property(path).unwrap_or_else(|Failed| Some(Vec::new())),
+        Ok(value) => value,
+        Err(Failed) => Some(Vec::new()),
     }
 }
 

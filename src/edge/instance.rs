@@ -120,6 +120,5 @@ impl Marks {
 
 /// A filter's name as a label of a metric, in which a semicolon would begin another label.
 fn label(name: &str) -> String {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
-    name.chars().map(|c| if fits(c) { c } else { '_' }).collect()
+    name.replace(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-' | '_' | '/'), "_")
 }

@@ -64,16 +64,16 @@ impl Metrics {
         let suffix = &self.suffix;
         if let Some((algorithm, backend)) = tally.verification {
             let (alg, by) = (algorithm.name(), word(backend));
-            let name = || format!("oidc_verifications_total;alg={alg};backend={by}{suffix}");
-            self.verifications.count(&(algorithm, backend), name);
+            self.verifications
+                .count(&(algorithm, backend), || format!("oidc_verifications_total;alg={alg};backend={by}{suffix}"));
         }
         if let Some(result) = tally.replay {
             self.proofs.count(&result, || format!("oidc_dpop_proofs_total;result={result}{suffix}"));
         }
         for used in tally.assertions.into_iter().flatten() {
             let (alg, by, result) = (used.algorithm.name(), word(used.backend), used.result.as_str());
-            let name = || format!("oidc_assertions_total;alg={alg};backend={by};result={result}{suffix}");
-            self.assertions.count(&used, name);
+            self.assertions
+                .count(&used, || format!("oidc_assertions_total;alg={alg};backend={by};result={result}{suffix}"));
         }
         if let Some(cached) = tally.cached {
             let result = if cached { "hit" } else { "miss" };
@@ -84,8 +84,8 @@ impl Metrics {
     pub fn fetched(&mut self, outcome: &FetchOutcome) {
         let FetchOutcome { provider, kind, result } = outcome;
         let suffix = &self.suffix;
-        let name = || format!("oidc_fetches_total;provider={provider};kind={kind};result={result}{suffix}");
-        self.fetches.count(outcome, name);
+        self.fetches
+            .count(outcome, || format!("oidc_fetches_total;provider={provider};kind={kind};result={result}{suffix}"));
     }
 
     pub fn shadow(&mut self, provider: Option<&Rc<str>>, shadow: Shadow) {

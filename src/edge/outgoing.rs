@@ -71,15 +71,19 @@ fn apply(forward: &Forward, instance: &Instance) -> Result<(), Failed> {
 /// Changes a response; one that sets a cookie, or says itself who may keep it, is then kept by no cache for others. If that can't be
 /// had, nothing is changed.
 pub fn edit_response(edits: Vec<Edit>) -> Result<(), Failed> {
-    let is_for_one = |edit: &Edit| match edit {
-        Edit::Add(name, _) | Edit::Set(name, _) => matches!(&**name, "set-cookie" | "cache-control"),
-        Edit::Remove(_) => false,
-    };
     if edits.iter().any(is_for_one) {
         let response = abi::pairs(Map::ResponseHeaders).and_then(wire::headers).ok_or(Failed)?;
         carry_out_edits(Map::ResponseHeaders, &caching::private(&response))?;
     }
     carry_out_edits(Map::ResponseHeaders, &edits)
+}
+
+/// Whether a response with this edit may be for one client only.
+fn is_for_one(edit: &Edit) -> bool {
+    match edit {
+        Edit::Add(name, _) | Edit::Set(name, _) => matches!(&**name, "set-cookie" | "cache-control"),
+        Edit::Remove(_) => false,
+    }
 }
 
 fn carry_out_edits(map: Map, edits: &[Edit]) -> Result<(), Failed> {

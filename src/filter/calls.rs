@@ -112,9 +112,9 @@ impl Filter {
     /// Fetches the keys of a provider's other sources along with those that a request waits for: any may hold the one it needs.
     fn start_other_sources(&mut self, id: crate::provider::ProviderId, now: Timestamp) {
         let Some(provider) = self.facts.provider(id).filter(|provider| provider.source_count() > 1) else { return };
-        let can_be_called = |source: &usize| !provider.lacks_metadata(Call::Keys(*source), now);
-        let sources: Vec<usize> = provider.sources_to_fetch(now).filter(can_be_called).collect();
-        for source in sources {
+        let sources =
+            provider.sources_to_fetch(now).filter(|source| !provider.lacks_metadata(Call::Keys(*source), now));
+        for source in sources.collect::<Vec<usize>>() {
             let need = Need::Keys(id, source);
             if !self.waiting.is_under_way(&need) {
                 if let Some(provider) = self.facts.provider_mut(id) {

@@ -59,13 +59,9 @@ impl Filter {
     fn complain_of_rule(&self, denial: &Denial, request: &Request, now: Timestamp) {
         if *denial == Denial::Misconfigured && self.complaints.is_due(ProviderId::FIRST, now) {
             let Route { name, rule } = &request.route;
-            let text =
-                |text: &Option<Vec<u8>>| String::from_utf8_lossy(text.as_deref().unwrap_or_default()).into_owned();
-            log::warn!(
-                "the metadata of the route {:?} name the rule {:?}, which is not in `rules`",
-                text(name),
-                text(rule)
-            );
+            let name = String::from_utf8_lossy(name.as_deref().unwrap_or_default());
+            let rule = String::from_utf8_lossy(rule.as_deref().unwrap_or_default());
+            log::warn!("the metadata of the route {name:?} name the rule {rule:?}, which is not in `rules`");
         }
     }
 
@@ -73,12 +69,12 @@ impl Filter {
     /// them; what is stripped; and whatever of the question's own could be read as one of these, in the spelling that was
     /// sent. Each once, with commas between.
     pub(super) fn to_be_removed(&self, question: &Request, stripped: &[&str], answer: &[Field]) -> Option<String> {
-        let is_answered = |name: &&str| answer.iter().any(|(written, _)| &**written == *name);
+        let answered: Vec<&str> = answer.iter().map(|(written, _)| &**written).collect();
         let sent = question.headers.iter().map(|(name, _)| name).filter(|name| self.own.is_own_header(name));
         let sent = ordered::set(sent.filter_map(nameable));
         let mut names: Vec<&str> = self.own.written_headers().chain(stripped.iter().copied()).collect();
-        names.retain(|name| !is_answered(name));
-        let further = sent.into_iter().filter(|name| !is_answered(name) && !names.contains(name));
+        names.retain(|name| !answered.contains(name));
+        let further = sent.into_iter().filter(|name| !answered.contains(name) && !names.contains(name));
         let further: Vec<&str> = further.collect();
         names.extend(further);
         (!names.is_empty()).then(|| names.join(","))
@@ -91,9 +87,10 @@ impl Filter {
 
     /// The case with as much of the request as rules are found by: it is kept until the response comes.
     pub(super) fn matched(&self, case: &Case) -> Case {
-        let is_read = |name: &[u8]| self.rules.as_ref().is_some_and(|rules| rules.reads_header(name));
         let Case { request, policy, is_check } = case;
-        Case { request: request.with_headers(is_read), policy: Rc::clone(policy), is_check: *is_check }
+        let rules = self.rules.as_ref();
+        let request = request.with_headers(|name| rules.is_some_and(|rules| rules.reads_header(name)));
+        Case { request, policy: Rc::clone(policy), is_check: *is_check }
     }
 
     /// Whether the policy that was decided on is that of this route, too.

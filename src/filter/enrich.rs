@@ -78,8 +78,7 @@ impl<'f> Run<'f> {
             self.learnt.enriched(&question).or_else(|| self.facts.enrichments.get(&question, self.now).cloned());
         if let Some(answer) = known {
             self.trail.lessons.enriched.push((question, answer.clone()));
-            let is_about_subject = |answer: &Rc<Enriched>| answer.subject.as_ref().is_none_or(|other| other == subject);
-            return Ok(answer.filter(is_about_subject));
+            return Ok(answer.filter(|answer| answer.subject.as_ref().is_none_or(|other| other == subject)));
         }
         let is_userinfo = matches!(enrichment.source, EnrichmentSource::Userinfo);
         let call = Call::Userinfo(bearer);

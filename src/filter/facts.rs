@@ -62,10 +62,10 @@ pub(super) struct Facts {
 impl Facts {
     /// Nothing but what the configuration holds.
     pub(super) fn new(config: Rc<Config>, own: Rc<ReservedNames>, filter_name: &str) -> Self {
-        let ids = || (0..).map(ProviderId);
+        let ids = (0..).map(ProviderId);
         let on_demand = config.providers.iter().filter(|provider| provider.on_demand);
         let patience = on_demand.map(|provider| provider.cooldown()).max().unwrap_or_default();
-        let issuers = config.providers.iter().zip(ids());
+        let issuers = config.providers.iter().zip(ids.clone());
         let signs = config.policies().any(|policy| !policy.assertions.is_empty());
         let writes = config.policies().any(|policy| !policy.claim_headers.is_empty() || !policy.user_info.is_empty());
         Self {
@@ -74,7 +74,7 @@ impl Facts {
                 .providers
                 .iter()
                 .cloned()
-                .zip(ids())
+                .zip(ids)
                 .map(|(config, id)| Provider::new(id, config))
                 .collect(),
             proofs: Proofs::new(filter_name, &config),

@@ -14,6 +14,7 @@ use crate::jose::jwt::{Claims, Hint, Unverified};
 use crate::oauth::credentials::{Token, TokenDigest};
 use crate::provider::{Call, NoRoute, Provider};
 use crate::reply::{Denial, Reason};
+use crate::time::Timestamp;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -54,8 +55,8 @@ impl<'f> Run<'f> {
         if known.is_some() {
             self.trail.used = Some(Used::Answer(provider.id));
         }
-        let told = || self.learnt.answer(self.now).filter(|answer| answer.provider == provider.id);
-        let validated = known.or_else(told)?;
+        let validated =
+            known.or_else(|| self.learnt.answer(self.now).filter(|answer| answer.provider == provider.id))?;
         self.trail.cached = Some(true);
         Some(validated.clone())
     }
@@ -125,18 +126,14 @@ impl<'f> Run<'f> {
     /// The provider that takes tokens which don't say whose they are: the one whose tokens begin like this one, or the only
     /// one that is trusted here and takes any.
     fn opaque_provider(&self, token: &Token, trusted: &Trusted<'f>) -> Option<&'f Provider> {
-        let longest = |provider: &Provider| {
-            let prefixes = provider.config.token_prefixes.iter().filter(|prefix| token.as_str().starts_with(*prefix));
-            prefixes.map(String::len).max()
-        };
-        if let Some(length) = self.facts.providers().filter_map(longest).max() {
+        if let Some(length) = self.facts.providers().filter_map(|provider| longest_prefix(provider, token)).max() {
             // Tenants of one issuer begin their tokens alike: which of them is meant is for a rule or a place to say.
-            return only(trusted.providers().filter(|provider| longest(provider) == Some(length)));
+            return only(trusted.providers().filter(|provider| longest_prefix(provider, token) == Some(length)));
         }
-        let takes_any = |provider: &&Provider| provider.config.token_prefixes.is_empty();
-        let is_asked = |provider: &&Provider| takes_any(provider) && provider.config.validation != Validation::Jwt;
+        let asked = trusted.providers().filter(|provider| provider.config.validation != Validation::Jwt);
         // With one provider there is no doubt whose a token claims to be.
-        only(trusted.providers().filter(is_asked)).or_else(|| trusted.only().filter(takes_any))
+        only(asked.filter(|provider| takes_any_opaque(provider)))
+            .or_else(|| trusted.only().filter(|provider| takes_any_opaque(provider)))
     }
 
     /// By signature, with the keys of this provider only.
@@ -180,11 +177,8 @@ impl<'f> Run<'f> {
             return Err(deny(provider, Denial::InvalidToken(error)));
         }
         // Newer keys may be there; if they can't be had, the token isn't to blame.
-        let denial = if provider.lacks_keys(self.now) {
-            Denial::ProviderUnavailable(provider.retry_after(self.now))
-        } else {
-            Denial::InvalidToken(error)
-        };
+        let denial =
+            if provider.lacks_keys(self.now) { unavailable(provider, self.now) } else { Denial::InvalidToken(error) };
         Err(self.need_keys(provider, denial))
     }
 
@@ -202,7 +196,6 @@ impl<'f> Run<'f> {
         if provider.is_refused_recently(now) {
             return deny(provider, Denial::InvalidToken(Reason::UnsupportedToken));
         }
-        let unavailable = || Denial::ProviderUnavailable(provider.retry_after(now));
         // Where the metadata decide between introspection and userinfo, they come first.
         let is_auto = provider.config.validation == Validation::Auto;
         let is_silent = is_auto && provider.has_no_metadata();
@@ -212,15 +205,16 @@ impl<'f> Run<'f> {
         } else {
             (Need::Userinfo(provider.id, token.clone()), Call::Userinfo(token))
         };
-        // For when nobody can say anything about opaque tokens of this provider.
-        let unsupported = || deny(provider, Denial::InvalidToken(Reason::UnsupportedToken));
         if is_undecided || provider.lacks_metadata(call, now) {
-            return if is_silent { unsupported() } else { self.need_metadata(provider, unavailable()) };
+            if is_silent {
+                return unsupported(provider);
+            }
+            return self.need_metadata(provider, unavailable(provider, now));
         }
         match provider.can_call(call, now) {
-            Ok(()) if self.learnt.has_asked(&need) => deny(provider, unavailable()),
+            Ok(()) if self.learnt.has_asked(&need) => deny(provider, unavailable(provider, now)),
             Ok(()) => Halt::Need(need),
-            Err(NoRoute::NoEndpoint) if is_auto => unsupported(),
+            Err(NoRoute::NoEndpoint) if is_auto => unsupported(provider),
             Err(unreachable) => {
                 self.trail.complaint = Some(Complaint::NoRoute(provider.id, need.as_str(), unreachable));
                 deny(provider, Denial::Misconfigured)
@@ -233,8 +227,8 @@ impl<'f> Run<'f> {
         for source in 0..provider.source_count() {
             let (need, call) = (Need::Keys(provider.id, source), Call::Keys(source));
             let in_flight = provider.is_fetching(call);
-            let may_fetch = || provider.sources_to_fetch(self.now).any(|other| other == source);
-            if self.learnt.has_asked(&need) || !(in_flight || may_fetch()) {
+            let may_fetch = in_flight || provider.sources_to_fetch(self.now).any(|other| other == source);
+            if self.learnt.has_asked(&need) || !may_fetch {
                 continue;
             }
             if in_flight || !provider.lacks_metadata(call, self.now) {
@@ -271,6 +265,26 @@ impl<'f> Run<'f> {
             denial => deny(provider, denial),
         }
     }
+}
+
+/// The length of the longest beginning of this provider's tokens that a token has.
+fn longest_prefix(provider: &Provider, token: &Token) -> Option<usize> {
+    let prefixes = provider.config.token_prefixes.iter().filter(|prefix| token.as_str().starts_with(*prefix));
+    prefixes.map(String::len).max()
+}
+
+/// Whether opaque tokens of this provider may begin as they like.
+fn takes_any_opaque(provider: &Provider) -> bool {
+    provider.config.token_prefixes.is_empty()
+}
+
+/// For when nobody can say anything about opaque tokens of this provider.
+fn unsupported(provider: &Provider) -> Halt {
+    deny(provider, Denial::InvalidToken(Reason::UnsupportedToken))
+}
+
+fn unavailable(provider: &Provider, now: Timestamp) -> Denial {
+    Denial::ProviderUnavailable(provider.retry_after(now))
 }
 
 fn asks_always(provider: &Provider) -> bool {

@@ -97,18 +97,17 @@ pub(super) struct Line<'l> {
 
 impl Line<'_> {
     pub(super) fn json(&self) -> String {
-        let text = |value: Option<&str>| value.map(|value| Value::from(value.to_owned()));
         let members = [
-            ("event", text(Some("oidc_denied"))),
-            ("request_id", text(self.request_id)),
-            ("method", text(Some(self.method))),
-            ("path", text(Some(self.path))),
+            ("event", Some(Value::from("oidc_denied"))),
+            ("request_id", self.request_id.map(Value::from)),
+            ("method", Some(Value::from(self.method))),
+            ("path", Some(Value::from(self.path))),
             ("check", self.is_check.then_some(Value::Bool(true))),
             ("status", Some(Value::from(self.status))),
-            ("reason", text(Some(self.reason.as_str()))),
-            ("provider", text(self.provider)),
-            ("rule", text(self.rule)),
-            ("requirement", text(self.requirement)),
+            ("reason", Some(Value::from(self.reason.as_str()))),
+            ("provider", self.provider.map(Value::from)),
+            ("rule", self.rule.map(Value::from)),
+            ("requirement", self.requirement.map(Value::from)),
             ("held_back", (self.held_back > 0).then(|| Value::from(self.held_back))),
         ];
         object(members)

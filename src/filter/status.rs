@@ -3,7 +3,7 @@
 use super::Filter;
 use crate::config::listed;
 use crate::ordered;
-use crate::provider::{Kind, Provider};
+use crate::provider::Kind;
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -26,8 +26,7 @@ impl Filter {
     /// Who vouches for tokens here, by which keys, and under which rules: once all keys are there that are fetched without
     /// a token.
     pub fn summary(&self, now: Timestamp) -> Option<String> {
-        let is_ready = |provider: &Provider| provider.awaits_no_keys(now);
-        self.facts.providers().all(is_ready).then(|| {
+        self.facts.providers().all(|provider| provider.awaits_no_keys(now)).then(|| {
             let keys = self.key_facts(now);
             let mut providers: Vec<String> = Vec::new();
             for provider in self.facts.providers() {

@@ -4,8 +4,10 @@ use super::need::{Learnt, Need};
 use super::{CallId, StreamId, WATCH_INTERVAL};
 use crate::decision::Case;
 use crate::http::{Fetch, Response};
+use crate::provider::ProviderId;
 use crate::time::{Deadline, Timestamp};
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::mem::Discriminant;
 use std::time::Duration;
 
 /// Calls that are under way, and requests that wait for them.
@@ -143,22 +145,21 @@ impl Waiting {
     /// documents are few.
     pub(super) fn has_room_for(&self, need: &Need) -> bool {
         // Who floods one provider takes no room from another, nor from authorizers, sources and makers of tokens.
-        let whom = |need: &Need| {
-            let is_not_the_provider =
-                matches!(need, Need::Authorization(..) | Need::Enrichment(..) | Need::Exchange(..));
-            (need.provider(), is_not_the_provider.then(|| std::mem::discriminant(need)))
-        };
-        let of_the_same = || self.flights.keys().filter(|other| whom(other) == whom(need)).count();
         let is_free = match self.flights.len() {
             0..MAX_FLIGHTS => true,
-            MAX_FLIGHTS..MAX_ALL_FLIGHTS => of_the_same() < MAX_FLIGHTS,
+            MAX_FLIGHTS..MAX_ALL_FLIGHTS => {
+                self.flights.keys().filter(|other| asked(other) == asked(need)).count() < MAX_FLIGHTS
+            }
             _ => false,
         };
         // A question to an authorizer holds all claims, one about a long token that: they stay when those who waited have left.
         // All else is small.
-        let sizes = || self.flights.keys().map(Need::memory_size).fold(need.memory_size(), usize::saturating_add);
-        let fits = || need.memory_size() == 0 || sizes() <= MAX_CHECK_BYTES;
-        need.is_document() || self.flights.contains_key(need) || is_free && fits()
+        need.is_document() || self.flights.contains_key(need) || is_free && self.has_memory_for(need)
+    }
+
+    fn has_memory_for(&self, need: &Need) -> bool {
+        let size = need.memory_size();
+        size == 0 || self.flights.keys().map(Need::memory_size).fold(size, usize::saturating_add) <= MAX_CHECK_BYTES
     }
 
     /// Whether a request may wait.
@@ -209,6 +210,12 @@ impl Waiting {
     pub(super) fn parked(&self) -> impl Iterator<Item = &Parked> {
         self.parked.values()
     }
+}
+
+/// Who is asked: a provider, or whom it is asked beside.
+fn asked(need: &Need) -> (ProviderId, Option<Discriminant<Need>>) {
+    let is_not_the_provider = matches!(need, Need::Authorization(..) | Need::Enrichment(..) | Need::Exchange(..));
+    (need.provider(), is_not_the_provider.then(|| std::mem::discriminant(need)))
 }
 
 /// Requests that may wait at a time; beyond, the provider is too slow for more to be of any use.

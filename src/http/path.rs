@@ -31,9 +31,8 @@ impl<'p> Path<'p> {
     /// Reads what stands before the query. Any bytes are a path; none at all (CONNECT) and `*` (RFC 9112, section 3.2.4)
     /// have no reading.
     pub fn read(path: &'p [u8]) -> Self {
-        let has_dots = || path.split(|byte| *byte == b'/').any(is_dots);
-        if path.first() == Some(&b'/') && path.iter().copied().all(is_plain) && !has_empty_segment(path) && !has_dots()
-        {
+        let is_plain = path.first() == Some(&b'/') && path.iter().copied().all(is_plain);
+        if is_plain && !has_empty_segment(path) && !segments(path).any(is_dots) {
             return Self { readings: Readings::One(path), is_normal: true };
         }
         if path.is_empty() || path == b"*" {
@@ -74,8 +73,7 @@ impl<'p> Path<'p> {
     /// be spelled otherwise.
     pub fn has_certain_letters(&self) -> bool {
         let mut readings = self.readings().into_iter().flatten();
-        let are_plain = |reading: &[u8]| std::str::from_utf8(reading).is_ok_and(letters::are_plain);
-        readings.all(are_plain) && self.is_composed()
+        readings.all(|reading| std::str::from_utf8(reading).is_ok_and(letters::are_plain)) && self.is_composed()
     }
 
     /// The paths that one in normal form stands close to: with the letters of ASCII that its letters are without regard to
@@ -83,8 +81,8 @@ impl<'p> Path<'p> {
     pub fn neighbours(&self) -> Vec<Vec<u8>> {
         // What consists of plain ASCII has none.
         let (true, Readings::Several(readings)) = (self.is_normal, &self.readings) else { return Vec::new() };
-        let folded = |reading: &Vec<u8>| std::str::from_utf8(reading).ok().and_then(letters::folded);
-        let mut close: Vec<Vec<u8>> = readings.iter().filter_map(folded).map(String::into_bytes).collect();
+        let texts = readings.iter().filter_map(|reading| std::str::from_utf8(reading).ok());
+        let mut close: Vec<Vec<u8>> = texts.filter_map(letters::folded).map(String::into_bytes).collect();
         let resources = readings.iter().chain(&close).flat_map(|path| [without_suffixes(path), without_verb(path)]);
         let resources: Vec<_> = resources.flatten().collect();
         close.extend(resources);
@@ -94,8 +92,8 @@ impl<'p> Path<'p> {
 
 /// Each segment up to its first colon or bracket: `/users:search`, and `/Users(7)/Orders` as OData writes keys.
 fn without_suffixes(path: &[u8]) -> Option<Vec<u8>> {
-    let name = |segment| <[u8]>::split(segment, is_suffix_mark).next().unwrap_or_default();
-    path.iter().any(is_suffix_mark).then(|| path.split(|byte| *byte == b'/').map(name).collect::<Vec<_>>().join(&b'/'))
+    let names = segments(path).filter_map(|segment| segment.split(is_suffix_mark).next());
+    path.iter().any(is_suffix_mark).then(|| names.collect::<Vec<_>>().join(&b'/'))
 }
 
 /// What stands before the last colon: `/users/urn:x:7` of `/users/urn:x:7:undelete`, the custom methods of Google's APIs
@@ -117,17 +115,17 @@ pub fn canonical(path: &str) -> Option<Vec<u8>> {
         && !path.bytes().any(|byte| byte.is_ascii_control() || matches!(byte, b'\\' | b';' | b'?' | b'#'))
         && !has_empty_segment(path.as_bytes());
     let reading = kept(path.as_bytes());
-    let stays = std::str::from_utf8(&reading).is_ok() && !reading.split(|byte| *byte == b'/').any(is_dots);
+    let stays = std::str::from_utf8(&reading).is_ok() && !segments(&reading).any(is_dots);
     (is_clean && stays && !has_kept_escape(path.as_bytes())).then_some(reading)
 }
 
 /// Whether an expression holds an escape that no reading of a path has.
 pub fn has_idle_escape(pattern: &str) -> bool {
-    let is_lower = |escape: &[u8]| escape.iter().take(3).any(u8::is_ascii_lowercase);
     let pattern = pattern.as_bytes();
-    (0..pattern.len())
-        .filter_map(|start| pattern.get(start..))
-        .any(|rest| escape(rest).is_some_and(|escaped| !is_kept(escaped) || is_lower(rest)))
+    (0..pattern.len()).filter_map(|start| pattern.get(start..)).any(|rest| {
+        let is_lower = rest.iter().take(3).any(u8::is_ascii_lowercase);
+        escape(rest).is_some_and(|escaped| !is_kept(escaped) || is_lower)
+    })
 }
 
 /// The prefixes of a path that end with a whole segment, the longest first and the empty one last.
@@ -151,11 +149,10 @@ fn is_normal(path: &[u8]) -> bool {
                     && !byte.is_ascii_alphanumeric()
             })
         })
-        && !path.split(|byte| *byte == b'/').any(is_dots)
+        && !segments(path).any(is_dots)
         && {
             let reading = kept(path);
-            std::str::from_utf8(&reading).is_ok_and(letters::are_plain)
-                && !reading.split(|byte| *byte == b'/').any(is_untrimmed)
+            std::str::from_utf8(&reading).is_ok_and(letters::are_plain) && !segments(&reading).any(is_untrimmed)
         }
 }
 
@@ -252,8 +249,12 @@ fn shortened(path: &[u8]) -> Option<Vec<u8>> {
 
 /// Without the spaces at the ends of segments, which some readers trim.
 fn trimmed(path: &[u8]) -> Option<Vec<u8>> {
-    let segments = || path.split(|byte| *byte == b'/');
-    segments().any(is_untrimmed).then(|| segments().map(trim).collect::<Vec<_>>().join(&b'/'))
+    segments(path).any(is_untrimmed).then(|| segments(path).map(trim).collect::<Vec<_>>().join(&b'/'))
+}
+
+/// What stands between slashes; a path that begins with one begins with an empty segment.
+fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/')
 }
 
 fn is_untrimmed(segment: &[u8]) -> bool {
@@ -261,9 +262,8 @@ fn is_untrimmed(segment: &[u8]) -> bool {
 }
 
 fn trim(segment: &[u8]) -> &[u8] {
-    let is_name = |byte: &u8| *byte != b' ';
-    let start = segment.iter().position(is_name).unwrap_or(segment.len());
-    let end = segment.iter().rposition(is_name).map_or(start, |last| last.saturating_add(1));
+    let start = segment.iter().position(|byte| *byte != b' ').unwrap_or(segment.len());
+    let end = segment.iter().rposition(|byte| *byte != b' ').map_or(start, |last| last.saturating_add(1));
     segment.get(start..end).unwrap_or_default()
 }
 
@@ -275,14 +275,13 @@ fn cut(path: &[u8]) -> Option<Vec<u8>> {
 
 /// Backslashes as slashes.
 fn with_slashes(path: &[u8]) -> Option<Vec<u8>> {
-    let slash = |byte: &u8| if *byte == b'\\' { b'/' } else { *byte };
-    path.contains(&b'\\').then(|| path.iter().map(slash).collect())
+    path.contains(&b'\\').then(|| path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect())
 }
 
 /// Without the parameters of its segments (RFC 3986, section 3.3).
 fn without_parameters(path: &[u8]) -> Option<Vec<u8>> {
-    let name = |segment| <[u8]>::split(segment, |byte| *byte == b';').next().unwrap_or_default();
-    path.contains(&b';').then(|| path.split(|byte| *byte == b'/').map(name).collect::<Vec<_>>().join(&b'/'))
+    let names = segments(path).filter_map(|segment| segment.split(|byte| *byte == b';').next());
+    path.contains(&b';').then(|| names.collect::<Vec<_>>().join(&b'/'))
 }
 
 /// `//` as `/`.
@@ -346,8 +345,8 @@ fn is_kept(escaped: u8) -> bool {
 /// The byte that `%XX` at the beginning stands for.
 fn escape(text: &[u8]) -> Option<u8> {
     let [b'%', high, low, ..] = text else { return None };
-    let digit = |byte: &u8| char::from(*byte).to_digit(16);
-    u8::try_from(digit(high)?.checked_mul(16)?.checked_add(digit(low)?)?).ok()
+    let (high, low) = (char::from(*high).to_digit(16)?, char::from(*low).to_digit(16)?);
+    u8::try_from(high.checked_mul(16)?.checked_add(low)?).ok()
 }
 
 fn is_dots(segment: &[u8]) -> bool {

@@ -8,17 +8,18 @@ impl Request {
     /// Whether this is a CORS preflight (Fetch standard, sections 3.3.2 and 4.8): OPTIONS without a body, with both headers, each
     /// once, and with nothing that no browser sends there: neither credentials, nor what makes another method of OPTIONS.
     pub fn is_cors_preflight(&self) -> bool {
-        // A comma is what a proxy joins two of them with.
-        let is_one =
-            |value: &[u8]| !value.is_empty() && value.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',');
-        let sent = |name| only(self.headers.all(name)).is_some_and(is_one);
         !self.has_body
             && self.method() == Some(b"OPTIONS")
-            && sent("origin")
-            && sent("access-control-request-method")
+            && only(self.headers.all("origin")).is_some_and(is_one)
+            && only(self.headers.all("access-control-request-method")).is_some_and(is_one)
             && !self.headers.iter().any(|(name, value)| is_of_no_preflight(name, value))
             && !self.path().is_some_and(tells_another_method)
     }
+}
+
+/// Whether a header has one value. A comma is what a proxy joins two of them with.
+fn is_one(value: &[u8]) -> bool {
+    !value.is_empty() && value.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',')
 }
 
 /// Whether no preflight has this header, in whatever spelling. Proxies on the way add others, so that there is no list of
@@ -77,8 +78,7 @@ fn tells_another_method(target: &[u8]) -> bool {
 fn is_name_with_method(pair: &[u8]) -> bool {
     let Some(sign) = pair.iter().position(|byte| *byte == b'=') else { return false };
     let (name, value) = pair.split_at_checked(sign).unwrap_or_default();
-    let is_method = || METHODS.contains(&letters(value).as_slice());
-    [METHOD, b"verb", b"override"].iter().any(|word| has(name, word)) && is_method()
+    [METHOD, b"verb", b"override"].iter().any(|word| has(name, word)) && METHODS.contains(&letters(value).as_slice())
 }
 
 /// What parts pairs in a query, to whomever.

@@ -64,11 +64,11 @@ impl Requirement {
         let claims = token.claims();
         self.check_authentication(claims, now)?;
         self.check_scopes(claims, implied)?;
-        let groups = || claims.object().get("groups").map(values).unwrap_or_default();
-        let listed = |group: &String| self.groups_allowlist.contains(group);
-        let any_group = self.groups_allowlist.is_empty() || self.groups_allowlist.iter().any(|group| group == "*");
-        if !any_group && !groups().iter().any(listed) {
-            return Err(Unmet::Claims(RequirementField::Groups));
+        if !self.takes_any_group() {
+            let groups = claims.object().get("groups").map(values).unwrap_or_default();
+            if !groups.iter().any(|group| self.groups_allowlist.contains(group)) {
+                return Err(Unmet::Claims(RequirementField::Groups));
+            }
         }
         match self.claims.iter().position(|claim| !claim.is_fulfilled(claims)) {
             None => Ok(()),
@@ -78,9 +78,11 @@ impl Requirement {
 
     /// RFC 9470, section 3: a token that doesn't tell is as one that tells of too little.
     fn check_authentication(&self, claims: &Claims, now: Timestamp) -> Result<(), Unmet> {
-        let acr = || claims.object().get("acr").and_then(Value::as_str);
-        if !self.acr.is_empty() && acr().is_none_or(|acr| !self.acr.iter().any(|wanted| wanted == acr)) {
-            return Err(Unmet::Authentication(self.step_up(), RequirementField::Acr));
+        if !self.acr.is_empty() {
+            let acr = claims.object().get("acr").and_then(Value::as_str);
+            if acr.is_none_or(|acr| !self.acr.iter().any(|wanted| wanted == acr)) {
+                return Err(Unmet::Authentication(self.step_up(), RequirementField::Acr));
+            }
         }
         let Some(max_age) = self.max_age else { return Ok(()) };
         match claims.authenticated_at() {
@@ -122,10 +124,9 @@ impl ClaimRequirement {
             return false;
         }
         let values = values(value);
-        let has = |wanted: &String| values.contains(wanted);
-        (self.any_of.is_empty() || self.any_of.iter().any(has))
-            && self.all_of.iter().all(has)
-            && !self.none_of.iter().any(has)
+        (self.any_of.is_empty() || self.any_of.iter().any(|wanted| values.contains(wanted)))
+            && self.all_of.iter().all(|wanted| values.contains(wanted))
+            && !self.none_of.iter().any(|unwanted| values.contains(unwanted))
             && self.matches.as_ref().is_none_or(|pattern| values.iter().any(|value| pattern.is_match(value)))
     }
 }

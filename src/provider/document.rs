@@ -62,8 +62,8 @@ impl<T> Kept<T> {
 
     /// Whether to try on behalf of a request: the last attempt is long enough ago, or the clock went back.
     pub(super) fn may_try(&self, cooldown: Duration, now: Timestamp) -> bool {
-        let rested = |attempted: Timestamp| now < attempted || now.saturating_since(attempted) >= cooldown;
-        !self.pauses(now) && (self.get(now).is_none() || self.attempted_at.is_none_or(rested))
+        let has_rested = self.attempted_at.is_none_or(|at| now < at || now.saturating_since(at) >= cooldown);
+        !self.pauses(now) && (self.get(now).is_none() || has_rested)
     }
 
     pub(super) fn due_at(&self, now: Timestamp) -> Timestamp {

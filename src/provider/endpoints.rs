@@ -54,8 +54,10 @@ impl EndpointLists {
         let latest = now.saturating_add(failover.interval);
         self.0.iter().flat_map(move |(kind, list)| {
             let probed = list.iter().enumerate().filter(|(_, health)| health.is_down || health.is_doubtful);
-            let due = move |health: &Health| if health.probe_at > latest { now } else { health.probe_at };
-            probed.map(move |(index, health)| (*kind, index, due(health)))
+            probed.map(move |(index, health)| {
+                let due = if health.probe_at > latest { now } else { health.probe_at };
+                (*kind, index, due)
+            })
         })
     }
 

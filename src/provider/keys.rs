@@ -74,8 +74,10 @@ impl SourceOfKeys {
     /// Says that a key comes in a certificate that has ended, which is no reason not to use it: once, until that changes.
     fn tell_certificates(&mut self, name: &str, keys: &JwkSet, now: Timestamp) {
         let ended = keys.iter().find(|key| key.certificate_end().is_some_and(|end| end < now));
-        let shown = |kid: &str| kid.chars().take(MAX_SHOWN_CHARACTERS).collect::<String>();
-        let ended = ended.map(|key| (shown(key.kid().unwrap_or_default()), key.certificate_end()));
+        let ended = ended.map(|key| {
+            let shown = key.kid().unwrap_or_default().chars().take(MAX_SHOWN_CHARACTERS);
+            (shown.collect::<String>(), key.certificate_end())
+        });
         if let Some((kid, Some(end))) = &ended
             && self.ended_certificate != ended
         {

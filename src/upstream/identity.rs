@@ -91,8 +91,7 @@ fn selected(output: &UserInfo, claims: &Object) -> Object {
     if output.claims.is_empty() {
         claims.clone()
     } else {
-        let present = |name: &String| claims.get(name).map(|value| (name.clone(), value.clone()));
-        json::object(output.claims.iter().filter_map(present))
+        json::object(output.claims.iter().filter_map(|name| Some((name.clone(), claims.get(name)?.clone()))))
     }
 }
 

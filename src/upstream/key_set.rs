@@ -15,8 +15,7 @@ pub fn documents(config: &Config) -> Vec<(Box<[u8]>, Document)> {
     for assertion in config.judged_policies().flat_map(|policy| policy.assertions.iter()) {
         keys.extend(assertion.keys.published().iter().map(|key| (key.kid.as_str(), &key.jwk)));
     }
-    let algorithms = || keys.values().filter_map(|jwk| jwk.get("alg")).filter_map(Value::as_str);
-    let algorithms = ordered::set(algorithms());
+    let algorithms = ordered::set(keys.values().filter_map(|jwk| jwk.get("alg")?.as_str()));
     let set = keys.values().map(|jwk| Value::Object((*jwk).clone())).collect();
     let set = json::object([("keys", Value::Array(set))]);
     let key_set = Document::new("application/jwk-set+json", Value::Object(set).to_string().into_bytes(), MAX_AGE);

@@ -44,15 +44,11 @@ impl Outputs {
 
     /// How much memory they hold, in bytes, rounded up.
     fn memory_size(&self) -> usize {
-        let edit = |edit: &Edit| match edit {
-            Edit::Remove(name) => name.len(),
-            Edit::Set(_, value) | Edit::Add(_, value) => value.len(),
-        };
         let ResponseOutputs { response_edits, filter_state } = &self.aside;
         let headers = self.headers.iter().map(|(_, value)| value.len());
         let texts = self.cookies.iter().chain(&self.parameters).map(|(_, value)| value.len());
         let state = filter_state.iter().map(|(key, value)| key.len().saturating_add(value.len()));
-        let all = headers.chain(texts).chain(response_edits.iter().map(edit)).chain(state);
+        let all = headers.chain(texts).chain(response_edits.iter().map(size)).chain(state);
         all.fold(size_of::<Self>(), |sum, size| sum.saturating_add(size).saturating_add(PART_SIZE))
     }
 }
@@ -72,16 +68,23 @@ struct Kept {
     outputs: Rc<Outputs>,
 }
 
+fn size(edit: &Edit) -> usize {
+    match edit {
+        Edit::Remove(name) => name.len(),
+        Edit::Set(_, value) | Edit::Add(_, value) => value.len(),
+    }
+}
+
 impl KeptOutputs {
     /// Those of a policy, or of another one that writes the same, for a token in this kind of place.
     pub fn get(&self, policy: &Policy, location: &str) -> Option<Rc<Outputs>> {
         let all = self.all.try_borrow().ok()?;
-        let is_it = |kept: &&Kept| {
+        let kept = all.iter().find(|kept| {
             Rc::ptr_eq(&kept.claim_headers, &policy.claim_headers)
                 && Rc::ptr_eq(&kept.user_info, &policy.user_info)
                 && kept.location == location
-        };
-        all.iter().find(is_it).map(|kept| Rc::clone(&kept.outputs))
+        });
+        kept.map(|kept| Rc::clone(&kept.outputs))
     }
 
     /// Keeps them, if there is room. By how many bytes that is more than before.

@@ -108,15 +108,21 @@ impl<'c> Rewrite<'c> {
         self.strips_unproved && is_unproved_token(name) || self.strips_proof && PROOF_HEADERS.contains(&name)
     }
 
+    fn strips_header(&self, name: &[u8]) -> bool {
+        self.stripped
+            .iter()
+            .any(|location| matches!(location, SourceLocation::Header { name: own, .. } if own.as_bytes() == name))
+            || self.strips_sent(name)
+    }
+
+    fn writes_header(&self, name: &[u8]) -> bool {
+        self.headers.iter().any(|(written, _)| written.as_bytes() == name)
+    }
+
     fn edit_headers(&self, request: &Request, own: &ReservedNames, edits: &mut Vec<Edit>) {
-        let stripped = |name: &[u8]| {
-            let is = |location: &&SourceLocation| matches!(location, SourceLocation::Header { name: own, .. } if own.as_bytes() == name);
-            self.stripped.iter().any(is) || self.strips_sent(name)
-        };
-        // What is written replaces every field of its name.
-        let written = |name: &[u8]| self.headers.iter().any(|(written, _)| written.as_bytes() == name);
         for (name, _) in request.headers.iter() {
-            if (stripped(name) || own.is_own_header(name)) && !written(name) {
+            // What is written replaces every field of its name.
+            if (self.strips_header(name) || own.is_own_header(name)) && !self.writes_header(name) {
                 let edit = Edit::Remove(name.to_vec());
                 if !edits.contains(&edit) {
                     edits.push(edit);
@@ -144,17 +150,19 @@ impl<'c> Rewrite<'c> {
         }
     }
 
+    fn strips_cookie(&self, name: &[u8]) -> bool {
+        self.stripped
+            .iter()
+            .any(|location| matches!(location, SourceLocation::Cookie { name: own } if own.as_bytes() == name))
+    }
+
     fn edit_cookies(&self, request: &Request, own: &ReservedNames, edits: &mut Vec<Edit>) {
-        let stripped = |name: &[u8]| {
-            let is = |l: &&SourceLocation| matches!(l, SourceLocation::Cookie { name: own } if own.as_bytes() == name);
-            self.stripped.iter().any(is)
-        };
         let strips = self.stripped.iter().any(|location| matches!(location, SourceLocation::Cookie { .. }));
         if self.cookies.is_empty() && !strips && !own.may_be_in_cookies(&request.headers) {
             return;
         }
-        let is_unwanted = |cookie: &Cookie| stripped(cookie.name) || own.is_own_cookie(cookie);
-        let (removed, kept): (Vec<Cookie>, Vec<Cookie>) = cookies(&request.headers).partition(is_unwanted);
+        let (removed, kept): (Vec<Cookie>, Vec<Cookie>) =
+            cookies(&request.headers).partition(|cookie| self.strips_cookie(cookie.name) || own.is_own_cookie(cookie));
         // To some readers, a quoted value goes on over semicolons: it must not end elsewhere without a quote that was removed.
         let has_quotes = removed.iter().any(|cookie| cookie.pair.contains(&b'"'));
         let kept = kept.iter().filter(|cookie| !has_quotes || !cookie.may_go_on()).map(|cookie| cookie.pair);
@@ -174,19 +182,23 @@ impl<'c> Rewrite<'c> {
         request.path().map(|path| self.changed(path, &self.parameters, own))
     }
 
+    fn strips_parameter(&self, name: &[u8]) -> bool {
+        self.stripped
+            .iter()
+            .any(|location| matches!(location, SourceLocation::Query { name: own } if own.as_bytes() == name))
+    }
+
     fn changed<'t>(&self, sent: &'t [u8], added: &[(Rc<str>, String)], own: &ReservedNames) -> Cow<'t, [u8]> {
-        let stripped = |name: &[u8]| {
-            let is = |l: &&SourceLocation| matches!(l, SourceLocation::Query { name: own } if own.as_bytes() == name);
-            self.stripped.iter().any(is)
-        };
         let strips = self.stripped.iter().any(|location| matches!(location, SourceLocation::Query { .. }));
         let target = Target::parse(sent);
         if added.is_empty() && !strips && !own.may_be_in_query(target.query.unwrap_or_default()) {
             return Cow::Borrowed(sent);
         }
-        let is_unwanted =
-            |sent: &[u8]| stripped(&Parameter::parse(sent).name()) || own.standing(sent) != Standing::Foreign;
-        let mut query = target.query.and_then(|query| without(query, is_unwanted));
+        let mut query = target.query.and_then(|query| {
+            without(query, |sent| {
+                self.strips_parameter(&Parameter::parse(sent).name()) || own.standing(sent) != Standing::Foreign
+            })
+        });
         for (name, value) in added {
             let name = percent_encoding::utf8_percent_encode(name, QUERY_VALUE);
             let query = query.get_or_insert_default();
@@ -235,19 +247,24 @@ fn has_scheme(value: &[u8], scheme: &str) -> bool {
 /// A header that `Connection` names is for the next hop only (RFC 9110, section 7.6.1): it would take an identity away
 /// from the upstream behind it. Envoy passes `Connection` on with an upgrade.
 fn edit_connection(request: &Request, own: &ReservedNames, edits: &mut Vec<Edit>) {
-    let options = || request.headers.all("connection").flat_map(|field| field.split(|byte| *byte == b','));
-    let is_own = |option: &&[u8]| {
-        let option = option.trim_ascii();
-        own.is_own_header(option) || own.writes_cookies() && option.eq_ignore_ascii_case(b"cookie")
-    };
-    if options().any(|option| is_own(&option)) {
-        let kept: Vec<&[u8]> = options().filter(|option| !is_own(option)).map(<[u8]>::trim_ascii).collect();
+    if connection_options(request).any(|option| takes_away(option, own)) {
+        let kept: Vec<&[u8]> = connection_options(request).filter(|option| !takes_away(option, own)).collect();
         edits.push(if kept.is_empty() {
             Edit::Remove(b"connection".to_vec())
         } else {
             Edit::Set("connection".into(), kept.join(&b", "[..]))
         });
     }
+}
+
+fn connection_options(request: &Request) -> impl Iterator<Item = &[u8]> {
+    let options = request.headers.all("connection").flat_map(|field| field.split(|byte| *byte == b','));
+    options.map(<[u8]>::trim_ascii)
+}
+
+/// Whether an option of `Connection` names what the filter writes.
+fn takes_away(option: &[u8], own: &ReservedNames) -> bool {
+    own.is_own_header(option) || own.writes_cookies() && option.eq_ignore_ascii_case(b"cookie")
 }
 
 #[cfg(test)]

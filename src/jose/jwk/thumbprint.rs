@@ -30,10 +30,9 @@ impl Thumbprint {
 
     /// Reads one in hexadecimal digits, as Envoy writes that of a certificate.
     pub fn from_hex(text: &[u8]) -> Option<Self> {
-        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
         let (pairs, rest) = text.as_chunks::<2>();
         let octets: Option<Vec<u8>> =
-            pairs.iter().map(|[high, low]| Some((digit(*high)? << 4) | digit(*low)?)).collect();
+            pairs.iter().map(|[high, low]| Some((hex_digit(*high)? << 4) | hex_digit(*low)?)).collect();
         octets.filter(|_| rest.is_empty())?.try_into().ok().map(Self)
     }
 
@@ -66,28 +65,37 @@ impl Jwk {
 
 impl Material {
     fn public_members(&self) -> Option<Object> {
-        let text = |octets: &[u8]| Value::from(BASE64URL.encode(octets));
-        let point = |curve: &str, point: &[u8]| {
-            // SEC 1, section 2.3.3: 04, x, y.
-            let (_, coordinates) = point.split_first()?;
-            let (x, y) = coordinates.split_at_checked(coordinates.len().checked_div(2)?)?;
-            Some(vec![("crv", curve.into()), ("kty", "EC".into()), ("x", text(x)), ("y", text(y))])
-        };
         let members: Vec<(&str, Value)> = match self {
             Self::Ed25519(key) => {
-                vec![("crv", "Ed25519".into()), ("kty", "OKP".into()), ("x", text(key.as_bytes()))]
+                vec![("crv", "Ed25519".into()), ("kty", "OKP".into()), ("x", encoded(key.as_bytes()))]
             }
-            Self::P256(key) => point("P-256", key.to_sec1_point(false).as_bytes())?,
-            Self::P384(key) => point("P-384", key.to_sec1_point(false).as_bytes())?,
-            Self::P521(key) => point("P-521", key.to_sec1_point(false).as_bytes())?,
+            Self::P256(key) => of_point("P-256", key.to_sec1_point(false).as_bytes())?,
+            Self::P384(key) => of_point("P-384", key.to_sec1_point(false).as_bytes())?,
+            Self::P521(key) => of_point("P-521", key.to_sec1_point(false).as_bytes())?,
             Self::Rsa(key) => {
-                let number = |octets: &[u8]| text(without_leading_zeros(octets));
-                vec![("e", number(&key.e_bytes())), ("kty", "RSA".into()), ("n", number(&key.n_bytes()))]
+                let (e, n) = (key.e_bytes(), key.n_bytes());
+                let (e, n) = (encoded(without_leading_zeros(&e)), encoded(without_leading_zeros(&n)));
+                vec![("e", e), ("kty", "RSA".into()), ("n", n)]
             }
             Self::Symmetric(_) => return None,
         };
         Some(json::object(members))
     }
+}
+
+fn of_point(curve: &str, point: &[u8]) -> Option<Vec<(&'static str, Value)>> {
+    // SEC 1, section 2.3.3: 04, x, y.
+    let (_, coordinates) = point.split_first()?;
+    let (x, y) = coordinates.split_at_checked(coordinates.len().checked_div(2)?)?;
+    Some(vec![("crv", curve.into()), ("kty", "EC".into()), ("x", encoded(x)), ("y", encoded(y))])
+}
+
+fn encoded(octets: &[u8]) -> Value {
+    Value::from(BASE64URL.encode(octets))
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]
