@@ -72,7 +72,7 @@ impl Facts {
     ) -> Result<(), FetchError> {
         let response = response.ok_or(FetchError::NoAnswer)?;
         let requested = question.exchange.requested_token_type.as_deref();
-        let answer = token_exchange::answer(response, requested);
+        let answer = token_exchange::answer(response, requested, now);
         let answer = answer.ok_or_else(|| match response.status {
             200 => FetchError::Unusable("the answer holds no bearer token of the requested type".to_owned()),
             _ => FetchError::of_status(response),

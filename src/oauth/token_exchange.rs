@@ -5,6 +5,8 @@
 
 use crate::config::TokenExchange;
 use crate::http::{Endpoint, Fetch, Response};
+use crate::jose::jws::CompactJws;
+use crate::jose::jwt::numeric_date;
 use crate::jose::verifier::Verifier;
 use crate::json::{Object, Value};
 use crate::oauth::client_authentication;
@@ -71,7 +73,7 @@ impl fmt::Debug for Answer {
 }
 
 /// Reads an answer (section 2.2); `None` if it is neither a token that can be handed on, nor a no about this one.
-pub fn answer(response: &Response, requested: Option<&str>) -> Option<Answer> {
+pub fn answer(response: &Response, requested: Option<&str>, now: Timestamp) -> Option<Answer> {
     if matches!(response.status, 400 | 401 | 403) {
         let object = crate::json::parse_object(&response.body).ok()?;
         let error = object.get("error").and_then(Value::as_str)?;
@@ -86,7 +88,8 @@ pub fn answer(response: &Response, requested: Option<&str>) -> Option<Answer> {
         (issued, None) => matches!(issued, ACCESS_TOKEN | JWT),
     };
     let token = text("access_token").filter(|token| is_token(token))?;
-    (is_bearer && is_wanted).then(|| Answer::Token(Rc::from(token), lifetime(&object)))
+    let lifetime = [lifetime(&object), rest_of_jwt(token, now)].into_iter().flatten().min();
+    (is_bearer && is_wanted).then(|| Answer::Token(Rc::from(token), lifetime))
 }
 
 /// RFC 6750, section 2.1: b64token.
@@ -97,14 +100,24 @@ fn is_token(token: &str) -> bool {
         && signs.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
 }
 
-/// `expires_in`: whole seconds, which some write as text. What is odd says nothing.
+/// `expires_in`: whole seconds, which some write as text. What is odd says that it ends, and not when: then it is for those who
+/// have asked.
 fn lifetime(answer: &Object) -> Option<Duration> {
     let seconds = match answer.get("expires_in")? {
+        Value::Null => return None,
         Value::Number(number) => number.as_u64(),
         Value::String(text) => text.parse().ok(),
         _ => None,
     };
-    seconds.map(Duration::from_secs)
+    Some(Duration::from_secs(seconds.unwrap_or_default()))
+}
+
+/// How long a token still lives that says so itself. That is good for keeping it no longer, and for nothing else: nobody has looked at
+/// its signature.
+fn rest_of_jwt(token: &str, now: Timestamp) -> Option<Duration> {
+    let jws = CompactJws::parse(token).ok()?;
+    let end = jws.with_unverified_claims(|claims| numeric_date(claims, "exp")).ok()?.ok()??;
+    Some(end.saturating_since(now))
 }
 
 /// Section 3.
@@ -121,7 +134,8 @@ mod tests {
 
     fn read(status: u16, body: &str) -> Option<Answer> {
         let headers = Headers::from_pairs([("content-type", "application/json")]);
-        answer(&Response { status, headers, body: body.as_bytes().to_vec() }, None)
+        let now = Timestamp::from_unix_seconds(1_800_000_000);
+        answer(&Response { status, headers, body: body.as_bytes().to_vec() }, None, now)
     }
 
     #[test]

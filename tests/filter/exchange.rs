@@ -89,6 +89,17 @@ fn how_long_it_is_kept() {
         (json!({"expires_in": 3600}), json!({"cache": "10s"}), 3600, 10),
         (json!({"expires_in": "90"}), json!({}), 3600, 60),
         (json!({"expires_in": 10}), json!({}), 3600, 0),
+        // What is odd says that it ends, and not when.
+        (json!({"expires_in": -1}), json!({}), 3600, 0),
+        (json!({"expires_in": 90.5}), json!({}), 3600, 0),
+        (json!({"expires_in": "soon"}), json!({}), 3600, 0),
+        (json!({"expires_in": [90]}), json!({}), 3600, 0),
+        // A JWT tells by itself, and is believed where it says less.
+        (json!({"expires_in": null, "access_token": token(json!({"exp": NOW + 90}))}), json!({}), 3600, 60),
+        (json!({"expires_in": 300, "access_token": token(json!({"exp": NOW + 90}))}), json!({}), 3600, 60),
+        (json!({"expires_in": 90, "access_token": token(json!({"exp": NOW + 300}))}), json!({}), 3600, 60),
+        (json!({"expires_in": null, "access_token": token(json!({"exp": NOW - 90}))}), json!({}), 3600, 0),
+        (json!({"expires_in": 90, "access_token": token(json!({"exp": "x"}))}), json!({}), 3600, 60),
     ] {
         let mut scene = scene(change, json!({}));
         scene.provider.serve(ENDPOINT, made("t", answer));
