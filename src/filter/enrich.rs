@@ -15,7 +15,7 @@ use super::trail::Complaint;
 use crate::config::{Enrichment, EnrichmentSource};
 use crate::http::Response;
 use crate::jose::jwt::AccessToken;
-use crate::json::Value;
+use crate::json::{Object, Value};
 use crate::oauth::credentials::{Credentials, Token};
 use crate::provider::{Call, FetchError, Provider};
 use crate::reply::Denial;
@@ -43,13 +43,16 @@ impl<'f> Run<'f> {
         let mut basis = Basis::default();
         let policy = self.policy;
         for enrichment in policy.enrich.iter() {
-            enrichment.claims.iter().flatten().for_each(|(name, _)| drop(claims.remove(name)));
+            let asked = || enrichment.claims.iter().flatten().map(|(name, _)| name);
+            asked().for_each(|name| drop(claims.remove(name)));
+            forget_verdicts(&mut claims, asked());
             let found = match &subject {
                 Some(subject) => self.ask_about(enrichment, provider, validated, subject, &bearer)?,
                 None => None,
             };
             match found {
                 Some(found) => {
+                    forget_verdicts(&mut claims, found.claims.keys());
                     claims.extend(found.claims.iter().map(owned));
                     basis = basis.and(&found.basis);
                 }
@@ -133,6 +136,18 @@ impl Facts {
         self.enrichments.insert(question.clone(), None, size, PAUSE, now);
     }
 }
+
+/// Takes off what the token says of claims that come from elsewhere: its own address may be verified, and another's is not.
+fn forget_verdicts<'n>(claims: &mut Object, brought: impl Iterator<Item = &'n String>) {
+    for name in brought {
+        if let Some((_, verdict)) = VERDICTS.iter().find(|(about, _)| about == name) {
+            claims.remove(*verdict);
+        }
+    }
+}
+
+/// Claims about claims (OpenID Connect Core, section 5.1).
+const VERDICTS: [(&str, &str); 2] = [("email", "email_verified"), ("phone_number", "phone_number_verified")];
 
 /// How long a source that has not answered is left alone with the same question.
 const PAUSE: Duration = Duration::from_secs(5);

@@ -344,3 +344,33 @@ fn what_must_be_absent_comes_from_who_answers() {
     scene.provider.serve(SERVICE, status(500));
     scene.send(bearer(&good())).refused(403, "insufficient_claims");
 }
+
+/// ENR-14: whether an address is verified is told by whoever tells the address, and by nobody else.
+#[test]
+fn another_s_address_is_not_the_verified_one() {
+    let own = token(json!({"email": "ann@example.com", "email_verified": true, "phone_number_verified": true}));
+    let verified = |enrich: Value, answer: Value| {
+        let headers =
+            json!([{"header": "x-email", "claim": "email"}, {"header": "x-verified", "claim": "email_verified"}]);
+        let mut scene = Scene::of(jwt(json!({}), json!({"enrich": enrich, "claim_headers": headers})));
+        scene.provider.serve(SERVICE, says_json(answer.clone()));
+        scene.provider.users.insert(own.clone(), with(json!({"sub": "ann"}), answer));
+        let upstream = scene.send(bearer(&own)).allowed();
+        (upstream.header("x-email").map(str::to_owned), upstream.header("x-verified").map(str::to_owned))
+    };
+    let other = || Some("root@example.com".to_owned());
+    let text = |text: &str| Some(text.to_owned());
+    let email = service(json!({"claims": "email"}));
+    for enrich in [email.clone(), json!("userinfo")] {
+        assert_eq!(verified(enrich.clone(), json!({"email": "root@example.com"})), (other(), None));
+    }
+    let both = service(json!({"claims": ["email", "email_verified"]}));
+    for enrich in [both, json!("userinfo")] {
+        let answer = json!({"email": "root@example.com", "email_verified": false});
+        assert_eq!(verified(enrich, answer), (other(), text("false")));
+    }
+    // Who was asked for the address and has none has taken the token's own away.
+    assert_eq!(verified(email, json!({})), (None, None));
+    assert_eq!(verified(json!("userinfo"), json!({})), (text("ann@example.com"), text("true")));
+    assert_eq!(verified(service(json!({})), json!({"email": "x"})), (text("ann@example.com"), text("true")));
+}
