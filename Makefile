@@ -30,9 +30,8 @@ wasm-lists: ## Build the one for `mcp.filter_lists`, which sees bodies of respon
 
 cli: ## Build the command, in one static file: target/release/oidc-filter
 	@scripts/need 'command -v cc' 'a C compiler (Debian: apt-get install gcc libc6-dev).'
-	@host=$$(rustc --version --verbose | sed -n 's/^host: //p') && \
-		RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin oidc-filter --target $$host && \
-		mkdir -p target/release && cp target/$$host/release/oidc-filter target/release/
+	cargo rustc --release --locked --bin oidc-filter -- -C target-feature=+crt-static
+	@! ldd target/release/oidc-filter 2>/dev/null | grep '=>' || { echo 'cli: this is no static file: it needs what is above' >&2; exit 1; }
 
 test: test-native test-readers test-envoy ## Run all tests: native, then what readers find, then a real Envoy
 

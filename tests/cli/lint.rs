@@ -281,3 +281,20 @@ fn a_cluster_is_told_of_its_own_file() {
         line_of(&text, "- \"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster\n    name: keycloak")
     );
 }
+
+/// Beside a configuration, files that hold none may be what belongs around it; alone, they are not what somebody means.
+#[test]
+fn files_beside_a_configuration() {
+    let (lds, cds, istio) = (here("base/lds.yaml"), here("base/cds.yaml"), here("base/istio.yaml"));
+    let bootstrap =
+        "node: { id: a, cluster: a }\ndynamic_resources:\n  lds_config: { path_config_source: { path: lds.yaml } }\n";
+    let gateway = "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: eg }\n";
+    for (text, others) in [(bootstrap, [&lds, &cds].as_slice()), (gateway, &[&istio])] {
+        let others: Vec<&str> = others.iter().map(|path| path.to_str().unwrap()).collect();
+        let ended = run(&[&["lint", "-"], others.as_slice()].concat(), text);
+        assert_eq!((ended.code, ended.out.as_str()), (0, ""));
+        assert_eq!(findings(&["-"], text).1[0]["code"], "no_configuration");
+    }
+    let (code, found) = findings(&["-", istio.to_str().unwrap()], "a: 1\n");
+    assert!(code == 1 && found[0]["code"] == "no_configuration", "{found:#?}");
+}

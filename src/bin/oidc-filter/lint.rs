@@ -65,8 +65,13 @@ pub fn lint(files: &[File]) -> Vec<Finding> {
 /// Of a file without a configuration of the filter: whether that is what somebody means.
 fn lacking(file: &File, documents: &Documents, is_somewhere: bool, report: &mut Report<'_>) {
     let begin = Place { line: 1, column: 1 };
-    let is_beside = documents.nodes.iter().any(clusters::is_of_clusters)
-        || is_somewhere && documents.nodes.iter().any(|node| node.get("static_resources").is_some());
+    // A bootstrap that names other files, or a manifest such as a Gateway.
+    let is_known = |node: &Node| {
+        ["static_resources", "dynamic_resources"].iter().any(|field| node.get(field).is_some())
+            || node.get("apiVersion").is_some() && node.get("kind").is_some()
+    };
+    let is_beside =
+        documents.nodes.iter().any(clusters::is_of_clusters) || is_somewhere && documents.nodes.iter().any(is_known);
     if is_beside {
         return;
     }
