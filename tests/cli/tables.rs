@@ -216,3 +216,12 @@ fn the_table_of_the_page_is_one() {
         assert!(section.contains(&format!("`{name}`")) || section.contains(&format!("{name}:")), "{name}");
     }
 }
+
+/// The table of the page about MCP, with the configuration of that page.
+#[test]
+fn the_table_of_the_page_about_mcp_is_one() {
+    let page = fs::read_to_string(root().join("docs/mcp.md")).unwrap();
+    let block = |start: &str| page.split_once(start).and_then(|(_, rest)| rest.split("```").next()).unwrap();
+    let text = format!("configuration: {}{}", block("```json\n").trim(), block("```yaml\nconfiguration: mcp.json"));
+    assert_eq!(printed(&["test", "-"], &text), "2 as expected\n");
+}
