@@ -96,9 +96,9 @@ impl Headers {
 
 /// One bit of sixty-four for each name: other names may have the same.
 fn mark(name: &[u8]) -> u64 {
-    let byte = |at: Option<&u8>| u32::from(at.copied().unwrap_or_default());
+    let (first, last) = (name.first().copied().unwrap_or_default(), name.last().copied().unwrap_or_default());
     let length = u32::try_from(name.len()).unwrap_or(u32::MAX);
-    1_u64.wrapping_shl(byte(name.first()).wrapping_add(byte(name.last()) << 1).wrapping_add(length))
+    1_u64.wrapping_shl(u32::from(first).wrapping_add(u32::from(last) << 1).wrapping_add(length))
 }
 
 /// Names only: a value may be a credential.

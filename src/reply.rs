@@ -300,10 +300,9 @@ impl Denial {
     fn parameters(&self, about: &About, error: Option<&str>, description: &str) -> String {
         let About { policy, mcp, .. } = *about;
         let mut parameters = String::new();
-        let mut add = |name: &str, value: &str| parameters.push_str(&format!(", {name}=\"{value}\""));
         if let Some(error) = error {
-            add("error", error);
-            add("error_description", description);
+            add(&mut parameters, "error", error);
+            add(&mut parameters, "error_description", description);
         }
         let scope = match self {
             Self::MissingToken | Self::UnsupportedScheme => policy.require.scope_hint(),
@@ -314,18 +313,18 @@ impl Denial {
             _ => None,
         };
         if let Some(scope) = scope {
-            add("scope", &scope);
+            add(&mut parameters, "scope", &scope);
         }
         if let Self::InsufficientAuthentication(StepUp { acr_values, max_age }) = self {
             if !acr_values.is_empty() {
-                add("acr_values", acr_values);
+                add(&mut parameters, "acr_values", acr_values);
             }
             if let Some(age) = max_age {
-                add("max_age", &age.as_secs().to_string());
+                add(&mut parameters, "max_age", &age.as_secs().to_string());
             }
         }
         if let Some(mcp) = mcp {
-            add("resource_metadata", &mcp.resource.metadata_url());
+            add(&mut parameters, "resource_metadata", &mcp.resource.metadata_url());
         }
         parameters
     }
@@ -338,6 +337,10 @@ impl Denial {
         };
         format!("{}: {why}", self.reason().as_str())
     }
+}
+
+fn add(parameters: &mut String, name: &str, value: &str) {
+    parameters.push_str(&format!(", {name}=\"{value}\""));
 }
 
 /// The schemes that are taken (RFC 9449, sections 7.1 and 7.2), the client's own or the first with these parameters. Realm and

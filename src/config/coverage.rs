@@ -55,13 +55,17 @@ impl<'r> Earlier<'r> {
         let path = matching.path.as_ref().and_then(|path| beginnings(path).first().copied());
         let by_path = path.into_iter().flat_map(path::prefixes).filter_map(|prefix| self.by_path.get(prefix));
         let host = matching.hosts.first().map(|host| host.strip_prefix('*').unwrap_or(host));
-        let dots = |host: &'r str| host.match_indices('.').filter_map(move |(dot, _)| host.get(dot..));
         let ends = host
             .into_iter()
-            .flat_map(move |host| std::iter::once(host).chain(dots(host).filter(move |end| *end != host)));
+            .flat_map(|host| std::iter::once(host).chain(domains(host).filter(move |end| *end != host)));
         let by_host = ends.filter_map(|end| self.by_host.get(end));
         by_path.chain(by_host).chain([&self.others]).flatten().copied()
     }
+}
+
+/// Each end of a host that begins with a dot, the longest first.
+fn domains(host: &str) -> impl Iterator<Item = &str> {
+    host.match_indices('.').filter_map(|(dot, _)| host.get(dot..))
 }
 
 /// What each path begins with that this is for: whole segments without the last slash.

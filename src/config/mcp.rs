@@ -248,13 +248,14 @@ fn endpoint_path(fields: &mut Fields) -> Result<Option<Box<[u8]>>, Error> {
     }
 }
 
+fn is_issuer(server: &str) -> bool {
+    Url::parse(server).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) && server.bytes().all(is_quotable)
+}
+
 /// `authorization_servers`.
 fn authorization_servers(fields: &mut Fields) -> Result<Vec<String>, Error> {
     let Some(servers) = fields.strings("authorization_servers")? else { return Ok(Vec::new()) };
-    let is_issuer = |server: &String| {
-        Url::parse(server).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) && server.bytes().all(is_quotable)
-    };
-    if !servers.is_empty() && servers.iter().all(is_issuer) {
+    if !servers.is_empty() && servers.iter().all(|server| is_issuer(server)) {
         Ok(servers)
     } else {
         let problem =

@@ -78,14 +78,15 @@ impl SourceLocation {
 }
 
 impl Source {
+    /// `Authorization: Bearer`.
+    fn standard() -> Self {
+        let location = SourceLocation::Header { name: Rc::from("authorization"), scheme: Some("Bearer".to_owned()) };
+        Self { location, providers: None }
+    }
+
     pub(super) fn list(top: &mut Fields, providers: &[Provider]) -> Result<Vec<Self>, Error> {
         let sources = top.objects("access_token", |fields| Self::from_fields(fields, providers))?;
-        let standard = || {
-            let location =
-                SourceLocation::Header { name: Rc::from("authorization"), scheme: Some("Bearer".to_owned()) };
-            vec![Self { location, providers: None }]
-        };
-        let sources = sources.unwrap_or_else(standard);
+        let sources = sources.unwrap_or_else(|| vec![Self::standard()]);
         if sources.is_empty() {
             return Err(top.error("access_token", "must not be empty; leave it out for `Authorization: Bearer`"));
         }
@@ -128,7 +129,6 @@ impl Source {
         let location = match placement {
             Placement::Header => {
                 let name = output::header_name(&fields, "key", &key)?;
-                let standard = || (&*name == "authorization").then(|| "Bearer".to_owned());
                 let scheme = match scheme {
                     Some(scheme) if !scheme.bytes().all(is_token_byte) => {
                         return Err(
@@ -136,7 +136,7 @@ impl Source {
                         );
                     }
                     Some(scheme) => Some(scheme).filter(|scheme| !scheme.is_empty()),
-                    None => standard(),
+                    None => (&*name == "authorization").then(|| "Bearer".to_owned()),
                 };
                 SourceLocation::Header { name, scheme }
             }

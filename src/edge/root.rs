@@ -58,8 +58,7 @@ impl Root {
             log::error!("the configuration cannot be read: every request is refused");
             return true;
         };
-        let environment = |name: &str| std::env::var(name).ok();
-        let config = match Config::read(&bytes, &environment) {
+        let config = match Config::read(&bytes, &|name: &str| std::env::var(name).ok()) {
             Ok(config) => Rc::new(config),
             Err(error) => {
                 log::error!("the configuration is refused: {error}");

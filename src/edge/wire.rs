@@ -23,9 +23,12 @@ pub fn headers(bytes: Vec<u8>) -> Option<Headers> {
     Headers::from_spans(bytes, count, |bytes| Some((span(bytes)?, span(bytes)?)))
 }
 
+fn length(bytes: &[u8]) -> [u8; 4] {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes()
+}
+
 /// Header fields as the ABI has them.
 pub fn serialized(fields: &[Field]) -> Vec<u8> {
-    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
     let mut bytes = u32::try_from(fields.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
     for (name, value) in fields {
         bytes.extend(length(name.as_bytes()));

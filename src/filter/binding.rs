@@ -27,7 +27,6 @@ impl Run<'_> {
         checked: CheckedClaims,
         provider: &Provider,
     ) -> Result<Shown, Halt> {
-        let not_bound = || deny(provider, Denial::InvalidToken(Reason::NotBound));
         // What a JWT says of itself holds, too, where its provider's answer doesn't repeat it (RFC 9449, section 6.2).
         let checked = checked.and_bound_to(self.claimed).map_err(|error| deny_claims(provider, error))?;
         let (key, certificate) =
@@ -47,12 +46,12 @@ impl Run<'_> {
                 let needs_nonce = self.needs_nonce(&dpop, &proof, provider)?;
                 (Some(proof), needs_nonce)
             }
-            _ => return Err(not_bound()),
+            _ => return Err(not_bound(provider)),
         };
         let mode = self.policy.certificate_bound.as_ref().map(|bound| bound.mode).unwrap_or_default();
         let certificate = match (certificate, mode) {
             (None, BindingMode::Off | BindingMode::Opportunistic) => None,
-            (None, BindingMode::Required) | (Some(_), BindingMode::Off) => return Err(not_bound()),
+            (None, BindingMode::Required) | (Some(_), BindingMode::Off) => return Err(not_bound(provider)),
             (Some(_), _) => self.certificate(),
         };
         let key = proof.as_ref().map(|proof| proof as &dyn ProvenKey);
@@ -113,4 +112,8 @@ impl Run<'_> {
             None => Certificate::of_connection(self.request.certificate.as_deref()?),
         }
     }
+}
+
+fn not_bound(provider: &Provider) -> Halt {
+    deny(provider, Denial::InvalidToken(Reason::NotBound))
 }

@@ -125,8 +125,8 @@ fn normal_path(path: &[u8]) -> Option<Vec<u8>> {
     while let Some((byte, after)) = rest.split_first() {
         rest = match (byte, rest) {
             (b'%', [_, high, low, after @ ..]) => {
-                let digit = |byte: &u8| char::from(*byte).to_digit(16);
-                let octet = u8::try_from(digit(high)?.checked_mul(16)?.checked_add(digit(low)?)?).ok()?;
+                let (first, second) = (char::from(*high).to_digit(16)?, char::from(*low).to_digit(16)?);
+                let octet = u8::try_from(first.checked_mul(16)?.checked_add(second)?).ok()?;
                 if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
                     normal.push(octet)
                 } else {

@@ -142,14 +142,15 @@ impl Reading {
         }
     }
 
+    fn is_ambiguous(&self, key: &Jwk) -> bool {
+        self.keys.iter().any(|(_, other)| key.is_rival_of(other))
+            || self.broken.iter().any(|(kid, kty)| key.kid() == Some(kid.as_str()) && key.material.kty() == *kty)
+    }
+
     /// Refuses keys whose `kid` also names a different key for the same algorithm: which of them verified
     /// a token would depend on their order. One that is broken is different: it may be the one that is meant.
     fn end(mut self) -> Result<JwkSet, SetError> {
-        let is_twin = |key: &Jwk| {
-            self.broken.iter().any(|(kid, kty)| key.kid() == Some(kid.as_str()) && key.material.kty() == *kty)
-        };
-        let is_rival = |key: &Jwk| self.keys.iter().any(|(_, other)| key.is_rival_of(other));
-        let is_ambiguous: Vec<bool> = self.keys.iter().map(|(_, key)| is_rival(key) || is_twin(key)).collect();
+        let is_ambiguous: Vec<bool> = self.keys.iter().map(|(_, key)| self.is_ambiguous(key)).collect();
         let mut keys = Vec::with_capacity(self.keys.len());
         for ((place, key), is_ambiguous) in self.keys.into_iter().zip(is_ambiguous) {
             if is_ambiguous {

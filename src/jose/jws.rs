@@ -131,9 +131,11 @@ impl<'t> CompactJws<'t> {
         verifier: &Verifier,
     ) -> Result<VerifiedPayload<'_>, BadSignature> {
         let message = self.signing_input.as_bytes();
-        let signed = |key: &&Jwk| verifier.verify(key, self.algorithm, message, &self.signature).is_ok();
-        let key = keys.take(MAX_CANDIDATES).find(signed).ok_or(BadSignature)?.fingerprint();
-        Ok(VerifiedPayload { jws: self, key })
+        let signer = keys
+            .take(MAX_CANDIDATES)
+            .find(|key| verifier.verify(key, self.algorithm, message, &self.signature).is_ok())
+            .ok_or(BadSignature)?;
+        Ok(VerifiedPayload { jws: self, key: signer.fingerprint() })
     }
 }
 
@@ -195,21 +197,17 @@ pub fn form(token: &str) -> Form {
 
 /// Whether octets begin as a JSON object does, with whatever before it some readers pass over.
 fn begins_like_an_object(octets: &[u8]) -> bool {
-    let is_passed_over =
-        |octet: &u8| octet.is_ascii_whitespace() || matches!(octet, 0x0b | 0xef | 0xbb | 0xbf | 0xfe | 0xff | 0);
     let mut octets = octets.iter().filter(|octet| !is_passed_over(octet));
     octets.next() == Some(&b'{') && matches!(octets.next(), Some(b'"' | b'\'' | b'/'))
 }
 
+fn is_passed_over(octet: &u8) -> bool {
+    octet.is_ascii_whitespace() || matches!(octet, 0x0b | 0xef | 0xbb | 0xbf | 0xfe | 0xff | 0)
+}
+
 /// What a reader that forgives more than [`CompactJws::parse`] may find in a part: padding, either alphabet, stray bits.
 pub(crate) fn forgivingly_decoded(part: &str) -> Option<Vec<u8>> {
-    let canonical = |octet: u8| match octet {
-        b'+' => b'-',
-        b'/' => b'_',
-        other => other,
-    };
-    let part: Vec<u8> = part.trim_end_matches('=').bytes().map(canonical).collect();
-    FORGIVING.decode(part).ok()
+    FORGIVING.decode(part.trim_end_matches('=').replace('+', "-").replace('/', "_")).ok()
 }
 
 /// Why a token could not be taken apart.

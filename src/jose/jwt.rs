@@ -403,11 +403,11 @@ pub struct Unverified {
 impl Unverified {
     /// Reads the payload. A token that doesn't name its issuer is nobody's.
     pub fn read(jws: &CompactJws<'_>) -> Result<Self, Error> {
-        let read = |claims: &Object| match claims.get("iss") {
+        jws.with_unverified_claims(|claims| match claims.get("iss") {
             Some(Value::String(issuer)) => Ok(Self { issuer: issuer.clone(), confirmation: Confirmation::of(claims) }),
             _ => Err(Error::InvalidClaims("iss")),
-        };
-        jws.with_unverified_claims(read).map_err(|_| Error::Malformed)?
+        })
+        .map_err(|_| Error::Malformed)?
     }
 
     /// Whether a JWT says that it is one of another kind, which no configuration makes an access token.
@@ -454,29 +454,34 @@ impl Hint {
 /// Whether claims are those of a JWT that is never an access token, whatever its `typ`; or those that an answer about one
 /// repeats.
 pub(crate) fn is_of_another_kind(claims: &Object) -> bool {
-    let is_text = |name: &str| claims.get(name).is_some_and(Value::is_string);
     let says_refresh = claims.iter().any(|(name, value)| {
-        let names = |names: &[&str]| names.iter().any(|known| is_word(name, known));
         match value.as_str() {
             // SimpleJWT, Keycloak, OpenIddict, ForgeRock, Casdoor, Flask-JWT-Extended, Curity.
             Some(kind) if is_word(kind, "refresh") || is_word(kind, "refreshtoken") => {
-                names(&["tokentype", "tokenuse", "tokenusage", "tokenname", "typ", "type", "purpose"])
+                let names = ["tokentype", "tokenuse", "tokenusage", "tokenname", "typ", "type", "purpose"];
+                names.iter().any(|known| is_word(name, known))
             }
-            Some(kind) if is_word(kind, "offline") => names(&["tokentype", "tokenuse", "tokenusage", "typ"]),
+            Some(kind) if is_word(kind, "offline") => {
+                ["tokentype", "tokenuse", "tokenusage", "typ"].iter().any(|known| is_word(name, known))
+            }
             _ => false,
         }
     });
-    // Cloud Foundry's UAA.
-    let ends_in_r = || claims.get("jti").and_then(Value::as_str).is_some_and(|id| id.ends_with("-r"));
-    let is_of_uaa = || claims.contains_key("granted_scopes") && !claims.contains_key("scope") && ends_in_r();
     // RFC 8417, section 2.2: what makes a security event of a JWT, a logout token among them. Not all say so in `typ`.
     claims.get("events").is_some_and(Value::is_object)
         || claims.get("typ").and_then(Value::as_str).is_some_and(|kind| is_never_access_token(kind) || is_typ_of_keycloak(kind))
         // RFC 6749, section 1.5: a refresh token is for the authorization server only. Those who sign both kinds with one key and
         // for one audience say which is which by a claim; Spring Security OAuth by the name of the access token.
         || says_refresh
-        || is_text("ati")
-        || is_of_uaa()
+        || claims.get("ati").is_some_and(Value::is_string)
+        || is_refresh_token_of_uaa(claims)
+}
+
+/// Cloud Foundry's.
+fn is_refresh_token_of_uaa(claims: &Object) -> bool {
+    claims.contains_key("granted_scopes")
+        && !claims.contains_key("scope")
+        && claims.get("jti").and_then(Value::as_str).is_some_and(|id| id.ends_with("-r"))
 }
 
 /// Keycloak signs ID and logout tokens with the keys of its access tokens, and says in the claim `typ` which is which.

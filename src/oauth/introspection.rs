@@ -119,14 +119,15 @@ fn checked(object: Object) -> Answer {
 /// nothing about a token that we asked about. A firewall that doesn't like a token says 403 without a challenge.
 pub fn is_about_us(refusal: &Response) -> bool {
     let challenges: Vec<&[u8]> = refusal.headers.all("www-authenticate").collect();
-    let names_token = |text: &[u8]| text.windows(ABOUT_TOKEN.len()).any(|part| part.eq_ignore_ascii_case(ABOUT_TOKEN));
+    let mut parts = challenges.iter().flat_map(|challenge| challenge.windows(ABOUT_TOKEN.len()));
+    let names_token = parts.any(|part| part.eq_ignore_ascii_case(ABOUT_TOKEN));
     let body = Some(&refusal.body).filter(|body| body.len() <= MAX_TOKEN_ANSWER_BYTES);
     let error = body.and_then(|body| json::parse_object(body).ok()?.remove("error"));
     match (refusal.status, error.as_ref().and_then(Value::as_str)) {
         (400 | 401 | 403, Some("invalid_client" | "unauthorized_client")) => true,
         (401 | 403, Some("invalid_token")) => false,
-        (401, _) => !challenges.iter().any(|challenge| names_token(challenge)),
-        (403, _) => !challenges.is_empty() && !challenges.iter().any(|challenge| names_token(challenge)),
+        (401, _) => !names_token,
+        (403, _) => !challenges.is_empty() && !names_token,
         _ => false,
     }
 }

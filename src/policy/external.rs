@@ -45,9 +45,8 @@ impl CheckRequest {
         target: Option<&[u8]>,
     ) -> Option<Self> {
         let claims = claims.object();
-        let value = |lookups: &[Lookup]| lookups.iter().find_map(|lookup| look_up(claims, lookup));
-        let name = value(&authorizer.user).map(|name| text(name).into_owned()).unwrap_or_default();
-        let groups = match value(&authorizer.groups) {
+        let name = found(claims, &authorizer.user).map(|name| text(name).into_owned()).unwrap_or_default();
+        let groups = match found(claims, &authorizer.groups) {
             Some(Value::Array(groups)) => groups.iter().map(|group| Value::from(&*text(group))).collect(),
             Some(group) => vec![Value::from(&*text(group))],
             None => Vec::new(),
@@ -155,11 +154,14 @@ pub fn verdict(response: &Response) -> Option<Answer> {
 
 /// The body as a text that may stand in an `error_description` (RFC 6750, section 3): one short line.
 fn reason(body: &[u8]) -> Option<Rc<str>> {
-    let start = String::from_utf8_lossy(body.get(..MAX_REASON_BYTES).unwrap_or(body)).into_owned();
-    let fits = |c: char| matches!(c, ' '..='~') && c != '"' && c != '\\';
-    let line: String = start.chars().map(|c| if fits(c) { c } else { ' ' }).collect();
+    let start = String::from_utf8_lossy(body.get(..MAX_REASON_BYTES).unwrap_or(body));
+    let line = start.replace(|c: char| !matches!(c, ' '..='~') || matches!(c, '"' | '\\'), " ");
     let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
     (!words.is_empty()).then(|| Rc::from(words.join(" ")))
+}
+
+fn found<'c>(claims: &'c Object, lookups: &[Lookup]) -> Option<&'c Value> {
+    lookups.iter().find_map(|lookup| look_up(claims, lookup))
 }
 
 fn object<const N: usize>(members: [(&str, Value); N]) -> Value {

@@ -64,17 +64,19 @@ impl Pem {
 
     /// Reads the first block of a text: in a chain, that of the key itself.
     pub(super) fn parse(text: &str) -> Result<Self, KeyError> {
-        let block = |label: &str| {
-            let (_, block) = text.split_once(&format!("-----BEGIN {label}-----"))?;
-            let (block, _) = block.split_once(&format!("-----END {label}-----"))?;
-            forgiving_base64(block)
-        };
-        match (block("CERTIFICATE"), block("PUBLIC KEY")) {
+        match (block(text, "CERTIFICATE"), block(text, "PUBLIC KEY")) {
             (Some(certificate), _) => Certificate::parse(&certificate).map(Self::Certificate),
             (None, Some(spki)) => Material::from_spki(&spki).map(Self::Key),
             (None, None) => Err(KeyError::Certificate),
         }
     }
+}
+
+/// What the first block with this label holds.
+fn block(text: &str, label: &str) -> Option<Vec<u8>> {
+    let (_, block) = text.split_once(&format!("-----BEGIN {label}-----"))?;
+    let (block, _) = block.split_once(&format!("-----END {label}-----"))?;
+    forgiving_base64(block)
 }
 
 /// RFC 7468, section 2, breaks lines; RFC 7517 doesn't, but some who publish do, and some write base64url or leave padding out.

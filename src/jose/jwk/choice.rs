@@ -16,9 +16,8 @@ pub struct KeyHint<'t> {
 
 impl KeyHint<'_> {
     fn is_of_certificate(&self, key: &Jwk) -> bool {
-        let is_one =
-            |hint: Option<&str>, names: &[String]| hint.is_some_and(|hint| names.iter().any(|name| name == hint));
-        is_one(self.x5t_s256, &key.x5t_s256) || is_one(self.x5t, &key.x5t)
+        let by_sha256 = self.x5t_s256.is_some_and(|hint| key.x5t_s256.iter().any(|name| name == hint));
+        by_sha256 || self.x5t.is_some_and(|hint| key.x5t.iter().any(|name| name == hint))
     }
 }
 

@@ -46,17 +46,25 @@ impl PublicJwk {
 /// Whether what a key says of itself is said as RFC 7517, section 4, has it. In key sets, `null` and empty members are as good as
 /// none, and what can't be read of a certificate is left aside.
 fn is_described_by_the_book(jwk: &Object) -> bool {
-    let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
     jwk.iter().all(|(name, value)| match name.as_str() {
         "use" => value == "sig",
         "alg" | "kid" | "x5t" | "x5t#S256" | "x5u" => is_text(value),
         "key_ops" => value.as_array().is_some_and(|operations| {
-            let is_new = |(at, one): (usize, &Value)| !operations.iter().take(at).any(|before| before == one);
-            !operations.is_empty() && operations.iter().all(is_text) && operations.iter().enumerate().all(is_new)
+            let mut known: Vec<&Value> = Vec::new();
+            !operations.is_empty()
+                && operations.iter().all(|one| {
+                    let is_new = is_text(one) && !known.contains(&one);
+                    known.push(one);
+                    is_new
+                })
         }),
         "x5c" => Certificate::of_jwk(jwk).is_some(),
         _ => true,
     })
+}
+
+fn is_text(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| !text.is_empty())
 }
 
 /// What was to be a public key is none, holds a private one, or stands in a spelling of its own.

@@ -56,11 +56,10 @@ impl SigningKey {
             return from_pem(text.trim_ascii());
         }
         let object = json::parse_object(text).map_err(|_| UnusableKey::Unknown)?;
-        let member = |name: &str| object.get(name).and_then(Value::as_str);
-        match (member("kty"), member("key")) {
+        match (member(&object, "kty"), member(&object, "key")) {
             (None, Some(key)) => {
                 let key = from_pem(key.trim().as_bytes())?;
-                Ok(Self { kid: member("keyId").map(str::to_owned), ..key })
+                Ok(Self { kid: member(&object, "keyId").map(str::to_owned), ..key })
             }
             _ => Self::from_jwk(&object, Secrets::Private),
         }
@@ -68,11 +67,6 @@ impl SigningKey {
 
     /// Reads a private JWK. A shared secret (`oct`) is none, unless it is asked for.
     pub fn from_jwk(jwk: &Object, secrets: Secrets) -> Result<Self, UnusableKey> {
-        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-        let octets = |name: &str| {
-            let text = text(name).ok_or(UnusableKey::Unknown)?;
-            URL_SAFE_NO_PAD.decode(text).map_err(|_| UnusableKey::Unknown)
-        };
         let kid = match jwk.get("kid") {
             None => None,
             Some(Value::String(kid)) if kid.len() <= MAX_KEY_ID_BYTES => Some(kid.clone()),
@@ -90,15 +84,15 @@ impl SigningKey {
         if ["n", "x"].iter().any(|public| jwk.contains_key(*public)) && !jwk.contains_key("d") {
             return Err(UnusableKey::Public);
         }
-        let key = match (text("kty"), text("crv")) {
+        let key = match (member(jwk, "kty"), member(jwk, "crv")) {
             (Some("EC"), Some("P-256")) => {
-                p256(p256::ecdsa::SigningKey::from_slice(&octets("d")?).map_err(|_| UnusableKey::Unknown)?)?
+                p256(p256::ecdsa::SigningKey::from_slice(&octets(jwk, "d")?).map_err(|_| UnusableKey::Unknown)?)?
             }
-            (Some("OKP"), Some("Ed25519")) => ed25519(&octets("d")?)?,
+            (Some("OKP"), Some("Ed25519")) => ed25519(&octets(jwk, "d")?)?,
             (Some("RSA"), _) if !jwk.contains_key("oth") => {
-                let [n, e, d, p, q, dp, dq, qi] = ["n", "e", "d", "p", "q", "dp", "dq", "qi"].map(octets);
+                let [n, e, d, p, q, dp, dq, qi] =
+                    ["n", "e", "d", "p", "q", "dp", "dq", "qi"].map(|name| octets(jwk, name));
                 let (n, e, d, p, q, dp, dq, qi) = (n?, e?, d?, p?, q?, dp?, dq?, qi?);
-                let number = |octets| UintRef::new(octets).map_err(|_| UnusableKey::Unknown);
                 rsa(&RsaPrivateKeyRef {
                     modulus: number(&n)?,
                     public_exponent: number(&e)?,
@@ -113,18 +107,18 @@ impl SigningKey {
             }
             (Some("oct"), _) if secrets == Secrets::SharedToo => {
                 let verifying =
-                    verifying([("kty", "oct".to_owned()), ("k", text("k").unwrap_or_default().to_owned())])?;
+                    verifying([("kty", "oct".to_owned()), ("k", member(jwk, "k").unwrap_or_default().to_owned())])?;
                 SigningKey { kid: None, secret: Secret::Symmetric, verifying }
             }
             _ => return Err(UnusableKey::Unknown),
         };
-        if text("alg") != Some(key.algorithm().name()) && jwk.contains_key("alg") {
+        if member(jwk, "alg") != Some(key.algorithm().name()) && jwk.contains_key("alg") {
             return Err(UnusableKey::Algorithm);
         }
-        let is_its_own = |(name, value): (&String, &Value)| jwk.get(name).is_none_or(|said| said == value);
         let public = key.verifying.public_members().unwrap_or_default();
+        let is_its_own = public.iter().all(|(name, value)| jwk.get(name).is_none_or(|said| said == value));
         // Of an RSA key both halves were read; whether they fit, a signature will tell.
-        if matches!(key.secret, Secret::Rsa { .. }) || public.iter().all(is_its_own) {
+        if matches!(key.secret, Secret::Rsa { .. }) || is_its_own {
             Ok(Self { kid, ..key })
         } else {
             Err(UnusableKey::Halves)
@@ -139,6 +133,19 @@ pub enum Secrets {
     Private,
     /// A secret that is shared with whoever verifies, too.
     SharedToo,
+}
+
+fn member<'o>(object: &'o Object, name: &str) -> Option<&'o str> {
+    object.get(name).and_then(Value::as_str)
+}
+
+fn octets(jwk: &Object, name: &str) -> Result<Vec<u8>, UnusableKey> {
+    let text = member(jwk, name).ok_or(UnusableKey::Unknown)?;
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| UnusableKey::Unknown)
+}
+
+fn number(octets: &[u8]) -> Result<UintRef<'_>, UnusableKey> {
+    UintRef::new(octets).map_err(|_| UnusableKey::Unknown)
 }
 
 fn from_pem(text: &[u8]) -> Result<SigningKey, UnusableKey> {
@@ -185,9 +192,9 @@ fn ed25519(secret: &[u8]) -> Result<SigningKey, UnusableKey> {
 
 /// The key as the host takes it: PKCS#8 in DER.
 fn rsa(key: &RsaPrivateKeyRef) -> Result<SigningKey, UnusableKey> {
-    let number = |number: UintRef| URL_SAFE_NO_PAD.encode(number.as_bytes());
-    let verifying =
-        verifying([("kty", "RSA".to_owned()), ("n", number(key.modulus)), ("e", number(key.public_exponent))])?;
+    let n = URL_SAFE_NO_PAD.encode(key.modulus.as_bytes());
+    let e = URL_SAFE_NO_PAD.encode(key.public_exponent.as_bytes());
+    let verifying = verifying([("kty", "RSA".to_owned()), ("n", n), ("e", e)])?;
     let unsound = |_| UnusableKey::Unsound;
     let pkcs1 = key.to_der().map_err(unsound)?;
     let octets = OctetStringRef::new(&pkcs1).map_err(unsound)?;

@@ -67,10 +67,10 @@ impl Nonces {
         let nonce = BASE64URL.decode(nonce).ok()?;
         let (said, tag) = nonce.split_at_checked(nonce.len().checked_sub(blake3::OUT_LEN)?)?;
         let tag = blake3::Hash::from_bytes(tag.try_into().ok()?);
-        // Compared in constant time, as all of BLAKE3's hashes are.
-        let is_ours = |secret: &[u8; 32]| blake3::keyed_hash(secret, said) == tag;
         let time: [u8; 8] = said.get(..8)?.try_into().ok()?;
-        self.secrets.iter().any(is_ours).then(|| Timestamp::from_unix_nanos(u64::from_be_bytes(time)))
+        // Compared in constant time, as all of BLAKE3's hashes are.
+        let is_ours = self.secrets.iter().any(|secret| blake3::keyed_hash(secret, said) == tag);
+        is_ours.then(|| Timestamp::from_unix_nanos(u64::from_be_bytes(time)))
     }
 }
 
