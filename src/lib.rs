@@ -101,16 +101,7 @@
     clippy::unwrap_used,
     reason = "a trap takes a worker's VM down: no byte from a client, a provider or an operator may cause one"
 )]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::arithmetic_side_effects,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        clippy::unwrap_used
-    )
-)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "tests may count"))]
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
