@@ -1,4 +1,4 @@
-//! Bodies for an MCP server: whatever tool a lax reader would call, the filter has judged.
+//! Bodies for an MCP server: whatever a lax reader would call, fill in, read or watch, the filter has judged.
 
 use super::lines;
 use oidc_filter::policy::operation::head::{Head, Version};
@@ -14,9 +14,9 @@ pub fn run(octets: &[u8]) {
     let version = versions[usize::from(choice.first().copied().unwrap_or(0)) % versions.len()];
     let head = Head { version, method: None, name: None, is_post: true, is_json: true };
     let Ok(asked) = read(&head, body) else { return };
-    let judged = |name: &str| asked.iter().flat_map(|asked| &asked.operations).any(|judged| is_tool(judged, name));
-    for name in called(body) {
-        assert!(judged(&name), "{name:?} would be called and is not judged: {asked:?}");
+    for found in found(body) {
+        let mut judged = asked.iter().flat_map(|asked| &asked.operations);
+        assert!(judged.any(|judged| *judged == found), "{found:?} is not judged: {asked:?}");
     }
     for Asked { id, .. } in &asked {
         // It is written into the answer.
@@ -25,27 +25,23 @@ pub fn run(octets: &[u8]) {
     assert!(asked.len() == 1 || version == Version::V2025_03_26);
 }
 
-fn is_tool(operation: &Operation, name: &str) -> bool {
-    matches!(operation, Operation::Tool(judged) if **judged == *name)
-}
-
-/// What readers that forgive much would call: those that take names in any case, the first or the last of two, what stands
+/// What readers that forgive much would do: those that take names in any case, the first or the last of two, what stands
 /// before or behind something else, or another encoding.
-pub fn called(body: &[u8]) -> Vec<String> {
+pub fn found(body: &[u8]) -> Vec<Operation> {
     let mut texts = vec![String::from_utf8_lossy(body).into_owned()];
     let units = |order: fn([u8; 2]) -> u16| -> Vec<u16> {
         body.chunks_exact(2).map(|pair| order([pair[0], pair[1]])).collect()
     };
     texts.push(String::from_utf16_lossy(&units(u16::from_le_bytes)));
     texts.push(String::from_utf16_lossy(&units(u16::from_be_bytes)));
-    let mut names = Vec::new();
+    let mut operations = Vec::new();
     for text in texts {
         let text = text.trim_start_matches('\u{feff}');
         for document in serde_json::Deserializer::from_str(text).into_iter::<Node>().map_while(Result::ok) {
-            find(&document, &mut names);
+            find(&document, &mut operations);
         }
     }
-    names
+    operations
 }
 
 /// JSON with all that stands in it.
@@ -56,24 +52,53 @@ enum Node {
     Other,
 }
 
-fn find(node: &Node, names: &mut Vec<String>) {
+fn find(node: &Node, found: &mut Vec<Operation>) {
     match node {
-        Node::Array(elements) => elements.iter().for_each(|element| find(element, names)),
+        Node::Array(elements) => elements.iter().for_each(|element| find(element, found)),
         Node::Object(members) => {
-            let is_call =
-                all(members, "method").any(|method| matches!(method, Node::Text(text) if text == "tools/call"));
-            let params = all(members, "params").filter_map(|params| match params {
-                Node::Object(params) => Some(params),
-                _ => None,
-            });
-            let called = params.flat_map(|params| all(params, "name")).filter_map(|name| match name {
-                Node::Text(name) => Some(name.clone()),
-                _ => None,
-            });
-            names.extend(called.filter(|_| is_call));
+            for method in texts(members, "method") {
+                for params in objects(members, "params") {
+                    found.extend(operations(method, params));
+                }
+            }
         }
         Node::Text(_) | Node::Other => {}
     }
+}
+
+fn operations(method: &str, params: &[(String, Node)]) -> Vec<Operation> {
+    let named = |members, member, operation: fn(Box<str>) -> Operation| -> Vec<Operation> {
+        texts(members, member).map(|text| operation(text.into())).filter(|found| found.name() != Some("")).collect()
+    };
+    match method {
+        "tools/call" => named(params, "name", Operation::Tool),
+        "prompts/get" => named(params, "name", Operation::Prompt),
+        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => named(params, "uri", Operation::Resource),
+        "completion/complete" => {
+            let of = |reference| {
+                let kinds: Vec<&str> = texts(reference, "type").collect();
+                let prompts = kinds.contains(&"ref/prompt").then(|| named(reference, "name", Operation::Prompt));
+                let resources = kinds.contains(&"ref/resource").then(|| named(reference, "uri", Operation::Resource));
+                prompts.into_iter().chain(resources).flatten().collect::<Vec<_>>()
+            };
+            objects(params, "ref").flat_map(of).collect()
+        }
+        "subscriptions/listen" => {
+            let lists = objects(params, "notifications").flat_map(|wanted| all(wanted, "resourcesubscriptions"));
+            let uris = lists.flat_map(|list| if let Node::Array(uris) = list { uris.as_slice() } else { &[] });
+            let uris = uris.filter_map(|uri| if let Node::Text(uri) = uri { Some(uri.as_str()) } else { None });
+            uris.map(|uri| Operation::Resource(uri.into())).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn texts<'n>(members: &'n [(String, Node)], name: &'static str) -> impl Iterator<Item = &'n str> {
+    all(members, name).filter_map(|node| if let Node::Text(text) = node { Some(text.as_str()) } else { None })
+}
+
+fn objects<'n>(members: &'n [(String, Node)], name: &'static str) -> impl Iterator<Item = &'n [(String, Node)]> {
+    all(members, name).filter_map(|node| if let Node::Object(members) = node { Some(members.as_slice()) } else { None })
 }
 
 fn all<'n>(members: &'n [(String, Node)], name: &'static str) -> impl Iterator<Item = &'n Node> {
@@ -146,6 +171,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "\u{1}{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"method\":\"tools/call\",\"params\":{\"name\":\"drop\",\"name\":\"x\"}}",
         "\u{1}\u{feff}{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"drop\"}}",
         "\u{1}{\"jsonrpc\":\"2.0\",\"id\":\"1\",\"method\":\"completion/complete\",\"params\":{\"ref\":{\"type\":\"ref/prompt\",\"name\":\"p\"}}}",
+        "\u{1}{\"jsonrpc\":\"2.0\",\"id\":\"1\",\"method\":\"completion/complete\",\"params\":{\"ref\":{\"type\":\"ref/resource\",\"uri\":\"a:{b}\",\"Name\":\"p\"}}}",
+        "\u{2}{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"resources/read\",\"params\":{\"uri\":\"a:b\",\"URI\":\"a:c\"}}",
+        "\u{2}{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"subscriptions/listen\",\"params\":{\"notifications\":{\"resourceSubscriptions\":[\"a:b\",\"a:c\"],\"resource_subscriptions\":[\"a:d\"]}}}",
+        "\u{2}{\"jsonrpc\":\"2.0\",\"error\":{\"code\":1},\"id\":null}",
         "\u{2}{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"param\u{17f}\":{\"name\":\"drop\"},\"__proto__\":{\"method\":\"tools/call\"}}",
     ])
 }
