@@ -133,7 +133,7 @@ impl Mcp {
         match operation {
             Operation::Tool(name) => named(&operations.tools, name).into_iter().collect(),
             Operation::Prompt(name) => named(&operations.prompts, name).into_iter().collect(),
-            Operation::Resource(uri) => needed_for_resource(&operations.resources, default, uri),
+            Operation::Resource(name) => needed_for_resource(&operations.resources, default, name),
             Operation::SomePrompt => needed_for_any(&operations.prompts, default).collect(),
             Operation::SomeResource => needed_for_any(&operations.resources, default).collect(),
             Operation::Unknown => default.into_iter().collect(),
@@ -152,19 +152,21 @@ fn first_fitting<'p>(permissions: &'p [Permission], name: &str) -> Option<(usize
 }
 
 /// What a resource needs in every reading of its URI. One that is listed as it is written is what the operator means.
-fn needed_for_resource<'p>(list: &'p [Permission], default: Option<&'p Needed>, uri: &str) -> Vec<&'p Needed> {
+fn needed_for_resource<'p>(list: &'p [Permission], default: Option<&'p Needed>, name: &str) -> Vec<&'p Needed> {
     // Where none is told apart from another, all readings need the same.
     if list.is_empty() {
         return default.into_iter().collect();
     }
-    let written = first_fitting(list, uri);
+    let written = first_fitting(list, name);
     if let Some((_, Permission { name: NamePattern::Exact(_), needed })) = written {
         return vec![needed];
     }
-    let Some(Readings { strict, loose }) = Readings::of(uri) else { return vec![&Needed::Deny] };
+    let Some(Readings { strict, loose }) = Readings::of(name) else { return vec![&Needed::Deny] };
     let before = written.map_or(list, |(place, _)| list.get(..place).unwrap_or_default());
     let of = |found: Option<(usize, &'p Permission)>| found.map(|(_, permission)| &permission.needed);
-    let strict = strict.iter().filter_map(|reading| of(first_fitting(list, reading)).or(default));
+    let respelled = |reading: &str| uri::spellings(reading).find_map(|spelling| first_fitting(list, &spelling));
+    let listed = |reading: &str| first_fitting(list, reading).or_else(|| respelled(reading));
+    let strict = strict.iter().filter_map(|reading| of(listed(reading)).or(default));
     let loose = loose.iter().filter_map(|reading| of(first_fitting(before, reading)));
     of(written).or(default).into_iter().chain(strict).chain(loose).collect()
 }

@@ -80,12 +80,22 @@ fn a_resource_that_is_listed_needs_what_is_said_of_it() {
         {"name": "notes://Work/*"},
         {"name": "share://host//a/*"},
         {"name": "file:///public/*"},
+        {"name": "file:///caf\u{e9}/*"},
+        {"name": "file:///c%20d/*"},
+        {"name": "file:///e f/*"},
     ]);
     let mut scene = Scene::of(server(json!({"resources": resources, "default": "deny"}), json!({})));
     let good = with_scope("");
-    for uri in
-        ["db://x?table=public", "file:///a%20b", "notes://Work/a", "share://host//a/b", "file:///public/a%20b?c#d"]
-    {
+    for uri in [
+        "db://x?table=public",
+        "file:///a%20b",
+        "notes://Work/a",
+        "share://host//a/b",
+        "file:///public/a%20b?c#d",
+        "file:///caf\u{e9}/a%20b",
+        "file:///c%20d/e",
+        "file:///e f/g",
+    ] {
         scene.send_body(ask(&good), read(uri)).allowed();
     }
     for uri in [
@@ -94,6 +104,9 @@ fn a_resource_that_is_listed_needs_what_is_said_of_it() {
         "file:///public/../a",
         "file:///public/..%2fa",
         "file:///public/%252e%252e/a",
+        "file:///public%2fa",
+        "file:///caf\u{e9}/../a",
+        "file:///c%20d/%2e%2e/a",
     ] {
         scene.send_body(ask(&good), read(uri)).refused(403, "insufficient_claims");
     }

@@ -39,6 +39,11 @@ impl Readings {
     }
 }
 
+/// The same with all escapes decoded, or with those that the URL standard writes: a list has one of the two.
+pub fn spellings(uri: &str) -> impl Iterator<Item = String> {
+    [decoded, normalized].into_iter().filter_map(move |step| step(uri))
+}
+
 /// What a reader makes of a URI; `None` where there is nothing to do.
 type Step = fn(&str) -> Option<String>;
 
