@@ -7,6 +7,8 @@
 //! bound to, and `Claims` exist only if a signature or the provider itself vouched for them. A claim that is present but ill-typed is an error, never
 //! taken for absent.
 
+mod kind;
+
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,6 +18,8 @@ use crate::jose::confirmation::{Confirmation, ProvenCertificate, ProvenKey, Unre
 use crate::jose::jws::{CompactJws, VerifiedPayload, forgivingly_decoded};
 use crate::json::{self, Object, Value};
 use crate::time::Timestamp;
+pub(crate) use kind::is_of_another_kind;
+use kind::{is_id_token, is_never_access_token, is_one_of};
 
 /// The claims of one token, their registered members type-checked once.
 ///
@@ -451,65 +455,6 @@ impl Hint {
     }
 }
 
-/// Whether claims are those of a JWT that is never an access token, whatever its `typ`; or those that an answer about one
-/// repeats.
-pub(crate) fn is_of_another_kind(claims: &Object) -> bool {
-    let says_refresh = claims.iter().any(|(name, value)| {
-        match value.as_str() {
-            // SimpleJWT, Keycloak, OpenIddict, ForgeRock, Casdoor, Flask-JWT-Extended, Curity.
-            Some(kind) if is_word(kind, "refresh") || is_word(kind, "refreshtoken") => {
-                let names = ["tokentype", "tokenuse", "tokenusage", "tokenname", "typ", "type", "purpose"];
-                names.iter().any(|known| is_word(name, known))
-            }
-            Some(kind) if is_word(kind, "offline") => {
-                ["tokentype", "tokenuse", "tokenusage", "typ"].iter().any(|known| is_word(name, known))
-            }
-            _ => false,
-        }
-    });
-    // RFC 8417, section 2.2: what makes a security event of a JWT, a logout token among them. Not all say so in `typ`.
-    claims.get("events").is_some_and(Value::is_object)
-        || claims.get("typ").and_then(Value::as_str).is_some_and(|kind| is_never_access_token(kind) || is_typ_of_keycloak(kind))
-        // RFC 6749, section 1.5: a refresh token is for the authorization server only. Those who sign both kinds with one key and
-        // for one audience say which is which by a claim; Spring Security OAuth by the name of the access token.
-        || says_refresh
-        || claims.get("ati").is_some_and(Value::is_string)
-        || is_refresh_token_of_uaa(claims)
-}
-
-/// Cloud Foundry's.
-fn is_refresh_token_of_uaa(claims: &Object) -> bool {
-    claims.contains_key("granted_scopes")
-        && !claims.contains_key("scope")
-        && claims.get("jti").and_then(Value::as_str).is_some_and(|id| id.ends_with("-r"))
-}
-
-/// Keycloak signs ID and logout tokens with the keys of its access tokens, and says in the claim `typ` which is which.
-fn is_typ_of_keycloak(kind: &str) -> bool {
-    ["id", "serializedid", "logout"].iter().any(|word| is_word(kind, word))
-}
-
-/// Whether claims have what only an ID token has (OpenID Connect Core, sections 2 and 3.3.2.11), or say that they are those
-/// of one, in the words of those who do.
-fn is_id_token(claims: &Object) -> bool {
-    claims.iter().any(|(name, value)| {
-        matches!(name.as_str(), "nonce" | "at_hash" | "c_hash" | "s_hash")
-            // Few values are such a word: names are compared for those only.
-            || value.as_str().is_some_and(|kind| is_word(kind, "id") || is_word(kind, "idtoken"))
-                && ["tokentype", "tokenuse", "tokenusage", "tokenname", "typ"].iter().any(|known| is_word(name, known))
-    })
-}
-
-/// Compares with a word in lower case, without regard to case, hyphens and underscores.
-fn is_word(text: &str, word: &str) -> bool {
-    let letters = text.bytes().filter(|byte| !matches!(byte, b'-' | b'_')).map(|byte| byte.to_ascii_lowercase());
-    letters.eq(word.bytes())
-}
-
-fn is_never_access_token(token_type: &str) -> bool {
-    is_one_of(token_type, NEVER_ACCESS_TOKENS)
-}
-
 /// OpenID Connect Core, section 5.1: a boolean. Some providers write a word, and .NET's is `True`.
 fn is_boolean(value: &Value) -> bool {
     match value {
@@ -590,29 +535,11 @@ pub fn numeric_date(claims: &Object, name: &'static str) -> Result<Option<Timest
     }
 }
 
-/// Compares media types without regard to case, and to `application/` before them (RFC 7515, section 4.1.9).
-fn is_one_of<S: AsRef<str>>(token_type: &str, list: &[S]) -> bool {
-    let token_type = without_application(token_type);
-    list.iter().any(|listed| token_type.eq_ignore_ascii_case(without_application(listed.as_ref())))
-}
-
-fn without_application(media_type: &str) -> &str {
-    match media_type.split_once('/') {
-        Some((r#type, subtype)) if r#type.eq_ignore_ascii_case("application") => subtype,
-        _ => media_type,
-    }
-}
-
 /// The types of access tokens where none is configured: RFC 9068's, the one that most providers use, and Okta's.
 const ACCESS_TOKENS: &[&str] = &["at+jwt", "JWT", "okta-internal-at+jwt"];
 
 /// The end of year 9999, RFC 3339's last. A later date is a mistake (milliseconds, mostly) or an attack on arithmetic.
 const MAX_NUMERIC_DATE: Duration = Duration::from_secs(253_402_300_799);
-
-/// JWTs that are proofs, events or answers: no configuration makes them access tokens. They come from the same
-/// issuers and verify with the same keys (RFC 9449, section 4.2; OpenID Connect Back-Channel Logout 1.0,
-/// section 2.4; RFC 8417, section 2.3; RFC 9701, section 5).
-const NEVER_ACCESS_TOKENS: &[&str] = &["dpop+jwt", "logout+jwt", "secevent+jwt", "token-introspection+jwt"];
 
 /// What an answer may say nothing about by `null`.
 const NULLABLE: &[&str] = &["aud", "azp", "client_id", "cnf", "exp", "iat", "iss", "jti", "nbf", "scope", "scp", "sub"];
