@@ -55,12 +55,13 @@ pub(super) fn server<'p>(policy: &'p Policy, request: &Request) -> Option<&'p Rc
 fn may_be_at(request: &Request, endpoint: &[u8]) -> bool {
     let Some(target) = request.path() else { return true };
     let path = Path::read(Target::parse(target).path);
-    let is_at = |reading: &[u8]| {
-        let (start, rest) = reading.split_at_checked(endpoint.len()).unwrap_or((reading, b"-"));
-        let goes_on = rest.first().is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-        start.eq_ignore_ascii_case(endpoint) && !goes_on
-    };
-    path.readings().is_none_or(|mut readings| readings.any(is_at))
+    path.readings().is_none_or(|mut readings| readings.any(|reading| is_at(reading, endpoint)))
+}
+
+fn is_at(reading: &[u8], endpoint: &[u8]) -> bool {
+    let (start, rest) = reading.split_at_checked(endpoint.len()).unwrap_or((reading, b"-"));
+    let goes_on = rest.first().is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    start.eq_ignore_ascii_case(endpoint) && !goes_on
 }
 
 impl Run<'_> {
@@ -358,10 +359,11 @@ fn bad_message(kind: FaultKind, request: &Request) -> Denial {
 /// Whether a parameter of the query could be read as `access_token` (RFC 6750, section 2.3).
 fn has_token_in_query(request: &Request) -> bool {
     let Some(target) = request.path() else { return false };
-    let letters = |name: &[u8]| -> Vec<u8> {
-        name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).collect()
-    };
-    Target::parse(target).parameters().any(|parameter| letters(&parameter.name()) == b"accesstoken")
+    Target::parse(target).parameters().any(|parameter| {
+        let name = parameter.name();
+        let letters = name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase);
+        letters.eq(b"accesstoken".iter().copied())
+    })
 }
 
 /// What is needed of a request when its body has come: to answer a page, and to tell which request it was.

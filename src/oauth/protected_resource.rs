@@ -6,7 +6,6 @@
 
 use crate::config::{AUTHORIZATION_SERVER, Config, Dpop, Mcp, OFFLINE_ACCESS, Policy, SourceLocation, WELL_KNOWN};
 use crate::http::{Document, path};
-use crate::jose::jwk::Algorithm;
 use crate::json::{Object, Value};
 use std::time::Duration;
 
@@ -42,7 +41,7 @@ pub fn all(config: &Config) -> Vec<ProtectedResource> {
         }
     }
     let counted: Vec<&str> = resources.iter().map(|(mcp, _)| mcp.resource.authority()).collect();
-    let of_resource = |(mcp, policies): &(&Mcp, Vec<&Policy>)| {
+    let described = resources.iter().map(|(mcp, policies)| {
         let authority = mcp.resource.authority();
         let is_only_one = counted.iter().filter(|other| **other == authority).count() == 1;
         ProtectedResource {
@@ -51,8 +50,8 @@ pub fn all(config: &Config) -> Vec<ProtectedResource> {
             authorization_server: policies.iter().find_map(|policy| policy.published_provider(config.providers.len())),
             document: Document::new("application/json", document(config, policies).to_string().into_bytes(), MAX_AGE),
         }
-    };
-    resources.iter().map(of_resource).collect()
+    });
+    described.collect()
 }
 
 /// Whose metadata are at this path of this host.
@@ -67,18 +66,24 @@ pub fn at<'r>(resources: &'r [ProtectedResource], path: &[u8], authority: &[u8])
 }
 
 fn resource_at<'r>(resources: &'r [ProtectedResource], path: &[u8], authority: &[u8]) -> Option<&'r ProtectedResource> {
-    let is_here = |resource: &&ProtectedResource| resource.locations.iter().any(|place| place == path);
-    // A client may write the port of its scheme, too.
-    let host = [&b":443"[..], b":80"].iter().find_map(|port| authority.strip_suffix(*port)).unwrap_or(authority);
-    let is_of_host = |resource: &&ProtectedResource| {
-        [authority, host].iter().any(|host| host.eq_ignore_ascii_case(resource.authority.as_bytes()))
-    };
-    if resources.iter().any(|resource| is_of_host(&resource)) {
-        return resources.iter().filter(is_of_host).find(is_here);
+    if resources.iter().any(|resource| resource.is_at(authority)) {
+        return resources.iter().find(|resource| resource.is_at(authority) && resource.has_place(path));
     }
     // A proxy before this one may have changed the host: where the path says it all, it counts for nothing.
-    let mut here = resources.iter().filter(is_here);
+    let mut here = resources.iter().filter(|resource| resource.has_place(path));
     here.next().filter(|_| here.next().is_none())
+}
+
+impl ProtectedResource {
+    fn has_place(&self, path: &[u8]) -> bool {
+        self.locations.iter().any(|place| place == path)
+    }
+
+    fn is_at(&self, authority: &[u8]) -> bool {
+        // A client may write the port of its scheme, too.
+        let host = [&b":443"[..], b":80"].iter().find_map(|port| authority.strip_suffix(*port)).unwrap_or(authority);
+        [authority, host].iter().any(|host| host.eq_ignore_ascii_case(self.authority.as_bytes()))
+    }
 }
 
 /// The string before the path of the resource, and before the path that the endpoint has here; and alone, for the only resource
@@ -132,11 +137,11 @@ fn document(config: &Config, policies: &[&Policy]) -> Value {
 /// How tokens may be bound, or must be. An algorithm is told if a proof that is made with it is good for the whole resource, and
 /// a need if nothing of it can be had otherwise.
 fn bindings(policies: &[&Policy]) -> Vec<(&'static str, Value)> {
-    let takes_dpop = || policies.iter().filter(|policy| policy.takes_dpop());
-    let accepted: Vec<&Dpop> = takes_dpop().filter_map(|policy| policy.dpop.as_deref()).collect();
-    let by_all = |algorithm: &&Algorithm| accepted.iter().all(|dpop| dpop.algorithms.contains(algorithm));
-    let algorithms = accepted.first().map(|dpop| dpop.algorithms.iter().filter(by_all).map(|alg| alg.name()));
-    let algorithms: Vec<&str> = algorithms.into_iter().flatten().collect();
+    let accepted: Vec<&Dpop> =
+        policies.iter().filter(|policy| policy.takes_dpop()).filter_map(|policy| policy.dpop.as_deref()).collect();
+    let of_one = accepted.first().into_iter().flat_map(|dpop| dpop.algorithms.iter());
+    let of_all = of_one.filter(|algorithm| accepted.iter().all(|dpop| dpop.algorithms.contains(algorithm)));
+    let algorithms: Vec<&str> = of_all.map(|algorithm| algorithm.name()).collect();
     let mut members = Vec::new();
     if !algorithms.is_empty() {
         members.push(("dpop_signing_alg_values_supported", algorithms.into()));

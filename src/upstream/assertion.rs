@@ -140,23 +140,27 @@ impl Kept {
         read: impl Fn(&KeptAssertion) -> T,
     ) -> Option<T> {
         let kept = self.assertions.try_borrow().ok()?;
-        let is_it =
-            |kept: &&KeptAssertion| Rc::ptr_eq(&kept.of, of) && kept.location == location && kept.basis == basis;
-        kept.iter().find(is_it).filter(|kept| kept.issued <= now && now < kept.until).map(read)
+        kept.iter()
+            .find(|kept| Rc::ptr_eq(&kept.of, of) && kept.location == location && kept.basis == basis)
+            .filter(|kept| kept.issued <= now && now < kept.until)
+            .map(read)
     }
 
     /// Keeps an assertion if there is room; one that it takes the place of goes. By how many bytes this is more than ever before.
     fn put(&self, new: KeptAssertion, now: Timestamp) -> usize {
         let Ok(mut kept) = self.assertions.try_borrow_mut() else { return 0 };
-        let size = |kept: &[KeptAssertion]| kept.iter().map(KeptAssertion::size).fold(0, usize::saturating_add);
         kept.retain(|kept| now < kept.until && !(Rc::ptr_eq(&kept.of, &new.of) && kept.location == new.location));
-        if size(&kept).saturating_add(new.size()) <= MAX_KEPT_BYTES {
+        if size_of_all(&kept).saturating_add(new.size()) <= MAX_KEPT_BYTES {
             kept.push(new);
         }
-        let (size, counted) = (size(&kept), self.counted.get());
+        let (size, counted) = (size_of_all(&kept), self.counted.get());
         self.counted.set(counted.max(size));
         size.saturating_sub(counted)
     }
+}
+
+fn size_of_all(kept: &[KeptAssertion]) -> usize {
+    kept.iter().map(KeptAssertion::size).fold(0, usize::saturating_add)
 }
 
 impl std::fmt::Debug for Kept {
@@ -216,8 +220,7 @@ pub fn write(
 
 /// Whether the claims do for all assertions: what [`write`] would say of them, but for who signs. Nothing is signed.
 pub fn check(assertions: &[Rc<Assertion>], identity: Identity) -> Result<(), Error> {
-    let claims = |assertion: &Rc<Assertion>| chosen_claims(assertion, identity.claims.object()).map(|_| ());
-    assertions.iter().try_for_each(claims)
+    assertions.iter().try_for_each(|assertion| chosen_claims(assertion, identity.claims.object()).map(|_| ()))
 }
 
 fn sign(assertion: &Rc<Assertion>, who: Who, signer: &Signer) -> Result<KeptAssertion, Error> {
@@ -237,8 +240,8 @@ fn sign(assertion: &Rc<Assertion>, who: Who, signer: &Signer) -> Result<KeptAsse
         None => signed.jwt,
     };
     if value.len() > MAX_VALUE_BYTES {
-        let size = |(name, value): (&String, &Value)| (value.to_string().len(), name.clone());
-        let claim = payload.iter().map(size).max().map(|(_, name)| name).unwrap_or_default();
+        let sizes = payload.iter().map(|(name, value)| (value.to_string().len(), name.clone()));
+        let claim = sizes.max().map(|(_, name)| name).unwrap_or_default();
         return Err(Error::TooLarge { header: Rc::clone(&assertion.header), size: value.len(), claim });
     }
     let margin = assertion.lifetime.checked_div(4).unwrap_or_default().max(MIN_MARGIN);
