@@ -158,7 +158,8 @@ fn headers_have_one_spelling() {
             );
         }
         let other = newest(ask(&good), "tools/call", "list").header("mcp-param-name", "x").header("x-mcp-name", "y");
-        scene.send_body(other, call("list")).upstream();
+        let upstream = scene.send_body(other, call("list")).upstream();
+        assert_eq!((upstream.header("mcp-param-name"), upstream.header("x-mcp-name")), (Some("x"), Some("y")));
     }
 }
 
