@@ -33,7 +33,8 @@ impl Metadata {
         let document = json::Members::parse(document).map_err(|_| Error::Malformed)?;
         let text = |name: &str| match document.one(name).and_then(|text| text.map(read).transpose()) {
             Ok(None | Some(json::Value::Null)) => Ok(None),
-            Ok(Some(json::Value::String(text))) => Ok(Some(text)),
+            // As in key sets: what is empty says nothing.
+            Ok(Some(json::Value::String(text))) => Ok(Some(text).filter(|text| !text.is_empty())),
             Ok(Some(_)) | Err(_) => Err(Error::Malformed),
         };
         if text("issuer")?.as_deref() != Some(issuer) {
@@ -77,6 +78,17 @@ mod tests {
             let document = format!(r#"{{{other},"issuer":"https://a","jwks_uri":"https://a/k"}}"#);
             let found = Metadata::parse(document.as_bytes(), "https://a").unwrap();
             assert_eq!(found.jwks_uri.as_deref(), Some("https://a/k"), "{document:.80}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_is_empty_is_none() {
+        for nothing in ["null", r#""""#] {
+            let document = format!(
+                r#"{{"issuer":"https://a","jwks_uri":"https://a/k","introspection_endpoint":{nothing},"userinfo_endpoint":{nothing}}}"#
+            );
+            let expected = Metadata { jwks_uri: Some("https://a/k".to_owned()), ..Metadata::default() };
+            assert_eq!(Metadata::parse(document.as_bytes(), "https://a"), Ok(expected), "{nothing}");
         }
     }
 
