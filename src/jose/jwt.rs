@@ -492,6 +492,17 @@ fn elements(text: &str, separator: char) -> impl Iterator<Item = &str> {
     text.split(separator).map(|element| element.trim_matches(' ')).filter(|element| !element.is_empty())
 }
 
+/// Whether the claims of RFC 7519 that are no dates, where they are, have their types.
+pub fn check_types(claims: &Object) -> Result<(), Error> {
+    check_strings(claims)?;
+    audience(claims).map(drop)
+}
+
+fn check_strings(claims: &Object) -> Result<(), Error> {
+    let odd = STRINGS.iter().find(|name| claims.get(**name).is_some_and(|value| !value.is_string()));
+    odd.map_or(Ok(()), |name| Err(Error::InvalidClaims(name)))
+}
+
 /// Whether `scope` and `scp`, where they are, are strings, or lists of strings with one scope in each.
 fn check_scopes(claims: &Object) -> Result<(), Error> {
     for name in SCOPES {

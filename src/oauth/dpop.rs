@@ -12,7 +12,7 @@ use crate::http::{Headers, Request};
 use crate::jose::confirmation::ProvenKey;
 use crate::jose::jwk::{PublicJwk, Thumbprint};
 use crate::jose::jws::CompactJws;
-use crate::jose::jwt::numeric_date;
+use crate::jose::jwt::{check_types, numeric_date};
 use crate::jose::verifier::Verifier;
 use crate::json::{Object, Value};
 use crate::time::Timestamp;
@@ -75,6 +75,7 @@ impl Proof {
     fn check_claims(claims: &Object, expected: &Expected<'_>, key: Thumbprint, now: Timestamp) -> Result<Self, Error> {
         let Expected { request, token, settings, .. } = *expected;
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        check_types(claims).map_err(|_| Error::Claims)?;
         let jti = text("jti").filter(|jti| (1..=MAX_ID_BYTES).contains(&jti.len())).ok_or(Error::Id)?;
         // Methods are case-sensitive (RFC 9110, section 9.1).
         if text("htm").is_none_or(|method| request.method() != Some(method.as_bytes())) {
@@ -194,6 +195,8 @@ pub enum Error {
     Id,
     /// `nonce` is no text.
     Nonce,
+    /// A claim that is not asked for here, and has not the type that RFC 7519 gives it.
+    Claims,
 }
 
 impl Error {
@@ -214,6 +217,7 @@ impl Error {
             Self::Token => "ath is not the hash of the token",
             Self::Id => "jti is missing, no text, or too long",
             Self::Nonce => "nonce is no text",
+            Self::Claims => "a claim of RFC 7519 (iss, sub, aud, jti) has another type than it has there",
         }
     }
 }

@@ -133,7 +133,11 @@ fn the_owner_of_the_key_passes() {
     for iat in [json!(NOW - 60), json!(NOW + 5), json!(NOW as f64 - 0.5), json!(NOW - 70), json!(NOW + 10)] {
         scene.send(dpop(&token, &ann.proof(&token, json!({"iat": iat})))).allowed();
     }
-    for more in [json!({"exp": NOW + 60}), json!({"nbf": NOW}), json!({"iss": "x", "extra": {"a": [1]}})] {
+    for more in [
+        json!({"exp": NOW + 60}),
+        json!({"nbf": NOW}),
+        json!({"iss": "x", "sub": "", "aud": ["x"], "extra": {"a": [1]}}),
+    ] {
         scene.send(dpop(&token, &ann.proof(&token, more))).allowed();
     }
     let jwk = with(ann.jwk(), json!({"kid": "1", "use": "sig", "alg": "EdDSA", "key_ops": ["verify"], "ext": true}));
@@ -523,6 +527,13 @@ fn claims_of_proofs() {
         ("jti", json!("a".repeat(5000))),
         ("nonce", json!(1)),
         ("nonce", json!(["x"])),
+        // Nobody asks for these, and they have their types all the same.
+        ("iss", json!(1)),
+        ("iss", json!(["x"])),
+        ("sub", json!({})),
+        ("aud", json!(1)),
+        ("aud", json!({})),
+        ("aud", json!([1])),
     ];
     for htm in ["", "get", "Get", "POST", "HEAD", "GET ", " GET", "GET,POST", "*", "PATCH"] {
         faults.push(("htm", json!(htm)));
