@@ -358,8 +358,13 @@ const SEPARATORS: [&str; 12] = [",", ", ", ";", "|", "||", " | ", " ", "  ", ",,
 #[test]
 fn a_header_gives_back_what_was_claimed() {
     for separator in SEPARATORS {
-        let output = json!({"claim": "c", "separator": separator});
-        let written = |claim: &Value| header(json!({"c": claim}), output.clone()).unwrap();
+        let output = json!({"header": "h", "claim": "c", "separator": separator});
+        let mut scene = scene(json!({}), json!({"claim_headers": output}));
+        let mut written = |claim: &Value| {
+            let token = format!("a-token-for-claim-{}", scene.provider.users.len());
+            scene.provider.users.insert(token.clone(), json!({"sub": "1", "c": claim}));
+            each_time(&mut scene, || bearer(&token)).header("h").unwrap().to_owned()
+        };
         for string in HARD {
             // The same bytes for those who split and those who don't.
             let one = written(&json!(string));

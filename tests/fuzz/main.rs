@@ -28,18 +28,24 @@ fn run(target: &Target, octets: &[u8]) {
     }
 }
 
-#[test]
-fn every_target_with_damaged_seeds() {
-    for target in TARGETS.iter().filter(|target| target.name != "whole") {
-        let noise = &mut Noise(0x9e37_79b9_7f4a_7c15);
-        let seeds = (target.seeds)();
-        for seed in &seeds {
-            run(target, seed);
-            for _ in 0..1500 / seeds.len() {
-                run(target, &noise.damage(seed, target.alphabet));
-            }
+fn damage_seeds(target: &Target) {
+    let noise = &mut Noise(0x9e37_79b9_7f4a_7c15);
+    let seeds = (target.seeds)();
+    for seed in &seeds {
+        run(target, seed);
+        for _ in 0..1500 / seeds.len() {
+            run(target, &noise.damage(seed, target.alphabet));
         }
     }
+}
+
+#[test]
+fn every_target_with_damaged_seeds() {
+    std::thread::scope(|scope| {
+        for target in TARGETS.iter().filter(|target| target.name != "whole") {
+            scope.spawn(|| damage_seeds(target));
+        }
+    });
 }
 
 /// WSM-02.
