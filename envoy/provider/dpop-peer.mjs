@@ -3,7 +3,11 @@
 //   node dpop-peer.mjs flow ISSUER ENVOY URL RESOURCE   gets a bound token, with whatever nonces the provider wants, and calls
 //                                                       URL by way of ENVOY, with whatever nonces it wants; prints what it saw
 //   node dpop-peer.mjs proof ALG HTM HTU [TOKEN]        prints {"jwk", "proof"} of a new key; TOKEN is that of `ath`
+//   node dpop-peer.mjs judge ISSUER URL AUDIENCE        reads {"token", "keys", "proofs"}, and prints for each of the proofs of a GET of
+//                                                       URL why it is none, or null
 //   node dpop-peer.mjs owner ISSUER ORIGIN PATH RESOURCE  prints the headers with which the owner of a new token calls PATH
+
+import { readFileSync } from 'node:fs';
 
 import { generateKeyPair, generateProof } from 'dpop';
 import * as oauth from 'oauth4webapi';
@@ -71,6 +75,20 @@ async function proof([alg, method, url, token]) {
   console.log(JSON.stringify({ jwk, proof: made }));
 }
 
+async function judge([issuer, url, audience]) {
+  const { token, keys, proofs } = JSON.parse(readFileSync(0, 'utf8'));
+  const customFetch = async () => Response.json({ keys });
+  const options = { requireDPoP: true, [oauth.customFetch]: customFetch, ...insecure };
+  const server = { issuer, jwks_uri: `${issuer}/jwks` };
+  const verdicts = [];
+  for (const made of proofs) {
+    const headers = { authorization: `DPoP ${token}`, dpop: made };
+    const judged = oauth.validateJwtAccessToken(server, new Request(url, { headers }), audience, options);
+    verdicts.push(await judged.then(() => null, (error) => error.message));
+  }
+  console.log(JSON.stringify(verdicts));
+}
+
 async function owner([issuer, origin, path, resource]) {
   const client = { client_id: 'svc-dpop' };
   const pair = await generateKeyPair('ES256');
@@ -79,4 +97,4 @@ async function owner([issuer, origin, path, resource]) {
   console.log(`authorization: DPoP ${token.access_token}\ndpop: ${made}`);
 }
 
-await { flow, proof, owner }[role](rest);
+await { flow, proof, judge, owner }[role](rest);

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,14 +24,14 @@ from conftest import StartEnvoy
 from fake_provider import FakeProvider, Reply
 from harness import ROOT, Bootstrap, Door, Envoy, Provider, Upstream, config
 from requests_oauth2client import DPoPKey
-from tokens import b64url
+from tokens import AUDIENCE, Key, b64url
 
 ORIGIN = "https://api.example.com"
 PEER = [shutil.which("node") or "node", str(ROOT / "envoy/provider/dpop-peer.mjs")]
 
 
-def peer(*arguments: str) -> dict[str, Any]:
-    done = subprocess.run([*PEER, *arguments], capture_output=True, text=True, timeout=60)
+def peer(*arguments: str, told: Any = None) -> Any:
+    done = subprocess.run([*PEER, *arguments], input=json.dumps(told), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -98,6 +100,45 @@ def test_proofs_of_dpop(shared: Envoy, fake: FakeProvider, alg: str) -> None:
     made = peer("proof", alg, "GET", f"{ORIGIN}/", token)
     response = shared.get("/", [("Authorization", f"DPoP {token}"), ("DPoP", made["proof"])])
     assert (response.status, response.json()["error"]) == (401, "invalid_dpop_proof")
+
+
+def test_what_passes_here_passes_there(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """DPP-04 to DPP-14: oauth4webapi, as a service, takes every proof that is taken here. Each has one member that is odd."""
+    envoy = start_envoy(bound(fake, nonce="off"), idp=fake.port)
+    key = Key.make("ES256")
+    jwk = {name: key.jwk()[name] for name in ("crv", "kty", "x", "y")}
+    jkt = b64url(hashlib.sha256(json.dumps(jwk, separators=(",", ":")).encode()).digest())
+    token = fake.token(cnf={"jkt": jkt}, jti="1")
+    odd: list[Any] = [1, 1.5, True, [], {}, "", " ", "x", ["x"], {"a": 1}]
+    number = itertools.count()
+
+    def proof(header: dict[str, Any], claims: dict[str, Any]) -> str:
+        own = {"jti": f"jti-{next(number)}", "htm": "GET", "htu": f"{ORIGIN}/", "iat": int(time.time()), "ath": ath(token)}
+        return key.token(own | claims, {"typ": "dpop+jwt", "jwk": jwk, "kid": None} | header)
+
+    made = {"good": proof({}, {})}
+    for value in odd:
+        for name in ("typ", "alg", "jwk", "kid", "crit", "b64", "cty"):
+            made[f"header {name} {value}"] = proof({name: value}, {})
+        for name in ("kty", "crv", "x", "y", "d", "use", "key_ops", "alg"):
+            made[f"jwk {name} {value}"] = proof({"jwk": jwk | {name: value}}, {})
+        for name in ("jti", "htm", "htu", "iat", "ath", "nonce", "iss", "sub", "aud", "exp", "nbf"):
+            made[f"claim {name} {value}"] = proof({}, {name: value})
+    for htu in ("http://api.example.com/", f"{ORIGIN}:8443/", f"{ORIGIN}.evil/", "https://evil/", f"{ORIGIN}//", f"{ORIGIN}/x"):
+        made[f"htu {htu}"] = proof({}, {"htu": htu})
+    theirs = peer("judge", fake.issuer, f"{ORIGIN}/", AUDIENCE, told={
+        "token": token, "keys": [fake.keys[0].jwk()], "proofs": list(made.values()),
+    })
+    ours = []
+    for each in made.values():
+        headers = [("Authorization", f"DPoP {token}"), ("DPoP", each)]
+        ours.append(envoy.get("/", headers).status)
+    verdicts = dict(zip(made, zip(ours, theirs, strict=True), strict=True))
+    assert verdicts["good"] == (200, None)
+    assert set(ours) == {200, 401}
+    assert {name: why for name, (status, why) in verdicts.items() if status == 200 and why} == {}
+    # And what they refuse is most of it: the other way round, they are content with more.
+    assert sum(why is not None for why in theirs) > 100
 
 
 def test_fifty_copies_over_two_workers(shared: Envoy, fake: FakeProvider) -> None:
