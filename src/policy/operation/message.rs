@@ -17,14 +17,22 @@ pub fn read(head: &Head, body: &[u8]) -> Result<Vec<Asked>, Fault> {
     let text = std::str::from_utf8(body).map_err(|_| fault(FaultKind::Parse))?;
     let text = text.trim_matches([' ', '\t', '\n', '\r']);
     if !text.starts_with('[') {
-        return one(head, text).map(|asked| vec![asked]);
+        return bounded(vec![one(head, text)?]);
     }
     // Batches were removed in 2025-06-18.
     let elements = json::elements(text).map_err(|_| fault(FaultKind::Parse))?;
     if head.version != Version::V2025_03_26 || elements.is_empty() || elements.len() > MAX_BATCH || head.says_method() {
         return Err(fault(FaultKind::Request));
     }
-    elements.into_iter().map(|element| one(head, element)).collect()
+    bounded(elements.into_iter().map(|element| one(head, element)).collect::<Result<_, _>>()?)
+}
+
+/// Messages that name no more than anybody asks for at once.
+fn bounded(messages: Vec<Asked>) -> Result<Vec<Asked>, Fault> {
+    let operations = || messages.iter().flat_map(|asked| &asked.operations);
+    let size: usize = operations().filter_map(Operation::name).map(str::len).sum();
+    let is_bounded = operations().count() <= MAX_OPERATIONS && size <= MAX_NAMES_SIZE;
+    if is_bounded { Ok(messages) } else { Err(Fault { kind: FaultKind::Request, id: None }) }
 }
 
 fn one(head: &Head, text: &str) -> Result<Asked, Fault> {
@@ -124,7 +132,7 @@ fn subscriptions(params: Option<&Members>) -> Result<Vec<Operation>, FaultKind> 
         return Ok(Vec::new());
     };
     let uris = json::elements(uris).map_err(|_| FaultKind::Parameters)?;
-    if uris.len() > MAX_SUBSCRIPTIONS {
+    if uris.len() > MAX_OPERATIONS {
         return Err(FaultKind::Parameters);
     }
     let uris = uris.into_iter().map(|uri| string(uri).ok_or(FaultKind::Parameters));
@@ -179,8 +187,11 @@ const VERSION_IN_META: &str = "io.modelcontextprotocol/protocolVersion";
 /// A client that waits for a call sends one message, or a few.
 const MAX_BATCH: usize = 64;
 
-/// A client watches what it shows.
-const MAX_SUBSCRIPTIONS: usize = 256;
+/// A client watches what it shows. Each is held against a whole list, in all readings of its name.
+const MAX_OPERATIONS: usize = 256;
+
+/// The bytes of all these names together.
+const MAX_NAMES_SIZE: usize = 64 * 1024;
 
 /// Identifiers are numbers, or UUIDs; they are told back.
 const MAX_ID_BYTES: usize = 256;
@@ -292,7 +303,14 @@ mod tests {
             assert_eq!(kind(version, &batch), Some(FaultKind::Request));
         }
         let many = format!("[{}]", vec![CALL; MAX_BATCH + 1].join(","));
-        for body in ["[]", "[1]", "[[]]", &many] {
+        let uris = vec![r#""x:y""#; MAX_OPERATIONS / 2 + 1].join(",");
+        let listen = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{{"notifications":{{"resourceSubscriptions":[{uris}]}}}}}}"#
+        );
+        assert!(read(&head(Version::V2025_03_26), format!("[{listen}]").as_bytes()).is_ok());
+        let wide = format!("[{listen},{listen}]");
+        let long = format!("[{}]", CALL.replace("drop", &"d".repeat(MAX_NAMES_SIZE + 1)));
+        for body in ["[]", "[1]", "[[]]", &many, &wide, &long] {
             assert_eq!(kind(Version::V2025_03_26, body), Some(FaultKind::Request), "{body:.40}");
         }
     }
