@@ -138,7 +138,7 @@ $(DOCS)/venv/.done: docs/site/requirements.txt
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-bench: $(VENV)/.done ## Measure in a real Envoy, twelve minutes: docs/performance.md (BENCH=--quick: a look)
+bench: $(VENV)/.done ## Measure in a real Envoy, twenty minutes: docs/performance.md (BENCH=--quick: a look)
 	@scripts/need 'command -v wrk' 'wrk (Debian: apt-get install wrk).'
 	@CARGO_PROFILE_RELEASE_STRIP=none scripts/wasm
 	@mkdir -p .tools/bench

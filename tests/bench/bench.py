@@ -77,9 +77,9 @@ WASM_OPT += ["--enable-mutable-globals", "--enable-nontrapping-float-to-int"]
 class Effort:
     """How long everything is measured."""
 
-    rounds: int = 7
+    rounds: int = 5
     seconds: int = 2  # of each scenario in each round; one to warm up, and one for latency
-    latency_rounds: int = 7
+    latency_rounds: int = 5
     starts: int = 5
     forgeries: int = 1_000_000
     proofs: int = 300_000  # for the scenario with a bound token

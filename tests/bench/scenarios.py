@@ -105,8 +105,8 @@ def scenarios(mint: Mint, opaque: str, proofs: TokenFile) -> list[Scenario]:
             jwt,
         ),
         Scenario("chain", "two oidc-filters, JWT, warm", "oidc_chain", OURS, jwt, filters=2),
-        Scenario("none-50", "no filter, 50 headers", "none", NONE, jwt, None, False, FIFTY),
-        Scenario("empty-50", "empty Wasm filter, 50 headers", "empty", NONE, jwt, None, False, FIFTY),
+        Scenario("none-50", "no filter, 50 headers", "none", NONE, jwt, protected=False, headers=FIFTY),
+        Scenario("empty-50", "empty Wasm filter, 50 headers", "empty", NONE, jwt, protected=False, headers=FIFTY),
         Scenario("jwt-50", "oidc-filter, JWT, warm, 50 headers", "oidc", OURS, jwt, headers=FIFTY),
     ]
     found += [
@@ -114,7 +114,7 @@ def scenarios(mint: Mint, opaque: str, proofs: TokenFile) -> list[Scenario]:
         Scenario("assertion", "oidc-filter, JWT, warm, an assertion", "oidc_assertion", OURS, jwt),
     ]
     found += [
-        Scenario("post-none", "POST of 2 kB, no filter", "none", NONE, jwt, None, None, False, BY_BODY, is_call=True),
+        Scenario("post-none", "POST of 2 kB, no filter", "none", NONE, jwt, protected=False, headers=BY_BODY, is_call=True),
         Scenario("post", "POST of 2 kB, oidc-filter without mcp", "oidc", OURS, jwt, headers=BY_BODY, is_call=True),
     ]
     for name, title, headers in [
