@@ -721,7 +721,7 @@ fn a_proof_is_no_token_and_a_token_no_proof() {
 
 // ---------------------------------------------------------------------------------------------- memory
 
-/// DPP-13, MV-31, CCH-05: neither the token's entry in a cache nor another worker makes a proof good again.
+/// DPP-13, DPP-15, MV-31, CCH-05: neither the token's entry in a cache nor another worker makes a proof good again.
 #[test]
 fn a_proof_is_taken_once() {
     let mut scene = scene(json!({}));
