@@ -11,6 +11,7 @@ use super::told::Detail;
 use super::{Filter, StreamId};
 use crate::config::{Mcp, OFFLINE_ACCESS, Policy};
 use crate::decision::{Answered, Case, Decision, Forward, HeldBody, Outcome, Tally};
+use crate::http::names::letters;
 use crate::http::path::Path;
 use crate::http::query::Target;
 use crate::http::{Edit, Request, only};
@@ -325,10 +326,9 @@ fn judge<'m>(
     now: Timestamp,
 ) -> Result<(), (&'m Asked, Denial)> {
     let refused = |asked: &'m Asked| Some((asked, mcp.permits(asked, token, &policy.implied_scopes, now).err()?));
-    let mut all: Vec<(&Asked, Refused)> = messages.iter().filter_map(refused).collect();
-    // No better token helps against that.
-    all.sort_by_key(|(_, refused)| *refused != Refused::Denied);
-    let Some((asked, refused)) = all.into_iter().next() else { return Ok(()) };
+    // The first that nobody may ask for, or else the first of all: no better token helps against that.
+    let first = messages.iter().filter_map(refused).min_by_key(|(_, refused)| *refused != Refused::Denied);
+    let Some((asked, refused)) = first else { return Ok(()) };
     let denial = match refused {
         Refused::Denied | Refused::Unmet(Unmet::Claims(_)) => Denial::InsufficientClaims,
         Refused::Unmet(Unmet::Authentication(step_up, _)) => Denial::InsufficientAuthentication(step_up),
@@ -359,11 +359,7 @@ fn bad_message(kind: FaultKind, request: &Request) -> Denial {
 /// Whether a parameter of the query could be read as `access_token` (RFC 6750, section 2.3).
 fn has_token_in_query(request: &Request) -> bool {
     let Some(target) = request.path() else { return false };
-    Target::parse(target).parameters().any(|parameter| {
-        let name = parameter.name();
-        let letters = name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase);
-        letters.eq(b"accesstoken".iter().copied())
-    })
+    Target::parse(target).parameters().any(|parameter| letters(&parameter.name()).eq(b"accesstoken".iter().copied()))
 }
 
 /// What is needed of a request when its body has come: to answer a page, and to tell which request it was.

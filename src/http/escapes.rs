@@ -1,4 +1,11 @@
-//! Escapes beside those of RFC 3986, which some servers read.
+//! What escapes stand for: those of RFC 3986, and others that some servers read.
+
+/// The byte that `%XX` at the beginning stands for (RFC 3986, section 2.1).
+pub fn escape(text: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = text else { return None };
+    let (high, low) = (char::from(*high).to_digit(16)?, char::from(*low).to_digit(16)?);
+    u8::try_from(high.checked_mul(16)?.checked_add(low)?).ok()
+}
 
 /// `%uXXXX`, which no standard knows and IIS reads, as the character that it stands for.
 pub fn without_unit_escapes(text: &[u8]) -> Option<Vec<u8>> {

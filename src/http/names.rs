@@ -573,8 +573,12 @@ const fn folded(byte: u8) -> u8 {
 /// Whether a header of this name tells an operation of MCP, in whatever spelling: CGI and its heirs know no difference between a
 /// dash and an underscore.
 pub fn tells_operation(name: &[u8]) -> bool {
-    let letters = name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase);
-    ["mcpmethod", "mcpname", "mcpprotocolversion"].iter().any(|known| letters.clone().eq(known.bytes()))
+    ["mcpmethod", "mcpname", "mcpprotocolversion"].iter().any(|known| letters(name).eq(known.bytes()))
+}
+
+/// Letters and digits in lower case: CGI and its heirs tell names apart by nothing else (RFC 3875, section 4.1.18).
+pub fn letters(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase)
 }
 
 /// Whether this is a header that Envoy's `header_to_metadata` filter may read, for whichever key.

@@ -9,7 +9,7 @@
 
 mod letters;
 
-use crate::http::escapes::without_unit_escapes;
+use crate::http::escapes::{escape, without_unit_escapes};
 use percent_encoding::percent_decode;
 
 /// What a path may mean.
@@ -340,13 +340,6 @@ fn has_kept_escape(path: &[u8]) -> bool {
 
 fn is_kept(escaped: u8) -> bool {
     matches!(escaped, b'/' | b'\\' | b'%' | b'?' | b'#' | b';') || escaped.is_ascii_control()
-}
-
-/// The byte that `%XX` at the beginning stands for.
-fn escape(text: &[u8]) -> Option<u8> {
-    let [b'%', high, low, ..] = text else { return None };
-    let (high, low) = (char::from(*high).to_digit(16)?, char::from(*low).to_digit(16)?);
-    u8::try_from(high.checked_mul(16)?.checked_add(low)?).ok()
 }
 
 fn is_dots(segment: &[u8]) -> bool {

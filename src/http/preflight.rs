@@ -1,6 +1,6 @@
 //! Whether a request is a browser's question before a request of another origin: a CORS preflight.
 
-use super::{Request, only};
+use super::{Request, names, only};
 use crate::http::escapes::without_unit_escapes;
 use percent_encoding::percent_decode;
 
@@ -98,9 +98,8 @@ fn read_twice(query: &[u8]) -> Vec<u8> {
     read
 }
 
-/// Letters and digits in lower case: CGI and its heirs tell names apart by nothing else (RFC 3875, section 4.1.18).
 fn letters(name: &[u8]) -> Vec<u8> {
-    name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).collect()
+    names::letters(name).collect()
 }
 
 fn has(text: &[u8], part: &[u8]) -> bool {

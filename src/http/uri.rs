@@ -4,6 +4,8 @@
 //! The invariant: two [`Uri`]s are equal only if every reader takes them for the same. What some readers follow and others
 //! don't (dot segments, backslashes, user information, escapes in a host) has no normal form here.
 
+use crate::http::escapes::escape;
+
 /// A scheme, a host and a port (RFC 6454, section 4).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Origin {
@@ -125,8 +127,7 @@ fn normal_path(path: &[u8]) -> Option<Vec<u8>> {
     while let Some((byte, after)) = rest.split_first() {
         rest = match (byte, rest) {
             (b'%', [_, high, low, after @ ..]) => {
-                let (first, second) = (char::from(*high).to_digit(16)?, char::from(*low).to_digit(16)?);
-                let octet = u8::try_from(first.checked_mul(16)?.checked_add(second)?).ok()?;
+                let octet = escape(rest)?;
                 if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
                     normal.push(octet)
                 } else {
