@@ -1,10 +1,12 @@
 //! What comes out of the filter for one request: data, which the edge carries out.
 
-use crate::config::Policy;
+use crate::config::{Mcp, Policy};
 use crate::http::{Answer, Edit, Request};
 use crate::jose::jwk::Algorithm;
+use crate::jose::jwt::AccessToken;
 use crate::jose::signing::Uses;
 use crate::jose::verifier::Backend;
+use crate::policy::operation::head::Head;
 pub use crate::policy::operation::lists::{Lists, Reading};
 use crate::reply::Reason;
 use std::fmt;
@@ -42,18 +44,65 @@ pub struct Forward {
     pub case: Option<Box<Case>>,
     /// The body is judged before a byte of it goes on: it is to be brought to
     /// [`Filter::on_body`](crate::filter::Filter::on_body), and what that decides is counted in place of this.
-    pub body: Option<HeldBody>,
+    pub body: Option<Box<HeldBody>>,
     /// What its response may list, which goes on without what its token may not use.
     pub lists: Option<Lists>,
 }
 
-/// A body that is held while its head goes on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// A body that is held while its head goes on, and all that it is judged by.
+#[derive(Clone)]
 pub struct HeldBody {
+    /// Of the request, what is needed to answer it and to tell which it was.
+    pub(crate) case: Case,
+    pub(crate) mcp: Rc<Mcp>,
+    pub(crate) head: Head,
+    pub(crate) token: Option<AccessToken>,
+    /// What was decided about the head.
+    pub(crate) outcome: Outcome,
+    pub(crate) tally: Tally,
+}
+
+impl HeldBody {
     /// The longest that is read, in bytes.
-    pub max_size: usize,
-    /// The head does not go on before the body was judged: the host hands over the body of a request whose head it holds.
-    pub hold_head: bool,
+    pub fn max_size(&self) -> usize {
+        self.mcp.max_body_size
+    }
+
+    /// Whether the head does not go on before the body was judged: the host hands over the body of a request whose head it holds.
+    pub fn holds_head(&self) -> bool {
+        self.mcp.hold_head
+    }
+}
+
+/// Nothing but the case and the head tell two apart, and whoever compares decisions knows the token.
+impl PartialEq for HeldBody {
+    fn eq(&self, other: &Self) -> bool {
+        self.case == other.case && self.head == other.head && self.outcome == other.outcome
+    }
+}
+
+impl Eq for HeldBody {}
+
+/// Without what the client has sent.
+impl fmt::Debug for HeldBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (max_size, holds_head) = (self.max_size(), self.holds_head());
+        let mut held = f.debug_struct("HeldBody");
+        held.field("max_size", &max_size).field("holds_head", &holds_head).finish_non_exhaustive()
+    }
+}
+
+/// What is done with a request whose body was judged, and may go on.
+#[derive(Debug)]
+pub struct PassedBody {
+    /// Filter state: key and serialised `google.protobuf.Struct`.
+    pub filter_state: Vec<(String, Vec<u8>)>,
+    /// What to count.
+    pub outcome: Outcome,
+    /// What else to count.
+    pub tally: Tally,
+    /// What its response may list, which goes on without what its token may not use.
+    pub lists: Option<Lists>,
 }
 
 /// What a decision is about: a request, and the policy that it falls under.

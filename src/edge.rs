@@ -50,7 +50,7 @@ enum Progress {
     Held { arrived: Arrived },
     /// It goes on. These changes are made on its response, and if the decision rests on the route, this is what it was about. Its
     /// body may have to be judged before it goes on, too, and what its response lists.
-    Forwarded { response_edits: Vec<Edit>, case: Option<Box<Case>>, body: Option<HeldBody>, listing: Listing },
+    Forwarded { response_edits: Vec<Edit>, case: Option<Box<Case>>, body: Option<Box<HeldBody>>, listing: Listing },
     /// It is answered: with this status of HTTP, unless in the terms of gRPC.
     Answered { status: Option<u16> },
 }

@@ -62,7 +62,6 @@ pub use explain::{Explanation, Purpose, Run};
 use facts::Facts;
 use need::{Learnt, Need};
 pub use operation::Body;
-use operation::Held;
 use own::Own;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -125,8 +124,6 @@ pub struct Filter {
     reads_certificates: bool,
     facts: Facts,
     waiting: Waiting,
-    /// By what the bodies of requests that have gone on are judged.
-    held: HashMap<StreamId, Held>,
     complaints: Complaints,
     assertions: Assertions,
     /// For whoever asks why; `None` where nobody does.
@@ -168,7 +165,6 @@ impl Filter {
             config,
             name: name.to_owned(),
             waiting: Waiting::default(),
-            held: HashMap::new(),
             notes: None,
             effects: Vec::new(),
         }
@@ -248,7 +244,6 @@ impl Filter {
     /// A request is over, answered or not. What it waited for goes on: it belongs to everyone.
     pub fn on_closed(&mut self, stream: StreamId) {
         self.waiting.unpark(stream);
-        self.held.remove(&stream);
     }
 
     /// Time has passed.
@@ -269,7 +264,7 @@ impl Filter {
                     _ => Denial::ProviderUnavailable(RETRY_AFTER),
                 };
                 let refusal = Refusal::new(denial, None);
-                let decision = self.decide(stream, parked.case, Err(refusal), &Trail::default(), now);
+                let decision = self.decide(parked.case, Err(refusal), &Trail::default(), now);
                 self.effects.push(Effect::Resolve(stream, decision));
             }
         }
@@ -342,8 +337,8 @@ impl Filter {
             let found = self.commit(found, &mut trail, now);
             self.note_run(&found, &trail, now);
             let need = match found {
-                Ok(granted) => return self.decide(stream, case, Ok(granted), &trail, now),
-                Err(Halt::Deny(refusal)) => return self.decide(stream, case, Err(refusal), &trail, now),
+                Ok(granted) => return self.decide(case, Ok(granted), &trail, now),
+                Err(Halt::Deny(refusal)) => return self.decide(case, Err(refusal), &trail, now),
                 Err(Halt::Need(need)) => self.waiting.shared(need),
             };
             learnt.note(need.clone(), std::mem::take(&mut trail.lessons), now);
@@ -379,14 +374,7 @@ impl Filter {
     }
 
     /// Makes a decision of what was found.
-    fn decide(
-        &mut self,
-        stream: StreamId,
-        case: Case,
-        found: Result<Granted, Refusal>,
-        trail: &Trail,
-        now: Timestamp,
-    ) -> Decision {
+    fn decide(&mut self, case: Case, found: Result<Granted, Refusal>, trail: &Trail, now: Timestamp) -> Decision {
         let learnt = case.policy.shadow.as_ref().map(|_| Learnt::of_proof(trail.lessons.proof.clone()));
         let shadow = learnt.and_then(|learnt| self.judge_shadow(&case, &learnt, now));
         let tally = trail.tally(shadow);
@@ -408,9 +396,9 @@ impl Filter {
                 let decision = self.let_go(&case, found, tally, now);
                 operation::with_lists(&case, asked.as_ref(), token.as_ref(), decision)
             }
-            Ok(Some(head)) => {
+            Ok(Some(unread)) => {
                 let decision = self.let_go(&case, found, tally, now);
-                return self.hold_body(stream, &case, head, token, decision);
+                return operation::hold_body(&case, unread, token, decision);
             }
             Err(refusal) => self.refuse_for(&case, refusal, tally, now),
         };

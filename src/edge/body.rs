@@ -6,112 +6,93 @@
 use super::abi::{self, Buffer};
 use super::instance::Instance;
 use super::lists::Listing;
-use super::outgoing::{self, refuse_misconfigured};
+use super::outgoing;
 use super::{Arrived, Progress};
-use crate::decision::{Answered, Decision, Forward, HeldBody};
-use crate::filter::{Body, Filter, StreamId};
+use crate::decision::{Answered, HeldBody, PassedBody};
+use crate::filter::{Body, Filter};
 use std::cell::RefCell;
 
 /// A part of a body has come, with which there are so many bytes of it. Whether it may go on.
 pub fn on_part(
-    stream: StreamId,
     progress: &RefCell<Progress>,
-    filter: Option<&mut Filter>,
+    filter: Option<&Filter>,
     instance: &mut Instance,
     size: usize,
     is_end: bool,
 ) -> bool {
-    let held = {
+    {
         let Ok(mut progress) = progress.try_borrow_mut() else { return false };
         match &mut *progress {
             Progress::Held { arrived } => {
                 *arrived = if is_end { Arrived::All } else { Arrived::Part };
                 return false;
             }
-            Progress::Forwarded { body, .. } => *body,
+            Progress::Forwarded { body: None, .. } => return true,
+            Progress::Forwarded { body: Some(held), .. } if size <= held.max_size() && !is_end => return false,
+            Progress::Forwarded { body: Some(_), .. } => {}
             Progress::Answered { .. } => return false,
         }
-    };
-    match held {
-        None => true,
-        Some(held) if size <= held.max_size && !is_end => false,
-        Some(held) => judge(stream, held, progress, filter, instance, size),
     }
+    judge(progress, filter, instance, size)
 }
 
 /// Whether the head of a request that goes on is to be held until its body was judged.
 pub fn holds_head(progress: &Progress) -> bool {
-    matches!(progress, Progress::Forwarded { body: Some(HeldBody { hold_head: true, .. }), .. })
+    matches!(progress, Progress::Forwarded { body: Some(held), .. } if held.holds_head())
 }
 
 /// A request that waited has been let go, and so much of its body had come by then. Whether its head may go on now.
 pub fn on_resolved(
-    stream: StreamId,
     arrived: Arrived,
     progress: &RefCell<Progress>,
-    filter: Option<&mut Filter>,
+    filter: Option<&Filter>,
     instance: &mut Instance,
 ) -> bool {
-    let held = match progress.try_borrow().as_deref() {
-        Ok(Progress::Forwarded { body, .. }) => *body,
+    let size = match (progress.try_borrow().as_deref(), arrived) {
+        (Ok(Progress::Forwarded { body: None, .. }), _) => return true,
+        (Ok(Progress::Forwarded { body: Some(held), .. }), Arrived::Nothing) => return !held.holds_head(),
+        // Resumed, what Envoy has kept would go on without another callback.
+        (Ok(Progress::Forwarded { body: Some(_), .. }), Arrived::Part) => return false,
+        (Ok(Progress::Forwarded { body: Some(held), .. }), Arrived::All) => {
+            abi::buffer_size(Buffer::RequestBody, held.max_size().saturating_add(1))
+        }
         _ => return false,
     };
-    match (held, arrived) {
-        (None, _) => true,
-        (Some(held), Arrived::Nothing) => !held.hold_head,
-        // Resumed, what Envoy has kept would go on without another callback.
-        (Some(_), Arrived::Part) => false,
-        (Some(held), Arrived::All) => {
-            let size = abi::buffer_size(Buffer::RequestBody, held.max_size.saturating_add(1));
-            judge(stream, held, progress, filter, instance, size)
+    judge(progress, filter, instance, size)
+}
+
+/// Has a body judged, and carries out what comes of it. Whether it goes on. Until that is done, the request is held like one that
+/// nothing is decided about.
+fn judge(progress: &RefCell<Progress>, filter: Option<&Filter>, instance: &mut Instance, size: usize) -> bool {
+    let taken = progress.try_borrow_mut().map(|mut progress| std::mem::take(&mut *progress));
+    let Ok(Progress::Forwarded { response_edits, case, body: Some(held), .. }) = taken else { return false };
+    match verdict(*held, filter, size) {
+        Ok(PassedBody { filter_state, outcome, tally, lists }) => {
+            outgoing::audit(&filter_state);
+            instance.count(&outcome, tally);
+            let Ok(mut progress) = progress.try_borrow_mut() else { return false };
+            let listing = lists.map(Listing::Expected).unwrap_or_default();
+            *progress = Progress::Forwarded { response_edits, case, body: None, listing };
+            true
+        }
+        Err(answered) => {
+            outgoing::answer_anyway(&answered, progress, instance);
+            false
         }
     }
 }
 
-/// Brings a body to the filter, whole or as one that is too long, and carries out what that says. Whether it goes on.
-fn judge(
-    stream: StreamId,
-    held: HeldBody,
-    progress: &RefCell<Progress>,
-    filter: Option<&mut Filter>,
-    instance: &mut Instance,
-    size: usize,
-) -> bool {
+/// Brings a body to the filter, whole or as one that is too long.
+fn verdict(held: HeldBody, filter: Option<&Filter>, size: usize) -> Result<PassedBody, Answered> {
     let bytes = match size {
         0 => Some(Vec::new()),
-        size if size <= held.max_size => abi::buffer(Buffer::RequestBody, size).filter(|bytes| bytes.len() == size),
+        size if size <= held.max_size() => abi::buffer(Buffer::RequestBody, size).filter(|bytes| bytes.len() == size),
         _ => Some(Vec::new()),
     };
-    let decision = match (filter, &bytes, abi::now()) {
-        (Some(filter), Some(_), Some(now)) if size > held.max_size => filter.on_body(stream, Body::TooLong, now),
-        (Some(filter), Some(bytes), Some(now)) => filter.on_body(stream, Body::Whole(bytes), now),
-        (filter, ..) => {
-            log::error!("the body of a request could not be read; it is refused");
-            // Nothing else would ever drop what it was to be judged by.
-            if let Some(filter) = filter {
-                filter.on_closed(stream);
-            }
-            Decision::Answer(Answered::misconfigured())
-        }
+    let (Some(filter), Some(bytes), Some(now)) = (filter, bytes, abi::now()) else {
+        log::error!("the body of a request could not be read; it is refused");
+        return Err(Answered::misconfigured());
     };
-    match decision {
-        Decision::Forward(Forward { filter_state, outcome, tally, lists, .. }) => {
-            outgoing::audit(&filter_state);
-            instance.count(&outcome, tally);
-            let Ok(mut progress) = progress.try_borrow_mut() else { return false };
-            if let Progress::Forwarded { body, listing, .. } = &mut *progress {
-                *body = None;
-                *listing = lists.map(Listing::Expected).unwrap_or_default();
-            }
-            true
-        }
-        Decision::Answer(answered) => {
-            outgoing::answer_anyway(&answered, progress, instance);
-            false
-        }
-        Decision::Wait => {
-            refuse_misconfigured(instance);
-            false
-        }
-    }
+    let body = if size > held.max_size() { Body::TooLong } else { Body::Whole(&bytes) };
+    filter.on_body(held, body, now)
 }

@@ -241,7 +241,7 @@ impl Root {
         };
         carry_out(decision, &progress, &mut shared.instance);
         let Shared { filter, instance, .. } = &mut *shared;
-        let goes_on = body::on_resolved(stream, arrived, &progress, filter.as_mut(), instance);
+        let goes_on = body::on_resolved(arrived, &progress, filter.as_ref(), instance);
         if goes_on && abi::resume_request().is_err() {
             log::error!("a request could not be resumed");
             if let Ok(mut progress) = progress.try_borrow_mut() {

@@ -55,7 +55,7 @@ impl Stream {
         }
         // They end the body.
         let most = match self.progress.try_borrow().as_deref() {
-            Ok(Progress::Forwarded { body: Some(held), .. }) => held.max_size,
+            Ok(Progress::Forwarded { body: Some(held), .. }) => held.max_size(),
             _ => 0,
         };
         let size = if most == 0 { 0 } else { abi::buffer_size(Buffer::RequestBody, most.saturating_add(1)) };
@@ -68,7 +68,7 @@ impl Stream {
         }
         let Ok(mut shared) = self.shared.try_borrow_mut() else { return false };
         let Shared { filter, instance, .. } = &mut *shared;
-        body::on_part(self.id, &self.progress, filter.as_mut(), instance, size, is_end)
+        body::on_part(&self.progress, filter.as_ref(), instance, size, is_end)
     }
 
     /// The headers of its response have come: the upstream's, or those of an answer.
@@ -201,10 +201,7 @@ impl Stream {
     fn close(&self) -> bool {
         let Ok(mut shared) = self.shared.try_borrow_mut() else { return false };
         let waited = shared.waiting.remove(&self.id).is_some();
-        let progress = self.progress.try_borrow();
-        let has_body =
-            !matches!(progress.as_deref(), Ok(Progress::Forwarded { body: None, .. } | Progress::Answered { .. }));
-        if let Some(filter) = shared.filter.as_mut().filter(|_| waited || has_body) {
+        if let Some(filter) = shared.filter.as_mut().filter(|_| waited) {
             filter.on_closed(self.id);
         }
         waited

@@ -5,12 +5,12 @@
 //!
 //! The invariant: of a body that is judged, no byte goes on before every message in it was found to be permitted.
 
+use super::Filter;
 use super::authorize::Run;
 use super::ends::{Grant, Halt, Refusal};
 use super::told::Detail;
-use super::{Filter, StreamId};
 use crate::config::{Mcp, OFFLINE_ACCESS, Policy};
-use crate::decision::{Answered, Case, Decision, Forward, HeldBody, Outcome, Tally};
+use crate::decision::{Answered, Case, Decision, HeldBody, Outcome, PassedBody, Tally};
 use crate::http::names::letters;
 use crate::http::path::Path;
 use crate::http::query::Target;
@@ -35,13 +35,10 @@ pub enum Body<'b> {
     TooLong,
 }
 
-/// What a body is judged by when it comes.
-pub(super) struct Held {
-    case: Case,
+/// What the head of a request leaves for its body to say.
+pub(super) struct Unread {
+    mcp: Rc<Mcp>,
     head: Head,
-    token: Option<AccessToken>,
-    outcome: Outcome,
-    tally: Tally,
 }
 
 /// The MCP server that a request is a message to.
@@ -111,14 +108,13 @@ impl Run<'_> {
 }
 
 impl Filter {
-    /// What the head alone asks for, and whether it may, with the token or without one. What is left for the body to say is in the
-    /// head that comes back; `None` if the body says nothing.
+    /// What the head alone asks for, and whether it may, with the token or without one. `None` is left if the body says nothing more.
     pub(super) fn judge_head(
         &self,
         case: &Case,
         grant: Option<&Grant>,
         now: Timestamp,
-    ) -> (Option<Asked>, Result<Option<Head>, Refusal>) {
+    ) -> (Option<Asked>, Result<Option<Unread>, Refusal>) {
         let Case { request, policy, is_check } = case;
         let Some(mcp) = server(policy, request) else { return (None, Ok(None)) };
         let (token, label) = match grant {
@@ -150,40 +146,13 @@ impl Filter {
             None if *is_check && !mcp.operations.are_all_open() => Err(refuse(Denial::InsufficientClaims)),
             None => Ok(()),
         };
-        let left = judged.map(|()| Some(head).filter(|_| !is_check && !mcp.leaves_body_unread()));
-        (asked, left)
+        let is_read = !is_check && !mcp.leaves_body_unread();
+        (asked, judged.map(|()| is_read.then(|| Unread { mcp: Rc::clone(mcp), head })))
     }
 
-    /// Lets the head go on, and keeps what its body is to be judged by.
-    pub(super) fn hold_body(
-        &mut self,
-        stream: StreamId,
-        case: &Case,
-        head: Head,
-        token: Option<AccessToken>,
-        decision: Decision,
-    ) -> Decision {
-        let Some(mcp) = &case.policy.mcp else { return decision };
-        let Decision::Forward(mut forward) = decision else { return decision };
-        if mcp.filter_lists {
-            forward.edits.push(without_coding());
-        }
-        forward.body = Some(HeldBody { max_size: mcp.max_body_size, hold_head: mcp.hold_head });
-        let is_told = |name: &[u8]| TOLD_HEADERS.iter().any(|told| told.as_bytes() == name);
-        let kept =
-            Case { request: case.request.with_headers(is_told), policy: Rc::clone(&case.policy), is_check: false };
-        let (outcome, tally) = (forward.outcome.clone(), forward.tally);
-        self.held.insert(stream, Held { case: kept, head, token, outcome, tally });
-        Decision::Forward(forward)
-    }
-
-    /// The body of a request that goes on has come, or more of it than is read.
-    pub fn on_body(&mut self, stream: StreamId, body: Body, now: Timestamp) -> Decision {
-        let Some(held) = self.held.remove(&stream) else {
-            return Decision::Answer(Answered::misconfigured());
-        };
-        let Held { case, head, token, outcome, tally } = held;
-        let Some(mcp) = case.policy.mcp.clone() else { return Decision::Answer(Answered::misconfigured()) };
+    /// The body of a request that goes on has come, or more of it than is read: it goes on, too, or the request is refused.
+    pub fn on_body(&self, held: HeldBody, body: Body, now: Timestamp) -> Result<PassedBody, Answered> {
+        let HeldBody { case, mcp, head, token, outcome, tally } = held;
         let read = match body {
             Body::Whole(b"") if !head.is_post => Ok(Vec::new()),
             Body::Whole(_) if !head.is_json => Err(Fault { kind: FaultKind::MediaType, id: None }),
@@ -195,28 +164,20 @@ impl Filter {
             Err(fault) => {
                 let denial = bad_message(fault.kind, &case.request);
                 let refused = self.refused(&case, &denial, outcome.provider, fault.id.as_deref(), now);
-                return self.refuse_message(&case, refused, None, None, tally, token.as_ref());
+                return Err(self.refuse_message(&case, refused, None, None, tally, token.as_ref()));
             }
         };
         if let Err((asked, denial)) = judge(&mcp, &case.policy, &messages, token.as_ref(), now) {
             // A list of messages has no one answer.
             let id = asked.id.as_deref().filter(|_| messages.len() == 1);
             let refused = self.refused(&case, &denial, outcome.provider, id, now);
-            return self.refuse_message(&case, refused, Some(&Detail::Operation), Some(asked), tally, token.as_ref());
+            let detail = Some(&Detail::Operation);
+            return Err(self.refuse_message(&case, refused, detail, Some(asked), tally, token.as_ref()));
         }
         self.tell(&case, &outcome, None, None, tally);
-        let audit = self.audit(&messages, &outcome, token.as_ref());
-        Decision::Forward(Forward {
-            edits: Vec::new(),
-            response_edits: Vec::new(),
-            filter_state: audit,
-            outcome,
-            tally,
-            route: None,
-            case: None,
-            body: None,
-            lists: Lists::asked_for(&messages, &case.policy, token.as_ref()),
-        })
+        let filter_state = self.audit(&messages, &outcome, token.as_ref());
+        let lists = Lists::asked_for(&messages, &case.policy, token.as_ref());
+        Ok(PassedBody { filter_state, outcome, tally, lists })
     }
 
     fn refuse_message(
@@ -227,12 +188,12 @@ impl Filter {
         asked: Option<&Asked>,
         tally: Tally,
         token: Option<&AccessToken>,
-    ) -> Decision {
+    ) -> Answered {
         self.tell(case, &refused.outcome, Some(refused.answer.status), detail, tally);
         let asked: Vec<Asked> = asked.into_iter().cloned().collect();
         let filter_state = self.audit(&asked, &refused.outcome, token);
         // The head has gone on: its log has nothing to hide any more.
-        Decision::Answer(Answered { tally, filter_state, edits: Vec::new(), ..refused })
+        Answered { tally, filter_state, edits: Vec::new(), ..refused }
     }
 
     /// A decision with the audit line of what its head alone asks for.
@@ -290,6 +251,20 @@ impl Filter {
         }
         vec![(self.audit_key(), protobuf::write_struct(&line))]
     }
+}
+
+/// A decision by which the head goes on, and its body is held until it was judged.
+pub(super) fn hold_body(case: &Case, unread: Unread, token: Option<AccessToken>, decision: Decision) -> Decision {
+    let Decision::Forward(mut forward) = decision else { return decision };
+    let Unread { mcp, head } = unread;
+    if mcp.filter_lists {
+        forward.edits.push(without_coding());
+    }
+    let request = case.request.with_headers(|name| TOLD_HEADERS.iter().any(|told| told.as_bytes() == name));
+    let case = Case { request, policy: Rc::clone(&case.policy), is_check: false };
+    let (outcome, tally) = (forward.outcome.clone(), forward.tally);
+    forward.body = Some(Box::new(HeldBody { case, mcp, head, token, outcome, tally }));
+    Decision::Forward(forward)
 }
 
 /// A decision about a request whose body, if it has one, says nothing more: what its response may list is filtered.

@@ -9,7 +9,7 @@ use crate::support::{Signing, sign, with};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use oidc_filter::config::Config;
-use oidc_filter::decision::{Answered, Case, Decision, Forward, HeldBody, Lists, Meaning, Outcome, Shadow};
+use oidc_filter::decision::{Answered, Case, Decision, Forward, HeldBody, Lists, Meaning, Outcome, PassedBody, Shadow};
 use oidc_filter::filter::{Body, CallId, Effect, FetchOutcome, Filter, StreamId};
 use oidc_filter::http::{self, Edit, Fetch, Field, Headers, Request, Response, Route};
 use oidc_filter::jose::signing::Uses;
@@ -570,7 +570,7 @@ pub struct Upstream {
     /// What the decision rests on, if that is the route.
     pub case: Option<Box<Case>>,
     /// The body that is held while the head goes on.
-    pub body: Option<HeldBody>,
+    pub body: Option<Box<HeldBody>>,
     /// What its response may list.
     pub lists: Option<Lists>,
 }
@@ -825,17 +825,14 @@ impl Scene {
     pub fn bring(&mut self, stream: StreamId, body: Body) -> Seen {
         let seen = self.seen(stream);
         let Seen::Upstream(upstream) = &seen else { return seen };
-        if upstream.body.is_none() {
-            return seen;
-        }
-        match self.filter.on_body(stream, body, self.now) {
-            Decision::Forward(Forward { edits, response_edits, filter_state, outcome, body, lists, .. }) => {
-                assert!(edits.is_empty() && response_edits.is_empty() && body.is_none());
+        let Some(held) = upstream.body.clone() else { return seen };
+        match self.filter.on_body(*held, body, self.now) {
+            Ok(PassedBody { filter_state, outcome, lists, .. }) => {
                 assert_eq!(outcome.result.as_str(), upstream.result);
                 let upstream = Upstream { filter_state, body: None, lists, ..upstream.clone() };
                 self.seen.insert(stream, Seen::Upstream(upstream));
             }
-            decision => self.see(stream, decision),
+            Err(refused) => self.see(stream, Decision::Answer(refused)),
         }
         self.seen(stream)
     }

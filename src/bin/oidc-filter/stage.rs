@@ -115,15 +115,15 @@ impl Stage<'_> {
     }
 
     /// Brings the body, if it is judged: what that gives stands in the place of what the head gave.
-    fn body(&self, filter: &mut Filter, mut forward: Forward, body: &[u8]) -> Decision {
-        let Some(held) = forward.body else { return Decision::Forward(forward) };
-        let body = if body.len() > held.max_size { Body::TooLong } else { Body::Whole(body) };
-        match filter.on_body(STREAM, body, self.now) {
-            Decision::Forward(judged) => {
-                forward.filter_state.extend(judged.filter_state);
+    fn body(&self, filter: &Filter, mut forward: Forward, body: &[u8]) -> Decision {
+        let Some(held) = forward.body.take() else { return Decision::Forward(forward) };
+        let body = if body.len() > held.max_size() { Body::TooLong } else { Body::Whole(body) };
+        match filter.on_body(*held, body, self.now) {
+            Ok(passed) => {
+                forward.filter_state.extend(passed.filter_state);
                 Decision::Forward(forward)
             }
-            refused => refused,
+            Err(refused) => Decision::Answer(refused),
         }
     }
 
