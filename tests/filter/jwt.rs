@@ -277,6 +277,9 @@ fn what_only_id_tokens_have() {
         json!({"tokenType": "ID-Token"}),
         json!({"token_usage": "id_token"}),
         json!({"tokenName": "id_token"}),
+        // Curity's and Oracle's.
+        json!({"purpose": "id"}),
+        json!({"tok_type": "IT"}),
     ];
     for kind in ["jwt", "introspection", "userinfo", "auto"] {
         let provider = |refuses: bool| json!({"validation": kind, "refuse_id_tokens": refuses});
@@ -447,8 +450,28 @@ fn a_required_type_must_be_there() {
     scene.send(bearer(&token(json!({"events": ["concert"]})))).allowed();
 }
 
+/// JWT Secured Authorization Response Mode for OAuth 2.0, section 2.1; RFC 8725, section 3.12. It passes through browsers, for the same
+/// audience and by the same keys.
+#[test]
+fn an_authorization_response_is_no_access_token() {
+    let mut scene = Scene::of(jwt(json!({}), json!({})));
+    let nobodys = json!({"sub": null, "client_id": null, "jti": null, "scope": null, "state": "S8NJ7uqk5fY4EjNvP"});
+    for response in [json!({"code": "PyyFaux2o7Q0YfXBU32j"}), json!({"error": "access_denied"}), json!({"code": ""})] {
+        let claims = with(nobodys.clone(), response.clone());
+        scene.send(bearer(&key("k1").token_with(json!({"typ": null}), claims))).refused(401, "wrong_type");
+        // Janssen's access tokens hold the code that they were had for.
+        for whose in ["sub", "client_id", "jti", "scope", "azp", "scp"] {
+            let claims = with(with(nobodys.clone(), response.clone()), json!({whose: "x"}));
+            scene.send(bearer(&token(claims))).allowed();
+        }
+    }
+    for other in [json!({}), json!({"code": 7}), json!({"error": false}), json!({"code": null, "state": "DE"})] {
+        scene.send(bearer(&token(with(nobodys.clone(), other)))).allowed();
+    }
+}
+
 /// RFC 6749, section 1.5; RFC 8725, section 3.12. By the words of Keycloak, Cognito, SimpleJWT, OpenIddict, ForgeRock, Casdoor,
-/// Flask, Curity, Spring and UAA; its signature is as good as that of an access token.
+/// Flask, Curity, Spring, Descope and UAA; its signature is as good as that of an access token.
 #[test]
 fn a_refresh_token_is_no_access_token() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
@@ -467,6 +490,8 @@ fn a_refresh_token_is_no_access_token() {
         json!({"tokenName": "access_token", "token_type": "Bearer"}),
         json!({"tokenType": "access-token"}),
         json!({"type": "access", "purpose": "offline"}),
+        json!({"drn": "DS"}),
+        json!({"tok_type": "AT"}),
         json!({"jti": "2f0c0b6e-r"}),
         json!({"jti": "2f0c0b6e-r", "granted_scopes": ["read"], "scope": "read"}),
         json!({"granted_scopes": ["read"]}),

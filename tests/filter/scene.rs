@@ -290,6 +290,8 @@ pub fn marks_of_refresh_tokens() -> Vec<Value> {
         json!({"purpose": "refresh_token"}),
         json!({"ati": "2f0c0b6e"}),
         json!({"jti": "2f0c0b6e-r", "granted_scopes": ["read"], "scope": null}),
+        json!({"jti": "2f0c0b6e4d1b4c0f8d0c6f5b0a9e8d7c-r"}),
+        json!({"drn": "DSR"}),
     ]
 }
 

@@ -18,6 +18,8 @@ pub(crate) fn is_of_another_kind(claims: &Object) -> bool {
             Some(kind) if is_word(kind, "offline") => {
                 ["tokentype", "tokenuse", "tokenusage", "typ"].iter().any(|known| is_word(name, known))
             }
+            // Descope calls its session tokens DS.
+            Some("DSR") => name == "drn",
             _ => false,
         }
     });
@@ -29,13 +31,23 @@ pub(crate) fn is_of_another_kind(claims: &Object) -> bool {
         || says_refresh
         || claims.get("ati").is_some_and(Value::is_string)
         || is_refresh_token_of_uaa(claims)
+        || is_authorization_response(claims)
 }
 
-/// Cloud Foundry's.
+/// Cloud Foundry's, and XSUAA's: `-r` behind a UUID without hyphens. Those of old releases have the `scope` of the access token.
 fn is_refresh_token_of_uaa(claims: &Object) -> bool {
-    claims.contains_key("granted_scopes")
-        && !claims.contains_key("scope")
-        && claims.get("jti").and_then(Value::as_str).is_some_and(|id| id.ends_with("-r"))
+    let id = claims.get("jti").and_then(Value::as_str).and_then(|id| id.strip_suffix("-r"));
+    id.is_some_and(|id| {
+        let is_uuid = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_uuid || claims.contains_key("granted_scopes") && !claims.contains_key("scope")
+    })
+}
+
+/// JWT Secured Authorization Response Mode for OAuth 2.0, section 2.1: what a browser brings back to the client, for the client
+/// and by the keys of its access tokens. It names nobody. Janssen writes a `code` into access tokens, too, beside whose they are.
+fn is_authorization_response(claims: &Object) -> bool {
+    ["code", "error"].iter().any(|name| claims.get(*name).is_some_and(Value::is_string))
+        && !["sub", "client_id", "azp", "scope", "scp", "jti"].iter().any(|name| claims.contains_key(*name))
 }
 
 /// Keycloak signs ID and logout tokens with the keys of its access tokens, and says in the claim `typ` which is which.
@@ -50,7 +62,11 @@ pub(super) fn is_id_token(claims: &Object) -> bool {
         matches!(name.as_str(), "nonce" | "at_hash" | "c_hash" | "s_hash")
             // Few values are such a word: names are compared for those only.
             || value.as_str().is_some_and(|kind| is_word(kind, "id") || is_word(kind, "idtoken"))
-                && ["tokentype", "tokenuse", "tokenusage", "tokenname", "typ"].iter().any(|known| is_word(name, known))
+                && ["tokentype", "tokenuse", "tokenusage", "tokenname", "typ", "purpose"]
+                    .iter()
+                    .any(|known| is_word(name, known))
+            // Oracle's.
+            || name == "tok_type" && value == "IT"
     })
 }
 
