@@ -231,7 +231,7 @@ impl Facts {
         let provider = self.providers.get(id.0)?;
         let claims = match answer {
             Answer::Active(object) => Claims::from_answer(object)
-                .and_then(|claims| provider.in_our_terms(claims))
+                .and_then(|claims| provider.in_our_terms(claims.ending(now)))
                 .map_err(|error| Some(Unfit::Claims(error))),
             Answer::Inactive => Err(None),
             Answer::Unfit(unfit) => Err(Some(unfit)),

@@ -89,6 +89,19 @@ impl Claims {
         })
     }
 
+    /// The same where an answer of this time says in how many seconds the token ends, and not when (RFC 6749, section 5.1; LINE,
+    /// Twitch, Kakao). What is no whole number of seconds says nothing.
+    pub fn ending(mut self, now: Timestamp) -> Self {
+        if self.expires_at.is_none() {
+            let seconds = self
+                .object
+                .get("expires_in")
+                .and_then(|value| value.as_u64().or_else(|| seconds_in_digits(value.as_str()?)));
+            self.expires_at = seconds.map(|seconds| now.saturating_add(Duration::from_secs(seconds)));
+        }
+        self
+    }
+
     /// The same where a provider writes lists as one string in a way of its own: `aud` is split at the one character, and
     /// `scope` and `scp` at the other in place of the space. A list in JSON stays as it is.
     pub fn separated(mut self, audience: Option<char>, scope: Option<char>) -> Self {

@@ -250,6 +250,29 @@ fn the_times_of_an_answer_are_checked() {
     scene.send(bearer(&token(json!({"exp": "2000000000"})))).refused(401, "invalid_claims");
 }
 
+/// RFC 6749, section 5.1; RFC 7662, section 4. LINE, Twitch and Kakao say in how many seconds a token ends, and not when.
+#[test]
+fn an_answer_is_not_believed_beyond_its_seconds() {
+    for seconds in [json!(5), json!("5")] {
+        let mut scene = Scene::of(introspection(json!({"require_expiration": true}), json!({})));
+        scene.provider.tokens.insert("opaque".to_owned(), active(json!({"exp": null, "expires_in": seconds})));
+        scene.send(bearer("opaque")).allowed();
+        scene.pass_seconds(4);
+        scene.send(bearer("opaque")).allowed();
+        assert_eq!(scene.count("/introspect"), 1);
+        scene.provider.tokens.clear();
+        scene.pass_seconds(2);
+        scene.send(bearer("opaque")).refused(401, "inactive");
+    }
+    // What says when goes before; what is no number of seconds says nothing.
+    told(active(json!({"exp": NOW - 61, "expires_in": 3600}))).refused(401, "expired");
+    for odd in [json!(-1), json!(1.5), json!(""), json!("never"), json!(true), json!(1e300), json!(u64::MAX)] {
+        told(active(json!({"exp": null, "expires_in": odd}))).allowed();
+    }
+    let mut scene = Scene::of(jwt(json!({}), json!({})));
+    scene.send(bearer(&token(json!({"exp": null, "expires_in": 3600})))).refused(401, "invalid_claims");
+}
+
 /// An answer with this claim is refused for it, and the log says so.
 #[track_caller]
 fn is_unfit(claim: Value, name: &str) {
