@@ -118,17 +118,33 @@ fn checked(object: Object) -> Answer {
 /// Whether a refusal says that it is us whom the endpoint doesn't answer (RFC 6749, section 5.2; RFC 7235, section 3.1), and
 /// nothing about a token that we asked about. A firewall that doesn't like a token says 403 without a challenge.
 pub fn is_about_us(refusal: &Response) -> bool {
-    let challenges: Vec<&[u8]> = refusal.headers.all("www-authenticate").collect();
-    let mut parts = challenges.iter().flat_map(|challenge| challenge.windows(ABOUT_TOKEN.len()));
-    let names_token = parts.any(|part| part.eq_ignore_ascii_case(ABOUT_TOKEN));
-    let body = Some(&refusal.body).filter(|body| body.len() <= MAX_TOKEN_ANSWER_BYTES);
-    let error = body.and_then(|body| json::parse_object(body).ok()?.remove("error"));
-    match (refusal.status, error.as_ref().and_then(Value::as_str)) {
+    let is_challenge = refusal.headers.all("www-authenticate").next().is_some();
+    match (refusal.status, error(refusal).as_deref()) {
         (400 | 401 | 403, Some("invalid_client" | "unauthorized_client")) => true,
         (401 | 403, Some("invalid_token")) => false,
-        (401, _) => !names_token,
-        (403, _) => !challenges.is_empty() && !names_token,
+        (401, _) => !is_challenge_about_token(refusal),
+        (403, _) => is_challenge && !is_challenge_about_token(refusal),
         _ => false,
+    }
+}
+
+/// Whether a refusal says in its body or in a challenge that the token is none (RFC 6750, section 3.1).
+pub fn is_about_token(refusal: &Response) -> bool {
+    error(refusal).as_deref() == Some("invalid_token") || is_challenge_about_token(refusal)
+}
+
+fn is_challenge_about_token(refusal: &Response) -> bool {
+    let challenges = refusal.headers.all("www-authenticate");
+    let mut parts = challenges.flat_map(|challenge| challenge.windows(ABOUT_TOKEN.len()));
+    parts.any(|part| part.eq_ignore_ascii_case(ABOUT_TOKEN))
+}
+
+/// The word for what is wrong (RFC 6749, section 5.2).
+fn error(refusal: &Response) -> Option<String> {
+    let body = Some(&refusal.body).filter(|body| body.len() <= MAX_TOKEN_ANSWER_BYTES)?;
+    match json::parse_object(body).ok()?.remove("error") {
+        Some(Value::String(error)) => Some(error),
+        _ => None,
     }
 }
 

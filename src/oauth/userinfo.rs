@@ -6,7 +6,7 @@ use crate::http::{Endpoint, Fetch, Response};
 use crate::jose::claims::{Lookup, look_up};
 use crate::json::Value;
 use crate::oauth::credentials::Token;
-use crate::oauth::introspection::{Answer, Unfit, json_object};
+use crate::oauth::introspection::{Answer, Unfit, is_about_token, json_object};
 use std::time::Duration;
 
 /// The call that presents `token` (section 5.3.1).
@@ -22,7 +22,8 @@ pub fn request(endpoint: Endpoint, token: &Token, timeout: Duration) -> Fetch {
 /// Reads an answer. An error of RFC 6750 is a no; an answer without the `sub` that section 5.3.2 demands is one too, unless
 /// another claim stands for it; `None` for everything that says nothing about the token.
 pub fn answer(response: &Response, subject: Option<&Lookup>) -> Option<Answer> {
-    if matches!(response.status, 401 | 403) {
+    // RFC 6750, section 3.1, says 401 of a token that is none. Amazon and Facebook say 400, and why.
+    if matches!(response.status, 401 | 403) || response.status == 400 && is_about_token(response) {
         return Some(Answer::Inactive);
     }
     let mut object = match json_object(response)? {

@@ -2,7 +2,7 @@
 
 use crate::listener::heard;
 use crate::scene::*;
-use oidc_filter::http::MAX_ANSWER_BYTES;
+use oidc_filter::http::{Headers, MAX_ANSWER_BYTES, Response};
 use serde_json::{Value, json};
 
 fn ann() -> Value {
@@ -381,6 +381,28 @@ fn only_a_verified_address_passes() {
         } else {
             scene.send(bearer("good")).refused(403, "insufficient_claims");
         }
+    }
+}
+
+/// RFC 6750, section 3.1, has 401 for it. Login with Amazon and Facebook answer 400 about a token that is none, and say so.
+#[test]
+fn a_400_about_the_token_is_a_no() {
+    let challenge = |challenge: &str| {
+        let headers = Headers::from_pairs([("content-type", "application/json"), ("www-authenticate", challenge)]);
+        Answer::Says(Response { status: 400, headers, body: br#"{"error":{"code":190}}"#.to_vec() })
+    };
+    for (answer, status, reason) in [
+        (says(400, "application/json", r#"{"error":"invalid_token","error_description":"expired"}"#), 401, "inactive"),
+        (challenge(r#"OAuth "Facebook Platform" "invalid_token" "Error validating access token""#), 401, "inactive"),
+        (challenge(r#"Bearer error="invalid_request""#), 503, "provider_unavailable"),
+        (says(400, "application/json", r#"{"error":"invalid_request"}"#), 503, "provider_unavailable"),
+        (says(400, "application/json", r#"{"error":["invalid_token"]}"#), 503, "provider_unavailable"),
+        (says(500, "application/json", r#"{"error":"invalid_token"}"#), 503, "provider_unavailable"),
+        (says(200, "application/json", r#"{"error":"invalid_token"}"#), 401, "invalid_claims"),
+    ] {
+        let mut scene = Scene::of(userinfo(json!({}), json!({})));
+        scene.provider.at("/userinfo", answer);
+        scene.send(bearer("opaque")).refused(status, reason);
     }
 }
 
