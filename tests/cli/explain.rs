@@ -390,6 +390,13 @@ fn a_bound_token_with_its_proof() {
     let ended = run(&base, &bound);
     assert!(ended.out.contains("not_bound\n  it is bound to a key (`cnf` has `jkt`)"), "{}", ended.out);
     assert!(ended.out.contains("bound tokens (docs/bound-tokens.md)\n"), "no link of a page: {}", ended.out);
+    for unknown in [json!({"jwk": {}}), json!({}), json!({"jkt": "x"})] {
+        let ended = run(&base, &token(json!({}), json!({"cnf": unknown})));
+        assert!(ended.out.contains("not_bound\n  what it says of its binding"), "{}", ended.out);
+    }
+    let ended = run(&base, &token(json!({"crit": ["x"], "x": 1}), json!({})));
+    assert!(ended.out.contains("unsupported_token\n  its `alg` is none of EdDSA, "), "{}", ended.out);
+    assert!(ended.out.contains(" or its header has `crit`"), "{}", ended.out);
     // A certificate is named by its digest, or by itself.
     let pem = "-----BEGIN CERTIFICATE-----\nbm90IGEg\nY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n";
     let digest = Sha256::digest("not a certificate");

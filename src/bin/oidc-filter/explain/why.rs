@@ -3,6 +3,7 @@
 use super::{Token, place};
 use crate::words;
 use oidc_filter::config::{Config, Policy, Provider};
+use oidc_filter::jose::confirmation::Confirmation;
 use oidc_filter::jose::jwt::Audiences;
 use oidc_filter::time::Timestamp;
 use serde_json::Value;
@@ -54,12 +55,14 @@ pub fn why(reason: &str, token: Option<&Token>, config: &Config, policy: &Policy
         }
         "unsupported_token" => {
             let algorithms: Vec<&str> = provider?.algorithms.iter().map(|algorithm| algorithm.name()).collect();
-            format!(
-                "it is {} ({}), and taken are {}",
-                token.form,
-                token.algorithm.unwrap_or("no alg"),
-                algorithms.join(", ")
-            )
+            let taken = algorithms.join(", ");
+            match token.algorithm {
+                Some(algorithm) => format!("it is {} ({algorithm}), and taken are {taken}", token.form),
+                None if token.form == "JWT" => format!(
+                    "its `alg` is none of {taken}, or its header has `crit`, `b64`, `zip` or a `cty` of JWT, none of which is taken"
+                ),
+                None => format!("it is {}, and taken are JWTs that are signed, by {taken}", token.form),
+            }
         }
         _ => return None,
     })
@@ -67,6 +70,10 @@ pub fn why(reason: &str, token: Option<&Token>, config: &Config, policy: &Policy
 
 /// What a token is bound to, and what of it a request has not shown, or nobody looks at.
 pub fn not_bound(token: &Token, policy: &Policy, has_certificate: bool) -> String {
+    if Confirmation::of(&token.claims).is_err() {
+        return "what it says of its binding (`cnf`, `token_type`, `typ`) is malformed, or of a kind that is not known"
+            .to_owned();
+    }
     let binding = token.claims.get("cnf").and_then(Value::as_object);
     let has = |member: &str| binding.is_some_and(|binding| binding.contains_key(member));
     if has("jkt") {
