@@ -18,8 +18,8 @@ use crate::jose::confirmation::{Confirmation, ProvenCertificate, ProvenKey, Unre
 use crate::jose::jws::{CompactJws, VerifiedPayload, forgivingly_decoded};
 use crate::json::{self, Object, Value};
 use crate::time::Timestamp;
-pub(crate) use kind::is_of_another_kind;
 use kind::{is_id_token, is_never_access_token, is_one_of};
+pub(crate) use kind::{is_of_another_kind, is_word};
 
 /// The claims of one token, their registered members type-checked once.
 ///

@@ -100,11 +100,22 @@ pub fn answer(response: &Response, activity: &Activity) -> Option<Answer> {
         other => return Some(other),
     };
     Some(match object.remove("active") {
+        _ if is_error(&object) => Answer::Inactive,
         Some(Value::Bool(false)) => Answer::Inactive,
         Some(Value::Bool(true)) => checked(object),
         None if activity.by_status => checked(object),
         None => Answer::Inactive,
         Some(_) => Answer::Unfit(Unfit::ActiveIsNoBoolean),
+    })
+}
+
+/// Whether an answer is one that went wrong (RFC 6749, section 5.2), whatever its status and whatever else it says.
+pub fn is_error(object: &Object) -> bool {
+    object.get("error").is_some_and(|error| match error {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        _ => true,
     })
 }
 
@@ -173,7 +184,7 @@ fn kind(object: &Object) -> Result<(), Unfit> {
     for (name, known) in KINDS {
         match object.get(name) {
             None | Some(Value::Null) => {}
-            Some(Value::String(text)) if known.iter().any(|known| known.eq_ignore_ascii_case(text)) => {}
+            Some(Value::String(text)) if known.iter().any(|known| jwt::is_word(text, known)) => {}
             Some(Value::String(_)) => return Err(Unfit::AnotherKind(name)),
             Some(_) => return Err(Unfit::Claims(jwt::Error::InvalidClaims(name))),
         }
@@ -181,14 +192,14 @@ fn kind(object: &Object) -> Result<(), Unfit> {
     if jwt::is_of_another_kind(object) { Err(Unfit::AnotherKind("claims")) } else { Ok(()) }
 }
 
-/// The members that tell the kind of a token, each with the words for an access token.
+/// The members that tell the kind of a token, each with the words for an access token as [`jwt::is_word`] compares them.
 ///
 /// A DPoP token is bound, and refused where its binding isn't checked (RFC 9449, section 7.2). `JWT` is Oracle's word (IDCS)
-/// for its access tokens.
+/// for its access tokens, `access` that of SimpleJWT.
 const KINDS: [(&str, &[&str]); 3] = [
-    ("token_type", &["Bearer", "DPoP", "access_token", "urn:ietf:params:oauth:token-type:access_token", "JWT"]),
-    ("token_use", &["access", "access_token"]),
-    ("token_usage", &["access_token"]),
+    ("token_type", &["bearer", "dpop", "access", "accesstoken", "urn:ietf:params:oauth:tokentype:accesstoken", "jwt"]),
+    ("token_use", &["access", "accesstoken"]),
+    ("token_usage", &["accesstoken"]),
 ];
 
 /// The largest answer about one token: eight times what fits into the headers of a request that carries its claims.

@@ -6,7 +6,7 @@ use crate::http::{Endpoint, Fetch, Response};
 use crate::jose::claims::{Lookup, look_up};
 use crate::json::Value;
 use crate::oauth::credentials::Token;
-use crate::oauth::introspection::{Answer, Unfit, is_about_token, json_object};
+use crate::oauth::introspection::{Answer, Unfit, is_about_token, is_error, json_object};
 use std::time::Duration;
 
 /// The call that presents `token` (section 5.3.1).
@@ -31,7 +31,7 @@ pub fn answer(response: &Response, subject: Option<&Lookup>) -> Option<Answer> {
         other => return Some(other),
     };
     // Salesforce: a user who was frozen. Slack: whatever is wrong, with a 200.
-    if ["active", "ok"].iter().any(|name| object.get(*name).is_some_and(is_no)) {
+    if is_error(&object) || ["active", "ok", "success"].iter().any(|name| object.get(*name).is_some_and(is_no)) {
         return Some(Answer::Inactive);
     }
     if let (Some(lookup), None | Some(Value::Null)) = (subject, object.get("sub")) {

@@ -344,9 +344,14 @@ fn only_true_is_active() {
         active(json!({"active": {}})),
         json!({"active": null, "aud": AUDIENCE}),
         json!({"Active": true, "aud": AUDIENCE}),
+        active(json!({"error": "invalid_token"})),
+        active(json!({"error": {"code": 190}})),
     ] {
         let refusal = told(answer.clone()).refused(401, "inactive");
         assert_eq!(refusal.error().as_deref(), Some("invalid_token"), "{answer}");
+    }
+    for none in [json!(null), json!(""), json!(false), json!(0)] {
+        told(active(json!({"error": none}))).allowed();
     }
 }
 
@@ -541,6 +546,10 @@ fn other_kinds_of_tokens() {
     for kind in [
         json!({"token_type": "Bearer"}),
         json!({"token_type": "bearer"}),
+        json!({"token_type": "AccessToken"}),
+        json!({"token_type": "access-token"}),
+        json!({"token_type": "access"}),
+        json!({"token_type": "urn:ietf:params:oauth:token-type:access_token"}),
         json!({"token_use": "access"}),
         json!({"token_type": "Bearer", "token_usage": "access_token"}),
     ] {

@@ -398,7 +398,9 @@ fn a_400_about_the_token_is_a_no() {
         (says(400, "application/json", r#"{"error":"invalid_request"}"#), 503, "provider_unavailable"),
         (says(400, "application/json", r#"{"error":["invalid_token"]}"#), 503, "provider_unavailable"),
         (says(500, "application/json", r#"{"error":"invalid_token"}"#), 503, "provider_unavailable"),
-        (says(200, "application/json", r#"{"error":"invalid_token"}"#), 401, "invalid_claims"),
+        (says(200, "application/json", r#"{"error":"invalid_token"}"#), 401, "inactive"),
+        (says(200, "application/json", r#"{"sub":"1","error":{"code":190}}"#), 401, "inactive"),
+        (says(200, "application/json", r#"{"sub":"1","success":false}"#), 401, "inactive"),
     ] {
         let mut scene = Scene::of(userinfo(json!({}), json!({})));
         scene.provider.at("/userinfo", answer);

@@ -71,7 +71,7 @@ pub(super) fn is_id_token(claims: &Object) -> bool {
 }
 
 /// Compares with a word in lower case, without regard to case, hyphens and underscores.
-fn is_word(text: &str, word: &str) -> bool {
+pub(crate) fn is_word(text: &str, word: &str) -> bool {
     let letters = text.bytes().filter(|byte| !matches!(byte, b'-' | b'_')).map(|byte| byte.to_ascii_lowercase());
     letters.eq(word.bytes())
 }
