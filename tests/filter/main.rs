@@ -35,6 +35,7 @@ mod scene;
 mod security_limits;
 mod security_requests;
 mod security_tokens;
+mod shapes;
 mod silence;
 mod strip;
 mod userinfo;

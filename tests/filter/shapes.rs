@@ -1,0 +1,331 @@
+//! Tokens, key sets and answers in the shapes of providers that have no example of their own: as their documentation and their sources
+//! have them, with names of our own. None was tried against the provider.
+
+use crate::scene::*;
+use crate::support::with;
+use serde_json::{Value, json};
+
+/// Whose tokens these are, what their header and their claims have beside or instead of those of a good one (`null` takes one out),
+/// and what a key has.
+fn tokens() -> Vec<(&'static str, Value, Value, Value)> {
+    let none = || json!({});
+    let jwt = || json!({"typ": "JWT"});
+    vec![
+        (
+            "PingFederate",
+            json!({"typ": null, "pi.atm": "1"}),
+            json!({"scope": ["openid", "read"], "pi": {"sri": "x"}, "OrgName": "shop", "jti": null}),
+            none(),
+        ),
+        (
+            "PingOne",
+            jwt(),
+            json!({"aud": ["https://api.pingone.eu", AUDIENCE], "env": "e", "org": "o", "sid": "s"}),
+            none(),
+        ),
+        (
+            "ForgeRock AM",
+            json!({"typ": "JWT", "zip": "NONE"}),
+            json!({
+                "sub": "(usr!ann)", "cts": "OAUTH2_STATELESS_GRANT", "auth_level": 0, "tokenName": "access_token",
+                "token_type": "Bearer", "grant_type": "authorization_code", "scope": ["read"], "realm": "/", "expires_in": 3599,
+            }),
+            none(),
+        ),
+        (
+            "WSO2 Identity Server",
+            json!({"x5t": "NTAxZmMxNDMy"}),
+            json!({"aut": "APPLICATION_USER", "binding_type": "cookie", "binding_ref": "b", "org_name": "Super", "azp": "client"}),
+            json!({"x5t#S256": "NTAxZmMxNDMy", "x5c": ["MIIFRTCC"]}),
+        ),
+        (
+            "Duende IdentityServer",
+            none(),
+            json!({"scope": ["read", "offline_access"], "amr": ["pwd"], "idp": "local", "auth_time": NOW - 60}),
+            none(),
+        ),
+        (
+            "OpenIddict",
+            none(),
+            json!({"oi_prst": "client", "oi_au_id": "1", "oi_tkn_id": "2"}),
+            json!({"x5t": "x", "x5c": ["y"]}),
+        ),
+        (
+            "Ory Hydra",
+            jwt(),
+            json!({"scope": null, "scp": ["read"], "ext": {}, "nbf": NOW - 60, "aud": [AUDIENCE]}),
+            none(),
+        ),
+        ("Authelia", none(), json!({"scp": ["read"], "aud": [AUDIENCE], "auth_time": NOW - 9}), none()),
+        (
+            "authentik",
+            jwt(),
+            json!({"uid": "u", "acr": "goauthentik.io/providers/oauth2/default", "amr": ["pwd"], "groups": ["a"]}),
+            json!({"x5c": ["MIIF"], "x5t": "a", "x5t#S256": "b"}),
+        ),
+        (
+            "Casdoor",
+            jwt(),
+            json!({
+                "owner": "built-in", "deletedTime": "", "id": "i", "type": "normal-user", "password": "", "isForbidden": false,
+                "tokenType": "access-token", "azp": "client", "aud": [AUDIENCE], "jti": "admin/x", "roles": [], "score": 2000,
+            }),
+            json!({"x5c": ["MIIE"], "x5t": "x"}),
+        ),
+        (
+            "FusionAuth",
+            json!({"typ": "JWT", "gty": ["password"]}),
+            json!({"tid": "t", "roles": ["a"], "auth_time": NOW}),
+            none(),
+        ),
+        (
+            "Curity",
+            json!({"typ": "JWT", "x5t": "q"}),
+            json!({"purpose": "access_token", "delegationId": "d", "jti": "P$1"}),
+            none(),
+        ),
+        (
+            "Janssen",
+            jwt(),
+            json!({"code": "3f7cb5e1", "scope": ["read"], "token_type": "Bearer", "x5t#S256": "", "username": "ann", "jti": null}),
+            none(),
+        ),
+        (
+            "IBM Verify",
+            json!({"typ": null}),
+            json!({"realmName": "cloudIdentityRealm", "grant_id": "g", "uniqueSecurityName": "u"}),
+            none(),
+        ),
+        (
+            "IBM App ID",
+            json!({"typ": "JWT", "ver": 4}),
+            json!({"aud": [AUDIENCE], "tenant": "t", "amr": ["google"]}),
+            none(),
+        ),
+        (
+            "SAP Cloud Identity",
+            json!({"typ": "JWT", "jku": "https://t.accounts.ondemand.com/oauth2/certs"}),
+            json!({"app_tid": "a", "sap_id_type": "user", "ias_iss": ISSUER, "ias_apis": ["a"]}),
+            none(),
+        ),
+        (
+            "XSUAA",
+            json!({"typ": "JWT", "jku": "https://t.authentication.eu10.hana.ondemand.com/token_keys", "jid": "j"}),
+            json!({
+                "ext_attr": {"enhancer": "XSUAA"}, "xs.user.attributes": {}, "scope": ["openid", "x!t1.read"], "cid": "sb-x!t1",
+                "grant_type": "refresh_token", "rev_sig": "r", "zid": "z", "jti": "2f0c0b6e4d1b4c0f8d0c6f5b0a9e8d7c",
+            }),
+            json!({"value": "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----"}),
+        ),
+        (
+            "Salesforce",
+            json!({"typ": "JWT", "tnk": "core/prod/00D", "ver": "1.0", "tty": "sfdc-core-token"}),
+            json!({"scope": null, "scp": "openid api", "sub": "uid:005", "mty": "oauth", "hsc": false, "roles": []}),
+            none(),
+        ),
+        (
+            "Cloudflare Access",
+            json!({"typ": null}),
+            json!({"aud": [AUDIENCE], "type": "app", "identity_nonce": "n"}),
+            none(),
+        ),
+        (
+            "Cloudflare Access, a service",
+            json!({"typ": null}),
+            json!({"type": "app", "common_name": "x.access", "sub": ""}),
+            none(),
+        ),
+        (
+            "Google IAP",
+            jwt(),
+            json!({"sub": "accounts.google.com:1", "hd": "example.com", "google": {"access_levels": []}}),
+            none(),
+        ),
+        (
+            "Firebase",
+            jwt(),
+            json!({"user_id": "u", "firebase": {"sign_in_provider": "password"}, "scope": null}),
+            none(),
+        ),
+        (
+            "Azure AD B2C",
+            jwt(),
+            json!({"ver": "1.0", "tfp": "B2C_1", "scope": null, "scp": "read", "azp": "a"}),
+            json!({"nbf": 1493763266}),
+        ),
+        (
+            "AD FS",
+            json!({"typ": "JWT", "x5t": "k1"}),
+            json!({"apptype": "Public", "auth_time": "2027-01-15T07:00:00.000Z"}),
+            json!({"x5t": "k1"}),
+        ),
+        (
+            "SPIRE",
+            jwt(),
+            json!({"aud": [AUDIENCE], "sub": "spiffe://shop/web", "scope": null}),
+            json!({"use": "jwt-svid", "alg": null}),
+        ),
+        ("HashiCorp Vault", json!({"typ": null}), json!({"namespace": "root", "scope": null, "jti": null}), none()),
+        ("Logto", none(), json!({"client_id": "c", "organization_id": "o"}), none()),
+        ("Kanidm", json!({"typ": null}), json!({"auth_time": null, "azp": "app", "scopes": ["openid"]}), none()),
+        (
+            "Rauthy",
+            jwt(),
+            json!({"typ": "Bearer", "azp": "app", "roles": ["admin"], "preferred_username": "ann"}),
+            none(),
+        ),
+        (
+            "Oracle Identity Cloud Service",
+            json!({"typ": "JWT", "x5t": "x"}),
+            json!({"tok_type": "AT", "sub_type": "user", "sub_mappingattr": "userName", "rt_jti": "r", "ca_guid": "c"}),
+            json!({"key_ops": ["verify", "wrapKey", "encrypt"], "x5c": ["a", "b"]}),
+        ),
+        (
+            "CAS",
+            json!({"typ": "JWT", "client_id": "c", "org.apereo.cas.services.RegisteredService": "1"}),
+            json!({"jti": "AT-1-x", "nonce": "", "state": "s", "credentialType": "c", "token_type": "Bearer", "scope": ["read"]}),
+            none(),
+        ),
+        ("Shibboleth", none(), json!({"cl": ["sub"], "jti": "_x", "aud": [AUDIENCE]}), none()),
+        ("MITREid Connect", json!({"typ": null}), json!({"azp": "client", "scope": null}), json!({"use": null})),
+        (
+            "Clerk",
+            json!({"typ": "JWT", "cat": "cl_B7d4PD111AAA"}),
+            json!({"fva": [0, -1], "o": {"id": "o"}, "sts": "active", "v": 2}),
+            none(),
+        ),
+        (
+            "Descope",
+            jwt(),
+            json!({"drn": "DS", "rexp": "2027-05-03T17:29:42Z", "permissions": [], "amr": ["oauth"]}),
+            none(),
+        ),
+        (
+            "SuperTokens",
+            json!({"typ": "JWT", "version": "5"}),
+            json!({"tId": "public", "sessionHandle": "h", "refreshTokenHash1": "x", "parentRefreshTokenHash1": null, "antiCsrfToken": null}),
+            none(),
+        ),
+        ("Stytch", jwt(), json!({"https://stytch.com/session": {"id": "s"}, "scope": null}), none()),
+        ("Gravitee", jwt(), json!({"domain": "d", "gis": "g"}), json!({"x5c": null, "x5t": null, "key_ops": null})),
+        (
+            "Teleport",
+            json!({"typ": null}),
+            json!({"aud": [AUDIENCE], "traits": {"a": ["b"]}, "username": "ann"}),
+            none(),
+        ),
+        ("Buildkite", jwt(), json!({"sub": "organization:a:pipeline:b", "build_number": 1, "scope": null}), none()),
+        (
+            "Terraform Cloud",
+            jwt(),
+            json!({"sub": "organization:a", "terraform_run_phase": "apply", "scope": null}),
+            none(),
+        ),
+    ]
+}
+
+/// Their keys stand among others, as they do there: one for encryption with the same name, and one of an unknown type.
+fn scene(key_change: Value) -> Scene {
+    let mut scene = Scene::cold(jwt(json!({}), json!({})));
+    let for_encryption = with(key("k2").jwk(), json!({"alg": "RSA-OAEP", "use": "enc", "kid": "k1"}));
+    let unknown = json!({"kty": "AKP", "alg": "ML-DSA-44", "pub": "AA", "kid": "k3"});
+    scene.provider.keys(&[for_encryption, unknown, with(key("k1").jwk(), key_change)]);
+    scene
+}
+
+/// Good ones pass; what makes them somebody else's doesn't.
+#[test]
+fn tokens_of_providers_without_an_example() {
+    for (provider, header, claims, key_change) in tokens() {
+        println!("{provider}");
+        let mut scene = scene(key_change);
+        let mut sent =
+            |change: Value| scene.send(bearer(&key("k1").token_with(header.clone(), with(claims.clone(), change))));
+        sent(json!({})).allowed();
+        sent(json!({"aud": "other"})).refused(401, "wrong_audience");
+        sent(json!({"aud": []})).refused(401, "wrong_audience");
+        sent(json!({"exp": NOW - 61})).refused(401, "expired");
+        sent(json!({"nbf": NOW + 61})).refused(401, "not_yet_valid");
+        sent(json!({"cnf": {"jkt": "x"}})).refused(401, "not_bound");
+        sent(json!({"iss": format!("{ISSUER}/")})).refused(401, "unknown_issuer");
+        let forged = key("k2").token_with(with(header.clone(), json!({"kid": "k1"})), claims.clone());
+        scene.send(bearer(&forged)).refused(401, "bad_signature");
+    }
+}
+
+/// What introspection answers there about a good token, beside or instead of what a usual answer has.
+fn answers() -> Vec<(&'static str, Value)> {
+    vec![
+        (
+            "Keycloak",
+            json!({"typ": "Bearer", "token_type": "Bearer", "azp": "web", "allowed-origins": ["*"], "realm_access": {}}),
+        ),
+        ("PingFederate", json!({"client_id": "c", "scope": "read", "OrgName": "shop", "iss": null, "sub": null})),
+        (
+            "ForgeRock AM",
+            json!({"realm": "/", "user_id": "ann", "token_type": "Bearer", "auth_level": 0, "expires_in": 3590}),
+        ),
+        (
+            "WSO2 Identity Server",
+            json!({"nbf": NOW, "aut": "APPLICATION_USER", "token_type": "Bearer", "username": "a@carbon.super"}),
+        ),
+        ("Duende IdentityServer", json!({"scope": "read", "amr": "pwd", "idp": "local", "aud": ["x", AUDIENCE]})),
+        ("OpenIddict", json!({"token_type": "Bearer", "token_usage": "access_token", "jti": "j"})),
+        (
+            "Ory Hydra",
+            json!({"aud": [AUDIENCE], "ext": {}, "token_type": "Bearer", "token_use": "access_token", "nbf": NOW}),
+        ),
+        ("Authelia", json!({"aud": [AUDIENCE], "client_id": "c", "username": "ann", "iat": NOW})),
+        ("Casdoor", json!({"username": "admin", "token_type": "Bearer", "aud": [AUDIENCE], "jti": "admin/x"})),
+        (
+            "Janssen",
+            json!({"acr_values": null, "jti": null, "nbf": null, "cnf": null, "scope": ["read"], "token_type": "Bearer"}),
+        ),
+        ("IBM Verify", json!({"token_type": "bearer", "grant_id": "g", "realmName": "cloudIdentityRealm"})),
+        ("Salesforce", json!({"token_type": "access_token", "username": "ann@example.com", "nbf": NOW - 1})),
+        (
+            "Zitadel",
+            json!({"aud": [AUDIENCE, "1"], "amr": ["password"], "urn:zitadel:iam:org:project:roles": {}, "locale": null}),
+        ),
+        ("Kanidm", json!({"token_type": "access_token", "username": "ann@idm", "jti": "j"})),
+        ("Oracle Identity Cloud Service", json!({"token_type": "JWT", "sub_type": "user", "tok_type": "AT"})),
+        (
+            "CAS",
+            json!({"tokenType": "Bearer", "realmName": "r", "uniqueSecurityName": "ann", "grant_type": "authorization_code"}),
+        ),
+        (
+            "MITREid Connect",
+            json!({"expires_at": "2027-01-15T09:00:00+0000", "user_id": "ann", "token_type": "Bearer"}),
+        ),
+        (
+            "webMethods",
+            json!({"exp": (NOW + 60).to_string(), "iat": NOW.to_string(), "token_type": "Bearer", "owner_id": "ann"}),
+        ),
+        ("Airlock IAM", json!({"scope": "read", "client_id": "c", "iat": NOW, "iss": null})),
+        (
+            "LinkedIn",
+            json!({"exp": null, "expires_at": NOW + 60, "status": "active", "auth_type": "3L", "authorized_at": NOW}),
+        ),
+    ]
+}
+
+/// Good ones pass; what says that they are none, or somebody else's, doesn't.
+#[test]
+fn answers_of_providers_without_an_example() {
+    for (provider, answer) in answers() {
+        println!("{provider}");
+        let told = |change: Value| {
+            let mut scene = Scene::of(introspection(json!({}), json!({})));
+            scene.provider.tokens.insert("opaque".to_owned(), active(with(answer.clone(), change)));
+            scene.send(bearer("opaque"))
+        };
+        told(json!({})).allowed();
+        told(json!({"active": false})).refused(401, "inactive");
+        told(json!({"active": "true"})).refused(401, "inactive");
+        told(json!({"aud": "other"})).refused(401, "wrong_audience");
+        told(json!({"exp": NOW - 61})).refused(401, "expired");
+        told(json!({"token_type": "refresh_token"})).refused(401, "wrong_type");
+        told(json!({"cnf": {"x5t#S256": "x"}})).refused(401, "not_bound");
+        told(json!({"iss": "https://other.example"})).refused(401, "unknown_issuer");
+    }
+}
