@@ -83,7 +83,7 @@ fn judge(progress: &RefCell<Progress>, filter: Option<&Filter>, instance: &mut I
 }
 
 /// Brings a body to the filter, whole or as one that is too long.
-fn verdict(held: HeldBody, filter: Option<&Filter>, size: usize) -> Result<PassedBody, Answered> {
+fn verdict(held: HeldBody, filter: Option<&Filter>, size: usize) -> Result<PassedBody, Box<Answered>> {
     let bytes = match size {
         0 => Some(Vec::new()),
         size if size <= held.max_size() => abi::buffer(Buffer::RequestBody, size).filter(|bytes| bytes.len() == size),
@@ -91,7 +91,7 @@ fn verdict(held: HeldBody, filter: Option<&Filter>, size: usize) -> Result<Passe
     };
     let (Some(filter), Some(bytes), Some(now)) = (filter, bytes, abi::now()) else {
         log::error!("the body of a request could not be read; it is refused");
-        return Err(Answered::misconfigured());
+        return Err(Box::new(Answered::misconfigured()));
     };
     let body = if size > held.max_size() { Body::TooLong } else { Body::Whole(&bytes) };
     filter.on_body(held, body, now)

@@ -151,7 +151,7 @@ impl Filter {
     }
 
     /// The body of a request that goes on has come, or more of it than is read: it goes on, too, or the request is refused.
-    pub fn on_body(&self, held: HeldBody, body: Body, now: Timestamp) -> Result<PassedBody, Answered> {
+    pub fn on_body(&self, held: HeldBody, body: Body, now: Timestamp) -> Result<PassedBody, Box<Answered>> {
         let HeldBody { case, mcp, head, token, outcome, tally } = held;
         let read = match body {
             Body::Whole(b"") if !head.is_post => Ok(Vec::new()),
@@ -188,12 +188,12 @@ impl Filter {
         asked: Option<&Asked>,
         tally: Tally,
         token: Option<&AccessToken>,
-    ) -> Answered {
+    ) -> Box<Answered> {
         self.tell(case, &refused.outcome, Some(refused.answer.status), detail, tally);
         let asked: Vec<Asked> = asked.into_iter().cloned().collect();
         let filter_state = self.audit(&asked, &refused.outcome, token);
         // The head has gone on: its log has nothing to hide any more.
-        Answered { tally, filter_state, edits: Vec::new(), ..refused }
+        Box::new(Answered { tally, filter_state, edits: Vec::new(), ..refused })
     }
 
     /// A decision with the audit line of what its head alone asks for.

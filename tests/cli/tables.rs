@@ -205,7 +205,7 @@ fn the_table_of_the_page_is_one() {
     assert_eq!(printed(&["test", "-"], &text), "3 as expected\n");
     // It names every field that is read.
     let section = page.split("\n## test\n").nth(1).unwrap().split("\n## ").next().unwrap();
-    let field = Regex::new(r#"fields(?:\.take\(|\.texts?\(|, )"(\w+)""#).unwrap();
+    let field = Regex::new(r#"fields\.(?:take|texts?|word)\("(\w+)""#).unwrap();
     let mut names = BTreeSet::new();
     for file in ["read", "expect"] {
         let code = fs::read_to_string(root().join(format!("src/bin/oidc-filter/table/{file}.rs"))).unwrap();

@@ -834,7 +834,7 @@ impl Scene {
                 let upstream = Upstream { filter_state, body: None, lists, ..upstream.clone() };
                 self.seen.insert(stream, Seen::Upstream(upstream));
             }
-            Err(refused) => self.see(stream, Decision::Answer(refused)),
+            Err(refused) => self.see(stream, Decision::Answer(*refused)),
         }
         self.seen(stream)
     }

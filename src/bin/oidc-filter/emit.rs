@@ -40,8 +40,8 @@ impl Node {
 
     /// An object of these members, in this order.
     pub fn object<K: Into<String>>(members: impl IntoIterator<Item = (K, Self)>) -> Self {
-        let member = |(name, node): (K, Self)| (Key { name: name.into(), place: Place::default() }, node);
-        Self::made(Data::Map(members.into_iter().map(member).collect()))
+        let members = members.into_iter();
+        Self::made(Data::Map(members.map(|(name, node)| (Key::made(name), node)).collect()))
     }
 
     /// Puts a member at the end of an object, or in the place of one of its name.
@@ -50,7 +50,7 @@ impl Node {
         let node = node.into();
         match members.iter_mut().find(|(key, _)| key.name == name) {
             Some((_, old)) => *old = node,
-            None => members.push((Key { name: name.to_owned(), place: Place::default() }, node)),
+            None => members.push((Key::made(name), node)),
         }
     }
 
@@ -66,6 +66,12 @@ impl Node {
             Data::Map(members) => members.is_empty(),
             _ => false,
         }
+    }
+}
+
+impl Key {
+    fn made(name: impl Into<String>) -> Self {
+        Self { name: name.into(), place: Place::default() }
     }
 }
 
@@ -121,24 +127,32 @@ fn write_element(node: &Node, indent: usize, text: &mut String) {
     }
 }
 
-/// Whether a value stands on one line: what has nothing within what it has, up to the end of a page.
+/// Whether a value stands on one line: a simple one does, and of the others one that is short and not nested deep.
 fn is_short(node: &Node, indent: usize) -> bool {
-    let is_leaf = |node: &Node| match &node.data {
-        Data::List(nodes) => nodes.is_empty(),
-        Data::Map(members) => members.is_empty(),
-        _ => true,
-    };
-    let is_flat = |node: &Node| match &node.data {
-        Data::List(nodes) => nodes.iter().all(is_leaf),
-        Data::Map(members) => members.len() < 4 && members.iter().all(|(_, node)| is_leaf(node)),
-        _ => true,
-    };
     match &node.data {
         Data::List(_) => is_flat(node) && indent.saturating_add(line(node).len()) <= WIDTH,
         Data::Map(members) => {
             let is_plain = members.len() < 2 && members.iter().all(|(_, node)| is_flat(node)) || is_flat(node);
             members.is_empty() || is_plain && members.len() > 1 && indent.saturating_add(line(node).len()) <= WIDTH
         }
+        _ => true,
+    }
+}
+
+/// Whether nothing stands within a value.
+fn is_leaf(node: &Node) -> bool {
+    match &node.data {
+        Data::List(nodes) => nodes.is_empty(),
+        Data::Map(members) => members.is_empty(),
+        _ => true,
+    }
+}
+
+/// Whether a value is simple, or a list or a small object of what is.
+fn is_flat(node: &Node) -> bool {
+    match &node.data {
+        Data::List(nodes) => nodes.iter().all(is_leaf),
+        Data::Map(members) => members.len() < 4 && members.iter().all(|(_, node)| is_leaf(node)),
         _ => true,
     }
 }
@@ -153,8 +167,8 @@ pub fn line(node: &Node) -> String {
         Data::List(nodes) => format!("[{}]", nodes.iter().map(line).collect::<Vec<_>>().join(", ")),
         Data::Map(members) if members.is_empty() => "{}".to_owned(),
         Data::Map(members) => {
-            let member = |(key, node): &(Key, Node)| format!("{}: {}", scalar(&key.name), line(node));
-            format!("{{ {} }}", members.iter().map(member).collect::<Vec<_>>().join(", "))
+            let members = members.iter().map(|(key, node)| format!("{}: {}", scalar(&key.name), line(node)));
+            format!("{{ {} }}", members.collect::<Vec<_>>().join(", "))
         }
     }
 }

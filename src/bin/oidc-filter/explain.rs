@@ -210,13 +210,9 @@ impl Story {
         let location = &self.config.sources.get(source)?.location;
         let SourceLocation::Header { name, scheme: Some(_) } = location else { return Some(place(location)) };
         // A place for Bearer is one for DPoP, too (RFC 9449, section 7.1): the request says which it is.
-        let named = |(other, value): (&[u8], &[u8])| {
-            let given = value.split(|byte| *byte == b' ').next().unwrap_or_default();
-            (other == name.as_bytes()).then(|| String::from_utf8_lossy(given).into_owned())
-        };
-        let given =
-            self.played.request.headers.iter().find_map(named).filter(|given| given.eq_ignore_ascii_case("dpop"));
-        Some(given.map_or_else(|| place(location), |_| format!("the header {name}, scheme DPoP")))
+        let given = self.played.request.headers.first(name).and_then(|value| value.split(|byte| *byte == b' ').next());
+        let is_dpop = given.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"dpop"));
+        Some(if is_dpop { format!("the header {name}, scheme DPoP") } else { place(location) })
     }
 
     /// A text without the token.
@@ -240,14 +236,13 @@ impl Story {
     /// What of the request's headers is other for the service; `None` if it does not get the request.
     fn changes(&self) -> Option<Changes> {
         let service = self.played.service()?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let sent: Vec<(String, String)> =
-            self.played.request.headers.iter().map(|(name, value)| (text(name), text(value))).collect();
-        let is_there = |name: &String| service.iter().any(|(other, _)| other == name);
+        let sent = self.played.sent();
         let (same, new): (Vec<_>, Vec<_>) = service.iter().cloned().partition(|field| sent.contains(field));
+        let gone =
+            sent.into_iter().map(|(name, _)| name).filter(|name| !service.iter().any(|(other, _)| other == name));
         Some(Changes {
             written: new.into_iter().map(|(name, value)| (name.clone(), self.shown(&name, &value))).collect(),
-            removed: sent.into_iter().map(|(name, _)| name).filter(|name| !is_there(name)).collect(),
+            removed: gone.collect(),
             unchanged: same.into_iter().map(|(name, _)| name).filter(|name| !name.starts_with(':')).collect(),
         })
     }

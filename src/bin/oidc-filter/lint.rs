@@ -14,7 +14,7 @@ use crate::file::File;
 use crate::report::{Finding, Level};
 use crate::site::{self, Site, Variables};
 use crate::yaml::{Documents, Node, Place};
-use oidc_filter::config::Config;
+use oidc_filter::config::{Config, Policy};
 
 /// All that is found in these files, which belong together: clusters of one serve filters of another.
 pub fn lint(files: &[File]) -> Vec<Finding> {
@@ -65,11 +65,6 @@ pub fn lint(files: &[File]) -> Vec<Finding> {
 /// Of a file without a configuration of the filter: whether that is what somebody means.
 fn lacking(file: &File, documents: &Documents, is_somewhere: bool, report: &mut Report<'_>) {
     let begin = Place { line: 1, column: 1 };
-    // A bootstrap that names other files, or a manifest such as a Gateway.
-    let is_known = |node: &Node| {
-        ["static_resources", "dynamic_resources"].iter().any(|field| node.get(field).is_some())
-            || node.get("apiVersion").is_some() && node.get("kind").is_some()
-    };
     let is_beside =
         documents.nodes.iter().any(clusters::is_of_clusters) || is_somewhere && documents.nodes.iter().any(is_known);
     if is_beside {
@@ -84,6 +79,19 @@ fn lacking(file: &File, documents: &Documents, is_somewhere: bool, report: &mut 
         Some((place, problem)) => report.add(place, Level::Error, "syntax", "", problem),
         None => report.add(begin, Level::Error, "no_configuration", "", text),
     }
+}
+
+/// Whether a document is a bootstrap, which may name other files, or a manifest such as a Gateway.
+fn is_known(node: &Node) -> bool {
+    ["static_resources", "dynamic_resources"].iter().any(|field| node.get(field).is_some())
+        || node.get("apiVersion").is_some() && node.get("kind").is_some()
+}
+
+/// The policies of a configuration, with the beginning of their fields' paths: nothing, or `rules[0].`.
+fn policies(config: &Config) -> impl Iterator<Item = (String, &Policy)> {
+    let rules = config.rules.iter().enumerate();
+    let rules = rules.map(|(index, rule)| (format!("rules[{index}]."), &*rule.policy));
+    std::iter::once((String::new(), &*config.policy)).chain(rules)
 }
 
 /// Where the findings of one file go.

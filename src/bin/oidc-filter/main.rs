@@ -14,6 +14,7 @@ mod schema;
 mod site;
 mod stage;
 mod table;
+mod urls;
 mod words;
 mod yaml;
 
@@ -113,20 +114,8 @@ fn main() -> ExitCode {
             test(&files, configuration.as_deref(), json).unwrap_or_else(End::Unreadable)
         }
         Command::Schema => print(schema::TEXT),
-        Command::Render(options) => match File::read(&options.file).and_then(|file| {
-            render::render(&options, &file.text).map_err(|problem| format!("{}: {problem}", file.name))
-        }) {
-            Ok(text) => print(&text),
-            Err(problem) => End::Unreadable(problem),
-        },
-        Command::Migrate { system, file, json } => {
-            let file = File::read(&file);
-            match file.and_then(|file| migrate::migrate(system, &file.text)) {
-                Ok(migration) if json => print(&report::pretty(&migration.to_json())),
-                Ok(migration) => print(&migration.to_yaml()),
-                Err(problem) => End::Unreadable(problem),
-            }
-        }
+        Command::Render(options) => render(&options).unwrap_or_else(End::Unreadable),
+        Command::Migrate { system, file, json } => migrate(system, &file, json).unwrap_or_else(End::Unreadable),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "oidc-filter", &mut text);
@@ -151,8 +140,8 @@ fn lint(paths: &[PathBuf], format: Format, strict: bool) -> End {
     };
     let findings = lint::lint(&files);
     let end = print(&report::written(&findings, format));
-    let is_bad = |level: Level| level == Level::Error || strict && level == Level::Warning;
-    if findings.iter().any(|finding| is_bad(finding.level)) { End::Found } else { end }
+    let worst_allowed = if strict { Level::Note } else { Level::Warning };
+    if findings.iter().any(|finding| finding.level < worst_allowed) { End::Found } else { end }
 }
 
 fn explain(options: &explain::Options) -> Result<End, String> {
@@ -181,11 +170,22 @@ fn explain(options: &explain::Options) -> Result<End, String> {
 
 fn test(files: &[PathBuf], configuration: Option<&Path>, json: bool) -> Result<End, String> {
     let now = now();
-    let read = |file: &PathBuf| table::Table::read(file, configuration, now);
-    let tables: Vec<table::Table> = files.iter().map(read).collect::<Result<_, _>>()?;
+    let tables = files.iter().map(|file| table::Table::read(file, configuration, now));
+    let tables = tables.collect::<Result<Vec<_>, _>>()?;
     let outcomes = table::run(&tables)?;
     let end = print(&if json { outcomes.to_json() } else { outcomes.written(Paint::on_terminals()) });
     Ok(if outcomes.are_as_expected() { end } else { End::Found })
+}
+
+fn render(options: &render::Options) -> Result<End, String> {
+    let file = File::read(&options.file)?;
+    let text = render::render(options, &file.text).map_err(|problem| format!("{}: {problem}", file.name))?;
+    Ok(print(&text))
+}
+
+fn migrate(system: migrate::System, path: &Path, json: bool) -> Result<End, String> {
+    let migration = migrate::migrate(system, &File::read(path)?.text)?;
+    Ok(print(&if json { report::pretty(&migration.to_json()) } else { migration.to_yaml() }))
 }
 
 /// The time; 1970 where the system's clock is before it.

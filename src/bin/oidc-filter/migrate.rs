@@ -43,17 +43,13 @@ pub struct Migration {
 
 pub fn migrate(system: System, text: &str) -> Result<Migration, String> {
     let notes = Notes::default();
+    let documents = || yaml::read(text).map_err(|fault| format!("{}: {}", fault.place, fault.problem));
     let configuration = match system {
+        System::JwtAuthn => jwt_authn::migrate(&documents()?, &notes)?,
+        System::RequestAuthentication => istio::migrate(&documents()?, &notes)?,
         System::OAuth2Proxy => oauth2_proxy::migrate(text, &notes)?,
         System::AuthService => authservice::migrate(text, &notes)?,
-        _ => {
-            let documents = yaml::read(text).map_err(|fault| format!("{}: {}", fault.place, fault.problem))?;
-            match system {
-                System::JwtAuthn => jwt_authn::migrate(&documents, &notes)?,
-                System::RequestAuthentication => istio::migrate(&documents, &notes)?,
-                _ => toolbox::migrate(&documents, &notes)?,
-            }
-        }
+        System::Toolbox => toolbox::migrate(&documents()?, &notes)?,
     };
     let read = Config::read(configuration.to_json().to_string().as_bytes(), &|_: &str| Some("variable".to_owned()));
     if let Err(error) = read {
@@ -164,9 +160,30 @@ fn source(location: &str, key: &str) -> Node {
     Node::object([("location", location.into()), ("key", key.into())])
 }
 
-/// The host of an absolute URL.
-fn host_of(url: &str) -> Option<String> {
-    url::Url::parse(url).ok()?.host_str().map(str::to_owned)
+/// A claim by its name, or by the way to it where its name has dots: the field that says so, and what it says.
+fn claim(name: &str) -> (&'static str, Node) {
+    (if name.contains('.') { "path" } else { "claim" }, name.into())
+}
+
+/// Puts a node at the end of a list that does not have it yet.
+fn push_new(list: &mut Vec<Node>, node: Node) {
+    if !list.iter().any(|other| other.to_json() == node.to_json()) {
+        list.push(node);
+    }
+}
+
+/// A rule for paths that need no token: the field of `match`, and the paths.
+fn bypass(field: &str, paths: Node) -> Node {
+    Node::object([("match", Node::object([(field, paths)])), ("bypass", true.into())])
+}
+
+/// A place of tokens in a header, with its scheme unless that is what the header has by itself.
+fn header_source(header: &str, scheme: &str) -> Node {
+    let mut place = source("header", header);
+    if scheme != if header.eq_ignore_ascii_case("authorization") { "Bearer" } else { "" } {
+        place.put("scheme", scheme);
+    }
+    place
 }
 
 /// A text for a regular expression of `regex-lite`: letters of theirs, not signs.
@@ -183,7 +200,6 @@ fn quoted(text: &str) -> String {
 
 /// A key set written as text becomes the object that it is.
 fn key_set(text: &str) -> Node {
-    let is_object = |node: &Node| matches!(node.data, Data::Map(_));
     let parsed = yaml::read(text).ok().and_then(|mut documents| documents.pop());
-    parsed.filter(is_object).unwrap_or_else(|| text.into())
+    parsed.filter(|node| matches!(node.data, Data::Map(_))).unwrap_or_else(|| text.into())
 }

@@ -19,11 +19,14 @@ fn unpack(document: Node) -> Vec<Node> {
     }
 }
 
+/// Whether a document is one of Envoy's own files.
+pub fn is_envoys(document: &Node) -> bool {
+    ["static_resources", "resources", "@type"].iter().any(|field| document.get(field).is_some())
+}
+
 /// The documents in a text that are Envoy's. Others may have names that mean something else to them.
 fn envoys(file: &Node) -> Vec<Node> {
     let Data::Text(text, _) = &file.data else { return Vec::new() };
-    let is_envoys =
-        |node: &Node| ["static_resources", "resources", "@type"].iter().any(|name| node.get(name).is_some());
     let mut documents = yaml::read(text).unwrap_or_default();
     documents.retain(is_envoys);
     documents.iter_mut().for_each(|document| document.shift(&|inner| yaml::within(file, inner)));

@@ -7,9 +7,10 @@ mod istio;
 
 use crate::emit;
 use crate::site;
+use crate::urls;
 use crate::yaml::{self, Data, Node};
 use clap::{Args, ValueEnum};
-use oidc_filter::config::{Config, Policy, snake_case};
+use oidc_filter::config::{Config, snake_case};
 use oidc_filter::http::names::Placement;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -109,15 +110,12 @@ pub fn render(options: &Options, text: &str) -> Result<String, String> {
 fn spelled_out(written: Node) -> Node {
     let Some(issuer) = written.get("provider").cloned() else { return written };
     let Data::Map(members) = written.data else { return written };
-    let has = |name: &str| members.iter().any(|(key, _)| snake_case(&key.name) == name);
-    let (enforce, code) = (has("enforce"), has("enforce_response_code"));
     let provider = Node::object([("issuer", issuer), ("validation", "userinfo".into())]);
     let mut full = Node::object([("providers", Node::from_iter([provider]))]);
-    if !enforce {
-        full.put("enforce", false);
-    }
-    if !code {
-        full.put("enforce_response_code", 403);
+    for (name, standard) in [("enforce", Node::from(false)), ("enforce_response_code", Node::from(403))] {
+        if !members.iter().any(|(key, _)| snake_case(&key.name) == name) {
+            full.put(name, standard);
+        }
     }
     for (key, node) in members.into_iter().filter(|(key, _)| key.name != "provider") {
         full.put(&key.name, node);
@@ -128,30 +126,22 @@ fn spelled_out(written: Node) -> Node {
 /// What the clusters have to reach, each once. Of several hosts behind one cluster, the first.
 fn reaches(config: &Config) -> Vec<Reach> {
     let mut reaches: Vec<Reach> = Vec::new();
-    let mut add = |cluster: &str, authority: &str, is_tls: bool| {
-        let (host, port) = split(authority, if is_tls { 443 } else { 80 });
-        if !reaches.iter().any(|reach| reach.cluster == cluster) {
-            reaches.push(Reach { cluster: cluster.to_owned(), host, port, is_tls });
-        }
-    };
     for (_, endpoint) in config.endpoints() {
-        add(&endpoint.cluster, &endpoint.authority, endpoint.scheme == "https");
+        add_reach(&mut reaches, &endpoint.cluster, &endpoint.authority, endpoint.scheme == "https");
     }
     for provider in &config.providers {
         for (host, cluster) in provider.clusters.others() {
-            add(cluster, host, true);
+            add_reach(&mut reaches, cluster, host, true);
         }
     }
     reaches
 }
 
-/// Host and port. An address of IPv6 loses its brackets, within which colons begin no port.
-fn split(authority: &str, standard: u16) -> (String, u16) {
-    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, rest)) => (host, rest.strip_prefix(':')),
-        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
-    };
-    (host.to_owned(), port.and_then(|port| port.parse().ok()).unwrap_or(standard))
+fn add_reach(reaches: &mut Vec<Reach>, cluster: &str, authority: &str, is_tls: bool) {
+    if !reaches.iter().any(|reach| reach.cluster == cluster) {
+        let (host, port) = urls::host_and_port(authority, if is_tls { 443 } else { 80 });
+        reaches.push(Reach { cluster: cluster.to_owned(), host, port, is_tls });
+    }
 }
 
 fn metadata(config: &Config) -> Vec<(String, Option<String>)> {
@@ -169,12 +159,11 @@ fn metadata(config: &Config) -> Vec<(String, Option<String>)> {
 impl Parts<'_> {
     /// The words that the filter's mark may have on a request that goes on.
     fn results(&self) -> Vec<&'static str> {
-        let any = |is: fn(&Policy) -> bool| self.config.policies().any(is);
         let mut results = vec!["allowed"];
-        if any(|policy| !policy.enforce) {
+        if self.config.policies().any(|policy| !policy.enforce) {
             results.push("stripped");
         }
-        if any(|policy| policy.bypass || policy.allow_missing || policy.allow_preflight) {
+        if self.config.policies().any(|policy| policy.bypass || policy.allow_missing || policy.allow_preflight) {
             results.push("bypassed");
         }
         results
@@ -205,17 +194,8 @@ impl Parts<'_> {
 
     /// The rules of `header_to_metadata`.
     fn request_rules(&self, filter_name: &str) -> Node {
-        let rule = |(key, namespace): &(String, Option<String>)| {
-            let present = Node::object([
-                ("metadata_namespace", namespace.as_deref().unwrap_or(filter_name).into()),
-                ("key", key.as_str().into()),
-                ("type", "PROTOBUF_VALUE".into()),
-                ("encode", "BASE64".into()),
-            ]);
-            let header = format!("x-oidc-metadata-{}", key.to_ascii_lowercase());
-            Node::object([("header", header.into()), ("on_header_present", present), ("remove", true.into())])
-        };
-        self.metadata.iter().map(rule).collect()
+        let places = self.metadata.iter();
+        places.map(|(key, namespace)| hand_off_rule(key, namespace.as_deref().unwrap_or(filter_name))).collect()
     }
 
     /// Envoy's RBAC behind the filter: it refuses what the filter has not let through, and what takes another route than was decided on.
@@ -226,9 +206,9 @@ impl Parts<'_> {
             several => Node::object([("safe_regex", Node::object([("regex", several.join("|").into())]))]),
         };
         let state = Node::object([("key", format!("wasm.{filter_name}.result").into()), ("string_match", matcher)]);
-        let any = || Node::from_iter([Node::object([("any", true.into())])]);
+        let any = Node::object([("any", true.into())]);
         let mut policy = Node::object([
-            ("permissions", any()),
+            ("permissions", Node::from_iter([any])),
             ("principals", Node::from_iter([Node::object([("filter_state", state)])])),
         ]);
         if self.reads_routes() {
@@ -238,17 +218,45 @@ impl Parts<'_> {
     }
 }
 
+/// A rule of `header_to_metadata` that takes over what the filter hands it for this key.
+fn hand_off_rule(key: &str, namespace: &str) -> Node {
+    let present = Node::object([
+        ("metadata_namespace", namespace.into()),
+        ("key", key.into()),
+        ("type", "PROTOBUF_VALUE".into()),
+        ("encode", "BASE64".into()),
+    ]);
+    let header = format!("x-oidc-metadata-{}", key.to_ascii_lowercase());
+    Node::object([("header", header.into()), ("on_header_present", present), ("remove", true.into())])
+}
+
 /// CEL, parsed: `filter_state["wasm.<name>.route"] == xds.route_name`.
 fn route_check(filter_name: &str) -> Node {
-    let identifier = |name: &str| Node::object([("ident_expr", Node::object([("name", name.into())]))]);
-    let call = |function: &str, arguments: [Node; 2]| {
-        let call = Node::object([("function", function.into()), ("args", Node::from_iter(arguments))]);
-        Node::object([("call_expr", call)])
-    };
     let key = Node::object([("string_value", format!("wasm.{filter_name}.route").into())]);
     let decided = call("_[_]", [identifier("filter_state"), Node::object([("const_expr", key)])]);
     let select = Node::object([("operand", identifier("xds")), ("field", "route_name".into())]);
     call("_==_", [decided, Node::object([("select_expr", select)])])
+}
+
+/// A name in parsed CEL.
+fn identifier(name: &str) -> Node {
+    Node::object([("ident_expr", Node::object([("name", name.into())]))])
+}
+
+/// A call of an operator in parsed CEL.
+fn call(operator: &str, operands: [Node; 2]) -> Node {
+    let call = Node::object([("function", operator.into()), ("args", Node::from_iter(operands))]);
+    Node::object([("call_expr", call)])
+}
+
+/// A manifest of Kubernetes.
+fn manifest(version: &str, kind: &str, name: &str, namespace: &str, spec: Node) -> Node {
+    Node::object([
+        ("apiVersion", version.into()),
+        ("kind", kind.into()),
+        ("metadata", Node::object([("name", name.into()), ("namespace", namespace.into())])),
+        ("spec", spec),
+    ])
 }
 
 impl Reach {
@@ -303,9 +311,9 @@ const TAGS: [&str; 8] = ["result", "reason", "provider", "kind", "alg", "backend
 
 /// One document behind the other.
 fn documents(documents: &[(String, Node)]) -> String {
-    let document = |(comment, node): &(String, Node)| {
+    let documents = documents.iter().map(|(comment, node)| {
         let comment: String = comment.lines().map(|line| format!("{}\n", format!("# {line}").trim_end())).collect();
         format!("{comment}{}", emit::block(node, 0))
-    };
-    documents.iter().map(document).collect::<Vec<_>>().join("---\n")
+    });
+    documents.collect::<Vec<_>>().join("---\n")
 }

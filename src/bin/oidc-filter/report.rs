@@ -83,23 +83,24 @@ fn object(finding: &Finding) -> Value {
     })
 }
 
+fn sarif_result(finding: &Finding) -> Value {
+    let Finding { file, place, level, code, path, text } = finding;
+    let text = if path.is_empty() { text.clone() } else { format!("{path}: {text}") };
+    json!({
+        "ruleId": code,
+        "level": level.as_str(),
+        "message": {"text": text},
+        "locations": [{"physicalLocation": {
+            "artifactLocation": {"uri": file},
+            "region": {"startLine": place.line, "startColumn": place.column},
+        }}],
+    })
+}
+
 fn sarif(findings: &[Finding]) -> Value {
     let mut codes: Vec<&str> = findings.iter().map(|finding| finding.code.as_str()).collect();
     codes.sort_unstable();
     codes.dedup();
-    let result = |finding: &Finding| {
-        let text =
-            if finding.path.is_empty() { finding.text.clone() } else { format!("{}: {}", finding.path, finding.text) };
-        json!({
-            "ruleId": finding.code,
-            "level": finding.level.as_str(),
-            "message": {"text": text},
-            "locations": [{"physicalLocation": {
-                "artifactLocation": {"uri": finding.file},
-                "region": {"startLine": finding.place.line, "startColumn": finding.place.column},
-            }}],
-        })
-    };
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -109,7 +110,7 @@ fn sarif(findings: &[Finding]) -> Value {
                 "version": env!("CARGO_PKG_VERSION"),
                 "rules": codes.iter().map(|code| json!({"id": code})).collect::<Vec<_>>(),
             }},
-            "results": findings.iter().map(result).collect::<Vec<_>>(),
+            "results": findings.iter().map(sarif_result).collect::<Vec<_>>(),
         }],
     })
 }

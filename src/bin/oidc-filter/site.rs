@@ -43,27 +43,23 @@ pub enum SiteKind {
 /// All configurations of the filter in a document.
 pub fn sites(document: &Node) -> Vec<Site<'_>> {
     let mut found = Vec::new();
-    let site = |kind, plugin, written| Site::new(kind, plugin, written, None, document);
     match document.word("kind") {
         Some("WasmPlugin") => {
             let spec = document.get("spec").unwrap_or(document);
-            found.extend(
-                is_ours(spec, spec.get("pluginConfig"))
-                    .then(|| site(SiteKind::WasmPlugin, spec, spec.get("pluginConfig"))),
-            );
+            found.extend(Site::of_resource(SiteKind::WasmPlugin, spec, "pluginConfig", document));
         }
         Some("TrafficExtension") => {
             let wasm = document.at(&["spec", "wasm"]).unwrap_or(document);
-            let written = wasm.get("pluginConfig");
-            found.extend(is_ours(wasm, written).then(|| site(SiteKind::TrafficExtension, wasm, written)));
+            found.extend(Site::of_resource(SiteKind::TrafficExtension, wasm, "pluginConfig", document));
         }
         Some("EnvoyExtensionPolicy") => {
             for wasm in document.at(&["spec", "wasm"]).map_or(&[][..], Node::list) {
-                let written = wasm.get("config");
-                found.extend(is_ours(wasm, written).then(|| site(SiteKind::EnvoyExtensionPolicy, wasm, written)));
+                found.extend(Site::of_resource(SiteKind::EnvoyExtensionPolicy, wasm, "config", document));
             }
         }
-        _ if has_own_field(document) => found.push(site(SiteKind::Bare, document, Some(document))),
+        _ if has_own_field(document) => {
+            found.push(Site::new(SiteKind::Bare, document, Some(document), None, document));
+        }
         _ => within_envoy(document, document, None, &mut found),
     }
     found
@@ -71,8 +67,7 @@ pub fn sites(document: &Node) -> Vec<Site<'_>> {
 
 /// The one configuration of the filter in a file, and the filter's name. Of several, one must be named.
 pub fn configured(file: &File, wanted: Option<&str>) -> Result<(Config, String), String> {
-    let told = |place: Place, problem: String| format!("{}:{place}: {problem}", file.name);
-    let documents = yaml::read(&file.text).map_err(|fault| told(fault.place, fault.problem))?;
+    let documents = yaml::read(&file.text).map_err(|fault| fault.told(&file.name))?;
     let documents = unpacked(documents);
     let mut sites: Vec<Site<'_>> = documents.iter().flat_map(sites).collect();
     sites.retain(|site| wanted.is_none_or(|wanted| site.filter_name() == wanted));
@@ -84,7 +79,8 @@ pub fn configured(file: &File, wanted: Option<&str>) -> Result<(Config, String),
             format!("{}: holds several, of filters called {}: choose one by its name", file.name, names.join(", "))
         });
     };
-    let config = site.config().map_err(|error| told(site.place(error.path()), error.to_string()))?;
+    let config = site.config();
+    let config = config.map_err(|error| site.place(error.path()).told(&file.name, &error.to_string()))?;
     Ok((config, site.filter_name().to_owned()))
 }
 
@@ -158,6 +154,12 @@ static TOP_FIELDS: LazyLock<Vec<String>> = LazyLock::new(|| {
 });
 
 impl<'n> Site<'n> {
+    /// The one in a resource of Kubernetes, if it is ours.
+    fn of_resource(kind: SiteKind, plugin: &'n Node, field: &str, resource: &'n Node) -> Option<Self> {
+        let written = plugin.get(field);
+        is_ours(plugin, written).then(|| Self::new(kind, plugin, written, None, resource))
+    }
+
     fn new(
         kind: SiteKind,
         plugin: &'n Node,
@@ -170,7 +172,8 @@ impl<'n> Site<'n> {
         match written.map(|node| (node, &node.data)) {
             Some((node, Data::Text(text, _))) => {
                 // In base64, no sign stands where it is meant.
-                let place = |inner| if site.decoded.is_some() { node.place } else { yaml::within(node, inner) };
+                let is_encoded = site.decoded.is_some();
+                let place = |inner| if is_encoded { node.place } else { yaml::within(node, inner) };
                 match object(site.decoded.as_ref().unwrap_or(text)) {
                     Ok(Some(mut object)) => {
                         object.shift(&place);
@@ -277,19 +280,21 @@ fn find<'n>(top: &'n Node, path: &str) -> (Place, &'n Node, bool) {
             rest = after.strip_prefix('.').unwrap_or(after);
             continue;
         }
-        let fits = |key: &Key| {
-            let spellings = [key.name.clone(), snake_case(&key.name)];
-            let ends = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
-            let longest = spellings.iter().filter(|name| rest.strip_prefix(name.as_str()).is_some_and(ends));
-            longest.map(String::len).max()
-        };
-        let longest = node.members().iter().filter_map(|(key, inner)| Some((fits(key)?, key, inner)));
-        let Some((length, key, inner)) = longest.max_by_key(|(length, ..)| *length) else { break };
+        let fitting = node.members().iter().filter_map(|(key, inner)| Some((length_at(rest, key)?, key, inner)));
+        let Some((length, key, inner)) = fitting.max_by_key(|(length, ..)| *length) else { break };
         (place, node) = (key.place, inner);
         rest = rest.get(length..).unwrap_or_default();
         rest = rest.strip_prefix('.').unwrap_or(rest);
     }
     (place, node, rest.is_empty())
+}
+
+/// How much of a path is the name of this key, in either spelling; `None` if it is another's.
+fn length_at(path: &str, key: &Key) -> Option<usize> {
+    let spellings = [key.name.clone(), snake_case(&key.name)];
+    let behind =
+        |name: &String| path.strip_prefix(name.as_str()).filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    spellings.iter().filter(|name| behind(name).is_some()).map(String::len).max()
 }
 
 /// A configuration without one field.
@@ -326,29 +331,25 @@ pub struct Variables {
 
 impl Variables {
     pub fn of(site: &Site<'_>) -> Self {
-        let mut told = Vec::new();
-        let text = |node: &Node| node.text().map(str::to_owned);
+        let mut told: Vec<(String, Option<String>)> = Vec::new();
+        let mut names: &[Node] = &[];
         match site.kind {
             SiteKind::Envoy => {
                 let variables = site.plugin.at(&["vm_config", "environment_variables"]);
-                let pairs = variables.and_then(|variables| variables.get("key_values"));
-                told.extend(
-                    pairs.iter().flat_map(|node| node.members()).map(|(key, node)| (key.name.clone(), text(node))),
-                );
-                let names = variables.map_or(&[][..], |variables| variables.elements("host_env_keys"));
-                told.extend(names.iter().filter_map(text).map(|name| (name, None)));
+                let pairs = variables.and_then(|variables| variables.get("key_values")).map_or(&[][..], Node::members);
+                told.extend(pairs.iter().map(|(key, node)| (key.name.clone(), node.text().map(str::to_owned))));
+                names = variables.map_or(&[], |variables| variables.elements("host_env_keys"));
             }
             SiteKind::WasmPlugin | SiteKind::TrafficExtension => {
-                let variables = site.plugin.at(&["vmConfig", "env"]).map_or(&[][..], Node::list);
-                let pair = |node: &Node| Some((node.word("name")?.to_owned(), node.word("value").map(str::to_owned)));
-                told.extend(variables.iter().filter_map(pair));
+                for variable in site.plugin.at(&["vmConfig", "env"]).map_or(&[][..], Node::list) {
+                    let value = variable.word("value").map(str::to_owned);
+                    told.extend(variable.word("name").map(|name| (name.to_owned(), value)));
+                }
             }
-            SiteKind::EnvoyExtensionPolicy => {
-                let names = site.plugin.at(&["env", "hostKeys"]).map_or(&[][..], Node::list);
-                told.extend(names.iter().filter_map(text).map(|name| (name, None)));
-            }
+            SiteKind::EnvoyExtensionPolicy => names = site.plugin.at(&["env", "hostKeys"]).map_or(&[], Node::list),
             SiteKind::Bare => {}
         }
+        told.extend(names.iter().filter_map(Node::text).map(|name| (name.to_owned(), None)));
         Self { told, is_open: site.kind == SiteKind::Bare, tried: HashMap::new() }
     }
 
@@ -388,7 +389,9 @@ impl Environment for Variables {
             return None;
         }
         let value = told.and_then(|(_, value)| value.clone()).or_else(|| std::env::var(name).ok());
-        let placeholder = || PLACEHOLDERS.get(self.tried.get(name).copied().unwrap_or(0)).copied().unwrap_or_default();
-        Some(value.unwrap_or_else(|| placeholder().to_owned()))
+        value.or_else(|| {
+            let tried = self.tried.get(name).copied().unwrap_or(0);
+            Some(PLACEHOLDERS.get(tried).copied().unwrap_or_default().to_owned())
+        })
     }
 }

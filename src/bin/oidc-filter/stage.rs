@@ -13,6 +13,7 @@ pub use answers::{Answers, answer};
 pub use request::Ask;
 pub use signer::Signer;
 
+use crate::urls::{self, without_query};
 use oidc_filter::config::{Config, Provider};
 use oidc_filter::decision::{Decision, Forward};
 use oidc_filter::filter::{Body, Effect, Explanation, Filter, Purpose, StreamId};
@@ -71,7 +72,7 @@ impl Stage<'_> {
         let decision = filter.on_request(STREAM, request.clone(), self.now);
         let decision = self.wait(&mut filter, decision, &mut calls);
         let decision = match decision {
-            Decision::Forward(forward) => self.body(&mut filter, forward, &ask.body),
+            Decision::Forward(forward) => self.body(&filter, forward, &ask.body),
             decision => decision,
         };
         let explanation = filter.take_explanation();
@@ -100,7 +101,7 @@ impl Stage<'_> {
                             kind: purpose.kind,
                             provider: self.provider(&purpose).map(|provider| provider.name.clone()).unwrap_or_default(),
                             method: fetch.method,
-                            url: without_query(&answers::url(&fetch.endpoint)).to_owned(),
+                            url: without_query(&urls::of_endpoint(&fetch.endpoint)).to_owned(),
                             cluster: fetch.endpoint.cluster.clone(),
                             status: answer.as_ref().map(|answer| answer.status).map_err(String::clone),
                         }));
@@ -123,7 +124,7 @@ impl Stage<'_> {
                 forward.filter_state.extend(passed.filter_state);
                 Decision::Forward(forward)
             }
-            Err(refused) => Decision::Answer(refused),
+            Err(refused) => Decision::Answer(*refused),
         }
     }
 
@@ -146,7 +147,7 @@ impl Stage<'_> {
     }
 
     fn given(&self, purpose: &Purpose, provider: &Provider, fetch: &Fetch) -> Option<Response> {
-        let url = answers::url(&fetch.endpoint);
+        let url = urls::of_endpoint(&fetch.endpoint);
         let written = self.answers.at(&url).or_else(|| self.answers.at(without_query(&url)));
         let given = written.or_else(|| self.answers.of(purpose, provider));
         let is_told = purpose.kind == "metadata" && self.answers.tells_metadata_of(provider);
@@ -163,13 +164,16 @@ impl Played {
         for edit in &forward.edits {
             apply(edit, &mut headers);
         }
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Some(headers.iter().map(|(name, value)| (text(name), text(value))).collect())
+    }
+
+    /// The request's headers as the client has sent them.
+    pub fn sent(&self) -> Vec<(String, String)> {
+        self.request.headers.iter().map(|(name, value)| (text(name), text(value))).collect()
     }
 
     /// What the client gets: the status, unless the service has it, and the headers that the filter writes.
     pub fn client(&self) -> (Option<u16>, Vec<(String, String)>) {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match &self.decision {
             Decision::Answer(answered) => {
                 let headers = &answered.answer.headers;
@@ -204,8 +208,9 @@ fn apply(edit: &Edit, headers: &mut Vec<(Vec<u8>, Vec<u8>)>) {
     }
 }
 
-fn without_query(url: &str) -> &str {
-    url.split('?').next().unwrap_or_default()
+/// Bytes as they are shown.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 const STREAM: StreamId = StreamId(1);

@@ -69,7 +69,6 @@ impl Table {
     }
 
     fn run<'t>(&'t self, case: &'t Case) -> Result<Outcome<'t>, String> {
-        let told = |problem: String| format!("{}:{}: {problem}", self.file, case.place);
         let mut ask = case.ask.clone();
         let signer = case.made.as_ref().and_then(|made| {
             let provider = self.config.providers.get(made.provider)?;
@@ -78,13 +77,13 @@ impl Table {
                 None => Signer::new(provider, &made.header, &made.claims, self.now),
             })
         });
-        let signer = signer.transpose().map_err(told)?;
+        let signer = signer.transpose().map_err(|problem| case.place.told(&self.file, &problem))?;
         ask.token = signer.as_ref().map(|signer| signer.token.clone()).or(ask.token);
         let proof = signer.as_ref().and_then(|signer| signer.proof.clone());
         ask.headers.extend(proof.map(|proof| ("dpop".to_owned(), proof)));
         let (answers, signer) = (&case.answers, signer.as_ref());
         let stage = Stage { config: &self.config, name: &self.name, answers, signer, now: self.now, is_live: false };
-        let played = stage.play(&ask).map_err(told)?;
+        let played = stage.play(&ask).map_err(|problem| case.place.told(&self.file, &problem))?;
         let differences = case.expected.compare(&Verdict::of(&self.config, &played), &played);
         let story = Story::new(Rc::clone(&self.config), played, self.now);
         let unanswered =
@@ -110,7 +109,8 @@ impl Outcomes<'_> {
     /// A line for each case that came out otherwise, with what is different and why; then how many there are.
     pub fn written(&self, paint: Paint) -> String {
         let mut text = String::new();
-        for outcome in self.0.iter().filter(|outcome| !outcome.differences.is_empty()) {
+        let unexpected = || self.0.iter().filter(|outcome| !outcome.differences.is_empty());
+        for outcome in unexpected() {
             let Outcome { table, case, differences, notes, .. } = outcome;
             let line = format!("{}:{}: {}", table.file, case.place, case.name);
             // Writing to a text can't fail.
@@ -123,7 +123,7 @@ impl Outcomes<'_> {
                 let _ = writeln!(text, "    {}", paint.faint(note));
             }
         }
-        let failed = self.0.iter().filter(|outcome| !outcome.differences.is_empty()).count();
+        let failed = unexpected().count();
         let passed = self.0.len().saturating_sub(failed);
         let _ = match failed {
             0 => writeln!(text, "{}", paint.good(&format!("{passed} as expected"))),

@@ -60,9 +60,23 @@ pub struct Fault {
     pub problem: String,
 }
 
+impl Fault {
+    /// This, and which file it is in.
+    pub fn told(&self, file: &str) -> String {
+        self.place.told(file, &self.problem)
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+impl Place {
+    /// A problem with what stands here in this file.
+    pub fn told(self, file: &str, problem: &str) -> String {
+        format!("{file}:{self}: {problem}")
     }
 }
 
@@ -99,6 +113,10 @@ impl Node {
 
     pub fn is_true(&self) -> bool {
         matches!(self.data, Data::Boolean(true))
+    }
+
+    pub fn is_false(&self) -> bool {
+        matches!(self.data, Data::Boolean(false))
     }
 
     pub fn number(&self) -> Option<f64> {
@@ -334,15 +352,24 @@ impl Reader<'_> {
         let here = self.lines.get(at.line.saturating_sub(1)).copied().unwrap_or_default();
         let is_header = here.chars().nth(at.column.saturating_sub(1)) == Some('|');
         let skipped = at.line.saturating_sub(1).saturating_add(usize::from(is_header));
-        let holds = |(_, line): &(usize, &str)| !line.trim().is_empty();
-        let spaces = |line: &str| line.len().saturating_sub(line.trim_start_matches(' ').len());
-        let (index, first) = self.lines.iter().copied().enumerate().skip(skipped).find(holds).unwrap_or((skipped, ""));
-        let (own_index, own) = text.lines().enumerate().find(holds).unwrap_or_default();
+        let behind = self.lines.get(skipped..).unwrap_or_default().iter().copied();
+        let (before, first) = first_filled(behind);
+        let (own_before, own) = first_filled(text.lines());
         Style::Literal {
-            line: index.saturating_add(1).saturating_sub(own_index),
-            indent: spaces(first).saturating_sub(spaces(own)),
+            line: skipped.saturating_add(before).saturating_add(1).saturating_sub(own_before),
+            indent: indent(first).saturating_sub(indent(own)),
         }
     }
+}
+
+/// The first line that holds something, and how many stand before it.
+fn first_filled<'l>(lines: impl Iterator<Item = &'l str>) -> (usize, &'l str) {
+    lines.enumerate().find(|(_, line)| !line.trim().is_empty()).unwrap_or_default()
+}
+
+/// How many spaces a line begins with.
+fn indent(line: &str) -> usize {
+    line.len().saturating_sub(line.trim_start_matches(' ').len())
 }
 
 /// A merge key brings what is not there, wherever it stands.

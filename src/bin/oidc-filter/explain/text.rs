@@ -31,9 +31,9 @@ pub fn token(token: &Token, now: Timestamp, paint: Paint) -> String {
 /// Which request it is, without its query, which may hold a token; and which rule it falls under.
 fn head(story: &Story, paint: Paint, text: &mut String) {
     let request = &story.played.request;
-    let shown = |bytes: Option<&[u8]>| bytes.unwrap_or_default().escape_ascii().to_string();
-    let path = request.path().and_then(|path| path.split(|byte| b"?#".contains(byte)).next());
-    let line = format!("{} {}", shown(request.method()), shown(path));
+    let method = request.method().unwrap_or_default();
+    let path = request.path().and_then(|path| path.split(|byte| b"?#".contains(byte)).next()).unwrap_or_default();
+    let line = format!("{} {}", method.escape_ascii(), path.escape_ascii());
     let rule = story.verdict.rule.as_deref().unwrap_or("no rule: the policy of the top level");
     say(text, format_args!("{}  {rule}\n", paint.head(&line)));
 }
@@ -73,12 +73,7 @@ fn about(check: &str, story: &Story) -> String {
 
 /// The calls that were made for a check.
 fn calls(check: &str, story: &Story, paint: Paint, text: &mut String) {
-    let is_for_it = |call: &&Called| match call.kind {
-        "authorization" => check == "authorization",
-        "enrichment" | "token_exchange" => check == OUTPUTS,
-        _ => check == "validation",
-    };
-    for call in story.played.calls.iter().filter(is_for_it) {
+    for call in story.played.calls.iter().filter(|call| check_of(call) == check) {
         let answer = match &call.status {
             Ok(status) => status.to_string(),
             Err(problem) => paint.bad(&story.hidden(problem)),
@@ -86,6 +81,15 @@ fn calls(check: &str, story: &Story, paint: Paint, text: &mut String) {
         let line =
             format!("{} {} for {} of {}, cluster {}", call.method, call.url, call.kind, call.provider, call.cluster);
         say(text, format_args!("                  {}: {answer}", paint.faint(&line)));
+    }
+}
+
+/// The check that a call was made for.
+fn check_of(call: &Called) -> &'static str {
+    match call.kind {
+        "authorization" => "authorization",
+        "enrichment" | "token_exchange" => OUTPUTS,
+        _ => "validation",
     }
 }
 

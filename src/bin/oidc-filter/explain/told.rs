@@ -58,6 +58,16 @@ impl Token {
         token
     }
 
+    /// The value of a claim, for a sentence.
+    pub fn said(&self, claim: &str) -> String {
+        self.claims.get(claim).map_or_else(|| "nothing".to_owned(), Value::to_string)
+    }
+
+    /// Whether it is bound to what this member of `cnf` tells (RFC 7800, section 3.1).
+    pub fn is_bound_by(&self, member: &str) -> bool {
+        self.claims.get("cnf").and_then(Value::as_object).is_some_and(|binding| binding.contains_key(member))
+    }
+
     /// One of its times (RFC 7519, section 4.1).
     pub fn time(&self, claim: &str) -> Option<Timestamp> {
         let seconds = self.claims.get(claim)?.as_f64().filter(|seconds| (0.0..1e11).contains(seconds))?;
@@ -85,7 +95,6 @@ impl Token {
         lines.push(("form".to_owned(), header.join(", ")));
         let vouched = self.vouched_for.as_deref().unwrap_or("nothing: what it says is not proved");
         lines.push(("proved by".to_owned(), vouched.to_owned()));
-        let rank = |claim: &str| FIRST.iter().position(|first| *first == claim).unwrap_or(FIRST.len());
         let mut claims: Vec<(&String, &Value)> = self.claims.iter().collect();
         claims.sort_by_key(|(claim, _)| (rank(claim), claim.as_str()));
         lines.extend(
@@ -102,6 +111,11 @@ impl Token {
             "proved_by": self.vouched_for, "claims": self.claims, "times": times.collect::<Object>(),
         })
     }
+}
+
+/// How far in front a claim is shown.
+fn rank(claim: &str) -> usize {
+    FIRST.iter().position(|first| *first == claim).unwrap_or(FIRST.len())
 }
 
 /// Claims that are times.

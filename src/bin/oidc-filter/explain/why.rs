@@ -17,11 +17,10 @@ pub fn why(reason: &str, token: Option<&Token>, config: &Config, policy: &Policy
     }
     let token = token?;
     let provider = provider(token, config);
-    let said = |claim: &str| token.claims.get(claim).map_or_else(|| "nothing".to_owned(), Value::to_string);
     Some(match reason {
         "unknown_issuer" => {
             let issuers: Vec<&str> = trusted(config, policy).map(|provider| provider.issuer.as_str()).collect();
-            format!("its `iss` is {}, and tokens are taken here of {}", said("iss"), issuers.join(", "))
+            format!("its `iss` is {}, and tokens are taken here of {}", token.said("iss"), issuers.join(", "))
         }
         "expired" => {
             let skew = words::span(provider?.clock_skew);
@@ -38,7 +37,7 @@ pub fn why(reason: &str, token: Option<&Token>, config: &Config, policy: &Policy
         }
         "wrong_audience" => match policy.audiences.as_deref().unwrap_or(&provider?.audiences) {
             Audiences::AnyOf(audiences) => {
-                format!("its `aud` is {}, and tokens are taken here for {}", said("aud"), audiences.join(", "))
+                format!("its `aud` is {}, and tokens are taken here for {}", token.said("aud"), audiences.join(", "))
             }
             Audiences::Any => return None,
         },
@@ -74,9 +73,7 @@ pub fn not_bound(token: &Token, policy: &Policy, has_certificate: bool) -> Strin
         return "what it says of its binding (`cnf`, `token_type`, `typ`) is malformed, or of a kind that is not known"
             .to_owned();
     }
-    let binding = token.claims.get("cnf").and_then(Value::as_object);
-    let has = |member: &str| binding.is_some_and(|binding| binding.contains_key(member));
-    if has("jkt") {
+    if token.is_bound_by("jkt") {
         let rest = if policy.takes_dpop() {
             "it comes under the scheme DPoP, with a proof (--dpop)"
         } else {
@@ -84,7 +81,7 @@ pub fn not_bound(token: &Token, policy: &Policy, has_certificate: bool) -> Strin
         };
         return format!("it is bound to a key (`cnf` has `jkt`): {rest}");
     }
-    if !has("x5t#S256") {
+    if !token.is_bound_by("x5t#S256") {
         return "it is bound to nothing (it has no `cnf`), and what comes under DPoP, or here at all, must be"
             .to_owned();
     }
@@ -130,11 +127,8 @@ fn provider<'c>(token: &Token, config: &'c Config) -> Option<&'c Provider> {
 
 /// The providers whose tokens this policy takes.
 fn trusted<'c>(config: &'c Config, policy: &'c Policy) -> impl Iterator<Item = &'c Provider> {
-    let is_trusted = |index: &usize| policy.providers.as_deref().is_none_or(|providers| providers.contains(index));
-    config
-        .providers
-        .iter()
-        .enumerate()
-        .filter(move |(index, _)| is_trusted(index))
-        .map(|(_, provider)| provider.as_ref())
+    let trusted = policy.providers.as_deref();
+    let providers = config.providers.iter().enumerate();
+    let providers = providers.filter(move |(index, _)| trusted.is_none_or(|trusted| trusted.contains(index)));
+    providers.map(|(_, provider)| provider.as_ref())
 }

@@ -3,7 +3,7 @@
 use super::Report;
 use crate::report::Level;
 use crate::site::Site;
-use crate::yaml::{Data, Node};
+use crate::yaml::Node;
 use oidc_filter::config::Config;
 use oidc_filter::http::names::Placement;
 
@@ -74,9 +74,7 @@ fn order(chain: &Chain<'_>, config: &Config, report: &mut Report<'_>) {
 /// What the filter hands over for metadata, Envoy's `header_to_metadata` has to take.
 fn hand_off(site: &Site<'_>, chain: &Chain<'_>, config: &Config, report: &mut Report<'_>) {
     let mut told: Vec<String> = Vec::new();
-    let own = std::iter::once((String::new(), &config.policy));
-    let rules = config.rules.iter().enumerate().map(|(index, rule)| (format!("rules[{index}]."), &rule.policy));
-    for (base, policy) in own.chain(rules) {
+    for (base, policy) in super::policies(config) {
         for (index, output) in policy.user_info.iter().enumerate() {
             let header = output.handoff_header();
             if output.placement != Placement::Metadata || told.contains(&header) {
@@ -169,9 +167,8 @@ pub fn has_route_check(site: &Site<'_>) -> bool {
 /// Whether paths reach the filter as they were sent, as a verify endpoint needs them.
 pub fn leaves_paths(site: &Site<'_>) -> bool {
     let Some((manager, _)) = site.chain else { return false };
-    let is_false = |node: &Node| matches!(node.data, Data::Boolean(false));
-    manager.get("normalize_path").is_some_and(is_false)
-        && manager.get("merge_slashes").is_none_or(is_false)
+    manager.get("normalize_path").is_some_and(Node::is_false)
+        && manager.get("merge_slashes").is_none_or(Node::is_false)
         && manager.word("path_with_escaped_slashes_action") == Some("KEEP_UNCHANGED")
 }
 

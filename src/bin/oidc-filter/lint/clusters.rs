@@ -25,7 +25,7 @@ impl<'n> Known<'n> {
                 known.is_complete |= !is_dynamic;
             }
             for resource in document.elements("resources") {
-                if resource.word("@type").is_some_and(|name| name.ends_with(".cluster.v3.Cluster")) {
+                if is_cluster(resource) {
                     known.clusters.push((file, resource));
                     known.is_complete = true;
                 }
@@ -51,9 +51,12 @@ impl<'n> Known<'n> {
     }
 }
 
+fn is_cluster(resource: &Node) -> bool {
+    resource.word("@type").is_some_and(|name| name.ends_with(".cluster.v3.Cluster"))
+}
+
 /// Whether a document is there for its clusters.
 pub fn is_of_clusters(document: &Node) -> bool {
-    let is_cluster = |node: &Node| node.word("@type").is_some_and(|name| name.ends_with(".cluster.v3.Cluster"));
     document.elements("resources").iter().any(is_cluster)
         || matches!(document.word("kind"), Some("ServiceEntry" | "EnvoyPatchPolicy" | "DestinationRule"))
 }

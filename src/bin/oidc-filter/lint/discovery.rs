@@ -3,7 +3,7 @@
 use super::Report;
 use crate::report::Level;
 use crate::site::{Site, SiteKind};
-use crate::yaml::{Data, Node, Place};
+use crate::yaml::{Node, Place};
 
 /// A place in a chain that a configuration from elsewhere fills.
 pub struct Gap<'n> {
@@ -33,11 +33,12 @@ pub fn gaps<'n>(documents: &[(&'n str, &'n Node)]) -> Vec<Gap<'n>> {
 impl Gap<'_> {
     /// Whether a configuration is the one of this name.
     pub fn is_filled_by(&self, site: &Site<'_>) -> bool {
-        let is_it = |resource: &Node| {
-            let plugin = resource.at(&["typed_config", "config"]);
-            resource.word("name") == Some(self.name) && plugin.is_some_and(|plugin| std::ptr::eq(plugin, site.plugin))
+        let mut named =
+            site.resource.elements("resources").iter().filter(|resource| resource.word("name") == Some(self.name));
+        let has_site = |resource: &Node| {
+            resource.at(&["typed_config", "config"]).is_some_and(|plugin| std::ptr::eq(plugin, site.plugin))
         };
-        site.kind == SiteKind::Envoy && site.chain.is_none() && site.resource.elements("resources").iter().any(is_it)
+        site.kind == SiteKind::Envoy && site.chain.is_none() && named.any(has_site)
     }
 }
 
@@ -54,9 +55,8 @@ fn place(document: &Node) -> Option<Place> {
     let mut found = None;
     document.walk(&mut |node| {
         let types = node.get("config_discovery").map(|discovery| discovery.elements("type_urls")).unwrap_or_default();
-        let is_wasm =
-            |node: &Node| matches!(&node.data, Data::Text(name, _) if name.ends_with(".filters.http.wasm.v3.Wasm"));
-        found = found.or(types.iter().any(is_wasm).then_some(node.place));
+        let mut names = types.iter().filter_map(Node::text);
+        found = found.or(names.any(|name| name.ends_with(".filters.http.wasm.v3.Wasm")).then_some(node.place));
     });
     found
 }

@@ -135,14 +135,15 @@ pub fn lists(site: &Site<'_>, config: &Config, report: &mut Report<'_>) {
 
 /// What the module is fetched from, and the last part of its name there, without tag and digest.
 fn module<'n>(site: &Site<'n>) -> Option<(&'n Node, &'n str)> {
-    let at = |steps: &[&str]| site.plugin.at(steps);
-    let node = match site.kind {
-        SiteKind::Envoy => at(&["vm_config", "code", "local", "filename"])
-            .or_else(|| at(&["vm_config", "code", "remote", "http_uri", "uri"])),
-        SiteKind::WasmPlugin | SiteKind::TrafficExtension => at(&["url"]),
-        SiteKind::EnvoyExtensionPolicy => at(&["code", "image", "url"]).or_else(|| at(&["code", "http", "url"])),
-        SiteKind::Bare => None,
-    }?;
+    let places: &[&[&str]] = match site.kind {
+        SiteKind::Envoy => {
+            &[&["vm_config", "code", "local", "filename"], &["vm_config", "code", "remote", "http_uri", "uri"]]
+        }
+        SiteKind::WasmPlugin | SiteKind::TrafficExtension => &[&["url"]],
+        SiteKind::EnvoyExtensionPolicy => &[&["code", "image", "url"], &["code", "http", "url"]],
+        SiteKind::Bare => &[],
+    };
+    let node = places.iter().find_map(|steps| site.plugin.at(steps))?;
     let name = node.text()?.rsplit('/').next()?;
     Some((node, name.split(['@', ':', '?']).next()?))
 }

@@ -9,12 +9,15 @@ use std::rc::Rc;
 
 pub fn check(site: &Site<'_>, config: &Config, report: &mut Report<'_>) {
     symmetric_keys(site, config, report);
-    let mut policies = vec![(String::new(), &config.policy)];
-    policies.extend(config.rules.iter().enumerate().map(|(index, rule)| (format!("rules[{index}]."), &rule.policy)));
-    for (base, policy) in policies {
-        let is_own = base.is_empty() || !Rc::ptr_eq(&policy.user_info, &config.policy.user_info);
-        let is_own_header = base.is_empty() || !Rc::ptr_eq(&policy.claim_headers, &config.policy.claim_headers);
-        names(site, policy, &base, (is_own, is_own_header), report);
+    for (base, policy) in super::policies(config) {
+        let is_top = base.is_empty();
+        // What a rule does not say itself is told once, where it stands.
+        if is_top || !Rc::ptr_eq(&policy.user_info, &config.policy.user_info) {
+            objects(site, policy, &base, report);
+        }
+        if is_top || !Rc::ptr_eq(&policy.claim_headers, &config.policy.claim_headers) {
+            claim_headers(site, policy, &base, report);
+        }
     }
 }
 
@@ -30,33 +33,39 @@ fn symmetric_keys(site: &Site<'_>, config: &Config, report: &mut Report<'_>) {
     }
 }
 
-/// Names that frameworks fold into others. The filter removes all spellings that it knows of; whoever reads by yet another finds
-/// nothing there, or something else.
-fn names(site: &Site<'_>, policy: &Policy, base: &str, own: (bool, bool), report: &mut Report<'_>) {
-    let mut warn = |path: String, name: &str, text: &str| {
-        report.add(site.place(&path), Level::Warning, "ambiguous_name", &path, format!("{name}: {text}"));
-    };
-    let header = |name: &str| {
-        name.contains('_').then_some(
-            "many servers drop a header with an underscore, others read it as with a hyphen; write it with hyphens",
-        )
-    };
-    for (index, output) in policy.user_info.iter().enumerate().filter(|_| own.0) {
-        let odd = match output.placement {
-            Placement::Header => header(&output.key),
+/// Names of objects that frameworks fold into others. The filter removes all spellings that it knows of; whoever reads by yet another
+/// finds nothing there, or something else.
+fn objects(site: &Site<'_>, policy: &Policy, base: &str, report: &mut Report<'_>) {
+    for (index, output) in policy.user_info.iter().enumerate() {
+        let problem = match output.placement {
+            Placement::Header => problem_of_header(&output.key),
             Placement::Cookie | Placement::QueryString if output.key.contains(['.', '[', ']', ' ', '+']) => Some(
                 "PHP and others read dots, brackets and spaces in the name of a cookie or a parameter as something else; \
                  use letters, digits, - and _",
             ),
             _ => None,
         };
-        if let Some(text) = odd {
-            warn(format!("{base}user_info[{index}].key"), &output.key, text);
-        }
+        warn(site, format!("{base}user_info[{index}].key"), &output.key, problem, report);
     }
-    for (index, output) in policy.claim_headers.iter().enumerate().filter(|_| own.1) {
-        if let Some(text) = header(&output.header) {
-            warn(format!("{base}claim_headers[{index}].header"), &output.header, text);
-        }
+}
+
+/// The same for claims in headers.
+fn claim_headers(site: &Site<'_>, policy: &Policy, base: &str, report: &mut Report<'_>) {
+    for (index, output) in policy.claim_headers.iter().enumerate() {
+        let path = format!("{base}claim_headers[{index}].header");
+        warn(site, path, &output.header, problem_of_header(&output.header), report);
+    }
+}
+
+fn problem_of_header(name: &str) -> Option<&'static str> {
+    name.contains('_').then_some(
+        "many servers drop a header with an underscore, others read it as with a hyphen; write it with hyphens",
+    )
+}
+
+fn warn(site: &Site<'_>, path: String, name: &str, problem: Option<&str>, report: &mut Report<'_>) {
+    if let Some(problem) = problem {
+        let text = format!("{name}: {problem}");
+        report.add(site.place(&path), Level::Warning, "ambiguous_name", &path, text);
     }
 }

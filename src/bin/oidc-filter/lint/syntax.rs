@@ -2,35 +2,36 @@
 
 use super::Report;
 use crate::file::File;
-use crate::packed::unpacked;
+use crate::packed::{is_envoys, unpacked};
 use crate::report::Level;
-use crate::yaml::{self, Documents, Node, Place};
+use crate::yaml::{self, Documents, Place};
 use oidc_filter::json;
 
 /// The documents of a file; or where it can't be read, and why.
 pub fn read(file: &File) -> Result<Documents, (Place, String)> {
     let is_json = file.name.to_ascii_lowercase().ends_with(".json");
-    let broken = || json_fault(&file.text).filter(|_| is_json || looks_like_json(&file.text));
     match yaml::documents(&file.text) {
-        // YAML has comments, and more. Envoy reads what is called JSON as nothing else.
-        Ok(_) if is_json && broken().is_some() => Err(broken().unwrap_or_default()),
-        Ok(documents) => Ok(Documents { nodes: unpacked(documents.nodes), ..documents }),
+        Ok(documents) => {
+            // YAML has comments, and more. Envoy reads what is called JSON as nothing else.
+            if is_json && let Some(fault) = json_fault(&file.text) {
+                return Err(fault);
+            }
+            Ok(Documents { nodes: unpacked(documents.nodes), ..documents })
+        }
         Err(fault) => {
-            let told = broken().unwrap_or_else(|| (fault.place, fault.problem + cause(&file.text, fault.place)));
-            Err(told)
+            let broken = if is_json { json_fault(&file.text) } else { hidden_fault(file) };
+            Err(broken.unwrap_or_else(|| (fault.place, fault.problem + cause(&file.text, fault.place))))
         }
     }
 }
 
-/// Why JSON holds nothing that is known: a comment may have hidden it from those who read it as YAML.
+/// What is wrong with a file that looks like JSON: a comment may have hidden it from those who read it as YAML.
 pub fn hidden_fault(file: &File) -> Option<(Place, String)> {
     json_fault(&file.text).filter(|_| looks_like_json(&file.text))
 }
 
 /// Kubernetes merges by `<<`; Envoy takes it for the name of a field, which it does not know.
 pub fn merges(documents: &Documents, report: &mut Report<'_>) {
-    let is_envoys =
-        |node: &Node| ["static_resources", "resources", "@type"].iter().any(|field| node.get(field).is_some());
     if documents.nodes.iter().any(|node| node.get("apiVersion").is_none() && is_envoys(node)) {
         for place in &documents.merges {
             let text = "Envoy knows no merge keys, and refuses `<<` as an unknown field: write the members out; aliases (`*name`) of \

@@ -1,7 +1,7 @@
 //! Arrikto's OIDC AuthService: `docs/migrate/authservice.md`.
 
 use super::settings::Settings;
-use super::{Notes, source, texts};
+use super::{Notes, bypass, header_source, source, texts};
 use crate::yaml::{self, Node};
 
 pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
@@ -32,13 +32,12 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
     if let Some(header) = theirs.one("id_token_header") {
         let mut place = source("header", &header);
         place.put("scheme", "");
-        configuration.put("access_token", Node::from_iter([source("header", "Authorization"), place]));
+        configuration.put("access_token", Node::from_iter([header_source("Authorization", "Bearer"), place]));
     }
-    let user = theirs.one("userid_claim").unwrap_or_else(|| "email".to_owned());
-    let groups = theirs.one("groups_claim").unwrap_or_else(|| "groups".to_owned());
-    let name = |setting: &str, standard: &str| theirs.one(setting).unwrap_or_else(|| standard.to_owned());
+    let user = theirs.one_or("userid_claim", "email");
+    let groups = theirs.one_or("groups_claim", "groups");
     let mut user_header = Node::object([
-        ("header", Node::from(name("userid_header", "kubeflow-userid"))),
+        ("header", Node::from(theirs.one_or("userid_header", "kubeflow-userid"))),
         ("claim", user.as_str().into()),
         ("required", true.into()),
     ]);
@@ -49,7 +48,7 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
         user_header.put("transformers", list);
     }
     let mut groups_header = Node::object([
-        ("header", Node::from(name("groups_header", "kubeflow-groups"))),
+        ("header", Node::from(theirs.one_or("groups_header", "kubeflow-groups"))),
         ("claim", groups.as_str().into()),
     ]);
     if is_opaque {
@@ -58,7 +57,7 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
         groups_header.put("default", "");
     }
     let method = Node::object([
-        ("header", Node::from(name("auth_method_header", "Auth-Method"))),
+        ("header", Node::from(theirs.one_or("auth_method_header", "Auth-Method"))),
         ("attribute", "location".into()),
     ]);
     configuration.put("claim_headers", Node::from_iter([user_header, groups_header, method]));
@@ -76,15 +75,13 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
     }
     configuration.put("response_body", "text");
     configuration.put("allow_preflight", true);
-    let prefix = theirs.one("authservice_url_prefix").unwrap_or_else(|| "/authservice/".to_owned());
+    let prefix = theirs.one_or("authservice_url_prefix", "/authservice/");
     let verify = theirs.one("verify_auth_url").unwrap_or_else(|| format!("{}/verify", prefix.trim_end_matches('/')));
     configuration.put("verify_path", verify);
     let skipped = theirs.list("skip_auth_urls");
-    let rule = |path: &String| {
-        Node::object([("match", Node::object([("path_prefix", Node::from(path.as_str()))])), ("bypass", true.into())])
-    };
     if !skipped.is_empty() {
-        configuration.put("rules", skipped.iter().map(rule).collect::<Node>());
+        let rules: Node = skipped.iter().map(|path| bypass("path_prefix", path.as_str().into())).collect();
+        configuration.put("rules", rules);
     }
     theirs.lose(
         &[

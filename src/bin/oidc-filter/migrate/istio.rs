@@ -1,13 +1,13 @@
 //! Istio's `RequestAuthentication` and `AuthorizationPolicy`: `docs/migrate/istio.md`.
 
-use super::{Notes, Theirs, host_of, key_set, source, texts};
+use super::{Notes, Theirs, claim, header_source, key_set, push_new, source, texts};
+use crate::urls;
 use crate::yaml::Node;
 
 pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
-    let of_kind =
-        |kind: &str| documents.iter().filter(|document| document.word("kind") == Some(kind)).collect::<Vec<_>>();
-    let authentications = of_kind("RequestAuthentication");
-    let policies = of_kind("AuthorizationPolicy");
+    let authentications = of_kind(documents, "RequestAuthentication");
+    let (denying, others): (Vec<&Node>, Vec<&Node>) =
+        of_kind(documents, "AuthorizationPolicy").into_iter().partition(|policy| denies(policy));
     if authentications.is_empty() {
         return Err("expected a RequestAuthentication".to_owned());
     }
@@ -37,8 +37,7 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
     }
     let mut rules = Vec::new();
     let mut asks_for_tokens = false;
-    let denying = |policy: &&&Node| policy.at(&["spec", "action"]).and_then(Node::text) == Some("DENY");
-    for policy in policies.iter().filter(denying).chain(policies.iter().filter(|policy| !denying(policy))) {
+    for policy in denying.into_iter().chain(others) {
         asks_for_tokens |= authorization(policy, &mut rules, notes);
     }
     if !asks_for_tokens {
@@ -48,6 +47,14 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
         configuration.put("rules", rules.into_iter().collect::<Node>());
     }
     Ok(configuration)
+}
+
+fn of_kind<'n>(documents: &'n [Node], kind: &str) -> Vec<&'n Node> {
+    documents.iter().filter(|document| document.word("kind") == Some(kind)).collect()
+}
+
+fn denies(policy: &Node) -> bool {
+    policy.at(&["spec", "action"]).and_then(Node::text) == Some("DENY")
 }
 
 #[derive(Default)]
@@ -68,7 +75,7 @@ impl Ours {
             provider.put("issuer", issuer);
         }
         let keys = theirs.word("jwksUri");
-        if let Some(host) = keys.or(issuer).and_then(host_of) {
+        if let Some(host) = keys.or(issuer).and_then(urls::host) {
             provider.put("cluster", format!("outbound|443||{host}"));
         }
         let audiences = theirs.words("audiences");
@@ -88,32 +95,23 @@ impl Ours {
         if let Some(timeout) = theirs.word("timeout") {
             provider.put("timeout", timeout);
         }
-        let mut add = |place: Node| {
-            if !self.places.iter().any(|other| other.to_json() == place.to_json()) {
-                self.places.push(place);
-            }
-        };
         for header in theirs.elements("fromHeaders") {
-            let key = header.word("name").unwrap_or("Authorization");
-            let mut place = source("header", key);
             let scheme = header.word("prefix").unwrap_or_default().trim();
-            let standard = if key.eq_ignore_ascii_case("authorization") { "Bearer" } else { "" };
-            if scheme != standard {
-                place.put("scheme", scheme);
-            }
-            add(place);
+            push_new(&mut self.places, header_source(header.word("name").unwrap_or("Authorization"), scheme));
         }
-        theirs.words("fromParams").into_iter().for_each(|key| add(source("query_string", key)));
-        theirs.words("fromCookies").into_iter().for_each(|key| add(source("cookie", key)));
+        for (field, location) in [("fromParams", "query_string"), ("fromCookies", "cookie")] {
+            for key in theirs.words(field) {
+                push_new(&mut self.places, source(location, key));
+            }
+        }
         if let Some(header) = theirs.word("outputPayloadToHeader") {
             let mut output = source("header", header);
             output.put("encoding", "base64url");
             self.user_info.push(output);
         }
         for header in theirs.elements("outputClaimToHeaders") {
-            if let (Some(name), Some(claim)) = (header.word("header"), header.word("claim")) {
-                let field = if claim.contains('.') { "path" } else { "claim" };
-                self.claim_headers.push(Node::object([("header", name.into()), (field, claim.into())]));
+            if let (Some(name), Some(theirs)) = (header.word("header"), header.word("claim")) {
+                self.claim_headers.push(Node::object([("header", name.into()), claim(theirs)]));
             }
         }
         self.forward |= theirs.flag("forwardOriginalToken");
@@ -176,11 +174,6 @@ fn deny(name: &str, listed: &[Node], rules: &mut Vec<Node>, notes: &Notes) -> bo
     for (index, rule) in listed.iter().enumerate() {
         let path = format!("{name}: rules[{index}]");
         let sources = rule.elements("from");
-        let is_nobody = |source: &Node| {
-            source
-                .at(&["source", "notRequestPrincipals"])
-                .is_some_and(|list| list.list().iter().any(|one| one.text() == Some("*")))
-        };
         if sources.is_empty() || !sources.iter().all(is_nobody) || rule.get("when").is_some() {
             notes.add(format!("{path}: only `notRequestPrincipals: [\"*\"]` of a DENY policy carries over; write a rule with a requirement before the others"));
             continue;
@@ -195,6 +188,12 @@ fn deny(name: &str, listed: &[Node], rules: &mut Vec<Node>, notes: &Notes) -> bo
         }
     }
     is_for_all
+}
+
+/// Whether a source is whoever has no identity.
+fn is_nobody(source: &Node) -> bool {
+    let principals = source.at(&["source", "notRequestPrincipals"]).map_or(&[][..], Node::list);
+    principals.iter().any(|one| one.text() == Some("*"))
 }
 
 /// The requests of a rule; none for all, and an empty list for all but some, which other rules are for.
@@ -219,19 +218,15 @@ fn matches(rule: &Node, path: &str, notes: &Notes) -> Option<Vec<Node>> {
         }
         // A prefix is for the path itself, too.
         exact.retain(|one| !prefixes.contains(one));
-        let single = |list: &[&str]| match list {
-            [one] => Node::from(*one),
-            several => texts(several),
-        };
         if !prefixes.is_empty() {
-            matching.put("path_prefix", single(&prefixes));
+            matching.put("path_prefix", one_or_several(&prefixes));
             if !exact.is_empty() {
-                let mut other = Node::object([("path", single(&exact))]);
+                let mut other = Node::object([("path", one_or_several(&exact))]);
                 methods_and_hosts(&theirs, &mut other);
                 found.push(other);
             }
         } else if !exact.is_empty() {
-            matching.put("path", single(&exact));
+            matching.put("path", one_or_several(&exact));
         }
         methods_and_hosts(&theirs, &mut matching);
         // All but what other rules say is what holds at the top level.
@@ -242,6 +237,14 @@ fn matches(rule: &Node, path: &str, notes: &Notes) -> Option<Vec<Node>> {
         }
     }
     Some(found)
+}
+
+/// A text, or a list of texts.
+fn one_or_several(list: &[&str]) -> Node {
+    match list {
+        [one] => Node::from(*one),
+        several => texts(several),
+    }
 }
 
 fn methods_and_hosts(theirs: &Theirs<'_>, matching: &mut Node) {
@@ -300,10 +303,9 @@ fn requirement(rule: &Node, path: &str, notes: &Notes) -> Option<Node> {
                 continue;
             }
         };
-        let words = |field: &str| condition.elements(field).iter().filter_map(Node::text).collect::<Vec<_>>();
-        let (values, others) = (words("values"), words("notValues"));
-        let is_pattern = |value: &&str| value.contains('*');
-        if values.iter().any(is_pattern) && values != ["*"] {
+        let values: Vec<&str> = condition.elements("values").iter().filter_map(Node::text).collect();
+        let others: Vec<&str> = condition.elements("notValues").iter().filter_map(Node::text).collect();
+        if values.iter().any(|value| value.contains('*')) && values != ["*"] {
             let patterns: Vec<String> = values.iter().map(|value| super::quoted(value).replace("[*]", ".*")).collect();
             claim.put("matches", patterns.join("|"));
         } else if !values.is_empty() && values != ["*"] {

@@ -1,6 +1,6 @@
 //! Envoy's `jwt_authn`: `docs/migrate/envoy-jwt-authn.md`.
 
-use super::{Notes, Theirs, key_set, quoted, source, texts};
+use super::{Notes, Theirs, bypass, claim, header_source, key_set, push_new, quoted, source, texts};
 use crate::yaml::Node;
 
 pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
@@ -49,6 +49,17 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
             configuration.put(name, nodes.into_iter().collect::<Node>());
         }
     }
+    configuration.put("rules", rules(&theirs, &names));
+    theirs
+        .lose("filter_state_rules", "no counterpart; use rules, or rules with a `name` that the route's metadata call");
+    theirs.skip(&["stat_prefix"]);
+    theirs.finish();
+    Ok(configuration)
+}
+
+/// Their rules, then those that routes name.
+fn rules(theirs: &Theirs<'_>, names: &[&str]) -> Node {
+    let notes = theirs.notes;
     let requirements = theirs.take("requirement_map").map_or(&[][..], Node::members);
     let mut rules = Vec::new();
     let mut is_for_all = false;
@@ -61,13 +72,13 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
             named.and_then(|name| requirements.iter().find(|(key, _)| key.name == name)).map(|(_, node)| node);
         let mut rule = Node::object([("match", matching.clone().unwrap_or_else(|| prefix("/")))]);
         is_for_all |= matching.is_none_or(|matching| matching.to_json() == prefix("/").to_json());
-        requirement(&mut rule, fields.take("requires").or(required), &names, &format!("{path}.requires"), notes);
+        requirement(&mut rule, fields.take("requires").or(required), names, &format!("{path}.requires"), notes);
         fields.finish();
         rules.push(rule);
     }
     for (key, node) in requirements {
         let mut rule = Node::object([("name", Node::from(key.name.as_str()))]);
-        requirement(&mut rule, Some(node), &names, &format!("requirement_map.{}", key.name), notes);
+        requirement(&mut rule, Some(node), names, &format!("requirement_map.{}", key.name), notes);
         rules.push(rule);
         notes.add(format!(
             "requirement_map.{}: in place of PerRouteConfig, the route's metadata name the rule, in the namespace of the filter's \
@@ -77,14 +88,9 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
     }
     if !is_for_all {
         notes.add("rules: what falls under none of theirs passes without a token, so the last rule here has `bypass`; leave it out if that was not meant");
-        rules.push(Node::object([("match", prefix("/")), ("bypass", true.into())]));
+        rules.push(bypass("path_prefix", "/".into()));
     }
-    configuration.put("rules", rules.into_iter().collect::<Node>());
-    theirs
-        .lose("filter_state_rules", "no counterpart; use rules, or rules with a `name` that the route's metadata call");
-    theirs.skip(&["stat_prefix"]);
-    theirs.finish();
-    Ok(configuration)
+    rules.into_iter().collect()
 }
 
 /// What is said with each provider there, and once for all here.
@@ -99,15 +105,14 @@ struct Ours {
 
 impl Ours {
     fn place(&mut self, place: Node, provider: &str) {
-        let is_it = |(other, _): &&mut (Node, Vec<String>)| other.to_json() == place.to_json();
-        match self.places.iter_mut().find(is_it) {
+        match self.places.iter_mut().find(|(other, _)| other.to_json() == place.to_json()) {
             Some((_, providers)) => providers.push(provider.to_owned()),
             None => self.places.push((place, vec![provider.to_owned()])),
         }
     }
 
     fn sources(&self, names: &[&str]) -> Node {
-        let source = |(place, providers): &(Node, Vec<String>)| {
+        let sources = self.places.iter().map(|(place, providers)| {
             let mut place = place.clone();
             if let [one] = providers.as_slice()
                 && names.len() > 1
@@ -115,8 +120,8 @@ impl Ours {
                 place.put("provider", one.as_str());
             }
             place
-        };
-        self.places.iter().map(source).collect()
+        });
+        sources.collect()
     }
 }
 
@@ -218,18 +223,13 @@ fn places(name: &str, theirs: &Theirs<'_>, ours: &mut Ours) {
         ours.place(source("query_string", "access_token"), name);
     }
     for header in headers {
-        let key = header.word("name").unwrap_or("Authorization");
-        let mut place = source("header", key);
-        let scheme = header.word("value_prefix").unwrap_or_default();
-        let standard = if key.eq_ignore_ascii_case("authorization") { "Bearer" } else { "" };
-        if scheme.trim() != standard {
-            place.put("scheme", scheme.trim());
-            if !scheme.ends_with(' ') && !scheme.is_empty() {
-                theirs.notes.add(format!(
-                    "{}: {scheme:?} is no scheme with a space behind it: it has no counterpart",
-                    theirs.at("from_headers")
-                ));
-            }
+        let prefix = header.word("value_prefix").unwrap_or_default();
+        let place = header_source(header.word("name").unwrap_or("Authorization"), prefix.trim());
+        if place.get("scheme").is_some() && !prefix.ends_with(' ') && !prefix.is_empty() {
+            theirs.notes.add(format!(
+                "{}: {prefix:?} is no scheme with a space behind it: it has no counterpart",
+                theirs.at("from_headers")
+            ));
         }
         ours.place(place, name);
     }
@@ -238,30 +238,23 @@ fn places(name: &str, theirs: &Theirs<'_>, ours: &mut Ours) {
 }
 
 fn outputs(theirs: &Theirs<'_>, ours: &mut Ours) {
-    let mut add = |list: fn(&mut Ours) -> &mut Vec<Node>, output: Node| {
-        let list = list(ours);
-        if !list.iter().any(|other| other.to_json() == output.to_json()) {
-            list.push(output);
-        }
-    };
     if let Some(header) = theirs.word("forward_payload_header") {
         let mut output = source("header", header);
         output.put("encoding", "base64url");
-        add(|ours| &mut ours.user_info, output);
+        push_new(&mut ours.user_info, output);
     }
     if let Some(key) = theirs.word("payload_in_metadata") {
         let mut output = source("metadata", key);
         output.put("metadata_namespace", "envoy.filters.http.jwt_authn");
-        add(|ours| &mut ours.user_info, output);
+        push_new(&mut ours.user_info, output);
         theirs.notes.add(format!(
             "{}: put Envoy's header_to_metadata right behind the filter; `oidc-filter render envoy` shows it",
             theirs.at("payload_in_metadata")
         ));
     }
     for header in theirs.elements("claim_to_headers") {
-        let (Some(name), Some(claim)) = (header.word("header_name"), header.word("claim_name")) else { continue };
-        let field = if claim.contains('.') { "path" } else { "claim" };
-        add(|ours| &mut ours.claim_headers, Node::object([("header", name.into()), (field, claim.into())]));
+        let (Some(name), Some(theirs)) = (header.word("header_name"), header.word("claim_name")) else { continue };
+        push_new(&mut ours.claim_headers, Node::object([("header", name.into()), claim(theirs)]));
     }
 }
 

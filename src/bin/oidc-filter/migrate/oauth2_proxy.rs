@@ -1,7 +1,7 @@
 //! oauth2-proxy: `docs/migrate/oauth2-proxy.md`. What it does for bearer tokens carries over; its login does not.
 
 use super::settings::Settings;
-use super::{Notes, quoted, texts};
+use super::{Notes, claim, quoted, texts};
 use crate::yaml::Node;
 
 pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
@@ -25,11 +25,13 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
     }
     theirs
         .lose(&["oidc_audience_claim", "oidc_audience_claims"], "a token is for whom `aud` names, and for nobody else");
-    let mut groups = theirs.one("oidc_groups_claim").unwrap_or_else(|| "groups".to_owned());
-    let email = theirs.one("oidc_email_claim").unwrap_or_else(|| "email".to_owned());
+    let mut groups = theirs.one_or("oidc_groups_claim", "groups");
+    let email = theirs.one_or("oidc_email_claim", "email");
     let allowed: Vec<String> = [theirs.list("allowed_groups"), theirs.list("allowed_group")].concat();
     if !allowed.is_empty() && groups != "groups" {
-        provider.put("claim_mapping", Node::object([("groups", lookup(&groups))]));
+        // A path is an object; a name stands by itself.
+        let lookup = if groups.contains('.') { Node::object([claim(&groups)]) } else { groups.into() };
+        provider.put("claim_mapping", Node::object([("groups", lookup)]));
         groups = "groups".to_owned();
     }
     let mut providers = vec![provider];
@@ -54,14 +56,9 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
     let mut require = Node::object::<&str>([]);
     let domains: Vec<String> = [theirs.list("email_domains"), theirs.list("email_domain")].concat();
     if !domains.is_empty() && !domains.contains(&"*".to_owned()) {
-        let pattern = |domain: &String| match domain.strip_prefix('.') {
-            Some(parent) => format!(".+@(.+[.])?{}", quoted(parent)),
-            None => format!(".+@{}", quoted(domain)),
-        };
-        let patterns: Vec<String> = domains.iter().map(pattern).collect();
-        let mut claim = lookup_object(&email);
-        claim.put("matches", patterns.join("|"));
-        require.put("claims", Node::from_iter([claim]));
+        let patterns: Vec<String> = domains.iter().map(|domain| email_pattern(domain)).collect();
+        let required = Node::object([claim(&email), ("matches", patterns.join("|").into())]);
+        require.put("claims", Node::from_iter([required]));
         notes.add("email_domains: a token needs the claim for it; oauth2-proxy may have asked userinfo");
     }
     if !allowed.is_empty() {
@@ -82,34 +79,32 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
     Ok(configuration)
 }
 
-/// A claim, by the way to it where its name has dots.
-fn lookup(claim: &str) -> Node {
-    if claim.contains('.') { lookup_object(claim) } else { claim.into() }
-}
-
-fn lookup_object(claim: &str) -> Node {
-    Node::object([(if claim.contains('.') { "path" } else { "claim" }, Node::from(claim))])
+/// The e-mail addresses of a domain; of those below it, too, if it begins with a dot.
+fn email_pattern(domain: &str) -> String {
+    match domain.strip_prefix('.') {
+        Some(parent) => format!(".+@(.+[.])?{}", quoted(parent)),
+        None => format!(".+@{}", quoted(domain)),
+    }
 }
 
 fn headers(theirs: &Settings<'_>, email: &str, groups: &str) -> Vec<Node> {
+    // On by default there.
+    let forwarded = theirs.one("pass_user_headers").is_none_or(|value| value == "true").then_some("X-Forwarded");
+    let auth_request = theirs.flag("set_xauthrequest").then_some("X-Auth-Request");
     let mut headers = Vec::new();
-    let mut add = |prefix: &str| {
-        for (name, claim) in
+    for prefix in forwarded.into_iter().chain(auth_request) {
+        for (name, theirs) in
             [("User", "sub"), ("Email", email), ("Groups", groups), ("Preferred-Username", "preferred_username")]
         {
-            let mut header = Node::object([("header", Node::from(format!("{prefix}-{name}")))]);
-            header.put(if claim.contains('.') { "path" } else { "claim" }, claim);
-            headers.push(header);
+            headers.push(Node::object([("header", format!("{prefix}-{name}").into()), claim(theirs)]));
         }
-    };
-    // On by default there.
-    if theirs.one("pass_user_headers").is_none_or(|value| value == "true") {
-        add("X-Forwarded");
-    }
-    if theirs.flag("set_xauthrequest") {
-        add("X-Auth-Request");
     }
     headers
+}
+
+/// Whether a pattern means nothing but itself.
+fn is_plain(pattern: &str) -> bool {
+    pattern.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_~".contains(&byte))
 }
 
 /// `GET=^/health$`, `!=^/admin`, `^/public`.
@@ -130,7 +125,6 @@ fn rules(theirs: &Settings<'_>, notes: &Notes) -> Vec<Node> {
             continue;
         };
         let mut matching = Node::object::<&str>([]);
-        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_~".contains(&byte));
         match rest.strip_suffix('$') {
             Some(exact) if is_plain(exact) => matching.put("path", exact),
             Some(whole) => matching.put("path_pattern", whole),

@@ -118,6 +118,11 @@ impl<'n> Settings<'n> {
         self.all(name).pop().filter(|value| !value.is_empty())
     }
 
+    /// The same, or what it is where nothing is said.
+    pub fn one_or(&self, name: &str, standard: &str) -> String {
+        self.one(name).unwrap_or_else(|| standard.to_owned())
+    }
+
     pub fn flag(&self, name: &str) -> bool {
         self.one(name).is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1")
     }
@@ -125,11 +130,7 @@ impl<'n> Settings<'n> {
     /// What has no counterpart, and what to do instead. A name may end in `*`.
     pub fn lose(&self, names: &[&str], remedy: &str) {
         for (name, _) in &self.values {
-            let is_it = |lost: &&&str| match lost.strip_suffix('*') {
-                Some(begin) => name.starts_with(begin),
-                None => name == **lost,
-            };
-            if names.iter().any(|lost| is_it(&lost)) {
+            if names.iter().any(|pattern| fits(name, pattern)) {
                 self.used.borrow_mut().push(name.clone());
                 self.notes.add(format!("{name}: {remedy}"));
             }
@@ -143,6 +144,11 @@ impl<'n> Settings<'n> {
             }
         }
     }
+}
+
+/// Whether a name is this one, or begins like one that ends in `*`.
+fn fits(name: &str, pattern: &str) -> bool {
+    pattern.strip_suffix('*').map_or(name == pattern, |begin| name.starts_with(begin))
 }
 
 fn canonical(name: &str, prefix: &str) -> String {

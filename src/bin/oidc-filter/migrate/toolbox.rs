@@ -1,10 +1,9 @@
 //! MCP Toolbox's generic authentication: `docs/migrate/mcp-toolbox.md`.
 
-use super::{Notes, Theirs, source, texts};
+use super::{Notes, Theirs, bypass, source, texts};
 use crate::yaml::Node;
 
 pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
-    let is_generic = |node: &Node| node.word("type").or_else(|| node.word("kind")) == Some("generic");
     let own =
         documents.iter().filter(|document| document.word("kind") == Some("authService")).find(|node| is_generic(node));
     // An older form: a map of services by name.
@@ -58,13 +57,8 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
         }
         configuration.put("response_body", "jsonrpc");
         configuration.put("allow_preflight", true);
-        let open = |field: &str, paths: [&str; 2]| {
-            Node::object([("match", Node::object([(field, texts(paths))])), ("bypass", true.into())])
-        };
-        configuration.put(
-            "rules",
-            Node::from_iter([open("path", ["/", "/healthz"]), open("path_prefix", ["/.well-known", "/ui"])]),
-        );
+        let open = [bypass("path", texts(["/", "/healthz"])), bypass("path_prefix", texts(["/.well-known", "/ui"]))];
+        configuration.put("rules", Node::from_iter(open));
         for tool in documents.iter().filter(|document| document.word("kind") == Some("tool")) {
             let scopes = tool.elements("scopesRequired").iter().filter_map(Node::text).collect::<Vec<_>>();
             if let Some(name) = tool.word("name").filter(|_| !scopes.is_empty()) {
@@ -91,4 +85,8 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
     notes.add("tools[].parameters[].authServices: no counterpart: it needs the tool's schema; the claims can be written to a header (user_info)");
     theirs.finish();
     Ok(configuration)
+}
+
+fn is_generic(node: &Node) -> bool {
+    node.word("type").or_else(|| node.word("kind")) == Some("generic")
 }

@@ -1,6 +1,7 @@
 //! A whole bootstrap of Envoy around a configuration: `envoy/minimal.yaml` and `envoy/safety-net.yaml` say why each line is there.
 
-use super::{Parts, Reach, TAGS, documents, split};
+use super::{Parts, Reach, TAGS, documents};
+use crate::urls;
 use crate::yaml::Node;
 
 pub fn render(parts: &Parts<'_>) -> String {
@@ -25,11 +26,11 @@ fn socket(host: &str, port: u16) -> Node {
 
 /// proxy-wasm knows no labels: they stand in the names of metrics, and these rules take them out.
 pub fn stats_tags() -> Node {
-    let tag = |name: &&str| {
+    let tags = TAGS.into_iter().map(|name| {
         let regex = format!("^wasmcustom\\.oidc_.*?(;{name}=([^;]*))");
-        Node::object([("tag_name", (*name).into()), ("regex", regex.into())])
-    };
-    TAGS.iter().map(tag).collect()
+        Node::object([("tag_name", name.into()), ("regex", regex.into())])
+    });
+    tags.collect()
 }
 
 fn overload_manager() -> Node {
@@ -143,7 +144,7 @@ pub fn filter<const N: usize>(name: &str, kind: &str, members: [(&str, Node); N]
 }
 
 fn clusters(parts: &Parts<'_>) -> Node {
-    let (host, port) = split(&parts.options.upstream, 80);
+    let (host, port) = urls::host_and_port(&parts.options.upstream, 80);
     let upstream = Reach { cluster: UPSTREAM.to_owned(), host, port, is_tls: false };
     parts.reaches.iter().chain([&upstream]).map(Reach::to_cluster).collect()
 }

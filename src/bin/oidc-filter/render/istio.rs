@@ -2,7 +2,8 @@
 //! and a DestinationRule that begins TLS and checks the certificate.
 
 use super::envoy::filter;
-use super::{Parts, Reach, TAGS, Target, documents};
+use super::{Parts, Reach, TAGS, Target, documents, manifest};
+use crate::urls;
 use crate::yaml::{Data, Node};
 use oidc_filter::config::snake_case;
 
@@ -28,8 +29,9 @@ pub fn render(parts: &Parts<'_>) -> String {
         ("pluginName", name.into()),
     ]);
     if !parts.variables.is_empty() {
-        let variable = |name: &String| Node::object([("name", name.as_str().into()), ("valueFrom", "HOST".into())]);
-        wasm.put("vmConfig", Node::object([("env", parts.variables.iter().map(variable).collect())]));
+        let names = parts.variables.iter();
+        let env = names.map(|name| Node::object([("name", name.as_str().into()), ("valueFrom", "HOST".into())]));
+        wasm.put("vmConfig", Node::object([("env", env.collect())]));
     }
     wasm.put("pluginConfig", with_clusters_of_istio(parts));
     let mut spec = Node::object([("selector", selector.clone()), ("phase", "AUTHN".into())]);
@@ -50,45 +52,45 @@ pub fn render(parts: &Parts<'_>) -> String {
     let mut found = vec![(comment, manifest("extensions.istio.io/v1alpha1", kind, name, namespace, spec))];
     for reach in parts.reaches.iter().filter(|reach| !is_of_the_mesh(reach)) {
         let label = reach.host.replace('.', "-");
-        let protocol = Node::object([
-            ("number", i64::from(reach.port).into()),
-            ("name", if reach.is_tls { "http-tls" } else { "http" }.into()),
-            ("protocol", "HTTP".into()),
-        ]);
-        let entry = Node::object([
-            ("hosts", Node::from_iter([reach.host.as_str().into()])),
-            ("exportTo", Node::from_iter([".".into()])),
-            ("location", "MESH_EXTERNAL".into()),
-            ("resolution", "DNS".into()),
-            ("ports", Node::from_iter([protocol])),
-        ]);
         let why = "http, although it is TLS: the proxy itself begins it, by the DestinationRule.";
         let why = if reach.is_tls { why.to_owned() } else { String::new() };
-        found.push((why, manifest("networking.istio.io/v1", "ServiceEntry", &label, namespace, entry)));
+        found.push((why, manifest(VERSION, "ServiceEntry", &label, namespace, service_entry(reach))));
         if reach.is_tls {
-            let tls = Node::object([
-                ("mode", "SIMPLE".into()),
-                ("sni", reach.host.as_str().into()),
-                ("subjectAltNames", Node::from_iter([reach.host.as_str().into()])),
-            ]);
-            let rule = Node::object([
-                ("host", reach.host.as_str().into()),
-                ("exportTo", Node::from_iter([".".into()])),
-                ("trafficPolicy", Node::object([("tls", tls)])),
-            ]);
-            found.push((String::new(), manifest("networking.istio.io/v1", "DestinationRule", &label, namespace, rule)));
+            let rule = manifest(VERSION, "DestinationRule", &label, namespace, destination_rule(reach));
+            found.push((String::new(), rule));
         }
     }
     found.extend(behind(parts, namespace, name, &selector));
     documents(&found)
 }
 
-fn manifest(version: &str, kind: &str, name: &str, namespace: &str, spec: Node) -> Node {
+/// By which Istio makes a cluster of a host.
+fn service_entry(reach: &Reach) -> Node {
+    let protocol = Node::object([
+        ("number", i64::from(reach.port).into()),
+        ("name", if reach.is_tls { "http-tls" } else { "http" }.into()),
+        ("protocol", "HTTP".into()),
+    ]);
     Node::object([
-        ("apiVersion", version.into()),
-        ("kind", kind.into()),
-        ("metadata", Node::object([("name", name.into()), ("namespace", namespace.into())])),
-        ("spec", spec),
+        ("hosts", Node::from_iter([reach.host.as_str().into()])),
+        ("exportTo", Node::from_iter([".".into()])),
+        ("location", "MESH_EXTERNAL".into()),
+        ("resolution", "DNS".into()),
+        ("ports", Node::from_iter([protocol])),
+    ])
+}
+
+/// By which that cluster speaks TLS, and checks the certificate.
+fn destination_rule(reach: &Reach) -> Node {
+    let tls = Node::object([
+        ("mode", "SIMPLE".into()),
+        ("sni", reach.host.as_str().into()),
+        ("subjectAltNames", Node::from_iter([reach.host.as_str().into()])),
+    ]);
+    Node::object([
+        ("host", reach.host.as_str().into()),
+        ("exportTo", Node::from_iter([".".into()])),
+        ("trafficPolicy", Node::object([("tls", tls)])),
     ])
 }
 
@@ -111,38 +113,41 @@ fn behind(parts: &Parts<'_>, namespace: &str, name: &str, selector: &Node) -> Op
     if parts.config.marks {
         filters.push(filter("oidc-safety-net", "rbac.v3.RBAC", [("rules", parts.safety_net(&filter_name))]));
     }
-    let patch = |filter: Node| {
-        let router = Node::object([("name", "envoy.filters.http.router".into())]);
-        let manager =
-            Node::object([("name", "envoy.filters.network.http_connection_manager".into()), ("subFilter", router)]);
-        let place = Node::object([("filterChain", Node::object([("filter", manager)]))]);
-        Node::object([
-            ("applyTo", "HTTP_FILTER".into()),
-            ("match", Node::object([("listener", place)])),
-            ("patch", Node::object([("operation", "INSERT_BEFORE".into()), ("value", filter)])),
-        ])
-    };
     if filters.is_empty() {
         return None;
     }
     let spec = Node::object([
         ("workloadSelector", Node::object([("labels", selector.get("matchLabels")?.clone())])),
-        ("configPatches", filters.into_iter().map(patch).collect()),
+        ("configPatches", filters.into_iter().map(before_router).collect()),
     ]);
     let comment = "The filter's name in Istio is <namespace>.<name of the plugin>. RBAC refuses what the filter has not let through.";
     Some((comment.to_owned(), manifest("networking.istio.io/v1alpha3", "EnvoyFilter", name, namespace, spec)))
 }
 
+/// The part of an EnvoyFilter that puts a filter before the router.
+fn before_router(filter: Node) -> Node {
+    let router = Node::object([("name", "envoy.filters.http.router".into())]);
+    let manager =
+        Node::object([("name", "envoy.filters.network.http_connection_manager".into()), ("subFilter", router)]);
+    let place = Node::object([("filterChain", Node::object([("filter", manager)]))]);
+    Node::object([
+        ("applyTo", "HTTP_FILTER".into()),
+        ("match", Node::object([("listener", place)])),
+        ("patch", Node::object([("operation", "INSERT_BEFORE".into()), ("value", filter)])),
+    ])
+}
+
+/// Istio's name for a cluster, unless it is one already.
+fn name_in_istio(reaches: &[Reach], cluster: &str) -> Option<String> {
+    let reach = reaches.iter().find(|reach| reach.cluster == cluster && !cluster.starts_with("outbound|"))?;
+    Some(format!("outbound|{}||{}", reach.port, reach.host))
+}
+
 /// The configuration with Istio's names for the clusters.
 fn with_clusters_of_istio(parts: &Parts<'_>) -> Node {
-    let name = |cluster: &str| {
-        let reach = parts.reaches.iter().find(|reach| reach.cluster == cluster);
-        reach
-            .filter(|_| !cluster.starts_with("outbound|"))
-            .map(|reach| format!("outbound|{}||{}", reach.port, reach.host))
-    };
+    let reaches = parts.reaches.as_slice();
     let mut written = parts.written.clone();
-    rename(&mut written, &name);
+    rename(&mut written, reaches);
     // A cluster that nobody named is called as its host.
     if let Some(providers) = written.get_mut("providers") {
         let list = match &mut providers.data {
@@ -150,8 +155,8 @@ fn with_clusters_of_istio(parts: &Parts<'_>) -> Node {
             _ => vec![providers],
         };
         for provider in list.into_iter().filter(|provider| provider.get("cluster").is_none()) {
-            let host = provider.word("issuer").and_then(host_of).and_then(|host| name(&host));
-            if let Some(cluster) = host {
+            let host = provider.word("issuer").and_then(urls::host);
+            if let Some(cluster) = host.and_then(|host| name_in_istio(reaches, &host)) {
                 provider.put("cluster", cluster);
             }
         }
@@ -159,25 +164,27 @@ fn with_clusters_of_istio(parts: &Parts<'_>) -> Node {
     written
 }
 
-fn rename(node: &mut Node, name: &dyn Fn(&str) -> Option<String>) {
+fn rename(node: &mut Node, reaches: &[Reach]) {
     match &mut node.data {
-        Data::List(nodes) => nodes.iter_mut().for_each(|node| rename(node, name)),
+        Data::List(nodes) => nodes.iter_mut().for_each(|node| rename(node, reaches)),
         Data::Map(members) => {
             for (key, inner) in members {
                 match (key.name.as_str(), &mut inner.data) {
-                    ("cluster", Data::Text(text, _)) => *text = name(text).unwrap_or_else(|| text.clone()),
+                    ("cluster", Data::Text(text, _)) => {
+                        *text = name_in_istio(reaches, text).unwrap_or_else(|| text.clone())
+                    }
                     ("clusters", Data::Map(hosts)) => {
                         for (_, host) in hosts {
-                            if let Some(cluster) = host.text().and_then(name) {
+                            if let Some(cluster) = host.text().and_then(|host| name_in_istio(reaches, host)) {
                                 *host = cluster.into();
                             }
                         }
                     }
                     (caller, _) if CALLERS.contains(&snake_case(caller).as_str()) => {
-                        name_clusters(inner, name);
-                        rename(inner, name);
+                        name_clusters(inner, reaches);
+                        rename(inner, reaches);
                     }
-                    _ => rename(inner, name),
+                    _ => rename(inner, reaches),
                 }
             }
         }
@@ -186,13 +193,13 @@ fn rename(node: &mut Node, name: &dyn Fn(&str) -> Option<String>) {
 }
 
 /// Names the cluster of each object that calls a URL; one that nobody named is called as its host.
-fn name_clusters(node: &mut Node, name: &dyn Fn(&str) -> Option<String>) {
+fn name_clusters(node: &mut Node, reaches: &[Reach]) {
     if let Data::List(nodes) = &mut node.data {
-        nodes.iter_mut().for_each(|node| name_clusters(node, name));
+        nodes.iter_mut().for_each(|node| name_clusters(node, reaches));
         return;
     }
     let url = node.word("uri").or_else(|| node.word("endpoint")).filter(|_| node.get("cluster").is_none());
-    if let Some(cluster) = url.and_then(host_of).and_then(|host| name(&host)) {
+    if let Some(cluster) = url.and_then(urls::host).and_then(|host| name_in_istio(reaches, &host)) {
         node.put("cluster", cluster);
     }
 }
@@ -200,6 +207,4 @@ fn name_clusters(node: &mut Node, name: &dyn Fn(&str) -> Option<String>) {
 /// What calls a URL of its own.
 const CALLERS: [&str; 3] = ["external_authorization", "enrich", "token_exchange"];
 
-fn host_of(url: &str) -> Option<String> {
-    url::Url::parse(url).ok()?.host_str().map(str::to_owned)
-}
+const VERSION: &str = "networking.istio.io/v1";

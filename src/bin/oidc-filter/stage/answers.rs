@@ -1,9 +1,10 @@
 //! What stands at the URLs that the filter calls.
 
 use crate::file::File;
+use crate::urls;
 use oidc_filter::config::Provider;
 use oidc_filter::filter::Purpose;
-use oidc_filter::http::{Endpoint, Headers, Response};
+use oidc_filter::http::{Headers, Response};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -57,10 +58,9 @@ impl Answers {
 
     /// The key set that is given for a provider; and where that or one of its endpoints is, metadata that lead there.
     pub fn of(&self, purpose: &Purpose, provider: &Provider) -> Option<Response> {
-        let is_its = |whose: &Option<String>| {
-            whose.as_ref().is_none_or(|whose| [&provider.name, &provider.issuer].contains(&whose))
-        };
-        let keys = self.keys.iter().find(|(whose, _)| is_its(whose)).map(|(_, keys)| keys.clone());
+        let names = [&provider.name, &provider.issuer];
+        let own = self.keys.iter().find(|(whose, _)| whose.as_ref().is_none_or(|whose| names.contains(&whose)));
+        let keys = own.map(|(_, keys)| keys.clone());
         match purpose.kind {
             "jwks" => keys,
             "metadata" if self.tells_metadata_of(provider) => None,
@@ -74,12 +74,8 @@ impl Answers {
 
     /// Whether an answer is given for one of the places where a provider's metadata may be.
     pub fn tells_metadata_of(&self, provider: &Provider) -> bool {
-        provider.discovery.iter().any(|endpoint| self.at(&url(endpoint)).is_some())
+        provider.discovery.iter().any(|endpoint| self.at(&urls::of_endpoint(endpoint)).is_some())
     }
-}
-
-pub fn url(endpoint: &Endpoint) -> String {
-    format!("{}://{}{}", endpoint.scheme, endpoint.authority, endpoint.path)
 }
 
 fn below(provider: &Provider, path: &str) -> String {

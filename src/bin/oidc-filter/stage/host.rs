@@ -11,10 +11,10 @@ pub struct Memory(RefCell<HashMap<String, (Vec<u8>, u32)>>);
 impl SharedMemory for Memory {
     fn read(&self, key: &str) -> Option<Shared> {
         let values = self.0.borrow();
-        let absent = || Shared { value: Vec::new(), version: Version::Absent };
-        let known =
-            |(value, version): &(Vec<u8>, u32)| Shared { value: value.clone(), version: Version::Number(*version) };
-        Some(values.get(key).map_or_else(absent, known))
+        Some(match values.get(key) {
+            Some((value, version)) => Shared { value: value.clone(), version: Version::Number(*version) },
+            None => Shared { value: Vec::new(), version: Version::Absent },
+        })
     }
 
     fn replace(&self, key: &str, value: &[u8], version: Version) -> Result<(), Conflict> {

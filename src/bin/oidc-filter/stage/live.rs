@@ -19,7 +19,7 @@ pub fn ask(fetch: &Fetch) -> Result<Response, String> {
     let read = read(&mut curl);
     // Whoever sends too much is heard no further.
     let _ = curl.kill();
-    let ended = curl.wait().map_err(|error| format!("curl: {error}"))?;
+    let ended = curl.wait().map_err(failed)?;
     let (body, said) = read?;
     if body.len() > MAX_ANSWER_BYTES {
         return Err(format!("the answer is longer than {MAX_ANSWER_BYTES} bytes"));
@@ -36,7 +36,6 @@ pub fn ask(fetch: &Fetch) -> Result<Response, String> {
 
 /// What comes on both ways out, up to the longest answer and a byte.
 fn read(curl: &mut Child) -> Result<(Vec<u8>, String), String> {
-    let problem = |error: std::io::Error| format!("curl: {error}");
     let (out, err) = curl.stdout.take().zip(curl.stderr.take()).ok_or("curl: has no output")?;
     let said = thread::spawn(move || {
         let mut said = String::new();
@@ -44,13 +43,17 @@ fn read(curl: &mut Child) -> Result<(Vec<u8>, String), String> {
     });
     let mut body = Vec::new();
     let longest = u64::try_from(MAX_ANSWER_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    out.take(longest).read_to_end(&mut body).map_err(problem)?;
+    out.take(longest).read_to_end(&mut body).map_err(failed)?;
     // One that sends too much may not end by itself.
     if body.len() > MAX_ANSWER_BYTES {
         let _ = curl.kill();
     }
-    let said = said.join().map_err(|_| "curl: could not be heard".to_owned())?.map_err(problem)?;
+    let said = said.join().map_err(|_| "curl: could not be heard".to_owned())?.map_err(failed)?;
     Ok((body, said))
+}
+
+fn failed(error: std::io::Error) -> String {
+    format!("curl: {error}")
 }
 
 /// The settings of one call, a line each.
@@ -80,15 +83,18 @@ fn config(fetch: &Fetch) -> String {
 
 /// A value in quotes as curl reads them. What begins with `@` is no file.
 fn setting(name: &str, value: &str) -> String {
-    let escape = |c: char| match c {
+    format!("{name} = \"{}\"", value.chars().map(escaped).collect::<String>())
+}
+
+fn escaped(sign: char) -> String {
+    match sign {
         '\\' => "\\\\".to_owned(),
         '"' => "\\\"".to_owned(),
         '\n' => "\\n".to_owned(),
         '\r' => "\\r".to_owned(),
         '\t' => "\\t".to_owned(),
-        c => c.to_string(),
-    };
-    format!("{name} = \"{}\"", value.chars().map(escape).collect::<String>())
+        sign => sign.to_string(),
+    }
 }
 
 /// What curl has to say is short.

@@ -113,21 +113,27 @@ impl Ask {
             [(":method", &ask.method), (":scheme", &ask.scheme), (":authority", &ask.host), (":path", &ask.target)];
         let line = line.into_iter().map(|(name, value)| (name, value.as_str()));
         let fields = ask.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let bytes = |text: &Option<String>| text.as_ref().map(|text| text.as_bytes().to_vec());
         let hexadecimal = ask.certificate.as_deref().map(digest).transpose()?;
         let metadata = config.sources.iter().filter_map(|source| match &source.location {
-            SourceLocation::Metadata { namespace, key } => Some(format!("{namespace}:{key}")),
+            SourceLocation::Metadata { namespace, key } => Some(ask.metadata_at(&format!("{namespace}:{key}"))),
             _ => None,
         });
-        let told = |place: String| ask.metadata.iter().find(|(name, _)| *name == place).map(|(_, value)| value.clone());
         Ok(Request {
             headers: Headers::from_pairs(line.chain(fields)),
-            metadata: metadata.map(|place| told(place).map(String::into_bytes)).collect(),
-            certificate: bytes(&hexadecimal),
-            route: Route { name: bytes(&ask.route), rule: bytes(&ask.rule) },
+            metadata: metadata.collect(),
+            certificate: hexadecimal.map(String::into_bytes),
+            route: Route {
+                name: self.route.clone().map(String::into_bytes),
+                rule: self.rule.clone().map(String::into_bytes),
+            },
             has_body: !ask.body.is_empty(),
             mcp: None,
         })
+    }
+
+    fn metadata_at(&self, place: &str) -> Option<Vec<u8>> {
+        let (_, value) = self.metadata.iter().find(|(name, _)| name == place)?;
+        Some(value.clone().into_bytes())
     }
 
     fn put_token(&mut self, token: &str, location: &SourceLocation, has_proof: bool) {
@@ -143,8 +149,10 @@ impl Ask {
             SourceLocation::Cookie { name } => self.headers.push(("cookie".to_owned(), format!("{name}={token}"))),
             SourceLocation::Query { name } => {
                 let mark = if self.target.contains('?') { '&' } else { '?' };
-                let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-                self.target.push_str(&format!("{mark}{}={}", encoded(name), encoded(token)));
+                self.target.push(mark);
+                self.target.extend(byte_serialize(name.as_bytes()));
+                self.target.push('=');
+                self.target.extend(byte_serialize(token.as_bytes()));
             }
             SourceLocation::Metadata { namespace, key } => {
                 self.metadata.push((format!("{namespace}:{key}"), token.to_owned()));

@@ -47,7 +47,6 @@ impl Signer {
         let mut jwk = key.jwk()?;
         // What RFC 7638 takes, in its order: serde_json sorts.
         jwk.as_object_mut().map(|members| members.remove("kid"));
-        let hash = |text: &str| BASE64URL.encode(Sha256::digest(text));
         let binding = json!({"cnf": {"jkt": hash(&jwk.to_string())}});
         let mut signer = Self::new(provider, header, &Value::Object(with(binding, claims)), now)?;
         let path = ask.target.split(['?', '#']).next().unwrap_or_default();
@@ -97,11 +96,11 @@ impl Signer {
         if provider.issuer != self.issuer {
             return None;
         }
-        let is_about_it = || purpose.token.as_ref().is_some_and(|token| token.as_str() == self.token);
+        let is_about_it = purpose.token.as_ref().is_some_and(|token| token.as_str() == self.token);
         match purpose.kind {
             "metadata" => Some(metadata(provider)),
             "jwks" => Some(json_answer(&json!({"keys": [self.jwk]}))),
-            "introspection" | "userinfo" if is_about_it() => Some(json_answer(&self.answer)),
+            "introspection" | "userinfo" if is_about_it => Some(json_answer(&self.answer)),
             _ => None,
         }
     }
@@ -133,6 +132,16 @@ fn with(base: Value, changes: &Value) -> Map<String, Value> {
     object
 }
 
+/// A hash as RFC 7638 and RFC 9449 write it.
+fn hash(text: &str) -> String {
+    BASE64URL.encode(Sha256::digest(text))
+}
+
+/// A part of a JWS.
+fn part(object: Map<String, Value>) -> String {
+    BASE64URL.encode(Value::Object(object).to_string())
+}
+
 /// A private key, made for one run.
 enum Key {
     Ed25519(Box<ed25519_dalek::SigningKey>),
@@ -151,7 +160,6 @@ impl Key {
         claims: Map<String, Value>,
     ) -> Result<String, String> {
         let header = with(json!({"alg": algorithm.name()}), &Value::Object(header));
-        let part = |object: Map<String, Value>| BASE64URL.encode(Value::Object(object).to_string());
         let input = format!("{}.{}", part(header), part(claims));
         let signature = self.sign(algorithm, input.as_bytes())?;
         Ok(format!("{input}.{}", BASE64URL.encode(signature)))
@@ -160,27 +168,19 @@ impl Key {
     fn of(algorithm: Algorithm) -> Result<Self, String> {
         let mut octets = [0; 66];
         getrandom::fill(&mut octets).map_err(|error| format!("the system has no randomness: {error}"))?;
-        // Below the order of each curve.
-        let scalar = |length: usize| {
-            let mut scalar = octets.get(..length).unwrap_or_default().to_vec();
-            scalar.iter_mut().take(1).for_each(|first| *first = 0);
-            scalar
-        };
+        let seed: [u8; 32] = octets.first_chunk().copied().unwrap_or_default();
+        // A number whose first octet is 0 is below the order of each curve.
+        octets[0] = 0;
         let problem = |_| "no key could be made".to_owned();
         Ok(match algorithm {
             Algorithm::Es256 => {
-                Self::P256(Box::new(p256::ecdsa::SigningKey::from_slice(&scalar(32)).map_err(problem)?))
+                Self::P256(Box::new(p256::ecdsa::SigningKey::from_slice(&octets[..32]).map_err(problem)?))
             }
             Algorithm::Es384 => {
-                Self::P384(Box::new(p384::ecdsa::SigningKey::from_slice(&scalar(48)).map_err(problem)?))
+                Self::P384(Box::new(p384::ecdsa::SigningKey::from_slice(&octets[..48]).map_err(problem)?))
             }
-            Algorithm::Es512 => {
-                Self::P521(Box::new(p521::ecdsa::SigningKey::from_slice(&scalar(66)).map_err(problem)?))
-            }
-            Algorithm::EdDsa => {
-                let seed = octets.first_chunk().copied().unwrap_or_default();
-                Self::Ed25519(Box::new(ed25519_dalek::SigningKey::from_bytes(&seed)))
-            }
+            Algorithm::Es512 => Self::P521(Box::new(p521::ecdsa::SigningKey::from_slice(&octets).map_err(problem)?)),
+            Algorithm::EdDsa => Self::Ed25519(Box::new(ed25519_dalek::SigningKey::from_bytes(&seed))),
             _ => {
                 let key = RsaPrivateKey::new(&mut SystemRandom, RSA_BITS);
                 Self::Rsa(Box::new(key.map_err(|error| format!("no RSA key could be made: {error}"))?))
@@ -219,11 +219,9 @@ impl Key {
     fn jwk(&self) -> Result<Value, String> {
         let (curve, point) = match self {
             Self::Rsa(key) => {
-                let number = |octets: &[u8]| BASE64URL.encode(octets);
-                return Ok(json!({
-                    "kty": "RSA", "kid": KEY_ID, "n": number(&key.n().to_be_bytes_trimmed_vartime()),
-                    "e": number(&key.e().to_be_bytes_trimmed_vartime()),
-                }));
+                let modulus = BASE64URL.encode(key.n().to_be_bytes_trimmed_vartime());
+                let exponent = BASE64URL.encode(key.e().to_be_bytes_trimmed_vartime());
+                return Ok(json!({"kty": "RSA", "kid": KEY_ID, "n": modulus, "e": exponent}));
             }
             Self::Ed25519(key) => {
                 let x = BASE64URL.encode(key.verifying_key().as_bytes());

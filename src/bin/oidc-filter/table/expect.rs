@@ -30,35 +30,28 @@ pub struct Difference {
 impl Expectation {
     /// One word, which is a result or a reason; a status; or an object.
     pub fn read(file: &str, node: &Node) -> Result<Self, String> {
-        let told = |problem: String| format!("{file}:{}: {problem}", node.place);
         match &node.data {
-            Data::Text(word, _) if RESULTS.contains(&word.as_str()) => {
-                Ok(Self { result: Some(word.clone()), ..Self::default() })
-            }
+            Data::Text(word, _) if is_result(word) => Ok(Self { result: Some(word.clone()), ..Self::default() }),
             Data::Text(word, _) if is_reason(word) => Ok(Self { reason: Some(word.clone()), ..Self::default() }),
             Data::Number(_) => Ok(Self { status: text_of(node), ..Self::default() }),
             Data::Map(_) => Self::from_fields(Fields::of(file, node)?),
-            _ => Err(told(format!(
-                "`expect` must be {}, a reason such as expired, a status, or an object of these",
-                RESULTS.join(", ")
-            ))),
+            _ => {
+                let results = RESULTS.join(", ");
+                let problem =
+                    format!("`expect` must be {results}, a reason such as expired, a status, or an object of these");
+                Err(node.place.told(file, &problem))
+            }
         }
     }
 
     fn from_fields(mut fields: Fields<'_>) -> Result<Self, String> {
-        let word = |fields: &mut Fields<'_>, name: &'static str, is_known: &dyn Fn(&str) -> bool| {
-            let Some(node) = fields.take(name) else { return Ok(None) };
-            let word = text_of(node).filter(|word| is_known(word));
-            word.map(Some).ok_or_else(|| fields.error(node, &format!("`{name}` has no such word")))
-        };
-        let is_result = |word: &str| RESULTS.contains(&word);
         let expected = Self {
-            result: word(&mut fields, "result", &is_result)?,
-            reason: word(&mut fields, "reason", &|word| word == NONE || is_reason(word))?,
-            status: word(&mut fields, "status", &|word| word == NONE || word.parse::<u16>().is_ok())?,
+            result: fields.word("result", is_result)?,
+            reason: fields.word("reason", |word| word == NONE || is_reason(word))?,
+            status: fields.word("status", |word| word == NONE || word.parse::<u16>().is_ok())?,
             rule: fields.text("rule")?,
             provider: fields.text("provider")?,
-            candidate: word(&mut fields, "candidate", &|word| ["undecided", NONE].contains(&word) || is_result(word))?,
+            candidate: fields.word("candidate", |word| ["undecided", NONE].contains(&word) || is_result(word))?,
             service: fields.texts("service")?,
             client: fields.texts("client")?,
         };
@@ -85,13 +78,8 @@ impl Expectation {
         let candidate = verdict.candidate.as_ref().map(|(result, _)| result.as_str());
         compare("candidate", self.candidate.as_deref(), candidate);
         compare("provider", self.provider.as_deref(), verdict.provider.as_deref());
-        // By its place, its name, or both.
-        let is_rule = |expected: &&str| {
-            let parts =
-                verdict.rule.as_deref().map(|rule| rule.split_once(' ').unwrap_or((rule, ""))).unwrap_or((NONE, NONE));
-            [parts.0, parts.1].contains(expected) || verdict.rule.as_deref() == Some(*expected)
-        };
-        compare("rule", self.rule.as_deref().filter(|rule| !is_rule(rule)), verdict.rule.as_deref());
+        let rule = verdict.rule.as_deref();
+        compare("rule", self.rule.as_deref().filter(|expected| !is_rule(expected, rule)), rule);
         differences.extend(headers("service", &self.service, &played.service().unwrap_or_default()));
         differences.extend(headers("client", &self.client, &played.client().1));
         differences
@@ -99,15 +87,30 @@ impl Expectation {
 }
 
 fn headers(whose: &str, expected: &[(String, Option<Vec<String>>)], found: &[(String, String)]) -> Vec<Difference> {
-    let written = |values: &[String]| if values.is_empty() { NONE.to_owned() } else { values.join(", ") };
     let differences = expected.iter().filter_map(|(name, expected)| {
-        let is_it = |field: &&(String, String)| field.0.eq_ignore_ascii_case(name);
-        let found: Vec<String> = found.iter().filter(is_it).map(|(_, value)| value.clone()).collect();
+        let found = found.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        let found: Vec<String> = found.map(|(_, value)| value.clone()).collect();
         let expected = expected.clone().unwrap_or_default();
         let field = format!("{whose}.{name}");
         (expected != found).then(|| Difference { field, expected: written(&expected), found: written(&found) })
     });
     differences.collect()
+}
+
+/// Values of a header in one text.
+fn written(values: &[String]) -> String {
+    if values.is_empty() { NONE.to_owned() } else { values.join(", ") }
+}
+
+/// Whether this is the rule that was found, by its place, its name, or both.
+fn is_rule(expected: &str, found: Option<&str>) -> bool {
+    let Some(found) = found else { return expected == NONE };
+    let (place, name) = found.split_once(' ').unwrap_or((found, ""));
+    [found, place, name].contains(&expected)
+}
+
+fn is_result(word: &str) -> bool {
+    RESULTS.contains(&word)
 }
 
 fn is_reason(word: &str) -> bool {

@@ -17,7 +17,7 @@ impl<'n> Fields<'n> {
     pub fn of(file: &'n str, node: &'n Node) -> Result<Self, String> {
         match &node.data {
             Data::Map(_) => Ok(Self { file, node, asked: BTreeSet::new() }),
-            _ => Err(format!("{file}:{}: expected an object", node.place)),
+            _ => Err(node.place.told(file, "expected an object")),
         }
     }
 
@@ -31,6 +31,13 @@ impl<'n> Fields<'n> {
         self.node.members().iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
     }
 
+    /// A member that is one of these words.
+    pub fn word(&mut self, name: &'static str, is_known: impl Fn(&str) -> bool) -> Result<Option<String>, String> {
+        let Some(node) = self.take(name) else { return Ok(None) };
+        let word = text_of(node).filter(|word| is_known(word));
+        word.map(Some).ok_or_else(|| self.error(node, &format!("`{name}` has no such word")))
+    }
+
     pub fn text(&mut self, name: &'static str) -> Result<Option<String>, String> {
         let Some(node) = self.take(name) else { return Ok(None) };
         text_of(node).map(Some).ok_or_else(|| self.error(node, &format!("`{name}` must be a text")))
@@ -39,13 +46,13 @@ impl<'n> Fields<'n> {
     /// The members of an object within, each a text, several, or `null`.
     pub fn texts(&mut self, name: &'static str) -> Result<Texts, String> {
         let Some(node) = self.take(name) else { return Ok(Vec::new()) };
-        let texts = |node: &Node| match &node.data {
-            Data::Null => Some(None),
-            Data::List(nodes) => nodes.iter().map(text_of).collect::<Option<Vec<_>>>().map(Some),
-            _ => text_of(node).map(|text| Some(vec![text])),
-        };
         let members = node.members().iter().map(|(key, node)| {
-            let texts = texts(node).ok_or_else(|| self.error(node, "expected a text, or a list of texts"))?;
+            let texts = match &node.data {
+                Data::Null => Some(None),
+                Data::List(nodes) => nodes.iter().map(text_of).collect::<Option<Vec<_>>>().map(Some),
+                _ => text_of(node).map(|text| Some(vec![text])),
+            };
+            let texts = texts.ok_or_else(|| self.error(node, "expected a text, or a list of texts"))?;
             Ok((key.name.clone(), texts))
         });
         members.collect()
@@ -56,11 +63,12 @@ impl<'n> Fields<'n> {
         let unknown = self.node.members().iter().find(|(key, _)| !self.asked.contains(key.name.as_str()));
         let Some((key, _)) = unknown else { return Ok(()) };
         let known: Vec<&str> = self.asked.iter().copied().collect();
-        Err(format!("{}:{}: `{}`: unknown field, expected one of {}", self.file, key.place, key.name, known.join(", ")))
+        let problem = format!("`{}`: unknown field, expected one of {}", key.name, known.join(", "));
+        Err(key.place.told(self.file, &problem))
     }
 
     pub fn error(&self, node: &Node, problem: &str) -> String {
-        format!("{}:{}: {problem}", self.file, node.place)
+        node.place.told(self.file, problem)
     }
 }
 

@@ -25,8 +25,7 @@ struct Shared<'t> {
 
 pub fn table(path: &Path, configuration: Option<&Path>, now: Timestamp) -> Result<Table, String> {
     let file = File::read(path)?;
-    let fault = |fault: yaml::Fault| format!("{}:{}: {}", file.name, fault.place, fault.problem);
-    let documents = yaml::read(&file.text).map_err(fault)?;
+    let documents = yaml::read(&file.text).map_err(|fault| fault.told(&file.name))?;
     let [document] = documents.as_slice() else {
         return Err(format!("{}: expected one table, and nothing else", file.name));
     };
@@ -62,8 +61,7 @@ pub fn table(path: &Path, configuration: Option<&Path>, now: Timestamp) -> Resul
 
 /// A configuration that stands in the table.
 fn inline(fields: &Fields<'_>, node: &Node) -> Result<(Config, String), String> {
-    let environment = |name: &str| std::env::var(name).ok();
-    let config = Config::read(node.to_json().to_string().as_bytes(), &environment);
+    let config = Config::read(node.to_json().to_string().as_bytes(), &|name: &str| std::env::var(name).ok());
     let config = config.map_err(|error| fields.error(node, &error.to_string()))?;
     Ok((config, "oidc".to_owned()))
 }
@@ -71,14 +69,13 @@ fn inline(fields: &Fields<'_>, node: &Node) -> Result<(Config, String), String> 
 impl Shared<'_> {
     fn case(&self, mut fields: Fields<'_>) -> Result<Case, String> {
         let place = fields.place();
-        let told = |problem: String| format!("{}:{place}: {problem}", self.file);
-        let line =
-            fields.text("request")?.ok_or_else(|| told("`request` is missing, such as GET /orders".to_owned()))?;
-        let mut ask = Ask::line(&line).map_err(told)?;
+        let told = |problem: &str| place.told(self.file, problem);
+        let line = fields.text("request")?.ok_or_else(|| told("`request` is missing, such as GET /orders"))?;
+        let mut ask = Ask::line(&line).map_err(|problem| told(&problem))?;
         let name = fields.text("name")?.unwrap_or(line);
         for (name, values) in fields.texts("headers")? {
             for value in values.unwrap_or_default() {
-                ask.add_header(&format!("{name}: {value}")).map_err(told)?;
+                ask.add_header(&format!("{name}: {value}")).map_err(|problem| told(&problem))?;
             }
         }
         ask.body = match fields.take("body") {
@@ -97,10 +94,10 @@ impl Shared<'_> {
         ask.metadata = metadata.filter_map(|(name, values)| Some((name, values?.into_iter().next()?))).collect();
         let made = self.made(&mut fields)?;
         if made.is_some() && ask.token.is_some() {
-            return Err(told("`token` and `claims`: one of the two".to_owned()));
+            return Err(told("`token` and `claims`: one of the two"));
         }
         let answers = self.answers(&mut fields)?;
-        let expected = fields.take("expect").ok_or_else(|| told("`expect` is missing, such as allowed".to_owned()))?;
+        let expected = fields.take("expect").ok_or_else(|| told("`expect` is missing, such as allowed"))?;
         let expected = Expectation::read(self.file, expected)?;
         fields.finish()?;
         Ok(Case { place, name, ask, answers, made, expected })
@@ -121,47 +118,49 @@ impl Shared<'_> {
         };
         let Some(node) = written else {
             return match proof {
-                Some(_) => Err(format!(
-                    "{}:{}: `dpop` needs `claims`: the token is made for the proof's key",
-                    self.file,
-                    fields.place()
-                )),
+                Some(_) => {
+                    Err(fields.place().told(self.file, "`dpop` needs `claims`: the token is made for the proof's key"))
+                }
                 None => Ok(None),
             };
         };
         let providers = &self.config.providers;
-        let names: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
-        let is_it = |wanted: &String| providers.iter().position(|one| [&one.name, &one.issuer].contains(&wanted));
         let index = match &provider {
-            Some(wanted) => is_it(wanted),
+            Some(wanted) => providers.iter().position(|one| [&one.name, &one.issuer].contains(&wanted)),
             None => (providers.len() == 1).then_some(0),
         };
-        let problem = || format!("`provider` must say whose token is made: {}", names.join(", "));
-        let index = index.ok_or_else(|| fields.error(node, &problem()))?;
-        Ok(Some(Made { provider: index, header, claims: node.to_json(), proof }))
+        let Some(provider) = index else {
+            let names: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
+            let problem = format!("`provider` must say whose token is made: {}", names.join(", "));
+            return Err(fields.error(node, &problem));
+        };
+        Ok(Some(Made { provider, header, claims: node.to_json(), proof }))
     }
 
     /// What stands at URLs: a file with JSON; an object with `status` and `body`; or the JSON itself.
     fn answers(&self, fields: &mut Fields<'_>) -> Result<Answers, String> {
         let mut answers = Answers::default();
         for (url, node) in fields.take("answers").map(Node::members).unwrap_or_default() {
-            let status = node.get("status").and_then(Node::number);
-            let only = |(key, _): &(yaml::Key, Node)| ["status", "body"].contains(&key.name.as_str());
-            answers.add(
-                &url.name,
-                match (node.text(), status) {
-                    (Some(path), _) => answer(200, &File::read(&self.folder.join(path))?.text),
-                    (None, Some(status)) if node.members().iter().all(only) => {
-                        let body = node.get("body").map(Node::to_json).unwrap_or(Value::Null);
-                        answer(status as u16, &if body.is_null() { String::new() } else { body.to_string() })
-                    }
-                    _ => answer(200, &node.to_json().to_string()),
-                },
-            );
+            let given = match (node.text(), status_of(node)) {
+                (Some(path), _) => answer(200, &File::read(&self.folder.join(path))?.text),
+                (None, Some(status)) => {
+                    let body = node.get("body").map(Node::to_json).unwrap_or(Value::Null);
+                    answer(status, &if body.is_null() { String::new() } else { body.to_string() })
+                }
+                (None, None) => answer(200, &node.to_json().to_string()),
+            };
+            answers.add(&url.name, given);
         }
         if let Some(path) = fields.text("keys")? {
             answers.add_keys(&self.folder.join(path).display().to_string())?;
         }
         Ok(self.answers.and(answers))
     }
+}
+
+/// The status of an object with nothing but `status` and `body`. What else there is may be JSON with a member of that name.
+fn status_of(node: &Node) -> Option<u16> {
+    let status = node.get("status").and_then(Node::number)?;
+    let is_answer = node.members().iter().all(|(key, _)| ["status", "body"].contains(&key.name.as_str()));
+    is_answer.then_some(status as u16)
 }

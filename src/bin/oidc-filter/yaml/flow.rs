@@ -16,13 +16,9 @@ pub fn places(lines: &[&str], at: Place, style: ScalarStyle, text: &str) -> Vec<
     let first = at.line.saturating_sub(1).saturating_add(usize::from(is_header));
     let skipped = if is_header { 0 } else { at.column.saturating_sub(1).saturating_add(usize::from(is_quoted)) };
     let signs = lines.iter().enumerate().skip(first).flat_map(|(index, line)| {
-        let place = move |column: usize| Place { line: index.saturating_add(1), column: column.saturating_add(1) };
         let skipped = if index == first { skipped } else { 0 };
-        line.chars()
-            .enumerate()
-            .skip(skipped)
-            .map(move |(column, sign)| (place(column), sign))
-            .chain(once((place(0), '\n')))
+        let signs = line.chars().enumerate().skip(skipped);
+        signs.map(move |(column, sign)| (place(index, column), sign)).chain(once((place(index, 0), '\n')))
     });
     let mut signs = signs.peekable();
     let mut found = Vec::with_capacity(count);
@@ -39,6 +35,11 @@ pub fn places(lines: &[&str], at: Place, style: ScalarStyle, text: &str) -> Vec<
         found.extend(sign.filter(|sign| !sign.is_whitespace()).map(|_| place));
     }
     found
+}
+
+/// A place by its line and column, both from 0.
+fn place(line: usize, column: usize) -> Place {
+    Place { line: line.saturating_add(1), column: column.saturating_add(1) }
 }
 
 /// What stands for something behind a backslash (YAML 1.2, section 5.7); nothing for the end of a line.
