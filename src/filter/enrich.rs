@@ -3,11 +3,11 @@
 //!
 //! The invariants: only a token that passed every check is asked about, and only by what it proves. A claim that a source is asked
 //! for comes from there or from nowhere: the token's own is gone when the source is silent. An answer of userinfo about another
-//! subject is none (section 5.3.2).
+//! subject is none (section 5.3.2). A token that its own provider calls invalid there passes under no policy that asks.
 
 use super::authorize::Run;
 use super::ends::{Halt, deny_for};
-use super::enrichment::{self, Enriched, EnrichmentQuestion, owned};
+use super::enrichment::{self, Enriched, EnrichmentQuestion, Said, owned};
 use super::facts::Facts;
 use super::need::{ENTRY_SIZE, Need, ValidatedToken};
 use super::told::Detail;
@@ -18,7 +18,7 @@ use crate::jose::jwt::AccessToken;
 use crate::json::{Object, Value};
 use crate::oauth::credentials::{Credentials, Token};
 use crate::provider::{Call, FetchError, Provider};
-use crate::reply::Denial;
+use crate::reply::{Denial, Reason};
 use crate::time::Timestamp;
 use crate::upstream::assertion::Basis;
 use std::rc::Rc;
@@ -81,7 +81,19 @@ impl<'f> Run<'f> {
             self.learnt.enriched(&question).or_else(|| self.facts.enrichments.get(&question, self.now).cloned());
         if let Some(answer) = known {
             self.trail.lessons.enriched.push((question, answer.clone()));
-            return Ok(answer.filter(|answer| answer.subject.as_ref().is_none_or(|other| other == subject)));
+            return match answer {
+                Said::Claims(found) => Ok(Some(found).filter(|found| found.is_about(subject))),
+                // It was sent as what it is not: userinfo must refuse it then (RFC 9449, section 7.2).
+                Said::Inactive if self.is_bound(validated) => Ok(None),
+                Said::Inactive => {
+                    let denial = Denial::InvalidToken(Reason::Inactive);
+                    Err(deny_for(provider, denial, Some(Detail::Userinfo)))
+                }
+                Said::Forbidden if !enrichment.optional => {
+                    Err(deny_for(provider, Denial::InsufficientClaims, Some(Detail::Userinfo)))
+                }
+                Said::Forbidden | Said::Nothing => Ok(None),
+            };
         }
         let is_userinfo = matches!(enrichment.source, EnrichmentSource::Userinfo);
         let call = Call::Userinfo(bearer);
@@ -107,6 +119,13 @@ impl<'f> Run<'f> {
     }
 }
 
+impl Run<'_> {
+    /// Whether the token is bound to somebody, as it says itself or as its provider does.
+    fn is_bound(&self, validated: &ValidatedToken) -> bool {
+        self.claimed.is_some() || !matches!(validated.claims.confirmation(), Ok(None))
+    }
+}
+
 impl Facts {
     /// Takes in what a source said.
     pub(super) fn take_enrichment(
@@ -118,22 +137,23 @@ impl Facts {
     ) -> Result<(), FetchError> {
         let provider = self.provider(need.provider()).ok_or(FetchError::NoAnswer)?;
         let response = response.ok_or(FetchError::NoAnswer)?;
-        let enriched = question.read(provider, response);
-        let enriched = enriched.ok_or_else(|| match response.status {
+        let said = question.read(provider, response).ok_or_else(|| match response.status {
             200 => FetchError::Unusable("the answer is not the JSON object that it should be".to_owned()),
             _ => FetchError::of_status(response),
         })?;
-        let size = Value::Object(enriched.claims.clone()).to_string().len().saturating_mul(4);
+        let (size, cache) = match &said {
+            Said::Claims(found) => (found.memory_size(), question.enrichment.cache),
+            Said::Inactive | Said::Forbidden | Said::Nothing => (0, provider.config.introspection.negative_cache),
+        };
         let size = size.saturating_add(question.memory_size()).saturating_add(ENTRY_SIZE);
-        let cache = question.enrichment.cache;
-        self.enrichments.insert(question.clone(), Some(Rc::new(enriched)), size, cache, now);
+        self.enrichments.insert(question.clone(), said, size, cache, now);
         Ok(())
     }
 
     /// Notes that a source has not answered: it is not asked the same again at once.
     pub(super) fn miss_enrichment(&mut self, question: &EnrichmentQuestion, now: Timestamp) {
         let size = question.memory_size().saturating_add(ENTRY_SIZE);
-        self.enrichments.insert(question.clone(), None, size, PAUSE, now);
+        self.enrichments.insert(question.clone(), Said::Nothing, size, PAUSE, now);
     }
 }
 

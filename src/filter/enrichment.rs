@@ -8,7 +8,7 @@ use crate::jose::claims::look_up;
 use crate::jose::verifier::Verifier;
 use crate::json::{self, Object, Value};
 use crate::oauth::credentials::Token;
-use crate::oauth::introspection;
+use crate::oauth::introspection::{self, Answer};
 use crate::provider::{Call, NoRoute, Provider, ProviderId};
 use crate::time::Timestamp;
 use crate::upstream::assertion::Basis;
@@ -29,6 +29,17 @@ enum About {
     Subject(Rc<str>),
     /// Whose userinfo it is, and which provider's: several may know one opaque token.
     Token(ProviderId, Token),
+}
+
+/// What is known of a source's answer.
+#[derive(Clone, Debug)]
+pub(super) enum Said {
+    Claims(Rc<Enriched>),
+    /// The token's own provider does not take it for a token of its own that is still good.
+    Inactive,
+    /// The token gives nobody a right to ask (RFC 6750, section 3.1).
+    Forbidden,
+    Nothing,
 }
 
 /// The claims that an answer brings.
@@ -78,13 +89,17 @@ impl EnrichmentQuestion {
     }
 
     /// Reads an answer. A service's 404 says that there is nothing about this subject.
-    pub(super) fn read(&self, provider: &Provider, response: &Response) -> Option<Enriched> {
-        let object = match self.about {
-            About::Token(..) => provider.told_of_user(response)?,
-            About::Subject(_) if response.status == 404 => introspection::Answer::Active(Object::new()),
+    pub(super) fn read(&self, provider: &Provider, response: &Response) -> Option<Said> {
+        let answer = match self.about {
+            About::Token(..) if response.status == 403 => return Some(Said::Forbidden),
+            About::Token(..) => match provider.told_of_user(response)? {
+                Answer::Inactive => return Some(Said::Inactive),
+                other => other,
+            },
+            About::Subject(_) if response.status == 404 => Answer::Active(Object::new()),
             About::Subject(_) => introspection::json_object(response)?,
         };
-        let introspection::Answer::Active(answer) = object else { return None };
+        let Answer::Active(answer) = answer else { return None };
         let claims = match &self.enrichment.claims {
             Some(wanted) => {
                 let found = wanted.iter().filter_map(|(name, lookups)| {
@@ -100,7 +115,19 @@ impl EnrichmentQuestion {
             About::Subject(_) => None,
         };
         let basis = basis(&self.enrichment, Some(&claims));
-        Some(Enriched { claims, subject, basis })
+        Some(Said::Claims(Rc::new(Enriched { claims, subject, basis })))
+    }
+}
+
+impl Enriched {
+    /// Whether a token of this subject may have it (OpenID Connect Core, section 5.3.2).
+    pub(super) fn is_about(&self, subject: &str) -> bool {
+        self.subject.as_ref().is_none_or(|other| other == subject)
+    }
+
+    /// How much memory the claims take, in bytes, about.
+    pub(super) fn memory_size(&self) -> usize {
+        Value::Object(self.claims.clone()).to_string().len().saturating_mul(4)
     }
 }
 

@@ -4,7 +4,7 @@
 //! The invariant: reading is `&self` and leaves everything as it was, down to what a cache drops next. What is written comes from
 //! outside, as an answer ([`Facts::take`]), or from a decision when it is committed ([`commit`](super::commit)).
 
-use super::enrichment::{Enriched, EnrichmentQuestion};
+use super::enrichment::{EnrichmentQuestion, Said};
 use super::exchanged::{ExchangeKey, Exchanged};
 use super::need::{ENTRY_SIZE, Need, ValidatedBy, ValidatedToken};
 use super::newcomers::Newcomers;
@@ -49,8 +49,8 @@ pub(super) struct Facts {
     pub(super) proofs: Proofs,
     /// Whether anything is signed about tokens.
     pub(super) signs: bool,
-    /// What sources said about subjects; `None` if they said nothing lately.
-    pub(super) enrichments: Cache<EnrichmentQuestion, Option<Rc<Enriched>>>,
+    /// What sources said about subjects lately.
+    pub(super) enrichments: Cache<EnrichmentQuestion, Said>,
     /// Tokens for services.
     pub(super) exchanges: Cache<ExchangeKey, Exchanged>,
     /// Whether any policy writes anything about tokens.

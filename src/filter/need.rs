@@ -1,6 +1,6 @@
 //! What a decision can lack, and what a request has learnt.
 
-use super::enrichment::{Enriched, EnrichmentQuestion};
+use super::enrichment::{EnrichmentQuestion, Said};
 use super::exchanged::{ExchangeKey, ExchangeQuestion, Exchanged};
 use crate::config::{DEFAULT_MAX_TOKEN_SIZE, Dpop};
 use crate::jose::jwk::{Algorithm, Fingerprint};
@@ -127,7 +127,7 @@ pub(super) struct Learnt {
     /// What its DPoP proof is, under the settings by which it was checked.
     proof: Option<CheckedProof>,
     /// What sources said, or that they said nothing.
-    enriched: Vec<(EnrichmentQuestion, Option<Rc<Enriched>>)>,
+    enriched: Vec<(EnrichmentQuestion, Said)>,
     /// What came of an exchange.
     exchanged: Option<(ExchangeKey, Exchanged)>,
 }
@@ -154,7 +154,7 @@ impl Learnt {
     }
 
     /// What a source said to this request.
-    pub(super) fn enriched(&self, question: &EnrichmentQuestion) -> Option<Option<Rc<Enriched>>> {
+    pub(super) fn enriched(&self, question: &EnrichmentQuestion) -> Option<Said> {
         self.enriched.iter().find(|(asked, _)| asked == question).map(|(_, answer)| answer.clone())
     }
 
@@ -199,7 +199,7 @@ pub(super) struct Lessons {
     /// Its DPoP proof was looked at: a signature each time.
     pub(super) proof: Option<CheckedProof>,
     /// What sources said: it may be gone when the next one has spoken.
-    pub(super) enriched: Vec<(EnrichmentQuestion, Option<Rc<Enriched>>)>,
+    pub(super) enriched: Vec<(EnrichmentQuestion, Said)>,
     /// What came of an exchange.
     pub(super) exchanged: Option<(ExchangeKey, Exchanged)>,
 }

@@ -30,6 +30,8 @@ pub(super) enum Detail {
     AssertionClaim(Rc<str>),
     /// What is known elsewhere about the token's subject can't be had.
     Enrichment,
+    /// The token's own provider tells it nothing.
+    Userinfo,
     /// There is no token for the service.
     Exchange,
     /// The external authorizer's word, or its silence.
@@ -222,6 +224,10 @@ impl Filter {
             Detail::Enrichment => {
                 let base = inherited(Rc::ptr_eq(&policy.enrich, &top.enrich));
                 format!("{base}enrich: a source has not answered")
+            }
+            Detail::Userinfo => {
+                let base = inherited(Rc::ptr_eq(&policy.enrich, &top.enrich));
+                format!("{base}enrich: the provider's userinfo refuses the token")
             }
             Detail::Exchange => {
                 let theirs = top.token_exchange.as_ref().zip(policy.token_exchange.as_ref());

@@ -1070,6 +1070,22 @@ fn a_bypass_that_forwards_no_token_forwards_no_dpop_token() {
     assert!(upstream.header("authorization").is_some() && upstream.header("dpop").is_some());
 }
 
+/// ENR-15: userinfo must refuse a bound token that comes as a bearer token, so that its no says nothing here.
+#[test]
+fn userinfo_does_not_judge_bound_tokens() {
+    for optional in [true, false] {
+        let enrich = json!({"enrich": {"source": "userinfo", "optional": optional}});
+        let mut scene = Scene::of(jwt(json!({}), with(settings(json!({})), enrich)));
+        scene.provider.at("/userinfo", status(401));
+        let seen = scene.send(holder("ann").ask());
+        if optional {
+            seen.allowed();
+        } else {
+            seen.refused(503, "provider_unavailable");
+        }
+    }
+}
+
 /// DPP-21: gRPC is a POST to the full name of the method; a WebSocket begins with a GET; a tunnel has no resource.
 #[test]
 fn grpc_websocket_and_connect() {

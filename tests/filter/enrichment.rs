@@ -198,14 +198,58 @@ fn userinfo_of_the_token_s_own_provider() {
         let other = token(json!({"jti": "other"}));
         scene.provider.users.insert(other.clone(), json!({"sub": "bob", "email": "bob@example.com"}));
         scene.send(bearer(&other)).refused(503, "provider_unavailable");
-        let unknown = token(json!({"jti": "unknown"}));
-        scene.send(bearer(&unknown)).refused(503, "provider_unavailable");
     }
     // Without a userinfo endpoint, nobody can be asked.
     let mut scene = Scene::cold(jwt(json!({}), json!({"enrich": "userinfo"})));
     scene.provider.metadata(json!({"userinfo_endpoint": null}));
     scene.tick();
     scene.send(bearer(&good())).refused(503, "misconfigured");
+}
+
+/// ENR-15: the token's own provider says that it is none of its good ones: that is a no, also where its claims would not be missed.
+#[test]
+fn a_token_that_userinfo_calls_invalid() {
+    let frozen = says_json(json!({"sub": "ann", "email": "ann@example.com", "active": false}));
+    for answer in [status(401), frozen] {
+        for enrich in [json!("userinfo"), json!({"source": "userinfo", "claims": "email", "optional": true})] {
+            let rules = json!([{"match": {"path": "/plain"}, "enrich": []}]);
+            let mut scene = scene(enrich, json!({"rules": rules}));
+            scene.provider.users.insert(good(), json!({"sub": "ann", "email": "ann@example.com"}));
+            scene.send(bearer(&good())).allowed();
+            scene.provider.at("/userinfo", answer.clone());
+            let revoked = token(json!({"jti": "revoked"}));
+            for _ in 0..2 {
+                scene.send(bearer(&revoked)).refused(401, "inactive");
+            }
+            assert_eq!(asked(&scene, &format!("{ISSUER}/userinfo")), 2, "it is asked once, for some time");
+            // What is known of another token stays, and so does the signature.
+            scene.send(bearer(&good())).allowed();
+            scene.send(get("/plain").bearer(&revoked)).allowed();
+            scene.pass_seconds(61);
+            scene.send(bearer(&good())).refused(401, "inactive");
+            scene.provider.at("/userinfo", Answer::TellsUser);
+            scene.pass_seconds(6);
+            scene.send(bearer(&good())).allowed();
+        }
+    }
+}
+
+/// ENR-16: a token may be good, and give nobody a right to ask userinfo: that is no reason to try again later.
+#[test]
+fn a_token_that_is_not_for_userinfo() {
+    for (optional, is_allowed) in [(false, false), (true, true)] {
+        let mut scene = scene(json!({"source": "userinfo", "claims": "email", "optional": optional}), json!({}));
+        scene.provider.at("/userinfo", status(403));
+        for _ in 0..2 {
+            let seen = scene.send(bearer(&token(json!({"email": "own@example.com"}))));
+            if is_allowed {
+                assert_eq!(seen.allowed().header("x-email"), None);
+            } else {
+                seen.refused(403, "insufficient_claims");
+            }
+        }
+        assert_eq!(asked(&scene, &format!("{ISSUER}/userinfo")), 1);
+    }
 }
 
 /// ENR-07: sources are asked in order, and none twice, although no answer is kept.
