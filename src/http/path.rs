@@ -4,8 +4,8 @@
 //! a path that can be read in more than one way is read here in each. The invariant: a path in normal form has one
 //! reading, every other path says that it is not in normal form.
 //!
-//! Some paths in normal form stand close to another one: `/users:search` to `/users`, `/kullanıcı` to `/kullanici`. They are
-//! honest, but a rule for that other one may be meant for them, too.
+//! Some paths in normal form stand close to another one: `/users:search` to `/users`, `/kullanıcı` to `/kullanici`, `/(S(x))/users` to
+//! `/users`. They are honest, but a rule for that other one may be meant for them, too.
 
 mod letters;
 
@@ -76,13 +76,25 @@ impl<'p> Path<'p> {
         readings.all(|reading| std::str::from_utf8(reading).is_ok_and(letters::are_plain)) && self.is_composed()
     }
 
+    /// The paths that one in normal form is to a service that looks for sessions in it.
+    pub fn sessionless(&self) -> Vec<Vec<u8>> {
+        match &self.readings {
+            Readings::Several(readings) if self.is_normal => {
+                readings.iter().filter_map(|path| without_sessions(path)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// The paths that one in normal form stands close to: with the letters of ASCII that its letters are without regard to
-    /// case, and without what follows a resource in its own segment.
+    /// case, without the sessions that ASP.NET puts between slashes, and without what follows a resource in its own segment.
     pub fn neighbours(&self) -> Vec<Vec<u8>> {
         // What consists of plain ASCII has none.
         let (true, Readings::Several(readings)) = (self.is_normal, &self.readings) else { return Vec::new() };
         let texts = readings.iter().filter_map(|reading| std::str::from_utf8(reading).ok());
         let mut close: Vec<Vec<u8>> = texts.filter_map(letters::folded).map(String::into_bytes).collect();
+        let sessionless = readings.iter().chain(&close).filter_map(|path| without_sessions(path));
+        close.extend(sessionless.collect::<Vec<_>>());
         let resources = readings.iter().chain(&close).flat_map(|path| [without_suffixes(path), without_verb(path)]);
         let resources: Vec<_> = resources.flatten().collect();
         close.extend(resources);
@@ -94,6 +106,22 @@ impl<'p> Path<'p> {
 fn without_suffixes(path: &[u8]) -> Option<Vec<u8>> {
     let names = segments(path).filter_map(|segment| segment.split(is_suffix_mark).next());
     path.iter().any(is_suffix_mark).then(|| names.collect::<Vec<_>>().join(&b'/'))
+}
+
+/// Without the brackets that segments begin with, nor the slash before each: where ASP.NET keeps sessions without cookies, it takes
+/// `/(S(x))` off wherever that stands, so that `/ad/(S(x))min` is `/admin`.
+fn without_sessions(path: &[u8]) -> Option<Vec<u8>> {
+    let has_session = path.windows(2).any(|two| two == b"/(");
+    has_session.then(|| {
+        let mut left = Vec::with_capacity(path.len());
+        for segment in segments(path.strip_prefix(b"/").unwrap_or(path)) {
+            match segment.iter().rposition(|byte| *byte == b')').filter(|_| segment.starts_with(b"(")) {
+                Some(end) => left.extend(segment.iter().skip(end.saturating_add(1))),
+                None => left.extend([&b"/"[..], segment].concat()),
+            }
+        }
+        if left.first() == Some(&b'/') { left } else { [&b"/"[..], &left].concat() }
+    })
 }
 
 /// What stands before the last colon: `/users/urn:x:7` of `/users/urn:x:7:undelete`, the custom methods of Google's APIs
@@ -492,6 +520,10 @@ mod tests {
             ("/v1/users%3AbatchDelete/", &["/v1/users/", "/v1/users"]),
             ("/v1/urn:x:7:undelete", &["/v1/urn", "/v1/urn:x:7"]),
             ("/odata/Users(7)/Orders", &["/odata/Users/Orders"]),
+            ("/(S(lit3py))/admin", &["/admin", "//admin"]),
+            ("/a/(A(x)F(y))/(S(x))dmin/(X(1))", &["/admin", "/a///"]),
+            ("/(S(x))", &["/", "/"]),
+            ("/(S(x))/%C4%B1d:x", &["/(S(x))/id:x", "/ıd:x", "/id:x", "//ıd", "/(S(x))/ıd", "//id", "/(S(x))/id", "/ıd", "/ıd", "/id", "/id"]),
             ("/v1/u:x/y", &["/v1/u/y"]),
             ("/caf%C3%A9", &[]),
             ("/kullan%C4%B1c%C4%B1:ara", &["/kullanici:ara", "/kullanıcı", "/kullanıcı", "/kullanici", "/kullanici"]),

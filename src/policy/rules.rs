@@ -229,6 +229,10 @@ impl RuleIndex {
         if !readings.all(|reading| self.find_one(&facts.at(reading), doubts, scratch) == found) {
             return Err(Error::Ambiguous);
         }
+        let found = path.sessionless().iter().try_fold(found, |found, other| {
+            let other = self.find_one(&facts.at(other), doubts, scratch);
+            self.stricter(found, other)
+        })?;
         path.neighbours().iter().try_fold(found, |found, neighbour| {
             let other = self.find_one(&facts.at(neighbour), doubts, scratch);
             self.with_neighbour(found, other)
@@ -239,12 +243,15 @@ impl RuleIndex {
     /// comes first and asks for no less.
     fn with_neighbour(&self, found: Option<usize>, neighbour: Option<usize>) -> Result<Option<usize>, Error> {
         let comes_first = self.ranks.number(neighbour) < self.ranks.number(found);
-        if !comes_first {
-            Ok(found)
-        } else if self.ranks.asks_no_less(neighbour, found) {
-            Ok(neighbour)
-        } else if self.ranks.asks_no_less(found, neighbour) {
-            Ok(found)
+        if comes_first { self.stricter(neighbour, found) } else { Ok(found) }
+    }
+
+    /// The one of two rules that asks for whatever the other asks for; the first, if each does.
+    fn stricter(&self, first: Option<usize>, second: Option<usize>) -> Result<Option<usize>, Error> {
+        if self.ranks.asks_no_less(first, second) {
+            Ok(first)
+        } else if self.ranks.asks_no_less(second, first) {
+            Ok(second)
         } else {
             Err(Error::Ambiguous)
         }

@@ -1308,6 +1308,35 @@ fn a_colon_verb_belongs_to_its_resource() {
     scene.send(get("/v1/one:x").bearer(&token(json!({"scope": "one two"})))).refused(400, "invalid_request");
 }
 
+/// ATK-21: ASP.NET takes `/(S(x))` off a path wherever that stands. Whichever of the two rules asks for more holds, also a later one.
+#[test]
+fn a_session_in_the_path_hides_no_rule() {
+    let mut scene = ruled(json!([
+        bypass(json!({"path_prefix": ["/ad", "/_next/static"]})),
+        {"match": {"path_prefix": "/admin"}, "require": {"scopes": "admin"}},
+        {"match": {"path_prefix": "/one"}, "require": {"scopes": "one"}},
+        {"match": {"path": "/one/x"}, "require": {"scopes": "two"}},
+    ]));
+    for path in [
+        "/(S(lit3py55t21z5v55vlm25s55))/admin",
+        "/%28S%28x%29%29/admin/users",
+        "/(A(x)S(y)F(z))/admin",
+        "/(S(x))/(S(y))/admin",
+        "/ad/(S(x))min",
+        "/(S(x))/adm/(S(x))in",
+        "/admin/(S(x))",
+        "/(S(x))/admin:x",
+    ] {
+        scene_refuses(&mut scene, path, 403);
+        scene.send(get(path).bearer(&token(json!({"scope": "admin"})))).allowed();
+    }
+    scene.send(get("/one/(S(x))/x").bearer(&token(json!({"scope": "one"})))).allowed();
+    scene.send(get("/(S(x))/one/x").bearer(&good())).refused(403, "insufficient_scope");
+    for path in ["/_next/static/chunks/app/(main)/page.js", "/ad/(x", "/ad/x(S(x))"] {
+        scene.send(get(path)).bypassed();
+    }
+}
+
 // ---------------------------------------------------------------------------------------------- configurations
 
 #[test]
