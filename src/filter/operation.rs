@@ -48,12 +48,14 @@ pub(super) fn server<'p>(policy: &'p Policy, request: &Request) -> Option<&'p Rc
     is_there.then_some(mcp)
 }
 
-/// Whether some reader finds the endpoint in a request's path: in any case, with a slash or a suffix behind it. Frameworks route
-/// all of these alike.
+/// Whether some reader finds the endpoint in a request's path: in any case, with a slash or a suffix behind it, with a session before
+/// it. Frameworks route all of these alike.
 fn may_be_at(request: &Request, endpoint: &[u8]) -> bool {
     let Some(target) = request.path() else { return true };
     let path = Path::read(Target::parse(target).path);
+    let mut close = path.sessionless().into_iter().chain(path.neighbours());
     path.readings().is_none_or(|mut readings| readings.any(|reading| is_at(reading, endpoint)))
+        || close.any(|reading| is_at(&reading, endpoint))
 }
 
 fn is_at(reading: &[u8], endpoint: &[u8]) -> bool {

@@ -76,13 +76,11 @@ impl<'p> Path<'p> {
         readings.all(|reading| std::str::from_utf8(reading).is_ok_and(letters::are_plain)) && self.is_composed()
     }
 
-    /// The paths that one in normal form is to a service that looks for sessions in it.
+    /// What is left to a service that looks for sessions in a path, of each reading that could hold one.
     pub fn sessionless(&self) -> Vec<Vec<u8>> {
         match &self.readings {
-            Readings::Several(readings) if self.is_normal => {
-                readings.iter().filter_map(|path| without_sessions(path)).collect()
-            }
-            _ => Vec::new(),
+            Readings::Several(readings) => readings.iter().filter_map(|path| without_sessions(path)).collect(),
+            Readings::One(_) | Readings::Unknown => Vec::new(),
         }
     }
 
@@ -523,7 +521,22 @@ mod tests {
             ("/(S(lit3py))/admin", &["/admin", "//admin"]),
             ("/a/(A(x)F(y))/(S(x))dmin/(X(1))", &["/admin", "/a///"]),
             ("/(S(x))", &["/", "/"]),
-            ("/(S(x))/%C4%B1d:x", &["/(S(x))/id:x", "/ıd:x", "/id:x", "//ıd", "/(S(x))/ıd", "//id", "/(S(x))/id", "/ıd", "/ıd", "/id", "/id"]),
+            (
+                "/(S(x))/%C4%B1d:x",
+                &[
+                    "/(S(x))/id:x",
+                    "/ıd:x",
+                    "/id:x",
+                    "//ıd",
+                    "/(S(x))/ıd",
+                    "//id",
+                    "/(S(x))/id",
+                    "/ıd",
+                    "/ıd",
+                    "/id",
+                    "/id",
+                ],
+            ),
             ("/v1/u:x/y", &["/v1/u/y"]),
             ("/caf%C3%A9", &[]),
             ("/kullan%C4%B1c%C4%B1:ara", &["/kullanici:ara", "/kullanıcı", "/kullanıcı", "/kullanici", "/kullanici"]),

@@ -503,9 +503,21 @@ fn other_paths_are_not_messages() {
     for path in ["/other", "/mcpx", "/mcp-admin", "/"] {
         send(path).allowed();
     }
-    for path in
-        ["/mcp", "/MCP", "/mcp/", "/mcp/x", "/mcp;x", "//mcp", "/x/../mcp", "/%6dcp", "/mcp.json", "/x%2f..%2fmcp"]
-    {
+    for path in [
+        "/mcp",
+        "/MCP",
+        "/mcp/",
+        "/mcp/x",
+        "/mcp;x",
+        "//mcp",
+        "/x/../mcp",
+        "/%6dcp",
+        "/mcp.json",
+        "/x%2f..%2fmcp",
+        "/(S(x))/mcp",
+        "/m/(S(x))cp",
+        "//(S(x))/mcp",
+    ] {
         send(path).refused(415, "invalid_request");
     }
 }

@@ -241,7 +241,21 @@ fn a_rule_can_be_for_all_that_a_framework_takes_for_its_endpoint() {
     let mcp = json!({"resource": RESOURCE, "tools": [{"name": "*", "deny": true}]});
     let rules = json!([{"match": {"path_pattern": "(?i)/mcp([/.].*)?"}, "mcp": mcp}]);
     let mut scene = Scene::of(jwt(json!({"audiences": RESOURCE}), json!({"rules": rules})));
-    for path in ["/mcp", "/mcp/", "/MCP", "/mcp.json", "/mcp/x", "/mcp:x", "/mcp;x", "//mcp", "/%6dcp", "/x/../mcp"] {
+    for path in [
+        "/mcp",
+        "/mcp/",
+        "/MCP",
+        "/mcp.json",
+        "/mcp/x",
+        "/mcp:x",
+        "/mcp;x",
+        "//mcp",
+        "/%6dcp",
+        "/x/../mcp",
+        "/(S(x))/mcp",
+        "/m/(S(x))cp",
+        "//(S(x))/mcp",
+    ] {
         let seen = scene.send_body(ask(&with_scope("")).set(":path", Some(path)), call("list"));
         assert!(matches!(seen, Seen::Refused(_)), "{path}");
     }
