@@ -269,6 +269,8 @@ fn no_answer(response: Option<&Response>) -> FetchError {
     let Some(response) = response else { return FetchError::NoAnswer };
     match response.status {
         0 => FetchError::NoAnswer,
+        // A page of some portal is about nobody's token.
+        200 if response.body.trim_ascii_start().starts_with(b"<") => FetchError::Html,
         200 => FetchError::Unusable(not_an_object(response)),
         status @ (401 | 403) => FetchError::Refused(status),
         _ => FetchError::of_status(response),

@@ -97,7 +97,8 @@ impl Claims {
                 .object
                 .get("expires_in")
                 .and_then(|value| value.as_u64().or_else(|| seconds_in_digits(value.as_str()?)));
-            self.expires_at = seconds.map(|seconds| now.saturating_add(Duration::from_secs(seconds)));
+            let end = seconds.map(|seconds| now.saturating_add(Duration::from_secs(seconds)));
+            self.expires_at = end.filter(|end| *end <= Timestamp::default().saturating_add(MAX_NUMERIC_DATE));
         }
         self
     }

@@ -133,12 +133,14 @@ impl fmt::Display for FetchError {
 }
 
 impl FetchError {
-    /// Whether the endpoint is there, and may have refused just the token that it was asked about.
+    /// Whether the endpoint is there, and may have been of no use just for the token that it was asked about.
     pub(super) fn may_be_about_token(&self) -> bool {
         match self {
             Self::Refused(_) => true,
             Self::Status(status) => (400..500).contains(status) && !ABOUT_THE_MOMENT.contains(status),
-            Self::NoAnswer | Self::TooLarge | Self::Local(_) | Self::Html | Self::Unusable(_) => false,
+            // What is said of a user may be more than is read, or no JSON.
+            Self::TooLarge | Self::Unusable(_) => true,
+            Self::NoAnswer | Self::Local(_) | Self::Html => false,
         }
     }
 

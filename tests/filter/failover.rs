@@ -136,6 +136,23 @@ fn a_bad_token_takes_no_endpoint_down() {
         scene.pass_seconds(62);
         assert_eq!(is_up(&scene), [true, true], "{refusal}");
     }
+    // Nor does one whose answer is more than is read: whose it is has chosen what it says.
+    let long = active(json!({"groups": vec!["a".repeat(1000); 70]}));
+    for useless in [says_json(long), says(200, "application/json", b"{\"name\":\"Ren\xe9\"}")] {
+        let mut scene = introspecting(json!({}));
+        for path in ["/a", "/b"] {
+            scene.provider.at(path, useless.clone());
+        }
+        for number in 0..5 {
+            scene.send(bearer(&format!("~garbage{number}"))).refused(503, "provider_unavailable");
+        }
+        assert_eq!(is_up(&scene), [true, true]);
+        scene.provider.at("/a", Answer::Introspects("token"));
+        scene.provider.at("/b", Answer::Introspects("token"));
+        scene.pass_seconds(300);
+        patiently(&mut scene, "opaque").allowed();
+        assert_eq!(is_up(&scene), [true, true]);
+    }
     // An endpoint that refuses all tokens that it doesn't know is there.
     let mut scene = introspecting(json!({}));
     scene.provider.at("/a", status(400));
