@@ -55,7 +55,7 @@ pub use keys::KeySource;
 pub use mcp::{Mcp, NamePattern, Needed, OperationSource, Operations, Permission};
 pub use output::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, SameSite, Transformer, UserInfo};
 pub use policy::{Policy, ResponseBody};
-pub use provider::{Provider, Validation};
+pub use provider::{Provider, Validation, travels_in_the_open};
 pub use publishing::{IssuerMetadata, Publishing};
 pub use refusal_log::RefusalLog;
 pub use removal::Removal;

@@ -7,6 +7,7 @@ use super::introspection::Introspection;
 use super::issuer::{discovery, is_name, issuer_url};
 use super::keys::KeySource;
 use super::provider_names::check_names;
+use super::resource::is_loopback;
 use super::userinfo::Userinfo;
 use super::warning::Warning;
 use super::{Error, is_quotable, timeout};
@@ -261,8 +262,8 @@ impl Provider {
         self.jwks.iter().map(|source| source.cooldown).max().unwrap_or_default()
     }
 
-    /// Where it stands in the configuration.
-    pub(super) fn path(&self) -> String {
+    /// Where it stands in the configuration: `providers[0]`, for all tenants of one entry.
+    pub fn path(&self) -> String {
         match self.entry {
             None => "provider".to_owned(),
             Some(index) => format!("providers[{index}]"),
@@ -288,7 +289,7 @@ impl Provider {
             );
             warnings.push(self.warning("idle_field", first, text));
         }
-        if self.issuer.starts_with("http://") && !is_loopback(&self.clusters.issuer_authority) {
+        if travels_in_the_open(&self.issuer) {
             let text = "the issuer is not https; only a cluster with TLS protects tokens and keys";
             warnings.push(self.warning("http_issuer", "issuer", text));
         }
@@ -359,8 +360,10 @@ fn is_plain(tenant: &str) -> bool {
         && !tenant.bytes().all(|byte| byte == b'.')
 }
 
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.starts_with("127.") || host.starts_with("[::1]")
+/// Whether what is asked of a URL goes through a network without TLS.
+pub fn travels_in_the_open(url: &str) -> bool {
+    let url = Url::parse(url).ok().filter(|url| url.scheme() == "http");
+    url.as_ref().and_then(Url::host).is_some_and(|host| !is_loopback(&host))
 }
 
 fn audiences(fields: &mut Fields, validation: Validation, resource: Option<&Audiences>) -> Result<Audiences, Error> {

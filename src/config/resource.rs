@@ -70,12 +70,7 @@ impl Resource {
         if text.contains(['?', '#']) {
             return Err("must have neither query nor fragment (RFC 8707, section 2)");
         }
-        let is_local = match host {
-            Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
-            Host::Ipv4(address) => address.is_loopback(),
-            Host::Ipv6(address) => address.is_loopback(),
-        };
-        if url.scheme() == "http" && !is_local {
+        if url.scheme() == "http" && !is_loopback(&host) {
             return Err("must be an https URL (RFC 9728, section 1.2); http is for localhost only");
         }
         // What is written otherwise than a client would write it is another identifier to whoever compares octets.
@@ -106,3 +101,12 @@ pub const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server"
 
 /// The scope by which a client asks for a refresh token: no resource needs it (MCP, "Scope Selection Strategy").
 pub const OFFLINE_ACCESS: &str = "offline_access";
+
+/// Whether a host is this machine, so that what goes there does not travel (RFC 6761, section 6.3).
+pub(super) fn is_loopback(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => *name == "localhost" || name.ends_with(".localhost"),
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    }
+}

@@ -101,7 +101,9 @@ fn odd_claims(
         for (index, output) in policy.claim_headers.iter().enumerate() {
             let ClaimSource::Claims(lookups) = &output.source else { continue };
             if lookups.iter().any(is_odd_claim) {
-                places.push(format!("{at}claim_headers[{index}].claim"));
+                // A list of them stands under a name of its own.
+                let field = if lookups.len() > 1 { "claims" } else { "claim" };
+                places.push(format!("{at}claim_headers[{index}].{field}"));
             }
         }
     }

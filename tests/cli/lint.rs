@@ -61,6 +61,155 @@ fn every_planted_fault_is_found() {
     assert!(missed.is_empty(), "{} of {}:\n{}", missed.len(), faults.len(), missed.join("\n\n"));
 }
 
+/// What is sound in a way of its own, so that whoever looks for faults too eagerly finds one.
+#[test]
+fn what_only_looks_like_a_fault_is_left_alone() {
+    let names = "              match_typed_subject_alt_names:\n                - san_type: DNS\n                  matcher:\n                    exact: idp.example.com\n";
+    let authorities = "              trusted_ca:\n                filename: /etc/ssl/certs/ca-certificates.crt\n";
+    let hand_off = "\"@type\": type.googleapis.com/envoy.extensions.filters.http.header_to_metadata.v3.Config\n                      request_rules:\n";
+    let state = "              - filter_state:\n                                  key: wasm.oidc.result\n                                  string_match:\n                                    safe_regex:\n                                      regex: \"allowed|bypassed\"\n";
+    for (base, changes) in [
+        // A limit for requests of another priority.
+        (
+            "envoy",
+            vec![(
+                "        thresholds:\n",
+                "        thresholds:\n          - { priority: HIGH, max_connections: 5 }\n",
+            )],
+        ),
+        // Names that Envoy checks by what it says in `sni`; those that an older field has; a certificate that is known.
+        ("envoy", vec![(names, ""), ("          sni: ", "          auto_sni_san_validation: true\n          sni: ")]),
+        ("envoy", vec![(names, "              match_subject_alt_names: [{ exact: idp.example.com }]\n")]),
+        (
+            "envoy",
+            vec![
+                (names, ""),
+                (
+                    authorities,
+                    "              verify_certificate_hash: [df6ff72fe9116521268f6f2dd4966f51df479883fe7037b39f75916ac3049d1a]\n",
+                ),
+            ],
+        ),
+        // Numbers of enumerations.
+        ("envoy", vec![("type: PROTOBUF_VALUE", "type: 2"), ("encode: BASE64", "encode: 1"), ("FAIL_RELOAD", "1")]),
+        // One word after the other.
+        (
+            "envoy",
+            vec![(
+                state,
+                "              - filter_state: { key: wasm.oidc.result, string_match: { exact: allowed } }\n                              - filter_state: { key: wasm.oidc.result, string_match: { prefix: bypass } }\n",
+            )],
+        ),
+        // Whatever has not been let through is denied.
+        (
+            "envoy",
+            vec![
+                ("action: ALLOW", "action: DENY"),
+                (
+                    state,
+                    "              - not_id: { filter_state: { key: wasm.oidc.result, string_match: { safe_regex: { regex: \"allowed|bypassed\" } } } }\n",
+                ),
+            ],
+        ),
+        // Rules that are only tried out, beside those that hold.
+        (
+            "envoy",
+            vec![(
+                "                      rules:\n                        action: ALLOW",
+                "                      shadow_rules: { action: DENY }\n                      rules:\n                        action: ALLOW",
+            )],
+        ),
+        // The hand-off as a TypedStruct.
+        (
+            "envoy",
+            vec![(
+                hand_off,
+                "\"@type\": type.googleapis.com/xds.type.v3.TypedStruct\n                      type_url: type.googleapis.com/envoy.extensions.filters.http.header_to_metadata.v3.Config\n                      value:\n                       request_rules:\n",
+            )],
+        ),
+        // Headers that are nobody's, and filters that decide nothing, before the filter.
+        (
+            "envoy",
+            vec![(
+                "                  - name: oidc\n",
+                "                  - name: before\n                    typed_config:\n                      \"@type\": type.googleapis.com/envoy.extensions.filters.http.header_to_metadata.v3.Config\n                      request_rules: [{ header: x-version, on_header_present: { key: version } }]\n                  - name: zip\n                    typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.compressor.v3.Compressor }\n                  - name: oidc\n",
+            )],
+        ),
+        // A ServiceEntry for all below a name, and TLS for one port.
+        (
+            "istio",
+            vec![
+                ("hosts: [idp.example.com]", "hosts: [\"*.example.com\"]"),
+                ("  host: idp.example.com", "  host: \"*.example.com\""),
+            ],
+        ),
+        (
+            "istio",
+            vec![(
+                "  trafficPolicy:\n    tls:\n      mode: SIMPLE\n      sni: idp.example.com\n      subjectAltNames: [idp.example.com]\n",
+                "  trafficPolicy:\n    portLevelSettings:\n      - { port: { number: 443 }, tls: { mode: SIMPLE, sni: idp.example.com } }\n",
+            )],
+        ),
+        // Kubernetes knows in which namespace this is, and with that the name of the filter.
+        (
+            "istio",
+            vec![(
+                "metadata: { name: oidc, namespace: istio-system }\nspec:\n  selector",
+                "metadata: { name: oidc }\nspec:\n  selector",
+            )],
+        ),
+    ] {
+        let mut text = fs::read_to_string(here(&format!("base/{base}.yaml"))).unwrap();
+        for (find, put) in &changes {
+            assert!(text.contains(find), "{base}: {find}");
+            text = text.replacen(find, put, 1);
+        }
+        let (code, found) = findings(&["-"], &text);
+        assert!(code == 0 && found.is_empty(), "{base}: {changes:?}: {found:#?}");
+    }
+    let local = "providers:\n  - issuer: http://localhost:8080/realms/shop\n    audiences: [a]\n    jwks: { uri: \"http://127.0.0.1:8080/keys\" }\n";
+    assert_eq!(printed(&["lint", "-"], local), "");
+}
+
+/// A file with very many members, merged into many objects: compared each with each, they would take minutes.
+#[test]
+fn large_files_are_read_in_a_moment() {
+    let members: String = (0..40_000).map(|number| format!("  k{number}: 1\n")).collect();
+    let merged = ["*data"; 15].join(", ");
+    let text = format!("apiVersion: v1\nkind: Secret\ndata: &data\n{members}copies:\n  - {{ <<: [{merged}] }}\n");
+    assert_eq!(findings(&["-"], &text).0, 1);
+}
+
+/// Paths are references to URIs, and columns are counted in characters.
+#[test]
+fn sarif_names_odd_files() {
+    let folder = std::env::temp_dir().join(format!("oidc filter #{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("a b?.yaml");
+    fs::write(&path, "providers: []\n").unwrap();
+    let report: Value =
+        serde_json::from_str(&run(&["lint", "--format", "sarif", path.to_str().unwrap()], "").out).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(report["runs"][0]["columnKind"], "unicodeCodePoints");
+    let place = &report["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+    let uri = place["artifactLocation"]["uri"].as_str().unwrap();
+    assert!(uri.contains("oidc%20filter%20%23") && uri.ends_with("/a%20b%3F.yaml"), "{uri}");
+}
+
+/// What can't be read says what to do.
+#[test]
+fn unreadable_files_are_told_with_a_remedy() {
+    let path = std::env::temp_dir().join(format!("oidc-filter-latin-{}.yaml", std::process::id()));
+    fs::write(&path, b"providers:\n  - name: caf\xe9\n").unwrap();
+    let latin = run(&["lint", path.to_str().unwrap()], "");
+    fs::remove_file(&path).unwrap();
+    assert_eq!(latin.code, 2);
+    assert!(latin.err.contains("line 2 is no text in UTF-8"), "{}", latin.err);
+    let folder = run(&["lint", "docs"], "");
+    assert_eq!(folder.code, 2);
+    assert!(folder.err.contains("docs: is a folder: name the files in it"), "{}", folder.err);
+}
+
 fn good() -> Vec<PathBuf> {
     let folder = fs::read_dir(here("good")).unwrap();
     let mut files: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();

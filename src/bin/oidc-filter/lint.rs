@@ -6,6 +6,8 @@
 mod chain;
 mod clusters;
 mod discovery;
+mod istio;
+mod net;
 mod plugin;
 mod policy;
 mod syntax;
@@ -32,8 +34,9 @@ pub fn lint(files: &[File]) -> Vec<Finding> {
         .iter()
         .flat_map(|(file, documents)| documents.nodes.iter().map(|document| (file.name.as_str(), document)))
         .collect();
-    let known = clusters::Known::of(&all);
     let gaps = discovery::gaps(&all);
+    let beside =
+        Beside { clusters: clusters::Known::of(&all), mesh: istio::Mesh::of(&all), patches: chain::patches(&all) };
     let sites: Vec<Vec<Site<'_>>> =
         read.iter().map(|(_, documents)| documents.nodes.iter().flat_map(site::sites).collect()).collect();
     let is_somewhere = sites.iter().any(|sites| !sites.is_empty());
@@ -46,12 +49,12 @@ pub fn lint(files: &[File]) -> Vec<Finding> {
         for mut site in sites {
             let fitting: Vec<_> = gaps.iter().filter(|gap| gap.is_filled_by(&site)).collect();
             if fitting.is_empty() {
-                check(&site, &known, &mut report);
+                check(&site, &beside, &mut report);
             }
             for gap in fitting {
                 site.chain = Some((gap.manager, gap.index));
                 report.around = Some(gap.file);
-                check(&site, &known, &mut report);
+                check(&site, &beside, &mut report);
             }
             report.around = None;
         }
@@ -112,24 +115,37 @@ impl Report<'_> {
         self.findings.push(finding(file, place, Level::Warning, code, path, text));
     }
 
+    /// Of something in a file, or else in the chain around the filter.
+    fn warn_at(&mut self, file: Option<&str>, place: Place, code: &str, path: &str, text: impl Into<String>) {
+        self.warn_in(file.or(self.around).unwrap_or(self.file), place, code, path, text);
+    }
+
     /// Of something in the chain around the filter.
     fn warn_around(&mut self, place: Place, code: &str, path: &str, text: impl Into<String>) {
-        self.warn_in(self.around.unwrap_or(self.file), place, code, path, text);
+        self.warn_at(None, place, code, path, text);
     }
+}
+
+/// What the files say beside the configurations of the filter.
+struct Beside<'n> {
+    clusters: clusters::Known<'n>,
+    mesh: istio::Mesh<'n>,
+    patches: Vec<chain::Entry<'n>>,
 }
 
 fn finding(file: &str, place: Place, level: Level, code: &str, path: &str, text: impl Into<String>) -> Finding {
     Finding { file: file.to_owned(), place, level, code: code.to_owned(), path: path.to_owned(), text: text.into() }
 }
 
-fn check(site: &Site<'_>, known: &clusters::Known<'_>, report: &mut Report<'_>) {
+fn check<'n>(site: &Site<'n>, beside: &Beside<'n>, report: &mut Report<'_>) {
     plugin::check(site, report);
     let Some(config) = read(site, report) else { return };
     policy::check(site, &config, report);
     plugin::lists(site, &config, report);
+    let chain = chain::Chain::of(site, &beside.patches);
     for warning in &config.warnings {
         let is_met = match warning.code {
-            "rerouted" => chain::has_route_check(site),
+            "rerouted" => chain.as_ref().is_some_and(|chain| net::has_route_check(site, chain)),
             "verify_paths" => chain::leaves_paths(site),
             _ => false,
         };
@@ -138,8 +154,12 @@ fn check(site: &Site<'_>, known: &clusters::Known<'_>, report: &mut Report<'_>) 
         }
         report.add(site.place(&warning.path), Level::Warning, warning.code, &warning.path, &warning.text);
     }
-    clusters::check(site, &config, known, report);
-    chain::check(site, &config, report);
+    clusters::check(site, &config, &beside.clusters, report);
+    istio::check(site, &config, &beside.mesh, report);
+    if let Some(chain) = chain {
+        chain::check(site, &chain, &config, report);
+        net::check(site, &chain, &config, report);
+    }
 }
 
 /// The configuration by the filter's own readers. Of several mistakes all are told that can be looked past: a field that is
@@ -182,7 +202,8 @@ fn read(site: &Site<'_>, report: &mut Report<'_>) -> Option<Config> {
             break;
         }
         let place = site.syntax_fault().unwrap_or_else(|| site.place(error.path()));
-        report.add(place, Level::Error, "configuration", error.path(), error.problem());
+        let remedy = if site.is_yaml_text() { YAML_IN_TEXT } else { "" };
+        report.add(place, Level::Error, "configuration", error.path(), format!("{}{remedy}", error.problem()));
         told = told.saturating_add(1);
         let is_unknown = error.problem().starts_with("unknown field");
         match is_unknown.then(|| site::without(&bytes, error.path())).flatten() {
@@ -192,6 +213,9 @@ fn read(site: &Site<'_>, report: &mut Report<'_>) -> Option<Config> {
     }
     None
 }
+
+const YAML_IN_TEXT: &str = "; it looks like YAML, of which Envoy makes nothing in a text: write google.protobuf.Struct in place of \
+                            google.protobuf.StringValue, and the same as an object in `value`";
 
 /// Whoever has more has taken another file for a configuration.
 const MAX_ERRORS: usize = 32;

@@ -6,6 +6,7 @@ mod emit;
 mod explain;
 mod file;
 mod lint;
+mod marks;
 mod migrate;
 mod packed;
 mod render;

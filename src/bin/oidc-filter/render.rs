@@ -6,6 +6,7 @@ mod gateway;
 mod istio;
 
 use crate::emit;
+use crate::marks;
 use crate::site;
 use crate::urls;
 use crate::yaml::{self, Data, Node};
@@ -61,6 +62,9 @@ pub struct Options {
     /// Envoy Gateway: the Gateway that gets the filter
     #[arg(long, default_value = "eg")]
     pub gateway: String,
+    /// Envoy Gateway: the listener of that Gateway which gets the hand-off of metadata
+    #[arg(long, default_value = "http")]
+    pub listener: String,
 }
 
 /// What a manifest is made of.
@@ -157,18 +161,6 @@ fn metadata(config: &Config) -> Vec<(String, Option<String>)> {
 }
 
 impl Parts<'_> {
-    /// The words that the filter's mark may have on a request that goes on.
-    fn results(&self) -> Vec<&'static str> {
-        let mut results = vec!["allowed"];
-        if self.config.policies().any(|policy| !policy.enforce) {
-            results.push("stripped");
-        }
-        if self.config.policies().any(|policy| policy.bypass || policy.allow_missing || policy.allow_preflight) {
-            results.push("bypassed");
-        }
-        results
-    }
-
     /// Which of the two modules filters lists, as `make wasm` and `make wasm-lists` call them.
     fn sees_lists(&self) -> bool {
         self.config.policies().any(|policy| policy.mcp.as_ref().is_some_and(|mcp| mcp.filter_lists))
@@ -200,7 +192,7 @@ impl Parts<'_> {
 
     /// Envoy's RBAC behind the filter: it refuses what the filter has not let through, and what takes another route than was decided on.
     fn safety_net(&self, filter_name: &str) -> Node {
-        let results = self.results();
+        let results = marks::that_go_on(&self.config);
         let matcher = match results.as_slice() {
             [one] => Node::object([("exact", (*one).into())]),
             several => Node::object([("safe_regex", Node::object([("regex", several.join("|").into())]))]),

@@ -2,6 +2,7 @@
 
 use crate::yaml::Place;
 use clap::ValueEnum;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -91,7 +92,7 @@ fn sarif_result(finding: &Finding) -> Value {
         "level": level.as_str(),
         "message": {"text": text},
         "locations": [{"physicalLocation": {
-            "artifactLocation": {"uri": file},
+            "artifactLocation": {"uri": uri(file)},
             "region": {"startLine": place.line, "startColumn": place.column},
         }}],
     })
@@ -110,7 +111,34 @@ fn sarif(findings: &[Finding]) -> Value {
                 "version": env!("CARGO_PKG_VERSION"),
                 "rules": codes.iter().map(|code| json!({"id": code})).collect::<Vec<_>>(),
             }},
+            "columnKind": "unicodeCodePoints",
             "results": findings.iter().map(sarif_result).collect::<Vec<_>>(),
         }],
     })
 }
+
+/// A path as a reference to a URI (RFC 3986, section 4.2), which SARIF asks for.
+fn uri(path: &str) -> String {
+    let escaped = utf8_percent_encode(path, PATH).to_string();
+    // What begins with `name:` would be a scheme.
+    let is_ambiguous = escaped.split('/').next().is_some_and(|first| first.contains(':'));
+    if is_ambiguous { format!("./{escaped}") } else { escaped }
+}
+
+/// All that stands for something else in a path.
+const PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');

@@ -72,7 +72,7 @@ pub fn configured(file: &File, wanted: Option<&str>) -> Result<(Config, String),
     let mut sites: Vec<Site<'_>> = documents.iter().flat_map(sites).collect();
     sites.retain(|site| wanted.is_none_or(|wanted| site.filter_name() == wanted));
     let [site] = sites.as_slice() else {
-        let names: Vec<&str> = sites.iter().map(Site::filter_name).collect();
+        let names: Vec<String> = sites.iter().map(Site::filter_name).collect();
         return Err(if names.is_empty() {
             format!("{}: holds no configuration of the filter{}", file.name, called(wanted))
         } else {
@@ -81,7 +81,7 @@ pub fn configured(file: &File, wanted: Option<&str>) -> Result<(Config, String),
     };
     let config = site.config();
     let config = config.map_err(|error| site.place(error.path()).told(&file.name, &error.to_string()))?;
-    Ok((config, site.filter_name().to_owned()))
+    Ok((config, site.filter_name()))
 }
 
 fn called(name: Option<&str>) -> String {
@@ -132,9 +132,18 @@ fn is_ours(plugin: &Node, written: Option<&Node>) -> bool {
     }
     is_named
         || written.is_some_and(|written| match written.text() {
-            Some(text) => ["\"providers\"", "\"provider\""].iter().any(|name| text.contains(name)),
+            Some(text) => {
+                let decoded = plugin.get("configuration").and_then(bytes_value);
+                names_providers(decoded.as_deref().unwrap_or(text))
+            }
             None => has_own_field(written),
         })
+}
+
+/// Whether a text looks like a configuration of the filter, in JSON or (which is no configuration, and somebody's mistake) in YAML.
+fn names_providers(text: &str) -> bool {
+    ["\"providers\"", "\"provider\""].iter().any(|name| text.contains(name))
+        || text.lines().any(|line| ["providers:", "provider:"].iter().any(|name| line.starts_with(name)))
 }
 
 /// Whether an object has a field of the filter's top level, or one that is nearly called so.
@@ -211,6 +220,12 @@ impl<'n> Site<'n> {
         }
     }
 
+    /// Whether the configuration is YAML in a text, where only JSON can be.
+    pub fn is_yaml_text(&self) -> bool {
+        let text = self.decoded.as_deref().or(self.written.and_then(Node::text)).filter(|_| self.fault.is_some());
+        text.is_some_and(|text| !text.trim_start().starts_with(['{', '[']) && names_providers(text))
+    }
+
     /// Where the syntax of a text is broken.
     pub fn syntax_fault(&self) -> Option<Place> {
         self.fault
@@ -239,8 +254,18 @@ impl<'n> Site<'n> {
     }
 
     /// The filter's name, which its marks bear.
-    pub fn filter_name(&self) -> &str {
-        self.plugin.word("name").filter(|name| !name.is_empty()).unwrap_or("oidc")
+    pub fn filter_name(&self) -> String {
+        self.known_name().unwrap_or_else(|| "oidc".to_owned())
+    }
+
+    /// The same, unless only Kubernetes knows it: Istio calls filters `<namespace>.<name>`, and a manifest need not name its namespace.
+    pub fn known_name(&self) -> Option<String> {
+        let of_metadata = |field| self.resource.at(&["metadata", field]).and_then(Node::text);
+        if matches!(self.kind, SiteKind::WasmPlugin | SiteKind::TrafficExtension) {
+            return Some(format!("{}.{}", of_metadata("namespace")?, of_metadata("name")?));
+        }
+        let own = self.plugin.word("name").filter(|name| !name.is_empty());
+        Some(own.unwrap_or("oidc").to_owned())
     }
 }
 

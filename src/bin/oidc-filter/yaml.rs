@@ -8,7 +8,7 @@ mod flow;
 use oidc_filter::config::snake_case;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
 use serde_json::{Map, Number, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::rc::Rc;
 
@@ -119,9 +119,11 @@ impl Node {
         matches!(self.data, Data::Boolean(false))
     }
 
+    /// A number, also in quotes, as protobuf's JSON takes it.
     pub fn number(&self) -> Option<f64> {
         match &self.data {
             Data::Number(number) => number.as_f64(),
+            Data::Text(text, _) => text.parse().ok(),
             _ => None,
         }
     }
@@ -255,7 +257,8 @@ struct Open {
 
 enum OpenKind {
     List(Vec<Node>),
-    Map(Vec<(Key, Node)>, Option<Key>),
+    /// Its members, the key whose value comes next, and the line of each name: files with very many are read in a moment, too.
+    Map(Vec<(Key, Node)>, Option<Key>, HashMap<String, usize>),
 }
 
 impl Reader<'_> {
@@ -280,13 +283,14 @@ impl Reader<'_> {
                 self.put(Node { place: at, data }, anchor)
             }
             Event::SequenceStart(anchor, _) => self.begin(at, anchor, OpenKind::List(Vec::new())),
-            Event::MappingStart(anchor, _) => self.begin(at, anchor, OpenKind::Map(Vec::new(), None)),
+            Event::MappingStart(anchor, _) => self.begin(at, anchor, OpenKind::Map(Vec::new(), None, HashMap::new())),
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some(open) = self.open.pop() else { return Ok(()) };
                 let data = match open.kind {
                     OpenKind::List(nodes) => Data::List(nodes),
-                    OpenKind::Map(mut members, _) => {
-                        open.merged.into_iter().for_each(|node| merge(&mut members, node));
+                    OpenKind::Map(mut members, _, lines) => {
+                        let mut names = lines.into_keys().collect();
+                        open.merged.into_iter().for_each(|node| merge(&mut members, &mut names, node));
                         Data::Map(members)
                     }
                 };
@@ -328,15 +332,15 @@ impl Reader<'_> {
         match self.open.last_mut().map(|open| (&mut open.kind, &mut open.merged)) {
             None => self.documents.nodes.push(node),
             Some((OpenKind::List(nodes), _)) => nodes.push(node),
-            Some((OpenKind::Map(members, key), merged)) => match key.take() {
+            Some((OpenKind::Map(members, key, lines), merged)) => match key.take() {
                 None => *key = Some(name(node)?),
                 Some(key) if key.name == "<<" => {
                     self.documents.merges.push(key.place);
                     merged.push(node);
                 }
                 Some(key) => {
-                    if let Some((earlier, _)) = members.iter().find(|(other, _)| other.name == key.name) {
-                        let problem = format!("`{}` is given twice, first in line {}", key.name, earlier.place.line);
+                    if let Some(earlier) = lines.insert(key.name.clone(), key.place.line) {
+                        let problem = format!("`{}` is given twice, first in line {earlier}", key.name);
                         return Err(Fault { place: key.place, problem });
                     }
                     members.push((key, node));
@@ -373,16 +377,16 @@ fn indent(line: &str) -> usize {
 }
 
 /// A merge key brings what is not there, wherever it stands.
-fn merge(members: &mut Vec<(Key, Node)>, node: Node) {
+fn merge(members: &mut Vec<(Key, Node)>, names: &mut HashSet<String>, node: Node) {
     match node.data {
         Data::Map(merged) => {
             for (key, node) in merged {
-                if !members.iter().any(|(other, _)| other.name == key.name) {
+                if names.insert(key.name.clone()) {
                     members.push((key, node));
                 }
             }
         }
-        Data::List(nodes) => nodes.into_iter().for_each(|node| merge(members, node)),
+        Data::List(nodes) => nodes.into_iter().for_each(|node| merge(members, names, node)),
         _ => {}
     }
 }

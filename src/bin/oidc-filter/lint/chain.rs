@@ -1,58 +1,124 @@
-//! What stands before and behind the filter: hand-offs, safety nets, and filters in an order that defeats it.
+//! What stands before and behind the filter: hand-offs, and filters in an order that defeats it.
 
 use super::Report;
 use crate::report::Level;
-use crate::site::Site;
+use crate::site::{Site, SiteKind};
 use crate::yaml::Node;
 use oidc_filter::config::Config;
 use oidc_filter::http::names::Placement;
 
 /// The filters around this one.
-struct Chain<'n> {
-    before: &'n [Node],
-    behind: &'n [Node],
+pub struct Chain<'n> {
+    before: Vec<Entry<'n>>,
+    pub behind: Vec<Entry<'n>>,
+    /// Whether they stand in this order. What patches bring, a mesh puts somewhere behind.
+    pub is_ordered: bool,
+}
+
+/// A filter in a chain.
+#[derive(Clone, Copy)]
+pub struct Entry<'n> {
+    /// The file of the patch that brings it; nothing for what stands in the chain itself.
+    pub file: Option<&'n str>,
+    pub node: &'n Node,
 }
 
 impl<'n> Chain<'n> {
-    fn of(site: &Site<'n>) -> Option<Self> {
-        let (manager, index) = site.chain?;
-        let filters = manager.get("http_filters")?.list();
-        Some(Self { before: filters.get(..index)?, behind: filters.get(index.saturating_add(1)..)? })
+    /// Of manifests, what patches beside them bring.
+    pub fn of(site: &Site<'n>, patches: &[Entry<'n>]) -> Option<Self> {
+        let entry = |node| Entry { file: None, node };
+        if let Some((manager, index)) = site.chain {
+            let filters = manager.get("http_filters")?.list();
+            let before = filters.get(..index)?.iter().map(entry).collect();
+            let behind = filters.get(index.saturating_add(1)..)?.iter().map(entry).collect();
+            return Some(Self { before, behind, is_ordered: true });
+        }
+        let is_patched = match site.kind {
+            SiteKind::WasmPlugin | SiteKind::TrafficExtension | SiteKind::EnvoyExtensionPolicy => true,
+            SiteKind::Envoy => site.resource.word("kind") == Some("EnvoyFilter"),
+            SiteKind::Bare => false,
+        };
+        is_patched.then(|| Self { before: Vec::new(), behind: patches.to_vec(), is_ordered: false })
+    }
+
+    /// Whether another Wasm filter is there, whose marks these may be.
+    pub fn has_another(&self) -> bool {
+        self.before.iter().chain(&self.behind).any(|filter| filter.kind().starts_with("wasm."))
     }
 }
 
-/// The type of a filter, without its package: `RBAC`, `Cors`.
-fn type_of(filter: &Node) -> &str {
-    let name = filter.at(&["typed_config", "@type"]).and_then(Node::text).unwrap_or_default();
-    name.rsplit_once("extensions.filters.http.").map_or("", |(_, rest)| rest)
+impl<'n> Entry<'n> {
+    /// The type of a filter, without its package: `rbac.v3.RBAC`. A filter that is discovered says it of what may come.
+    pub fn kind(self) -> &'n str {
+        let typed = self.node.get("typed_config");
+        let packed = typed.and_then(|typed| typed.word("type_url").or_else(|| typed.word("@type")));
+        let discovered =
+            self.node.at(&["config_discovery", "type_urls"]).and_then(|names| names.list().first()?.text());
+        let name = packed.or(discovered).unwrap_or_default();
+        name.rsplit_once("extensions.filters.http.").map_or("", |(_, rest)| rest)
+    }
+
+    /// What it is configured with, also as a TypedStruct.
+    pub fn settings(self) -> Option<&'n Node> {
+        let typed = self.node.get("typed_config")?;
+        if typed.get("type_url").is_some() { typed.get("value") } else { Some(typed) }
+    }
+
+    /// Whether it is in the chain, and not only for routes that ask for it.
+    pub fn is_on(self) -> bool {
+        !self.node.get("disabled").is_some_and(Node::is_true)
+    }
+
+    /// The rules by which `header_to_metadata` takes over headers of requests.
+    fn request_rules(self) -> &'n [Node] {
+        let is_it = self.is_on() && self.kind().starts_with("header_to_metadata.");
+        self.settings().filter(|_| is_it).map_or(&[], |settings| settings.elements("request_rules"))
+    }
 }
 
-pub fn check(site: &Site<'_>, config: &Config, report: &mut Report<'_>) {
-    let Some(chain) = Chain::of(site) else { return };
-    order(&chain, config, report);
-    hand_off(site, &chain, config, report);
-    safety_net(site, &chain, config, report);
+/// The filters that EnvoyFilters of Istio and EnvoyPatchPolicies of Envoy Gateway bring.
+pub fn patches<'n>(documents: &[(&'n str, &'n Node)]) -> Vec<Entry<'n>> {
+    let mut found = Vec::new();
+    for &(file, document) in documents {
+        let (list, value): (&[&str], &[&str]) = match document.word("kind") {
+            Some("EnvoyFilter") => (&["spec", "config_patches"], &["patch", "value"]),
+            Some("EnvoyPatchPolicy") => (&["spec", "json_patches"], &["operation", "value"]),
+            _ => continue,
+        };
+        let values = document.at(list).map_or(&[][..], Node::list).iter().filter_map(|patch| patch.at(value));
+        found.extend(values.map(|node| Entry { file: Some(file), node }).filter(|entry| !entry.kind().is_empty()));
+    }
+    found
+}
+
+pub fn check(site: &Site<'_>, chain: &Chain<'_>, config: &Config, report: &mut Report<'_>) {
+    order(chain, config, report);
+    hand_off(site, chain, config, report);
     disabled(site, report);
 }
 
 /// Filters whose place decides whether they, or this one, are worth anything.
 fn order(chain: &Chain<'_>, config: &Config, report: &mut Report<'_>) {
-    for filter in chain.behind {
-        if type_of(filter).starts_with("cors.") && config.cors.is_none() {
+    for filter in chain.behind.iter().filter(|_| chain.is_ordered) {
+        if filter.kind().starts_with("cors.") && config.cors.is_none() {
             let text = "Envoy's cors stands behind the filter: preflights need a token, which no browser sends with them, and pages \
                         can't read refusals; put it before, or say `cors` in the filter's own configuration";
-            report.warn_around(filter.place, "cors_behind", "http_filters", text);
+            report.warn_around(filter.node.place, "cors_behind", "http_filters", text);
         }
-        if type_of(filter).starts_with("oauth2.") {
+        if filter.kind().starts_with("oauth2.") {
             let text = "Envoy's oauth2 stands behind the filter: whoever has not logged in is refused before it can send them to the \
                         provider; put it before, with forward_bearer_token: true";
-            report.warn_around(filter.place, "oauth2_behind", "http_filters", text);
+            report.warn_around(filter.node.place, "oauth2_behind", "http_filters", text);
         }
     }
-    for filter in chain.before {
-        let text = match type_of(filter) {
+    for filter in &chain.before {
+        let text = match filter.kind() {
             name if name.starts_with("ext_authz.") => {
                 "ext_authz stands before the filter: its service sees what the client has sent, also under the names that the \
+                 filter writes, and no verified identity; put it behind"
+            }
+            name if name.starts_with("ext_proc.") => {
+                "ext_proc stands before the filter: its service sees what the client has sent, also under the names that the \
                  filter writes, and no verified identity; put it behind"
             }
             name if name.starts_with("jwt_authn.") => {
@@ -62,13 +128,38 @@ fn order(chain: &Chain<'_>, config: &Config, report: &mut Report<'_>) {
             name if name.starts_with("rbac.") => {
                 "rbac stands before the filter: it decides by headers and metadata that the client can send; put it behind"
             }
+            name if name.starts_with("cache.") || name.starts_with("cache_v2.") => {
+                "the cache stands before the filter: it answers without a token what it has kept; put it behind"
+            }
+            name if name.starts_with("credential_injector.") => {
+                "credential_injector stands before the filter: what it injects is judged in place of what the client has sent; \
+                 put it behind"
+            }
             name if name.starts_with("router.") => {
                 "the router stands before the filter, which then sees no request; put it last"
             }
+            _ if takes_over(*filter, config) => {
+                "header_to_metadata stands before the filter: what it takes over is what the client has sent, and stands as \
+                 metadata before anybody was proved; put it right behind"
+            }
             _ => continue,
         };
-        report.warn_around(filter.place, "order", "http_filters", text);
+        report.warn_around(filter.node.place, "order", "http_filters", text);
     }
+}
+
+/// Whether `header_to_metadata` takes over a header that only the filter may write.
+fn takes_over(filter: Entry<'_>, config: &Config) -> bool {
+    filter.request_rules().iter().filter_map(|rule| rule.word("header")).any(|name| {
+        config.policies().any(|policy| {
+            let outputs = policy.user_info.iter();
+            outputs
+                .filter(|output| output.placement == Placement::Header)
+                .any(|output| output.key.eq_ignore_ascii_case(name))
+                || policy.user_info.iter().any(|output| output.handoff_header().eq_ignore_ascii_case(name))
+                || policy.claim_headers.iter().any(|output| output.header.eq_ignore_ascii_case(name))
+        })
+    })
 }
 
 /// What the filter hands over for metadata, Envoy's `header_to_metadata` has to take.
@@ -82,28 +173,32 @@ fn hand_off(site: &Site<'_>, chain: &Chain<'_>, config: &Config, report: &mut Re
             }
             told.push(header.clone());
             let path = format!("{base}user_info[{index}]");
-            let namespace = output.metadata_namespace.as_deref().unwrap_or(site.filter_name());
+            let namespace = output.metadata_namespace.clone().or_else(|| site.known_name());
             let rules = chain.behind.iter().enumerate().flat_map(|(position, filter)| {
-                let rules = filter.at(&["typed_config", "request_rules"]).map_or(&[][..], Node::list);
-                rules.iter().map(move |rule| (position, rule))
+                filter.request_rules().iter().map(move |rule| (position, filter.file, rule))
             });
             let mut taking =
-                rules.filter(|(_, rule)| rule.word("header").is_some_and(|name| name.eq_ignore_ascii_case(&header)));
-            let Some((position, rule)) = taking.next() else {
+                rules.filter(|(.., rule)| rule.word("header").is_some_and(|name| name.eq_ignore_ascii_case(&header)));
+            let Some((position, file, rule)) = taking.next() else {
+                let by = match (chain.is_ordered, site.kind) {
+                    (true, _) => "",
+                    (_, SiteKind::EnvoyExtensionPolicy) => ", by an EnvoyPatchPolicy in these files",
+                    _ => ", by an EnvoyFilter in these files",
+                };
                 let text = format!(
-                    "nothing takes over {header}: put Envoy's header_to_metadata right behind the filter, with a rule for this header; \
+                    "nothing takes over {header}: put Envoy's header_to_metadata right behind the filter{by}, with a rule for this header; \
                      without it there is no metadata, and the header goes on to the service"
                 );
                 report.add(site.place(&path), Level::Warning, "hand_off_missing", &path, text);
                 continue;
             };
-            let problems = faults_of(rule, namespace, &output.key);
+            let problems = faults_of(rule, namespace.as_deref(), &output.key);
             if !problems.is_empty() {
                 let text = format!("the rule for {header} is not what the filter hands over: {}", problems.join("; "));
-                report.warn_around(rule.place, "hand_off_wrong", "request_rules", text);
+                report.warn_at(file, rule.place, "hand_off_wrong", "request_rules", text);
             }
             // What stands between sees a header in place of metadata.
-            if position > 0 {
+            if position > 0 && chain.is_ordered {
                 let text = format!(
                     "header_to_metadata, which takes over {header}, must come next behind the filter: what stands between can read no metadata"
                 );
@@ -113,14 +208,24 @@ fn hand_off(site: &Site<'_>, chain: &Chain<'_>, config: &Config, report: &mut Re
     }
 }
 
-fn faults_of(rule: &Node, namespace: &str, key: &str) -> Vec<String> {
+fn faults_of(rule: &Node, namespace: Option<&str>, key: &str) -> Vec<String> {
     let Some(present) = rule.get("on_header_present") else { return vec!["it needs `on_header_present`".to_owned()] };
     let mut problems = Vec::new();
-    for (field, wanted) in
-        [("metadata_namespace", namespace), ("key", key), ("type", "PROTOBUF_VALUE"), ("encode", "BASE64")]
-    {
-        if present.word(field) != Some(wanted) {
+    for (field, wanted) in [("metadata_namespace", namespace), ("key", Some(key))] {
+        if let Some(wanted) = wanted.filter(|wanted| present.word(field) != Some(wanted)) {
             problems.push(format!("write `{field}: {wanted}`"));
+        }
+    }
+    // Protobuf's JSON takes the number of a word, too.
+    for (field, wanted, number) in [("type", "PROTOBUF_VALUE", 2.0), ("encode", "BASE64", 1.0)] {
+        let is_it = |node: &Node| node.text() == Some(wanted) || node.number() == Some(number);
+        if !present.get(field).is_some_and(is_it) {
+            problems.push(format!("write `{field}: {wanted}`"));
+        }
+    }
+    for field in ["value", "regex_value_rewrite"] {
+        if present.get(field).is_some() {
+            problems.push(format!("leave `{field}` out, which stands in place of what is handed over"));
         }
     }
     if !rule.get("remove").is_some_and(Node::is_true) {
@@ -129,68 +234,12 @@ fn faults_of(rule: &Node, namespace: &str, key: &str) -> Vec<String> {
     problems
 }
 
-/// Envoy may leave a wasm filter out: something behind it must refuse what it has not marked.
-fn safety_net(site: &Site<'_>, chain: &Chain<'_>, config: &Config, report: &mut Report<'_>) {
-    let name = site.filter_name();
-    if !config.marks
-        || looks_at(chain.behind, &format!("wasm.{name}.result"))
-        || has_route_check(site)
-        || leads_nowhere(site)
-    {
-        return;
-    }
-    let others: Vec<&str> =
-        states(chain.behind).into_iter().filter(|key| key.starts_with("wasm.") && key.ends_with(".result")).collect();
-    if let Some(other) = others.first()
-        && chain.before.iter().chain(chain.behind).filter(|filter| type_of(filter).starts_with("wasm.")).count() == 0
-    {
-        let text = format!(
-            "the RBAC behind asks for {other}, and this filter marks wasm.{name}.result: every request is refused; the name is that of \
-             `config`, not of the entry in http_filters"
-        );
-        report.add(site.plugin.place, Level::Warning, "safety_net_wrong", "config.name", text);
-        return;
-    }
-    let text = format!(
-        "nothing behind the filter refuses what it has not seen: Envoy leaves a wasm filter out when its module fails to load on a \
-         worker. Put the RBAC of envoy/safety-net.yaml behind it, which asks for wasm.{name}.result"
-    );
-    let level = if others.is_empty() { Level::Note } else { Level::Warning };
-    report.add(site.plugin.place, level, "no_safety_net", "http_filters", text);
-}
-
-/// Whether an RBAC holds requests to the route that was decided on.
-pub fn has_route_check(site: &Site<'_>) -> bool {
-    Chain::of(site).is_some_and(|chain| looks_at(chain.behind, &format!("wasm.{}.route", site.filter_name())))
-}
-
 /// Whether paths reach the filter as they were sent, as a verify endpoint needs them.
 pub fn leaves_paths(site: &Site<'_>) -> bool {
     let Some((manager, _)) = site.chain else { return false };
     manager.get("normalize_path").is_some_and(Node::is_false)
         && manager.get("merge_slashes").is_none_or(Node::is_false)
         && manager.word("path_with_escaped_slashes_action") == Some("KEEP_UNCHANGED")
-}
-
-/// Whether no route leads to a service: then there is nothing to be kept safe.
-fn leads_nowhere(site: &Site<'_>) -> bool {
-    let hosts = site.chain.and_then(|(manager, _)| manager.at(&["route_config", "virtual_hosts"]));
-    let mut routes =
-        hosts.map(Node::list).unwrap_or_default().iter().flat_map(|host| host.elements("routes")).peekable();
-    routes.peek().is_some() && routes.all(|route| route.get("direct_response").is_some())
-}
-
-fn looks_at(filters: &[Node], key: &str) -> bool {
-    states(filters).iter().any(|state| state.contains(key))
-}
-
-/// All texts in RBAC filters by which they may name filter state: a key of a matcher, or within a format.
-fn states(filters: &[Node]) -> Vec<&str> {
-    let mut found = Vec::new();
-    for filter in filters.iter().filter(|filter| type_of(filter).starts_with("rbac.")) {
-        filter.walk(&mut |node| found.extend(node.text().filter(|text| text.contains("wasm."))));
-    }
-    found
 }
 
 /// A route that takes the filter off lets clients write the identity.

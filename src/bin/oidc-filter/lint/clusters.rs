@@ -3,21 +3,19 @@
 use super::Report;
 use crate::report::Level;
 use crate::site::{Site, SiteKind};
-use crate::yaml::{Key, Node};
+use crate::yaml::{Data, Key, Node};
 use oidc_filter::config::{Config, Validation};
 
 /// The clusters that the files define, each with its file.
 pub struct Known<'n> {
     clusters: Vec<(&'n str, &'n Node)>,
-    /// Hosts of ServiceEntries and Services, by which Istio names clusters.
-    hosts: Vec<&'n str>,
     /// A file names all clusters: a bootstrap without CDS, or answers of CDS.
     is_complete: bool,
 }
 
 impl<'n> Known<'n> {
     pub fn of(documents: &[(&'n str, &'n Node)]) -> Self {
-        let mut known = Self { clusters: Vec::new(), hosts: Vec::new(), is_complete: false };
+        let mut known = Self { clusters: Vec::new(), is_complete: false };
         for &(file, document) in documents {
             if let Some(fixed) = document.get("static_resources") {
                 known.clusters.extend(fixed.elements("clusters").iter().map(|cluster| (file, cluster)));
@@ -30,17 +28,12 @@ impl<'n> Known<'n> {
                     known.is_complete = true;
                 }
             }
-            match document.word("kind") {
-                Some("ServiceEntry") => {
-                    let hosts = document.at(&["spec", "hosts"]).map_or(&[][..], Node::list);
-                    known.hosts.extend(hosts.iter().filter_map(Node::text));
+            if document.word("kind") == Some("EnvoyPatchPolicy") {
+                for patch in document.at(&["spec", "jsonPatches"]).map_or(&[][..], Node::list) {
+                    let is_cluster = patch.word("type").is_none_or(|name| name.ends_with(".cluster.v3.Cluster"));
+                    let value = patch.at(&["operation", "value"]).filter(|_| is_cluster);
+                    known.clusters.extend(value.map(|cluster| (file, cluster)));
                 }
-                Some("EnvoyPatchPolicy") => {
-                    for patch in document.at(&["spec", "jsonPatches"]).map_or(&[][..], Node::list) {
-                        known.clusters.extend(patch.at(&["operation", "value"]).map(|cluster| (file, cluster)));
-                    }
-                }
-                _ => {}
             }
         }
         known
@@ -65,11 +58,6 @@ pub fn check(site: &Site<'_>, config: &Config, known: &Known<'_>, report: &mut R
     for (path, cluster) in config.clusters() {
         let place = site.place(&path);
         match site.kind {
-            SiteKind::WasmPlugin | SiteKind::TrafficExtension => {
-                if let Some(problem) = unknown_to_istio(&cluster, known) {
-                    report.add(place, Level::Warning, "unknown_cluster", &path, problem);
-                }
-            }
             SiteKind::Envoy | SiteKind::EnvoyExtensionPolicy => {
                 let names = known.names();
                 let is_told = match site.kind {
@@ -89,7 +77,8 @@ pub fn check(site: &Site<'_>, config: &Config, known: &Known<'_>, report: &mut R
                     report.add(place, Level::Warning, "unknown_cluster", &path, text);
                 }
             }
-            SiteKind::Bare => {}
+            // Istio makes clusters of other things.
+            SiteKind::WasmPlugin | SiteKind::TrafficExtension | SiteKind::Bare => {}
         }
         if let Some(found) = known.clusters.iter().find(|(_, node)| node.word("name") == Some(&cluster)) {
             breakers(*found, &cluster, config, report);
@@ -98,47 +87,38 @@ pub fn check(site: &Site<'_>, config: &Config, known: &Known<'_>, report: &mut R
     }
 }
 
-/// Istio makes clusters of hosts that it knows: `outbound|443||idp.example.com`.
-fn unknown_to_istio(cluster: &str, known: &Known<'_>) -> Option<String> {
-    let parts: Vec<&str> = cluster.split('|').collect();
-    let host = match parts.as_slice() {
-        ["outbound", port, _, host] if port.parse::<u16>().is_ok() && !host.is_empty() => *host,
-        _ => {
-            let problem = format!(
-                "Istio has no cluster `{cluster}`: its names are like `outbound|443||idp.example.com`, of a ServiceEntry's \
-                 or a Service's port and host"
-            );
-            return Some(problem);
-        }
-    };
-    let is_service = host.ends_with(".cluster.local") || host.ends_with(".svc");
-    if known.hosts.is_empty() || is_service || known.hosts.contains(&host) {
-        return None;
-    }
-    let meant = nearest(host, &known.hosts).map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
-    Some(format!("no ServiceEntry in these files has the host `{host}`, of which Istio would make the cluster{meant}"))
-}
-
 /// A cluster that lets fewer calls out than the filter may have open at once turns tokens away that nobody has looked at.
 fn breakers((file, cluster): (&str, &Node), name: &str, config: &Config, report: &mut Report<'_>) {
+    let breakers = cluster.get("circuit_breakers");
+    let is_for_us = |threshold: &&Node| {
+        let priority = threshold.get("priority");
+        !priority.is_some_and(|priority| priority.text() == Some("HIGH") || priority.number() == Some(1.0))
+    };
+    let lists = ["thresholds", "per_host_thresholds"];
+    let thresholds = lists.iter().filter_map(|list| Some(breakers?.elements(list))).flatten().filter(is_for_us);
+    let fields = ["max_connections", "max_pending_requests", "max_requests"];
+    let limits = thresholds.flat_map(|threshold| fields.into_iter().filter_map(|field| threshold.entry(field)));
+    too_few(file, limits, name, config, report);
+}
+
+/// Warns of limits that are smaller than what the filter may ask of a cluster at once.
+pub fn too_few<'n>(
+    file: &str,
+    limits: impl Iterator<Item = (&'n Key, &'n Node)>,
+    name: &str,
+    config: &Config,
+    report: &mut Report<'_>,
+) {
     let asks_for_tokens =
         config.providers.iter().any(|provider| provider.is_online() && provider.validation != Validation::Jwt)
             || config.policies().any(|policy| policy.authorization.is_some());
-    let wanted = if asks_for_tokens { CALLS_ABOUT_TOKENS } else { CALLS_FOR_KEYS };
-    for threshold in cluster.at(&["circuit_breakers", "thresholds"]).map_or(&[][..], Node::list) {
-        let fields = ["max_connections", "max_pending_requests", "max_requests"];
-        let small: Vec<(&Key, f64)> = fields
-            .iter()
-            .filter_map(|field| threshold.entry(field))
-            .filter_map(|(key, node)| node.number().map(|number| (key, number)))
-            .filter(|(_, number)| *number < wanted)
-            .collect();
-        for (key, number) in small {
-            let why = if asks_for_tokens {
-                "each token that is not known costs a call, and a worker has up to 1000 of them open"
-            } else {
-                "each worker fetches metadata and keys, all at once when Envoy starts"
-            };
+    let (wanted, why) = if asks_for_tokens {
+        (CALLS_ABOUT_TOKENS, "each token that is not known costs a call, and a worker has up to 1000 of them open")
+    } else {
+        (CALLS_FOR_KEYS, "each worker fetches metadata and keys, all at once when Envoy starts")
+    };
+    for (key, number) in limits.filter_map(|(key, node)| Some((key, node.number()?))) {
+        if number < wanted {
             let text = format!(
                 "{name}: {number} is less than what may be asked: {why}; what is beyond gets 503. Write {wanted} or more"
             );
@@ -149,35 +129,92 @@ fn breakers((file, cluster): (&str, &Node), name: &str, config: &Config, report:
 
 /// `https` is what the provider is called by; whether it is spoken is the cluster's business.
 fn plain_text((file, cluster): (&str, &Node), name: &str, path: &str, config: &Config, report: &mut Report<'_>) {
-    let is_tls = cluster.get("transport_socket").is_some() || cluster.get("transport_socket_matches").is_some();
-    let is_https = config.endpoints().any(|(_, endpoint)| endpoint.cluster == name && endpoint.scheme == "https");
-    if is_https && !is_tls {
+    if !is_called_by_https(name, config) {
+        return;
+    }
+    if !speaks_tls(cluster) {
         let text = format!(
-            "{name} has no `transport_socket`: calls to an https provider go out in plain text, tokens and secrets among them"
+            "{name} has no `transport_socket` of TLS: calls to an https provider go out in plain text, tokens and secrets among them"
         );
         report.warn_in(file, cluster.place, "cluster_without_tls", path, text);
-    } else if is_https && is_tls && !checks_names(cluster) {
+    } else if !checks_trust(cluster) {
         let text = format!(
             "{name} does not check whose certificate it is shown: whoever stands between can sign tokens; set `trusted_ca` and \
-             `match_typed_subject_alt_names` in its validation_context"
+             `match_typed_subject_alt_names` in its validation_context, and no ACCEPT_UNTRUSTED"
+        );
+        report.warn_in(file, cluster.place, "cluster_without_check", path, text);
+    } else if !checks_names(cluster) {
+        let text = format!(
+            "{name} takes every certificate of an authority that it trusts, whoever's it is: whoever has one and stands between can sign \
+             tokens; set `match_typed_subject_alt_names` in its validation_context, or `auto_sni_san_validation: true`"
         );
         report.warn_in(file, cluster.place, "cluster_without_check", path, text);
     }
 }
 
-fn checks_names(cluster: &Node) -> bool {
-    let mut checks = false;
-    cluster.walk(&mut |node| {
-        checks |= node.get("trusted_ca").is_some()
-            || node.get("validation_context_sds_secret_config").is_some()
-            || node.get("combined_validation_context").is_some()
-            || node.get("custom_validator_config").is_some()
-            || node.get("system_root_certs").is_some();
-    });
-    checks
+/// Whether the filter calls an https URL through a cluster.
+pub fn is_called_by_https(cluster: &str, config: &Config) -> bool {
+    config.endpoints().any(|(_, endpoint)| endpoint.cluster == cluster && endpoint.scheme == "https")
 }
 
-fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+fn speaks_tls(cluster: &Node) -> bool {
+    let matches = cluster.elements("transport_socket_matches").iter().filter_map(|node| node.get("transport_socket"));
+    let is_plain = |socket: &Node| {
+        let kind = socket.at(&["typed_config", "@type"]).and_then(Node::text).or(socket.word("name"));
+        kind.is_some_and(|kind| kind.contains("raw_buffer"))
+    };
+    cluster.get("transport_socket").into_iter().chain(matches).any(|socket| !is_plain(socket))
+}
+
+/// Whether a certificate must be one that somebody trusted has signed, or a certain one.
+fn checks_trust(cluster: &Node) -> bool {
+    let fields = [
+        "trusted_ca",
+        "system_root_certs",
+        "validation_context_sds_secret_config",
+        "combined_validation_context",
+        "custom_validator_config",
+        "verify_certificate_spki",
+        "verify_certificate_hash",
+    ];
+    let mut is_lenient = false;
+    cluster.walk(&mut |node| {
+        let verification = node.get("trust_chain_verification");
+        is_lenient |=
+            verification.is_some_and(|node| node.text() == Some("ACCEPT_UNTRUSTED") || node.number() == Some(1.0));
+    });
+    !is_lenient && has_any(cluster, &fields)
+}
+
+/// Whether a certificate must be that of the provider. What comes by SDS is not in these files.
+fn checks_names(cluster: &Node) -> bool {
+    let fields = [
+        "match_typed_subject_alt_names",
+        "match_subject_alt_names",
+        "verify_certificate_spki",
+        "verify_certificate_hash",
+        "validation_context_sds_secret_config",
+        "custom_validator_config",
+    ];
+    let mut is_automatic = false;
+    cluster.walk(&mut |node| {
+        let switches = ["auto_san_validation", "auto_sni_san_validation"];
+        is_automatic |= switches.iter().any(|field| node.get(field).is_some_and(Node::is_true));
+    });
+    is_automatic || has_any(cluster, &fields)
+}
+
+/// Whether one of these fields is somewhere in it, and not empty.
+fn has_any(node: &Node, fields: &[&str]) -> bool {
+    let mut is_there = false;
+    node.walk(&mut |node| {
+        let holds = |value: &Node| !matches!(&value.data, Data::List(nodes) if nodes.is_empty());
+        is_there |= fields.iter().any(|field| node.get(field).is_some_and(holds));
+    });
+    is_there
+}
+
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let distances = known.iter().map(|known| (strsim::osa_distance(word, known), *known));
     let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
     (distance > 0 && distance <= nearest.len().div_ceil(3)).then_some(nearest)

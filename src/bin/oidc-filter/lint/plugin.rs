@@ -8,6 +8,7 @@ use oidc_filter::config::Config;
 
 pub fn check(site: &Site<'_>, report: &mut Report<'_>) {
     waits_in_vain(site, report);
+    written_as_text(site, report);
     match site.kind {
         SiteKind::Envoy => envoy(site, report),
         SiteKind::WasmPlugin | SiteKind::TrafficExtension => istio(site, report),
@@ -23,7 +24,7 @@ pub fn check(site: &Site<'_>, report: &mut Report<'_>) {
 fn envoy(site: &Site<'_>, report: &mut Report<'_>) {
     let plugin = site.plugin;
     if let Some((key, node)) = plugin.entry("failure_policy")
-        && node.text() == Some("FAIL_OPEN")
+        && (node.text() == Some("FAIL_OPEN") || node.number() == Some(3.0))
     {
         report.add(
             key.place,
@@ -45,17 +46,28 @@ fn envoy(site: &Site<'_>, report: &mut Report<'_>) {
             report.add(key.place, Level::Warning, "stop_iteration", "config.allow_on_headers_stop_iteration", text);
         }
     }
-    if let Some((key, node)) = plugin.entry("configuration")
-        && let Some(name) = node.word("@type")
-        && !["google.protobuf.Struct", "google.protobuf.StringValue", "google.protobuf.BytesValue"]
-            .iter()
-            .any(|known| name.ends_with(&format!("/{known}")))
-    {
-        let text = format!(
-            "{name} reaches the filter as bytes that it can't read; write type.googleapis.com/google.protobuf.Struct with \
-             the configuration in `value`, or google.protobuf.StringValue with it as JSON text"
-        );
+    if let Some((key, node)) = plugin.entry("configuration") {
+        let known = ["google.protobuf.Struct", "google.protobuf.StringValue", "google.protobuf.BytesValue"];
+        let text = match node.word("@type") {
+            Some(name) if known.iter().any(|known| name.ends_with(&format!("/{known}"))) => return,
+            Some(name) => format!("{name} reaches the filter as bytes that it can't read; {TYPES}"),
+            None => format!("Envoy refuses it without `\"@type\"`; {TYPES}"),
+        };
         report.add(key.place, Level::Error, "configuration_type", "config.configuration", text);
+    }
+}
+
+/// Manifests hold the configuration as an object: a text, even of the right JSON, is refused by Kubernetes, or reaches the filter in quotes.
+fn written_as_text(site: &Site<'_>, report: &mut Report<'_>) {
+    let field = match site.kind {
+        SiteKind::WasmPlugin | SiteKind::TrafficExtension => "plugin_config",
+        SiteKind::EnvoyExtensionPolicy => "config",
+        SiteKind::Envoy | SiteKind::Bare => return,
+    };
+    if let Some((key, _)) = site.plugin.entry(field).filter(|(_, node)| node.text().is_some()) {
+        let text =
+            format!("`{}` is a text here: write the configuration itself, without `|` and quotes around it", key.name);
+        report.add(key.place, Level::Error, "configuration_type", &key.name, text);
     }
 }
 
@@ -153,6 +165,9 @@ const PLAIN_MODULES: [&str; 2] = ["oidc_filter.wasm", "oidc-filter"];
 
 /// As `make wasm-lists` calls it.
 const LISTS_MODULE: &str = "oidc_filter_lists.wasm";
+
+const TYPES: &str = "write type.googleapis.com/google.protobuf.Struct with the configuration in `value`, or \
+                     google.protobuf.StringValue with it as JSON text";
 
 const FAIL_OPEN: &str =
     "after a crash of the module everybody would be let in, with identities of their own making; write {}";

@@ -3,12 +3,14 @@
 use super::Report;
 use crate::report::Level;
 use crate::site::Site;
-use oidc_filter::config::{Config, Policy};
+use crate::yaml::Node;
+use oidc_filter::config::{Config, Policy, travels_in_the_open};
 use oidc_filter::http::names::Placement;
 use std::rc::Rc;
 
 pub fn check(site: &Site<'_>, config: &Config, report: &mut Report<'_>) {
     symmetric_keys(site, config, report);
+    open_endpoints(site, config, report);
     for (base, policy) in super::policies(config) {
         let is_top = base.is_empty();
         // What a rule does not say itself is told once, where it stands.
@@ -23,12 +25,30 @@ pub fn check(site: &Site<'_>, config: &Config, report: &mut Report<'_>) {
 
 /// Whoever verifies with a symmetric key can sign with it.
 fn symmetric_keys(site: &Site<'_>, config: &Config, report: &mut Report<'_>) {
-    for (index, provider) in config.providers.iter().enumerate() {
+    for provider in &config.providers {
         if provider.algorithms.iter().any(|algorithm| algorithm.is_symmetric()) {
-            let path = format!("providers[{index}].algorithms");
+            let path = format!("{}.algorithms", provider.path());
             let text = "whoever has the key of HS256, HS384 or HS512 to verify can sign with it: every place that holds this \
                         configuration can make tokens; let the provider sign with ES256, EdDSA or RS256";
             report.add(site.place(&path), Level::Warning, "symmetric_algorithm", &path, text);
+        }
+    }
+}
+
+/// Endpoints without https of a provider whose issuer has it. What the filter itself warns of is the issuer alone.
+fn open_endpoints(site: &Site<'_>, config: &Config, report: &mut Report<'_>) {
+    for provider in config.providers.iter().filter(|provider| provider.issuer.starts_with("https:")) {
+        for (field, what) in [
+            ("jwks.uri", "whoever stands between can sign tokens"),
+            ("introspection.endpoint", "tokens and the client's secret travel in the open"),
+            ("userinfo.endpoint", "tokens travel in the open"),
+        ] {
+            let path = format!("{}.{field}", provider.path());
+            let is_open = |node: &Node| node.text().is_some_and(travels_in_the_open);
+            if site.value(&path).is_some_and(|node| is_open(node) || node.list().iter().any(is_open)) {
+                let text = format!("is not https, although the issuer is: {what}");
+                report.add(site.place(&path), Level::Warning, "http_endpoint", &path, text);
+            }
         }
     }
 }
@@ -39,10 +59,7 @@ fn objects(site: &Site<'_>, policy: &Policy, base: &str, report: &mut Report<'_>
     for (index, output) in policy.user_info.iter().enumerate() {
         let problem = match output.placement {
             Placement::Header => problem_of_header(&output.key),
-            Placement::Cookie | Placement::QueryString if output.key.contains(['.', '[', ']', ' ', '+']) => Some(
-                "PHP and others read dots, brackets and spaces in the name of a cookie or a parameter as something else; \
-                 use letters, digits, - and _",
-            ),
+            Placement::Cookie | Placement::QueryString => problem_of_parameter(&output.key),
             _ => None,
         };
         warn(site, format!("{base}user_info[{index}].key"), &output.key, problem, report);
@@ -57,9 +74,23 @@ fn claim_headers(site: &Site<'_>, policy: &Policy, base: &str, report: &mut Repo
     }
 }
 
+/// Why a service may read a header under another name.
 fn problem_of_header(name: &str) -> Option<&'static str> {
-    name.contains('_').then_some(
-        "many servers drop a header with an underscore, others read it as with a hyphen; write it with hyphens",
+    if name.contains('_') {
+        return Some(
+            "many servers drop a header with an underscore, others read it as with a hyphen; write it with hyphens",
+        );
+    }
+    (!name.chars().all(is_plain)).then_some(
+        "servers that make variables of headers (CGI, WSGI, PHP) read this sign as they read a hyphen; use letters, digits and hyphens",
+    )
+}
+
+/// The same for a cookie or a parameter.
+fn problem_of_parameter(name: &str) -> Option<&'static str> {
+    (!name.chars().all(|sign| is_plain(sign) || sign == '_')).then_some(
+        "PHP and others read dots, brackets, spaces and their like in the name of a cookie or a parameter as something else; use \
+         letters, digits, - and _",
     )
 }
 
@@ -68,4 +99,8 @@ fn warn(site: &Site<'_>, path: String, name: &str, problem: Option<&str>, report
         let text = format!("{name}: {problem}");
         report.add(site.place(&path), Level::Warning, "ambiguous_name", &path, text);
     }
+}
+
+fn is_plain(sign: char) -> bool {
+    sign.is_ascii_alphanumeric() || sign == '-'
 }

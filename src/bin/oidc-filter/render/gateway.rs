@@ -1,7 +1,7 @@
-//! An EnvoyExtensionPolicy of Envoy Gateway, with the clusters of the providers in an EnvoyPatchPolicy, and the tags of the metrics in an
-//! EnvoyProxy.
+//! An EnvoyExtensionPolicy of Envoy Gateway, with the clusters of the providers and the hand-off of metadata in EnvoyPatchPolicies, and the
+//! tags of the metrics in an EnvoyProxy.
 
-use super::envoy::stats_tags;
+use super::envoy::{filter, stats_tags};
 use super::{Parts, Reach, documents, manifest};
 use crate::emit;
 use crate::yaml::Node;
@@ -37,25 +37,23 @@ pub fn render(parts: &Parts<'_>) -> String {
     if !parts.variables.is_empty() {
         comment.push_str("\nAn EnvoyProxy resource puts the variables below `hostKeys` into the proxy's environment.");
     }
-    if !parts.metadata.is_empty() {
-        comment.push_str(
-            "\nOutputs to metadata need Envoy's header_to_metadata behind the filter: patch it into the listener, for\n",
-        );
-        comment.push_str(&emit::block(&parts.request_rules(name), 2));
-    }
     let policy = manifest(VERSION, "EnvoyExtensionPolicy", name, namespace, policy);
     let mut found = vec![(comment.trim_end().to_owned(), policy)];
     // What begins with httproute/ is a cluster that the gateway makes of a route.
     let own: Vec<&Reach> = parts.reaches.iter().filter(|reach| !reach.cluster.contains('/')).collect();
     if !own.is_empty() {
-        let spec = Node::object([
-            ("targetRef", target),
-            ("type", "JSONPatch".into()),
-            ("jsonPatches", own.into_iter().map(patch).collect()),
-        ]);
-        let comment =
-            "Needs extensionApis.enableEnvoyPatchPolicy: true in the configuration of Envoy Gateway.".to_owned();
-        found.push((comment, manifest(VERSION, "EnvoyPatchPolicy", &format!("{name}-clusters"), namespace, spec)));
+        let spec = patches(&target, own.into_iter().map(patch).collect());
+        let clusters = manifest(VERSION, "EnvoyPatchPolicy", &format!("{name}-clusters"), namespace, spec);
+        found.push((MUST_BE_ENABLED.to_owned(), clusters));
+    }
+    if !parts.metadata.is_empty() {
+        let comment = format!(
+            "Envoy's header_to_metadata, right before the router, makes metadata of what the filter hands over. One patch for each\n\
+             listener of the Gateway. {MUST_BE_ENABLED}"
+        );
+        let listener = format!("{namespace}/{}/{}", options.gateway, options.listener);
+        let spec = patches(&target, Node::from_iter([hand_off(parts, name, &listener)]));
+        found.push((comment, manifest(VERSION, "EnvoyPatchPolicy", &format!("{name}-metadata"), namespace, spec)));
     }
     let bootstrap = Node::object([("stats_config", Node::object([("stats_tags", stats_tags())]))]);
     let bootstrap = Node::object([("type", "Merge".into()), ("value", emit::block(&bootstrap, 0).into())]);
@@ -74,5 +72,27 @@ fn patch(reach: &Reach) -> Node {
         ("operation", operation),
     ])
 }
+
+/// The part of an EnvoyPatchPolicy that adds what makes metadata of what the filter hands over.
+fn hand_off(parts: &Parts<'_>, name: &str, listener: &str) -> Node {
+    let rules = parts.request_rules(name);
+    // What is added at the place of an element comes before it.
+    let operation = Node::object([
+        ("op", "add".into()),
+        ("jsonPath", "$..http_filters[?(@.name == 'envoy.filters.http.router')]".into()),
+        ("value", filter("oidc-metadata", "header_to_metadata.v3.Config", [("request_rules", rules)])),
+    ]);
+    Node::object([
+        ("type", "type.googleapis.com/envoy.config.listener.v3.Listener".into()),
+        ("name", listener.into()),
+        ("operation", operation),
+    ])
+}
+
+fn patches(target: &Node, patches: Node) -> Node {
+    Node::object([("targetRef", target.clone()), ("type", "JSONPatch".into()), ("jsonPatches", patches)])
+}
+
+const MUST_BE_ENABLED: &str = "Needs extensionApis.enableEnvoyPatchPolicy: true in the configuration of Envoy Gateway.";
 
 const VERSION: &str = "gateway.envoyproxy.io/v1alpha1";

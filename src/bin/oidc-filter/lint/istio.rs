@@ -1,0 +1,148 @@
+//! Of what Istio makes clusters: ServiceEntries name hosts and ports, DestinationRules say how they are spoken to.
+
+use super::Report;
+use super::clusters::{is_called_by_https, nearest, too_few};
+use crate::report::Level;
+use crate::site::{Site, SiteKind};
+use crate::yaml::Node;
+use oidc_filter::config::Config;
+
+/// What the files say of it.
+pub struct Mesh<'n> {
+    /// The `spec` of each ServiceEntry.
+    entries: Vec<&'n Node>,
+    /// The `spec` of each DestinationRule, and its file.
+    rules: Vec<(&'n str, &'n Node)>,
+}
+
+impl<'n> Mesh<'n> {
+    pub fn of(documents: &[(&'n str, &'n Node)]) -> Self {
+        let is_of = |kind: &'static str| move |(_, document): &&(&str, &Node)| document.word("kind") == Some(kind);
+        let entries = documents.iter().filter(is_of("ServiceEntry")).filter_map(|(_, entry)| entry.get("spec"));
+        let rules = documents.iter().filter(is_of("DestinationRule"));
+        let rules = rules.filter_map(|(file, rule)| Some((*file, rule.get("spec")?)));
+        Self { entries: entries.collect(), rules: rules.collect() }
+    }
+}
+
+/// Looks at each cluster that the configuration names.
+pub fn check(site: &Site<'_>, config: &Config, mesh: &Mesh<'_>, report: &mut Report<'_>) {
+    if matches!(site.kind, SiteKind::WasmPlugin | SiteKind::TrafficExtension) {
+        for (path, cluster) in config.clusters() {
+            check_cluster(site, &path, &cluster, config, mesh, report);
+        }
+    }
+}
+
+/// Whether Istio makes a cluster of this name, and whether that speaks TLS and checks with whom.
+fn check_cluster(
+    site: &Site<'_>,
+    path: &str,
+    cluster: &str,
+    config: &Config,
+    mesh: &Mesh<'_>,
+    report: &mut Report<'_>,
+) {
+    let place = site.place(path);
+    let parts: Vec<&str> = cluster.split('|').collect();
+    let (port, subset, host) = match parts.as_slice() {
+        ["outbound", port, subset, host] if !host.is_empty() => (port.parse::<u16>().ok(), *subset, *host),
+        _ => (None, "", ""),
+    };
+    let Some(port) = port else {
+        let text = format!(
+            "Istio has no cluster `{cluster}`: its names are like `outbound|443||idp.example.com`, of a ServiceEntry's or a Service's \
+             port and host"
+        );
+        report.add(place, Level::Warning, "unknown_cluster", path, text);
+        return;
+    };
+    let is_service = host.ends_with(".cluster.local") || host.ends_with(".svc");
+    if mesh.entries.is_empty() || is_service {
+        return;
+    }
+    let hosts = || mesh.entries.iter().flat_map(|entry| entry.elements("hosts")).filter_map(Node::text);
+    let entry = mesh
+        .entries
+        .iter()
+        .find(|entry| entry.elements("hosts").iter().filter_map(Node::text).any(|name| covers(name, host)));
+    let Some(entry) = entry else {
+        let known: Vec<&str> = hosts().collect();
+        let meant = nearest(host, &known).map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+        let text = format!(
+            "no ServiceEntry in these files has the host `{host}`, of which Istio would make the cluster{meant}"
+        );
+        report.add(place, Level::Warning, "unknown_cluster", path, text);
+        return;
+    };
+    let ports: Vec<f64> =
+        entry.elements("ports").iter().filter_map(|port| port.get("number").and_then(Node::number)).collect();
+    if !ports.is_empty() && !ports.contains(&f64::from(port)) {
+        let ports: Vec<String> = ports.iter().map(f64::to_string).collect();
+        let text = format!(
+            "the ServiceEntry of `{host}` has no port {port}, of which Istio would make the cluster; it has {}",
+            ports.join(", ")
+        );
+        report.add(place, Level::Warning, "unknown_cluster", path, text);
+        return;
+    }
+    let rules: Vec<_> = mesh
+        .rules
+        .iter()
+        .filter(|(_, rule)| rule.word("host").is_some_and(|name| covers(name, host)))
+        .flat_map(|(file, rule)| policies(rule, port, subset).into_iter().map(move |policy| (*file, policy)))
+        .collect();
+    for (file, policy) in &rules {
+        let limits = [
+            (&["connection_pool", "tcp"], "max_connections"),
+            (&["connection_pool", "http"], "http1_max_pending_requests"),
+            (&["connection_pool", "http"], "http2_max_requests"),
+        ];
+        let limits = limits.iter().filter_map(|(steps, field)| policy.at(*steps)?.entry(field));
+        too_few(file, limits, host, config, report);
+    }
+    if is_called_by_https(cluster, config) {
+        tls(site, path, host, &rules, report);
+    }
+}
+
+/// Whether TLS is begun for a host, and the certificate checked.
+fn tls(site: &Site<'_>, path: &str, host: &str, rules: &[(&str, &Node)], report: &mut Report<'_>) {
+    let settings: Vec<_> = rules.iter().filter_map(|(file, policy)| Some((*file, policy.entry("tls")?))).collect();
+    // The most special one is the last.
+    let Some((file, (key, tls))) = settings.last() else {
+        let text = format!(
+            "no DestinationRule in these files begins TLS to {host}: the filter's calls go out in plain text, tokens and secrets among \
+             them; add one with `tls: {{ mode: SIMPLE, sni: {host}, subjectAltNames: [{host}] }}`"
+        );
+        report.add(site.place(path), Level::Warning, "cluster_without_tls", path, text);
+        return;
+    };
+    if tls.word("mode").is_none_or(|mode| mode == "DISABLE") {
+        let text = format!(
+            "calls to {host}, whose URL says https, go out in plain text, tokens and secrets among them: write `mode: SIMPLE`"
+        );
+        report.warn_in(file, key.place, "cluster_without_tls", path, text);
+    } else if let Some((key, _)) = tls.entry("insecure_skip_verify").filter(|(_, node)| node.is_true()) {
+        let text = format!(
+            "nobody checks whose certificate {host} shows: whoever stands between can sign tokens; leave `insecureSkipVerify` out"
+        );
+        report.warn_in(file, key.place, "cluster_without_check", path, text);
+    }
+}
+
+/// The traffic policies of a rule for a port and a subset, from the general to the special.
+fn policies<'n>(rule: &'n Node, port: u16, subset: &str) -> Vec<&'n Node> {
+    let of_subset =
+        rule.elements("subsets").iter().filter(|node| !subset.is_empty() && node.word("name") == Some(subset));
+    let policies = std::iter::once(rule).chain(of_subset).filter_map(|node| node.get("traffic_policy"));
+    let is_it = |node: &&Node| node.at(&["port", "number"]).and_then(Node::number) == Some(f64::from(port));
+    policies
+        .flat_map(|policy| std::iter::once(policy).chain(policy.elements("port_level_settings").iter().filter(is_it)))
+        .collect()
+}
+
+/// Whether a name stands for a host: `*.example.com` for all below it.
+fn covers(name: &str, host: &str) -> bool {
+    name == host || name.strip_prefix('*').is_some_and(|end| host.ends_with(end))
+}
