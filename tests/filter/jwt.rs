@@ -277,6 +277,8 @@ fn what_only_id_tokens_have() {
         json!({"tokenType": "ID-Token"}),
         json!({"token_usage": "id_token"}),
         json!({"tokenName": "id_token"}),
+        json!({"token_use": ["id"]}),
+        json!({"token_type": "urn:ietf:params:oauth:token-type:id_token"}),
         // Curity's and Oracle's.
         json!({"purpose": "id"}),
         json!({"tok_type": "IT"}),
@@ -490,6 +492,8 @@ fn a_refresh_token_is_no_access_token() {
         json!({"tokenName": "access_token", "token_type": "Bearer"}),
         json!({"tokenType": "access-token"}),
         json!({"type": "access", "purpose": "offline"}),
+        json!({"token_type": "urn:ietf:params:oauth:token-type:access_token"}),
+        json!({"token_use": ["access"], "type": [["refresh"]]}),
         json!({"drn": "DS"}),
         json!({"tok_type": "AT"}),
         json!({"jti": "2f0c0b6e-r"}),

@@ -292,6 +292,8 @@ pub fn marks_of_refresh_tokens() -> Vec<Value> {
         json!({"jti": "2f0c0b6e-r", "granted_scopes": ["read"], "scope": null}),
         json!({"jti": "2f0c0b6e4d1b4c0f8d0c6f5b0a9e8d7c-r"}),
         json!({"drn": "DSR"}),
+        json!({"token_type": "urn:ietf:params:oauth:token-type:refresh_token"}),
+        json!({"tokenType": ["refresh"]}),
     ]
 }
 

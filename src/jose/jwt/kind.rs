@@ -8,30 +8,36 @@ use crate::json::{Object, Value};
 /// Whether claims are those of a JWT that is never an access token, whatever its `typ`; or those that an answer about one
 /// repeats.
 pub(crate) fn is_of_another_kind(claims: &Object) -> bool {
-    let says_refresh = claims.iter().any(|(name, value)| {
-        match value.as_str() {
-            // SimpleJWT, Keycloak, OpenIddict, ForgeRock, Casdoor, Flask-JWT-Extended, Curity.
-            Some(kind) if is_word(kind, "refresh") || is_word(kind, "refreshtoken") => {
-                let names = ["tokentype", "tokenuse", "tokenusage", "tokenname", "typ", "type", "purpose"];
-                names.iter().any(|known| is_word(name, known))
-            }
-            Some(kind) if is_word(kind, "offline") => {
-                ["tokentype", "tokenuse", "tokenusage", "typ"].iter().any(|known| is_word(name, known))
-            }
-            // Descope calls its session tokens DS.
-            Some("DSR") => name == "drn",
-            _ => false,
-        }
-    });
     // RFC 8417, section 2.2: what makes a security event of a JWT, a logout token among them. Not all say so in `typ`.
     claims.get("events").is_some_and(Value::is_object)
-        || claims.get("typ").and_then(Value::as_str).is_some_and(|kind| is_never_access_token(kind) || is_typ_of_keycloak(kind))
+        || claims.get("typ").is_some_and(|kind| words(kind).any(|kind| is_never_access_token(kind) || is_typ_of_keycloak(kind)))
         // RFC 6749, section 1.5: a refresh token is for the authorization server only. Those who sign both kinds with one key and
         // for one audience say which is which by a claim; Spring Security OAuth by the name of the access token.
-        || says_refresh
+        || claims.iter().any(|(name, value)| words(value).any(|word| says_refresh(name, word)))
         || claims.get("ati").is_some_and(Value::is_string)
         || is_refresh_token_of_uaa(claims)
         || is_authorization_response(claims)
+}
+
+/// Whether a claim says that the token is for getting others.
+fn says_refresh(name: &str, word: &str) -> bool {
+    // SimpleJWT, Keycloak, OpenIddict, ForgeRock, Casdoor, Flask-JWT-Extended, Curity. Few values are such a word: names are
+    // compared for those only.
+    if is_word(word, "refresh") || is_word(word, "refreshtoken") {
+        let names = ["tokentype", "tokenuse", "tokenusage", "tokenname", "typ", "type", "purpose"];
+        return names.iter().any(|known| is_word(name, known));
+    }
+    if is_word(word, "offline") {
+        return ["tokentype", "tokenuse", "tokenusage", "typ"].iter().any(|known| is_word(name, known));
+    }
+    // Descope calls its session tokens DS.
+    word == "DSR" && name == "drn"
+}
+
+/// The words that a claim may tell a kind by: one, or a list; those of RFC 8693, section 3, by their ends.
+fn words(value: &Value) -> impl Iterator<Item = &str> {
+    let all = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    all.iter().filter_map(Value::as_str).map(|word| word.strip_prefix(TOKEN_TYPE_URN).unwrap_or(word))
 }
 
 /// Cloud Foundry's, and XSUAA's: `-r` behind a UUID without hyphens. Those of old releases have the `scope` of the access token.
@@ -60,14 +66,17 @@ fn is_typ_of_keycloak(kind: &str) -> bool {
 pub(super) fn is_id_token(claims: &Object) -> bool {
     claims.iter().any(|(name, value)| {
         matches!(name.as_str(), "nonce" | "at_hash" | "c_hash" | "s_hash")
-            // Few values are such a word: names are compared for those only.
-            || value.as_str().is_some_and(|kind| is_word(kind, "id") || is_word(kind, "idtoken"))
-                && ["tokentype", "tokenuse", "tokenusage", "tokenname", "typ", "purpose"]
-                    .iter()
-                    .any(|known| is_word(name, known))
-            // Oracle's.
-            || name == "tok_type" && value == "IT"
+            || words(value).any(|word| says_id_token(name, word))
     })
+}
+
+fn says_id_token(name: &str, word: &str) -> bool {
+    if is_word(word, "id") || is_word(word, "idtoken") {
+        let names = ["tokentype", "tokenuse", "tokenusage", "tokenname", "typ", "purpose"];
+        return names.iter().any(|known| is_word(name, known));
+    }
+    // Oracle's.
+    word == "IT" && name == "tok_type"
 }
 
 /// Compares with a word in lower case, without regard to case, hyphens and underscores.
@@ -93,6 +102,9 @@ fn without_application(media_type: &str) -> &str {
         _ => media_type,
     }
 }
+
+/// How the kinds of tokens of RFC 8693, section 3, begin.
+const TOKEN_TYPE_URN: &str = "urn:ietf:params:oauth:token-type:";
 
 /// JWTs that are proofs, events or answers: no configuration makes them access tokens. They come from the same
 /// issuers and verify with the same keys (RFC 9449, section 4.2; OpenID Connect Back-Channel Logout 1.0,
