@@ -449,7 +449,11 @@ fn a_required_type_must_be_there() {
         let mapped = json!({"claim_mapping": {"events": "other"}});
         Scene::of(jwt(mapped, json!({}))).send(bearer(&event)).refused(401, "wrong_type");
     }
+    // Apple writes them as text.
+    let apple = json!({"events": "{\"type\":\"consent-revoked\",\"sub\":\"001\"}"});
+    scene.send(bearer(&token(apple))).refused(401, "wrong_type");
     scene.send(bearer(&token(json!({"events": ["concert"]})))).allowed();
+    scene.send(bearer(&token(json!({"events": "concert"})))).allowed();
 }
 
 /// JWT Secured Authorization Response Mode for OAuth 2.0, section 2.1; RFC 8725, section 3.12. It passes through browsers, for the same

@@ -9,7 +9,7 @@ use crate::json::{Object, Value};
 /// repeats.
 pub(crate) fn is_of_another_kind(claims: &Object) -> bool {
     // RFC 8417, section 2.2: what makes a security event of a JWT, a logout token among them. Not all say so in `typ`.
-    claims.get("events").is_some_and(Value::is_object)
+    claims.get("events").is_some_and(are_events)
         || claims.get("typ").is_some_and(|kind| words(kind).any(|kind| is_never_access_token(kind) || is_typ_of_keycloak(kind)))
         // RFC 6749, section 1.5: a refresh token is for the authorization server only. Those who sign both kinds with one key and
         // for one audience say which is which by a claim; Spring Security OAuth by the name of the access token.
@@ -17,6 +17,15 @@ pub(crate) fn is_of_another_kind(claims: &Object) -> bool {
         || claims.get("ati").is_some_and(Value::is_string)
         || is_refresh_token_of_uaa(claims)
         || is_authorization_response(claims)
+}
+
+/// An object by RFC 8417; the text of one in what Apple tells of its users, by the keys of their ID tokens.
+fn are_events(events: &Value) -> bool {
+    match events {
+        Value::Object(_) => true,
+        Value::String(text) => text.trim_start().starts_with('{'),
+        _ => false,
+    }
 }
 
 /// Whether a claim says that the token is for getting others.
