@@ -329,3 +329,41 @@ fn answers_of_providers_without_an_example() {
         told(json!({"iss": "https://other.example"})).refused(401, "unknown_issuer");
     }
 }
+
+/// The configuration that stands behind these words on the page of recipes.
+fn recipe(words: &str) -> Scene {
+    let page = include_str!("../../docs/providers.md");
+    let (_, after) = page.split_once(words).unwrap();
+    let text = after.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    Scene::cold(serde_json::from_str(text).unwrap())
+}
+
+/// docs/providers.md, "Behind another door": what Cloudflare, Google and AWS write into headers of their own.
+#[test]
+fn tokens_of_those_who_stand_before_envoy() {
+    let keys = says_json(json!({"keys": [key("k1").jwk()], "public_certs": [{"kid": "k1", "cert": "x"}]}));
+    let mut scene = recipe("## Behind another door");
+    scene.provider.serve("https://shop.cloudflareaccess.com/cdn-cgi/access/certs", keys.clone());
+    let claims = |change: Value| {
+        let aud = "4714c1358e65fe4b408ad6d432a5f878f08194bdb4752441fd56faefa9b2b6f2";
+        let iss = "https://shop.cloudflareaccess.com";
+        let claims =
+            json!({"iss": iss, "aud": [aud], "type": "app", "email": "ann@example.com", "identity_nonce": "n"});
+        key("k1").token_with(json!({"typ": null}), with(claims, change))
+    };
+    let sent = |token: &str| get("/").header("cf-access-jwt-assertion", token);
+    assert_eq!(scene.send(sent(&claims(json!({})))).allowed().header("x-email"), Some("ann@example.com"));
+    scene.send(sent(&claims(json!({"aud": ["another application"]})))).refused(401, "wrong_audience");
+    scene.send(get("/").header("x-email", "root@example.com")).refused(401, "missing_token");
+
+    let mut scene = recipe("Google's Identity-Aware Proxy");
+    scene.provider.serve("https://www.gstatic.com/iap/verify/public_key-jwk", keys);
+    let aud = "/projects/1234567890/global/backendServices/9876543210";
+    let claims =
+        json!({"iss": "https://cloud.google.com/iap", "aud": aud, "sub": "accounts.google.com:1", "hd": "example.com"});
+    let token = key("k1").token_with(json!({"typ": "JWT"}), claims);
+    let sent = |token: &str| get("/").header("x-goog-iap-jwt-assertion", token);
+    assert_eq!(scene.send(sent(&token)).allowed().header("x-user"), Some("accounts.google.com:1"));
+    let padded = token.replace('.', "=.");
+    scene.send(sent(&padded)).refused(401, "malformed_token");
+}
