@@ -125,6 +125,43 @@ fn a_provider_may_be_an_address() {
     }
 }
 
+/// Istio takes no address for a host: it gets a name, and stands in the certificate as what it is. Of one host there is one ServiceEntry, and
+/// one DestinationRule, however many ports and clusters lead to it.
+#[test]
+fn istio_reaches_addresses_and_ports() {
+    let text = rendered(&["istio"], "good/addresses.yaml");
+    for part in [
+        "cluster: \"outbound|8443||ip-192-0-2-7.internal\"",
+        "cluster: \"outbound|443||ip-2001-db8-0-0-0-0-0-7.internal\"",
+        "hosts: [ip-2001-db8-0-0-0-0-0-7.internal]",
+        "resolution: STATIC",
+        "address: \"2001:db8::7\"",
+        "subjectAltNames: [\"192.0.2.7\"]",
+        "name: http-tls-8443",
+    ] {
+        assert!(text.contains(part), "{part}:\n{text}");
+    }
+    assert!(!text.contains("sni: \"192"), "{text}");
+    assert_eq!((text.matches("kind: ServiceEntry").count(), text.matches("kind: DestinationRule").count()), (3, 3));
+    // TLS at one port of a host, and none at another.
+    let both = "providers:\n  - { issuer: \"https://idp.example.com\", cluster: a, audiences: [a] }\n  - { issuer: \"http://idp.example.com:8080\", name: b, cluster: b, audiences: [a] }\n";
+    let text = printed(&["render", "istio", "-", "--trusted-ca", "/etc/own.pem"], both);
+    assert!(text.contains("portLevelSettings") && text.contains("caCertificates: /etc/own.pem"), "{text}");
+    assert!(text.contains("outbound|8080||idp") && text.matches("mode: SIMPLE").count() == 1, "{text}");
+}
+
+/// Two places behind one cluster: half of the calls would come to the wrong one.
+#[test]
+fn a_cluster_leads_to_one_place() {
+    let text = "providers:\n  - { issuer: \"https://idp.example.com/a\", audiences: [a] }\n  - { issuer: \"https://idp.example.com:8443/b\", name: b, audiences: [a] }\n";
+    let ended = run(&["render", "envoy", "-"], text);
+    assert_eq!((ended.code, ended.out.as_str()), (2, ""));
+    assert!(ended.err.contains("https://idp.example.com:443 and to https://idp.example.com:8443"), "{}", ended.err);
+    let named = text.replace("name: b", "name: b, cluster: b");
+    let manifest = printed(&["render", "envoy", "-", "--trusted-ca", "/etc/own.pem"], &named);
+    assert_eq!(manifest.matches("filename: /etc/own.pem").count(), 2, "{manifest}");
+}
+
 #[test]
 fn a_digest_pins_what_is_run() {
     let digest = "0".repeat(64);

@@ -13,6 +13,7 @@ use crate::yaml::{self, Data, Node};
 use clap::{Args, ValueEnum};
 use oidc_filter::config::{Config, snake_case};
 use oidc_filter::http::names::Placement;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -41,6 +42,10 @@ pub struct Options {
     /// Envoy: where the module is [default: /etc/envoy/oidc_filter.wasm, or oidc_filter_lists.wasm beside it for `filter_lists`]
     #[arg(long)]
     pub module: Option<String>,
+    /// The file with the certificates of those who may vouch for a provider, where the proxy runs [default: Debian's, and of Istio those
+    /// that its proxy believes]
+    #[arg(long, value_name = "FILE")]
+    pub trusted_ca: Option<String>,
     /// Envoy: the port to listen at
     #[arg(long, default_value_t = 10000)]
     pub port: u16,
@@ -100,7 +105,7 @@ pub fn render(options: &Options, text: &str) -> Result<String, String> {
         _ => return Err("expected a configuration, with `providers` or `provider`".to_owned()),
     };
     let written = spelled_out(written);
-    let reaches = reaches(&config);
+    let reaches = reaches(&config)?;
     let metadata = metadata(&config);
     let parts = Parts { options, config, written, reaches, variables, metadata };
     Ok(match options.target {
@@ -127,25 +132,39 @@ fn spelled_out(written: Node) -> Node {
     full
 }
 
-/// What the clusters have to reach, each once. Of several hosts behind one cluster, the first.
-fn reaches(config: &Config) -> Vec<Reach> {
+/// What the clusters have to reach, each once.
+fn reaches(config: &Config) -> Result<Vec<Reach>, String> {
     let mut reaches: Vec<Reach> = Vec::new();
     for (_, endpoint) in config.endpoints() {
-        add_reach(&mut reaches, &endpoint.cluster, &endpoint.authority, endpoint.scheme == "https");
+        let is_tls = endpoint.scheme == "https";
+        let (host, port) = urls::host_and_port(&endpoint.authority, if is_tls { 443 } else { 80 });
+        add_reach(&mut reaches, Reach { cluster: endpoint.cluster.clone(), host, port, is_tls })?;
     }
     for provider in &config.providers {
-        for (host, cluster) in provider.clusters.others() {
-            add_reach(&mut reaches, cluster, host, true);
+        for (authority, cluster) in provider.clusters.others() {
+            let (host, port) = urls::host_and_port(authority, 443);
+            // What is called there already says how.
+            if !reaches.iter().any(|reach| reach.cluster == *cluster && reach.host == host) {
+                add_reach(&mut reaches, Reach { cluster: cluster.to_owned(), host, port, is_tls: true })?;
+            }
         }
     }
-    reaches
+    Ok(reaches)
 }
 
-fn add_reach(reaches: &mut Vec<Reach>, cluster: &str, authority: &str, is_tls: bool) {
-    if !reaches.iter().any(|reach| reach.cluster == cluster) {
-        let (host, port) = urls::host_and_port(authority, if is_tls { 443 } else { 80 });
-        reaches.push(Reach { cluster: cluster.to_owned(), host, port, is_tls });
+/// A cluster leads to one place: with two, half of what is asked would come to the wrong one.
+fn add_reach(reaches: &mut Vec<Reach>, reach: Reach) -> Result<(), String> {
+    match reaches.iter().find(|other| other.cluster == reach.cluster) {
+        Some(other) if *other == reach => {}
+        Some(other) => {
+            return Err(format!(
+                "the cluster `{}` would have to lead to {other} and to {reach}: name another for one of them, by `cluster` or in `clusters`",
+                reach.cluster
+            ));
+        }
+        None => reaches.push(reach),
     }
+    Ok(())
 }
 
 fn metadata(config: &Config) -> Vec<(String, Option<String>)> {
@@ -251,10 +270,25 @@ fn manifest(version: &str, kind: &str, name: &str, namespace: &str, spec: Node) 
     ])
 }
 
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        match self.address() {
+            Some(IpAddr::V6(address)) => write!(f, "{scheme}://[{address}]:{}", self.port),
+            _ => write!(f, "{scheme}://{}:{}", self.host, self.port),
+        }
+    }
+}
+
 impl Reach {
+    /// The host, if it is an address: then it has no name to ask for.
+    fn address(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+
     /// The cluster, with the check of the certificate.
-    fn to_cluster(&self) -> Node {
-        let is_address = self.host.parse::<IpAddr>().is_ok();
+    fn to_cluster(&self, trusted_ca: Option<&str>) -> Node {
+        let is_address = self.address().is_some();
         let address =
             Node::object([("address", self.host.as_str().into()), ("port_value", i64::from(self.port).into())]);
         let endpoint =
@@ -278,7 +312,7 @@ impl Reach {
                 ("matcher", Node::object([("exact", self.host.as_str().into())])),
             ]);
             let validation = Node::object([
-                ("trusted_ca", Node::object([("filename", CERTIFICATES.into())])),
+                ("trusted_ca", Node::object([("filename", trusted_ca.unwrap_or(CERTIFICATES).into())])),
                 ("match_typed_subject_alt_names", Node::from_iter([name])),
             ]);
             let kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";

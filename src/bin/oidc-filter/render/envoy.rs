@@ -146,7 +146,8 @@ pub fn filter<const N: usize>(name: &str, kind: &str, members: [(&str, Node); N]
 fn clusters(parts: &Parts<'_>) -> Node {
     let (host, port) = urls::host_and_port(&parts.options.upstream, 80);
     let upstream = Reach { cluster: UPSTREAM.to_owned(), host, port, is_tls: false };
-    parts.reaches.iter().chain([&upstream]).map(Reach::to_cluster).collect()
+    let trusted_ca = parts.options.trusted_ca.as_deref();
+    parts.reaches.iter().chain([&upstream]).map(|reach| reach.to_cluster(trusted_ca)).collect()
 }
 
 const UPSTREAM: &str = "upstream";

@@ -6,6 +6,7 @@ use super::{Parts, Reach, TAGS, Target, documents, manifest};
 use crate::urls;
 use crate::yaml::{Data, Node};
 use oidc_filter::config::snake_case;
+use std::net::IpAddr;
 
 pub fn render(parts: &Parts<'_>) -> String {
     let options = parts.options;
@@ -50,48 +51,93 @@ pub fn render(parts: &Parts<'_>) -> String {
         TAGS.join(", "),
     );
     let mut found = vec![(comment, manifest("extensions.istio.io/v1alpha1", kind, name, namespace, spec))];
-    for reach in parts.reaches.iter().filter(|reach| !is_of_the_mesh(reach)) {
-        let label = reach.host.replace('.', "-");
+    for (host, reaches) in by_host(&parts.reaches) {
+        let label = host.replace('.', "-");
+        let is_tls = reaches.iter().any(|reach| reach.is_tls);
         let why = "http, although it is TLS: the proxy itself begins it, by the DestinationRule.";
-        let why = if reach.is_tls { why.to_owned() } else { String::new() };
-        found.push((why, manifest(VERSION, "ServiceEntry", &label, namespace, service_entry(reach))));
-        if reach.is_tls {
-            let rule = manifest(VERSION, "DestinationRule", &label, namespace, destination_rule(reach));
-            found.push((String::new(), rule));
+        let why = if is_tls { why.to_owned() } else { String::new() };
+        found.push((why, manifest(VERSION, "ServiceEntry", &label, namespace, service_entry(&host, &reaches))));
+        if is_tls {
+            let rule = destination_rule(&host, &reaches, options.trusted_ca.as_deref());
+            found.push((String::new(), manifest(VERSION, "DestinationRule", &label, namespace, rule)));
         }
     }
     found.extend(behind(parts, namespace, name, &selector));
     documents(&found)
 }
 
-/// By which Istio makes a cluster of a host.
-fn service_entry(reach: &Reach) -> Node {
-    let protocol = Node::object([
-        ("number", i64::from(reach.port).into()),
-        ("name", if reach.is_tls { "http-tls" } else { "http" }.into()),
-        ("protocol", "HTTP".into()),
-    ]);
-    Node::object([
-        ("hosts", Node::from_iter([reach.host.as_str().into()])),
-        ("exportTo", Node::from_iter([".".into()])),
-        ("location", "MESH_EXTERNAL".into()),
-        ("resolution", "DNS".into()),
-        ("ports", Node::from_iter([protocol])),
-    ])
+/// What is to be reached at each host that Istio does not know yet, each port once.
+fn by_host(reaches: &[Reach]) -> Vec<(String, Vec<&Reach>)> {
+    let mut hosts: Vec<(String, Vec<&Reach>)> = Vec::new();
+    for reach in reaches.iter().filter(|reach| !is_of_the_mesh(reach)) {
+        let name = host_in_istio(reach);
+        match hosts.iter_mut().find(|(host, _)| *host == name) {
+            Some((_, there)) if there.iter().any(|other| other.port == reach.port) => {}
+            Some((_, there)) => there.push(reach),
+            None => hosts.push((name, vec![reach])),
+        }
+    }
+    hosts
 }
 
-/// By which that cluster speaks TLS, and checks the certificate.
-fn destination_rule(reach: &Reach) -> Node {
-    let tls = Node::object([
-        ("mode", "SIMPLE".into()),
-        ("sni", reach.host.as_str().into()),
-        ("subjectAltNames", Node::from_iter([reach.host.as_str().into()])),
-    ]);
-    Node::object([
-        ("host", reach.host.as_str().into()),
+/// The name of a host. Istio takes no address for one: an address gets a name, which nobody looks up.
+fn host_in_istio(reach: &Reach) -> String {
+    let parts: Vec<String> = match reach.address() {
+        None => return reach.host.clone(),
+        Some(IpAddr::V4(address)) => address.octets().iter().map(u8::to_string).collect(),
+        Some(IpAddr::V6(address)) => address.segments().iter().map(|segment| format!("{segment:x}")).collect(),
+    };
+    format!("ip-{}.internal", parts.join("-"))
+}
+
+/// By which Istio makes clusters of a host.
+fn service_entry(host: &str, reaches: &[&Reach]) -> Node {
+    let ports = reaches.iter().map(|reach| {
+        let name = if reach.is_tls { "http-tls" } else { "http" };
+        // Each name is there once.
+        let name = if reaches.len() > 1 { format!("{name}-{}", reach.port) } else { name.to_owned() };
+        Node::object([("number", i64::from(reach.port).into()), ("name", name.into()), ("protocol", "HTTP".into())])
+    });
+    let address = reaches.iter().find_map(|reach| reach.address());
+    let mut entry = Node::object([
+        ("hosts", Node::from_iter([host.into()])),
         ("exportTo", Node::from_iter([".".into()])),
-        ("trafficPolicy", Node::object([("tls", tls)])),
-    ])
+        ("location", "MESH_EXTERNAL".into()),
+        ("resolution", if address.is_some() { "STATIC" } else { "DNS" }.into()),
+        ("ports", ports.collect()),
+    ]);
+    if let Some(address) = address {
+        entry.put("endpoints", Node::from_iter([Node::object([("address", address.to_string().into())])]));
+    }
+    entry
+}
+
+/// By which those clusters speak TLS, and check the certificate: at every port, or at those whose URLs say https.
+fn destination_rule(host: &str, reaches: &[&Reach], trusted_ca: Option<&str>) -> Node {
+    let policy = match reaches {
+        [first, ..] if reaches.iter().all(|reach| reach.is_tls) => Node::object([("tls", tls(first, trusted_ca))]),
+        _ => {
+            let ports = reaches.iter().filter(|reach| reach.is_tls).map(|reach| {
+                let port = Node::object([("number", i64::from(reach.port).into())]);
+                Node::object([("port", port), ("tls", tls(reach, trusted_ca))])
+            });
+            Node::object([("portLevelSettings", ports.collect())])
+        }
+    };
+    Node::object([("host", host.into()), ("exportTo", Node::from_iter([".".into()])), ("trafficPolicy", policy)])
+}
+
+fn tls(reach: &Reach, trusted_ca: Option<&str>) -> Node {
+    let mut tls = Node::object([("mode", "SIMPLE".into())]);
+    // An address is no name (RFC 6066, section 3).
+    if reach.address().is_none() {
+        tls.put("sni", reach.host.as_str());
+    }
+    tls.put("subjectAltNames", Node::from_iter([reach.host.as_str().into()]));
+    if let Some(file) = trusted_ca {
+        tls.put("caCertificates", file);
+    }
+    tls
 }
 
 /// Istio has a cluster for each Service already.
@@ -140,7 +186,7 @@ fn before_router(filter: Node) -> Node {
 /// Istio's name for a cluster, unless it is one already.
 fn name_in_istio(reaches: &[Reach], cluster: &str) -> Option<String> {
     let reach = reaches.iter().find(|reach| reach.cluster == cluster && !cluster.starts_with("outbound|"))?;
-    Some(format!("outbound|{}||{}", reach.port, reach.host))
+    Some(format!("outbound|{}||{}", reach.port, host_in_istio(reach)))
 }
 
 /// The configuration with Istio's names for the clusters.
