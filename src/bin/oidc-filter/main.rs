@@ -79,7 +79,7 @@ enum Command {
     ///
     /// With what belongs around the filter: clusters, or ServiceEntry and DestinationRule, with TLS whose certificate is checked; the
     /// hand-off of metadata; a safety net; the tags of its metrics.
-    Render(render::Options),
+    Render(Box<render::Options>),
     /// Make a configuration of what another filter was configured with
     ///
     /// What does not carry over stands in comments at the top.
