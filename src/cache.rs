@@ -4,15 +4,19 @@
 
 use crate::time::Timestamp;
 use lru::LruCache;
-use std::hash::Hash;
+use rustc_hash::FxBuildHasher;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::time::Duration;
 
 /// At most so many entries that weigh at most so much together, each until its time.
-pub struct Cache<K: Hash + Eq, V> {
+pub struct Cache<K, V, S = RandomState> {
     bounds: Bounds,
-    entries: LruCache<K, Entry<V>>,
+    entries: LruCache<K, Entry<V>, S>,
     bytes: usize,
 }
+
+/// One whose keys hold a digest that nobody can foresee: no client can choose many that fall together, whatever spreads them.
+pub type DigestCache<K, V> = Cache<K, V, FxBuildHasher>;
 
 /// How large a cache may become.
 #[derive(Clone, Copy, Debug)]
@@ -30,10 +34,10 @@ struct Entry<V> {
     expires: Timestamp,
 }
 
-impl<K: Hash + Eq, V> Cache<K, V> {
+impl<K: Hash + Eq, V, S: BuildHasher + Default> Cache<K, V, S> {
     /// An empty cache, which takes no memory before entries come.
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, entries: LruCache::unbounded(), bytes: 0 }
+        Self { bounds, entries: LruCache::unbounded_with_hasher(S::default()), bytes: 0 }
     }
 
     /// The value, if there is one and its time is not over. A clock that went back ends it too.
@@ -169,7 +173,7 @@ mod tests {
     #[test]
     fn a_million_entries_stay_within_the_bounds() {
         let bounds = Bounds { entries: 1_000, bytes: 50_000 };
-        let mut cache = Cache::new(bounds);
+        let mut cache: Cache<u32, u32> = Cache::new(bounds);
         cache.insert(u32::MAX, 0, 100, MINUTE, START);
         for key in 0..1_000_000 {
             cache.insert(key, key, 100, MINUTE, START);

@@ -18,6 +18,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::value::RawValue;
 pub use serde_json::{Number, Value};
 
@@ -337,19 +338,22 @@ impl<'de> Visitor<'de> for Element<'_> {
             if is_private(&member) {
                 return Err(self.fail(Error::Malformed));
             }
-            if object.contains_key(&member) {
-                let error = self.fail(Error::DuplicateMember);
-                self.note(|| Step::Member(member));
-                return Err(error);
-            }
-            let value = match members.next_value_seed(inner) {
-                Ok(value) => value,
-                Err(error) => {
-                    self.note(|| Step::Member(member));
+            let place = match object.entry(member) {
+                Entry::Vacant(place) => place,
+                Entry::Occupied(taken) => {
+                    let error = self.fail(Error::DuplicateMember);
+                    self.note(|| Step::Member(taken.key().clone()));
                     return Err(error);
                 }
             };
-            object.insert(member, value);
+            let value = match members.next_value_seed(inner) {
+                Ok(value) => value,
+                Err(error) => {
+                    self.note(|| Step::Member(place.key().clone()));
+                    return Err(error);
+                }
+            };
+            place.insert(value);
             name = members.next_key()?;
         }
         Ok(Value::Object(object))

@@ -88,6 +88,9 @@ impl super::facts::Facts {
         if let Some(provider) = trail.proved {
             self.come_alive(provider);
         }
+        if let Some(header) = &trail.header {
+            self.headers.keep(header);
+        }
         // What a provider answered was kept when it came.
         if let (Some(digest), Some(validated)) = (trail.token, &trail.kept) {
             let skew = self.provider(validated.provider).map(|provider| provider.config.clock_skew).unwrap_or_default();

@@ -9,10 +9,11 @@ use super::exchanged::{ExchangeKey, Exchanged};
 use super::need::{ENTRY_SIZE, Need, ValidatedBy, ValidatedToken};
 use super::newcomers::Newcomers;
 use super::proofs::Proofs;
-use crate::cache::{Bounds, Cache};
+use crate::cache::{Bounds, Cache, DigestCache};
 use crate::config::{Config, Source};
 use crate::http::Response;
 use crate::http::names::ReservedNames;
+use crate::jose::jws::KnownHeaders;
 use crate::jose::jwt::Claims;
 use crate::jose::verifier::Verifier;
 use crate::oauth::credentials::{Token, TokenDigest};
@@ -38,12 +39,14 @@ pub(super) struct Facts {
     issuers: HashMap<String, ProviderId>,
     /// Tokens by who vouched for them: a signature, or an answer of this provider. Rules, places and candidates may ask several
     /// about one token.
-    pub(super) validated: Cache<(Option<ProviderId>, TokenDigest), ValidatedToken>,
+    pub(super) validated: DigestCache<(Option<ProviderId>, TokenDigest), ValidatedToken>,
+    /// What tokens begin with.
+    pub(super) headers: KnownHeaders,
     /// Tokens that are none by a provider's answer, and why.
-    pub(super) inactive: Cache<(ProviderId, TokenDigest), Reason>,
+    pub(super) inactive: DigestCache<(ProviderId, TokenDigest), Reason>,
     /// Tokens about which the provider wants to be asked later, and when. That is between it and them: one client's token must not
     /// keep us from asking about another's.
-    pub(super) postponed: Cache<(ProviderId, TokenDigest), Timestamp>,
+    pub(super) postponed: DigestCache<(ProviderId, TokenDigest), Timestamp>,
     pub(super) newcomers: Newcomers,
     /// The memory of proofs that were seen, and nonces.
     pub(super) proofs: Proofs,
@@ -83,9 +86,10 @@ impl Facts {
             config,
             own,
             verifier: Verifier::default(),
-            validated: Cache::new(VALIDATED_BOUNDS),
-            inactive: Cache::new(INACTIVE_BOUNDS),
-            postponed: Cache::new(INACTIVE_BOUNDS),
+            validated: DigestCache::new(VALIDATED_BOUNDS),
+            headers: KnownHeaders::default(),
+            inactive: DigestCache::new(INACTIVE_BOUNDS),
+            postponed: DigestCache::new(INACTIVE_BOUNDS),
             newcomers: Newcomers::new(patience),
             enrichments: Cache::new(ENRICHMENT_BOUNDS),
             exchanges: Cache::new(EXCHANGE_BOUNDS),

@@ -63,7 +63,7 @@ impl<'f> Run<'f> {
 
     /// Whose the token is, and how that can be proved. What says that it is a JWT is never taken for something else.
     fn route<'t>(&self, token: &'t Token, trusted: &Trusted<'f>) -> Result<Route<'f, 't>, Halt> {
-        let unreadable = match CompactJws::parse(token.as_str()) {
+        let unreadable = match CompactJws::parse_with(token.as_str(), &self.facts.headers) {
             Err(error) => match jws::form(token.as_str()) {
                 Form::Opaque => return self.route_opaque(token, trusted),
                 Form::Jwe => Denial::InvalidToken(Reason::UnsupportedToken),
@@ -152,6 +152,7 @@ impl<'f> Run<'f> {
             match jws.verify(candidates, verifier) {
                 Ok(payload) => {
                     self.trail.proved = Some(provider.id);
+                    self.trail.header = Some(Rc::clone(jws.header()));
                     let validated_by = ValidatedBy::Signature { key: payload.key(), algorithm };
                     let claims = Claims::from_jwt(payload).and_then(|claims| provider.in_our_terms(claims));
                     let claims = Rc::new(claims.map_err(|error| deny_claims(provider, error))?);

@@ -7,12 +7,14 @@
 use super::need::{Lessons, ValidatedToken};
 use crate::decision::{Shadow, Tally};
 use crate::jose::jwk::{Algorithm, MAX_CANDIDATES};
+use crate::jose::jws::Header;
 use crate::jose::verifier::Backend;
 use crate::oauth::credentials::TokenDigest;
 use crate::oauth::dpop::replay::Spent;
 use crate::policy::external::CheckRequest;
 use crate::provider::{NoRoute, ProviderId};
 use std::fmt;
+use std::rc::Rc;
 
 /// What a run of the decision noticed.
 #[derive(Clone, Default)]
@@ -36,6 +38,8 @@ pub(super) struct Trail {
     pub(super) spent: Option<Spent>,
     /// A signature of this provider's was good, whatever is wrong with the claims.
     pub(super) proved: Option<ProviderId>,
+    /// What the header of that token says.
+    pub(super) header: Option<Rc<Header>>,
     /// A token that was not known and is to be kept, whatever follows: one that lacks a scope must not cost a signature each time.
     pub(super) kept: Option<ValidatedToken>,
     /// What a later run for this request needs not find out anew.

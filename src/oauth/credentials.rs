@@ -85,9 +85,9 @@ impl Credentials<'_> {
     pub fn token(&self) -> Result<Token, Error> {
         let is_token = match self.syntax {
             Syntax::Token68 => {
-                let padding = self.text.iter().rev().take_while(|byte| **byte == b'=').count();
-                let characters = self.text.len().saturating_sub(padding);
-                characters > 0 && self.text.iter().copied().take(characters).all(is_token68)
+                let end = self.text.iter().rposition(|byte| *byte != b'=');
+                let characters = end.and_then(|end| self.text.get(..=end));
+                characters.is_some_and(|characters| characters.iter().all(is_token68))
             }
             Syntax::Plain => self.text.iter().all(|byte| byte.is_ascii_graphic() && *byte != b','),
         };
@@ -283,10 +283,23 @@ const BEARER: &str = "Bearer";
 /// RFC 9449, section 7.1.
 const DPOP: &str = "DPoP";
 
-/// RFC 6750, section 2.1.
-fn is_token68(byte: u8) -> bool {
-    matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
+/// RFC 6750, section 2.1, but for the padding.
+fn is_token68(byte: &u8) -> bool {
+    TOKEN68.get(usize::from(*byte)).is_some_and(|is_one| *is_one)
 }
+
+/// Of each byte, whether it is one of those characters: a look takes a fraction of the time of comparisons, of which a token of a
+/// thousand characters would need some thousands.
+#[allow(clippy::indexing_slicing, reason = "a table of 256 has a place for each byte")]
+const TOKEN68: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut rest: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/";
+    while let [character, others @ ..] = rest {
+        table[*character as usize] = true;
+        rest = others;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
