@@ -184,7 +184,7 @@ pub fn form(token: &str) -> Form {
 }
 
 /// Whether octets begin as a JSON object does, with whatever before it some readers pass over.
-fn begins_like_an_object(octets: &[u8]) -> bool {
+pub(crate) fn begins_like_an_object(octets: &[u8]) -> bool {
     let mut octets = octets.iter().filter(|octet| !is_passed_over(octet));
     octets.next() == Some(&b'{') && matches!(octets.next(), Some(b'"' | b'\'' | b'/'))
 }

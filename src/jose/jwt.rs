@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::jose::claims::{ClaimMapping, look_up};
 use crate::jose::confirmation::{Confirmation, ProvenCertificate, ProvenKey, Unreadable};
-use crate::jose::jws::{CompactJws, VerifiedPayload, forgivingly_decoded};
+use crate::jose::jws::{CompactJws, VerifiedPayload, begins_like_an_object, forgivingly_decoded};
 use crate::json::{self, Object, Value};
 use crate::time::Timestamp;
 use kind::{is_id_token, is_never_access_token, is_one_of};
@@ -441,7 +441,7 @@ impl Unverified {
 pub struct Hint {
     /// Who is said to have issued it.
     pub issuer: Option<String>,
-    /// Whether it says that it is bound to a key of its sender.
+    /// Whether it says that it is bound to a key of its sender, or may say so to somebody.
     pub is_bound: bool,
     /// Whether it says that it is of a kind which no configuration makes an access token.
     pub is_of_another_kind: bool,
@@ -453,14 +453,15 @@ impl Hint {
     /// Reads the second part, with whatever form it has.
     pub fn read(token: &str) -> Self {
         let payload = token.split('.').nth(1).and_then(forgivingly_decoded).unwrap_or_default();
-        match serde_json::from_slice(&payload) {
-            Ok(Value::Object(claims)) => Self {
+        match json::parse_object(&payload) {
+            Ok(claims) => Self {
                 issuer: claims.get("iss").and_then(Value::as_str).map(str::to_owned),
                 is_bound: claims.contains_key("cnf"),
                 is_of_another_kind: is_of_another_kind(&claims),
                 is_id_token: is_id_token(&claims),
             },
-            _ => Self::default(),
+            // What it says depends on the reader.
+            Err(_) => Self { is_bound: begins_like_an_object(&payload), ..Self::default() },
         }
     }
 }

@@ -109,13 +109,16 @@ pub fn answer(response: &Response, activity: &Activity) -> Option<Answer> {
     })
 }
 
-/// Whether an answer is one that went wrong (RFC 6749, section 5.2), whatever its status and whatever else it says.
+/// Whether an answer is one that went wrong (RFC 6749, section 5.2), whatever its status and whatever else it says. What is empty
+/// says nothing.
 pub fn is_error(object: &Object) -> bool {
     object.get("error").is_some_and(|error| match error {
-        Value::Null | Value::Bool(false) => false,
-        Value::String(text) => !text.is_empty(),
+        Value::Null => false,
+        Value::Bool(yes) => *yes,
         Value::Number(number) => number.as_f64() != Some(0.0),
-        _ => true,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(elements) => !elements.is_empty(),
+        Value::Object(members) => !members.is_empty(),
     })
 }
 

@@ -484,3 +484,36 @@ fn a_damaged_header_makes_no_opaque_token() {
         assert_eq!(scene.count("/introspect"), 0);
     }
 }
+
+/// Nor does a payload that some read and others don't hide what would be refused if all could read it: whose answer leaves out the
+/// binding may be one of those who read it.
+#[test]
+fn a_damaged_payload_hides_no_binding() {
+    let bound = crate::support::with(good_claims(), json!({"cnf": {"jkt": "x"}})).to_string();
+    let header = r#"{"alg":"EdDSA","kid":"k1","typ":"at+jwt"}"#;
+    let sent = |payload: &[u8]| {
+        let token = crate::support::sign(&key("k1").signing, "EdDSA", header, payload);
+        let mut scene = Scene::of(introspection(json!({}), json!({})));
+        scene.provider.tokens.insert(token.clone(), active(json!({})));
+        let seen = scene.send(bearer(&token));
+        (seen, scene.count("/introspect"))
+    };
+    for payload in [
+        format!("\u{feff}{bound}").into_bytes(),
+        bound.replace("\"}", "\",}").into_bytes(),
+        bound.replace('"', "'").into_bytes(),
+        bound.replace("\"cnf\"", "\"cnf\":null,\"cnf\"").into_bytes(),
+        bound.replace("ann", "\\ud800").into_bytes(),
+        bound.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+    ] {
+        let (seen, asked) = sent(&payload);
+        seen.refused(401, "malformed_token");
+        assert_eq!(asked, 0, "{}", String::from_utf8_lossy(&payload));
+    }
+    // What is no object to anybody may be the provider's own way: it is compressed, or a JWT within.
+    for payload in [&b"eyJhbGciOiJub25lIn0.e30."[..], b"\x78\x9c\xab\x56", b"\xa1\x01\x02"] {
+        let (seen, asked) = sent(payload);
+        seen.allowed();
+        assert_eq!(asked, 1);
+    }
+}
