@@ -443,17 +443,19 @@ pub struct Hint {
     pub issuer: Option<String>,
     /// Whether it says that it is bound to a key of its sender, or may say so to somebody.
     pub is_bound: bool,
-    /// Whether it says that it is of a kind which no configuration makes an access token.
+    /// Whether it says that it is of a kind which no configuration makes an access token, or may say so to somebody.
     pub is_of_another_kind: bool,
     /// Whether it has what only ID tokens have, or says that it is one.
     pub is_id_token: bool,
 }
 
 impl Hint {
-    /// Reads the second part, with whatever form it has.
+    /// Reads the first two parts, with whatever form they have.
     pub fn read(token: &str) -> Self {
-        let payload = token.split('.').nth(1).and_then(forgivingly_decoded).unwrap_or_default();
-        match json::parse_object(&payload) {
+        let mut parts = token.split('.').map(|part| forgivingly_decoded(part).unwrap_or_default());
+        let header = json::parse_object(&parts.next().unwrap_or_default());
+        let payload = parts.next().unwrap_or_default();
+        let mut hint = match json::parse_object(&payload) {
             Ok(claims) => Self {
                 issuer: claims.get("iss").and_then(Value::as_str).map(str::to_owned),
                 is_bound: claims.contains_key("cnf"),
@@ -462,7 +464,12 @@ impl Hint {
             },
             // What it says depends on the reader.
             Err(_) => Self { is_bound: begins_like_an_object(&payload), ..Self::default() },
-        }
+        };
+        hint.is_of_another_kind |= match header {
+            Ok(header) => header.get("typ").and_then(Value::as_str).is_some_and(is_never_access_token),
+            Err(_) => true,
+        };
+        hint
     }
 }
 

@@ -478,10 +478,27 @@ fn a_damaged_header_makes_no_opaque_token() {
         good.encode_utf16().flat_map(u16::to_le_bytes).collect(),
     ] {
         let token = crate::support::sign(&key("k1").signing, "EdDSA", &header, good_claims().to_string());
-        let mut scene = Scene::of(auto(json!({}), json!({})));
-        scene.provider.tokens.insert(token.clone(), active(json!({})));
-        scene.send(bearer(&token)).refused(401, "malformed_token");
-        assert_eq!(scene.count("/introspect"), 0);
+        for validation in ["auto", "introspection"] {
+            let mut scene = Scene::of(auto(json!({"validation": validation}), json!({})));
+            scene.provider.tokens.insert(token.clone(), active(json!({})));
+            scene.send(bearer(&token)).refused(401, "malformed_token");
+            assert_eq!(scene.count("/introspect"), 0);
+        }
+    }
+}
+
+/// A header that is read only with its padding says all the same that its token is a proof.
+#[test]
+fn padding_hides_no_type() {
+    for typ in ["dpop+jwt", "logout+jwt", "application/secevent+jwt", "token-introspection+jwt"] {
+        let token = key("k1").token_with(json!({"typ": typ}), json!({}));
+        let padded = token.replacen('.', "==.", 1);
+        // Behind a scheme, no token has these characters before its end.
+        let elsewhere = json!({"access_token": {"location": "header", "key": "x-token"}});
+        let mut scene = Scene::of(introspection(json!({}), elsewhere));
+        scene.provider.tokens.insert(padded.clone(), active(json!({})));
+        scene.send(get("/").header("x-token", &padded)).refused(401, "malformed_token");
+        assert_eq!(scene.count("/introspect"), 0, "{typ}");
     }
 }
 
