@@ -11,15 +11,18 @@
 //! parts is then read by itself, so that one with a fault takes none of the others with it.
 
 mod check;
+mod members;
+mod memory;
 
 pub use check::check;
+pub use members::{Members, elements};
+pub use memory::memory_size;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
-use serde_json::value::RawValue;
 pub use serde_json::{Number, Value};
 
 /// A JSON object whose member names are known to be unique.
@@ -129,90 +132,6 @@ pub fn parse_object(text: &[u8]) -> Result<Object, Error> {
     match parse(text)? {
         Value::Object(object) => Ok(object),
         _ => Err(Error::NotAnObject),
-    }
-}
-
-/// The members of an object, in their order, each with the text of its value. They are not read before somebody asks: what
-/// nobody asks for may be anything that is JSON.
-pub struct Members<'t>(Vec<(String, &'t str)>);
-
-impl<'t> Members<'t> {
-    /// Opens a JSON document that must be an object.
-    pub fn parse(text: &'t [u8]) -> Result<Self, Error> {
-        let text = std::str::from_utf8(text).map_err(|_| Error::Malformed)?;
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let members = de::Deserializer::deserialize_map(&mut deserializer, Opened).map_err(|error| whole(&error))?;
-        deserializer.end().map_err(|_| Error::Malformed)?;
-        Ok(Self(members))
-    }
-
-    /// The text of the member of this name; an error if there are two.
-    pub fn one(&self, name: &str) -> Result<Option<&'t str>, Error> {
-        let mut of_the_name = self.iter().filter(|(other, _)| *other == name).map(|(_, text)| text);
-        let first = of_the_name.next();
-        match of_the_name.next() {
-            None => Ok(first),
-            Some(_) => Err(Error::DuplicateMember),
-        }
-    }
-
-    /// All names and texts. Names may come twice.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &'t str)> {
-        self.0.iter().map(|(name, text)| (name.as_str(), *text))
-    }
-}
-
-/// The texts of an array's elements.
-pub fn elements(text: &str) -> Result<Vec<&str>, Error> {
-    let elements = serde_json::from_str::<Vec<&RawValue>>(text)
-        .map_err(|error| if error.is_data() { Error::NotAnArray } else { Error::Malformed })?;
-    Ok(elements.into_iter().map(RawValue::get).collect())
-}
-
-/// What is wrong with a document that was to be opened.
-fn whole(error: &serde_json::Error) -> Error {
-    if error.is_data() { Error::NotAnObject } else { Error::Malformed }
-}
-
-struct Opened;
-
-impl<'de> Visitor<'de> for Opened {
-    type Value = Vec<(String, &'de str)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let mut opened = Vec::new();
-        while let Some((name, text)) = members.next_entry::<String, &'de RawValue>()? {
-            opened.push((name, text.get()));
-        }
-        Ok(opened)
-    }
-}
-
-/// How much memory an object takes, in bytes, rounded up: far more than its text where it is made of small parts.
-pub fn memory_size(object: &Object) -> usize {
-    // A B-tree keeps five members or more in each node, but for a single one.
-    let nodes = object.len().div_ceil(5).saturating_mul(NODE_BYTES);
-    let members = object.iter().map(|(name, value)| name.len().saturating_add(memory_size_below(value)));
-    members.fold(nodes, usize::saturating_add)
-}
-
-/// What a value takes beyond the place that it stands in. The depth is that of a parsed document.
-fn memory_size_below(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) => 0,
-        Value::Number(number) => number.as_str().len().saturating_add(ALLOCATION_BYTES),
-        Value::String(text) => text.len().saturating_add(ALLOCATION_BYTES),
-        // A Vec that grew has room for four, and then for up to twice as many as there are.
-        Value::Array(elements) => {
-            let places = elements.len().saturating_mul(2).max(4);
-            let places = places.saturating_mul(ELEMENT_BYTES).saturating_add(ALLOCATION_BYTES);
-            elements.iter().map(memory_size_below).fold(places, usize::saturating_add)
-        }
-        Value::Object(object) => memory_size(object),
     }
 }
 
@@ -397,15 +316,6 @@ pub const MAX_DEPTH: usize = 64;
 
 /// U+FEFF in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// A node of a B-tree of eleven names and values, with what an allocator adds.
-const NODE_BYTES: usize = if cfg!(target_pointer_width = "32") { 352 } else { 704 };
-
-/// A value in an array.
-const ELEMENT_BYTES: usize = size_of::<Value>();
-
-/// What an allocator adds to a small piece of memory.
-const ALLOCATION_BYTES: usize = 16;
 
 /// Whether a member has one of the names under which serde_json hands numbers and texts from one of its types to another. A
 /// document that uses one is refused: a service in Rust could read another value in the place of the object.

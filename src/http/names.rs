@@ -5,14 +5,15 @@
 //! spelling, and only then is asked what it is part of. The invariant: what goes on holds none of these names where a reader
 //! could find it, but for the filter's own writing and the places of tokens as the operator spells them.
 
+mod search;
+mod spelling;
+
 use crate::http::cookie::{Cookie, cookies};
-use crate::http::escapes::without_unit_escapes;
 use crate::http::query::{Parameter, Target};
 use crate::http::{Headers, Request};
-use percent_encoding::percent_decode;
-use std::borrow::Cow;
-use std::ops::Range;
-use std::rc::Rc;
+use search::{Names, is_bracket};
+use spelling::readings;
+pub use spelling::{letters, same_spelling};
 
 /// The filter's own names. What a client sends under one that the filter writes is a forgery; what it sends under another
 /// spelling of a token's place is a token that nobody proved.
@@ -272,264 +273,6 @@ const UNPROVED_TOKENS: [&str; 17] = [
     "x-original-authorization",
 ];
 
-/// The names of one kind of place.
-#[derive(Debug)]
-struct Names {
-    all: Vec<Name>,
-    /// Of each byte, whether a spelling of one of them can begin with it.
-    firsts: Vec<bool>,
-    /// Of each length below 64, whether one of them has it; the last bit is for all others.
-    lengths: u64,
-    /// What ends the name of a list or an object of which one element is named.
-    indices: &'static [u8],
-}
-
-/// A name, and whether the filter writes it; if not, it is a token's place, and its exact spelling is good.
-#[derive(Debug, Eq, PartialEq)]
-struct Name {
-    text: Rc<str>,
-    is_written: bool,
-    /// Whether this is how another reader writes the name: `x.y` for `x[y]`, and `list` for `list[]`.
-    is_alias: bool,
-}
-
-impl Name {
-    /// Whether it can be spelled otherwise: Envoy hands over names in lower case.
-    fn has_spellings(&self) -> bool {
-        self.text.bytes().any(|byte| !byte.is_ascii_alphanumeric())
-    }
-
-    /// Where it ends in a text, in some spelling, if it begins there.
-    fn span_from(&self, start: usize, text: &[u8]) -> Option<Range<usize>> {
-        let span = start..start.checked_add(self.text.len())?;
-        same_spelling(self.text.as_bytes(), text.get(span.clone())?).then_some(span)
-    }
-}
-
-impl Names {
-    fn new(indices: &'static [u8]) -> Self {
-        Self { all: Vec::new(), firsts: vec![false; 256], lengths: 0, indices }
-    }
-
-    /// Adds a name that is not there yet: many policies write under the same ones.
-    fn add(&mut self, text: &str, is_written: bool) {
-        self.insert(Name { text: Rc::from(text), is_written, is_alias: false });
-        let dotted = self.dotted(text.as_bytes()).and_then(|dotted| String::from_utf8(dotted).ok());
-        let alias = dotted.as_deref().map(|dotted| dotted.trim_matches('.')).filter(|dotted| !dotted.is_empty());
-        if let Some(alias) = alias {
-            self.insert(Name { text: Rc::from(alias), is_written, is_alias: true });
-        }
-    }
-
-    fn insert(&mut self, name: Name) {
-        if self.all.contains(&name) {
-            return;
-        }
-        let first = name.text.as_bytes().get(..1);
-        for (can_begin, byte) in self.firsts.iter_mut().zip(0..=u8::MAX) {
-            *can_begin |= first.is_some_and(|first| same_spelling(first, &[byte]));
-        }
-        self.lengths |= bit_of_length(name.text.as_bytes());
-        self.all.push(name);
-    }
-
-    /// Those that a text could be a spelling of: none, for nearly all texts.
-    fn like(&self, text: &[u8]) -> impl Iterator<Item = &Name> {
-        let could_be = self.lengths & bit_of_length(text) != 0 && text.first().is_none_or(|byte| self.can_begin(*byte));
-        let all = if could_be { self.all.as_slice() } else { &[] };
-        all.iter().filter(move |own| same_spelling(own.text.as_bytes(), text))
-    }
-
-    fn can_begin(&self, byte: u8) -> bool {
-        self.firsts.get(usize::from(byte)).copied().unwrap_or_default()
-    }
-
-    fn is_place(&self, name: &[u8]) -> bool {
-        self.all.iter().any(|own| !own.is_written && !own.is_alias && own.text.as_bytes() == name)
-    }
-
-    /// A name with brackets as a reader has it to whom dots mean the same: qs with `allowDots` makes one object of `x[y]` and
-    /// `x.y`.
-    fn dotted(&self, name: &[u8]) -> Option<Vec<u8>> {
-        (self.indices.contains(&b'.') && name.iter().any(is_bracket)).then(|| {
-            let opening = name.iter().filter(|byte| **byte != b']');
-            opening.map(|byte| if *byte == b'[' { b'.' } else { *byte }).collect()
-        })
-    }
-
-    fn reads(&self) -> bool {
-        self.all.iter().any(|own| !own.is_written)
-    }
-
-    /// Whether a text must be read with care.
-    fn may_be_in(&self, text: &[u8]) -> bool {
-        text.contains(&b'%')
-            || !text.is_ascii()
-            || self.are_in(text)
-            || self.dotted(text).is_some_and(|text| self.are_in(&text))
-    }
-
-    fn are_in(&self, text: &[u8]) -> bool {
-        self.found_in(text).next().is_some()
-    }
-
-    /// Wherever one of them stands in a text, in some spelling.
-    fn found_in<'t>(&'t self, text: &'t [u8]) -> impl Iterator<Item = (&'t Name, Range<usize>)> {
-        let starts = text.iter().enumerate().filter(|(_, byte)| self.can_begin(**byte)).map(|(start, _)| start);
-        starts.flat_map(move |start| self.all.iter().filter_map(move |own| Some((own, own.span_from(start, text)?))))
-    }
-
-    /// Whether an upstream could read a whole name as one of those that are `meant`, or as an element of it. Python and
-    /// JavaScript trim what Unicode calls white space, also where it is one byte of Latin-1; PHP passes over spaces before a name;
-    /// PHP 7 decodes `+` in a cookie's; Rack and qs take brackets around a name for nothing, `URLSearchParams` passes over a
-    /// second `?`, and qs over a dot if told to read dots. Spring binds `!name` where there is no `name`. ASP.NET takes upper case for
-    /// lower case.
-    fn are_alike(&self, text: &[u8], meant: impl Fn(&Name) -> bool) -> bool {
-        let mut texts = readings(text).flat_map(|text| {
-            let dotted = self.dotted(&text).map(Cow::Owned);
-            [Some(text), dotted].into_iter().flatten()
-        });
-        texts.any(|text| {
-            let mut begin = behind_edge(&text, 0);
-            while let Some(end) = self.end_of_inherited(&text, begin) {
-                begin = behind_edge(&text, end);
-            }
-            let last = text.iter().rposition(|byte| !is_edge(byte)).unwrap_or_default();
-            self.found_in(&text).any(|(own, span)| {
-                meant(own) && span.start <= begin && (span.end > last || self.begins_index(&text, span.end))
-            })
-        })
-    }
-
-    /// Where the index behind a name begins that all of JavaScript's objects have: picoquery passes over it, and makes a
-    /// parameter of its own of what is named behind it.
-    fn end_of_inherited(&self, text: &[u8], start: usize) -> Option<usize> {
-        let behind = text.get(start..)?;
-        let inherited = INHERITED.iter().find(|inherited| behind.starts_with(inherited.as_bytes()))?;
-        let end = start.checked_add(inherited.len())?;
-        self.begins_index(text, end).then_some(end)
-    }
-
-    /// Whether the name of a list or an object ends here.
-    fn begins_index(&self, text: &[u8], at: usize) -> bool {
-        text.get(at).is_some_and(|byte| self.indices.contains(byte))
-    }
-
-    /// Whether one of them stands in a text as a word, or where a reader that has just ended a value begins a name. To WebOb,
-    /// a date is a value that can end within a word: `a=Thu, 01-Jan-2026 00:00:00 GMTidentity=x`.
-    fn are_held_by(&self, text: &[u8]) -> bool {
-        readings(text).any(|text| {
-            self.found_in(&text).any(|(_, span)| {
-                let behind = text.get(span.end..).unwrap_or_default();
-                !behind.first().is_some_and(is_of_word)
-                    && (begins_word(&text, span.start) || behind.trim_ascii_start().starts_with(b"="))
-            })
-        })
-    }
-
-    /// Whether one of them names a pair of a cookie whose escapes are decoded before it is parted: the way of a script that
-    /// many have copied, `decodeURIComponent(cookie).split(';')`.
-    fn are_behind_encoded_semicolons(&self, cookie: &Cookie, is_place: bool) -> bool {
-        cookie.pair.contains(&b'%')
-            && readings(cookie.pair).skip(1).any(|pair| {
-                let mut names =
-                    pair.split(|byte| *byte == b';').map(|pair| Parameter::parse(pair.trim_ascii()).raw_name());
-                let first = names.next().filter(|_| !is_place);
-                first.into_iter().chain(names).any(|name| self.are_alike(name, |_| true))
-            })
-    }
-
-    /// Whether one of them stands before a `=` in a value.
-    fn names_a_part_of(&self, value: &[u8]) -> bool {
-        let mut parts = value.split(|byte| *byte == b'=');
-        let behind_last = parts.next_back();
-        behind_last.is_some() && parts.any(|part| self.are_at_the_end_of(part))
-    }
-
-    /// Whether the last word of a text is one of them.
-    fn are_at_the_end_of(&self, text: &[u8]) -> bool {
-        readings(text).any(|text| {
-            let last = text.iter().rposition(is_of_word).unwrap_or_default();
-            self.found_in(&text).any(|(_, span)| span.end > last && begins_word(&text, span.start))
-        })
-    }
-}
-
-/// What every object of JavaScript inherits.
-const INHERITED: [&str; 3] = ["__proto__", "prototype", "constructor"];
-
-/// A text as it is, and decoded once and twice, if that makes a difference: `%uXXXX` is read by Perl's CGI and by IIS. Each also
-/// with letters for those that are ASCII to whoever ignores case: to Java, `ı` is an `i`.
-fn readings(text: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
-    std::iter::successors(Some(Cow::Borrowed(text)), |text| decoded(text).map(Cow::Owned)).take(3).flat_map(|text| {
-        let letters = with_ascii_letters(&text).map(Cow::Owned);
-        [Some(text), letters].into_iter().flatten()
-    })
-}
-
-fn decoded(text: &[u8]) -> Option<Vec<u8>> {
-    text.contains(&b'%').then(|| {
-        let read = without_unit_escapes(text);
-        percent_decode(read.as_deref().unwrap_or(text)).collect()
-    })
-}
-
-/// A text with the letters of ASCII that some make of others when they ignore case, as Java's `equalsIgnoreCase` does.
-fn with_ascii_letters(text: &[u8]) -> Option<Vec<u8>> {
-    if text.is_ascii() {
-        return None;
-    }
-    let mut letters = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((byte, after)) = rest.split_first() {
-        let folds = FOLDED.iter().find_map(|(from, to)| Some((to.as_bytes(), rest.strip_prefix(from.as_bytes())?)));
-        let (folded, behind) = folds.unwrap_or((std::slice::from_ref(byte), after));
-        letters.extend_from_slice(folded);
-        rest = behind;
-    }
-    (letters != text).then_some(letters)
-}
-
-/// Unicode's `CaseFolding.txt` and `SpecialCasing.txt`, and what upper or lower case makes of a dotless and a dotted i. JavaScript and
-/// Python make two letters of one: `"acceß".toUpperCase()` is `"ACCESS"`.
-const FOLDED: [(&str, &str); 13] = [
-    ("\u{131}", "i"),
-    ("\u{130}", "i"),
-    ("\u{17f}", "s"),
-    ("\u{212a}", "k"),
-    ("\u{df}", "ss"),
-    ("\u{1e9e}", "ss"),
-    ("\u{fb00}", "ff"),
-    ("\u{fb01}", "fi"),
-    ("\u{fb02}", "fl"),
-    ("\u{fb03}", "ffi"),
-    ("\u{fb04}", "ffl"),
-    ("\u{fb05}", "st"),
-    ("\u{fb06}", "st"),
-];
-
-fn bit_of_length(text: &[u8]) -> u64 {
-    1_u64.wrapping_shl(u32::try_from(text.len()).unwrap_or(u32::MAX).min(63))
-}
-
-/// Where a name can begin that stands from here on: behind what some pass over.
-fn behind_edge(text: &[u8], start: usize) -> usize {
-    let behind = text.get(start..).unwrap_or_default();
-    behind.iter().position(|byte| !is_edge(byte)).map_or(text.len(), |at| at.saturating_add(start))
-}
-
-fn is_edge(byte: &u8) -> bool {
-    !byte.is_ascii_graphic() || matches!(byte, b'[' | b']' | b'+' | b'?' | b'.' | b'!')
-}
-
-fn begins_word(text: &[u8], start: usize) -> bool {
-    !start.checked_sub(1).and_then(|before| text.get(before)).is_some_and(is_of_word)
-}
-
-fn is_of_word(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || *byte == b'_'
-}
-
 /// RFC 3986, section 3.4, and the brackets that everybody sends.
 fn is_query_byte(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?[]%".contains(byte)
@@ -546,10 +289,6 @@ fn is_separator(byte: &u8) -> bool {
     byte.is_ascii_control() || b"&;=?#\"\\<>{}|^`".contains(byte)
 }
 
-fn is_bracket(byte: &u8) -> bool {
-    matches!(byte, b'[' | b']')
-}
-
 fn has_pairs_of_brackets(name: &[u8]) -> bool {
     let mut brackets = name.iter().filter(|byte| is_bracket(byte));
     while let Some(bracket) = brackets.next() {
@@ -560,25 +299,10 @@ fn has_pairs_of_brackets(name: &[u8]) -> bool {
     true
 }
 
-/// Whether an upstream could read two names as one: CGI and its heirs upper-case letters and make one sign of
-/// everything that is neither letter nor digit (RFC 3875, section 4.1.18).
-pub fn same_spelling(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).all(|(o, n)| o == n || folded(*o) == folded(*n))
-}
-
-const fn folded(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'_' }
-}
-
 /// Whether a header of this name tells an operation of MCP, in whatever spelling: CGI and its heirs know no difference between a
 /// dash and an underscore.
 pub fn tells_operation(name: &[u8]) -> bool {
     ["mcpmethod", "mcpname", "mcpprotocolversion"].iter().any(|known| letters(name).eq(known.bytes()))
-}
-
-/// Letters and digits in lower case: CGI and its heirs tell names apart by nothing else (RFC 3875, section 4.1.18).
-pub fn letters(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase)
 }
 
 /// Whether this is a header that Envoy's `header_to_metadata` filter may read, for whichever key.

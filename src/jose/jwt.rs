@@ -8,6 +8,8 @@
 //! taken for absent.
 
 mod kind;
+mod types;
+mod unverified;
 
 use std::fmt;
 use std::rc::Rc;
@@ -15,11 +17,14 @@ use std::time::Duration;
 
 use crate::jose::claims::{ClaimMapping, look_up};
 use crate::jose::confirmation::{Confirmation, ProvenCertificate, ProvenKey, Unreadable};
-use crate::jose::jws::{CompactJws, VerifiedPayload, begins_like_an_object, forgivingly_decoded};
+use crate::jose::jws::VerifiedPayload;
 use crate::json::{self, Object, Value};
 use crate::time::Timestamp;
 use kind::{is_id_token, is_never_access_token, is_one_of};
 pub(crate) use kind::{is_of_another_kind, is_word};
+use types::{MAX_NUMERIC_DATE, SCOPES, audience, check_scopes, check_strings, elements, is_boolean, seconds_in_digits};
+pub use types::{check_types, numeric_date};
+pub use unverified::{Hint, Unverified};
 
 /// The claims of one token, their registered members type-checked once.
 ///
@@ -405,83 +410,6 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What a JWT says of itself before any proof: good for choosing whom to ask, and for refusing.
-#[derive(Clone, Eq, PartialEq)]
-pub struct Unverified {
-    /// Who is said to have issued it (`iss`).
-    pub issuer: String,
-    /// To whose key it says that it is bound (`cnf`).
-    pub confirmation: Result<Option<Confirmation>, Unreadable>,
-}
-
-impl Unverified {
-    /// Reads the payload. A token that doesn't name its issuer is nobody's.
-    pub fn read(jws: &CompactJws<'_>) -> Result<Self, Error> {
-        jws.with_unverified_claims(|claims| match claims.get("iss") {
-            Some(Value::String(issuer)) => Ok(Self { issuer: issuer.clone(), confirmation: Confirmation::of(claims) }),
-            _ => Err(Error::InvalidClaims("iss")),
-        })
-        .map_err(|_| Error::Malformed)?
-    }
-
-    /// Whether a JWT says that it is one of another kind, which no configuration makes an access token.
-    pub fn is_of_another_kind(jws: &CompactJws<'_>) -> bool {
-        jws.token_type().is_some_and(is_never_access_token)
-            || jws.with_unverified_claims(is_of_another_kind).unwrap_or(true)
-    }
-
-    /// Whether a JWT has what only ID tokens have, or says that it is one.
-    pub fn is_id_token(jws: &CompactJws<'_>) -> bool {
-        jws.with_unverified_claims(is_id_token).unwrap_or(true)
-    }
-}
-
-/// What a forgiving reader would find in something that looks like a JWT but is none. Good for refusing only.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Hint {
-    /// Who is said to have issued it.
-    pub issuer: Option<String>,
-    /// Whether it says that it is bound to a key of its sender, or may say so to somebody.
-    pub is_bound: bool,
-    /// Whether it says that it is of a kind which no configuration makes an access token, or may say so to somebody.
-    pub is_of_another_kind: bool,
-    /// Whether it has what only ID tokens have, or says that it is one.
-    pub is_id_token: bool,
-}
-
-impl Hint {
-    /// Reads the first two parts, with whatever form they have.
-    pub fn read(token: &str) -> Self {
-        let mut parts = token.split('.').map(|part| forgivingly_decoded(part).unwrap_or_default());
-        let header = json::parse_object(&parts.next().unwrap_or_default());
-        let payload = parts.next().unwrap_or_default();
-        let mut hint = match json::parse_object(&payload) {
-            Ok(claims) => Self {
-                issuer: claims.get("iss").and_then(Value::as_str).map(str::to_owned),
-                is_bound: claims.contains_key("cnf"),
-                is_of_another_kind: is_of_another_kind(&claims),
-                is_id_token: is_id_token(&claims),
-            },
-            // What it says depends on the reader.
-            Err(_) => Self { is_bound: begins_like_an_object(&payload), ..Self::default() },
-        };
-        hint.is_of_another_kind |= match header {
-            Ok(header) => header.get("typ").and_then(Value::as_str).is_some_and(is_never_access_token),
-            Err(_) => true,
-        };
-        hint
-    }
-}
-
-/// OpenID Connect Core, section 5.1: a boolean. Some providers write a word, and .NET's is `True`.
-fn is_boolean(value: &Value) -> bool {
-    match value {
-        Value::Bool(_) => true,
-        Value::String(text) => ["true", "false"].iter().any(|word| word.eq_ignore_ascii_case(text)),
-        _ => false,
-    }
-}
-
 /// Who vouched for the claims.
 #[derive(Clone)]
 enum Source {
@@ -491,96 +419,11 @@ enum Source {
     Jwt { token_type: Option<String> },
 }
 
-/// `aud`: one string or an array of them (RFC 7519, section 4.1.3). An empty array is for nobody; Ory Hydra writes one where
-/// no audience was asked for.
-fn audience(claims: &Object) -> Result<Vec<String>, Error> {
-    let error = Error::InvalidClaims("aud");
-    match claims.get("aud") {
-        None => Ok(Vec::new()),
-        Some(Value::String(audience)) => Ok(vec![audience.clone()]),
-        Some(Value::Array(list)) => {
-            list.iter().map(|audience| audience.as_str().map(str::to_owned).ok_or(error)).collect()
-        }
-        Some(_) => Err(error),
-    }
-}
-
-/// The elements of a list that is written as one string.
-fn elements(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    text.split(separator).map(|element| element.trim_matches(' ')).filter(|element| !element.is_empty())
-}
-
-/// Whether the claims of RFC 7519 that are no dates, where they are, have their types.
-pub fn check_types(claims: &Object) -> Result<(), Error> {
-    check_strings(claims)?;
-    audience(claims).map(drop)
-}
-
-/// One walk over what is no string, in place of a search for each name.
-fn check_strings(claims: &Object) -> Result<(), Error> {
-    let mut others = claims.iter().filter(|(_, value)| !value.is_string());
-    let odd = others.find_map(|(other, _)| STRINGS.iter().find(|name| other == **name));
-    odd.map_or(Ok(()), |name| Err(Error::InvalidClaims(name)))
-}
-
-/// Whether `scope` and `scp`, where they are, are strings, or lists of strings with one scope in each.
-fn check_scopes(claims: &Object) -> Result<(), Error> {
-    for name in SCOPES {
-        let is_readable = match claims.get(name) {
-            None | Some(Value::String(_)) => true,
-            Some(Value::Array(list)) => list.iter().all(|element| element.as_str().is_some_and(is_one_scope)),
-            Some(_) => false,
-        };
-        if !is_readable {
-            return Err(Error::InvalidClaims(name));
-        }
-    }
-    Ok(())
-}
-
-/// RFC 6749, section 3.3: a scope has no white space within.
-fn is_one_scope(text: &str) -> bool {
-    !text.is_empty() && !text.contains(|character: char| character.is_whitespace() || character.is_control())
-}
-
-/// A number of seconds that is written as text.
-fn seconds_in_digits(text: &str) -> Option<u64> {
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| is_number)
-}
-
-/// A NumericDate: a JSON number of seconds, with or without a fraction or an exponent (RFC 7519, section 2); `None` if there is none.
-pub fn numeric_date(claims: &Object, name: &'static str) -> Result<Option<Timestamp>, Error> {
-    let Some(value) = claims.get(name) else {
-        return Ok(None);
-    };
-    let since_epoch = match value.as_u64() {
-        Some(seconds) => Some(Duration::from_secs(seconds)),
-        None => value.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
-    };
-    match since_epoch {
-        Some(since_epoch) if since_epoch <= MAX_NUMERIC_DATE => {
-            Ok(Some(Timestamp::default().saturating_add(since_epoch)))
-        }
-        _ => Err(Error::InvalidClaims(name)),
-    }
-}
-
 /// The types of access tokens where none is configured: RFC 9068's, the one that most providers use, and Okta's.
 const ACCESS_TOKENS: &[&str] = &["at+jwt", "JWT", "okta-internal-at+jwt"];
-
-/// The end of year 9999, RFC 3339's last. A later date is a mistake (milliseconds, mostly) or an attack on arithmetic.
-const MAX_NUMERIC_DATE: Duration = Duration::from_secs(253_402_300_799);
 
 /// What an answer may say nothing about by `null`.
 const NULLABLE: &[&str] = &["aud", "azp", "client_id", "cnf", "exp", "iat", "iss", "jti", "nbf", "scope", "scp", "sub"];
 
 /// Claims that are times (RFC 7519, section 4.1; RFC 9470, section 6.2).
 const DATES: [&str; 4] = ["auth_time", "exp", "iat", "nbf"];
-
-/// Where the scopes of a token are.
-const SCOPES: [&str; 2] = ["scope", "scp"];
-
-/// Claims that are strings where they are present (RFC 7519, section 4.1; RFC 8693, section 4.3; OpenID Connect
-/// Core 1.0, section 2).
-const STRINGS: &[&str] = &["azp", "client_id", "iss", "jti", "sub"];

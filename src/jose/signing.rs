@@ -10,8 +10,10 @@
 
 mod mint;
 mod private;
+mod uses;
 
 pub use private::{Secrets, UnusableKey};
+pub use uses::{MAX_USES, Use, UseResult, Uses};
 
 use crate::jose::jwk::{Algorithm, Jwk};
 use crate::jose::verifier::{Backend, Verifier};
@@ -47,45 +49,6 @@ pub struct Signed {
     /// Who did the arithmetic.
     pub backend: Backend,
 }
-
-/// What was done for one assertion, for metrics.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Use {
-    /// What its signature is called.
-    pub algorithm: Algorithm,
-    /// Who made it.
-    pub backend: Backend,
-    /// Whether it was made now.
-    pub result: UseResult,
-}
-
-/// Whether an assertion was signed.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum UseResult {
-    /// Now.
-    Signed,
-    /// Before, for the same token.
-    Reused,
-    /// Nobody could.
-    Failed,
-}
-
-impl UseResult {
-    /// The word for it in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Signed => "signed",
-            Self::Reused => "reused",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// What was done for each assertion of one request.
-pub type Uses = [Option<Use>; MAX_USES];
-
-/// As many assertions as a policy may have.
-pub const MAX_USES: usize = 4;
 
 impl SigningKey {
     /// What its signatures are called. It has one algorithm.

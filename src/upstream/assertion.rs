@@ -3,17 +3,21 @@
 //! The invariants: what is signed was proved, or is the operator's word, and nothing of it is a client's. It ends no later than
 //! the token. What was signed for one token and place is never written for another. What doesn't fit is an error, never cut.
 
-use crate::config::{Assertion, AssertionClaim, AssertionSource, Shape};
-use crate::jose::claims::look_up;
+mod kept;
+mod payload;
+
+use crate::config::Assertion;
 use crate::jose::signing::{MAX_USES, Use, UseResult, Uses};
 use crate::jose::verifier::{Backend, Verifier};
-use crate::json::{self, Object, Value};
 use crate::time::Timestamp;
 use crate::upstream::identity::Identity;
 use crate::upstream::rewrite::Rewrite;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use std::cell::{Cell, RefCell};
+pub use kept::Kept;
+use kept::KeptAssertion;
+use payload::{chosen_claims, payload};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -105,70 +109,6 @@ impl Names {
     }
 }
 
-/// The assertions that were signed for one token, kept with what vouched for it.
-#[derive(Default)]
-pub struct Kept {
-    assertions: RefCell<Vec<KeptAssertion>>,
-    /// How many bytes it is counted for, where its token is kept: the most that it ever had.
-    counted: Cell<usize>,
-}
-
-struct KeptAssertion {
-    of: Rc<Assertion>,
-    location: &'static str,
-    basis: Basis,
-    /// As it is written to the header.
-    value: Box<[u8]>,
-    backend: Backend,
-    issued: Timestamp,
-    /// As long as this, it is written again.
-    until: Timestamp,
-}
-
-impl KeptAssertion {
-    fn size(&self) -> usize {
-        self.value.len().saturating_add(size_of::<Self>())
-    }
-}
-
-impl Kept {
-    fn get<T>(
-        &self,
-        of: &Rc<Assertion>,
-        (location, basis): (&str, Basis),
-        now: Timestamp,
-        read: impl Fn(&KeptAssertion) -> T,
-    ) -> Option<T> {
-        let kept = self.assertions.try_borrow().ok()?;
-        kept.iter()
-            .find(|kept| Rc::ptr_eq(&kept.of, of) && kept.location == location && kept.basis == basis)
-            .filter(|kept| kept.issued <= now && now < kept.until)
-            .map(read)
-    }
-
-    /// Keeps an assertion if there is room; one that it takes the place of goes. By how many bytes this is more than ever before.
-    fn put(&self, new: KeptAssertion, now: Timestamp) -> usize {
-        let Ok(mut kept) = self.assertions.try_borrow_mut() else { return 0 };
-        kept.retain(|kept| now < kept.until && !(Rc::ptr_eq(&kept.of, &new.of) && kept.location == new.location));
-        if size_of_all(&kept).saturating_add(new.size()) <= MAX_KEPT_BYTES {
-            kept.push(new);
-        }
-        let (size, counted) = (size_of_all(&kept), self.counted.get());
-        self.counted.set(counted.max(size));
-        size.saturating_sub(counted)
-    }
-}
-
-fn size_of_all(kept: &[KeptAssertion]) -> usize {
-    kept.iter().map(KeptAssertion::size).fold(0, usize::saturating_add)
-}
-
-impl std::fmt::Debug for Kept {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Kept")
-    }
-}
-
 /// What was written.
 #[derive(Debug, Default)]
 pub struct Written {
@@ -252,93 +192,8 @@ fn sign(assertion: &Rc<Assertion>, who: Who, signer: &Signer) -> Result<KeptAsse
     Ok(KeptAssertion { of: Rc::clone(assertion), location, basis, value, backend: signed.backend, issued, until })
 }
 
-fn payload(assertion: &Assertion, who: Who, name: String, issued: Timestamp, end: Timestamp) -> Result<Object, Error> {
-    let mut payload = match who {
-        Who::Subject(identity, _) => {
-            let mut payload = chosen_claims(assertion, identity.claims.object())?;
-            if assertion.origin {
-                payload.insert("idp".to_owned(), identity.issuer.into());
-                payload.insert("auth".to_owned(), identity.location.into());
-            }
-            payload
-        }
-        Who::Anonymous => json::object([("anonymous", true.into())]),
-    };
-    let audience = match assertion.audience.as_slice() {
-        [one] => Value::from(one.as_str()),
-        several => Value::from(several.to_vec()),
-    };
-    payload.insert("iss".to_owned(), assertion.issuer.as_str().into());
-    payload.insert("aud".to_owned(), audience);
-    payload.insert("iat".to_owned(), issued.unix_seconds().into());
-    payload.insert("exp".to_owned(), end.unix_seconds().into());
-    payload.insert("jti".to_owned(), name.into());
-    if assertion.not_before {
-        payload.insert("nbf".to_owned(), issued.unix_seconds().into());
-    }
-    Ok(payload)
-}
-
-/// `sub`, and the members that the operator has chosen.
-fn chosen_claims(assertion: &Assertion, claims: &Object) -> Result<Object, Error> {
-    let mut chosen = Object::new();
-    let subject = assertion.subject.iter().find_map(|lookup| look_up(claims, lookup));
-    let subject = match subject {
-        Some(Value::String(text)) if !text.is_empty() => text.clone(),
-        // RFC 7519, section 4.1.2, wants a string. Some providers count their users.
-        Some(Value::Number(number)) => number.to_string(),
-        _ => return Err(Error::Missing("sub".to_owned())),
-    };
-    chosen.insert("sub".to_owned(), subject.into());
-    for claim in &assertion.claims {
-        match value(claim, claims).or_else(|| claim.default.clone()) {
-            Some(value) => drop(chosen.insert(claim.name.clone(), value)),
-            None if claim.required => return Err(Error::Missing(claim.name.clone())),
-            None => {}
-        }
-    }
-    Ok(chosen)
-}
-
-fn value(claim: &AssertionClaim, claims: &Object) -> Option<Value> {
-    match &claim.source {
-        AssertionSource::Value(value) => Some(value.clone()),
-        AssertionSource::Claims(lookups) => {
-            let found = lookups.iter().find_map(|lookup| look_up(claims, lookup))?;
-            shaped(found, &claim.shape)
-        }
-    }
-}
-
-/// A value as it is written; `None` if nothing of it is wanted.
-fn shaped(value: &Value, shape: &Shape) -> Option<Value> {
-    let is_wanted = |value: &Value| match &shape.any_of {
-        None => true,
-        Some(wanted) => value.as_str().is_some_and(|text| wanted.iter().any(|other| other == text)),
-    };
-    match value {
-        Value::Array(elements) => Some(Value::Array(
-            elements.iter().filter(|value| is_wanted(value)).map(|value| rewritten(value, shape)).collect(),
-        )),
-        value => is_wanted(value).then(|| rewritten(value, shape)),
-    }
-}
-
-fn rewritten(value: &Value, shape: &Shape) -> Value {
-    let Value::String(text) = value else { return value.clone() };
-    let transformer = shape.transformers.iter().find(|transformer| transformer.matches.is_match(text));
-    let text = match transformer {
-        None => text.as_str().into(),
-        Some(transformer) => transformer.matches.replace_all(text, transformer.replaces.as_str()),
-    };
-    Value::String(format!("{}{text}", shape.prefix))
-}
-
 /// What every output is held to: see `identity`.
 const MAX_VALUE_BYTES: usize = 8 * 1024 - 64;
-
-/// Of one token.
-const MAX_KEPT_BYTES: usize = 8 * 1024;
 
 /// A service sees at least this much of an assertion's life, unless that is shorter, or the token's.
 const MIN_MARGIN: Duration = Duration::from_secs(5);
@@ -348,12 +203,13 @@ const NAME_BYTES: usize = 12;
 
 #[cfg(test)]
 mod tests {
+    use super::kept::MAX_KEPT_BYTES;
     use super::*;
     use crate::config::Config;
     use crate::jose::claims::ClaimMapping;
     use crate::jose::jws::CompactJws;
     use crate::jose::jwt::Claims;
-    use crate::json;
+    use crate::json::{self, Value};
 
     const START: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 

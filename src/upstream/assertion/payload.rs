@@ -1,0 +1,95 @@
+//! What an assertion says: the members that the operator has chosen, and those that the filter itself writes.
+
+use super::{Error, Who};
+use crate::config::{Assertion, AssertionClaim, AssertionSource, Shape};
+use crate::jose::claims::look_up;
+use crate::json::{self, Object, Value};
+use crate::time::Timestamp;
+
+pub(super) fn payload(
+    assertion: &Assertion,
+    who: Who,
+    name: String,
+    issued: Timestamp,
+    end: Timestamp,
+) -> Result<Object, Error> {
+    let mut payload = match who {
+        Who::Subject(identity, _) => {
+            let mut payload = chosen_claims(assertion, identity.claims.object())?;
+            if assertion.origin {
+                payload.insert("idp".to_owned(), identity.issuer.into());
+                payload.insert("auth".to_owned(), identity.location.into());
+            }
+            payload
+        }
+        Who::Anonymous => json::object([("anonymous", true.into())]),
+    };
+    let audience = match assertion.audience.as_slice() {
+        [one] => Value::from(one.as_str()),
+        several => Value::from(several.to_vec()),
+    };
+    payload.insert("iss".to_owned(), assertion.issuer.as_str().into());
+    payload.insert("aud".to_owned(), audience);
+    payload.insert("iat".to_owned(), issued.unix_seconds().into());
+    payload.insert("exp".to_owned(), end.unix_seconds().into());
+    payload.insert("jti".to_owned(), name.into());
+    if assertion.not_before {
+        payload.insert("nbf".to_owned(), issued.unix_seconds().into());
+    }
+    Ok(payload)
+}
+
+/// `sub`, and the members that the operator has chosen.
+pub(super) fn chosen_claims(assertion: &Assertion, claims: &Object) -> Result<Object, Error> {
+    let mut chosen = Object::new();
+    let subject = assertion.subject.iter().find_map(|lookup| look_up(claims, lookup));
+    let subject = match subject {
+        Some(Value::String(text)) if !text.is_empty() => text.clone(),
+        // RFC 7519, section 4.1.2, wants a string. Some providers count their users.
+        Some(Value::Number(number)) => number.to_string(),
+        _ => return Err(Error::Missing("sub".to_owned())),
+    };
+    chosen.insert("sub".to_owned(), subject.into());
+    for claim in &assertion.claims {
+        match value(claim, claims).or_else(|| claim.default.clone()) {
+            Some(value) => drop(chosen.insert(claim.name.clone(), value)),
+            None if claim.required => return Err(Error::Missing(claim.name.clone())),
+            None => {}
+        }
+    }
+    Ok(chosen)
+}
+
+fn value(claim: &AssertionClaim, claims: &Object) -> Option<Value> {
+    match &claim.source {
+        AssertionSource::Value(value) => Some(value.clone()),
+        AssertionSource::Claims(lookups) => {
+            let found = lookups.iter().find_map(|lookup| look_up(claims, lookup))?;
+            shaped(found, &claim.shape)
+        }
+    }
+}
+
+/// A value as it is written; `None` if nothing of it is wanted.
+fn shaped(value: &Value, shape: &Shape) -> Option<Value> {
+    let is_wanted = |value: &Value| match &shape.any_of {
+        None => true,
+        Some(wanted) => value.as_str().is_some_and(|text| wanted.iter().any(|other| other == text)),
+    };
+    match value {
+        Value::Array(elements) => Some(Value::Array(
+            elements.iter().filter(|value| is_wanted(value)).map(|value| rewritten(value, shape)).collect(),
+        )),
+        value => is_wanted(value).then(|| rewritten(value, shape)),
+    }
+}
+
+fn rewritten(value: &Value, shape: &Shape) -> Value {
+    let Value::String(text) = value else { return value.clone() };
+    let transformer = shape.transformers.iter().find(|transformer| transformer.matches.is_match(text));
+    let text = match transformer {
+        None => text.as_str().into(),
+        Some(transformer) => transformer.matches.replace_all(text, transformer.replaces.as_str()),
+    };
+    Value::String(format!("{}{text}", shape.prefix))
+}
