@@ -168,7 +168,8 @@ impl Config {
         };
         let about = warnings::about_providers(&providers);
         let sources = Source::list(&mut top, &providers)?;
-        let max_token_size = max_token_size(&mut top)?;
+        let max_token_size = top.size("max_token_size", MIN_MAX_TOKEN_SIZE..=MAX_TOKEN_BYTES)?;
+        let max_token_size = max_token_size.unwrap_or(DEFAULT_MAX_TOKEN_SIZE);
         let (dpop, dpop_store) = Dpop::top(&mut top)?;
         let policy = Policy::top(&mut top, compact, dpop, &providers)?;
         let rules = Rule::list(&mut top, &policy, &providers)?;
@@ -234,6 +235,14 @@ impl Config {
         std::iter::once(&self.policy).chain(self.rules.iter().map(|rule| &rule.policy)).map(Rc::as_ref)
     }
 
+    /// The same, each with the beginning of its fields' paths: nothing at the top level, `rules[0].` in a rule.
+    pub fn policies_with_paths(&self) -> impl Iterator<Item = (String, &Policy)> {
+        let policies = self.policies().enumerate();
+        policies.map(|(number, policy)| {
+            (number.checked_sub(1).map(|index| format!("rules[{index}].")).unwrap_or_default(), policy)
+        })
+    }
+
     /// The names of all outputs of all policies, and of all places of tokens.
     pub fn own_names(&self) -> ReservedNames {
         let written = self.policies().flat_map(|policy| {
@@ -264,16 +273,6 @@ fn not_an_object(bytes: &[u8], error: json::Error) -> Error {
     }
 }
 
-/// `max_token_size`.
-fn max_token_size(top: &mut Fields) -> Result<usize, Error> {
-    let Some(size) = top.integer("max_token_size")? else { return Ok(DEFAULT_MAX_TOKEN_SIZE) };
-    let size = usize::try_from(size).ok().filter(|size| (MIN_MAX_TOKEN_SIZE..=MAX_TOKEN_BYTES).contains(size));
-    size.ok_or_else(|| {
-        let problem = format!("must be from {MIN_MAX_TOKEN_SIZE} to {MAX_TOKEN_BYTES}, in bytes");
-        top.error("max_token_size", problem)
-    })
-}
-
 /// Where a value may be: a claim's name, several to try in order, or an object with `claim`, `path` or `claims`.
 fn lookups(fields: &mut Fields, field: &'static str) -> Result<Option<Vec<Lookup>>, Error> {
     let lookups: Vec<Lookup> = if fields.is_object(field) {
@@ -301,13 +300,9 @@ fn lookups(fields: &mut Fields, field: &'static str) -> Result<Option<Vec<Lookup
 
 /// A list that, where it is given, has elements: an empty list of demands would demand nothing.
 fn non_empty_list(fields: &mut Fields, field: &'static str) -> Result<Vec<String>, Error> {
-    match fields.strings(field)? {
-        None => Ok(Vec::new()),
-        Some(list) if list.is_empty() || list.iter().any(String::is_empty) => {
-            Err(fields.error(field, "must not be empty or hold an empty string; leave it out to demand nothing"))
-        }
-        Some(list) => Ok(list),
-    }
+    let list =
+        fields.filled_strings(field, "must not be empty or hold an empty string; leave it out to demand nothing")?;
+    Ok(list.unwrap_or_default())
 }
 
 fn regex(fields: &Fields, field: &str, compiled: Result<Regex, regex_lite::Error>) -> Result<Regex, Error> {

@@ -1,7 +1,7 @@
 //! The part of the configuration that says which signed identities the service gets: `assertion`, at the top level and in rules.
 
 use super::fields::Fields;
-use super::output::{Transformer, header_name, is_visible_or_space, output_header};
+use super::output::{Transformer, header_with_scheme, is_visible_or_space};
 use super::signing_keys::AssertionKeys;
 use super::{Error, is_token_byte, lookups};
 use crate::jose::claims::Lookup;
@@ -98,7 +98,7 @@ impl Assertion {
     }
 
     fn from_fields(mut fields: Fields, keys: Rc<AssertionKeys>) -> Result<Self, Error> {
-        let (header, scheme) = place(&mut fields)?;
+        let (header, scheme) = header_with_scheme(&mut fields, DEFAULT_HEADER)?;
         let issuer = fields.required_string("issuer")?;
         if issuer.len() > MAX_ISSUER_BYTES || !issuer.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(fields.error("issuer", "must be 1 to 255 characters of printable ASCII without spaces"));
@@ -203,23 +203,6 @@ fn idle_beside_value(shape: &Shape, required: bool, default: &Option<Value>) -> 
     ]
     .into_iter()
     .find_map(|(field, is_there)| is_there.then_some(field))
-}
-
-/// `header` and `scheme`.
-fn place(fields: &mut Fields) -> Result<(Rc<str>, Option<String>), Error> {
-    let written = fields.string("header")?.unwrap_or_else(|| DEFAULT_HEADER.to_owned());
-    let is_authorization = written.eq_ignore_ascii_case("authorization");
-    let header = if is_authorization {
-        header_name(fields, "header", &written)?
-    } else {
-        output_header(fields, "header", &written)?
-    };
-    let scheme = fields.string("scheme")?.or_else(|| is_authorization.then(|| "Bearer".to_owned()));
-    if scheme.as_ref().is_none_or(|scheme| !scheme.is_empty() && scheme.bytes().all(is_token_byte)) {
-        Ok((header, scheme))
-    } else {
-        Err(fields.error("scheme", "is no authentication scheme (RFC 9110, section 11.1)"))
-    }
 }
 
 fn check_claims(fields: &Fields, claims: &[AssertionClaim]) -> Result<(), Error> {

@@ -4,7 +4,6 @@
 
 use super::fields::Fields;
 use super::mcp::Mcp;
-use super::policy::Policy;
 use super::provider::Provider;
 use super::resource::{OFFLINE_ACCESS, Resource};
 use super::source::SourceLocation;
@@ -31,7 +30,7 @@ pub(super) fn keep_apart(config: &mut Config) {
     for policy in policies {
         let Some(mcp) = policy.mcp.clone().filter(|_| policy.audiences.is_none()) else { continue };
         let own = mcp.resource.audiences();
-        let good: Vec<&Provider> = trusted(&providers, policy).collect();
+        let good: Vec<&Provider> = policy.trusted_of(&providers).collect();
         let (foreign, rest): (Vec<&String>, Vec<&String>) = good
             .iter()
             .flat_map(|provider| listed(provider))
@@ -46,44 +45,36 @@ pub(super) fn keep_apart(config: &mut Config) {
 
 /// What is allowed, and may not be what somebody means.
 pub(super) fn warnings(config: &Config) -> Vec<Warning> {
-    let mut warnings: Vec<Warning> = Vec::new();
-    let mut warn = |code, path: String, text: &str| {
-        if !warnings.iter().any(|warning| warning.code == code) {
-            warnings.push(Warning::new(code, path.as_str(), format!("{path}: {text}")));
-        }
-    };
-    for (number, policy) in config.policies().enumerate() {
+    let mut found: Vec<(&'static str, String, &str)> = Vec::new();
+    for (at, policy) in config.policies_with_paths() {
         let Some(mcp) = &policy.mcp else { continue };
-        let at = number.checked_sub(1).map(|index| format!("rules[{index}].")).unwrap_or_default();
         let own = mcp.resource.audiences();
         let is_for_others = match &policy.audiences {
             Some(audiences) => !have_one_of(audiences, &own),
-            None => trusted(&config.providers, policy).any(|provider| !have_one_of(&provider.audiences, &own)),
+            None => policy.trusted_of(&config.providers).any(|provider| !have_one_of(&provider.audiences, &own)),
         };
         if is_for_others {
             let text = "tokens for it need not name the resource in `aud`, since `audiences` say otherwise; leave those out \
                         where the provider knows resource indicators (RFC 8707)";
-            warn("mcp_audience", format!("{at}mcp.resource"), text);
+            found.push(("mcp_audience", format!("{at}mcp.resource"), text));
         }
         if mcp.scopes_supported.iter().flatten().any(|scope| scope == OFFLINE_ACCESS) {
             let text = "offline_access is between a client and its provider; the metadata leave it out";
-            warn("mcp_offline_access", format!("{at}mcp.scopes_supported"), text);
+            found.push(("mcp_offline_access", format!("{at}mcp.scopes_supported"), text));
         }
         if config.sources.iter().any(|source| matches!(source.location, SourceLocation::Query { .. })) {
             let text = "a token in the query is refused here (MCP, \"Token Requirements\")";
-            warn("mcp_query_token", format!("{at}mcp"), text);
+            found.push(("mcp_query_token", format!("{at}mcp"), text));
+        }
+    }
+    // Each is told once, where it is first.
+    let mut warnings: Vec<Warning> = Vec::new();
+    for (code, path, text) in found {
+        if !warnings.iter().any(|warning| warning.code == code) {
+            warnings.push(Warning::new(code, path.as_str(), format!("{path}: {text}")));
         }
     }
     warnings
-}
-
-/// The providers whose tokens are good under a policy.
-fn trusted<'p>(providers: &'p [Rc<Provider>], policy: &'p Policy) -> impl Iterator<Item = &'p Provider> {
-    providers
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| policy.providers.as_ref().is_none_or(|good| good.contains(index)))
-        .map(|(_, provider)| &**provider)
 }
 
 fn have_one_of(audiences: &Audiences, own: &[String]) -> bool {

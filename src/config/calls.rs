@@ -50,14 +50,12 @@ impl Policy {
 impl Provider {
     fn called(&self) -> Vec<(String, &Endpoint)> {
         let mut called = Vec::new();
-        let path = self.path();
-        let at = |field: &str| if path == "provider" { path.clone() } else { format!("{path}.{field}") };
         let mut is_discovered = self.jwks.iter().any(super::KeySource::is_discovered);
         let by_keys = matches!(self.validation, Validation::Auto | Validation::Jwt);
         let asks = matches!(self.validation, Validation::Auto | Validation::Introspection);
         for source in self.jwks.iter().filter(|source| by_keys && source.remote) {
             if let Endpoints::Configured(endpoints) = &source.uri {
-                called.extend(endpoints.iter().map(|endpoint| (at("jwks.uri"), endpoint)));
+                called.extend(endpoints.iter().map(|endpoint| (self.path_of("jwks.uri"), endpoint)));
             }
         }
         for (field, endpoints, is_used) in [
@@ -66,7 +64,7 @@ impl Provider {
         ] {
             match endpoints {
                 Endpoints::Configured(endpoints) if is_used => {
-                    called.extend(endpoints.iter().map(|endpoint| (at(field), endpoint)));
+                    called.extend(endpoints.iter().map(|endpoint| (self.path_of(field), endpoint)));
                 }
                 _ => {}
             }
@@ -78,7 +76,7 @@ impl Provider {
         is_discovered |= needs_userinfo && self.userinfo.endpoints == Endpoints::Discovered;
         if is_discovered && let Some(metadata) = self.discovery.first() {
             let field = if self.clusters.named { "cluster" } else { "issuer" };
-            called.insert(0, (at(field), metadata));
+            called.insert(0, (self.path_of(field), metadata));
         }
         called
     }

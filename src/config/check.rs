@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 /// Whose metadata are served beside those of a resource: that must be clear, and they must be there.
 pub(super) fn check_published(config: &Config) -> Result<(), Error> {
-    for (number, policy) in config.policies().enumerate() {
+    for (path, policy) in config.policies_with_paths() {
         if !policy.mcp.as_ref().is_some_and(|mcp| mcp.authorization_server_metadata) {
             continue;
         }
@@ -21,8 +21,7 @@ pub(super) fn check_published(config: &Config) -> Result<(), Error> {
         if !provider.is_some_and(|provider| !provider.discovery.is_empty() && !provider.on_demand) {
             let problem = "needs exactly one provider whose tokens are good there, with an `issuer` that is a URL without a \
                            tenant: its metadata are what is served";
-            let rule = number.checked_sub(1).map(|rule| format!("rules[{rule}].")).unwrap_or_default();
-            return Err(Error::at(&format!("{rule}mcp.authorization_server_metadata"), problem));
+            return Err(Error::at(&format!("{path}mcp.authorization_server_metadata"), problem));
         }
     }
     Ok(())
@@ -72,14 +71,12 @@ pub(super) fn check_collisions(config: &Config) -> Result<(), Error> {
     let sources: Vec<Taken> = sources.collect();
     let mut checked: Vec<&Policy> = Vec::new();
     let mut names = HashSet::new();
-    for (number, policy) in config.policies().enumerate() {
+    for (path, policy) in config.policies_with_paths() {
         // Most rules write what the top level says.
         if checked.iter().take(CHECKED_POLICIES).any(|other| write_the_same(other, policy)) {
             continue;
         }
         checked.push(policy);
-        // The top level comes first.
-        let path = number.checked_sub(1).map(|index| format!("rules[{index}].")).unwrap_or_default();
         let taken = check_policy(&path, policy, &sources)?;
         names.extend(taken.into_iter().map(|taken| taken.name.to_ascii_lowercase()));
         if names.len() > MAX_OUTPUT_NAMES {
@@ -148,10 +145,9 @@ fn outputs(base: &str, policy: &Policy) -> impl Iterator<Item = Taken> {
 /// The field by which the filter writes a header of this name, if one does.
 fn writer_of(config: &Config, header: &str) -> Option<String> {
     let wanted = Taken::new(Placement::Header, header, String::new());
-    config.policies().enumerate().find_map(|(number, policy)| {
-        let base = number.checked_sub(1).map(|index| format!("rules[{index}].")).unwrap_or_default();
-        outputs(&base, policy).find(|output| output.is_at(&wanted)).map(|output| output.by)
-    })
+    config
+        .policies_with_paths()
+        .find_map(|(base, policy)| outputs(&base, policy).find(|output| output.is_at(&wanted)).map(|output| output.by))
 }
 
 /// The silence of a source must not be a yes.

@@ -78,14 +78,19 @@ impl ClientAuthentication {
                 Ok(None)
             };
         };
-        let by_secret = |method: fn(Secret) -> ClientAuthenticationMethod| match (&key, &secret) {
-            (Some(_), _) => Err(fields.error("client_key", "is for client_auth private_key_jwt only")),
-            (None, Some(secret)) if !secret.0.is_empty() => Ok(method(secret.clone())),
-            (None, _) => Err(fields.error("client_secret", "required with client_id, and not empty")),
-        };
         let method = match method.as_deref() {
-            None | Some("basic") => by_secret(ClientAuthenticationMethod::Basic)?,
-            Some("post") => by_secret(ClientAuthenticationMethod::Post)?,
+            None | Some("basic" | "post") => {
+                if key.is_some() {
+                    return Err(fields.error("client_key", "is for client_auth private_key_jwt only"));
+                }
+                let secret = secret.filter(|secret| !secret.0.is_empty());
+                let secret =
+                    secret.ok_or_else(|| fields.error("client_secret", "required with client_id, and not empty"))?;
+                match method.as_deref() {
+                    Some("post") => ClientAuthenticationMethod::Post(secret),
+                    _ => ClientAuthenticationMethod::Basic(secret),
+                }
+            }
             Some("private_key_jwt") if secret.is_some() => {
                 return Err(fields.error("client_secret", "not beside client_auth private_key_jwt"));
             }

@@ -100,6 +100,16 @@ pub(super) fn parse_url(text: &str) -> Option<Url> {
     (matches!(url.scheme(), "https" | "http") && url.has_host() && plain).then_some(url)
 }
 
+/// The endpoint of a service of the operator's own, whose URL stands in this field: `cluster` reaches it, or one called as its host.
+pub(super) fn own_endpoint(fields: &mut Fields, field: &str, url: &str) -> Result<Endpoint, Error> {
+    let url = parse_url(url).ok_or_else(|| fields.error(field, "must be an absolute http or https URL"))?;
+    let cluster = fields.string("cluster")?.unwrap_or_else(|| url.host_str().unwrap_or_default().to_owned());
+    if cluster.is_empty() {
+        return Err(fields.error("cluster", "must not be empty"));
+    }
+    Ok(endpoint(&url, &cluster))
+}
+
 /// The endpoint of a URL behind a cluster.
 pub(super) fn endpoint(url: &Url, cluster: &str) -> Endpoint {
     let path = match url.query() {

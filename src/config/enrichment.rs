@@ -1,6 +1,6 @@
 //! The part of the configuration that says who knows more about the subject of a token than the token: `enrich`.
 
-use super::clusters::{endpoint, parse_url};
+use super::clusters::own_endpoint;
 use super::fields::Fields;
 use super::{Error, timeout};
 use crate::http::Endpoint;
@@ -80,15 +80,9 @@ impl Enrichment {
                 EnrichmentSource::Userinfo
             }
             (None, Some(uri)) => {
-                let url =
-                    parse_url(&uri).ok_or_else(|| fields.error("uri", "must be an absolute http or https URL"))?;
-                let cluster =
-                    fields.string("cluster")?.unwrap_or_else(|| url.host_str().unwrap_or_default().to_owned());
-                if cluster.is_empty() {
-                    return Err(fields.error("cluster", "must not be empty"));
-                }
+                let endpoint = own_endpoint(&mut fields, "uri", &uri)?;
                 let timeout = timeout(&mut fields)?.unwrap_or(DEFAULT_TIMEOUT);
-                EnrichmentSource::Service { endpoint: endpoint(&url, &cluster), timeout }
+                EnrichmentSource::Service { endpoint, timeout }
             }
             (Some(_), Some(_)) => return Err(fields.error("source", "not beside `uri`")),
             (Some(_), None) => return Err(fields.error("source", "expected userinfo")),

@@ -1,13 +1,13 @@
 //! The part of the configuration that says for which token of a service the client's is exchanged: `token_exchange` (RFC 8693).
 
 use super::client::ClientAuthentication;
-use super::clusters::{endpoint, parse_url};
+use super::clusters::own_endpoint;
 use super::fields::Fields;
-use super::output::{header_name, output_header};
+use super::output::header_with_scheme;
 use super::provider::Provider;
 use super::provider_names::{named, no_provider};
 use super::requirement::is_scope;
-use super::{Error, is_token_byte, timeout};
+use super::{Error, timeout};
 use crate::http::Endpoint;
 use std::rc::Rc;
 use std::time::Duration;
@@ -56,16 +56,7 @@ impl TokenExchange {
         let endpoint = match fields.string("endpoint")? {
             None if fields.has("cluster") => return Err(fields.error("cluster", "only with `endpoint`")),
             None => None,
-            Some(written) => {
-                let url = parse_url(&written);
-                let url = url.ok_or_else(|| fields.error("endpoint", "must be an absolute http or https URL"))?;
-                let cluster =
-                    fields.string("cluster")?.unwrap_or_else(|| url.host_str().unwrap_or_default().to_owned());
-                if cluster.is_empty() {
-                    return Err(fields.error("cluster", "must not be empty"));
-                }
-                Some(endpoint(&url, &cluster))
-            }
+            Some(url) => Some(own_endpoint(&mut fields, "endpoint", &url)?),
         };
         let client = ClientAuthentication::from_fields(&mut fields)?;
         let audience = fields.strings("audience")?.unwrap_or_default();
@@ -86,17 +77,7 @@ impl TokenExchange {
         if !scopes.iter().flatten().all(|scope| is_scope(scope)) {
             return Err(fields.error("scopes", "must be scopes, one in each string (RFC 6749, section 3.3)"));
         }
-        let header = fields.string("header")?.unwrap_or_else(|| "authorization".to_owned());
-        let is_authorization = header.eq_ignore_ascii_case("authorization");
-        let header = if is_authorization {
-            header_name(&fields, "header", &header)?
-        } else {
-            output_header(&fields, "header", &header)?
-        };
-        let scheme = fields.string("scheme")?.or_else(|| is_authorization.then(|| "Bearer".to_owned()));
-        if !scheme.iter().all(|scheme| !scheme.is_empty() && scheme.bytes().all(is_token_byte)) {
-            return Err(fields.error("scheme", "is no authentication scheme (RFC 9110, section 11.1)"));
-        }
+        let (header, scheme) = header_with_scheme(&mut fields, "authorization")?;
         let requested_token_type = fields.string("requested_token_type")?;
         if !requested_token_type.iter().all(|kind| TOKEN_TYPES.contains(&kind.as_str())) {
             return Err(

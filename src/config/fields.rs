@@ -14,6 +14,7 @@ pub use environment::{Environment, Kind};
 use environment::{expand, expanded};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The fields of one object that have not been read yet.
@@ -133,6 +134,14 @@ impl<'e> Fields<'e> {
             .transpose()
     }
 
+    /// A size in bytes, within these bounds.
+    pub fn size(&mut self, field: &'static str, bounds: RangeInclusive<usize>) -> Result<Option<usize>, Error> {
+        let Some(size) = self.integer(field)? else { return Ok(None) };
+        let size = usize::try_from(size).ok().filter(|size| bounds.contains(size));
+        size.map(Some)
+            .ok_or_else(|| self.error(field, format!("must be from {} to {}, in bytes", bounds.start(), bounds.end())))
+    }
+
     /// A list of whole numbers; one number stands for a list of one.
     pub fn integers(&mut self, field: &'static str) -> Result<Option<Vec<i64>>, Error> {
         self.each(field, Kind::Integers, |value, path| {
@@ -171,6 +180,14 @@ impl<'e> Fields<'e> {
     pub fn strings(&mut self, field: &'static str) -> Result<Option<Vec<String>>, Error> {
         let environment = self.environment;
         self.each(field, Kind::Strings, |value, path| string(value, path, environment))
+    }
+
+    /// The same, where a list that is given has elements, and none of them is empty.
+    pub fn filled_strings(&mut self, field: &'static str, problem: &str) -> Result<Option<Vec<String>>, Error> {
+        match self.strings(field)? {
+            Some(list) if list.is_empty() || list.iter().any(String::is_empty) => Err(self.error(field, problem)),
+            list => Ok(list),
+        }
     }
 
     /// A list of objects; one object stands for a list of one.

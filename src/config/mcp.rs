@@ -114,7 +114,9 @@ impl Mcp {
             description: description(&mut fields)?,
             operations: Operations::from_fields(&mut fields)?,
             source: source(&mut fields)?,
-            max_body_size: max_body_size(&mut fields)?,
+            max_body_size: fields
+                .size("max_body_size", MIN_MAX_BODY_SIZE..=MAX_MAX_BODY_SIZE)?
+                .unwrap_or(DEFAULT_MAX_BODY_SIZE),
             origins: origins(&mut fields)?,
             hold_head: fields.boolean("hold_head")?.unwrap_or(false),
             filter_lists: fields.boolean("filter_lists")?.unwrap_or(false),
@@ -298,16 +300,6 @@ fn source(fields: &mut Fields) -> Result<OperationSource, Error> {
         Some("metadata") => Ok(OperationSource::Metadata),
         Some(_) => Err(fields.error("source", "expected auto, headers or metadata")),
     }
-}
-
-/// `max_body_size`.
-fn max_body_size(fields: &mut Fields) -> Result<usize, Error> {
-    let Some(size) = fields.integer("max_body_size")? else { return Ok(DEFAULT_MAX_BODY_SIZE) };
-    let size = usize::try_from(size).ok().filter(|size| (MIN_MAX_BODY_SIZE..=MAX_MAX_BODY_SIZE).contains(size));
-    size.ok_or_else(|| {
-        let problem = format!("must be from {MIN_MAX_BODY_SIZE} to {MAX_MAX_BODY_SIZE}, in bytes");
-        fields.error("max_body_size", problem)
-    })
 }
 
 /// `allow_origins`.

@@ -329,6 +329,23 @@ pub(super) fn output_header(fields: &Fields, field: &str, name: &str) -> Result<
     }
 }
 
+/// `header` and `scheme`: where a token of our own is written, and what stands before it.
+pub(super) fn header_with_scheme(fields: &mut Fields, standard: &str) -> Result<(Rc<str>, Option<String>), Error> {
+    let written = fields.string("header")?.unwrap_or_else(|| standard.to_owned());
+    let is_authorization = written.eq_ignore_ascii_case("authorization");
+    let header = if is_authorization {
+        header_name(fields, "header", &written)?
+    } else {
+        output_header(fields, "header", &written)?
+    };
+    let scheme = fields.string("scheme")?.or_else(|| is_authorization.then(|| "Bearer".to_owned()));
+    if scheme.as_ref().is_none_or(|scheme| !scheme.is_empty() && scheme.bytes().all(is_token_byte)) {
+        Ok((header, scheme))
+    } else {
+        Err(fields.error("scheme", "is no authentication scheme (RFC 9110, section 11.1)"))
+    }
+}
+
 fn encoding(fields: &mut Fields, placement: Placement) -> Result<Encoding, Error> {
     let encoding = match fields.string("encoding")?.as_deref() {
         None | Some("uri") => Encoding::Uri,

@@ -89,6 +89,13 @@ impl Policy {
         outputs.map(move |output| output.filter_state_key(filter_name))
     }
 
+    /// The providers whose tokens are good, of all that there are.
+    pub fn trusted_of<'p>(&self, providers: &'p [Rc<Provider>]) -> impl Iterator<Item = &'p Provider> {
+        let indexed = providers.iter().enumerate();
+        let trusted = indexed.filter(|(index, _)| self.providers.as_ref().is_none_or(|good| good.contains(index)));
+        trusted.map(|(_, provider)| &**provider)
+    }
+
     /// The provider, by its place among so many, whose metadata are served beside those of the MCP server.
     pub fn published_provider(&self, count: usize) -> Option<usize> {
         self.mcp.as_ref().filter(|mcp| mcp.authorization_server_metadata)?;

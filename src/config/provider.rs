@@ -270,6 +270,11 @@ impl Provider {
         }
     }
 
+    /// Where one of its fields stands; `provider` has none.
+    pub(super) fn path_of(&self, field: &str) -> String {
+        if self.entry.is_some() { format!("{}.{field}", self.path()) } else { self.path() }
+    }
+
     /// What the operator should know before the first request, the provider's name left out.
     pub(super) fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
@@ -305,8 +310,7 @@ impl Provider {
     }
 
     fn warning(&self, code: &'static str, field: &str, text: impl Into<String>) -> Warning {
-        let path = if self.entry.is_some() { format!("{}.{field}", self.path()) } else { self.path() };
-        Warning::new(code, path, text)
+        Warning::new(code, self.path_of(field), text)
     }
 
     fn read_times(&mut self, fields: &mut Fields) -> Result<(), Error> {
@@ -381,30 +385,18 @@ fn audiences(fields: &mut Fields, validation: Validation, resource: Option<&Audi
 
 /// `audiences`.
 pub(super) fn audience_list(fields: &mut Fields) -> Result<Option<Vec<String>>, Error> {
-    match fields.strings("audiences")? {
-        Some(list) if list.is_empty() || list.iter().any(String::is_empty) => {
-            Err(fields.error("audiences", "must not be empty or hold an empty string"))
-        }
-        list => Ok(list),
-    }
+    fields.filled_strings("audiences", "must not be empty or hold an empty string")
 }
 
 fn token_prefixes(fields: &mut Fields) -> Result<Vec<String>, Error> {
-    match fields.strings("token_prefixes")? {
-        Some(list) if list.is_empty() || list.iter().any(String::is_empty) => {
-            Err(fields.error("token_prefixes", "must not be empty or hold an empty string"))
-        }
-        list => Ok(list.unwrap_or_default()),
-    }
+    let prefixes = fields.filled_strings("token_prefixes", "must not be empty or hold an empty string")?;
+    Ok(prefixes.unwrap_or_default())
 }
 
 fn token_types(fields: &mut Fields) -> Result<Vec<String>, Error> {
-    match fields.strings("token_type")? {
-        Some(types) if types.is_empty() || types.iter().any(String::is_empty) => {
-            Err(fields.error("token_type", "must not be empty; leave it out for the types of access tokens"))
-        }
-        types => Ok(types.unwrap_or_default()),
-    }
+    let types =
+        fields.filled_strings("token_type", "must not be empty; leave it out for the types of access tokens")?;
+    Ok(types.unwrap_or_default())
 }
 
 /// One character that is no part of what it separates.

@@ -209,8 +209,7 @@ fn writes_authorization(policy: &Policy) -> bool {
 
 /// The policies with their paths, each candidate beside its own.
 pub(super) fn judged(config: &Config) -> impl Iterator<Item = (String, &Policy)> {
-    config.policies().enumerate().flat_map(|(number, policy)| {
-        let base = number.checked_sub(1).map(|index| format!("rules[{index}].")).unwrap_or_default();
+    config.policies_with_paths().flat_map(|(base, policy)| {
         let shadow = policy.shadow.as_deref().map(|shadow| (format!("{base}shadow."), shadow));
         std::iter::once((base, policy)).chain(shadow)
     })

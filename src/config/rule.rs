@@ -366,11 +366,12 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     warnings
 }
 
-/// Expressions are tried one after the other: few of them may begin alike, and few may be for headers.
+/// Whether requests without a valid token pass.
 fn lets_others_pass(policy: &Policy) -> bool {
     !policy.bypass && (policy.allow_missing || !policy.enforce)
 }
 
+/// Expressions are tried one after the other: few of them may begin alike, and few may be for headers.
 fn check_patterns(rules: &[Rule]) -> Result<(), Error> {
     let mut counts = HashMap::new();
     let mut header_patterns: usize = 0;

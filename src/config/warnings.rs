@@ -67,10 +67,8 @@ pub(super) fn about_dotted_claims(config: &Config) -> Vec<Warning> {
     }
     let mut places: Vec<String> = Vec::new();
     let base: &Policy = &config.policy;
-    for (number, policy) in config.policies().enumerate() {
-        let is_top = number == 0;
-        let at = number.checked_sub(1).map(|index| format!("rules[{index}].")).unwrap_or_default();
-        odd_claims(policy, (!is_top).then_some(base), &at, &is_odd, &mut places);
+    for (at, policy) in config.policies_with_paths() {
+        odd_claims(policy, (!at.is_empty()).then_some(base), &at, &is_odd, &mut places);
         if let Some(shadow) = &policy.shadow {
             odd_claims(shadow, Some(policy), &format!("{at}shadow."), &is_odd, &mut places);
         }

@@ -16,7 +16,7 @@ use crate::file::File;
 use crate::report::{Finding, Level};
 use crate::site::{self, Site, Variables};
 use crate::yaml::{Documents, Node, Place};
-use oidc_filter::config::{Config, Policy};
+use oidc_filter::config::Config;
 
 /// All that is found in these files, which belong together: clusters of one serve filters of another.
 pub fn lint(files: &[File]) -> Vec<Finding> {
@@ -88,13 +88,6 @@ fn lacking(file: &File, documents: &Documents, is_somewhere: bool, report: &mut 
 fn is_known(node: &Node) -> bool {
     ["static_resources", "dynamic_resources"].iter().any(|field| node.get(field).is_some())
         || node.get("apiVersion").is_some() && node.get("kind").is_some()
-}
-
-/// The policies of a configuration, with the beginning of their fields' paths: nothing, or `rules[0].`.
-fn policies(config: &Config) -> impl Iterator<Item = (String, &Policy)> {
-    let rules = config.rules.iter().enumerate();
-    let rules = rules.map(|(index, rule)| (format!("rules[{index}]."), &*rule.policy));
-    std::iter::once((String::new(), &*config.policy)).chain(rules)
 }
 
 /// Where the findings of one file go.

@@ -19,7 +19,8 @@ pub fn why(reason: &str, token: Option<&Token>, config: &Config, policy: &Policy
     let provider = provider(token, config);
     Some(match reason {
         "unknown_issuer" => {
-            let issuers: Vec<&str> = trusted(config, policy).map(|provider| provider.issuer.as_str()).collect();
+            let issuers: Vec<&str> =
+                policy.trusted_of(&config.providers).map(|provider| provider.issuer.as_str()).collect();
             format!("its `iss` is {}, and tokens are taken here of {}", token.said("iss"), issuers.join(", "))
         }
         "expired" => {
@@ -123,12 +124,4 @@ fn provider<'c>(token: &Token, config: &'c Config) -> Option<&'c Provider> {
     let named = config.providers.iter().find(|provider| Some(provider.issuer.as_str()) == issuer);
     let only = config.providers.first().filter(|_| config.providers.len() == 1);
     named.or(only).map(Rc::as_ref)
-}
-
-/// The providers whose tokens this policy takes.
-fn trusted<'c>(config: &'c Config, policy: &'c Policy) -> impl Iterator<Item = &'c Provider> {
-    let trusted = policy.providers.as_deref();
-    let providers = config.providers.iter().enumerate();
-    let providers = providers.filter(move |(index, _)| trusted.is_none_or(|trusted| trusted.contains(index)));
-    providers.map(|(_, provider)| provider.as_ref())
 }

@@ -165,7 +165,7 @@ fn takes_over(filter: Entry<'_>, config: &Config) -> bool {
 /// What the filter hands over for metadata, Envoy's `header_to_metadata` has to take.
 fn hand_off(site: &Site<'_>, chain: &Chain<'_>, config: &Config, report: &mut Report<'_>) {
     let mut told: Vec<String> = Vec::new();
-    for (base, policy) in super::policies(config) {
+    for (base, policy) in config.policies_with_paths() {
         for (index, output) in policy.user_info.iter().enumerate() {
             let header = output.handoff_header();
             if output.placement != Placement::Metadata || told.contains(&header) {

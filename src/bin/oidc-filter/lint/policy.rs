@@ -11,7 +11,7 @@ use std::rc::Rc;
 pub fn check(site: &Site<'_>, config: &Config, report: &mut Report<'_>) {
     symmetric_keys(site, config, report);
     open_endpoints(site, config, report);
-    for (base, policy) in super::policies(config) {
+    for (base, policy) in config.policies_with_paths() {
         let is_top = base.is_empty();
         // What a rule does not say itself is told once, where it stands.
         if is_top || !Rc::ptr_eq(&policy.user_info, &config.policy.user_info) {
