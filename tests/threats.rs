@@ -54,15 +54,19 @@ fn every_name_exists() {
 fn a_name_that_is_not_there_is_noticed() {
     for place in [
         "src/jose/jwk.rs",
-        "src/jose/jwk.rs: Algorithm",
-        "src/jose/jwk.rs: JwkSet::holds",
+        "src/jose/jwk/algorithm.rs: Algorithm",
+        "src/jose/jwk/set.rs: JwkSet::holds",
         "src/oauth/credentials.rs: UnsupportedScheme",
     ] {
         assert!(defines(place), "{place}");
     }
-    for place in
-        ["src/jwx.rs", "src/jose/jwk.rs: Algorith", "src/jose/jwk.rs: JwkSet::hold", "src/jwx.rs: Algorithm", "src"]
-    {
+    for place in [
+        "src/jwx.rs",
+        "src/jose/jwk/algorithm.rs: Algorith",
+        "src/jose/jwk/set.rs: JwkSet::hold",
+        "src/jwx.rs: Algorithm",
+        "src",
+    ] {
         assert!(!defines(place), "{place}");
     }
 }
