@@ -77,9 +77,13 @@ pub fn answer(response: &Response, requested: Option<&str>, now: Timestamp) -> O
     if matches!(response.status, 400 | 401 | 403) {
         let object = crate::json::parse_object(&response.body).ok()?;
         let error = object.get("error").and_then(Value::as_str)?;
-        return matches!(error, "invalid_grant" | "invalid_target").then_some(Answer::Refused);
+        // Keycloak says `invalid_token` of a subject token that has ended.
+        return matches!(error, "invalid_grant" | "invalid_target" | "invalid_token").then_some(Answer::Refused);
     }
     let introspection::Answer::Active(object) = introspection::json_object(response)? else { return None };
+    if introspection::is_error(&object) {
+        return None;
+    }
     let text = |name: &str| object.get(name).and_then(Value::as_str);
     // Section 2.2.1: both are REQUIRED. A token that is bound to a key of ours would be of no use to the service.
     let is_bearer = text("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"));

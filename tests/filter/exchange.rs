@@ -124,6 +124,7 @@ fn what_the_provider_says_instead() {
     for (answer, status_, reason) in [
         (error("invalid_grant"), 403, "insufficient_claims"),
         (error("invalid_target"), 403, "insufficient_claims"),
+        (error("invalid_token"), 403, "insufficient_claims"),
         (error("invalid_client"), 503, "provider_unavailable"),
         (error("invalid_request"), 503, "provider_unavailable"),
         (error("unsupported_grant_type"), 503, "provider_unavailable"),
@@ -138,6 +139,7 @@ fn what_the_provider_says_instead() {
             "provider_unavailable",
         ),
         (made("a b", json!({})), 503, "provider_unavailable"),
+        (made("t", json!({"error": "temporarily_unavailable"})), 503, "provider_unavailable"),
         (made("a\r\nx: y", json!({})), 503, "provider_unavailable"),
         (says(200, "text/html", "<html>"), 503, "provider_unavailable"),
     ] {
