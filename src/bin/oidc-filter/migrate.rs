@@ -118,6 +118,10 @@ impl<'n> Theirs<'n> {
         self.take(name).is_some_and(Node::is_true)
     }
 
+    fn duration(&self, name: &str) -> Option<String> {
+        self.take(name).and_then(duration)
+    }
+
     fn elements(&self, name: &str) -> &'n [Node] {
         self.take(name).map_or(&[], Node::list)
     }
@@ -146,6 +150,19 @@ impl<'n> Theirs<'n> {
             if !self.used.borrow().contains(&key.name) {
                 self.notes.add(format!("{}: has no counterpart here", self.at(&key.name)));
             }
+        }
+    }
+}
+
+/// A duration of Envoy: a text, or an object with seconds and nanoseconds.
+fn duration(node: &Node) -> Option<String> {
+    let part = |name: &str| node.get(name).and_then(Node::number);
+    match (node.text(), part("seconds"), part("nanos")) {
+        (Some(text), ..) => Some(text.to_owned()),
+        (None, None, None) => None,
+        (None, seconds, nanos) => {
+            let milliseconds = seconds.unwrap_or(0.0) * 1e3 + nanos.unwrap_or(0.0) / 1e6;
+            Some(format!("{}ms", milliseconds.round()))
         }
     }
 }
@@ -198,8 +215,20 @@ fn quoted(text: &str) -> String {
     })
 }
 
-/// A key set written as text becomes the object that it is.
-fn key_set(text: &str) -> Node {
+/// A key set written as text becomes the object that it is. Algorithms of symmetric keys have to be named.
+fn put_keys(provider: &mut Node, text: &str, path: &str, notes: &Notes) {
     let parsed = yaml::read(text).ok().and_then(|mut documents| documents.pop());
-    parsed.filter(|node| matches!(node.data, Data::Map(_))).unwrap_or_else(|| text.into())
+    let keys = parsed.filter(|node| matches!(node.data, Data::Map(_))).unwrap_or_else(|| text.into());
+    let listed = keys.elements("keys");
+    if listed.iter().any(|key| key.word("kty") == Some("oct")) {
+        let mut algorithms: Vec<&str> = listed.iter().filter_map(|key| key.word("alg")).collect();
+        algorithms.sort_unstable();
+        algorithms.dedup();
+        if listed.iter().all(|key| key.word("alg").is_some()) {
+            provider.put("algorithms", texts(algorithms));
+        } else {
+            notes.add(format!("{path}: a symmetric key: name its algorithm in `algorithms`, such as HS256"));
+        }
+    }
+    provider.put("jwks", Node::object([("inline", keys)]));
 }

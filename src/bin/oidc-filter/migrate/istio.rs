@@ -1,7 +1,6 @@
 //! Istio's `RequestAuthentication` and `AuthorizationPolicy`: `docs/migrate/istio.md`.
 
-use super::{Notes, Theirs, claim, header_source, key_set, push_new, source, texts};
-use crate::urls;
+use super::{Notes, Theirs, claim, header_source, push_new, put_keys, quoted, source, texts};
 use crate::yaml::Node;
 
 pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
@@ -25,9 +24,15 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
     }
     let mut configuration = Node::object([("providers", ours.providers.into_iter().collect::<Node>())]);
     if !ours.places.is_empty() {
+        if ours.reads_standard {
+            push_new(&mut ours.places, source("header", "Authorization"));
+        }
         configuration.put("access_token", ours.places.into_iter().collect::<Node>());
-        configuration.put("forward", ours.forward);
     }
+    if ours.reads_standard {
+        notes.add("fromParams: Istio looks for a token in the parameter access_token, too; name it in access_token if somebody uses it");
+    }
+    configuration.put("forward", ours.forward);
     for (name, mut nodes) in [("user_info", ours.user_info), ("claim_headers", ours.claim_headers)] {
         match (nodes.len(), nodes.pop()) {
             (1, Some(one)) if name == "user_info" => configuration.put(name, one),
@@ -35,14 +40,14 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
             _ => {}
         }
     }
-    let mut rules = Vec::new();
-    let mut asks_for_tokens = false;
+    let mut policies = Policies { issuers: ours.issuers, ..Policies::default() };
     for policy in denying.into_iter().chain(others) {
-        asks_for_tokens |= authorization(policy, &mut rules, notes);
+        policies.add(policy, notes);
     }
-    if !asks_for_tokens {
+    if !policies.asks_for_tokens {
         configuration.put("allow_missing", true);
     }
+    let rules = policies.into_rules(notes);
     if !rules.is_empty() {
         configuration.put("rules", rules.into_iter().collect::<Node>());
     }
@@ -61,6 +66,9 @@ fn denies(policy: &Node) -> bool {
 struct Ours {
     providers: Vec<Node>,
     places: Vec<Node>,
+    /// Whether a rule of theirs names no place.
+    reads_standard: bool,
+    issuers: Vec<String>,
     forward: bool,
     user_info: Vec<Node>,
     claim_headers: Vec<Node>,
@@ -73,10 +81,11 @@ impl Ours {
         let issuer = theirs.word("issuer");
         if let Some(issuer) = issuer {
             provider.put("issuer", issuer);
+            self.issuers.push(issuer.to_owned());
         }
-        let keys = theirs.word("jwksUri");
-        if let Some(host) = keys.or(issuer).and_then(urls::host) {
-            provider.put("cluster", format!("outbound|443||{host}"));
+        let keys = theirs.word("jwksUri").or_else(|| theirs.word("jwks_uri"));
+        if let Some(cluster) = keys.or(issuer).and_then(cluster) {
+            provider.put("cluster", cluster);
         }
         let audiences = theirs.words("audiences");
         if audiences.is_empty() {
@@ -90,11 +99,14 @@ impl Ours {
             provider.put("jwks", Node::object([("uri", Node::from(uri))]));
         }
         if let Some(keys) = theirs.word("jwks") {
-            provider.put("jwks", Node::object([("inline", key_set(keys))]));
+            put_keys(&mut provider, keys, &theirs.at("jwks"), notes);
         }
         if let Some(timeout) = theirs.word("timeout") {
             provider.put("timeout", timeout);
         }
+        let names_places =
+            ["fromHeaders", "fromParams", "fromCookies"].iter().any(|field| theirs.node.get(field).is_some());
+        self.reads_standard |= !names_places;
         for header in theirs.elements("fromHeaders") {
             let scheme = header.word("prefix").unwrap_or_default().trim();
             push_new(&mut self.places, header_source(header.word("name").unwrap_or("Authorization"), scheme));
@@ -120,74 +132,133 @@ impl Ours {
     }
 }
 
-/// The rules of a policy; whether it wants a token where no rule says otherwise.
-fn authorization(policy: &Node, rules: &mut Vec<Node>, notes: &Notes) -> bool {
-    let name = policy.at(&["metadata", "name"]).and_then(Node::text).unwrap_or("AuthorizationPolicy");
-    let action = policy.at(&["spec", "action"]).and_then(Node::text).unwrap_or("ALLOW");
-    let listed = policy.at(&["spec", "rules"]).map_or(&[][..], Node::list);
-    match action {
-        "ALLOW" => {}
-        "DENY" => return deny(name, listed, rules, notes),
-        "CUSTOM" => {
-            notes.add(format!("{name}: a CUSTOM policy runs before the filter in Istio; let the filter ask the service by `external_authorization`"));
-            return false;
-        }
-        other => {
-            notes.add(format!("{name}: {other} has no counterpart"));
-            return false;
-        }
-    }
-    let mut is_for_all = false;
-    for (index, rule) in listed.iter().enumerate() {
-        let path = format!("{name}: rules[{index}]");
-        let matches = matches(rule, &path, notes);
-        let wants_token = wants_token(rule, &path, notes);
-        let requirement = requirement(rule, &path, notes);
-        is_for_all |= matches.as_ref().is_none_or(Vec::is_empty);
-        let Some(matches) = matches.filter(|matches| !matches.is_empty()) else {
-            if requirement.is_some() {
-                notes.add(format!("{path}: holds for all paths: write its `when` as `require` at the top level"));
-            }
-            continue;
-        };
-        for matching in matches {
-            let mut ours = Node::object([("match", matching)]);
-            match (&requirement, wants_token) {
-                (Some(requirement), _) => ours.put("require", requirement.clone()),
-                (None, true) => {}
-                (None, false) => ours.put("allow_missing", true),
-            }
-            rules.push(ours);
-        }
-    }
-    if !is_for_all {
-        notes.add(format!(
-            "{name}: what none of its rules allows is 403 there; here a valid token is enough where no rule says more"
-        ));
-    }
-    true
+/// Istio's cluster for a URL.
+fn cluster(url: &str) -> Option<String> {
+    let url = url::Url::parse(url).ok()?;
+    Some(format!("outbound|{}||{}", url.port_or_known_default()?, url.host_str()?))
 }
 
-/// `DENY` for whoever has no identity is a demand for a token.
-fn deny(name: &str, listed: &[Node], rules: &mut Vec<Node>, notes: &Notes) -> bool {
-    let mut is_for_all = false;
-    for (index, rule) in listed.iter().enumerate() {
-        let path = format!("{name}: rules[{index}]");
-        let sources = rule.elements("from");
-        if sources.is_empty() || !sources.iter().all(is_nobody) || rule.get("when").is_some() {
-            notes.add(format!("{path}: only `notRequestPrincipals: [\"*\"]` of a DENY policy carries over; write a rule with a requirement before the others"));
-            continue;
-        }
-        match matches(rule, &path, notes).filter(|matches| !matches.is_empty()) {
-            None => is_for_all = true,
-            Some(matches) => rules.extend(
-                matches
-                    .into_iter()
-                    .map(|matching| Node::object([("match", matching), ("allow_missing", false.into())])),
-            ),
+/// What the AuthorizationPolicies come to.
+#[derive(Default)]
+struct Policies {
+    issuers: Vec<String>,
+    rules: Vec<Node>,
+    /// Those that are for all paths, and stand behind the others.
+    last: Vec<Node>,
+    /// Matches of what one rule leaves out, which no other allows.
+    closed: Vec<Node>,
+    /// Whether a token is wanted where no rule says otherwise.
+    asks_for_tokens: bool,
+    /// Whether there are ALLOW policies, and none of their rules is for all paths.
+    is_closed: bool,
+    /// Whether one of their rules is.
+    is_for_all: bool,
+}
+
+impl Policies {
+    fn add(&mut self, policy: &Node, notes: &Notes) {
+        let name = policy.at(&["metadata", "name"]).and_then(Node::text).unwrap_or("AuthorizationPolicy");
+        let action = policy.at(&["spec", "action"]).and_then(Node::text).unwrap_or("ALLOW");
+        let listed = policy.at(&["spec", "rules"]).map_or(&[][..], Node::list);
+        match action {
+            "ALLOW" => self.allow(name, listed, notes),
+            "DENY" => self.deny(name, listed, notes),
+            "CUSTOM" => {
+                notes.add(format!("{name}: a CUSTOM policy runs before the filter in Istio; let the filter ask the service by `external_authorization`"));
+            }
+            other => notes.add(format!("{name}: {other} has no counterpart")),
         }
     }
-    is_for_all
+
+    fn allow(&mut self, name: &str, listed: &[Node], notes: &Notes) {
+        self.asks_for_tokens = true;
+        self.is_closed = true;
+        for (index, rule) in listed.iter().enumerate() {
+            let path = format!("{name}: rules[{index}]");
+            let wants_token = wants_token(rule, &path, notes);
+            let (requirement, keeps_when) = requirement(rule, &path, &self.issuers, notes);
+            let opens = !wants_token && requirement.is_none();
+            let matches = matches(rule, &path, true, notes);
+            if !matches.is_whole || !keeps_when {
+                notes.add(format!("{path}: left out, since without what is lost it would allow more than theirs"));
+                continue;
+            }
+            self.closed.extend(matches.but);
+            let is_for_all = matches.is_for_all;
+            let all = is_for_all.then(|| Node::object([("path_prefix", Node::from("/"))]));
+            // What holds at the top level needs no rule: a valid token.
+            let all = all.filter(|_| opens || requirement.is_some());
+            for (matching, is_last) in
+                matches.list.into_iter().map(|matching| (matching, false)).chain(all.map(|matching| (matching, true)))
+            {
+                let mut ours = Node::object([("match", matching)]);
+                match &requirement {
+                    Some(requirement) => ours.put("require", requirement.clone()),
+                    None if opens => ours.put("allow_missing", true),
+                    None => {}
+                }
+                let rules = if is_last { &mut self.last } else { &mut self.rules };
+                rules.push(ours);
+            }
+            self.is_for_all |= is_for_all;
+        }
+    }
+
+    /// `DENY` for whoever has no identity is a demand for a token; for everybody, a closed path.
+    fn deny(&mut self, name: &str, listed: &[Node], notes: &Notes) {
+        for (index, rule) in listed.iter().enumerate() {
+            let path = format!("{name}: rules[{index}]");
+            let sources = rule.elements("from");
+            let is_of_nobody = !sources.is_empty() && sources.iter().all(is_nobody);
+            if rule.get("when").is_some() || !(sources.is_empty() || is_of_nobody) {
+                notes.add(format!("{path}: only `notRequestPrincipals: [\"*\"]` of a DENY policy carries over, and what is denied to all; write a rule with a requirement before the others"));
+                continue;
+            }
+            let matches = matches(rule, &path, false, notes);
+            for but in matches.but.iter().filter_map(|but| serde_json::to_string(&but.to_json()).ok()) {
+                notes.add(format!("{path}: all but {but} there; here these need a token, too, unless a rule with `allow_missing` says otherwise"));
+            }
+            self.asks_for_tokens |= matches.is_for_all && is_of_nobody;
+            if matches.is_for_all && !is_of_nobody {
+                notes.add(format!("{path}: denies everything to everybody: leave the policy in Istio"));
+            }
+            for matching in matches.list {
+                self.rules.push(if is_of_nobody {
+                    Node::object([("match", matching), ("allow_missing", false.into())])
+                } else {
+                    closed(matching, &self.issuers)
+                });
+            }
+        }
+    }
+
+    /// The rules, with those at the end that close what theirs leave out.
+    fn into_rules(mut self, notes: &Notes) -> Vec<Node> {
+        if self.is_closed && !self.is_for_all {
+            notes.add("what none of their rules allows is 403 there: so the last rule here asks for what no token has; leave it out if a valid token is enough");
+            self.closed = vec![Node::object([("path_prefix", Node::from("/"))])];
+        }
+        let is_known = |matching: &Node| {
+            self.rules.iter().any(|rule| rule.get("match").is_some_and(|known| known.to_json() == matching.to_json()))
+        };
+        let closing: Vec<Node> = self.closed.iter().filter(|matching| !is_known(matching)).cloned().collect();
+        let closing: Vec<Node> = closing.into_iter().map(|matching| closed(matching, &self.issuers)).collect();
+        if self.last.len() > 1 {
+            notes.add("several of their rules are for all paths, and one is enough there; here the first one holds: write them as one");
+        }
+        let mut rules: Vec<Node> = self.rules.into_iter().chain(closing).chain(self.last).collect();
+        // Where a token may be missing, it may not be where something is asked of it.
+        for rule in rules.iter_mut().filter(|rule| !self.asks_for_tokens && rule.get("require").is_some()) {
+            rule.put("allow_missing", false);
+        }
+        rules
+    }
+}
+
+/// A rule that nobody can fulfil: each token has the issuer of its provider.
+fn closed(matching: Node, issuers: &[String]) -> Node {
+    let claim = Node::object([("claim", "iss".into()), ("none_of", texts(issuers))]);
+    Node::object([("match", matching), ("require", Node::object([("claims", Node::from_iter([claim]))]))])
 }
 
 /// Whether a source is whoever has no identity.
@@ -196,47 +267,98 @@ fn is_nobody(source: &Node) -> bool {
     principals.iter().any(|one| one.text() == Some("*"))
 }
 
-/// The requests of a rule; none for all, and an empty list for all but some, which other rules are for.
-fn matches(rule: &Node, path: &str, notes: &Notes) -> Option<Vec<Node>> {
-    let operations = rule.get("to")?.list();
-    let mut found = Vec::new();
-    for operation in operations.iter().filter_map(|one| one.get("operation")) {
+/// The requests of a rule.
+#[derive(Default)]
+struct Matches {
+    list: Vec<Node>,
+    /// Those that it is not for.
+    but: Vec<Node>,
+    is_for_all: bool,
+    /// Whether all of its conditions carry over.
+    is_whole: bool,
+}
+
+/// What is allowed must be no more than theirs; what is denied may be a path more.
+fn matches(rule: &Node, path: &str, allows: bool, notes: &Notes) -> Matches {
+    let mut found = Matches { is_whole: true, ..Matches::default() };
+    let operations: Vec<&Node> = rule.elements("to").iter().filter_map(|one| one.get("operation")).collect();
+    found.is_for_all = operations.is_empty();
+    for operation in operations {
         let theirs = Theirs::of(operation, &format!("{path}.to"), notes);
-        let mut matching = Node::object::<&str>([]);
-        let (mut exact, mut prefixes): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
-        for one in theirs.words("paths") {
-            match one.strip_suffix("/*") {
-                Some(prefix) => prefixes.push(if prefix.is_empty() { "/" } else { prefix }),
-                None if one == "*" => {}
-                None if one.contains(['*', '{']) => {
-                    notes.add(format!(
-                        "{path}.to: {one} is no path and no prefix of whole segments; write a path_pattern"
-                    ));
-                }
-                None => exact.push(one),
-            }
+        let mut listed = paths(&theirs.words("paths"), allows);
+        if listed.is_empty() && theirs.node.get("paths").is_none() {
+            listed.push(Node::object::<&str>([]));
         }
-        // A prefix is for the path itself, too.
-        exact.retain(|one| !prefixes.contains(one));
-        if !prefixes.is_empty() {
-            matching.put("path_prefix", one_or_several(&prefixes));
-            if !exact.is_empty() {
-                let mut other = Node::object([("path", one_or_several(&exact))]);
-                methods_and_hosts(&theirs, &mut other);
-                found.push(other);
-            }
-        } else if !exact.is_empty() {
-            matching.put("path", one_or_several(&exact));
+        for matching in &mut listed {
+            methods_and_hosts(&theirs, matching);
         }
-        methods_and_hosts(&theirs, &mut matching);
-        // All but what other rules say is what holds at the top level.
-        theirs.skip(&["notPaths"]);
+        found.but.extend(paths(&theirs.words("notPaths"), false));
+        let is_all_but = theirs.node.get("notPaths").is_some() && listed.iter().any(|matching| !matching.is_empty());
+        let lost = ["notMethods", "notHosts", "ports", "notPorts"].iter().any(|field| theirs.node.get(field).is_some());
+        if lost || is_all_but {
+            found.is_whole = false;
+        }
+        if is_all_but {
+            notes.add(format!(
+                "{path}.to.notPaths: beside other conditions it has no counterpart: write a rule before this one"
+            ));
+        }
         theirs.finish();
-        if !matching.is_empty() {
-            found.push(matching);
+        found.is_for_all |= listed.iter().any(Node::is_empty);
+        found.list.extend(listed.into_iter().filter(|matching| !matching.is_empty()));
+    }
+    found
+}
+
+/// Istio's paths: to the letter, with a `*` at the beginning or the end, or a template.
+fn paths(listed: &[&str], is_exact: bool) -> Vec<Node> {
+    let mut exact: Vec<&str> = Vec::new();
+    let mut prefixes: Vec<&str> = Vec::new();
+    let mut patterns: Vec<String> = Vec::new();
+    let mut is_all = false;
+    for one in listed {
+        match (one.strip_suffix("/*"), one.strip_suffix('*'), one.strip_prefix('*')) {
+            _ if *one == "*" => is_all = true,
+            _ if one.contains('{') => patterns.push(template(one)),
+            (Some(""), ..) => prefixes.push("/"),
+            // A prefix is for the path before the slash, too, which is another pattern there.
+            (Some(prefix), ..) if !prefix.contains('*') && (!is_exact || listed.contains(&prefix)) => {
+                prefixes.push(prefix)
+            }
+            (_, Some(begin), _) if !begin.contains('*') => patterns.push(format!("{}.*", quoted(begin))),
+            (_, _, Some(end)) if !end.contains('*') => patterns.push(if end.starts_with('/') {
+                format!("(/.*)?{}", quoted(end))
+            } else {
+                format!("/.*{}", quoted(end))
+            }),
+            _ => exact.push(one),
         }
     }
-    Some(found)
+    if is_all {
+        return vec![Node::object::<&str>([])];
+    }
+    // A prefix is for the path itself, too.
+    exact.retain(|one| !prefixes.contains(one));
+    let mut found = Vec::new();
+    for (field, list) in [("path_prefix", &prefixes), ("path", &exact)] {
+        if !list.is_empty() {
+            found.push(Node::object([(field, one_or_several(list))]));
+        }
+    }
+    if !patterns.is_empty() {
+        found.push(Node::object([("path_pattern", patterns.join("|").into())]));
+    }
+    found
+}
+
+/// `{*}` is for one segment, `{**}` for any number of them.
+fn template(path: &str) -> String {
+    let segment = |part: &str| match part {
+        "{*}" => "[^/]+".to_owned(),
+        "{**}" => ".*".to_owned(),
+        part => quoted(part),
+    };
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
 /// A text, or a list of texts.
@@ -260,11 +382,7 @@ fn wants_token(rule: &Node, path: &str, notes: &Notes) -> bool {
     let sources = rule.elements("from");
     for source in sources.iter().filter_map(|one| one.get("source")) {
         let theirs = Theirs::of(source, &format!("{path}.from"), notes);
-        for principal in theirs.words("requestPrincipals").into_iter().filter(|principal| *principal != "*") {
-            notes.add(format!(
-                "{path}.from: {principal} is an issuer and a `sub`: write `providers` and a requirement on `sub`"
-            ));
-        }
+        theirs.skip(&["requestPrincipals"]);
         for field in [
             "ipBlocks",
             "remoteIpBlocks",
@@ -282,9 +400,11 @@ fn wants_token(rule: &Node, path: &str, notes: &Notes) -> bool {
     !sources.is_empty()
 }
 
-/// The `when` of a rule.
-fn requirement(rule: &Node, path: &str, notes: &Notes) -> Option<Node> {
+/// The principals and the `when` of a rule; and whether all of it carries over.
+fn requirement(rule: &Node, path: &str, issuers: &[String], notes: &Notes) -> (Option<Node>, bool) {
     let mut claims = Vec::new();
+    let (of_principals, mut is_whole) = principals(rule, path, issuers, notes);
+    claims.extend(of_principals);
     for condition in rule.elements("when") {
         let key = condition.word("key").unwrap_or_default();
         let names: Option<Vec<&str>> = key
@@ -298,23 +418,60 @@ fn requirement(rule: &Node, path: &str, notes: &Notes) -> Option<Node> {
             }
             (Some(several), _) => Node::object([("path", several.join(".").into())]),
             (None, "request.auth.presenter") => Node::object([("claim", "azp".into())]),
+            (None, "request.auth.audiences") => Node::object([("claim", "aud".into())]),
             (None, _) => {
                 notes.add(format!("{path}.when: {key} has no counterpart"));
+                is_whole = false;
                 continue;
             }
         };
         let values: Vec<&str> = condition.elements("values").iter().filter_map(Node::text).collect();
         let others: Vec<&str> = condition.elements("notValues").iter().filter_map(Node::text).collect();
         if values.iter().any(|value| value.contains('*')) && values != ["*"] {
-            let patterns: Vec<String> = values.iter().map(|value| super::quoted(value).replace("[*]", ".*")).collect();
+            let patterns: Vec<String> = values.iter().map(|value| quoted(value).replace("[*]", ".*")).collect();
             claim.put("matches", patterns.join("|"));
         } else if !values.is_empty() && values != ["*"] {
             claim.put("any_of", texts(values));
         }
         if !others.is_empty() {
             claim.put("none_of", texts(others));
+            notes.add(format!("{path}.when: {key} must be there here, as something else than `notValues`"));
         }
         claims.push(claim);
     }
-    (!claims.is_empty()).then(|| Node::object([("claims", claims.into_iter().collect::<Node>())]))
+    ((!claims.is_empty()).then(|| Node::object([("claims", claims.into_iter().collect::<Node>())])), is_whole)
+}
+
+/// What principals, `<iss>/<sub>`, ask of a token; and whether all of that carries over.
+fn principals(rule: &Node, path: &str, issuers: &[String], notes: &Notes) -> (Vec<Node>, bool) {
+    let sources = rule.elements("from").iter().filter_map(|one| one.get("source"));
+    let listed: Vec<&str> =
+        sources.flat_map(|source| source.elements("requestPrincipals")).filter_map(Node::text).collect();
+    if listed.is_empty() || listed.contains(&"*") {
+        return (Vec::new(), true);
+    }
+    let pairs: Vec<(&str, &str)> = listed.iter().filter_map(|one| one.rsplit_once('/')).collect();
+    let (mut of, mut subjects): (Vec<&str>, Vec<&str>) = pairs.iter().copied().unzip();
+    of.sort_unstable();
+    of.dedup();
+    subjects.sort_unstable();
+    subjects.dedup();
+    let is_readable = pairs.len() == listed.len()
+        && of.iter().all(|issuer| !issuer.contains('*'))
+        && (subjects == ["*"] || of.len() == 1 && subjects.iter().all(|subject| !subject.contains('*')));
+    if !is_readable {
+        notes.add(format!(
+            "{path}.from: {} are issuers and `sub`s: write `providers` and a requirement on `sub`",
+            listed.join(", ")
+        ));
+        return (Vec::new(), false);
+    }
+    let mut claims = Vec::new();
+    if !issuers.iter().all(|issuer| of.contains(&issuer.as_str())) {
+        claims.push(Node::object([("claim", "iss".into()), ("any_of", texts(of))]));
+    }
+    if subjects != ["*"] {
+        claims.push(Node::object([("claim", "sub".into()), ("any_of", texts(subjects))]));
+    }
+    (claims, true)
 }

@@ -1,6 +1,6 @@
 //! Envoy's `jwt_authn`: `docs/migrate/envoy-jwt-authn.md`.
 
-use super::{Notes, Theirs, bypass, claim, header_source, key_set, push_new, quoted, source, texts};
+use super::{Notes, Theirs, bypass, claim, duration, header_source, push_new, put_keys, quoted, source, texts};
 use crate::yaml::Node;
 
 pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
@@ -22,7 +22,7 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
     theirs.skip(&["@type"]);
     let listed = theirs.take("providers").map_or(&[][..], Node::members);
     let names: Vec<&str> = listed.iter().map(|(key, _)| key.name.as_str()).collect();
-    let mut ours = Ours::default();
+    let mut ours = Ours { is_alone: names.len() == 1, ..Ours::default() };
     let mut providers = Vec::new();
     for (key, node) in listed {
         let fields = Theirs::of(node, &format!("providers.{}", key.name), notes);
@@ -49,7 +49,11 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
             configuration.put(name, nodes.into_iter().collect::<Node>());
         }
     }
+    if let Some(require) = ours.require {
+        configuration.put("require", require);
+    }
     configuration.put("rules", rules(&theirs, &names));
+    about_routes(documents, notes);
     theirs
         .lose("filter_state_rules", "no counterpart; use rules, or rules with a `name` that the route's metadata call");
     theirs.skip(&["stat_prefix"]);
@@ -57,23 +61,63 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
     Ok(configuration)
 }
 
+/// What routes say themselves.
+fn about_routes(documents: &[Node], notes: &Notes) {
+    for document in documents {
+        document.walk(&mut |node| {
+            if !node.word("@type").is_some_and(|name| name.ends_with(".jwt_authn.v3.PerRouteConfig")) {
+                return;
+            }
+            let place = node.place;
+            notes.add(match node.word("requirement_name") {
+                Some(name) => format!("PerRouteConfig at {place}: give this route metadata with rule: {name}"),
+                None => format!(
+                    "PerRouteConfig at {place}: a route without the filter there; here it needs a token unless a rule with `bypass` has its \
+                     path or its `route_name`"
+                ),
+            });
+        });
+    }
+}
+
 /// Their rules, then those that routes name.
 fn rules(theirs: &Theirs<'_>, names: &[&str]) -> Node {
     let notes = theirs.notes;
     let requirements = theirs.take("requirement_map").map_or(&[][..], Node::members);
+    let named = |name: &str| requirements.iter().find(|(key, _)| key.name == name).map(|(_, node)| node);
+    let listed = theirs.elements("rules");
+    let required =
+        |node: &'_ Node| node.get("requires").cloned().or_else(|| named(node.word("requirement_name")?).cloned());
     let mut rules = Vec::new();
     let mut is_for_all = false;
-    for (index, node) in theirs.elements("rules").iter().enumerate() {
+    for (index, node) in listed.iter().enumerate() {
         let path = format!("rules[{index}]");
         let fields = Theirs::of(node, &path, notes);
-        let matching = fields.take("match").map(|node| matcher(&Theirs::of(node, &format!("{path}.match"), notes)));
-        let named = fields.word("requirement_name");
-        let required =
-            named.and_then(|name| requirements.iter().find(|(key, _)| key.name == name)).map(|(_, node)| node);
-        let mut rule = Node::object([("match", matching.clone().unwrap_or_else(|| prefix("/")))]);
-        is_for_all |= matching.is_none_or(|matching| matching.to_json() == prefix("/").to_json());
-        requirement(&mut rule, fields.take("requires").or(required), names, &format!("{path}.requires"), notes);
+        fields.skip(&["requires", "requirement_name"]);
+        let asked = required(node);
+        let later = listed.get(index.saturating_add(1)..).unwrap_or_default();
+        let opens = is_open(node, asked.as_ref());
+        let asks_the_same =
+            |node: &Node| required(node).map(|asked| asked.to_json()) == asked.as_ref().map(Node::to_json);
+        let is_covered = later.iter().all(asks_the_same) && later.iter().any(is_for_every_path);
+        let place = format!("{path}.match");
+        let matched = fields.take("match").map(|node| {
+            let matching = Matching { theirs: Theirs::of(node, &place, notes), opens, is_covered };
+            matching.read()
+        });
         fields.finish();
+        let (matching, is_whole) = matched.unwrap_or_else(|| (prefix("/"), true));
+        if opens && !is_whole {
+            notes.add(format!("{path}: left out, since it would let more requests pass without a token than theirs"));
+            continue;
+        }
+        let mut rule = Node::object([("match", matching.clone())]);
+        is_for_all |= matching.to_json() == prefix("/").to_json();
+        if asked.is_none() && node.get("requirement_name").is_some() {
+            notes.add(format!("{path}.requirement_name: is not in requirement_map; here a valid token is needed"));
+        } else {
+            requirement(&mut rule, asked.as_ref(), names, &format!("{path}.requires"), notes);
+        }
         rules.push(rule);
     }
     for (key, node) in requirements {
@@ -101,6 +145,9 @@ struct Ours {
     forward: Vec<bool>,
     user_info: Vec<Node>,
     claim_headers: Vec<Node>,
+    /// Whether there is one provider and no other.
+    is_alone: bool,
+    require: Option<Node>,
 }
 
 impl Ours {
@@ -150,7 +197,7 @@ fn provider(name: &str, theirs: &Theirs<'_>, ours: &mut Ours) -> Node {
         if let Some(uri) = call.and_then(|call| call.word("uri")) {
             keys.put("uri", uri);
         }
-        if let Some(cache) = remote.word("cache_duration") {
+        if let Some(cache) = remote.duration("cache_duration") {
             keys.put("cache", cache);
         }
         provider.put("jwks", keys);
@@ -158,7 +205,7 @@ fn provider(name: &str, theirs: &Theirs<'_>, ours: &mut Ours) -> Node {
     }
     if let Some(local) = theirs.take("local_jwks") {
         match local.word("inline_string") {
-            Some(text) => provider.put("jwks", Node::object([("inline", key_set(text))])),
+            Some(text) => put_keys(&mut provider, text, &theirs.at("local_jwks"), notes),
             None => notes.add(format!(
                 "{}: a module can't read files; write the keys into jwks.inline",
                 theirs.at("local_jwks")
@@ -168,10 +215,10 @@ fn provider(name: &str, theirs: &Theirs<'_>, ours: &mut Ours) -> Node {
     if let Some(skew) = theirs.take("clock_skew_seconds").and_then(Node::number) {
         provider.put("clock_skew", format!("{skew}s"));
     }
-    if let Some(timeout) = call.and_then(|call| call.word("timeout")) {
+    if let Some(timeout) = call.and_then(|call| duration(call.get("timeout")?)) {
         provider.put("timeout", timeout);
     }
-    if let Some(lifetime) = theirs.word("max_lifetime") {
+    if let Some(lifetime) = theirs.duration("max_lifetime") {
         provider.put("max_lifetime", lifetime);
         notes.add(format!("{}: counts from `iat` to `exp` here, theirs from now to `exp`", theirs.at("max_lifetime")));
     }
@@ -180,7 +227,7 @@ fn provider(name: &str, theirs: &Theirs<'_>, ours: &mut Ours) -> Node {
     if let Some(remote) = remote {
         remote.finish();
     }
-    subjects(theirs);
+    subjects(theirs, ours);
     places(name, theirs, ours);
     outputs(theirs, ours);
     ours.forward.push(theirs.flag("forward"));
@@ -195,24 +242,34 @@ fn provider(name: &str, theirs: &Theirs<'_>, ours: &mut Ours) -> Node {
     provider
 }
 
-fn subjects(theirs: &Theirs<'_>) {
+/// Whose tokens a provider's are: of one provider alone, that holds for all tokens.
+fn subjects(theirs: &Theirs<'_>, ours: &mut Ours) {
     let Some(matcher) = theirs.take("subjects") else { return };
-    let pattern = ["exact", "prefix", "suffix"].iter().find_map(|kind| {
+    let pattern = ["exact", "prefix", "suffix", "contains"].iter().find_map(|kind| {
         let text = quoted(matcher.word(kind)?);
         Some(match *kind {
             "exact" => text,
             "prefix" => format!("{text}.*"),
-            _ => format!(".*{text}"),
+            "suffix" => format!(".*{text}"),
+            _ => format!(".*{text}.*"),
         })
     });
     let pattern = pattern.or_else(|| matcher.at(&["safe_regex", "regex"]).and_then(Node::text).map(str::to_owned));
-    let requirement = pattern.map_or("a requirement on `sub`".to_owned(), |pattern| {
-        format!("require: {{claims: [{{claim: sub, matches: {pattern:?}}}]}}")
-    });
-    theirs.notes.add(format!(
-        "{}: belongs to one provider there; write it where this provider's tokens are judged: {requirement}",
-        theirs.at("subjects")
-    ));
+    match pattern.filter(|_| !matcher.get("ignore_case").is_some_and(Node::is_true)) {
+        Some(pattern) if ours.is_alone => {
+            let claim = Node::object([("claim", "sub".into()), ("matches", pattern.into())]);
+            ours.require = Some(Node::object([("claims", Node::from_iter([claim]))]));
+        }
+        pattern => {
+            let requirement = pattern.map_or("a requirement on `sub`".to_owned(), |pattern| {
+                format!("require: {{claims: [{{claim: sub, matches: {pattern:?}}}]}}")
+            });
+            theirs.notes.add(format!(
+                "{}: belongs to one provider there; write it where this provider's tokens are judged: {requirement}",
+                theirs.at("subjects")
+            ));
+        }
+    }
 }
 
 fn places(name: &str, theirs: &Theirs<'_>, ours: &mut Ours) {
@@ -262,41 +319,113 @@ fn prefix(path: &str) -> Node {
     Node::object([("path_prefix", Node::from(path))])
 }
 
-fn matcher(theirs: &Theirs<'_>) -> Node {
-    let mut matching = Node::object::<&str>([]);
-    if let Some(path) = theirs.word("prefix").or_else(|| theirs.word("path_separated_prefix")) {
-        let bare = path.strip_suffix('/').filter(|bare| !bare.is_empty()).unwrap_or(path);
-        matching.put("path_prefix", bare);
+/// Whether a rule lets requests pass without a valid token.
+fn is_open(rule: &Node, required: Option<&Node>) -> bool {
+    let Some(required) = required else { return rule.get("requirement_name").is_none() };
+    let mut is_open = false;
+    required.walk(&mut |node| {
+        is_open |= node.get("allow_missing").is_some() || node.get("allow_missing_or_failed").is_some();
+    });
+    is_open
+}
+
+fn is_for_every_path(rule: &Node) -> bool {
+    let matching = rule.get("match");
+    matching.is_none_or(|matching| matching.word("prefix") == Some("/") && matching.members().len() == 1)
+}
+
+/// What requests a rule is for.
+struct Matching<'n> {
+    theirs: Theirs<'n>,
+    /// Whether the rule lets requests pass without a valid token: then it must be for no more than theirs.
+    opens: bool,
+    /// Whether later rules ask the same of all others.
+    is_covered: bool,
+}
+
+impl Matching<'_> {
+    /// That, and whether all of their conditions carry over: without one, the rule is for more requests.
+    fn read(self) -> (Node, bool) {
+        let theirs = &self.theirs;
+        let mut matching = Node::object::<&str>([]);
+        self.path(&mut matching);
+        let mut is_whole = true;
+        for header in theirs.elements("headers") {
+            is_whole &= self.header(header, &mut matching);
+        }
+        for field in ["query_parameters", "runtime_fraction", "connect_matcher", "path_match_policy"] {
+            is_whole &= theirs.node.get(field).is_none();
+            theirs.lose(field, "no counterpart: without it the rule is for more requests");
+        }
+        self.theirs.finish();
+        (matching, is_whole)
     }
-    if let Some(path) = theirs.word("path") {
-        matching.put("path", path);
+
+    fn path(&self, matching: &mut Node) {
+        let theirs = &self.theirs;
+        let ignores_case = theirs.take("case_sensitive").is_some_and(Node::is_false);
+        let begin = if ignores_case { "(?i)" } else { "" };
+        if let Some(path) = theirs.word("path_separated_prefix") {
+            if ignores_case {
+                matching.put("path_pattern", format!("(?i){}(/.*)?", quoted(path)));
+            } else {
+                matching.put("path_prefix", path.strip_suffix('/').filter(|bare| !bare.is_empty()).unwrap_or(path));
+            }
+        }
+        if let Some(path) = theirs.word("prefix") {
+            let bare = path.strip_suffix('/').unwrap_or(path);
+            // `/api` is for `/apis` there, too, and `/api/` not for `/api`.
+            let is_exact = if self.opens { bare.len() < path.len() } else { bare == path && !self.is_covered };
+            if path == "/" {
+                matching.put("path_prefix", path);
+            } else if ignores_case || is_exact {
+                matching.put("path_pattern", format!("{begin}{}.*", quoted(path)));
+            } else {
+                matching.put("path_prefix", bare);
+                if bare == path {
+                    theirs.notes.add(format!(
+                        "{}: {path} is for all that begins so there; `path_prefix` is for whole segments, and other paths fall under later \
+                         rules",
+                        theirs.at("prefix")
+                    ));
+                }
+            }
+        }
+        match theirs.word("path") {
+            Some(path) if ignores_case => matching.put("path_pattern", format!("(?i){}", quoted(path))),
+            Some(path) => matching.put("path", path),
+            None => {}
+        }
+        if let Some(pattern) = theirs.take("safe_regex").and_then(|node| node.word("regex")) {
+            matching.put("path_pattern", pattern);
+        }
     }
-    if let Some(pattern) = theirs.take("safe_regex").and_then(|node| node.word("regex")) {
-        matching.put("path_pattern", pattern);
-    }
-    for header in theirs.elements("headers") {
-        let exact = header.at(&["string_match", "exact"]).and_then(Node::text).or_else(|| header.word("exact_match"));
-        match (header.word("name"), exact) {
+
+    /// Whether the condition on a header carries over.
+    fn header(&self, header: &Node, matching: &mut Node) -> bool {
+        let matcher = header.get("string_match");
+        let exact = matcher.and_then(|matcher| matcher.word("exact")).or_else(|| header.word("exact_match"));
+        let is_plain = !header.get("invert_match").is_some_and(Node::is_true)
+            && !matcher.and_then(|matcher| matcher.get("ignore_case")).is_some_and(Node::is_true);
+        match (header.word("name"), exact.filter(|_| is_plain)) {
             (Some(":method"), Some(method)) => matching.put("methods", texts([method])),
-            (Some(name), Some(value)) => {
+            (Some(":authority" | "host"), Some(host)) if !host.contains(':') => matching.put("hosts", texts([host])),
+            (Some(name), Some(value)) if !name.starts_with(':') => {
                 let mut headers = matching.get("headers").cloned().unwrap_or_else(|| Node::object::<&str>([]));
                 headers.put(name, value);
                 matching.put("headers", headers);
             }
             (name, _) => {
                 let name = name.unwrap_or("a header");
-                theirs.notes.add(format!(
+                self.theirs.notes.add(format!(
                     "{}: only exact values carry over; write the match of {name} by hand",
-                    theirs.at("headers")
+                    self.theirs.at("headers")
                 ));
+                return false;
             }
         }
+        true
     }
-    for field in ["query_parameters", "runtime_fraction", "connect_matcher", "path_match_policy"] {
-        theirs.lose(field, "no counterpart: without it the rule is for more requests");
-    }
-    theirs.skip(&["case_sensitive"]);
-    matching
 }
 
 /// What a rule asks for.
