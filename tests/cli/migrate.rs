@@ -160,3 +160,201 @@ fn another_file_than_theirs_is_said_so() {
         assert!(ended.err.contains("expected"), "{system}: {}", ended.err);
     }
 }
+
+/// What theirs refuses, ours refuses: shapes in which a condition could get lost.
+#[test]
+fn nothing_passes_that_theirs_refuses() {
+    let jwt = |rules: &str| {
+        format!(
+            "providers: {{ main: {{ issuer: https://idp.example.com, audiences: [api], remote_jwks: {{ http_uri: {{ uri: https://idp.example.com/jwks, cluster: idp, timeout: {{ seconds: 5 }} }} }} }} }}\nrules:\n{rules}"
+        )
+    };
+    let all = "  - { match: { prefix: / }, requires: { provider_name: main } }\n";
+    let istio = |spec: &str| {
+        format!(
+            "kind: RequestAuthentication\nspec: {{ jwtRules: [{{ issuer: https://idp.example.com, audiences: [api] }}] }}\n---\nkind: AuthorizationPolicy\nmetadata: {{ name: p }}\nspec: {spec}\n"
+        )
+    };
+    let anybody = "from: [{ source: { requestPrincipals: [\"*\"] } }]";
+    let mail = "oidc_issuer_url = \"https://idp.example.com\"\nclient_id = \"api\"\nskip_jwt_bearer_tokens = true\n";
+    let verified = r#"{ "sub": "a", "email": "ann@example.com", "email_verified": true }"#;
+    for (system, theirs, request, claims, result) in [
+        // `/api` is for `/apis`, too, and what needs no token is no more than theirs.
+        (
+            "jwt_authn",
+            jwt("  - { match: { prefix: /api }, requires: { provider_name: main } }\n"),
+            "/apis",
+            "",
+            "denied",
+        ),
+        (
+            "jwt_authn",
+            jwt("  - { match: { prefix: /api, case_sensitive: false }, requires: { provider_name: main } }\n"),
+            "/API/x",
+            "",
+            "denied",
+        ),
+        ("jwt_authn", jwt(&format!("  - match: {{ prefix: /public/ }}\n{all}")), "/public", "", "denied"),
+        ("jwt_authn", jwt(&format!("  - match: {{ prefix: /public/ }}\n{all}")), "/public/a", "", "bypassed"),
+        (
+            "jwt_authn",
+            jwt(&format!(
+                "  - match: {{ prefix: /, headers: [{{ name: x-key, string_match: {{ prefix: a }} }}] }}\n{all}"
+            )),
+            "/",
+            "",
+            "denied",
+        ),
+        (
+            "jwt_authn",
+            jwt(&format!(
+                "  - match: {{ prefix: /, headers: [{{ name: x-key, string_match: {{ exact: a }}, invert_match: true }}] }}\n{all}"
+            )),
+            "/",
+            "",
+            "denied",
+        ),
+        (
+            "jwt_authn",
+            jwt(
+                "  - { match: { prefix: /r }, requires: { provider_and_audiences: { provider_name: main, audiences: [reports] } } }\n  - { match: { prefix: / }, requires: { provider_name: main } }\n",
+            ),
+            "/reports",
+            r#"{ "sub": "a" }"#,
+            "denied",
+        ),
+        (
+            "jwt_authn",
+            jwt(all).replace("audiences: [api]", "audiences: [api], subjects: { prefix: \"job:\" }"),
+            "/",
+            r#"{ "sub": "ann" }"#,
+            "denied",
+        ),
+        // A condition on all paths, what no rule names, and conditions without a counterpart.
+        (
+            "request-authentication",
+            istio(&format!(
+                "{{ rules: [{{ {anybody}, when: [{{ key: \"request.auth.claims[groups]\", values: [admin] }}] }}] }}"
+            )),
+            "/",
+            r#"{ "sub": "a" }"#,
+            "denied",
+        ),
+        (
+            "request-authentication",
+            istio(&format!(
+                "{{ rules: [{{ {anybody}, when: [{{ key: \"request.auth.claims[groups]\", values: [admin] }}] }}] }}"
+            )),
+            "/",
+            r#"{ "sub": "a", "groups": ["admin"] }"#,
+            "allowed",
+        ),
+        (
+            "request-authentication",
+            istio(&format!("{{ rules: [{{ {anybody}, to: [{{ operation: {{ paths: [\"/api/*\"] }} }}] }}] }}")),
+            "/other",
+            r#"{ "sub": "a" }"#,
+            "denied",
+        ),
+        (
+            "request-authentication",
+            istio(&format!("{{ rules: [{{ {anybody}, to: [{{ operation: {{ paths: [\"/api/*\"] }} }}] }}] }}")),
+            "/api/x",
+            r#"{ "sub": "a" }"#,
+            "allowed",
+        ),
+        (
+            "request-authentication",
+            istio(&format!("{{ rules: [{{ {anybody}, to: [{{ operation: {{ notPaths: [/admin] }} }}] }}] }}")),
+            "/admin",
+            r#"{ "sub": "a" }"#,
+            "denied",
+        ),
+        (
+            "request-authentication",
+            istio("{ rules: [{ to: [{ operation: { paths: [/x], notMethods: [GET] } }] }] }"),
+            "/x",
+            "",
+            "denied",
+        ),
+        (
+            "request-authentication",
+            istio("{ rules: [{ to: [{ operation: { paths: [\"*/info\", \"/v1/{*}/open\"] } }] }] }"),
+            "/v1/a/b/open",
+            "",
+            "denied",
+        ),
+        (
+            "request-authentication",
+            istio("{ rules: [{ to: [{ operation: { paths: [\"*/info\", \"/v1/{*}/open\"] } }] }] }"),
+            "/v1/a/open",
+            "",
+            "bypassed",
+        ),
+        (
+            "request-authentication",
+            istio("{ rules: [{ from: [{ source: { requestPrincipals: [https://idp.example.com/ann] } }] }] }"),
+            "/",
+            r#"{ "sub": "bob" }"#,
+            "denied",
+        ),
+        (
+            "request-authentication",
+            istio("{ action: DENY, rules: [{ to: [{ operation: { paths: [\"/internal/*\"] } }] }] }"),
+            "/internal/x",
+            "",
+            "denied",
+        ),
+        (
+            "oauth2-proxy",
+            format!("{mail}email_domains = [\"example.com\"]\n"),
+            "/",
+            r#"{ "sub": "a", "email": "ann@example.com", "email_verified": false }"#,
+            "denied",
+        ),
+        ("oauth2-proxy", format!("{mail}email_domains = [\"example.com\"]\n"), "/", verified, "allowed"),
+        (
+            "oauth2-proxy",
+            format!("{mail}email_domains = [\"*\"]\nallowed_roles = [\"admin\"]\n"),
+            "/",
+            verified,
+            "denied",
+        ),
+        (
+            "oauth2-proxy",
+            format!("{mail}email_domains = [\"*\"]\nskip_auth_routes = [\"^/public/\"]\n"),
+            "/public",
+            "",
+            "denied",
+        ),
+    ] {
+        let (made, notes) = migrated(system, &theirs);
+        let claims: Value = serde_json::from_str(claims).unwrap_or(Value::Null);
+        let mut test = serde_json::json!({"request": request, "expect": result});
+        if !claims.is_null() {
+            test["claims"] = claims;
+        }
+        let table = serde_json::json!({"configuration": made, "tests": [test]});
+        let path = std::env::temp_dir().join(format!("oidc-filter-migrated-{}.json", std::process::id()));
+        std::fs::write(&path, table.to_string()).unwrap();
+        let ended = run(&["test", path.to_str().unwrap()], "");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(ended.code, 0, "{system}: {theirs}\n{made:#}\n{notes:?}\n{}{}", ended.out, ended.err);
+    }
+}
+
+/// The newer form of oauth2-proxy's configuration.
+#[test]
+fn an_alpha_configuration_is_read() {
+    let theirs = "injectRequestHeaders:\n- { name: X-User, values: [{ claim: preferred_username }] }\n- { name: Authorization, values: [{ claim: id_token }] }\nproviders:\n- id: kc\n  provider: oidc\n  clientID: app\n  clientSecret: s3cr3t\n  allowedGroups: [admins]\n  oidcConfig: { issuerURL: https://idp.example.com, extraAudiences: [api], groupsClaim: realm_access.roles }\n";
+    let (made, notes) = migrated("oauth2-proxy", theirs);
+    let provider = &made["providers"][0];
+    assert_eq!(provider["issuer"], "https://idp.example.com");
+    assert_eq!(provider["audiences"], serde_json::json!(["app", "api"]));
+    assert_eq!(made["claim_headers"], serde_json::json!([{"header": "X-User", "claim": "preferred_username"}]));
+    assert_eq!(made["require"]["groups_allowlist"], serde_json::json!(["admins"]));
+    for told in ["providers[0].clientSecret", "injectRequestHeaders: Authorization"] {
+        assert!(notes.iter().any(|note| note.contains(told)), "{told}: {notes:?}");
+    }
+    assert!(!notes.iter().any(|note| note.contains("s3cr3t")), "{notes:?}");
+}

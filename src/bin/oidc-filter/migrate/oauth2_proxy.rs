@@ -2,15 +2,16 @@
 
 use super::settings::Settings;
 use super::{Notes, claim, quoted, texts};
-use crate::yaml::Node;
+use crate::yaml::{self, Node};
 
 pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
-    let theirs = Settings::read(text, "oauth2_proxy_", notes);
+    let mut theirs = Settings::read(text, "oauth2_proxy_", notes);
+    let alpha = alpha_headers(text, &mut theirs, notes);
     let issuer =
         theirs.one("oidc_issuer_url").ok_or("expected the settings of oauth2-proxy: oidc_issuer_url is not there")?;
     let mut provider = Node::object([("issuer", Node::from(issuer)), ("cluster", "idp".into())]);
     let mut audiences: Vec<String> = theirs.one("client_id").into_iter().collect();
-    audiences.extend(theirs.list("oidc_extra_audiences"));
+    audiences.extend(["oidc_extra_audiences", "oidc_extra_audience"].iter().flat_map(|name| theirs.list(name)));
     if audiences.is_empty() {
         notes.add("client_id: required here as an audience: the value of `aud` that names your service");
     }
@@ -19,7 +20,7 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
     if let Some(uri) = theirs.one("oidc_jwks_url") {
         provider.put("jwks", Node::object([("uri", Node::from(uri))]));
     }
-    let algorithms = theirs.list("oidc_enabled_signing_algs");
+    let algorithms = [theirs.list("oidc_enabled_signing_algs"), theirs.list("oidc_enabled_signing_alg")].concat();
     if !algorithms.is_empty() {
         provider.put("algorithms", texts(algorithms));
     }
@@ -49,17 +50,28 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
     if theirs.flag("skip_auth_preflight") {
         configuration.put("allow_preflight", true);
     }
-    let headers = headers(&theirs, &email, &groups);
+    let headers = alpha.unwrap_or_else(|| headers(&theirs, &email, &groups));
     if !headers.is_empty() {
         configuration.put("claim_headers", headers.into_iter().collect::<Node>());
     }
     let mut require = Node::object::<&str>([]);
+    let mut claims: Vec<Node> = Vec::new();
     let domains: Vec<String> = [theirs.list("email_domains"), theirs.list("email_domain")].concat();
     if !domains.is_empty() && !domains.contains(&"*".to_owned()) {
         let patterns: Vec<String> = domains.iter().map(|domain| email_pattern(domain)).collect();
         let required = Node::object([claim(&email), ("matches", patterns.join("|").into())]);
-        require.put("claims", Node::from_iter([required]));
+        claims.push(required);
+        if !theirs.flag("insecure_oidc_allow_unverified_email") {
+            claims.push(Node::object([("claim", "email_verified".into()), ("any_of", texts(["true"]))]));
+            notes.add("email_domains: a token without the claim email_verified passes there; leave that requirement out if your provider does not say it");
+        }
         notes.add("email_domains: a token needs the claim for it; oauth2-proxy may have asked userinfo");
+    } else if !theirs.flag("insecure_oidc_allow_unverified_email") {
+        notes.add("email_verified: a token that has it as false is refused there; write a requirement on it if e-mail addresses count for you");
+    }
+    claims.extend(roles(&theirs, notes));
+    if !claims.is_empty() {
+        require.put("claims", claims.into_iter().collect::<Node>());
     }
     if !allowed.is_empty() {
         require.put("groups_allowlist", texts(allowed));
@@ -77,6 +89,87 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
     losses(&theirs);
     theirs.finish();
     Ok(configuration)
+}
+
+/// Roles of Keycloak. One of them is enough there, as is one of the groups; of roles of clients, whoever has one of the realm may not have it.
+fn roles(theirs: &Settings<'_>, notes: &Notes) -> Option<Node> {
+    let allowed = [theirs.list("allowed_roles"), theirs.list("allowed_role")].concat();
+    let path = match allowed.first()?.split_once(':') {
+        None if !allowed.iter().any(|role| role.contains(':')) => texts(["realm_access", "roles"]),
+        Some((client, _)) if allowed.iter().all(|role| role.starts_with(&format!("{client}:"))) => {
+            texts(["resource_access", client, "roles"])
+        }
+        _ => {
+            notes.add("allowed_roles: of the realm and of clients: write a requirement on realm_access.roles or resource_access by hand; without it, any role will do");
+            return None;
+        }
+    };
+    let names = allowed.iter().map(|role| role.split_once(':').map_or(role.as_str(), |(_, name)| name));
+    notes.add(
+        "allowed_roles: wanted beside `allowed_groups` here, where there are both; one of the two is enough there",
+    );
+    Some(Node::object([("path", path), ("any_of", texts(names))]))
+}
+
+/// What the newer form of their configuration (`--alpha-config`) says, put into names of the older one; and its headers for the service.
+fn alpha_headers(text: &str, theirs: &mut Settings<'_>, notes: &Notes) -> Option<Vec<Node>> {
+    let documents = yaml::read(text).ok()?;
+    let document =
+        documents.iter().find(|node| node.elements("providers").iter().any(|one| one.get("oidcConfig").is_some()))?;
+    let listed = document.elements("providers");
+    if listed.len() > 1 {
+        notes.add("providers: only the first one carries over");
+    }
+    let provider = listed.first()?;
+    let flatly = [("clientID", "client_id"), ("allowedGroups", "allowed_groups"), ("allowedRoles", "allowed_roles")];
+    let within = [
+        ("issuerURL", "oidc_issuer_url"),
+        ("jwksURL", "oidc_jwks_url"),
+        ("extraAudiences", "oidc_extra_audiences"),
+        ("audienceClaims", "oidc_audience_claims"),
+        ("emailClaim", "oidc_email_claim"),
+        ("groupsClaim", "oidc_groups_claim"),
+        ("enabledSigningAlgs", "oidc_enabled_signing_algs"),
+        ("insecureAllowUnverifiedEmail", "insecure_oidc_allow_unverified_email"),
+    ];
+    let config = provider.get("oidcConfig");
+    for (node, names) in [(Some(provider), &flatly[..]), (config, &within[..])] {
+        for (key, inner) in node.map_or(&[][..], Node::members) {
+            match names.iter().find(|(name, _)| *name == key.name) {
+                Some((_, name)) => theirs.put(name, inner),
+                None if ["id", "name", "oidcConfig", "provider"].contains(&key.name.as_str()) => {}
+                None => notes.add(format!("providers[0].{}: has no counterpart here", key.name)),
+            }
+        }
+    }
+    theirs.forget(&["providers", "injectrequestheaders", "injectresponseheaders"]);
+    theirs.lose(
+        &["upstreamconfig", "server", "metricsserver", "upstreams", "bindaddress", "id", "path", "uri"],
+        "Envoy's listeners, routes and clusters",
+    );
+    if document.get("injectResponseHeaders").is_some() {
+        notes.add("injectResponseHeaders: no counterpart: what the client learns of itself it has in its token");
+    }
+    let mut headers = Vec::new();
+    for header in document.elements("injectRequestHeaders") {
+        let name = header.word("name").unwrap_or_default();
+        for value in header.elements("values") {
+            match value.word("claim") {
+                Some("id_token" | "access_token") | None => {
+                    notes.add(format!("injectRequestHeaders: {name}: only claims carry over; `forward` leaves the token on the request"));
+                }
+                Some(claimed) => {
+                    let claimed = if claimed == "user" { "sub" } else { claimed };
+                    let mut ours = Node::object([("header", Node::from(name)), claim(claimed)]);
+                    if let Some(prefix) = value.word("prefix") {
+                        ours.put("prefix", prefix);
+                    }
+                    headers.push(ours);
+                }
+            }
+        }
+    }
+    Some(headers)
 }
 
 /// The e-mail addresses of a domain; of those below it, too, if it begins with a dot.
@@ -128,9 +221,12 @@ fn rules(theirs: &Settings<'_>, notes: &Notes) -> Vec<Node> {
         match rest.strip_suffix('$') {
             Some(exact) if is_plain(exact) => matching.put("path", exact),
             Some(whole) => matching.put("path_pattern", whole),
+            // `/public/` is not for `/public`.
+            None if is_plain(rest) && rest.ends_with('/') && rest.len() > 1 => {
+                matching.put("path_pattern", format!("{}.*", quoted(rest)));
+            }
             None if is_plain(rest) => {
-                let bare = rest.strip_suffix('/').filter(|bare| !bare.is_empty()).unwrap_or(rest);
-                matching.put("path_prefix", bare);
+                matching.put("path_prefix", rest);
                 notes.add(format!("skip_auth_routes: {route}: is for {rest} and all that begins so; `path_prefix` is for whole segments"));
             }
             None => matching.put("path_pattern", format!("{rest}.*")),
@@ -198,7 +294,7 @@ fn losses(theirs: &Settings<'_>) {
         &["provider", "provider_display_name", "provider_ca_files", "ssl_insecure_skip_verify"],
         "TLS to the provider belongs to the cluster; metadata say the rest",
     );
-    theirs.lose(&["insecure_*"], "is left out: the check is always made");
+    theirs.lose(&["insecure_*"], "is left out: issuers and audiences are always checked");
     theirs.lose(
         &["htpasswd_*", "basic_auth_*", "pass_basic_auth", "prefer_email_to_user", "set_basic_auth"],
         "basic authentication: no counterpart",

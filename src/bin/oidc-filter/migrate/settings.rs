@@ -96,6 +96,25 @@ impl<'n> Settings<'n> {
         }
     }
 
+    /// Takes the values of a node in under another name.
+    pub fn put(&mut self, name: &str, node: &Node) {
+        let texts = node.list().iter().chain([node]);
+        let values: Vec<String> = texts
+            .filter_map(|node| match &node.data {
+                Data::Text(text, _) => Some(text.clone()),
+                Data::Boolean(value) => Some(value.to_string()),
+                Data::Number(number) => Some(number.to_string()),
+                _ => None,
+            })
+            .collect();
+        self.values.push((name.to_owned(), values));
+    }
+
+    /// Leaves out what is read otherwise.
+    pub fn forget(&mut self, names: &[&str]) {
+        self.values.retain(|(name, _)| !names.contains(&name.as_str()));
+    }
+
     /// All values of a name: of one text, what stands between commas.
     pub fn list(&self, name: &str) -> Vec<String> {
         let values = self.all(name);
