@@ -91,7 +91,16 @@ impl ReservedNames {
 
     /// Whether a header of this name is removed from every request.
     pub fn is_own_header(&self, name: &[u8]) -> bool {
-        is_handoff(name) || self.headers.like(name).any(|own| own.is_written || !self.headers.is_place(name))
+        is_handoff(name)
+            || self.headers.like(name).any(|own| own.is_written || !self.headers.is_place(name))
+            || self.is_relayed_as_own(name)
+    }
+
+    /// Whether the service behind a gateway to gRPC could find one of the names: what stands behind the gateway's prefix becomes the
+    /// name.
+    fn is_relayed_as_own(&self, name: &[u8]) -> bool {
+        let relayed = behind(GRPC_GATEWAY_PREFIX, name);
+        relayed.is_some_and(|relayed| self.headers.like(relayed).next().is_some())
     }
 
     /// Whether a trailer of this name is removed: an upstream that merges trailers into headers would read an identity,
@@ -102,6 +111,7 @@ impl ReservedNames {
             || is_unproved_token(name)
             || tells_operation(name)
             || self.headers.like(name).next().is_some()
+            || self.is_relayed_as_own(name)
     }
 
     /// Whether any cookie may have to be removed. Cheap: nothing is parsed.
@@ -307,12 +317,21 @@ pub fn tells_operation(name: &[u8]) -> bool {
 
 /// Whether this is a header that Envoy's `header_to_metadata` filter may read, for whichever key.
 pub fn is_handoff(name: &[u8]) -> bool {
-    let beginning = name.get(..HANDOFF_PREFIX.len());
-    beginning.is_some_and(|beginning| same_spelling(HANDOFF_PREFIX.as_bytes(), beginning))
+    behind(HANDOFF_PREFIX, name).is_some()
+}
+
+/// What stands behind a prefix in some spelling.
+fn behind<'n>(prefix: &str, name: &'n [u8]) -> Option<&'n [u8]> {
+    let (beginning, rest) = name.split_at_checked(prefix.len())?;
+    same_spelling(prefix.as_bytes(), beginning).then_some(rest)
 }
 
 /// The header that hands metadata over is this and the key.
 pub const HANDOFF_PREFIX: &str = "x-oidc-metadata-";
+
+/// What grpc-gateway takes off a header's name before it is a key of metadata (`runtime.MetadataHeaderPrefix`): `Grpc-Metadata-X-User`
+/// is `x-user`.
+const GRPC_GATEWAY_PREFIX: &str = "grpc-metadata-";
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -325,6 +344,27 @@ pub(crate) mod tests {
             placements.into_iter().zip(names).filter(|(_, name): &(Placement, &str)| !name.is_empty())
         };
         ReservedNames::new(placed(written), placed(read))
+    }
+
+    /// HDR-17: grpc-gateway makes `x-user` of `Grpc-Metadata-X-User`, and `authorization` of the like.
+    #[test]
+    fn a_name_behind_the_prefix_of_a_gateway() {
+        let names = names(["x-user", "", ""], ["authorization", "", ""]);
+        for sent in
+            ["grpc-metadata-x-user", "Grpc-Metadata-X_User", "grpc_metadata_x.user", "grpc-metadata-authorization"]
+        {
+            assert!(names.is_own_header(sent.as_bytes()) && names.is_own_trailer(sent.as_bytes()), "{sent}");
+        }
+        for other in [
+            "authorization",
+            "grpc-metadata-",
+            "grpc-metadata-x-users",
+            "grpc-metadata-x",
+            "grpc-timeout",
+            "x-grpc-metadata-x-user",
+        ] {
+            assert!(!names.is_own_header(other.as_bytes()), "{other}");
+        }
     }
 
     /// HDR-04: what rules most names out at a glance rules out none that is one.
