@@ -181,13 +181,18 @@ impl ReservedNames {
         if !self.has_parameters() {
             return false;
         }
-        let Target { query, fragment, .. } = Target::parse(target);
-        // RFC 9112, section 3.2: no target has a fragment. To most services, its parameters are the query's.
-        let mut behind = fragment.split(|byte| *byte == b'&');
-        let first =
-            behind.next().filter(|_| query.is_none()).and_then(|first| first.splitn(2, |byte| *byte == b'?').nth(1));
+        let Target { path, query, fragment } = Target::parse(target);
+        // To Fastify 4, the first semicolon begins the query. RFC 9112, section 3.2: no target has a fragment; to most services, its
+        // parameters are the query's, and to Netty its mark begins one.
+        let behind_semicolon =
+            path.iter().position(|byte| *byte == b';').and_then(|at| path.get(at..)).unwrap_or_default();
         query.is_some_and(|query| self.may_be_in_query(query) && self.are_mixed_into(query))
-            || first.into_iter().chain(behind).any(|sent| self.could_be_own(sent))
+            || [behind_semicolon, fragment].into_iter().any(|text| self.name_a_part_of(text))
+    }
+
+    /// Whether one of them names what stands behind some sign that begins a parameter to somebody.
+    fn name_a_part_of(&self, text: &[u8]) -> bool {
+        text.split(|byte| matches!(byte, b'#' | b'?' | b';' | b'&')).any(|part| self.could_be_own(part))
     }
 
     fn are_mixed_into(&self, query: &[u8]) -> bool {

@@ -236,7 +236,7 @@ const OTHER_QUERIES: [&str; 20] = [
     "",
 ];
 
-/// ATK-02.
+/// ATK-02, HDR-18.
 #[test]
 fn a_name_of_ours_inside_another_parameter_is_refused_under_every_rule() {
     for (way, mut scene, ask) in ways_on(&in_the_query()) {
@@ -246,6 +246,17 @@ fn a_name_of_ours_inside_another_parameter_is_refused_under_every_rule() {
         }
         for fragment in ["/d#?who=x", "/d?a#&who=x", "/d?a=1#b&access_token=x", "/d#?b;access_token=x"] {
             scene.send(ask(get(fragment))).refused(400, "invalid_request");
+        }
+        // Fastify 4 begins the query at the first semicolon, and so finds nothing behind the filter's own mark; Netty at
+        // the mark of a fragment.
+        for path in
+            ["/d;who=x", "/d;a=1&who=x", "/d;a=1&who=x&b=", "/d;access_token=x/e", "/a;b/d;%77ho=x?c=1", "/d#who=x"]
+        {
+            scene.send(ask(get(path))).refused(400, "invalid_request");
+        }
+        for path in ["/d;whom=x", "/who;a=1", "/d;v=1/who"] {
+            let seen = scene.send(ask(get(path)));
+            assert!(way == "bypassed" || matches!(seen, Seen::Upstream(_)), "{way}: {path}: {seen:?}");
         }
         for query in OTHER_QUERIES {
             let upstream = scene.send(ask(get(format!("/d?{query}")))).upstream();
