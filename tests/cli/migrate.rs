@@ -178,6 +178,8 @@ fn nothing_passes_that_theirs_refuses() {
     let anybody = "from: [{ source: { requestPrincipals: [\"*\"] } }]";
     let mail = "oidc_issuer_url = \"https://idp.example.com\"\nclient_id = \"api\"\nskip_jwt_bearer_tokens = true\n";
     let verified = r#"{ "sub": "a", "email": "ann@example.com", "email_verified": true }"#;
+    let service = "OIDC_PROVIDER=https://idp.example.com\nCLIENT_ID=api\n";
+    let in_groups = r#"{ "sub": "a", "email": "ann@example.com", "groups": ["admins"], "roles": ["users"] }"#;
     for (system, theirs, request, claims, result) in [
         // `/api` is for `/apis`, too, and what needs no token is no more than theirs.
         (
@@ -312,6 +314,9 @@ fn nothing_passes_that_theirs_refuses() {
             r#"{ "sub": "a", "email": "ann@example.com", "email_verified": false }"#,
             "denied",
         ),
+        ("authservice", format!("{service}SKIP_AUTH_URLS=/dex/\n"), "/dex", "", "denied"),
+        ("authservice", format!("{service}SKIP_AUTH_URLS=/dex/\n"), "/dex/auth", "", "bypassed"),
+        ("authservice", format!("{service}GROUPS_CLAIM=roles\nGROUPS_ALLOWLIST=admins\n"), "/", in_groups, "denied"),
         ("oauth2-proxy", format!("{mail}email_domains = [\"example.com\"]\n"), "/", verified, "allowed"),
         (
             "oauth2-proxy",

@@ -6,7 +6,9 @@
 mod authservice;
 mod istio;
 mod jwt_authn;
+mod matching;
 mod oauth2_proxy;
+mod policies;
 mod settings;
 mod toolbox;
 

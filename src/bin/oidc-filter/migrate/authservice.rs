@@ -1,7 +1,7 @@
 //! Arrikto's OIDC AuthService: `docs/migrate/authservice.md`.
 
 use super::settings::Settings;
-use super::{Notes, bypass, header_source, source, texts};
+use super::{Notes, bypass, header_source, quoted, source, texts};
 use crate::yaml::{self, Node};
 
 pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
@@ -28,6 +28,13 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
         }
         provider.put("audiences", texts(audiences));
     }
+    let mut groups = theirs.one_or("groups_claim", "groups");
+    let allowed: Vec<String> = theirs.list("groups_allowlist").into_iter().filter(|group| group != "*").collect();
+    // The allow-list looks at `groups`.
+    if !allowed.is_empty() && groups != "groups" {
+        provider.put("claim_mapping", Node::object([("groups", Node::from(groups.as_str()))]));
+        groups = "groups".to_owned();
+    }
     let mut configuration = Node::object([("providers", Node::from_iter([provider]))]);
     if let Some(header) = theirs.one("id_token_header") {
         let mut place = source("header", &header);
@@ -35,7 +42,6 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
         configuration.put("access_token", Node::from_iter([header_source("Authorization", "Bearer"), place]));
     }
     let user = theirs.one_or("userid_claim", "email");
-    let groups = theirs.one_or("groups_claim", "groups");
     let mut user_header = Node::object([
         ("header", Node::from(theirs.one_or("userid_header", "kubeflow-userid"))),
         ("claim", user.as_str().into()),
@@ -61,12 +67,8 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
         ("attribute", "location".into()),
     ]);
     configuration.put("claim_headers", Node::from_iter([user_header, groups_header, method]));
-    let allowed = theirs.list("groups_allowlist");
-    if !allowed.is_empty() && allowed != ["*"] {
+    if !allowed.is_empty() {
         configuration.put("require", Node::object([("groups_allowlist", texts(allowed))]));
-        if groups != "groups" {
-            notes.add(format!("groups_claim: the allow-list looks at `groups`: write claim_mapping: {{groups: {groups}}} for the provider"));
-        }
     }
     if let Some(uri) = theirs.one("external_authz_url") {
         let asked =
@@ -78,10 +80,9 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
     let prefix = theirs.one_or("authservice_url_prefix", "/authservice/");
     let verify = theirs.one("verify_auth_url").unwrap_or_else(|| format!("{}/verify", prefix.trim_end_matches('/')));
     configuration.put("verify_path", verify);
-    let skipped = theirs.list("skip_auth_urls");
+    let skipped = [theirs.list("skip_auth_urls"), theirs.list("skip_auth_uri")].concat();
     if !skipped.is_empty() {
-        let rules: Node = skipped.iter().map(|path| bypass("path_prefix", path.as_str().into())).collect();
-        configuration.put("rules", rules);
+        configuration.put("rules", skipped.iter().map(|path| skip(path)).collect::<Node>());
     }
     theirs.lose(
         &[
@@ -110,4 +111,13 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
     theirs.lose(&["client_name", "themes_url", "theme", "template_*"], "pages: no counterpart");
     theirs.finish();
     Ok(configuration)
+}
+
+/// `/dex/` is not for `/dex`.
+fn skip(path: &str) -> Node {
+    if path.len() > 1 && path.ends_with('/') {
+        bypass("path_pattern", format!("{}.*", quoted(path)).into())
+    } else {
+        bypass("path_prefix", path.into())
+    }
 }
