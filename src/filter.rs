@@ -9,8 +9,9 @@
 //! filter writes is removed, whatever is decided.
 //!
 //! A warm request, one with a token that is known, costs one digest of the token here, and no allocation; the first claim in
-//! a header costs three. At the edge it costs six host calls beyond those for the claims: the headers, the clock, two
-//! counters, the result as filter state, and a look at whether another filter has put one there. Tests hold these figures.
+//! a header costs three. At the edge it costs five host calls beyond those for the claims: the headers, the clock, two counters, and
+//! the result as filter state. The first thousand requests, and one of 64 after them, are also looked at for what another filter of
+//! this name may have put there. Tests hold these figures.
 
 mod assertions;
 mod authorize;

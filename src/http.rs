@@ -68,9 +68,9 @@ impl Headers {
 
     /// The values of every field called `name` (lower case), in order.
     pub fn all<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
-        let fields = if self.marks & mark(name.as_bytes()) == 0 { &[] } else { self.fields.as_slice() };
-        let named = fields.iter().filter(move |(own, _)| self.slice(own) == name.as_bytes());
-        named.map(|(_, value)| self.slice(value))
+        let name = name.as_bytes();
+        let fields = if self.marks & mark(name) == 0 { &[] } else { self.fields.as_slice() };
+        Named { headers: self, fields: fields.iter(), name }
     }
 
     /// The value of the first field called `name` (lower case).
@@ -91,6 +91,26 @@ impl Headers {
 
     fn slice(&self, span: &Range<usize>) -> &[u8] {
         self.bytes.get(span.clone()).unwrap_or_default()
+    }
+}
+
+/// The values of the fields of one name. It is a type of its own so that there is one loop for all who ask.
+struct Named<'h> {
+    headers: &'h Headers,
+    fields: std::slice::Iter<'h, (Range<usize>, Range<usize>)>,
+    name: &'h [u8],
+}
+
+impl<'h> Iterator for Named<'h> {
+    type Item = &'h [u8];
+
+    fn next(&mut self) -> Option<&'h [u8]> {
+        for (name, value) in self.fields.by_ref() {
+            if name.len() == self.name.len() && self.headers.slice(name) == self.name {
+                return Some(self.headers.slice(value));
+            }
+        }
+        None
     }
 }
 

@@ -719,6 +719,30 @@ fn a_reason_never_outlives_its_verdict() {
     assert_eq!(refusal(envoy.request_marked(request(&GOOD), state(&earlier))), (503, "misconfigured".to_owned()));
 }
 
+/// ATK-07: a filter that was alone of its name for long still finds another one, and then looks for it in each request.
+#[test]
+fn a_filter_that_seems_alone_looks_for_others_of_its_name_now_and_then() {
+    let envoy = named(None, config_with(json!({"claim_headers": [], "user_info": []})));
+    let earlier = [("oidc.reason", "malformed_token"), ("oidc.result", "stripped")];
+    let looks = |marked: &[(&str, &str)], count: usize| {
+        trace();
+        for _ in 0..count {
+            let stream = envoy.request_marked(request(&GOOD), state(marked));
+            upstream(stream);
+            stream.end();
+        }
+        trace().iter().filter(|name| *name == "property oidc.result").count()
+    };
+    assert_eq!(looks(&[], 1024), 1024);
+    assert_eq!(looks(&[], 640), 10);
+    assert!(looks(&earlier, 64) > 0);
+    assert_eq!(looks(&earlier, 100), 100);
+    let stream = envoy.request_marked(request(&GOOD), state(&earlier));
+    upstream(stream);
+    let cleared = [("oidc.reason", ""), ("oidc.result", "allowed")];
+    assert_eq!(marks(stream), cleared.map(|(key, value)| (key.to_owned(), value.to_owned())));
+}
+
 #[test]
 fn marks_can_be_left_out() {
     let rules = json!([{"match": {"route_name": "b"}, "require": {"scopes": "admin"}}]);
