@@ -356,11 +356,16 @@ impl Response {
         Some(wait.clamp(Duration::from_secs(1), MAX_RETRY_AFTER))
     }
 
-    /// The media type without parameters, in lower case; empty if there is none.
+    /// The media type without parameters, in lower case; empty if there is none. Envoy joins two fields with a comma: two that say
+    /// the same are one.
     pub fn media_type(&self) -> String {
         let value = self.headers.first("content-type").unwrap_or_default();
         let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
-        String::from_utf8_lossy(essence.trim_ascii()).to_ascii_lowercase()
+        let essence = String::from_utf8_lossy(essence.trim_ascii()).to_ascii_lowercase();
+        match essence.split_once(',') {
+            Some((first, rest)) if rest.split(',').all(|other| other.trim() == first.trim()) => first.trim().to_owned(),
+            _ => essence,
+        }
     }
 }
 
@@ -407,6 +412,24 @@ mod tests {
             assert_eq!(all.all(name).collect::<Vec<_>>(), [name.as_bytes()]);
         }
         assert_eq!((all.first("another"), Headers::default().first("")), (None, None));
+    }
+
+    #[test]
+    fn media_types_without_what_is_beside_them() {
+        for (value, expected) in [
+            ("", ""),
+            ("application/json", "application/json"),
+            (" Application/JSON ;charset=UTF-8", "application/json"),
+            ("application/json;charset=utf-8,application/json", "application/json"),
+            ("application/json,application/json", "application/json"),
+            ("application/json, Application/JSON; charset=utf-8", "application/json"),
+            ("application/json,text/html", "application/json,text/html"),
+            (",", ""),
+        ] {
+            let headers = Headers::from_pairs([("content-type", value)]);
+            assert_eq!(Response { headers, ..Response::default() }.media_type(), expected, "{value}");
+        }
+        assert_eq!(Response::default().media_type(), "");
     }
 
     #[test]
