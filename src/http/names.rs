@@ -183,11 +183,10 @@ impl ReservedNames {
         }
         let Target { path, query, fragment } = Target::parse(target);
         // To Fastify 4, the first semicolon begins the query. RFC 9112, section 3.2: no target has a fragment; to most services, its
-        // parameters are the query's, and to Netty its mark begins one.
-        let behind_semicolon =
-            path.iter().position(|byte| *byte == b';').and_then(|at| path.get(at..)).unwrap_or_default();
+        // parameters are the query's, and where there is none, its mark begins one to Netty.
+        let behind_mark = if query.is_some() { beginning_with(b'&', fragment) } else { fragment };
         query.is_some_and(|query| self.may_be_in_query(query) && self.are_mixed_into(query))
-            || [behind_semicolon, fragment].into_iter().any(|text| self.name_a_part_of(text))
+            || [beginning_with(b';', path), behind_mark].into_iter().any(|text| self.name_a_part_of(text))
     }
 
     /// Whether one of them names what stands behind some sign that begins a parameter to somebody.
@@ -323,6 +322,12 @@ pub fn tells_operation(name: &[u8]) -> bool {
 /// Whether this is a header that Envoy's `header_to_metadata` filter may read, for whichever key.
 pub fn is_handoff(name: &[u8]) -> bool {
     behind(HANDOFF_PREFIX, name).is_some()
+}
+
+/// What begins with the first of these signs; nothing if there is none.
+fn beginning_with(sign: u8, text: &[u8]) -> &[u8] {
+    let start = text.iter().position(|byte| *byte == sign);
+    start.and_then(|start| text.get(start..)).unwrap_or_default()
 }
 
 /// What stands behind a prefix in some spelling.
