@@ -115,9 +115,25 @@ fn mistakes_in_a_table_are_told_with_their_line() {
         ("{ request: GET /, expect: alowed }", "`expect` must be"),
         ("{ request: GET /, expect: { result: alowed } }", "`result` has no such word"),
         ("{ request: GET /, expect: { reason: expird } }", "`reason` has no such word"),
-        ("{ request: GET /, expect: { reslt: allowed } }", "`reslt`: unknown field, expected one of"),
+        (
+            "{ request: GET /, expect: { reslt: allowed } }",
+            "`reslt`: unknown field, did you mean `result`? Expected one of",
+        ),
+        ("{ request: GET /, expct: allowed }", "`expct`: unknown field, did you mean `expect`?"),
+        ("{ request: GET /, expect: 999 }", "`expect` must be"),
+        ("{ request: GET /, claims: [sub], expect: denied }", "`claims` must be an object"),
+        ("{ request: GET /, headers: [x-a], expect: denied }", "`headers` must be an object"),
+        ("{ request: GET /, headers: { x a: b }, expect: denied }", "is no name of a header"),
+        (
+            "{ request: GET /, answers: { \"https://idp.example.com\": { status: 99 } }, expect: denied }",
+            "from 200 to 599",
+        ),
+        ("{ request: \"https:///\", expect: denied }", "names no host"),
         ("{ request: GET /, expect: { status: soon } }", "`status` has no such word"),
-        ("{ request: GET /, claim: {}, expect: allowed }", "`claim`: unknown field, expected one of"),
+        (
+            "{ request: GET /, claim: {}, expect: allowed }",
+            "`claim`: unknown field, did you mean `claims`? Expected one of",
+        ),
         ("{ request: GET /, claims: {}, token: a, expect: allowed }", "`token` and `claims`: one of the two"),
         ("{ request: GET /, claims: {}, provider: other, expect: allowed }", "whose token is made: idp.example.com"),
         ("{ request: orders, expect: allowed }", "neither a path, which begins with a slash, nor a URL"),
@@ -205,7 +221,7 @@ fn the_table_of_the_page_is_one() {
     assert_eq!(printed(&["test", "-"], &text), "3 as expected\n");
     // It names every field that is read.
     let section = page.split("\n## test\n").nth(1).unwrap().split("\n## ").next().unwrap();
-    let field = Regex::new(r#"fields\.(?:take|texts?|word)\("(\w+)""#).unwrap();
+    let field = Regex::new(r#"fields\.(?:object|take|texts?|word)\("(\w+)""#).unwrap();
     let mut names = BTreeSet::new();
     for file in ["read", "expect"] {
         let code = fs::read_to_string(root().join(format!("src/bin/oidc-filter/table/{file}.rs"))).unwrap();

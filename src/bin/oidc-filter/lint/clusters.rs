@@ -3,6 +3,7 @@
 use super::Report;
 use crate::report::Level;
 use crate::site::{Site, SiteKind};
+use crate::words::nearest;
 use crate::yaml::{Data, Key, Node};
 use oidc_filter::config::{Config, Validation};
 
@@ -212,12 +213,6 @@ fn has_any(node: &Node, fields: &[&str]) -> bool {
         is_there |= fields.iter().any(|field| node.get(field).is_some_and(holds));
     });
     is_there
-}
-
-pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let distances = known.iter().map(|known| (strsim::osa_distance(word, known), *known));
-    let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
-    (distance > 0 && distance <= nearest.len().div_ceil(3)).then_some(nearest)
 }
 
 fn listed(names: &[&str]) -> String {

@@ -1,9 +1,10 @@
 //! Of what Istio makes clusters: ServiceEntries name hosts and ports, DestinationRules say how they are spoken to.
 
 use super::Report;
-use super::clusters::{is_called_by_https, nearest, too_few};
+use super::clusters::{is_called_by_https, too_few};
 use crate::report::Level;
 use crate::site::{Site, SiteKind};
+use crate::words::nearest;
 use crate::yaml::Node;
 use oidc_filter::config::Config;
 

@@ -62,6 +62,9 @@ impl Ask {
         };
         let mut ask = Self { method: method.to_owned(), ..Self::default() };
         ask.target = match url.split_once("://") {
+            Some((_, rest)) if rest.is_empty() || rest.starts_with(['/', '?']) => {
+                return Err(format!("{url:?} names no host"));
+            }
             Some((scheme, rest)) => {
                 let end = rest.find(['/', '?']).unwrap_or(rest.len());
                 let (host, target) = rest.split_at(end);
@@ -96,6 +99,9 @@ impl Ask {
         let (name, value) = line.split_once(':').ok_or_else(problem)?;
         match name.trim().to_ascii_lowercase().as_str() {
             "" => return Err(problem()),
+            name if !name.bytes().all(is_token) => {
+                return Err(format!("{name:?} is no name of a header (RFC 9110, section 5.1)"));
+            }
             "host" => self.host = value.trim().to_owned(),
             name => self.headers.push((name.to_owned(), value.trim().to_owned())),
         }
@@ -162,6 +168,11 @@ impl Ask {
             }
         }
     }
+}
+
+/// Whether a byte may be in the name of a header (RFC 9110, section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// The SHA-256 of a certificate in lower-case hexadecimal digits, of a PEM or of the digits as others write them.

@@ -33,7 +33,9 @@ impl Expectation {
         match &node.data {
             Data::Text(word, _) if is_result(word) => Ok(Self { result: Some(word.clone()), ..Self::default() }),
             Data::Text(word, _) if is_reason(word) => Ok(Self { reason: Some(word.clone()), ..Self::default() }),
-            Data::Number(_) => Ok(Self { status: text_of(node), ..Self::default() }),
+            Data::Number(_) if text_of(node).is_some_and(|text| text.parse().is_ok_and(is_status)) => {
+                Ok(Self { status: text_of(node), ..Self::default() })
+            }
             Data::Map(_) => Self::from_fields(Fields::of(file, node)?),
             _ => {
                 let results = RESULTS.join(", ");
@@ -48,7 +50,7 @@ impl Expectation {
         let expected = Self {
             result: fields.word("result", is_result)?,
             reason: fields.word("reason", |word| word == NONE || is_reason(word))?,
-            status: fields.word("status", |word| word == NONE || word.parse::<u16>().is_ok())?,
+            status: fields.word("status", |word| word == NONE || word.parse().is_ok_and(is_status))?,
             rule: fields.text("rule")?,
             provider: fields.text("provider")?,
             candidate: fields.word("candidate", |word| ["undecided", NONE].contains(&word) || is_result(word))?,
@@ -107,6 +109,11 @@ fn is_rule(expected: &str, found: Option<&str>) -> bool {
     let Some(found) = found else { return expected == NONE };
     let (place, name) = found.split_once(' ').unwrap_or((found, ""));
     [found, place, name].contains(&expected)
+}
+
+/// Whether a response can end with this.
+pub fn is_status(status: u16) -> bool {
+    (200..600).contains(&status)
 }
 
 fn is_result(word: &str) -> bool {

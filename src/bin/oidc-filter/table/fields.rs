@@ -1,5 +1,6 @@
 //! The members of an object, each asked for by its name: one that nobody asks for is an error, which names it and its line.
 
+use crate::words::nearest;
 use crate::yaml::{Data, Node, Place};
 use std::collections::BTreeSet;
 
@@ -43,9 +44,19 @@ impl<'n> Fields<'n> {
         text_of(node).map(Some).ok_or_else(|| self.error(node, &format!("`{name}` must be a text")))
     }
 
+    /// An object within.
+    pub fn object(&mut self, name: &'static str) -> Result<Option<&'n Node>, String> {
+        match self.take(name) {
+            Some(node) if !matches!(node.data, Data::Map(_)) => {
+                Err(self.error(node, &format!("`{name}` must be an object")))
+            }
+            object => Ok(object),
+        }
+    }
+
     /// The members of an object within, each a text, several, or `null`.
     pub fn texts(&mut self, name: &'static str) -> Result<Texts, String> {
-        let Some(node) = self.take(name) else { return Ok(Vec::new()) };
+        let Some(node) = self.object(name)? else { return Ok(Vec::new()) };
         let members = node.members().iter().map(|(key, node)| {
             let texts = match &node.data {
                 Data::Null => Some(None),
@@ -60,10 +71,18 @@ impl<'n> Fields<'n> {
 
     /// Refuses what was not asked for.
     pub fn finish(self) -> Result<(), String> {
-        let unknown = self.node.members().iter().find(|(key, _)| !self.asked.contains(key.name.as_str()));
-        let Some((key, _)) = unknown else { return Ok(()) };
         let known: Vec<&str> = self.asked.iter().copied().collect();
-        let problem = format!("`{}`: unknown field, expected one of {}", key.name, known.join(", "));
+        self.only(&known)
+    }
+
+    /// Refuses what is none of these, before something that is missing under its right name is told.
+    pub fn only(&self, known: &[&str]) -> Result<(), String> {
+        let Some((key, _)) = self.node.members().iter().find(|(key, _)| !known.contains(&key.name.as_str())) else {
+            return Ok(());
+        };
+        let meant = nearest(&key.name, known).map(|meant| format!("did you mean `{meant}`? Expected"));
+        let expected = meant.as_deref().unwrap_or("expected");
+        let problem = format!("`{}`: unknown field, {expected} one of {}", key.name, known.join(", "));
         Err(key.place.told(self.file, &problem))
     }
 

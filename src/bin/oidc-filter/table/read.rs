@@ -1,6 +1,6 @@
 //! Reads a table.
 
-use super::expect::Expectation;
+use super::expect::{Expectation, is_status};
 use super::fields::Fields;
 use super::{Case, Made, Table};
 use crate::file::File;
@@ -49,7 +49,10 @@ pub fn table(path: &Path, configuration: Option<&Path>, now: Timestamp) -> Resul
     };
     let mut shared = Shared { file: &file.name, folder, config: &config, answers: Answers::default() };
     shared.answers = shared.answers(&mut fields)?;
-    let tests = fields.take("tests").map(Node::list).unwrap_or_default();
+    let tests = match fields.take("tests") {
+        Some(node) if !matches!(node.data, Data::List(_)) => return Err(fields.error(node, "`tests` must be a list")),
+        tests => tests.map(Node::list).unwrap_or_default(),
+    };
     let cases = tests.iter().map(|node| shared.case(Fields::of(&file.name, node)?));
     let cases = cases.collect::<Result<Vec<_>, _>>()?;
     if cases.is_empty() {
@@ -70,6 +73,7 @@ impl Shared<'_> {
     fn case(&self, mut fields: Fields<'_>) -> Result<Case, String> {
         let place = fields.place();
         let told = |problem: &str| place.told(self.file, problem);
+        fields.only(&CASE)?;
         let line = fields.text("request")?.ok_or_else(|| told("`request` is missing, such as GET /orders"))?;
         let mut ask = Ask::line(&line).map_err(|problem| told(&problem))?;
         let name = fields.text("name")?.unwrap_or(line);
@@ -105,8 +109,8 @@ impl Shared<'_> {
 
     /// The token that is to be made.
     fn made(&self, fields: &mut Fields<'_>) -> Result<Option<Made>, String> {
-        let written = fields.take("claims");
-        let header = fields.take("header").map_or(json!({}), Node::to_json);
+        let written = fields.object("claims")?;
+        let header = fields.object("header")?.map_or(json!({}), Node::to_json);
         let provider = fields.text("provider")?;
         let proof = match fields.take("dpop") {
             None | Some(Node { data: Data::Boolean(false) | Data::Null, .. }) => None,
@@ -140,9 +144,12 @@ impl Shared<'_> {
     /// What stands at URLs: a file with JSON; an object with `status` and `body`; or the JSON itself.
     fn answers(&self, fields: &mut Fields<'_>) -> Result<Answers, String> {
         let mut answers = Answers::default();
-        for (url, node) in fields.take("answers").map(Node::members).unwrap_or_default() {
+        for (url, node) in fields.object("answers")?.map(Node::members).unwrap_or_default() {
             let given = match (node.text(), status_of(node)) {
                 (Some(path), _) => answer(200, &File::read(&self.folder.join(path))?.text),
+                (None, Some(status)) if !is_status(status) => {
+                    return Err(fields.error(node, "a status is a number from 200 to 599"));
+                }
                 (None, Some(status)) => {
                     let body = node.get("body").map(Node::to_json).unwrap_or(Value::Null);
                     answer(status, &if body.is_null() { String::new() } else { body.to_string() })
@@ -164,3 +171,24 @@ fn status_of(node: &Node) -> Option<u16> {
     let is_answer = node.members().iter().all(|(key, _)| ["status", "body"].contains(&key.name.as_str()));
     is_answer.then_some(status as u16)
 }
+
+/// What a case may say.
+const CASE: [&str; 17] = [
+    "answers",
+    "body",
+    "certificate",
+    "claims",
+    "dpop",
+    "expect",
+    "header",
+    "headers",
+    "keys",
+    "metadata",
+    "name",
+    "provider",
+    "request",
+    "route",
+    "rule",
+    "token",
+    "token_file",
+];
