@@ -38,6 +38,16 @@ pub fn object<N: Into<String>>(members: impl IntoIterator<Item = (N, Value)>) ->
     object
 }
 
+/// The same, as a value.
+pub fn object_value<N: Into<String>>(members: impl IntoIterator<Item = (N, Value)>) -> Value {
+    Value::Object(object(members))
+}
+
+/// The text of a member; `None` if there is none, or if it is no text.
+pub fn text_of<'o>(object: &'o Object, name: &str) -> Option<&'o str> {
+    object.get(name).and_then(Value::as_str)
+}
+
 /// Parses one JSON document.
 pub fn parse(text: &[u8]) -> Result<Value, Error> {
     let text = std::str::from_utf8(text).map_err(|_| Error::Malformed)?;

@@ -415,12 +415,12 @@ impl Provider {
     }
 }
 
-/// What is known of it, without what the operator said.
 /// Whether something was lately: not longer ago than this, and not in a future that a clock set back has made.
 fn is_within(span: Duration, at: Timestamp, now: Timestamp) -> bool {
     at <= now && now.saturating_since(at) < span
 }
 
+/// What is known of it, without what the operator said.
 impl fmt::Debug for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut provider = f.debug_struct("Provider");

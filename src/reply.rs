@@ -284,7 +284,7 @@ impl Denial {
             Self::BadMessage(BadMessage { code, requested, .. }) => {
                 fault.push(("code", (*code).into()));
                 let requested = requested.as_deref().map(|requested| {
-                    object([("supported", Mcp::VERSIONS.to_vec().into()), ("requested", requested.into())])
+                    json::object_value([("supported", Mcp::VERSIONS.to_vec().into()), ("requested", requested.into())])
                 });
                 fault.extend(requested.map(|data| ("data", data)));
             }
@@ -292,7 +292,7 @@ impl Denial {
         }
         // Its text was read as a string or a number, and is told as it was written.
         let id = id.and_then(|id| json::parse(id.as_bytes()).ok()).unwrap_or(Value::Null);
-        object([("jsonrpc", "2.0".into()), ("id", id), ("error", object(fault))]).to_string()
+        json::object_value([("jsonrpc", "2.0".into()), ("id", id), ("error", json::object_value(fault))]).to_string()
     }
 
     /// The parameters of a challenge beside its realm: RFC 6750, section 3; RFC 9470, section 3; RFC 9728, section 5.1. Scopes
@@ -367,7 +367,7 @@ fn body(
 ) -> (Option<&'static str>, String) {
     match form {
         ResponseBody::Json => {
-            let body = object([("error", error.into()), ("error_description", description.into())]);
+            let body = json::object_value([("error", error.into()), ("error_description", description.into())]);
             (Some("application/json"), body.to_string())
         }
         ResponseBody::Problem => {
@@ -377,15 +377,11 @@ fn body(
                 ("detail", description.into()),
                 ("error", error.into()),
             ];
-            (Some("application/problem+json"), object(members).to_string())
+            (Some("application/problem+json"), json::object_value(members).to_string())
         }
         ResponseBody::Text => (Some("text/plain; charset=utf-8"), format!("{description}\n")),
         ResponseBody::None | ResponseBody::JsonRpc => (None, String::new()),
     }
-}
-
-fn object<'n>(members: impl IntoIterator<Item = (&'n str, Value)>) -> Value {
-    Value::Object(json::object(members))
 }
 
 const INVALID_ARGUMENT: u8 = 3;

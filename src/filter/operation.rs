@@ -16,7 +16,7 @@ use crate::http::path::Path;
 use crate::http::query::Target;
 use crate::http::{Edit, Request, only};
 use crate::jose::jwt::AccessToken;
-use crate::json::Object;
+use crate::json::{self, Object};
 use crate::policy::operation::fault::{Fault, FaultKind};
 use crate::policy::operation::head::Head;
 use crate::policy::operation::lists::Lists;
@@ -72,17 +72,19 @@ impl Run<'_> {
         if has_token_in_query(self.request) {
             return Err(Denial::InvalidRequest.into());
         }
-        let cors = self.facts.config.cors.as_ref().map(|cors| cors.origins.as_slice()).unwrap_or_default();
-        let is_allowed = |origin: &[u8]| {
-            let Ok(origin) = std::str::from_utf8(origin) else { return false };
-            origin == mcp.resource.origin() || mcp.origins.iter().chain(cors).any(|allowed| allowed.matches(origin))
-        };
-        // What a browser asks before it asks is for the service to answer.
+        // A preflight is for the service to answer.
         let mut origins = self.request.headers.all("origin");
-        if origins.all(is_allowed) || self.request.is_cors_preflight() {
+        if origins.all(|origin| self.may_ask(mcp, origin)) || self.request.is_cors_preflight() {
             return Ok(());
         }
         Err(bad_message(FaultKind::Origin, self.request).into())
+    }
+
+    /// Whether pages of this origin may send requests: those of the server's own, and of the origins that the operator names.
+    fn may_ask(&self, mcp: &Mcp, origin: &[u8]) -> bool {
+        let Ok(origin) = std::str::from_utf8(origin) else { return false };
+        let cors = self.facts.config.cors.as_ref().map(|cors| cors.origins.as_slice()).unwrap_or_default();
+        origin == mcp.resource.origin() || mcp.origins.iter().chain(cors).any(|allowed| allowed.matches(origin))
     }
 
     /// What a client without a token is told to ask for: where the head says the operation, all that it needs.
@@ -126,10 +128,10 @@ impl Filter {
         let refuse =
             |denial: Denial| Refusal { detail: Some(Detail::Operation), ..Refusal::new(denial, label.clone()) };
         let refuse_fault = |fault: Fault| {
-            // Whoever asks understands 401 and 403 only.
+            // A proxy that asks understands 401 and 403 only.
             refuse(if *is_check { Denial::InsufficientClaims } else { bad_message(fault.kind, request) })
         };
-        // Whoever asks may have left the body out of the question.
+        // A proxy that asks may have left the body out of its question.
         let is_bare = matches!(request.method(), Some(b"GET" | b"HEAD" | b"OPTIONS" | b"DELETE"));
         let has_body = request.has_body || *is_check && !is_bare;
         let head = match Head::read(mcp, request, has_body) {
@@ -157,9 +159,9 @@ impl Filter {
         let HeldBody { case, mcp, head, token, outcome, tally } = held;
         let read = match body {
             Body::Whole(b"") if !head.is_post => Ok(Vec::new()),
-            Body::Whole(_) if !head.is_json => Err(Fault { kind: FaultKind::MediaType, id: None }),
+            Body::Whole(_) if !head.is_json => Err(FaultKind::MediaType.into()),
             Body::Whole(body) if body.len() <= mcp.max_body_size => message::read(&head, body),
-            Body::Whole(_) | Body::TooLong => Err(Fault { kind: FaultKind::TooLarge, id: None }),
+            Body::Whole(_) | Body::TooLong => Err(FaultKind::TooLarge.into()),
         };
         let messages = match read {
             Ok(messages) => messages,
@@ -235,7 +237,7 @@ impl Filter {
         let first = messages.first();
         let method = first.and_then(|asked| asked.method.as_deref());
         let name = first.and_then(|asked| asked.operations.first()).and_then(|operation| operation.name());
-        let subject = token.and_then(|token| token.claims().object().get("sub")).and_then(|sub| sub.as_str());
+        let subject = token.and_then(|token| json::text_of(token.claims().object(), "sub"));
         let reason = outcome.reason.map(|reason| reason.as_str());
         let told = [
             ("method", method),

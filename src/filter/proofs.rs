@@ -63,7 +63,7 @@ impl Proofs {
     /// A nonce for a client.
     pub(super) fn nonce(&self, now: Timestamp) -> Option<String> {
         let (_, randomness) = self.host.as_ref()?;
-        self.ready.get()?.nonces.make(randomness.octets()?, now)
+        Some(self.ready.get()?.nonces.make(randomness.octets()?, now))
     }
 
     /// Notes that a proof is spent.

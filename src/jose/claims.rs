@@ -29,6 +29,11 @@ pub fn look_up<'c>(claims: &'c Object, lookup: &Lookup) -> Option<&'c Value> {
     value.filter(|value| !value.is_null())
 }
 
+/// The value that the first of these leads to, of those that lead to one.
+pub fn look_up_first<'c>(claims: &'c Object, lookups: &[Lookup]) -> Option<&'c Value> {
+    lookups.iter().find_map(|lookup| look_up(claims, lookup))
+}
+
 /// A claim's value as text: a string as it is, everything else as compact JSON.
 pub fn text(value: &Value) -> Cow<'_, str> {
     match value {

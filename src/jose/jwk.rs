@@ -23,7 +23,7 @@ pub use public::{NotPublic, PublicJwk};
 pub use set::{JwkSet, MAX_DOCUMENT_BYTES, MAX_MEMBERS};
 pub use thumbprint::Thumbprint;
 
-use crate::json::{Object, Value};
+use crate::json::{Object, Value, text_of};
 use crate::time::Timestamp;
 use certificate::{Certificate, Pem};
 use material::Material;
@@ -92,11 +92,10 @@ impl Jwk {
             return Err(KeyError::WrongAlgorithm);
         }
         let mut key = Self::of(material)?;
-        let written = |name: &str| said(jwk, name).and_then(Value::as_str).map(str::to_owned);
         key.kid = kid;
         key.algorithm = algorithm;
-        key.x5t.extend(written("x5t"));
-        key.x5t_s256.extend(written("x5t#S256"));
+        key.x5t.extend(text_of(jwk, "x5t").filter(|text| !text.is_empty()).map(str::to_owned));
+        key.x5t_s256.extend(text_of(jwk, "x5t#S256").filter(|text| !text.is_empty()).map(str::to_owned));
         if let Some(certificate) = certificate {
             key.certificate_end = certificate.expires.filter(|_| is_in_certificate);
             key.x5t.push(certificate.x5t);

@@ -89,24 +89,24 @@ impl SigningKey {
 
     /// The signature in the form of RFC 7518, section 3, and who made it.
     fn sign(&self, message: &[u8], verifier: &Verifier) -> Option<(Vec<u8>, Backend)> {
-        let by_module = |signature: Vec<u8>| Some((signature, Backend::Own));
-        match &self.secret {
+        let own = match &self.secret {
             Secret::P256 { key, pkcs8 } => {
                 if let Some(signature) = verifier.sign_es256(pkcs8, message) {
                     return Some((signature, Backend::Host));
                 }
                 let signature: p256::ecdsa::Signature = key.sign(message);
-                by_module(signature.to_bytes().to_vec())
+                signature.to_bytes().to_vec()
             }
-            Secret::Ed25519(key) => by_module(key.sign(message).to_bytes().to_vec()),
+            Secret::Ed25519(key) => key.sign(message).to_bytes().to_vec(),
             Secret::Rsa { pkcs8 } => {
                 let signature = verifier.sign_by_host("sha256", pkcs8, message)?;
                 // RFC 8017, section 8.2.1: as long as the modulus.
                 let is_whole = self.verifying.modulus_size() == Some(signature.len());
-                is_whole.then_some((signature, Backend::Host))
+                return is_whole.then_some((signature, Backend::Host));
             }
-            Secret::Symmetric => by_module(self.verifying.authenticate(message)?),
-        }
+            Secret::Symmetric => self.verifying.authenticate(message)?,
+        };
+        Some((own, Backend::Own))
     }
 }
 

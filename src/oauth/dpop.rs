@@ -7,14 +7,14 @@ pub mod nonce;
 pub mod replay;
 
 use crate::config::Dpop;
-use crate::http::uri::{Origin, Uri};
+use crate::http::uri::Uri;
 use crate::http::{Headers, Request};
 use crate::jose::confirmation::ProvenKey;
 use crate::jose::jwk::{PublicJwk, Thumbprint};
 use crate::jose::jws::CompactJws;
 use crate::jose::jwt::{check_types, numeric_date};
 use crate::jose::verifier::Verifier;
-use crate::json::{Object, Value};
+use crate::json::{Object, Value, text_of};
 use crate::time::Timestamp;
 use replay::ProofId;
 use std::fmt;
@@ -66,27 +66,27 @@ impl Proof {
         if own.thumbprint() != key {
             return Err(Error::OtherKey);
         }
-        let check = |claims: &Object| Self::check_claims(claims, expected, own.thumbprint(), now);
-        let proof = jws.with_unverified_claims(check).map_err(|_| Error::Malformed)??;
+        let proof = jws
+            .with_unverified_claims(|claims| Self::check_claims(claims, expected, own.thumbprint(), now))
+            .map_err(|_| Error::Malformed)??;
         jws.verify(std::iter::once(own.key()), verifier).map_err(|_| Error::Signature)?;
         Ok(proof)
     }
 
     fn check_claims(claims: &Object, expected: &Expected<'_>, key: Thumbprint, now: Timestamp) -> Result<Self, Error> {
         let Expected { request, token, settings, .. } = *expected;
-        let text = |name: &str| claims.get(name).and_then(Value::as_str);
         check_types(claims).map_err(|_| Error::Claims)?;
-        let jti = text("jti").filter(|jti| (1..=MAX_ID_BYTES).contains(&jti.len())).ok_or(Error::Id)?;
+        let jti = text_of(claims, "jti").filter(|jti| (1..=MAX_ID_BYTES).contains(&jti.len())).ok_or(Error::Id)?;
         // Methods are case-sensitive (RFC 9110, section 9.1).
-        if text("htm").is_none_or(|method| request.method() != Some(method.as_bytes())) {
+        if text_of(claims, "htm").is_none_or(|method| request.method() != Some(method.as_bytes())) {
             return Err(Error::Method);
         }
-        let named = text("htu").and_then(Uri::parse).ok_or(Error::Uri)?;
+        let named = text_of(claims, "htu").and_then(Uri::parse).ok_or(Error::Uri)?;
         if !is_target(&named, request, settings) {
             return Err(Error::Uri);
         }
         let (issued_at, ends) = lifetime(claims, settings, now).ok_or(Error::Time)?;
-        if text("ath") != Some(&*Thumbprint::of(token.as_bytes()).to_string()) {
+        if text_of(claims, "ath") != Some(&*Thumbprint::of(token.as_bytes()).to_string()) {
             return Err(Error::Token);
         }
         let nonce = match claims.get("nonce") {
@@ -128,13 +128,13 @@ fn is_target(named: &Uri, request: &Request, settings: &Dpop) -> bool {
     let Some(path) = request.path().and_then(|path| path.split(|byte| matches!(byte, b'?' | b'#')).next()) else {
         return false;
     };
-    let is_here = |origin: &Origin| match settings.origins.len() {
-        1 => true,
-        // One host may be known under two schemes.
-        _ => request.authority().is_some_and(|authority| origin.is_named_by(authority)),
-    };
-    let mut origins = settings.origins.iter().filter(|origin| is_here(origin));
-    origins.any(|origin| origin == named.origin() && origin.with_path(path).as_ref() == Some(named))
+    let mut candidates = settings.origins.iter().filter(|origin| *origin == named.origin());
+    candidates.any(|origin| {
+        // Of several origins, the request says which is meant. One host may be known under two schemes.
+        let is_here =
+            settings.origins.len() == 1 || request.authority().is_some_and(|authority| origin.is_named_by(authority));
+        is_here && origin.with_path(path).as_ref() == Some(named)
+    })
 }
 
 /// When a proof began and when it ends: section 11.1, by `iat`, and by `exp` and `nbf` where somebody has written these, too.

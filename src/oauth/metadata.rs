@@ -31,26 +31,26 @@ impl Metadata {
     /// Reads the document of `issuer`.
     pub fn parse(document: &[u8], issuer: &str) -> Result<Self, Error> {
         let document = json::Members::parse(document).map_err(|_| Error::Malformed)?;
-        let text = |name: &str| match document.one(name).and_then(|text| text.map(read).transpose()) {
-            Ok(None | Some(json::Value::Null)) => Ok(None),
-            // As in key sets: what is empty says nothing.
-            Ok(Some(json::Value::String(text))) => Ok(Some(text).filter(|text| !text.is_empty())),
-            Ok(Some(_)) | Err(_) => Err(Error::Malformed),
-        };
-        if text("issuer")?.as_deref() != Some(issuer) {
+        if text(&document, "issuer")?.as_deref() != Some(issuer) {
             return Err(Error::WrongIssuer);
         }
         Ok(Self {
-            jwks_uri: text("jwks_uri")?,
-            introspection_endpoint: text("introspection_endpoint")?,
-            userinfo_endpoint: text("userinfo_endpoint")?,
-            token_endpoint: text("token_endpoint")?,
+            jwks_uri: text(&document, "jwks_uri")?,
+            introspection_endpoint: text(&document, "introspection_endpoint")?,
+            userinfo_endpoint: text(&document, "userinfo_endpoint")?,
+            token_endpoint: text(&document, "token_endpoint")?,
         })
     }
 }
 
-fn read(text: &str) -> Result<json::Value, json::Error> {
-    json::parse(text.as_bytes())
+/// The text of a member. As in key sets, what is empty says nothing.
+fn text(document: &json::Members, name: &str) -> Result<Option<String>, Error> {
+    let written = document.one(name).map_err(|_| Error::Malformed)?;
+    match written.map(|text| json::parse(text.as_bytes())) {
+        None | Some(Ok(json::Value::Null)) => Ok(None),
+        Some(Ok(json::Value::String(text))) => Ok(Some(text).filter(|text| !text.is_empty())),
+        Some(_) => Err(Error::Malformed),
+    }
 }
 
 #[cfg(test)]

@@ -48,7 +48,11 @@ pub fn all(config: &Config) -> Vec<ProtectedResource> {
             authority: authority.to_owned(),
             locations: locations(mcp, is_only_one),
             authorization_server: policies.iter().find_map(|policy| policy.published_provider(config.providers.len())),
-            document: Document::new("application/json", document(config, policies).to_string().into_bytes(), MAX_AGE),
+            document: Document::new(
+                "application/json",
+                document(config, mcp, policies).to_string().into_bytes(),
+                MAX_AGE,
+            ),
         }
     });
     described.collect()
@@ -99,19 +103,18 @@ fn locations(mcp: &Mcp, is_only_one: bool) -> Vec<Vec<u8>> {
 }
 
 /// Section 2. Members without a value are left out (section 3.2).
-fn document(config: &Config, policies: &[&Policy]) -> Value {
+fn document(config: &Config, first: &Mcp, policies: &[&Policy]) -> Value {
     let mut document = Object::new();
     let mcps: Vec<&Mcp> = policies.iter().filter_map(|policy| policy.mcp.as_deref()).collect();
-    if let Some(mcp) = mcps.first() {
-        document.insert("resource".to_owned(), mcp.resource.as_str().into());
-        for (name, text) in &mcp.description {
-            document.insert((*name).to_owned(), text.as_str().into());
-        }
+    document.insert("resource".to_owned(), first.resource.as_str().into());
+    for (name, text) in &first.description {
+        document.insert((*name).to_owned(), text.as_str().into());
     }
     let configured = mcps.iter().flat_map(|mcp| &mcp.authorization_servers).map(String::as_str);
     let mut servers = each_once(configured);
     if servers.is_empty() {
-        servers = each_once(policies.iter().flat_map(|policy| issuers(config, policy)));
+        let trusted = policies.iter().flat_map(|policy| policy.trusted_of(&config.providers));
+        servers = each_once(trusted.map(|provider| provider.issuer.as_str()));
     }
     let supported: Vec<&str> =
         mcps.iter().filter_map(|mcp| mcp.scopes_supported.as_ref()).flatten().map(String::as_str).collect();
@@ -154,14 +157,6 @@ fn bindings(policies: &[&Policy]) -> Vec<(&'static str, Value)> {
         members.push(("tls_client_certificate_bound_access_tokens", true.into()));
     }
     members
-}
-
-/// Who issues the tokens that are good under a policy.
-fn issuers<'c>(config: &'c Config, policy: &Policy) -> impl Iterator<Item = &'c str> {
-    let providers = config.providers.iter().enumerate();
-    let trusted = policy.providers.clone();
-    let good = providers.filter(move |(index, _)| trusted.as_ref().is_none_or(|trusted| trusted.contains(index)));
-    good.map(|(_, provider)| provider.issuer.as_str())
 }
 
 fn each_once<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<&'t str> {

@@ -8,7 +8,7 @@ use crate::http::{Endpoint, Fetch, Response};
 use crate::jose::jws::CompactJws;
 use crate::jose::jwt::numeric_date;
 use crate::jose::verifier::Verifier;
-use crate::json::{Object, Value};
+use crate::json::{Object, Value, text_of};
 use crate::oauth::client_authentication;
 use crate::oauth::credentials::Token;
 use crate::oauth::introspection;
@@ -76,7 +76,7 @@ impl fmt::Debug for Answer {
 pub fn answer(response: &Response, requested: Option<&str>, now: Timestamp) -> Option<Answer> {
     if matches!(response.status, 400 | 401 | 403) {
         let object = crate::json::parse_object(&response.body).ok()?;
-        let error = object.get("error").and_then(Value::as_str)?;
+        let error = text_of(&object, "error")?;
         // Keycloak says `invalid_token` of a subject token that has ended.
         return matches!(error, "invalid_grant" | "invalid_target" | "invalid_token").then_some(Answer::Refused);
     }
@@ -84,14 +84,13 @@ pub fn answer(response: &Response, requested: Option<&str>, now: Timestamp) -> O
     if introspection::is_error(&object) {
         return None;
     }
-    let text = |name: &str| object.get(name).and_then(Value::as_str);
     // Section 2.2.1: both are REQUIRED. A token that is bound to a key of ours would be of no use to the service.
-    let is_bearer = text("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"));
-    let is_wanted = match (text("issued_token_type")?, requested) {
+    let is_bearer = text_of(&object, "token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"));
+    let is_wanted = match (text_of(&object, "issued_token_type")?, requested) {
         (issued, Some(requested)) => issued == requested || issued == JWT && requested == ACCESS_TOKEN,
         (issued, None) => matches!(issued, ACCESS_TOKEN | JWT),
     };
-    let token = text("access_token").filter(|token| is_token(token))?;
+    let token = text_of(&object, "access_token").filter(|token| is_token(token))?;
     let lifetime = [lifetime(&object), rest_of_jwt(token, now)].into_iter().flatten().min();
     (is_bearer && is_wanted).then(|| Answer::Token(Rc::from(token), lifetime))
 }

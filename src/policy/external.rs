@@ -7,7 +7,7 @@ use crate::config::{ExternalAuthorization, Provider};
 use crate::http::path::Path;
 use crate::http::query::Target;
 use crate::http::{Fetch, Request, Response};
-use crate::jose::claims::{Lookup, look_up, text};
+use crate::jose::claims::{look_up_first, text};
 use crate::jose::jwt::Claims;
 use crate::json::{self, Object, Value};
 use crate::policy::rules;
@@ -45,14 +45,14 @@ impl CheckRequest {
         target: Option<&[u8]>,
     ) -> Option<Self> {
         let claims = claims.object();
-        let name = found(claims, &authorizer.user).map(|name| text(name).into_owned()).unwrap_or_default();
-        let groups = match found(claims, &authorizer.groups) {
+        let name = look_up_first(claims, &authorizer.user).map(|name| text(name).into_owned()).unwrap_or_default();
+        let groups = match look_up_first(claims, &authorizer.groups) {
             Some(Value::Array(groups)) => groups.iter().map(|group| Value::from(&*text(group))).collect(),
             Some(group) => vec![Value::from(&*text(group))],
             None => Vec::new(),
         };
         let id = claims.get("sub").map(|id| text(id).into_owned()).unwrap_or_default();
-        let user = object([
+        let user = json::object_value([
             ("claims", Value::Object(claims.clone())),
             ("extra", Value::Object(Object::new())),
             ("groups", Value::Array(groups)),
@@ -64,14 +64,16 @@ impl CheckRequest {
         let target = target.unwrap_or_default();
         let port = authority.rsplit(|byte| *byte == b':').next().filter(|port| port.len() < authority.len());
         let port = port.filter(|port| !port.is_empty() && port.iter().all(u8::is_ascii_digit)).map(written);
-        let line = object([
+        let line = json::object_value([
             ("host", Value::from(written(&rules::host(authority)?))),
             ("method", Value::from(written(method))),
             ("path", Value::from(written(&folded(target)?))),
             ("port", Value::from(port.as_deref().unwrap_or(request.default_port()))),
         ]);
-        let sent = object([("host", Value::from(written(authority))), ("path", Value::from(written(target)))]);
-        let provider = object([("issuer", Value::from(&*provider.issuer)), ("name", Value::from(&*provider.name))]);
+        let sent =
+            json::object_value([("host", Value::from(written(authority))), ("path", Value::from(written(target)))]);
+        let provider =
+            json::object_value([("issuer", Value::from(&*provider.issuer)), ("name", Value::from(&*provider.name))]);
         let about = format!("\"provider\":{provider},\"request\":{line},\"sent\":{sent},\"user\":{user}");
         Some(Self { authorizer: Rc::clone(authorizer), about: Rc::from(about) })
     }
@@ -158,14 +160,6 @@ fn reason(body: &[u8]) -> Option<Rc<str>> {
     let line = start.replace(|c: char| !matches!(c, ' '..='~') || matches!(c, '"' | '\\'), " ");
     let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
     (!words.is_empty()).then(|| Rc::from(words.join(" ")))
-}
-
-fn found<'c>(claims: &'c Object, lookups: &[Lookup]) -> Option<&'c Value> {
-    lookups.iter().find_map(|lookup| look_up(claims, lookup))
-}
-
-fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
-    Value::Object(json::object(members))
 }
 
 /// A sentence or two.

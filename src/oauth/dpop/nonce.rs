@@ -10,10 +10,13 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use std::fmt;
 use std::time::Duration;
 
-/// What nonces are made and known with: the first secret makes them, all know them.
+/// What nonces are made and known with.
 #[derive(Clone)]
 pub struct Nonces {
-    secrets: Vec<[u8; 32]>,
+    /// Makes them.
+    secret: [u8; 32],
+    /// Made them before, or will: these know them, too.
+    others: Vec<[u8; 32]>,
     lifetime: Duration,
 }
 
@@ -29,20 +32,19 @@ pub enum Standing {
 }
 
 impl Nonces {
-    /// With these secrets, each of any length; `None` without one.
+    /// With these secrets, each of any length, of which the first makes nonces; `None` without one.
     pub fn new<'s>(secrets: impl Iterator<Item = &'s [u8]>, lifetime: Duration) -> Option<Self> {
-        let secrets: Vec<_> = secrets.map(|secret| blake3::derive_key(CONTEXT, secret)).collect();
-        (!secrets.is_empty()).then_some(Self { secrets, lifetime })
+        let mut secrets = secrets.map(|secret| blake3::derive_key(CONTEXT, secret));
+        Some(Self { secret: secrets.next()?, others: secrets.collect(), lifetime })
     }
 
     /// A nonce of now.
-    pub fn make(&self, randomness: [u8; 32], now: Timestamp) -> Option<String> {
-        let secret = self.secrets.first()?;
+    pub fn make(&self, randomness: [u8; 32], now: Timestamp) -> String {
         let mut nonce = now.unix_nanos().to_be_bytes().to_vec();
         nonce.extend(randomness.iter().take(RANDOM_BYTES));
-        let tag = blake3::keyed_hash(secret, &nonce);
+        let tag = blake3::keyed_hash(&self.secret, &nonce);
         nonce.extend_from_slice(tag.as_bytes());
-        Some(BASE64URL.encode(nonce))
+        BASE64URL.encode(nonce)
     }
 
     /// What a nonce that was sent is.
@@ -69,7 +71,8 @@ impl Nonces {
         let tag = blake3::Hash::from_bytes(tag.try_into().ok()?);
         let time: [u8; 8] = said.get(..8)?.try_into().ok()?;
         // Compared in constant time, as all of BLAKE3's hashes are.
-        let is_ours = self.secrets.iter().any(|secret| blake3::keyed_hash(secret, said) == tag);
+        let is_ours =
+            std::iter::once(&self.secret).chain(&self.others).any(|secret| blake3::keyed_hash(secret, said) == tag);
         is_ours.then(|| Timestamp::from_unix_nanos(u64::from_be_bytes(time)))
     }
 }
@@ -112,7 +115,7 @@ mod tests {
     #[test]
     fn a_nonce_is_ours_and_young_or_nothing() {
         let ours = nonces(&["a"]);
-        let nonce = ours.make([7; 32], NOW).unwrap();
+        let nonce = ours.make([7; 32], NOW);
         assert_eq!(nonce.len(), NONCE_CHARACTERS);
         assert_eq!(ours.standing(&nonce, NOW), Standing::Current);
         assert_eq!(ours.standing(&nonce, later(150)), Standing::Current);
@@ -120,7 +123,7 @@ mod tests {
         assert_eq!(ours.standing(&nonce, later(300)), Standing::Ageing);
         assert_eq!(ours.standing(&nonce, later(301)), Standing::Stale);
         // From a future that no clock of ours has seen.
-        assert_eq!(ours.standing(&ours.make([7; 32], later(5)).unwrap(), NOW), Standing::Stale);
+        assert_eq!(ours.standing(&ours.make([7; 32], later(5)), NOW), Standing::Stale);
         assert_eq!(nonces(&["b"]).standing(&nonce, NOW), Standing::Stale);
         for at in 0..nonce.len() {
             let mut wrong = nonce.clone().into_bytes();
@@ -137,10 +140,10 @@ mod tests {
     /// DPP-16.
     #[test]
     fn a_nonce_outlives_the_rotation_of_its_secret() {
-        let old = nonces(&["old"]).make([1; 32], NOW).unwrap();
+        let old = nonces(&["old"]).make([1; 32], NOW);
         let rotated = nonces(&["new", "old"]);
         assert_eq!(rotated.standing(&old, later(1)), Standing::Current);
-        let new = rotated.make([1; 32], NOW).unwrap();
+        let new = rotated.make([1; 32], NOW);
         assert_eq!(nonces(&["new"]).standing(&new, NOW), Standing::Current);
         assert_eq!(nonces(&["new"]).standing(&old, NOW), Standing::Stale);
         // A worker that has the new configuration not yet, but is told what comes.

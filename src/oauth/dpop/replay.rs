@@ -110,17 +110,16 @@ impl Memory {
 
     /// Notes a proof that was made then. Of all who do so with one proof, one is told that it is the first.
     pub fn spend(&self, shared: &dyn SharedMemory, id: ProofId, made: Timestamp, now: Timestamp) -> Spent {
-        let digest = blake3::keyed_hash(&self.secret, &id.0);
-        let (slot, digest) = digest.as_bytes().split_at(4);
-        let Ok(slot) = <[u8; 4]>::try_from(slot) else { return Spent::Unknown };
-        let key = format!("{}{}", self.prefix, u32::from_be_bytes(slot) % SLOTS);
-        let digest = digest.get(..DIGEST_BYTES).unwrap_or_default();
+        let hash = blake3::keyed_hash(&self.secret, &id.0);
+        // Four octets choose the slot, and as many as a digest has stand for the proof there.
+        let [a, b, c, d, digest @ .., _, _, _, _, _, _, _, _, _, _, _, _] = hash.as_bytes();
+        let key = format!("{}{}", self.prefix, u32::from_be_bytes([*a, *b, *c, *d]) % SLOTS);
         // Rounded alike: of a proof that some rule takes, the first is never before the second.
         let (made, oldest) = (seconds(made), seconds(now.saturating_sub(self.window)));
         for _ in 0..MAX_ATTEMPTS {
             let Some(stored) = shared.read(&key) else { return Spent::Unknown };
             let mut slot = Slot::read(&stored.value);
-            let spent = slot.take(digest, made, oldest, self.entries_per_slot, self.when_full);
+            let spent = slot.take(*digest, made, oldest, self.entries_per_slot, self.when_full);
             if !matches!(spent, Spent::First | Spent::FirstOfTooMany) {
                 return spent;
             }
@@ -163,8 +162,7 @@ impl Slot {
         bytes
     }
 
-    fn take(&mut self, digest: &[u8], made: u64, oldest: u64, room: usize, when_full: WhenFull) -> Spent {
-        let Ok(digest) = <[u8; DIGEST_BYTES]>::try_from(digest) else { return Spent::Unknown };
+    fn take(&mut self, digest: [u8; DIGEST_BYTES], made: u64, oldest: u64, room: usize, when_full: WhenFull) -> Spent {
         if self.entries.iter().any(|(_, other)| *other == digest) {
             return Spent::Again;
         }

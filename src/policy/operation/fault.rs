@@ -30,6 +30,13 @@ pub enum FaultKind {
     Origin,
 }
 
+/// A fault of no message in particular.
+impl From<FaultKind> for Fault {
+    fn from(kind: FaultKind) -> Self {
+        Self { kind, id: None }
+    }
+}
+
 impl FaultKind {
     /// The status of the answer, and the code of the JSON-RPC error in it (JSON-RPC 2.0, section 5.1; MCP, "Error Codes").
     pub const fn codes(self) -> (u16, i32) {

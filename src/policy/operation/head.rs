@@ -52,39 +52,38 @@ impl Version {
 impl Head {
     /// Reads the head of a request, which has a body or none. `Err` if it can't be that of a message.
     pub fn read(mcp: &Mcp, request: &Request, has_body: bool) -> Result<Self, Fault> {
-        let fault = |kind| Fault { kind, id: None };
         let is_post = request.method() == Some(b"POST");
         // A request that becomes another protocol has no body that ends.
         if request.headers.first("upgrade").is_some() || request.method() == Some(b"CONNECT") {
-            return Err(fault(FaultKind::Request));
+            return Err(FaultKind::Request.into());
         }
         let mut names = request.headers.iter().map(|(name, _)| name);
         if names.any(|name| tells_operation(name) && !HEADERS.iter().any(|header| header.as_bytes() == name)) {
-            return Err(fault(FaultKind::Headers));
+            return Err(FaultKind::Headers.into());
         }
-        let [version, method, name] = HEADERS.map(|name| header(request, name).map_err(fault));
+        let [version, method, name] = HEADERS.map(|name| header(request, name));
         let version = match version? {
             None => Version::V2025_03_26,
             Some(text) => {
                 let known = VERSIONS.iter().find(|version| version.as_str() == text);
-                *known.ok_or(fault(FaultKind::Version))?
+                *known.ok_or(FaultKind::Version)?
             }
         };
-        let name = name?.map(self::name).transpose().map_err(fault)?;
+        let name = name?.map(self::name).transpose()?;
         let is_json = is_json(request);
         let head = Self { version, method: method?.map(Into::into), name: name.map(Into::into), is_post, is_json };
         if !has_body {
-            return if is_post { Err(fault(FaultKind::Parse)) } else { Ok(head) };
+            return if is_post { Err(FaultKind::Parse.into()) } else { Ok(head) };
         }
         // An empty frame may end what is no POST, without a word on its type.
         let may_be_none = !is_post && !mcp.leaves_body_unread() && request.headers.first("content-type").is_none();
         if !is_json && !may_be_none {
-            return Err(fault(FaultKind::MediaType));
+            return Err(FaultKind::MediaType.into());
         }
         let length = only(request.headers.all("content-length")).and_then(|text| std::str::from_utf8(text).ok());
         let length: Option<usize> = length.and_then(|text| text.parse().ok());
         if length.is_some_and(|length| length > mcp.max_body_size) {
-            return Err(fault(FaultKind::TooLarge));
+            return Err(FaultKind::TooLarge.into());
         }
         Ok(head)
     }
@@ -109,8 +108,7 @@ impl Head {
             },
             OperationSource::Metadata => told(metadata).map(Some),
         };
-        let asked = asked.map_err(|kind| Fault { kind, id: None })?;
-        Ok(asked.map(|(method, operations)| Asked { id: None, method: Some(method), operations }))
+        Ok(asked?.map(|(method, operations)| Asked { id: None, method: Some(method), operations }))
     }
 
     /// What a method is about by its headers: those behind compare `Mcp-Name` for three methods, and for no other.
@@ -168,13 +166,12 @@ fn is_json(request: &Request) -> bool {
     let Some(value) = only(request.headers.all("content-type")) else { return false };
     let mut parts = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     let is_json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(b"application/json"));
-    // A parameter may be left out behind its semicolon (RFC 9110, section 5.6.6).
-    let is_utf8 = |parameter: &[u8]| {
-        parameter.is_empty()
-            || parameter.eq_ignore_ascii_case(b"charset=utf-8")
-            || parameter.eq_ignore_ascii_case(b"charset=\"utf-8\"")
-    };
-    codings && is_json && parts.all(is_utf8)
+    codings && is_json && parts.all(says_utf8)
+}
+
+/// Whether a parameter of a media type says UTF-8. It may be left out behind its semicolon (RFC 9110, section 5.6.6).
+fn says_utf8(parameter: &[u8]) -> bool {
+    [&b""[..], b"charset=utf-8", b"charset=\"utf-8\""].iter().any(|known| parameter.eq_ignore_ascii_case(known))
 }
 
 /// What tells a message's version, its method, and the name that it is about.

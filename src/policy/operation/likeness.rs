@@ -9,8 +9,7 @@ pub fn is_odd_method(method: &str) -> bool {
 /// Whether a name is none of these, but could be taken for one; or makes members of its value be those of the object, where
 /// somebody copies it in JavaScript.
 pub fn is_variant(name: &str, known: &[&str]) -> bool {
-    let is_like = |known: &&str| letters(name).eq(letters(known));
-    !known.contains(&name) && (name == "__proto__" || known.iter().any(is_like))
+    !known.contains(&name) && (name == "__proto__" || known.iter().any(|known| letters(name).eq(letters(known))))
 }
 
 /// Letters and digits, without case: what is left of a name where a reader minds neither case nor punctuation.

@@ -8,7 +8,7 @@
 //! does not go on at all: an error of JSON-RPC stands in its place.
 
 use super::{Asked, Operation};
-use crate::config::Policy;
+use crate::config::{Mcp, Policy, ScopeImplications};
 use crate::http::{Edit, Headers};
 use crate::jose::jwt::AccessToken;
 use crate::json::{self, Members, Value};
@@ -19,7 +19,8 @@ use std::rc::Rc;
 /// What the response to a request may list, and to whom.
 #[derive(Clone, Debug)]
 pub struct Lists {
-    policy: Rc<Policy>,
+    mcp: Rc<Mcp>,
+    implied: Rc<ScopeImplications>,
     token: Option<AccessToken>,
     request: ListRequest,
 }
@@ -33,10 +34,10 @@ enum ListRequest {
     Stream,
 }
 
-/// Nothing but the policy and the request tell two apart, and whoever compares decisions knows both.
+/// Nothing but the server and the request tell two apart, and whoever compares decisions knows the token.
 impl PartialEq for Lists {
     fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.policy, &other.policy) && self.request == other.request
+        Rc::ptr_eq(&self.mcp, &other.mcp) && self.request == other.request
     }
 }
 
@@ -75,9 +76,9 @@ struct Events {
 impl Lists {
     /// For the response to these messages, if one of them asks for a list.
     pub fn asked_for(messages: &[Asked], policy: &Rc<Policy>, token: Option<&AccessToken>) -> Option<Self> {
-        let asks = |asked: &&Asked| asked.method.as_deref().is_some_and(|method| LIST_METHODS.contains(&method));
-        let id = messages.iter().find(asks)?.id.clone();
-        Self::new(ListRequest::List(id), policy, token)
+        let methods = messages.iter().map(|asked| asked.method.as_deref().unwrap_or_default());
+        let (asked, _) = messages.iter().zip(methods).find(|(_, method)| LIST_METHODS.contains(method))?;
+        Self::new(ListRequest::List(asked.id.clone()), policy, token)
     }
 
     /// For a stream that a client opens or resumes.
@@ -86,8 +87,9 @@ impl Lists {
     }
 
     fn new(request: ListRequest, policy: &Rc<Policy>, token: Option<&AccessToken>) -> Option<Self> {
-        let filters = policy.mcp.as_ref().is_some_and(|mcp| mcp.filter_lists);
-        filters.then(|| Self { policy: Rc::clone(policy), token: token.cloned(), request })
+        let mcp = policy.mcp.as_ref().filter(|mcp| mcp.filter_lists)?;
+        let implied = Rc::clone(&policy.implied_scopes);
+        Some(Self { mcp: Rc::clone(mcp), implied, token: token.cloned(), request })
     }
 
     /// How a response is read that begins with these headers; `None` for one that lists nothing.
@@ -96,10 +98,6 @@ impl Lists {
         if !status.starts_with(b"2") {
             return None;
         }
-        let essence = |value: &[u8]| {
-            let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
-            essence.trim_ascii().to_ascii_lowercase()
-        };
         let mut types = head.all("content-type").map(essence);
         let is_coded = head.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
         let form = match (types.next().as_deref(), types.next(), is_coded) {
@@ -119,13 +117,12 @@ impl Lists {
     }
 
     fn may_use(&self, operation: &Operation, now: Timestamp) -> bool {
-        let Some(mcp) = &self.policy.mcp else { return false };
-        mcp.permits_operation(operation, self.token.as_ref(), &self.policy.implied_scopes, now).is_ok()
+        self.mcp.permits_operation(operation, self.token.as_ref(), &self.implied, now).is_ok()
     }
 
     /// The longest text or event that is read, in bytes.
     fn longest(&self) -> usize {
-        self.policy.mcp.as_ref().map_or(0, |mcp| mcp.max_body_size)
+        self.mcp.max_body_size
     }
 
     /// What stands in the place of a list that can't be read; nothing where nobody waits for it.
@@ -204,14 +201,17 @@ impl Lists {
     }
 
     fn filtered_list(&self, list: &List, entries: &str, now: Timestamp) -> Result<String, json::Error> {
-        let may_use = |entry: &&str| {
-            let Ok(entry) = Members::parse(entry.as_bytes()) else { return false };
-            let named = entry.one(list.named_by).ok().flatten().map(|name| json::parse(name.as_bytes()));
-            let Some(Ok(Value::String(name))) = named else { return false };
-            self.may_use(&(list.operation)(name.into()), now)
-        };
-        let usable: Vec<&str> = json::elements(entries)?.into_iter().filter(may_use).collect();
+        let entries = json::elements(entries)?.into_iter();
+        let usable: Vec<&str> = entries.filter(|entry| self.may_have(list, entry, now)).collect();
         Ok(format!("[{}]", usable.join(",")))
+    }
+
+    /// Whether an entry of a list is for this token. One whose name can't be read is for nobody's.
+    fn may_have(&self, list: &List, entry: &str, now: Timestamp) -> bool {
+        let Ok(entry) = Members::parse(entry.as_bytes()) else { return false };
+        let named = entry.one(list.named_by).ok().flatten().map(|name| json::parse(name.as_bytes()));
+        let Some(Ok(Value::String(name))) = named else { return false };
+        self.may_use(&(list.operation)(name.into()), now)
     }
 }
 
@@ -274,6 +274,12 @@ impl Events {
         let found = pairs.position(|pair| pair.iter().copied().all(is_line_end) && pair != b"\r\n")?;
         Some(from.saturating_add(found).saturating_add(2))
     }
+}
+
+/// A media type without its parameters, in lower case.
+fn essence(content_type: &[u8]) -> Vec<u8> {
+    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().to_ascii_lowercase()
 }
 
 fn is_line_end(byte: u8) -> bool {

@@ -12,31 +12,30 @@ use crate::json::{self, Members, Value};
 
 /// Reads a whole body, and compares it with the head that it came with.
 pub fn read(head: &Head, body: &[u8]) -> Result<Vec<Asked>, Fault> {
-    let fault = |kind| Fault { kind, id: None };
-    json::check(body).map_err(|_| fault(FaultKind::Parse))?;
-    let text = std::str::from_utf8(body).map_err(|_| fault(FaultKind::Parse))?;
+    json::check(body).map_err(|_| FaultKind::Parse)?;
+    let text = std::str::from_utf8(body).map_err(|_| FaultKind::Parse)?;
     let text = text.trim_matches([' ', '\t', '\n', '\r']);
     if !text.starts_with('[') {
         return bounded(vec![one(head, text)?]);
     }
     // Batches were removed in 2025-06-18.
-    let elements = json::elements(text).map_err(|_| fault(FaultKind::Parse))?;
+    let elements = json::elements(text).map_err(|_| FaultKind::Parse)?;
     if head.version != Version::V2025_03_26 || elements.is_empty() || elements.len() > MAX_BATCH || head.says_method() {
-        return Err(fault(FaultKind::Request));
+        return Err(FaultKind::Request.into());
     }
     bounded(elements.into_iter().map(|element| one(head, element)).collect::<Result<_, _>>()?)
 }
 
 /// Messages that name no more than anybody asks for at once.
 fn bounded(messages: Vec<Asked>) -> Result<Vec<Asked>, Fault> {
-    let operations = || messages.iter().flat_map(|asked| &asked.operations);
-    let size: usize = operations().filter_map(Operation::name).map(str::len).sum();
-    let is_bounded = operations().count() <= MAX_OPERATIONS && size <= MAX_NAMES_SIZE;
-    if is_bounded { Ok(messages) } else { Err(Fault { kind: FaultKind::Request, id: None }) }
+    let operations: Vec<&Operation> = messages.iter().flat_map(|asked| &asked.operations).collect();
+    let size: usize = operations.iter().filter_map(|operation| operation.name()).map(str::len).sum();
+    let is_bounded = operations.len() <= MAX_OPERATIONS && size <= MAX_NAMES_SIZE;
+    if is_bounded { Ok(messages) } else { Err(FaultKind::Request.into()) }
 }
 
 fn one(head: &Head, text: &str) -> Result<Asked, Fault> {
-    let members = Members::parse(text.as_bytes()).map_err(|_| Fault { kind: FaultKind::Request, id: None })?;
+    let members = Members::parse(text.as_bytes()).map_err(|_| FaultKind::Request)?;
     let is_error = members.one("error").is_ok_and(|error| error.is_some());
     let id = match members.one("id").ok().flatten() {
         None => Ok(None),
@@ -98,19 +97,15 @@ fn parameters(text: &str) -> Result<Members<'_>, FaultKind> {
 
 /// What a method is about.
 fn operations(method: &str, params: Option<&Members>) -> Result<Vec<Operation>, FaultKind> {
-    let name = |members: Option<&Members>, name: &str| -> Result<String, FaultKind> {
-        let text = members.and_then(|members| members.one(name).ok().flatten()).and_then(string);
-        text.filter(|text| !text.is_empty()).ok_or(FaultKind::Parameters)
-    };
     let parameter = match method {
         "tools/call" | "prompts/get" => "name",
         "resources/read" | "resources/subscribe" | "resources/unsubscribe" => "uri",
         "completion/complete" => {
             let reference = params.and_then(|params| params.one("ref").ok().flatten()).ok_or(FaultKind::Parameters)?;
             let reference = parameters(reference)?;
-            let operation = match name(Some(&reference), "type")?.as_str() {
-                "ref/prompt" => Operation::Prompt(name(Some(&reference), "name")?.into()),
-                "ref/resource" => Operation::Resource(name(Some(&reference), "uri")?.into()),
+            let operation = match text_of(Some(&reference), "type")?.as_str() {
+                "ref/prompt" => Operation::Prompt(text_of(Some(&reference), "name")?.into()),
+                "ref/resource" => Operation::Resource(text_of(Some(&reference), "uri")?.into()),
                 _ => return Err(FaultKind::Parameters),
             };
             return Ok(vec![operation]);
@@ -119,7 +114,13 @@ fn operations(method: &str, params: Option<&Members>) -> Result<Vec<Operation>, 
         method if super::is_harmless(method) => return Ok(Vec::new()),
         _ => return Ok(vec![Operation::Unknown]),
     };
-    Ok(Operation::of_method(method, &name(params, parameter)?).into_iter().collect())
+    Ok(Operation::of_method(method, &text_of(params, parameter)?).into_iter().collect())
+}
+
+/// The text of a parameter that must be there.
+fn text_of(params: Option<&Members>, name: &str) -> Result<String, FaultKind> {
+    let text = params.and_then(|params| params.one(name).ok().flatten()).and_then(string);
+    text.filter(|text| !text.is_empty()).ok_or(FaultKind::Parameters)
 }
 
 /// The resources that are to be watched (2026-07-28, `subscriptions/listen`).

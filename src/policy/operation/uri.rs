@@ -78,10 +78,11 @@ fn decoded(uri: &str) -> Option<String> {
 
 /// The same, but what stands in a path as a sign of its own stays in it.
 fn decoded_within(uri: &str) -> Option<String> {
-    let signs = [("%23", "%2523"), ("%3f", "%253f"), ("%3F", "%253F")];
-    let has_sign = signs.iter().any(|(sign, _)| uri.contains(sign));
-    let kept = |uri: String, (sign, twice): &(&str, &str)| uri.replace(sign, twice);
-    has_sign.then(|| signs.iter().fold(uri.to_owned(), kept)).as_deref().and_then(decoded)
+    let mut kept = uri.to_owned();
+    for (sign, twice) in [("%23", "%2523"), ("%3f", "%253f"), ("%3F", "%253F")] {
+        kept = kept.replace(sign, twice);
+    }
+    if kept == uri { None } else { decoded(&kept) }
 }
 
 /// Backslashes as slashes, where dots stand between them.
@@ -210,8 +211,7 @@ struct Parts<'u> {
 
 impl<'u> Parts<'u> {
     fn of(uri: &'u str) -> Self {
-        let is_of_scheme = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '+' | '-' | '.');
-        let behind_scheme = uri.split_once(':').filter(|(scheme, _)| scheme.chars().all(is_of_scheme));
+        let behind_scheme = uri.split_once(':').filter(|(scheme, _)| scheme.bytes().all(is_of_scheme));
         let behind_scheme = behind_scheme.map_or(uri, |(_, behind)| behind);
         let behind = match behind_scheme.strip_prefix("//") {
             Some(authority) => {
@@ -225,6 +225,11 @@ impl<'u> Parts<'u> {
         let (path, rest) = behind.split_at_checked(behind.find(['?', '#']).unwrap_or(behind.len())).unwrap_or_default();
         Self { scheme_length, start, path, rest }
     }
+}
+
+/// RFC 3986, section 3.1.
+fn is_of_scheme(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
 }
 
 /// The steps to readings that lead elsewhere.

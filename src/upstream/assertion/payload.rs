@@ -2,7 +2,7 @@
 
 use super::{Error, Who};
 use crate::config::{Assertion, AssertionClaim, AssertionSource, Shape};
-use crate::jose::claims::look_up;
+use crate::jose::claims::look_up_first;
 use crate::json::{self, Object, Value};
 use crate::time::Timestamp;
 
@@ -42,8 +42,7 @@ pub(super) fn payload(
 /// `sub`, and the members that the operator has chosen.
 pub(super) fn chosen_claims(assertion: &Assertion, claims: &Object) -> Result<Object, Error> {
     let mut chosen = Object::new();
-    let subject = assertion.subject.iter().find_map(|lookup| look_up(claims, lookup));
-    let subject = match subject {
+    let subject = match look_up_first(claims, &assertion.subject) {
         Some(Value::String(text)) if !text.is_empty() => text.clone(),
         // RFC 7519, section 4.1.2, wants a string. Some providers count their users.
         Some(Value::Number(number)) => number.to_string(),
@@ -63,24 +62,25 @@ pub(super) fn chosen_claims(assertion: &Assertion, claims: &Object) -> Result<Ob
 fn value(claim: &AssertionClaim, claims: &Object) -> Option<Value> {
     match &claim.source {
         AssertionSource::Value(value) => Some(value.clone()),
-        AssertionSource::Claims(lookups) => {
-            let found = lookups.iter().find_map(|lookup| look_up(claims, lookup))?;
-            shaped(found, &claim.shape)
-        }
+        AssertionSource::Claims(lookups) => shaped(look_up_first(claims, lookups)?, &claim.shape),
     }
 }
 
 /// A value as it is written; `None` if nothing of it is wanted.
 fn shaped(value: &Value, shape: &Shape) -> Option<Value> {
-    let is_wanted = |value: &Value| match &shape.any_of {
+    match value {
+        Value::Array(elements) => {
+            let wanted = elements.iter().filter(|element| is_wanted(element, shape));
+            Some(Value::Array(wanted.map(|element| rewritten(element, shape)).collect()))
+        }
+        value => is_wanted(value, shape).then(|| rewritten(value, shape)),
+    }
+}
+
+fn is_wanted(value: &Value, shape: &Shape) -> bool {
+    match &shape.any_of {
         None => true,
         Some(wanted) => value.as_str().is_some_and(|text| wanted.iter().any(|other| other == text)),
-    };
-    match value {
-        Value::Array(elements) => Some(Value::Array(
-            elements.iter().filter(|value| is_wanted(value)).map(|value| rewritten(value, shape)).collect(),
-        )),
-        value => is_wanted(value).then(|| rewritten(value, shape)),
     }
 }
 
