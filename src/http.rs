@@ -357,13 +357,15 @@ impl Response {
     }
 
     /// The media type without parameters, in lower case; empty if there is none. Envoy joins two fields with a comma: two that say
-    /// the same are one.
+    /// the same are one. And some write a comma before a parameter.
     pub fn media_type(&self) -> String {
         let value = self.headers.first("content-type").unwrap_or_default();
         let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
         let essence = String::from_utf8_lossy(essence.trim_ascii()).to_ascii_lowercase();
-        match essence.split_once(',') {
-            Some((first, rest)) if rest.split(',').all(|other| other.trim() == first.trim()) => first.trim().to_owned(),
+        match essence.split_once(',').map(|(first, rest)| (first.trim(), rest)) {
+            Some((first, rest)) if rest.split(',').all(|other| other.trim() == first || !other.contains('/')) => {
+                first.to_owned()
+            }
             _ => essence,
         }
     }
@@ -423,7 +425,9 @@ mod tests {
             ("application/json;charset=utf-8,application/json", "application/json"),
             ("application/json,application/json", "application/json"),
             ("application/json, Application/JSON; charset=utf-8", "application/json"),
+            ("application/json, charset=utf-8", "application/json"),
             ("application/json,text/html", "application/json,text/html"),
+            ("application/json,charset=utf-8,text/html", "application/json,charset=utf-8,text/html"),
             (",", ""),
         ] {
             let headers = Headers::from_pairs([("content-type", value)]);
