@@ -1170,7 +1170,7 @@ fn challenges_name_what_is_taken() {
     assert_eq!((challenge(&refusal, "Bearer"), challenge(&refusal, "DPoP").is_some()), (None, true));
 }
 
-/// A page of another origin sees what it needs for the next try.
+/// RSP-07: a page of another origin sees what it needs for the next try.
 #[test]
 fn a_page_reads_challenges_and_nonces() {
     let cors = json!({"cors": {"allow_origins": ["https://app.example"]}});
@@ -1269,7 +1269,7 @@ fn an_authorizer_that_says_no_spends_no_proof() {
 
 // ---------------------------------------------------------------------------------------------- step-up
 
-/// RFC 9470: a token is good, and its user must be authenticated anew, or in another way.
+/// CLM-19: a token is good (RFC 9470), and its user must be authenticated anew, or in another way.
 #[test]
 fn step_up_authentication() {
     let require = json!({"require": {"acr": ["urn:gold", "urn:silver"], "max_age": "5m"}});
