@@ -287,6 +287,31 @@ def test_paths_as_they_arrive(start_envoy: StartEnvoy, fake: FakeProvider) -> No
             assert envoy.raw(data).status in (400, 401, 403, 404), data
 
 
+def test_a_redirect_within_envoy_is_judged_anew(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """PTH-13, HDR-17, HDR-18: Envoy follows the service's redirect itself: the new path has its own rule, and no forgery comes by it."""
+    rules = [{"match": {"path_prefix": "/public"}, "bypass": True}, {"match": {"path_prefix": "/admin"}, "require": {"scopes": ["admin"]}}]
+    entry = route("/")
+    entry["route"]["internal_redirect_policy"] = {}
+    who = {"location": "query_string", "key": "who", "claims": ["sub"]}
+    settings = config(fake, rules=rules, claim_headers=[USER], user_info=[who])
+    envoy = start_envoy(settings, idp=fake.port, routes=[entry])
+    redirect = [
+        ("x-upstream-status", "302"),
+        ("x-upstream-header", "location: http://test.example/admin"),
+        ("X-User", "root"),
+        ("Grpc-Metadata-X-User", "root"),
+    ]
+    assert envoy.get("/public", redirect).status == 401
+    assert envoy.get("/public", redirect, fake.token()).status == 403
+    # Envoy follows one redirect, and hands the next one on.
+    seen = envoy.get("/public", redirect, fake.token(scope="admin")).seen
+    assert (seen.path, seen.header("x-user")) == ("/admin?who=%7B%22sub%22:%22alice%22%7D", "alice")
+    assert seen.header("grpc-metadata-x-user") is None
+    for path in ("/x;who=root&y=", "/public;who=root"):
+        assert envoy.get(path, token=fake.token()).status == 400, path
+    assert envoy.get("/(S(x))/admin", token=fake.token()).status == 403
+
+
 def test_a_method_in_lower_case(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
     """PTH-07: HTTP/2 knows no list of methods, and some services read them in upper case."""
     rules = [{"match": {"path": "/a", "methods": ["DELETE"]}, "require": {"scopes": ["admin"]}}]
