@@ -417,6 +417,34 @@ fn a_filter_that_is_discovered_has_a_chain() {
     assert_eq!(found, [] as [Value; 0]);
 }
 
+/// Routes that come by RDS are looked at where they stand.
+#[test]
+fn routes_of_another_file_are_those_of_the_chain() {
+    let lds = fs::read_to_string(here("base/lds.yaml")).unwrap();
+    let (before, rest) = lds.split_once("              route_config:\n").unwrap();
+    let behind = rest
+        .split_once("\n              http_filters:")
+        .map_or(String::new(), |(_, rest)| format!("              http_filters:{rest}"));
+    let lds =
+        format!("{before}              rds: {{ route_config_name: shop, config_source: {{ ads: {{}} }} }}\n{behind}");
+    let path = std::env::temp_dir().join(format!("oidc-filter-rds-{}.yaml", std::process::id()));
+    let routes = |name: &str| {
+        format!(
+            "resources:\n  - \"@type\": type.googleapis.com/envoy.config.route.v3.RouteConfiguration\n    name: {name}\n    virtual_hosts:\n      - name: all\n        domains: [\"*\"]\n        typed_per_filter_config:\n          oidc: {{ \"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true }}\n"
+        )
+    };
+    for (name, codes) in [("shop", vec!["disabled"]), ("other", vec![])] {
+        fs::write(&path, routes(name)).unwrap();
+        let (code, found) = findings(&["-", path.to_str().unwrap()], &lds);
+        let found: Vec<(&str, &Value)> =
+            found.iter().map(|finding| (finding["code"].as_str().unwrap(), &finding["line"])).collect();
+        let line = Value::from(8);
+        let expected: Vec<(&str, &Value)> = codes.into_iter().map(|code| (code, &line)).collect();
+        assert_eq!((code, found), (0, expected), "{lds}");
+    }
+    fs::remove_file(&path).unwrap();
+}
+
 /// What is wrong with a cluster is told of the file that it is in.
 #[test]
 fn a_cluster_is_told_of_its_own_file() {

@@ -35,8 +35,12 @@ pub fn lint(files: &[File]) -> Vec<Finding> {
         .flat_map(|(file, documents)| documents.nodes.iter().map(|document| (file.name.as_str(), document)))
         .collect();
     let gaps = discovery::gaps(&all);
-    let beside =
-        Beside { clusters: clusters::Known::of(&all), mesh: istio::Mesh::of(&all), patches: chain::patches(&all) };
+    let beside = Beside {
+        clusters: clusters::Known::of(&all),
+        mesh: istio::Mesh::of(&all),
+        patches: chain::patches(&all),
+        routes: chain::routes(&all),
+    };
     let sites: Vec<Vec<Site<'_>>> =
         read.iter().map(|(_, documents)| documents.nodes.iter().flat_map(site::sites).collect()).collect();
     let is_somewhere = sites.iter().any(|sites| !sites.is_empty());
@@ -84,9 +88,9 @@ fn lacking(file: &File, documents: &Documents, is_somewhere: bool, report: &mut 
     }
 }
 
-/// Whether a document is a bootstrap, which may name other files, or a manifest such as a Gateway.
+/// Whether a document is a bootstrap, which may name other files, an answer of a discovery service, or a manifest such as a Gateway.
 fn is_known(node: &Node) -> bool {
-    ["static_resources", "dynamic_resources"].iter().any(|field| node.get(field).is_some())
+    ["static_resources", "dynamic_resources", "resources"].iter().any(|field| node.get(field).is_some())
         || node.get("apiVersion").is_some() && node.get("kind").is_some()
 }
 
@@ -124,6 +128,7 @@ struct Beside<'n> {
     clusters: clusters::Known<'n>,
     mesh: istio::Mesh<'n>,
     patches: Vec<chain::Entry<'n>>,
+    routes: Vec<chain::Entry<'n>>,
 }
 
 fn finding(file: &str, place: Place, level: Level, code: &str, path: &str, text: impl Into<String>) -> Finding {
@@ -150,8 +155,8 @@ fn check<'n>(site: &Site<'n>, beside: &Beside<'n>, report: &mut Report<'_>) {
     clusters::check(site, &config, &beside.clusters, report);
     istio::check(site, &config, &beside.mesh, report);
     if let Some(chain) = chain {
-        chain::check(site, &chain, &config, report);
-        net::check(site, &chain, &config, report);
+        chain::check(site, &chain, &beside.routes, &config, report);
+        net::check(site, &chain, &beside.routes, &config, report);
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Report;
 use crate::report::Level;
 use crate::site::{Site, SiteKind};
-use crate::yaml::Node;
+use crate::yaml::{Key, Node};
 use oidc_filter::config::Config;
 use oidc_filter::http::names::Placement;
 
@@ -91,10 +91,38 @@ pub fn patches<'n>(documents: &[(&'n str, &'n Node)]) -> Vec<Entry<'n>> {
     found
 }
 
-pub fn check(site: &Site<'_>, chain: &Chain<'_>, config: &Config, report: &mut Report<'_>) {
+/// Answers of RDS.
+pub fn routes<'n>(documents: &[(&'n str, &'n Node)]) -> Vec<Entry<'n>> {
+    let mut found = Vec::new();
+    for &(file, document) in documents {
+        for node in document.elements("resources") {
+            if node.word("@type").is_some_and(|name| name.ends_with(".route.v3.RouteConfiguration")) {
+                found.push(Entry { file: Some(file), node });
+            }
+        }
+    }
+    found
+}
+
+/// What routes say of a filter by its name, here and in the answers of RDS that this chain asks for; with the file of the latter.
+pub fn per_route<'n>(site: &Site<'n>, routes: &[Entry<'n>], filter: &str) -> Vec<(Option<&'n str>, &'n Key, &'n Node)> {
+    let Some((manager, _)) = site.chain else { return Vec::new() };
+    let asked = manager.at(&["rds", "route_config_name"]).and_then(Node::text);
+    let answers = routes.iter().copied().filter(|answer| asked.is_some() && answer.node.word("name") == asked);
+    let mut found = Vec::new();
+    for place in std::iter::once(Entry { file: None, node: manager }).chain(answers) {
+        place.node.walk(&mut |node| {
+            let said = node.get("typed_per_filter_config").and_then(|per_filter| per_filter.entry(filter));
+            found.extend(said.map(|(key, node)| (place.file, key, node)));
+        });
+    }
+    found
+}
+
+pub fn check<'n>(site: &Site<'n>, chain: &Chain<'n>, routes: &[Entry<'n>], config: &Config, report: &mut Report<'_>) {
     order(chain, config, report);
     hand_off(site, chain, config, report);
-    disabled(site, report);
+    disabled(site, routes, report);
 }
 
 /// Filters whose place decides whether they, or this one, are worth anything.
@@ -243,7 +271,7 @@ pub fn leaves_paths(site: &Site<'_>) -> bool {
 }
 
 /// A route that takes the filter off lets clients write the identity.
-fn disabled(site: &Site<'_>, report: &mut Report<'_>) {
+fn disabled<'n>(site: &Site<'n>, routes: &[Entry<'n>], report: &mut Report<'_>) {
     let Some((manager, index)) = site.chain else { return };
     let Some(entry) = manager.get("http_filters").and_then(|filters| filters.list().get(index)) else { return };
     let Some(name) = entry.word("name") else { return };
@@ -252,13 +280,11 @@ fn disabled(site: &Site<'_>, report: &mut Report<'_>) {
                     write a rule with `bypass` for what needs no token";
         report.warn_around(key.place, "disabled", "http_filters.disabled", text);
     }
-    manager.walk(&mut |node| {
-        let Some(per_filter) = node.get("typed_per_filter_config") else { return };
-        let Some((key, _)) = per_filter.entry(name).filter(|(_, node)| node.get("disabled").is_some_and(Node::is_true)) else {
-            return;
-        };
-        let text = "takes the filter off this route: then a client writes its own identity; write a rule with `bypass` instead, which \
-                    needs no token either";
-        report.warn_around(key.place, "disabled", "typed_per_filter_config", text);
-    });
+    for (file, key, node) in per_route(site, routes, name) {
+        if node.get("disabled").is_some_and(Node::is_true) {
+            let text = "takes the filter off this route: then a client writes its own identity; write a rule with `bypass` instead, which \
+                        needs no token either";
+            report.warn_at(file, key.place, "disabled", "typed_per_filter_config", text);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The safety net: something behind the filter that refuses what it has not let through, should Envoy leave the filter out.
 
 use super::Report;
-use super::chain::{Chain, Entry};
+use super::chain::{Chain, Entry, per_route};
 use crate::marks;
 use crate::report::Level;
 use crate::site::Site;
@@ -20,7 +20,7 @@ enum Net {
 }
 
 /// Envoy may leave a wasm filter out: something behind it must refuse what it has not marked.
-pub fn check(site: &Site<'_>, chain: &Chain<'_>, config: &Config, report: &mut Report<'_>) {
+pub fn check<'n>(site: &Site<'n>, chain: &Chain<'n>, routes: &[Entry<'n>], config: &Config, report: &mut Report<'_>) {
     let Some(name) = site.known_name() else { return };
     let mark = format!("wasm.{name}.result");
     let mut holds = has_route_check(site, chain);
@@ -28,7 +28,10 @@ pub fn check(site: &Site<'_>, chain: &Chain<'_>, config: &Config, report: &mut R
     for filter in chain.behind.iter().filter(|filter| is_enforced(**filter)) {
         let net = if config.marks { of(*filter, &mark, config) } else { without_marks(*filter, &mark) };
         match net {
-            Net::Holds => holds = true,
+            Net::Holds => {
+                holds = true;
+                taken_off(site, *filter, routes, &mark, report);
+            }
             Net::Wrong(place, text) => {
                 report.warn_at(filter.file, place, "safety_net_wrong", "rules", text);
                 is_told = true;
@@ -68,6 +71,20 @@ pub fn check(site: &Site<'_>, chain: &Chain<'_>, config: &Config, report: &mut R
     );
     let level = if others.is_empty() { Level::Note } else { Level::Warning };
     report.add(site.plugin.place, level, "no_safety_net", "http_filters", text);
+}
+
+/// Routes that take the net off, or put something else in its place.
+fn taken_off<'n>(site: &Site<'n>, net: Entry<'n>, routes: &[Entry<'n>], mark: &str, report: &mut Report<'_>) {
+    let Some(name) = net.node.word("name") else { return };
+    for (file, key, node) in per_route(site, routes, name) {
+        let is_replaced =
+            node.word("@type").is_some_and(|name| name.ends_with(".RBACPerRoute")) && !mentions(node, mark);
+        if is_replaced || node.get("disabled").is_some_and(Node::is_true) {
+            let text = "takes the safety net off this route: what the filter has not seen passes here; leave it out, and put rules of the \
+                        route's own into another RBAC";
+            report.warn_at(file, key.place, "safety_net_wrong", "typed_per_filter_config", text);
+        }
+    }
 }
 
 /// Whether an RBAC holds requests to the route that was decided on.
