@@ -157,9 +157,27 @@ fn headers_have_one_spelling() {
                 "{name}"
             );
         }
-        let other = newest(ask(&good), "tools/call", "list").header("mcp-param-name", "x").header("x-mcp-name", "y");
+        let others =
+            [("mcp-param-name", "x"), ("x-mcp-name", "y"), ("x-content-type", "z"), ("content-type-options", "a")];
+        let other =
+            others.iter().fold(newest(ask(&good), "tools/call", "list"), |ask, (name, value)| ask.header(name, *value));
         let upstream = scene.send_body(other, call("list")).upstream();
         assert_eq!((upstream.header("mcp-param-name"), upstream.header("x-mcp-name")), (Some("x"), Some("y")));
+    }
+}
+
+/// In UTF-7, `+AGQ-elete_a` is `delete_a`; and a text can be JSON as it stands, and another one when it is inflated.
+#[test]
+fn the_form_of_a_body_is_told_in_one_spelling() {
+    let mut scene = Scene::of(server(tools_of(json!({})), json!({})));
+    for (name, value) in [
+        ("content_type", "application/json; charset=utf-7"),
+        ("content.type", "application/json"),
+        ("content_encoding", "deflate"),
+        ("content-encoding", "deflate"),
+    ] {
+        let ask = ask(&with_scope("")).header(name, value);
+        scene.send_body(ask, call("list")).refused(415, "invalid_request");
     }
 }
 

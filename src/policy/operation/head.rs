@@ -5,7 +5,7 @@ use super::fault::{Fault, FaultKind};
 use super::likeness::is_odd_method;
 use super::{Asked, Operation, is_harmless};
 use crate::config::{Mcp, OperationSource};
-use crate::http::names::tells_operation;
+use crate::http::names::{same_spelling, tells_operation};
 use crate::http::{McpMetadata, Request, only};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -166,7 +166,15 @@ fn is_json(request: &Request) -> bool {
     let Some(value) = only(request.headers.all("content-type")) else { return false };
     let mut parts = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     let is_json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(b"application/json"));
-    codings && is_json && parts.all(says_utf8)
+    codings && is_json && parts.all(says_utf8) && !request.headers.iter().any(|(name, _)| tells_form_otherwise(name))
+}
+
+/// Whether a header tells the form of the body in another spelling: to CGI and its heirs, `Content_Type: …;charset=utf-7` says it too.
+fn tells_form_otherwise(name: &[u8]) -> bool {
+    ["content-type", "content-encoding"].iter().any(|known| {
+        let known = known.as_bytes();
+        known != name && same_spelling(known, name)
+    })
 }
 
 /// Whether a parameter of a media type says UTF-8. It may be left out behind its semicolon (RFC 9110, section 5.6.6).
