@@ -35,6 +35,10 @@ pub struct Limits {
     pub words: Vec<Value>,
     /// The least and the greatest number.
     pub range: Option<(i64, i64)>,
+    /// Whether a text must hold something.
+    pub is_text_filled: bool,
+    /// Whether a list must hold something.
+    pub is_list_filled: bool,
 }
 
 #[derive(Default)]
@@ -267,7 +271,15 @@ impl Explorer {
             (plain(error.path()) == path).then(|| error.problem().to_owned())
         };
         let kinds = self.kinds(path);
-        let mut limits = Limits::default();
+        let minds_nothing = |nothing: Value| {
+            let problem = refusal(&nothing).unwrap_or_default();
+            ["empty", "at least one"].iter().any(|word| problem.contains(word))
+        };
+        let mut limits = Limits {
+            is_text_filled: minds_nothing(json!("")),
+            is_list_filled: minds_nothing(json!([])),
+            ..Limits::default()
+        };
         if kinds.iter().any(|kind| matches!(kind, Kind::Integer | Kind::Integers))
             && let Some(problem) = refusal(&json!(-1))
         {

@@ -20,6 +20,8 @@ pub fn fault(root: &Value, schema: &Value, value: &Value, path: &str) -> Option<
                 .map(|_| format!("does not match {wanted}")),
             "minimum" => value.as_f64().filter(|n| *n < wanted.as_f64().unwrap()).map(|_| format!("below {wanted}")),
             "maximum" => value.as_f64().filter(|n| *n > wanted.as_f64().unwrap()).map(|_| format!("above {wanted}")),
+            "minLength" => value.as_str().filter(|text| text.is_empty()).map(|_| "is empty".to_owned()),
+            "minItems" => value.as_array().filter(|list| list.is_empty()).map(|_| "is empty".to_owned()),
             "minProperties" => value.as_object().filter(|members| members.is_empty()).map(|_| "is empty".to_owned()),
             "required" => value.as_object().and_then(|members| {
                 let mut missing =

@@ -128,6 +128,11 @@ fn what_is_misspelled_or_of_another_type_does_not_fit() {
         (json!({"access_token": {"location": "body", "key": "a"}}), ""),
         (json!({"user_info": {"location": "cookie"}}), ""),
         (json!({"claim_headers": {"header": "x-a", "claim": "a", "transformers": {"matches": 1, "replaces": ""}}}), ""),
+        (json!({"providers": []}), ""),
+        (json!({"access_token": []}), ""),
+        (json!({"claim_headers": {"header": "", "claim": "a"}}), ""),
+        (json!({"audiences": []}), "providers"),
+        (json!({"audiences": ["a", ""]}), "providers"),
         (json!({"issuer": null}), "providers"),
         (json!({"validation": "jtw"}), "providers"),
         (json!({"algorithms": ["none"]}), "providers"),
@@ -143,7 +148,7 @@ fn what_is_misspelled_or_of_another_type_does_not_fit() {
         assert!(fault(&configuration).is_some(), "{configuration}");
         count += 1;
     }
-    assert_eq!(count, 20);
+    assert_eq!(count, 25);
 }
 
 /// Both spellings, one element in place of a list, numbers for words, variables.

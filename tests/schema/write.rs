@@ -122,6 +122,9 @@ impl<'e> Writer<'e> {
             integer = json!({"type": "integer", "minimum": least, "maximum": most});
         }
         let mut text = json!({"type": "string"});
+        if limits.is_text_filled {
+            text["minLength"] = json!(1);
+        }
         if !limits.words.is_empty() {
             text = json!({"anyOf": [{"enum": limits.words}, {"$ref": "#/definitions/variable"}]});
         }
@@ -172,6 +175,9 @@ impl<'e> Writer<'e> {
         if has(Kind::Members) {
             let member = self.definition(&join(path, MEMBER));
             forms.push(json!({"type": "object", "minProperties": 1, "additionalProperties": {"anyOf": [{"type": "string"}, member]}}));
+        }
+        for list in forms.iter_mut().filter(|form| limits.is_list_filled && form["type"] == "array") {
+            list["minItems"] = json!(1);
         }
         if forms.is_empty() {
             self.untold.push(path.to_owned());
