@@ -46,7 +46,7 @@ pub use binding::{BindingMode, CertificateBound, Dpop, DpopStore, NonceMode, Whe
 pub use client::{ClientAuthentication, ClientAuthenticationMethod, Secret};
 pub use clusters::{Clusters, Endpoints, UnreachableUrl};
 pub use cors::{Cors, OriginPattern};
-pub use enrichment::{Enrichment, EnrichmentSource};
+pub use enrichment::{Enrichment, EnrichmentService, EnrichmentSource};
 pub use exchange::TokenExchange;
 pub use failover::Failover;
 pub use fields::{Environment, Kind, path_of, snake_case};

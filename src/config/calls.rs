@@ -38,7 +38,7 @@ impl Policy {
     fn called(&self) -> impl Iterator<Item = (String, &Endpoint)> {
         let authorizer = self.authorization.iter().map(|service| ("external_authorization", &service.endpoint));
         let sources = self.enrich.iter().filter_map(|enrichment| match &enrichment.source {
-            EnrichmentSource::Service { endpoint, .. } => Some(("enrich", endpoint)),
+            EnrichmentSource::Service(service) => Some(("enrich", &service.endpoint)),
             EnrichmentSource::Userinfo => None,
         });
         let exchange = self.token_exchange.iter().filter_map(|exchange| exchange.endpoint.as_ref());

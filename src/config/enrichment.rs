@@ -25,14 +25,18 @@ pub struct Enrichment {
 #[derive(Debug)]
 pub enum EnrichmentSource {
     /// A service of the operator's, about issuer and subject.
-    Service {
-        /// Where it is.
-        endpoint: Endpoint,
-        /// When the call is given up.
-        timeout: Duration,
-    },
+    Service(Rc<EnrichmentService>),
     /// The userinfo endpoint of the token's own provider.
     Userinfo,
+}
+
+/// A service of the operator's that knows subjects.
+#[derive(Debug)]
+pub struct EnrichmentService {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// When the call is given up.
+    pub timeout: Duration,
 }
 
 impl Enrichment {
@@ -82,7 +86,7 @@ impl Enrichment {
             (None, Some(uri)) => {
                 let endpoint = own_endpoint(&mut fields, "uri", &uri)?;
                 let timeout = timeout(&mut fields)?.unwrap_or(DEFAULT_TIMEOUT);
-                EnrichmentSource::Service { endpoint, timeout }
+                EnrichmentSource::Service(Rc::new(EnrichmentService { endpoint, timeout }))
             }
             (Some(_), Some(_)) => return Err(fields.error("source", "not beside `uri`")),
             (Some(_), None) => return Err(fields.error("source", "expected userinfo")),
@@ -93,7 +97,7 @@ impl Enrichment {
         let cache = fields.duration("cache")?.unwrap_or(DEFAULT_CACHE);
         let claims = fields.entries("claims", claim_of_name, claim_of_fields)?;
         match (&claims, &source) {
-            (None, EnrichmentSource::Service { .. }) => {
+            (None, EnrichmentSource::Service(_)) => {
                 return Err(fields.error("claims", "required: which claims are taken of the answer"));
             }
             (Some(claims), _) if claims.is_empty() || claims.len() > MAX_CLAIMS => {

@@ -1,6 +1,10 @@
 //! Where the SDK ends. It calls [`Root`] and [`Stream`] by its traits, and from here on nothing knows them: most of what they
 //! offer panics on a status of the host that they don't expect, and takes down the VM with all its streams.
 //!
+//! Two of its habits are undone elsewhere. It books a call to a provider on the context that it entered last: `abi::enter_root`
+//! enters the root. And it exports every callback of the ABI, each of which Envoy then calls for each request: `scripts/wasm-ld`
+//! leaves out those that do nothing here.
+//!
 //! The invariant: of the SDK, nothing is called here but what starts it.
 
 use super::root::Root;

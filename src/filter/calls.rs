@@ -131,14 +131,16 @@ impl Filter {
         let Some(provider) = self.facts.provider(need.provider()) else { return };
         let verifier = &self.facts.verifier;
         let choice = need.call().map_or(0, |call| provider.choice(call, &flight.tried));
-        let fetch = match (need, need.call()) {
+        let fetch = match need {
             _ if !flight.tried.is_empty() && !need.may_be_repeated() => Err(NoRoute::Exhausted),
-            (Need::Authorization(_, question), _) => Ok(question.fetch(now)),
-            (Need::Enrichment(_, question), _) => question.fetch(provider, now, verifier),
-            (Need::Exchange(_, question), _) => question.fetch(provider, now, verifier),
-            (Need::Probe(_, kind, endpoint), _) => provider.probe(*kind, *endpoint, now, verifier),
-            (_, Some(call)) => provider.fetch(call, choice, now, verifier),
-            (_, None) => Err(NoRoute::Exhausted),
+            Need::Authorization(_, question) => Ok(question.fetch(now)),
+            Need::Enrichment(_, question) => question.fetch(provider, now, verifier),
+            Need::Exchange(_, question) => question.fetch(provider, now, verifier),
+            Need::Probe(_, kind, endpoint) => provider.probe(*kind, *endpoint, now, verifier),
+            Need::Metadata(_) => provider.fetch(Call::Metadata, choice, now, verifier),
+            Need::Keys(_, source) => provider.fetch(Call::Keys(*source), choice, now, verifier),
+            Need::Introspection(_, token) => provider.fetch(Call::Introspection(token), choice, now, verifier),
+            Need::Userinfo(_, token) => provider.fetch(Call::Userinfo(token), choice, now, verifier),
         };
         flight.tried.push(choice);
         match fetch {
@@ -154,7 +156,7 @@ impl Filter {
                 self.conclude(need, false, now);
             }
             Err(unreachable) => {
-                // Only for documents, of which few are fetched: a call about a token is not begun without a way.
+                // Few lines: this happens to documents only. A call about a token is not begun without a way to make it.
                 log::error!("{}: {} cannot be fetched: {unreachable}", provider.label, need.as_str());
                 self.conclude(need, false, now);
             }

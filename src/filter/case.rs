@@ -12,8 +12,8 @@ use crate::time::Timestamp;
 use std::rc::Rc;
 
 impl Filter {
-    /// The request that is to be decided about, with its policy; and why it is refused whatever that says. Then the policy may be none
-    /// of its own, but says how to answer.
+    /// The request that is to be decided about, with its policy. An error refuses the request whatever its policy says: where no
+    /// policy could be found, that of the top level says how to answer.
     pub(super) fn case(
         &self,
         request: Request,
@@ -47,7 +47,7 @@ impl Filter {
         (Case { request, policy, is_check }, fault)
     }
 
-    /// Nothing could be taken out of a query that is read in two ways without giving what is left a new meaning.
+    /// Refuses a query that readers take apart in two ways: nothing could be taken out of it without giving the rest a new meaning.
     fn check_query(&self, request: &Request) -> Result<(), Denial> {
         if request.path().is_some_and(|target| self.own.are_ambiguous_in(target)) {
             Err(Denial::AmbiguousTarget)

@@ -2,9 +2,9 @@
 //!
 //! The invariant: no answer brings a claim that the token is judged by.
 
-use crate::config::{Enrichment, EnrichmentSource};
+use crate::config::{Enrichment, EnrichmentService, EnrichmentSource};
 use crate::http::{Fetch, Response};
-use crate::jose::claims::look_up;
+use crate::jose::claims::look_up_first;
 use crate::jose::verifier::Verifier;
 use crate::json::{self, Object, Value};
 use crate::oauth::credentials::Token;
@@ -23,10 +23,10 @@ pub(super) struct EnrichmentQuestion {
     about: About,
 }
 
-#[derive(Clone, Eq, Hash, PartialEq)]
+#[derive(Clone)]
 enum About {
-    /// What a service is asked, as JSON.
-    Subject(Rc<str>),
+    /// Which service is asked, and what, as JSON.
+    Subject(Rc<EnrichmentService>, Rc<str>),
     /// Whose userinfo it is, and which provider's: several may know one opaque token.
     Token(ProviderId, Token),
 }
@@ -52,12 +52,12 @@ pub(super) struct Enriched {
 
 impl EnrichmentQuestion {
     pub(super) fn new(enrichment: &Rc<Enrichment>, provider: &Provider, subject: &str, token: &Token) -> Self {
-        let about = match enrichment.source {
+        let about = match &enrichment.source {
             EnrichmentSource::Userinfo => About::Token(provider.id, token.clone()),
-            EnrichmentSource::Service { .. } => {
+            EnrichmentSource::Service(service) => {
                 let members = [("issuer", provider.config.issuer.as_str()), ("subject", subject)];
-                let members = json::object(members.map(|(name, text)| (name, Value::from(text))));
-                About::Subject(Rc::from(Value::Object(members).to_string()))
+                let question = json::object_value(members.map(|(name, text)| (name, Value::from(text))));
+                About::Subject(Rc::clone(service), Rc::from(question.to_string()))
             }
         };
         Self { enrichment: Rc::clone(enrichment), about }
@@ -66,25 +66,25 @@ impl EnrichmentQuestion {
     /// How much memory it takes, in bytes.
     pub(super) fn memory_size(&self) -> usize {
         match &self.about {
-            About::Subject(subject) => subject.len(),
+            About::Subject(_, question) => question.len(),
             About::Token(_, token) => token.as_str().len(),
         }
     }
 
     /// The call that asks.
     pub(super) fn fetch(&self, provider: &Provider, now: Timestamp, verifier: &Verifier) -> Result<Fetch, NoRoute> {
-        match (&self.about, &self.enrichment.source) {
-            (About::Subject(body), EnrichmentSource::Service { endpoint, timeout }) => {
+        match &self.about {
+            About::Subject(service, question) => {
                 let headers = vec![
                     ("accept", "application/json".to_owned()),
                     ("accept-encoding", "identity".to_owned()),
                     ("content-type", "application/json".to_owned()),
                 ];
-                let body = body.as_bytes().to_vec();
+                let EnrichmentService { endpoint, timeout } = &**service;
+                let body = question.as_bytes().to_vec();
                 Ok(Fetch { endpoint: endpoint.clone(), method: "POST", headers, body, timeout: *timeout })
             }
-            (About::Token(_, token), _) => provider.fetch(Call::Userinfo(token), 0, now, verifier),
-            (About::Subject(_), EnrichmentSource::Userinfo) => Err(NoRoute::NoEndpoint),
+            About::Token(_, token) => provider.fetch(Call::Userinfo(token), 0, now, verifier),
         }
     }
 
@@ -96,23 +96,22 @@ impl EnrichmentQuestion {
                 Answer::Inactive => return Some(Said::Inactive),
                 other => other,
             },
-            About::Subject(_) if response.status == 404 => Answer::Active(Object::new()),
-            About::Subject(_) => introspection::json_object(response)?,
+            About::Subject(..) if response.status == 404 => Answer::Active(Object::new()),
+            About::Subject(..) => introspection::json_object(response)?,
         };
         let Answer::Active(answer) = answer else { return None };
         let claims = match &self.enrichment.claims {
             Some(wanted) => {
-                let found = wanted.iter().filter_map(|(name, lookups)| {
-                    let value = lookups.iter().find_map(|lookup| look_up(&answer, lookup))?;
-                    Some((name.clone(), value.clone()))
-                });
+                let found = wanted
+                    .iter()
+                    .filter_map(|(name, lookups)| Some((name.clone(), look_up_first(&answer, lookups)?.clone())));
                 json::object(found)
             }
             None => json::object(answer.iter().filter(|(name, _)| Enrichment::may_bring(name)).map(owned)),
         };
         let subject = match self.about {
             About::Token(..) => Some(answer.get("sub")?.as_str()?.to_owned()),
-            About::Subject(_) => None,
+            About::Subject(..) => None,
         };
         let basis = basis(&self.enrichment, Some(&claims));
         Some(Said::Claims(Rc::new(Enriched { claims, subject, basis })))
@@ -157,9 +156,15 @@ impl fmt::Debug for Enriched {
     }
 }
 
+/// The enrichment says which service is asked.
 impl PartialEq for EnrichmentQuestion {
     fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.enrichment, &other.enrichment) && self.about == other.about
+        Rc::ptr_eq(&self.enrichment, &other.enrichment)
+            && match (&self.about, &other.about) {
+                (About::Subject(_, own), About::Subject(_, other)) => own == other,
+                (About::Token(own, token), About::Token(other, others)) => own == other && token == others,
+                _ => false,
+            }
     }
 }
 
@@ -167,6 +172,9 @@ impl Eq for EnrichmentQuestion {}
 
 impl Hash for EnrichmentQuestion {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.about.hash(state);
+        match &self.about {
+            About::Subject(_, question) => question.hash(state),
+            About::Token(provider, token) => (provider, token).hash(state),
+        }
     }
 }

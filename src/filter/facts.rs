@@ -44,7 +44,7 @@ pub(super) struct Facts {
     pub(super) headers: KnownHeaders,
     /// Tokens that are none by a provider's answer, and why.
     pub(super) inactive: DigestCache<(ProviderId, TokenDigest), Reason>,
-    /// Tokens about which the provider wants to be asked later, and when. That is between it and them: one client's token must not
+    /// Tokens about which the provider wants to be asked later, and when. This holds for each token by itself: one client's must not
     /// keep us from asking about another's.
     pub(super) postponed: DigestCache<(ProviderId, TokenDigest), Timestamp>,
     pub(super) newcomers: Newcomers,

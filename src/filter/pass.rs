@@ -97,13 +97,12 @@ impl Filter {
     fn pass_token(&mut self, case: &Case, granted: TokenGrant, mut tally: Tally, now: Timestamp) -> Decision {
         let TokenGrant { token, provider, label, source, scheme, needs_nonce, entry, basis, exchanged, .. } = granted;
         let config = Rc::clone(&self.config);
-        let source = config.sources.get(source);
+        let (Some(source), Some(issued_by)) = (config.sources.get(source), config.providers.get(provider.0)) else {
+            return self.refuse_for(case, Refusal::new(Denial::Misconfigured, Some(label)), tally, now);
+        };
         let mut rewrite = Rewrite::default();
-        if let Some(source) = source {
-            place_token(source, scheme, case, &mut rewrite);
-        }
-        let location = source.map(|source| source.location.as_str()).unwrap_or_default();
-        let issuer = config.providers.get(provider.0).map(|provider| &*provider.issuer).unwrap_or_default();
+        place_token(source, scheme, case, &mut rewrite);
+        let (location, issuer) = (source.location.as_str(), &*issued_by.issuer);
         let identity = Identity { claims: token.claims(), provider: &label, issuer, location };
         let exchanged = exchanged.as_deref();
         let subject = Subject { identity, provider, label: &label, entry: &entry, basis, exchanged };

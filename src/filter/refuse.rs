@@ -15,8 +15,8 @@ use crate::upstream::rewrite::Rewrite;
 use std::rc::Rc;
 
 impl Filter {
-    /// The answer to a preflight from a listed origin. Who asks would take it for a yes to the request itself; and where no token
-    /// is needed, it is the service that knows what it lets pages read.
+    /// The answer to a preflight from a listed origin. A proxy that asks gets none, since it would take that for a yes to the request
+    /// itself; and where no token is needed, the service knows what it lets pages read.
     pub(super) fn on_preflight(&self, case: &Case) -> Option<Answer> {
         let cors = self.config.cors.as_ref().filter(|_| !case.is_check && !case.policy.bypass)?;
         let mut answer = Answer::unstored(204);
@@ -52,14 +52,13 @@ impl Filter {
         let uses_dpop = policy.takes_dpop() && credentials::uses_dpop(request, &self.config.sources);
         let about = About { policy, mcp: operation::server(policy, request).map(|mcp| &**mcp), id, uses_dpop };
         let mut answer = match request.grpc() {
-            // Who asks understands 401 and 403 only, and takes all else for a fault (ngx_http_auth_request_module), but 200
-            // for a yes: whatever its client speaks, it is answered in HTTP.
+            // A proxy that asks takes 200 for a yes, 401 and 403 for a no, and all else for a fault
+            // (ngx_http_auth_request_module): whatever its client speaks, it is answered in HTTP.
             _ if *is_check => denial.answer(&about, Some(401)),
             None => denial.answer(&about, policy.enforce_response_code),
             Some(grpc) => denial.grpc_answer(&about, policy.enforce_response_code, grpc),
         };
-        // Who is challenged gets a nonce, which saves a try.
-        // To a browser that speaks gRPC, it is challenged with 200.
+        // A client that is challenged gets a nonce, which saves it a try. A browser that speaks gRPC is challenged with 200.
         let is_challenge = answer.status == 401 || *denial == Denial::UseDpopNonce;
         let offers_nonce = is_challenge && policy.dpop.as_ref().is_some_and(|dpop| dpop.offers_nonces());
         if let Some(nonce) = self.facts.proofs.nonce(now).filter(|_| offers_nonce) {

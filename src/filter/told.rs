@@ -193,54 +193,56 @@ impl Filter {
 
     /// The field of the configuration that a refusal rests on: the rule's own, or that of the top level.
     pub(super) fn place_of(&self, policy: &Policy, rule: Option<usize>, shadow: &str, detail: &Detail) -> String {
-        let top = &self.config.policy;
         let base = match rule {
+            _ if detail.is_of_top(policy, &self.config.policy) => String::new(),
             Some(index) => format!("rules[{index}].{shadow}"),
             None => shadow.to_owned(),
         };
-        let inherited = |is_top: bool| if is_top { "" } else { base.as_str() };
-        match detail {
-            Detail::RequirementField(unmet) => {
-                let base = inherited(Rc::ptr_eq(&policy.require, &top.require));
-                format!("{base}require.{unmet} is not fulfilled")
-            }
-            Detail::Claim(name) => format!("the claim {name} is not what it must be"),
-            Detail::Header(header) => {
-                let base = inherited(Rc::ptr_eq(&policy.claim_headers, &top.claim_headers));
-                let index = policy.claim_headers.iter().position(|output| output.header == *header).unwrap_or_default();
-                format!("{base}claim_headers[{index}] ({header}): the token lacks what is required")
-            }
-            Detail::Operation => {
-                let theirs = top.mcp.as_ref().zip(policy.mcp.as_ref());
-                let base = inherited(theirs.is_some_and(|(top, own)| Rc::ptr_eq(top, own)));
-                format!("{base}mcp does not let the operation pass")
-            }
-            Detail::Proof(error) => format!("the DPoP proof: {error}"),
-            Detail::Spent(spent) => format!("the DPoP proof: {}", spent.why()),
-            Detail::AssertionClaim(name) => {
-                let base = inherited(Rc::ptr_eq(&policy.assertions, &top.assertions));
-                format!("{base}assertion: the token lacks what {} is made of", name.escape_default())
-            }
-            Detail::Enrichment => {
-                let base = inherited(Rc::ptr_eq(&policy.enrich, &top.enrich));
-                format!("{base}enrich: a source has not answered")
-            }
-            Detail::Userinfo => {
-                let base = inherited(Rc::ptr_eq(&policy.enrich, &top.enrich));
-                format!("{base}enrich: the provider's userinfo refuses the token")
-            }
-            Detail::Exchange => {
-                let theirs = top.token_exchange.as_ref().zip(policy.token_exchange.as_ref());
-                let base = inherited(theirs.is_some_and(|(top, own)| Rc::ptr_eq(top, own)));
-                format!("{base}token_exchange: there is no token for the service")
-            }
-            Detail::Authorizer => {
-                let theirs = top.authorization.as_ref().zip(policy.authorization.as_ref());
-                let base = inherited(theirs.is_some_and(|(top, own)| Rc::ptr_eq(top, own)));
-                format!("{base}external_authorization does not let it pass")
-            }
+        format!("{base}{}", detail.text(policy))
+    }
+}
+
+impl Detail {
+    /// Whether the field that it is about, if there is one, is that of the top level.
+    fn is_of_top(&self, policy: &Policy, top: &Policy) -> bool {
+        match self {
+            Self::RequirementField(_) => Rc::ptr_eq(&policy.require, &top.require),
+            Self::Header(_) => Rc::ptr_eq(&policy.claim_headers, &top.claim_headers),
+            Self::AssertionClaim(_) => Rc::ptr_eq(&policy.assertions, &top.assertions),
+            Self::Enrichment | Self::Userinfo => Rc::ptr_eq(&policy.enrich, &top.enrich),
+            Self::Operation => are_one(&policy.mcp, &top.mcp),
+            Self::Exchange => are_one(&policy.token_exchange, &top.token_exchange),
+            Self::Authorizer => are_one(&policy.authorization, &top.authorization),
+            Self::Claim(_) | Self::Proof(_) | Self::Spent(_) => true,
         }
     }
+
+    /// The field, and what is wrong.
+    fn text(&self, policy: &Policy) -> String {
+        match self {
+            Self::RequirementField(unmet) => format!("require.{unmet} is not fulfilled"),
+            Self::Claim(name) => format!("the claim {name} is not what it must be"),
+            Self::Header(header) => {
+                let index = policy.claim_headers.iter().position(|output| output.header == *header).unwrap_or_default();
+                format!("claim_headers[{index}] ({header}): the token lacks what is required")
+            }
+            Self::Operation => "mcp does not let the operation pass".to_owned(),
+            Self::Proof(error) => format!("the DPoP proof: {error}"),
+            Self::Spent(spent) => format!("the DPoP proof: {}", spent.why()),
+            Self::AssertionClaim(name) => {
+                format!("assertion: the token lacks what {} is made of", name.escape_default())
+            }
+            Self::Enrichment => "enrich: a source has not answered".to_owned(),
+            Self::Userinfo => "enrich: the provider's userinfo refuses the token".to_owned(),
+            Self::Exchange => "token_exchange: there is no token for the service".to_owned(),
+            Self::Authorizer => "external_authorization does not let it pass".to_owned(),
+        }
+    }
+}
+
+/// Whether two policies share a part.
+fn are_one<T>(one: &Option<Rc<T>>, other: &Option<Rc<T>>) -> bool {
+    one.as_ref().zip(other.as_ref()).is_some_and(|(one, other)| Rc::ptr_eq(one, other))
 }
 
 fn tell_shadow(shadow: Option<Shadow>) {

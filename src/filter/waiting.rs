@@ -152,8 +152,8 @@ impl Waiting {
             }
             _ => false,
         };
-        // A question to an authorizer holds all claims, one about a long token that: they stay when those who waited have left.
-        // All else is small.
+        // A question to an authorizer holds all claims, and one about a token holds the token. Both stay when those who waited have
+        // left. All other needs are small.
         need.is_document() || self.flights.contains_key(need) || is_free && self.has_memory_for(need)
     }
 
@@ -231,7 +231,7 @@ const MAX_CHECK_BYTES: usize = 64 << 20;
 /// breaker lets 1024 through to a cluster.
 pub(super) const MAX_FLIGHTS: usize = 1000;
 
-/// And with all of them.
+/// Questions about tokens that may be open at a time with all providers together.
 const MAX_ALL_FLIGHTS: usize = 4000;
 
 /// A request needs at most metadata, keys and an answer, each over a list of endpoints; a client gives up sooner.

@@ -28,8 +28,7 @@ pub use unverified::{Hint, Unverified};
 
 /// The claims of one token, their registered members type-checked once.
 ///
-/// Says nothing about whether they suit a request: that changes with time and from rule to rule, so it is for
-/// [`Claims::check`] to say, again and again.
+/// Whether they suit a request changes with time and from rule to rule: [`Claims::check`] says it, each time anew.
 #[derive(Clone)]
 pub struct Claims {
     object: Object,

@@ -7,7 +7,7 @@ use crate::config::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding
 use crate::http::names::Placement;
 use crate::http::query::{PATH_SEGMENT, QUERY_VALUE};
 use crate::http::{Edit, Name};
-use crate::jose::claims::{look_up, text};
+use crate::jose::claims::{look_up_first, text};
 use crate::jose::jwt::Claims;
 use crate::json::{self, Object, Value};
 use crate::protobuf;
@@ -133,7 +133,7 @@ fn ascii(json: &str) -> String {
 fn header_value(output: &ClaimHeader, identity: Identity) -> Option<String> {
     let claims = identity.claims.object();
     let found = match &output.source {
-        ClaimSource::Claims(lookups) => lookups.iter().find_map(|lookup| look_up(claims, lookup)).map(Cow::Borrowed),
+        ClaimSource::Claims(lookups) => look_up_first(claims, lookups).map(Cow::Borrowed),
         ClaimSource::Attribute(Attribute::Location) => Some(Cow::Owned(identity.location.into())),
         ClaimSource::Attribute(Attribute::Provider) => Some(Cow::Owned(identity.provider.into())),
     };
