@@ -269,7 +269,7 @@ impl Shadow {
     /// The word for it in metrics, logs and filter state.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Decided(verdict, _) => verdict.as_str(),
+            Self::Decided(disposition, _) => disposition.as_str(),
             Self::Undecided => "undecided",
         }
     }

@@ -208,16 +208,16 @@ impl Filter {
             let unseen = Case { request, policy: Rc::clone(&self.config.policy), is_check: false };
             return self.refuse_without_policy(&unseen, Denial::InvalidRequest, now);
         }
-        let question = match self.own(&request, now) {
+        let check = match self.own(&request, now) {
             Some(Own::Document(document)) => return self.serve(request, document),
             Some(Own::Missing(wait)) => {
                 let case = Case { request, policy: Rc::clone(&self.config.policy), is_check: false };
                 return self.refuse_without_policy(&case, Denial::ProviderUnavailable(wait), now);
             }
-            Some(Own::Question(asked_about)) => Some(asked_about),
+            Some(Own::Check(asked_about)) => Some(asked_about),
             None => None,
         };
-        let (case, fault) = self.case(request, question, now);
+        let (case, fault) = self.case(request, check, now);
         if let Err(denial) = fault {
             return self.refuse_without_policy(&case, denial, now);
         }

@@ -66,7 +66,7 @@ pub fn on_resolved(
 fn judge(progress: &RefCell<Progress>, filter: Option<&Filter>, instance: &mut Instance, size: usize) -> bool {
     let taken = progress.try_borrow_mut().map(|mut progress| std::mem::take(&mut *progress));
     let Ok(Progress::Forwarded { response_edits, case, body: Some(held), .. }) = taken else { return false };
-    match verdict(*held, filter, size) {
+    match judged(*held, filter, size) {
         Ok(PassedBody { filter_state, outcome, tally, lists }) => {
             outgoing::audit(&filter_state);
             instance.count(&outcome, tally);
@@ -83,7 +83,7 @@ fn judge(progress: &RefCell<Progress>, filter: Option<&Filter>, instance: &mut I
 }
 
 /// Brings a body to the filter, whole or as one that is too long.
-fn verdict(held: HeldBody, filter: Option<&Filter>, size: usize) -> Result<PassedBody, Box<Answered>> {
+fn judged(held: HeldBody, filter: Option<&Filter>, size: usize) -> Result<PassedBody, Box<Answered>> {
     let bytes = match size {
         0 => Some(Vec::new()),
         size if size <= held.max_size() => abi::buffer(Buffer::RequestBody, size).filter(|bytes| bytes.len() == size),

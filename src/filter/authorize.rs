@@ -14,7 +14,7 @@ use crate::http::{Request, only};
 use crate::jose::confirmation::Confirmation;
 use crate::jose::jwt::{self, Audiences, CheckedClaims, Expected, Issuer};
 use crate::oauth::credentials::{self, Credentials};
-use crate::policy::external::{self, CheckRequest};
+use crate::policy::external::{self, AuthorizationQuestion};
 use crate::provider::{Provider, ProviderId};
 use crate::reply::Denial;
 use crate::time::Timestamp;
@@ -175,8 +175,13 @@ impl<'f> Run<'f> {
         let mut rewrite = Rewrite::default();
         rewrite.strip(&self.facts.config.sources);
         let target = rewrite.target(self.request, &self.facts.own);
-        let question =
-            CheckRequest::new(authorizer, &provider.config, &validated.claims, self.request, target.as_deref());
+        let question = AuthorizationQuestion::new(
+            authorizer,
+            &provider.config,
+            &validated.claims,
+            self.request,
+            target.as_deref(),
+        );
         let question = question.ok_or_else(|| deny(provider, Denial::AmbiguousTarget))?;
         let answer = self.facts.authorizations.get(&question, self.now);
         let need = match answer {

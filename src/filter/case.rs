@@ -17,10 +17,10 @@ impl Filter {
     pub(super) fn case(
         &self,
         request: Request,
-        question: Option<Result<Request, Denial>>,
+        check: Option<Result<Request, Denial>>,
         now: Timestamp,
     ) -> (Case, Result<(), Denial>) {
-        let (request, is_check) = match question {
+        let (request, is_check) = match check {
             None => (request, false),
             Some(Ok(asked_about)) if self.hides_a_forgery(&asked_about) => {
                 let policy = Rc::clone(&self.config.policy);
@@ -68,9 +68,9 @@ impl Filter {
     /// What a proxy that asks is to take off its client's request: the headers that the filter writes, unless the answer holds
     /// them; what is stripped; and whatever of the question's own could be read as one of these, in the spelling that was
     /// sent. Each once, with commas between.
-    pub(super) fn to_be_removed(&self, question: &Request, stripped: &[&str], answer: &[Field]) -> Option<String> {
+    pub(super) fn to_be_removed(&self, check: &Request, stripped: &[&str], answer: &[Field]) -> Option<String> {
         let answered: Vec<&str> = answer.iter().map(|(written, _)| &**written).collect();
-        let sent = question.headers.iter().map(|(name, _)| name).filter(|name| self.own.is_own_header(name));
+        let sent = check.headers.iter().map(|(name, _)| name).filter(|name| self.own.is_own_header(name));
         let sent = ordered::set(sent.filter_map(nameable));
         let mut names: Vec<&str> = self.own.written_headers().chain(stripped.iter().copied()).collect();
         names.retain(|name| !answered.contains(name));
@@ -81,8 +81,8 @@ impl Filter {
     }
 
     /// Whether a question carries a header that could be read as one of ours, and that no list of names can hold.
-    fn hides_a_forgery(&self, question: &Request) -> bool {
-        question.headers.iter().any(|(name, _)| self.own.is_own_header(name) && nameable(name).is_none())
+    fn hides_a_forgery(&self, check: &Request) -> bool {
+        check.headers.iter().any(|(name, _)| self.own.is_own_header(name) && nameable(name).is_none())
     }
 
     /// The case with as much of the request as rules are found by: it is kept until the response comes.

@@ -19,7 +19,7 @@ use crate::jose::verifier::Verifier;
 use crate::oauth::credentials::{Token, TokenDigest};
 use crate::oauth::diagnosis;
 use crate::oauth::introspection::{Answer, Unfit};
-use crate::policy::external::{self, CheckRequest};
+use crate::policy::external::{self, AuthorizationQuestion};
 use crate::provider::{Call, FetchError, Provider, ProviderId};
 use crate::reply::Reason;
 use crate::time::Timestamp;
@@ -59,7 +59,7 @@ pub(super) struct Facts {
     /// Whether any policy writes anything about tokens.
     writes: bool,
     /// What authorizers said.
-    pub(super) authorizations: Cache<CheckRequest, external::Answer>,
+    pub(super) authorizations: Cache<AuthorizationQuestion, external::Answer>,
 }
 
 impl Facts {
@@ -211,7 +211,7 @@ impl Facts {
                 None => return Err(no_answer(response)),
             },
             Need::Authorization(_, question) => {
-                let answer = response.and_then(external::verdict);
+                let answer = response.and_then(external::answer);
                 let answer = answer.ok_or_else(|| response.map_or(FetchError::NoAnswer, FetchError::of_status))?;
                 let size = question.memory_size().saturating_add(ENTRY_SIZE);
                 self.authorizations.insert(question.clone(), answer, size, question.authorizer().cache, now);

@@ -7,7 +7,7 @@ use crate::jose::jwk::{Algorithm, Fingerprint};
 use crate::jose::jwt::Claims;
 use crate::oauth::credentials::Token;
 use crate::oauth::dpop::{self, Proof};
-use crate::policy::external::CheckRequest;
+use crate::policy::external::AuthorizationQuestion;
 use crate::provider::{Call, Kind, ProviderId};
 use crate::time::Timestamp;
 use crate::upstream::assertion::Kept;
@@ -26,7 +26,7 @@ pub(super) enum Need {
     Introspection(ProviderId, Token),
     Userinfo(ProviderId, Token),
     /// What the external authorizer says about a token of this provider.
-    Authorization(ProviderId, CheckRequest),
+    Authorization(ProviderId, AuthorizationQuestion),
     /// What a source knows about the subject of a token of this provider.
     Enrichment(ProviderId, EnrichmentQuestion),
     /// A token for the service, made by this provider.

@@ -19,7 +19,7 @@ use std::time::Duration;
 /// What of the filter's own a request is for.
 pub(super) enum Own<'f> {
     /// The verify endpoint: another proxy asks about this request, if it tells it.
-    Question(Result<Request, Denial>),
+    Check(Result<Request, Denial>),
     /// A document that anybody may read.
     Document(&'f Document),
     /// The document of a provider, which has not given it yet. In so long, it may be there.
@@ -29,7 +29,7 @@ pub(super) enum Own<'f> {
 impl Filter {
     /// What of the filter's own this request is for; `None` for one that is for the service.
     pub(super) fn own(&self, request: &Request, now: Timestamp) -> Option<Own<'_>> {
-        self.document(request, now).or_else(|| self.question(request).map(Own::Question))
+        self.document(request, now).or_else(|| self.check(request).map(Own::Check))
     }
 
     fn document(&self, request: &Request, now: Timestamp) -> Option<Own<'_>> {
@@ -70,7 +70,7 @@ impl Filter {
     }
 
     /// The request that another proxy asks about; `None` if this is no such question.
-    fn question(&self, request: &Request) -> Option<Result<Request, Denial>> {
+    fn check(&self, request: &Request) -> Option<Result<Request, Denial>> {
         let verify = self.config.verify.as_ref()?;
         let sent = request.path()?;
         let target = Target::parse(sent);

@@ -277,7 +277,7 @@ impl fmt::Display for Told<'_> {
         let asked = if self.case.is_check { "asked about " } else { "" };
         let Shown { method, path, id } = Shown::of(&self.case.request);
         let id = id.as_deref().unwrap_or("none");
-        write!(f, "{asked}{method} {path} [x-request-id {id}]: {}", verdict(self.outcome, self.status))
+        write!(f, "{asked}{method} {path} [x-request-id {id}]: {}", ending(self.outcome, self.status))
     }
 }
 
@@ -311,7 +311,8 @@ fn shown(text: Option<&[u8]>, most: usize) -> String {
     format!("{}{more}", text.get(..most).unwrap_or(text).escape_ascii())
 }
 
-fn verdict(outcome: &Outcome, status: Option<u16>) -> String {
+/// What became of a request, and why.
+fn ending(outcome: &Outcome, status: Option<u16>) -> String {
     let result = outcome.result.as_str();
     let reason = outcome.reason.map(|reason| reason.as_str());
     match (status, reason) {

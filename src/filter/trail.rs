@@ -11,7 +11,7 @@ use crate::jose::jws::Header;
 use crate::jose::verifier::Backend;
 use crate::oauth::credentials::TokenDigest;
 use crate::oauth::dpop::replay::Spent;
-use crate::policy::external::CheckRequest;
+use crate::policy::external::AuthorizationQuestion;
 use crate::provider::{NoRoute, ProviderId};
 use std::fmt;
 use std::rc::Rc;
@@ -33,7 +33,7 @@ pub(super) struct Trail {
     /// The entry about the token that was of use.
     pub(super) used: Option<Used>,
     /// The question whose answer was known.
-    pub(super) answered: Option<CheckRequest>,
+    pub(super) answered: Option<AuthorizationQuestion>,
     /// What became of its proof when the grant was committed.
     pub(super) spent: Option<Spent>,
     /// A signature of this provider's was good, whatever is wrong with the claims.

@@ -159,7 +159,7 @@ impl Waiting {
 
     fn has_memory_for(&self, need: &Need) -> bool {
         let size = need.memory_size();
-        size == 0 || self.flights.keys().map(Need::memory_size).fold(size, usize::saturating_add) <= MAX_CHECK_BYTES
+        size == 0 || self.flights.keys().map(Need::memory_size).fold(size, usize::saturating_add) <= MAX_QUESTION_BYTES
     }
 
     /// Whether a request may wait.
@@ -225,7 +225,7 @@ const MAX_PARKED: usize = 10_000;
 const MAX_PARKED_BYTES: usize = 64 << 20;
 
 /// What the questions that are open at a time may weigh together: those to authorizers, and those about long tokens.
-const MAX_CHECK_BYTES: usize = 64 << 20;
+const MAX_QUESTION_BYTES: usize = 64 << 20;
 
 /// Questions about tokens that may be open at a time with one provider, or with its authorizers: Envoy's default circuit
 /// breaker lets 1024 through to a cluster.

@@ -18,7 +18,7 @@ use std::rc::Rc;
 
 /// What one authorizer is asked: the same question gets the same answer, for a while.
 #[derive(Clone)]
-pub struct CheckRequest {
+pub struct AuthorizationQuestion {
     authorizer: Rc<ExternalAuthorization>,
     /// Everything but the time: the user, who vouches for him, and the request line, as JSON members.
     about: Rc<str>,
@@ -33,7 +33,7 @@ pub enum Answer {
     Denied(Option<Rc<str>>),
 }
 
-impl CheckRequest {
+impl AuthorizationQuestion {
     /// Whether whoever has these claims by this provider may do what this request wants. `target` is its own without tokens and
     /// forgeries. `None` if its path, its host or its method can be read in two ways: then the service behind could do another
     /// thing than what was decided about.
@@ -125,28 +125,28 @@ fn written(octets: &[u8]) -> String {
 }
 
 /// Without what it is about: claims and the request's query.
-impl fmt::Debug for CheckRequest {
+impl fmt::Debug for AuthorizationQuestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CheckRequest").field("authorizer", &self.authorizer.endpoint).finish_non_exhaustive()
+        f.debug_struct("AuthorizationQuestion").field("authorizer", &self.authorizer.endpoint).finish_non_exhaustive()
     }
 }
 
-impl PartialEq for CheckRequest {
+impl PartialEq for AuthorizationQuestion {
     fn eq(&self, other: &Self) -> bool {
         Rc::ptr_eq(&self.authorizer, &other.authorizer) && self.about == other.about
     }
 }
 
-impl Eq for CheckRequest {}
+impl Eq for AuthorizationQuestion {}
 
-impl Hash for CheckRequest {
+impl Hash for AuthorizationQuestion {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.about.hash(state);
     }
 }
 
 /// Reads an answer; `None` if it is neither yes nor no.
-pub fn verdict(response: &Response) -> Option<Answer> {
+pub fn answer(response: &Response) -> Option<Answer> {
     match response.status {
         200..=299 => Some(Answer::Allowed),
         401 | 403 => Some(Answer::Denied(reason(&response.body))),

@@ -548,7 +548,7 @@ fn a_pattern_is_found_by_its_folder() {
 /// A path of thousands of segments is looked at once, not once for each of them.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "how long it takes is what this is about")]
-fn dos_long_paths_and_hosts_cost_no_more_than_their_length() {
+fn long_paths_and_hosts_cost_no_more_than_their_length() {
     let mut scene = ruled(json!([
         marked("prefix", json!({"path_prefix": "/a/b"})),
         marked("host", json!({"hosts": "*.x.example"})),
@@ -563,7 +563,7 @@ fn dos_long_paths_and_hosts_cost_no_more_than_their_length() {
 
 /// An expression is tried on each byte of a path, and a client chooses how many these are. None is left out for that.
 #[test]
-fn dos_a_path_too_long_for_patterns_is_refused() {
+fn a_path_too_long_for_patterns_is_refused() {
     let mut scene = ruled(json!([marked("admin", json!({"path_pattern": "/.*/admin/.*"}))]));
     let path = |length: usize| format!("{}/admin/x", "/a".repeat(length / 2));
     assert_eq!(realm(&mut scene, get(path(2_000))), "admin");
@@ -591,7 +591,7 @@ fn a_case_that_is_kept_is_small() {
 /// Nor is one tried on a long header; and each once for a request, however many ways there are to read its path.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "it is about time")]
-fn dos_expressions_for_headers_have_bounds() {
+fn expressions_for_headers_have_bounds() {
     let by_header = |path: &str| json!({"path_prefix": path, "headers": {"name": "x-tag", "pattern": "a*b"}});
     let mut scene = ruled(json!([marked("tagged", by_header("/admin"))]));
     let tagged = |length: usize| get("/admin").header("x-tag", format!("{}b", "a".repeat(length - 1)));

@@ -34,7 +34,7 @@ pub fn run(octets: &[u8]) {
         assert!(status == 200 && member("sub").and_then(Value::as_str).is_some_and(|sub| !sub.is_empty()));
         checked(object);
     }
-    match external::verdict(&response) {
+    match external::answer(&response) {
         Some(external::Answer::Allowed) => assert!((200..300).contains(&status), "{status}"),
         // The reason is written between the quotes of a challenge.
         Some(external::Answer::Denied(Some(why))) => {
