@@ -426,3 +426,14 @@ fn a_bound_token_with_its_proof() {
     let ended = run(&[&base[..], &["--certificate", "abc"]].concat(), &bound);
     assert!(ended.code == 2 && ended.err.contains("64 hexadecimal digits"), "{}", ended.err);
 }
+
+/// Nobody counts in tens of thousands of days.
+#[test]
+fn times_far_away_are_told_in_years() {
+    // {"alg":"ES256"}, and {"exp":4000000000}.
+    let token = "eyJhbGciOiJFUzI1NiJ9.eyJleHAiOjQwMDAwMDAwMDB9.AAAA";
+    let told = printed(&["explain", "--token", token, "--at", "2027-01-15T08:00:00Z"], "");
+    assert!(told.contains("2096-10-02T07:06:40Z, in 69 years"), "{told}");
+    let told = printed(&["explain", "--token", token, "--at", "2095-12-01T00:00:00Z"], "");
+    assert!(told.contains("in 306 days"), "{told}");
+}

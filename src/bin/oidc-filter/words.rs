@@ -29,6 +29,11 @@ pub fn when(time: Timestamp, now: Timestamp) -> String {
 /// `an hour`, `59 minutes`: in the largest unit of which there is one.
 pub fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
+    let years = seconds.checked_div(31_557_600).unwrap_or(0);
+    // Of one year, the days tell more.
+    if years > 1 {
+        return format!("{years} years");
+    }
     for (unit, name) in [(86_400, "day"), (3600, "hour"), (60, "minute")] {
         match seconds.checked_div(unit).unwrap_or(0) {
             0 => {}
@@ -55,7 +60,8 @@ impl Paint {
     /// Where somebody looks who can see them (https://no-color.org).
     pub fn on_terminals() -> Self {
         let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self(std::io::stdout().is_terminal() && !is_unwanted)
+        let is_dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+        Self(std::io::stdout().is_terminal() && !is_unwanted && !is_dumb)
     }
 
     pub fn good(self, text: &str) -> String {
