@@ -13,7 +13,7 @@ pub(crate) fn is_of_another_kind(claims: &Object) -> bool {
         || claims.get("typ").is_some_and(|kind| words(kind).any(|kind| is_never_access_token(kind) || is_typ_of_keycloak(kind)))
         // RFC 6749, section 1.5: a refresh token is for the authorization server only. Those who sign both kinds with one key and
         // for one audience say which is which by a claim; Spring Security OAuth by the name of the access token.
-        || claims.iter().any(|(name, value)| words(value).any(|word| says_refresh(name, word)))
+        || told_kinds(claims).any(|(name, word)| says_refresh(name, word))
         || claims.get("ati").is_some_and(Value::is_string)
         || is_refresh_token_of_uaa(claims)
         || is_authorization_response(claims)
@@ -30,17 +30,27 @@ fn are_events(events: &Value) -> bool {
 
 /// Whether a claim says that the token is for getting others.
 fn says_refresh(name: &str, word: &str) -> bool {
-    // SimpleJWT, Keycloak, OpenIddict, ForgeRock, Casdoor, Flask-JWT-Extended, Curity. Few values are such a word: names are
-    // compared for those only.
+    // SimpleJWT, Keycloak, OpenIddict, ForgeRock, Casdoor, Flask-JWT-Extended, Curity.
     if is_word(word, "refresh") || is_word(word, "refreshtoken") {
-        let names = ["tokentype", "tokenuse", "tokenusage", "tokenname", "typ", "type", "purpose"];
-        return names.iter().any(|known| is_word(name, known));
+        return REFRESH_TOLD_BY.iter().any(|known| is_word(name, known));
     }
     if is_word(word, "offline") {
-        return ["tokentype", "tokenuse", "tokenusage", "typ"].iter().any(|known| is_word(name, known));
+        return OFFLINE_TOLD_BY.iter().any(|known| is_word(name, known));
     }
     // Descope calls its session tokens DS.
     word == "DSR" && name == "drn"
+}
+
+/// The words of the claims that may tell a kind, each with the name of its claim.
+fn told_kinds(claims: &Object) -> impl Iterator<Item = (&str, &str)> {
+    let telling = claims.iter().filter(|(name, _)| may_tell_kind(name));
+    telling.flat_map(|(name, value)| words(value).map(move |word| (name.as_str(), word)))
+}
+
+/// Whether a name begins as all of those do that tell a kind. Almost no claim's does, and all others are passed over.
+fn may_tell_kind(name: &str) -> bool {
+    let first = name.bytes().find(|byte| !matches!(byte, b'-' | b'_'));
+    first.is_some_and(|first| matches!(first.to_ascii_lowercase(), b'd' | b'p' | b't'))
 }
 
 /// The words that a claim may tell a kind by: one, or a list; those of RFC 8693, section 3, by their ends.
@@ -73,16 +83,13 @@ fn is_typ_of_keycloak(kind: &str) -> bool {
 /// Whether claims have what only an ID token has (OpenID Connect Core, sections 2 and 3.3.2.11), or say that they are those
 /// of one, in the words of those who do.
 pub(super) fn is_id_token(claims: &Object) -> bool {
-    claims.iter().any(|(name, value)| {
-        matches!(name.as_str(), "nonce" | "at_hash" | "c_hash" | "s_hash")
-            || words(value).any(|word| says_id_token(name, word))
-    })
+    claims.keys().any(|name| matches!(name.as_str(), "nonce" | "at_hash" | "c_hash" | "s_hash"))
+        || told_kinds(claims).any(|(name, word)| says_id_token(name, word))
 }
 
 fn says_id_token(name: &str, word: &str) -> bool {
     if is_word(word, "id") || is_word(word, "idtoken") {
-        let names = ["tokentype", "tokenuse", "tokenusage", "tokenname", "typ", "purpose"];
-        return names.iter().any(|known| is_word(name, known));
+        return ID_TOLD_BY.iter().any(|known| is_word(name, known));
     }
     // Oracle's.
     word == "IT" && name == "tok_type"
@@ -112,6 +119,11 @@ fn without_application(media_type: &str) -> &str {
     }
 }
 
+/// The claims that say `refresh`, `offline` and `id`, as [`is_word`] compares them.
+const REFRESH_TOLD_BY: [&str; 7] = ["tokentype", "tokenuse", "tokenusage", "tokenname", "typ", "type", "purpose"];
+const OFFLINE_TOLD_BY: [&str; 4] = ["tokentype", "tokenuse", "tokenusage", "typ"];
+const ID_TOLD_BY: [&str; 6] = ["tokentype", "tokenuse", "tokenusage", "tokenname", "typ", "purpose"];
+
 /// How the kinds of tokens of RFC 8693, section 3, begin.
 const TOKEN_TYPE_URN: &str = "urn:ietf:params:oauth:token-type:";
 
@@ -119,3 +131,28 @@ const TOKEN_TYPE_URN: &str = "urn:ietf:params:oauth:token-type:";
 /// issuers and verify with the same keys (RFC 9449, section 4.2; OpenID Connect Back-Channel Logout 1.0,
 /// section 2.4; RFC 8417, section 2.3; RFC 9701, section 5).
 const NEVER_ACCESS_TOKENS: &[&str] = &["dpop+jwt", "logout+jwt", "secevent+jwt", "token-introspection+jwt"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    /// No name that tells a kind is passed over, however it is written.
+    #[test]
+    fn each_name_that_tells_a_kind_is_looked_at() {
+        let all = [&REFRESH_TOLD_BY[..], &OFFLINE_TOLD_BY, &ID_TOLD_BY].concat();
+        for name in all {
+            for spelling in
+                [name.to_owned(), name.to_uppercase(), format!("_-{name}"), format!("-{}", name.to_uppercase())]
+            {
+                assert!(may_tell_kind(&spelling), "{spelling}");
+                let says = |word: &str| json::object([(spelling.as_str(), Value::from(word))]);
+                assert_eq!(is_of_another_kind(&says("Refresh-Token")), REFRESH_TOLD_BY.contains(&name), "{spelling}");
+                assert_eq!(is_id_token(&says("id_token")), ID_TOLD_BY.contains(&name), "{spelling}");
+            }
+        }
+        assert!(is_of_another_kind(&json::object([("drn", Value::from("DSR"))])));
+        assert!(is_id_token(&json::object([("tok_type", Value::from("IT"))])));
+        assert!(!is_of_another_kind(&json::object([("scope", Value::from("refresh"))])));
+    }
+}
