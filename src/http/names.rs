@@ -91,9 +91,17 @@ impl ReservedNames {
 
     /// Whether a header of this name is removed from every request.
     pub fn is_own_header(&self, name: &[u8]) -> bool {
-        is_handoff(name)
-            || self.headers.like(name).any(|own| own.is_written || !self.headers.is_place(name))
-            || self.is_relayed_as_own(name)
+        self.headers.like(name).any(|own| own.is_written || !self.headers.is_place(name)) || self.has_own_prefix(name)
+    }
+
+    /// Whether the beginning of a name makes a header one of the filter's. Every header of every request comes by here, and almost
+    /// all are told apart by their first letter.
+    fn has_own_prefix(&self, name: &[u8]) -> bool {
+        match name.first() {
+            Some(b'x' | b'X') => is_handoff(name),
+            Some(b'g' | b'G') => self.is_relayed_as_own(name),
+            _ => false,
+        }
     }
 
     /// Whether the service behind a gateway to gRPC could find one of the names: what stands behind the gateway's prefix becomes the
@@ -106,12 +114,11 @@ impl ReservedNames {
     /// Whether a trailer of this name is removed: an upstream that merges trailers into headers would read an identity,
     /// a token, cookies or an operation that nobody looked at.
     pub fn is_own_trailer(&self, name: &[u8]) -> bool {
-        is_handoff(name)
+        self.has_own_prefix(name)
             || name == b"cookie"
             || is_unproved_token(name)
             || tells_operation(name)
             || self.headers.like(name).next().is_some()
-            || self.is_relayed_as_own(name)
     }
 
     /// Whether any cookie may have to be removed. Cheap: nothing is parsed.
