@@ -54,8 +54,8 @@ fn warm(change: serde_json::Value) -> u64 {
     let config = Config::read(configuration.to_string().as_bytes(), &|_: &str| None).unwrap();
     let process = Process::default();
     let mut filter = Filter::new(Rc::new(config), "oidc").with_host(Box::new(process.clone()), Box::new(process));
-    let claims =
-        json!({"iss": "https://idp.example.com", "aud": "https://api.example.com", "sub": "ann", "exp": 2_000_000_000});
+    let claims = json!({"iss": "https://idp.example.com", "aud": "https://api.example.com", "sub": "ann", "exp": 2_000_000_000,
+            "scope": "openid orders:read", "groups": ["staff", "sales"], "realm_access": {"roles": ["user", "shop-admin"]}});
     let input = format!("{}.{}", BASE64URL.encode(r#"{"alg":"HS256"}"#), BASE64URL.encode(claims.to_string()));
     let token = format!("{input}.{}", BASE64URL.encode(key.sign("HS256", input.as_bytes())));
     let mut spent = 0;
@@ -75,6 +75,9 @@ fn warm(change: serde_json::Value) -> u64 {
 #[test]
 fn a_warm_request_takes_little_memory() {
     assert_eq!(warm(json!({})), 0);
+    let roles = json!({"path": ["realm_access", "roles"], "any_of": ["auditor", "shop-admin"]});
+    let required = json!({"scopes": "orders:read", "claims": roles, "groups_allowlist": ["sales"]});
+    assert_eq!(warm(json!({"require": required})), 0);
     // For a claim in a header: the value, the list of headers, the list of edits.
     let claim_header = warm(json!({"claim_headers": {"header": "x-user", "claim": "sub"}}));
     assert_eq!(claim_header, 3);

@@ -182,15 +182,13 @@ impl Claims {
     ///
     /// RFC 6749 (section 3.3) separates them by one space; a run of these is taken for one, as some providers join lists with
     /// empty elements. No other white space separates. Some providers (Duende, WSO2) write a list of strings.
-    pub fn scopes(&self) -> Vec<&str> {
-        let mut scopes = Vec::new();
-        for value in SCOPES.iter().filter_map(|name| self.object.get(*name)) {
-            match value {
-                Value::Array(list) => scopes.extend(list.iter().filter_map(Value::as_str)),
-                value => scopes.extend(elements(value.as_str().unwrap_or_default(), self.scope_separator)),
-            }
-        }
-        scopes
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        let values = SCOPES.iter().filter_map(|name| self.object.get(*name));
+        values.flat_map(|value| {
+            let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
+            let text = elements(value.as_str().unwrap_or_default(), self.scope_separator);
+            list.iter().filter_map(Value::as_str).chain(text)
+        })
     }
 
     /// All the checks that depend on the time, and on what this filter expects, but for whose the token is.

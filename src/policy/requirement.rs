@@ -5,6 +5,7 @@ use crate::jose::claims::{look_up, text};
 use crate::jose::jwt::{AccessToken, Claims};
 use crate::json::Value;
 use crate::time::Timestamp;
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -65,8 +66,8 @@ impl Requirement {
         self.check_authentication(claims, now)?;
         self.check_scopes(claims, implied)?;
         if !self.takes_any_group() {
-            let groups = claims.object().get("groups").map(values).unwrap_or_default();
-            if !groups.iter().any(|group| self.groups_allowlist.contains(group)) {
+            let mut groups = claims.object().get("groups").into_iter().flat_map(values);
+            if !groups.any(|group| self.groups_allowlist.iter().any(|allowed| **allowed == *group)) {
                 return Err(Unmet::Claims(RequirementField::Groups));
             }
         }
@@ -106,8 +107,7 @@ impl Requirement {
         if self.scopes.is_empty() && self.scopes_any.is_empty() {
             return Ok(());
         }
-        let granted = claims.scopes();
-        let lacks = |wanted: &&String| !granted.iter().any(|granted| implied.implies(granted, wanted));
+        let lacks = |wanted: &&String| !claims.scopes().any(|granted| implied.implies(granted, wanted));
         let mut missing: Vec<&str> = self.scopes.iter().filter(lacks).map(String::as_str).collect();
         let unmet = if missing.is_empty() { RequirementField::ScopesAny } else { RequirementField::Scopes };
         if self.scopes_any.iter().all(|wanted| lacks(&wanted)) {
@@ -123,20 +123,17 @@ impl ClaimRequirement {
         if self.absent {
             return false;
         }
-        let values = values(value);
-        (self.any_of.is_empty() || self.any_of.iter().any(|wanted| values.contains(wanted)))
-            && self.all_of.iter().all(|wanted| values.contains(wanted))
-            && !self.none_of.iter().any(|unwanted| values.contains(unwanted))
-            && self.matches.as_ref().is_none_or(|pattern| values.iter().any(|value| pattern.is_match(value)))
+        let holds = |wanted: &String| values(value).any(|value| value == wanted.as_str());
+        (self.any_of.is_empty() || self.any_of.iter().any(holds))
+            && self.all_of.iter().all(holds)
+            && !self.none_of.iter().any(holds)
+            && self.matches.as_ref().is_none_or(|pattern| values(value).any(|value| pattern.is_match(&value)))
     }
 }
 
 /// The values that a claim holds: those of its elements if it is a list.
-fn values(value: &Value) -> Vec<String> {
-    match value {
-        Value::Array(elements) => elements.iter().map(|element| text(element).into_owned()).collect(),
-        value => vec![text(value).into_owned()],
-    }
+fn values(value: &Value) -> impl Iterator<Item = Cow<'_, str>> {
+    value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice).iter().map(text)
 }
 
 /// How far a provider's clock may be before ours when it says that its user was authenticated just now.
