@@ -124,12 +124,10 @@ fn within_envoy<'n>(node: &'n Node, document: &'n Node, chain: Option<(&'n Node,
 
 /// Whether a plugin is this filter: by a name that says so, or by a field that only it has.
 fn is_ours(plugin: &Node, written: Option<&Node>) -> bool {
-    let mut is_named = false;
-    for (key, node) in plugin.members() {
-        if !["configuration", "pluginConfig", "config"].contains(&key.name.as_str()) {
-            node.walk(&mut |inner| is_named |= inner.text().is_some_and(|text| text.contains("oidc")));
-        }
-    }
+    let is_named = plugin.members().iter().any(|(key, node)| {
+        !["configuration", "pluginConfig", "config"].contains(&key.name.as_str())
+            && node.any(|inner| inner.text().is_some_and(|text| text.contains("oidc")))
+    });
     is_named
         || written.is_some_and(|written| match written.text() {
             Some(text) => {

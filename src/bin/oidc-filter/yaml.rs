@@ -158,6 +158,13 @@ impl Node {
         }
     }
 
+    /// Whether this or something in it is so.
+    pub fn any(&self, is_so: impl Fn(&Self) -> bool) -> bool {
+        let mut found = false;
+        self.walk(&mut |node| found |= is_so(node));
+        found
+    }
+
     pub fn to_json(&self) -> Value {
         match &self.data {
             Data::Null => Value::Null,

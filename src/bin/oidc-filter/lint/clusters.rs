@@ -178,11 +178,9 @@ fn checks_trust(cluster: &Node) -> bool {
         "verify_certificate_spki",
         "verify_certificate_hash",
     ];
-    let mut is_lenient = false;
-    cluster.walk(&mut |node| {
+    let is_lenient = cluster.any(|node| {
         let verification = node.get("trust_chain_verification");
-        is_lenient |=
-            verification.is_some_and(|node| node.text() == Some("ACCEPT_UNTRUSTED") || node.number() == Some(1.0));
+        verification.is_some_and(|node| node.text() == Some("ACCEPT_UNTRUSTED") || node.number() == Some(1.0))
     });
     !is_lenient && has_any(cluster, &fields)
 }
@@ -197,22 +195,17 @@ fn checks_names(cluster: &Node) -> bool {
         "validation_context_sds_secret_config",
         "custom_validator_config",
     ];
-    let mut is_automatic = false;
-    cluster.walk(&mut |node| {
+    let is_automatic = cluster.any(|node| {
         let switches = ["auto_san_validation", "auto_sni_san_validation"];
-        is_automatic |= switches.iter().any(|field| node.get(field).is_some_and(Node::is_true));
+        switches.iter().any(|field| node.get(field).is_some_and(Node::is_true))
     });
     is_automatic || has_any(cluster, &fields)
 }
 
 /// Whether one of these fields is somewhere in it, and not empty.
 fn has_any(node: &Node, fields: &[&str]) -> bool {
-    let mut is_there = false;
-    node.walk(&mut |node| {
-        let holds = |value: &Node| !matches!(&value.data, Data::List(nodes) if nodes.is_empty());
-        is_there |= fields.iter().any(|field| node.get(field).is_some_and(holds));
-    });
-    is_there
+    let holds = |value: &Node| !matches!(&value.data, Data::List(nodes) if nodes.is_empty());
+    node.any(|node| fields.iter().any(|field| node.get(field).is_some_and(holds)))
 }
 
 fn listed(names: &[&str]) -> String {

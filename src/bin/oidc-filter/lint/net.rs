@@ -241,9 +241,7 @@ fn leads_nowhere(site: &Site<'_>) -> bool {
 }
 
 fn mentions(node: &Node, key: &str) -> bool {
-    let mut is_there = false;
-    node.walk(&mut |inner| is_there |= inner.text().is_some_and(|text| text.contains(key)));
-    is_there
+    node.any(|inner| inner.text().is_some_and(|text| text.contains(key)))
 }
 
 /// All texts in RBAC filters by which they may name filter state: a key of a matcher, or within a format.

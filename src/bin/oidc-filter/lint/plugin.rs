@@ -73,11 +73,7 @@ fn written_as_text(site: &Site<'_>, report: &mut Report<'_>) {
 
 /// Whether heads wait for their bodies, under any policy.
 fn holds_heads(site: &Site<'_>) -> bool {
-    let mut holds = false;
-    if let Some(written) = site.value("") {
-        written.walk(&mut |node| holds |= node.get("hold_head").is_some_and(Node::is_true));
-    }
-    holds
+    site.value("").is_some_and(|written| written.any(|node| node.get("hold_head").is_some_and(Node::is_true)))
 }
 
 /// A head that waits for a body that Envoy does not show: no request with one is ever decided.
