@@ -124,9 +124,9 @@ impl Enriched {
         self.subject.as_ref().is_none_or(|other| other == subject)
     }
 
-    /// How much memory the claims take, in bytes, about.
+    /// How much memory the claims take, in bytes, rounded up.
     pub(super) fn memory_size(&self) -> usize {
-        Value::Object(self.claims.clone()).to_string().len().saturating_mul(4)
+        json::memory_size(&self.claims)
     }
 }
 
