@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use oidc_filter::config::{Config, SourceLocation};
-use oidc_filter::http::{Headers, Request, Route};
+use oidc_filter::http::{Headers, Request, Route, is_token_byte};
 use sha2::{Digest as _, Sha256};
 use url::form_urlencoded::byte_serialize;
 
@@ -99,7 +99,7 @@ impl Ask {
         let (name, value) = line.split_once(':').ok_or_else(problem)?;
         match name.trim().to_ascii_lowercase().as_str() {
             "" => return Err(problem()),
-            name if !name.bytes().all(is_token) => {
+            name if !name.bytes().all(is_token_byte) => {
                 return Err(format!("{name:?} is no name of a header (RFC 9110, section 5.1)"));
             }
             "host" => self.host = value.trim().to_owned(),
@@ -168,11 +168,6 @@ impl Ask {
             }
         }
     }
-}
-
-/// Whether a byte may be in the name of a header (RFC 9110, section 5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// The SHA-256 of a certificate in lower-case hexadecimal digits, of a PEM or of the digits as others write them.
