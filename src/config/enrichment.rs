@@ -141,7 +141,7 @@ fn claim_of_fields(mut fields: Fields) -> Result<(String, Vec<Lookup>), Error> {
 const FIXED: &str = "is a claim by which the token itself is judged; no answer can bring it";
 
 /// What says whose a token is, for whom, how long, what for, and how its subject logged in.
-const FIXED_CLAIMS: [&str; 22] = [
+const FIXED_CLAIMS: [&str; 23] = [
     "iss",
     "sub",
     "aud",
@@ -150,6 +150,7 @@ const FIXED_CLAIMS: [&str; 22] = [
     "iat",
     "jti",
     "cnf",
+    "x5t#S256",
     "act",
     "active",
     "scope",

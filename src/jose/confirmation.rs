@@ -18,25 +18,33 @@ pub struct Confirmation {
 impl Confirmation {
     /// That of a token with these claims; `None` if it is bound to nothing.
     pub fn of(claims: &Object) -> Result<Option<Self>, Unreadable> {
-        let Some(confirmation) = claims.get("cnf") else {
+        let mut confirmation = Self { key: None, certificate: certificate_beside(claims)? };
+        match claims.get("cnf") {
             // RFC 9449, section 5: such a type promises a binding. Where it is not told, it can't be checked.
-            return if says_kind(claims, &["DPoP", "PoP", "MAC"]) { Err(Unreadable) } else { Ok(None) };
-        };
-        let Value::Object(methods) = confirmation else { return Err(Unreadable) };
-        let mut confirmation = Self { key: None, certificate: None };
+            None if confirmation.certificate.is_none() => {
+                return if says_kind(claims, &["DPoP", "PoP", "MAC"]) { Err(Unreadable) } else { Ok(None) };
+            }
+            None => {}
+            Some(Value::Object(methods)) if !methods.is_empty() => confirmation.add(methods)?,
+            Some(_) => return Err(Unreadable),
+        }
+        let lacks_key = confirmation.key.is_none() && says_kind(claims, &["DPoP"]);
+        if lacks_key { Err(Unreadable) } else { Ok(Some(confirmation)) }
+    }
+
+    /// Adds what the members of `cnf` say.
+    fn add(&mut self, methods: &Object) -> Result<(), Unreadable> {
         for (method, value) in methods {
             let thumbprint = value.as_str().and_then(Thumbprint::parse).ok_or(Unreadable)?;
             match method.as_str() {
-                "jkt" => confirmation.key = Some(thumbprint),
-                "x5t#S256" => confirmation.certificate = Some(thumbprint),
+                "jkt" => self.key = Some(thumbprint),
+                "x5t#S256" if self.certificate.is_none_or(|beside| beside == thumbprint) => {
+                    self.certificate = Some(thumbprint);
+                }
                 _ => return Err(Unreadable),
             }
         }
-        match confirmation {
-            Self { key: None, certificate: None } => Err(Unreadable),
-            Self { key: None, .. } if says_kind(claims, &["DPoP"]) => Err(Unreadable),
-            confirmation => Ok(Some(confirmation)),
-        }
+        Ok(())
     }
 
     /// The key that must have signed a proof (`jkt`).
@@ -72,6 +80,15 @@ pub trait ProvenKey {
 pub trait ProvenCertificate {
     /// The SHA-256 of the certificate.
     fn thumbprint(&self) -> Thumbprint;
+}
+
+/// What Gluu and Janssen write into their JWTs beside `cnf`, or in its place: to which certificate a token is bound, or nothing.
+fn certificate_beside(claims: &Object) -> Result<Option<Thumbprint>, Unreadable> {
+    match claims.get("x5t#S256") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.is_empty() => Ok(None),
+        Some(value) => value.as_str().and_then(Thumbprint::parse).map(Some).ok_or(Unreadable),
+    }
 }
 
 /// Whether a token says that it is of one of these kinds, in `token_type` (RFC 6749, section 5.1; RFC 7662, section 2.2; RFC 9200,
@@ -120,6 +137,34 @@ mod tests {
             r#"{"cnf":{"jkt":"$A","other":"$A"}}"#,
         ] {
             assert_eq!(of(malformed), Err(Unreadable), "{malformed}");
+        }
+    }
+
+    /// Janssen's `AuthorizationGrant.fillPayloadOfAccessTokenJwt`.
+    #[test]
+    fn a_certificate_beside_the_confirmation_binds_as_much() {
+        let certificate = |text: &str| of(text).unwrap().and_then(|bound| bound.certificate());
+        for nothing in [r#"{"x5t#S256":""}"#, r#"{"x5t#S256":null}"#] {
+            assert_eq!(of(nothing), Ok(None), "{nothing}");
+        }
+        assert_eq!(certificate(r#"{"x5t#S256":"$A"}"#), Thumbprint::parse(A));
+        assert_eq!(certificate(r#"{"x5t#S256":"$A","cnf":{"x5t#S256":"$A"}}"#), Thumbprint::parse(A));
+        assert_eq!(certificate(r#"{"x5t#S256":"$A","token_type":"PoP"}"#), Thumbprint::parse(A));
+        let both = of(r#"{"x5t#S256":"$A","token_type":"DPoP","cnf":{"jkt":"$A"}}"#).unwrap().unwrap();
+        assert_eq!((both.key(), both.certificate()), (Thumbprint::parse(A), Thumbprint::parse(A)));
+        for odd in [
+            r#"{"x5t#S256":"x"}"#,
+            r#"{"x5t#S256":"$A="}"#,
+            r#"{"x5t#S256":["$A"]}"#,
+            r#"{"x5t#S256":{}}"#,
+            r#"{"x5t#S256":false}"#,
+            r#"{"x5t#S256":"$A","cnf":{}}"#,
+            r#"{"x5t#S256":"$A","cnf":null}"#,
+            r#"{"x5t#S256":"$A","cnf":{"kid":"1"}}"#,
+            r#"{"x5t#S256":"$A","cnf":{"x5t#S256":"NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"}}"#,
+            r#"{"x5t#S256":"$A","token_type":"DPoP"}"#,
+        ] {
+            assert_eq!(of(odd), Err(Unreadable), "{odd}");
         }
     }
 

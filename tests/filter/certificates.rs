@@ -111,6 +111,32 @@ fn both_bindings_at_once() {
     scene.send(dpop).refused(401, "invalid_dpop_proof");
 }
 
+/// TLS-01: Gluu and Janssen write the certificate beside `cnf`, or in its place, into their JWTs, and an empty text into those that are
+/// bound to none.
+#[test]
+fn a_certificate_beside_the_confirmation() {
+    let beside = |value: &str| token(json!({"x5t#S256": value, "token_type": "Bearer"}));
+    let mut unchecked = Scene::of(jwt(json!({}), json!({})));
+    unchecked.send(bearer(&beside(""))).allowed();
+    unchecked.send(bearer(&beside(&thumbprint(DER))).certificate(hex(DER))).refused(401, "not_bound");
+    let mut checked = scene(json!({"mode": "opportunistic"}));
+    checked.send(bearer(&beside(""))).allowed();
+    checked.send(bearer(&beside(&thumbprint(DER))).certificate(hex(DER))).allowed();
+    checked.send(bearer(&beside(&thumbprint(DER)))).refused(401, "not_bound");
+    checked.send(bearer(&beside(&thumbprint(DER))).certificate(hex(b"another"))).refused(401, "not_bound");
+    checked.send(bearer(&beside("x")).certificate(hex(DER))).refused(401, "not_bound");
+    // Nor does its provider's silence set it free.
+    let jwt = beside(&thumbprint(DER));
+    let padded = jwt.replacen('.', "==.", 1);
+    let elsewhere = json!({"access_token": {"location": "header", "key": "x-token"}});
+    let mut asked = Scene::of(introspection(json!({}), elsewhere));
+    for token in [jwt, padded] {
+        asked.provider.tokens.insert(token.clone(), active(json!({})));
+        let Seen::Refused(refusal) = asked.send(bare().header("x-token", &token)) else { panic!("{token}") };
+        assert_eq!((refusal.status, asked.count("/introspect")), (401, 0), "{token}");
+    }
+}
+
 /// TLS-08, INT-08: an answer about a token binds it, too.
 #[test]
 fn opaque_certificate_bound_tokens() {

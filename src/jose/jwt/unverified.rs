@@ -59,7 +59,7 @@ impl Hint {
         let mut hint = match json::parse_object(&payload) {
             Ok(claims) => Self {
                 issuer: claims.get("iss").and_then(Value::as_str).map(str::to_owned),
-                is_bound: claims.contains_key("cnf"),
+                is_bound: Confirmation::of(&claims) != Ok(None),
                 is_of_another_kind: is_of_another_kind(&claims),
                 is_id_token: is_id_token(&claims),
             },

@@ -63,11 +63,6 @@ impl Token {
         self.claims.get(claim).map_or_else(|| "nothing".to_owned(), Value::to_string)
     }
 
-    /// Whether it is bound to what this member of `cnf` tells (RFC 7800, section 3.1).
-    pub fn is_bound_by(&self, member: &str) -> bool {
-        self.claims.get("cnf").and_then(Value::as_object).is_some_and(|binding| binding.contains_key(member))
-    }
-
     /// One of its times (RFC 7519, section 4.1).
     pub fn time(&self, claim: &str) -> Option<Timestamp> {
         let seconds = self.claims.get(claim)?.as_f64().filter(|seconds| (0.0..1e11).contains(seconds))?;

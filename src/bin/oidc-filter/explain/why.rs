@@ -70,11 +70,11 @@ pub fn why(reason: &str, token: Option<&Token>, config: &Config, policy: &Policy
 
 /// What a token is bound to, and what of it a request has not shown, or nobody looks at.
 pub fn not_bound(token: &Token, policy: &Policy, has_certificate: bool) -> String {
-    if Confirmation::of(&token.claims).is_err() {
+    let Ok(bound) = Confirmation::of(&token.claims) else {
         return "what it says of its binding (`cnf`, `token_type`, `typ`) is malformed, or of a kind that is not known"
             .to_owned();
-    }
-    if token.is_bound_by("jkt") {
+    };
+    if bound.and_then(|bound| bound.key()).is_some() {
         let rest = if policy.takes_dpop() {
             "it comes under the scheme DPoP, with a proof (--dpop)"
         } else {
@@ -82,7 +82,7 @@ pub fn not_bound(token: &Token, policy: &Policy, has_certificate: bool) -> Strin
         };
         return format!("it is bound to a key (`cnf` has `jkt`): {rest}");
     }
-    if !token.is_bound_by("x5t#S256") {
+    if bound.is_none() {
         return "it is bound to nothing (it has no `cnf`), and what comes under DPoP, or here at all, must be"
             .to_owned();
     }
@@ -93,7 +93,7 @@ pub fn not_bound(token: &Token, policy: &Policy, has_certificate: bool) -> Strin
         (true, None) if has_certificate => "the request shows another".to_owned(),
         (true, None) => "the request shows none (--certificate)".to_owned(),
     };
-    format!("it is bound to a certificate (`cnf` has `x5t#S256`), and {rest}")
+    format!("it is bound to a certificate (`x5t#S256`), and {rest}")
 }
 
 /// What to do about a reason, as `docs/reasons.md` says it. A link is for pages: here it is the page's name.
