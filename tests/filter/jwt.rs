@@ -456,7 +456,25 @@ fn a_required_type_must_be_there() {
     scene.send(bearer(&token(json!({"events": "concert"})))).allowed();
 }
 
-/// JWT Secured Authorization Response Mode for OAuth 2.0, section 2.1; RFC 8725, section 3.12. It passes through browsers, for the same
+/// RFC 9701, section 5: what a provider has said of a token to a resource server is for its audience, and no token, whatever its type.
+#[test]
+fn an_introspection_response_is_no_access_token() {
+    let mut scene = Scene::of(jwt(json!({"token_type": ["JWT", "at+jwt", "token-introspection+jwt"]}), json!({})));
+    let response = json!({"token_introspection": {"active": true, "scope": "read", "sub": "ann"}});
+    for typ in ["token-introspection+jwt", "JWT", "at+jwt"] {
+        let told = key("k1").token_with(json!({"typ": typ}), response.clone());
+        scene.send(bearer(&told)).refused(401, "wrong_type");
+        let mut asked = Scene::of(introspection(json!({}), json!({})));
+        asked.provider.tokens.insert(told.clone(), active(json!({})));
+        asked.send(bearer(&told)).refused(401, "wrong_type");
+        assert_eq!(asked.count("/introspect"), 0);
+    }
+    for other in [json!("none"), json!(["none"]), json!(false)] {
+        scene.send(bearer(&token(json!({"token_introspection": other})))).allowed();
+    }
+}
+
+/// JWT Secured Authorization Response Mode for OAuth 2.0, sections 2.1 and 2.3; RFC 8725, section 3.12. It passes through browsers, for the same
 /// audience and by the same keys.
 #[test]
 fn an_authorization_response_is_no_access_token() {
@@ -470,6 +488,16 @@ fn an_authorization_response_is_no_access_token() {
             let claims = with(with(nobodys.clone(), response.clone()), json!({whose: "x"}));
             scene.send(bearer(&token(claims))).allowed();
         }
+    }
+    // Section 2.3: the response types with a token say its scope, too.
+    for response in [
+        json!({"access_token": "2YotnFZFEjr1zCsicMWpAA", "token_type": "Bearer", "expires_in": "3600", "scope": "read"}),
+        json!({"code": "PyyFaux2o7Q0YfXBU32j", "access_token": "2YotnFZFEjr1zCsicMWpAA", "scope": "read"}),
+        json!({"id_token": "eyJhbGciOiJub25lIn0.e30."}),
+    ] {
+        let claims = with(nobodys.clone(), response.clone());
+        scene.send(bearer(&key("k1").token_with(json!({"typ": null}), claims))).refused(401, "wrong_type");
+        scene.send(bearer(&token(with(response, json!({"scope": "read"}))))).allowed();
     }
     for other in [json!({}), json!({"code": 7}), json!({"error": false}), json!({"code": null, "state": "DE"})] {
         scene.send(bearer(&token(with(nobodys.clone(), other)))).allowed();

@@ -10,6 +10,8 @@ use crate::json::{Object, Value};
 pub(crate) fn is_of_another_kind(claims: &Object) -> bool {
     // RFC 8417, section 2.2: what makes a security event of a JWT, a logout token among them. Not all say so in `typ`.
     claims.get("events").is_some_and(are_events)
+        // RFC 9701, section 5: what a provider has answered about a token, for a resource server and by the keys of its tokens.
+        || claims.get("token_introspection").is_some_and(Value::is_object)
         || claims.get("typ").is_some_and(|kind| words(kind).any(|kind| is_never_access_token(kind) || is_typ_of_keycloak(kind)))
         // RFC 6749, section 1.5: a refresh token is for the authorization server only. Those who sign both kinds with one key and
         // for one audience say which is which by a claim; Spring Security OAuth by the name of the access token.
@@ -68,11 +70,15 @@ fn is_refresh_token_of_uaa(claims: &Object) -> bool {
     })
 }
 
-/// JWT Secured Authorization Response Mode for OAuth 2.0, section 2.1: what a browser brings back to the client, for the client
-/// and by the keys of its access tokens. It names nobody. Janssen writes a `code` into access tokens, too, beside whose they are.
+/// JWT Secured Authorization Response Mode for OAuth 2.0, sections 2.1 and 2.3: what a browser brings back to the client, for the
+/// client and by the keys of its access tokens: a code, an error, or tokens with their scope. It names nobody. Janssen writes a
+/// `code` into access tokens, too, beside whose they are.
 fn is_authorization_response(claims: &Object) -> bool {
-    ["code", "error"].iter().any(|name| claims.get(*name).is_some_and(Value::is_string))
-        && !["sub", "client_id", "azp", "scope", "scp", "jti"].iter().any(|name| claims.contains_key(*name))
+    let has_text = |name: &&str| claims.get(*name).is_some_and(Value::is_string);
+    let has = |name: &&str| claims.contains_key(*name);
+    let brings_tokens = ["access_token", "id_token"].iter().any(has_text);
+    let answers = ["code", "error"].iter().any(has_text) && !["scope", "scp"].iter().any(has);
+    (brings_tokens || answers) && !["sub", "client_id", "azp", "jti"].iter().any(has)
 }
 
 /// Keycloak signs ID and logout tokens with the keys of its access tokens, and says in the claim `typ` which is which.
