@@ -173,9 +173,11 @@ pub enum Form {
 pub fn form(token: &str) -> Form {
     let header = token.split_once('.').map_or(token, |(header, _)| header);
     let Some(header) = forgivingly_decoded(header) else { return Form::Opaque };
+    // Some readers mind no case in names.
+    let has = |header: &Object, name: &str| header.keys().any(|other| other.eq_ignore_ascii_case(name));
     match json::parse_object(&header) {
-        Ok(header) if header.contains_key("enc") => Form::Jwe,
-        Ok(header) if header.contains_key("alg") => Form::Jws,
+        Ok(header) if has(&header, "enc") => Form::Jwe,
+        Ok(header) if has(&header, "alg") => Form::Jws,
         Err(json::Error::DuplicateMember | json::Error::TooDeep) => Form::Jws,
         // A byte order mark, a comma too many, a comment: readers there are that take that.
         Err(json::Error::Malformed) if token.contains('.') && begins_like_an_object(&header) => Form::Jws,
@@ -193,9 +195,17 @@ fn is_passed_over(octet: &u8) -> bool {
     octet.is_ascii_whitespace() || matches!(octet, 0x0b | 0xef | 0xbb | 0xbf | 0xfe | 0xff | 0)
 }
 
-/// What a reader that forgives more than [`CompactJws::parse`] may find in a part: padding, either alphabet, stray bits.
+/// What a reader that forgives more than [`CompactJws::parse`] may find in a part: padding, either alphabet, stray bits, and
+/// characters too many, of any kind, which Python, PHP and Node.js pass over.
 pub(crate) fn forgivingly_decoded(part: &str) -> Option<Vec<u8>> {
-    FORGIVING.decode(part.trim_end_matches('=').replace('+', "-").replace('/', "_")).ok()
+    let letters = part.replace('+', "-").replace('/', "_");
+    let mut letters: String =
+        letters.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-_".contains(*letter)).collect();
+    // One alone holds no octet.
+    if letters.len() % 4 == 1 {
+        letters.pop();
+    }
+    FORGIVING.decode(letters).ok()
 }
 
 /// Why a token could not be taken apart.
@@ -252,6 +262,10 @@ mod tests {
             (token(r#"{"alg":"RS256"}"#) + ".", Form::Jws),
             (token(r#"{"alg":"RS256"}"#) + "=", Form::Jws),
             (BASE64URL.encode(r#"{"alg":"RS256"}"#) + "==.a", Form::Jws),
+            (token(r#"{"alg":"RS256"}"#).replacen('h', "~h", 2), Form::Jws),
+            (token(r#"{"alg":"RS256" }"#).replacen('.', "A.", 1), Form::Jws),
+            (token(r#"{"Alg":"RS256"}"#), Form::Jws),
+            (token(r#"{"ALG":"dir","Enc":"A128GCM"}"#), Form::Jwe),
             (token(r#"{"typ":"JWT"}"#), Form::Opaque),
             (token("[]"), Form::Opaque),
             ("a.b.c".to_owned(), Form::Opaque),

@@ -502,6 +502,29 @@ fn padding_hides_no_type() {
     }
 }
 
+/// Python, PHP and Node.js pass over what is of no alphabet of base64, and some readers mind no case in names.
+#[test]
+fn foreign_letters_hide_no_type() {
+    let refresh = json!({"typ": "Refresh"});
+    let token = key("k1").token_with(json!({"typ": "JWT"}), refresh.clone());
+    let other = json!({"alg": null, "Alg": "EdDSA", "typ": "JWT"});
+    let (header, rest) = token.split_once('.').unwrap();
+    for hidden in [
+        format!("{}~{}.{rest}", &header[..5], &header[5..]),
+        format!("~{header}.{rest}"),
+        format!("{header}~~.{rest}"),
+        format!("{header}~.~{rest}"),
+        key("k1").token_with(other, refresh),
+    ] {
+        for validation in ["auto", "introspection"] {
+            let mut scene = Scene::of(auto(json!({"validation": validation}), json!({})));
+            scene.provider.tokens.insert(hidden.clone(), active(json!({})));
+            scene.send(bearer(&hidden)).refused(401, "malformed_token");
+            assert_eq!(scene.count("/introspect"), 0, "{hidden}");
+        }
+    }
+}
+
 /// Nor does a payload that some read and others don't hide what would be refused if all could read it: whose answer leaves out the
 /// binding may be one of those who read it.
 #[test]
