@@ -7,7 +7,7 @@
 
 use super::authorize::Run;
 use super::ends::{Halt, deny_for};
-use super::enrichment::{self, Enriched, EnrichmentQuestion, Said, owned};
+use super::enrichment::{self, Enriched, EnrichmentQuestion, Said, VERDICTS};
 use super::facts::Facts;
 use super::need::{ENTRY_SIZE, Need, ValidatedToken};
 use super::told::Detail;
@@ -53,7 +53,8 @@ impl<'f> Run<'f> {
             match found {
                 Some(found) => {
                     forget_verdicts(&mut claims, found.claims.keys());
-                    claims.extend(found.claims.iter().map(owned));
+                    let brought = found.claims_beside(&claims);
+                    claims.extend(brought);
                     basis = basis.and(&found.basis);
                 }
                 None if enrichment.optional => basis = basis.and(&enrichment::basis(enrichment, None)),
@@ -165,9 +166,6 @@ fn forget_verdicts<'n>(claims: &mut Object, brought: impl Iterator<Item = &'n St
         }
     }
 }
-
-/// Claims about claims (OpenID Connect Core, section 5.1).
-const VERDICTS: [(&str, &str); 2] = [("email", "email_verified"), ("phone_number", "phone_number_verified")];
 
 /// How long a source that has not answered is left alone with the same question.
 const PAUSE: Duration = Duration::from_secs(5);

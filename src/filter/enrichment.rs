@@ -47,6 +47,8 @@ pub(super) struct Enriched {
     pub(super) claims: Object,
     /// Of userinfo, whom it is about.
     pub(super) subject: Option<String>,
+    /// The address that a verdict is about which is brought without it.
+    judged: Object,
     pub(super) basis: Basis,
 }
 
@@ -97,7 +99,7 @@ impl EnrichmentQuestion {
                 other => other,
             },
             About::Subject(..) if response.status == 404 => Answer::Active(Object::new()),
-            About::Subject(..) => introspection::json_object(response)?,
+            About::Subject(..) => introspection::json_object(response).filter(|answer| !went_wrong(answer))?,
         };
         let Answer::Active(answer) = answer else { return None };
         let claims = match &self.enrichment.claims {
@@ -113,8 +115,9 @@ impl EnrichmentQuestion {
             About::Token(..) => Some(answer.get("sub")?.as_str()?.to_owned()),
             About::Subject(..) => None,
         };
-        let basis = basis(&self.enrichment, Some(&claims));
-        Some(Said::Claims(Rc::new(Enriched { claims, subject, basis })))
+        let judged = judged_elsewhere(&answer, &claims);
+        let basis = basis(&self.enrichment, Some((&claims, &judged)));
+        Some(Said::Claims(Rc::new(Enriched { claims, subject, judged, basis })))
     }
 }
 
@@ -124,23 +127,51 @@ impl Enriched {
         self.subject.as_ref().is_none_or(|other| other == subject)
     }
 
+    /// The claims for a token that has these: an address of its own has no verdict from what is said of another.
+    pub(super) fn claims_beside(&self, own: &Object) -> Object {
+        let mut claims = self.claims.clone();
+        for (about, verdict) in VERDICTS {
+            if self.judged.get(about).is_some_and(|judged| own.get(about) != Some(judged)) {
+                claims.remove(verdict);
+            }
+        }
+        claims
+    }
+
     /// How much memory the claims take, in bytes, rounded up.
     pub(super) fn memory_size(&self) -> usize {
-        json::memory_size(&self.claims)
+        json::memory_size(&self.claims).saturating_add(json::memory_size(&self.judged))
     }
 }
 
+/// Whether an answer says that there is none: of claims that it lacks then, nobody knows whether the subject has them.
+fn went_wrong(answer: &Answer) -> bool {
+    matches!(answer, Answer::Active(object) if introspection::is_error(object))
+}
+
+/// The addresses of an answer that its verdicts are about, where these are brought and the addresses are not.
+fn judged_elsewhere(answer: &Object, brought: &Object) -> Object {
+    let lonely =
+        VERDICTS.iter().filter(|(about, verdict)| brought.contains_key(*verdict) && !brought.contains_key(*about));
+    json::object(lonely.filter_map(|(about, _)| Some((*about, answer.get(*about)?.clone()))))
+}
+
 /// What an identity rests on that a source has changed, or that has lost its claims to a silent one.
-pub(super) fn basis(enrichment: &Enrichment, said: Option<&Object>) -> Basis {
+pub(super) fn basis(enrichment: &Enrichment, said: Option<(&Object, &Object)>) -> Basis {
     let asked = enrichment.claims.as_ref().map(|claims| claims.iter().map(|(name, _)| Value::from(name.as_str())));
     let asked = asked.map_or(Value::Null, |names| Value::Array(names.collect()));
-    let said = said.map_or(Value::Null, |claims| Value::Object(claims.clone()));
+    let said = said.map_or(Value::Null, |(claims, judged)| {
+        Value::Array(vec![Value::Object(claims.clone()), Value::Object(judged.clone())])
+    });
     Basis::of(Value::Array(vec![asked, said]).to_string().as_bytes())
 }
 
-pub(super) fn owned((name, value): (&String, &Value)) -> (String, Value) {
+fn owned((name, value): (&String, &Value)) -> (String, Value) {
     (name.clone(), value.clone())
 }
+
+/// Claims about claims (OpenID Connect Core, section 5.1): what they are about, and what they are called.
+pub(super) const VERDICTS: [(&str, &str); 2] = [("email", "email_verified"), ("phone_number", "phone_number_verified")];
 
 /// Without what it is about.
 impl fmt::Debug for EnrichmentQuestion {

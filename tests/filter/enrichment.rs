@@ -129,6 +129,8 @@ fn a_silent_source_closes_the_door() {
         says(200, "text/html", "<html>"),
         says(200, "application/json", "[]"),
         says(200, "application/json", r#"{"groups":1,"groups":2}"#),
+        says(200, "application/json", r#"{"error":"the directory is down"}"#),
+        says(200, "application/json", r#"{"groups":[],"error":{"code":7}}"#),
         says(200, "application/json", format!(r#"{{"groups":"{}"}}"#, "x".repeat(70_000))),
     ];
     for answer in answers {
@@ -143,6 +145,10 @@ fn a_silent_source_closes_the_door() {
         scene.pass_seconds(6);
         scene.send(bearer(&good())).allowed();
     }
+    // What is empty says nothing.
+    let mut scene = self::scene(service(json!({})), json!({}));
+    scene.provider.serve(SERVICE, says_json(json!({"groups": "a", "error": null})));
+    scene.send(bearer(&good())).allowed();
     // It strips nothing: the token is good.
     let mut scene = self::scene(service(json!({})), json!({"enforce": false}));
     scene.provider.serve(SERVICE, status(500));
@@ -417,4 +423,35 @@ fn another_s_address_is_not_the_verified_one() {
     assert_eq!(verified(email, json!({})), (None, None));
     assert_eq!(verified(json!("userinfo"), json!({})), (text("ann@example.com"), text("true")));
     assert_eq!(verified(service(json!({})), json!({"email": "x"})), (text("ann@example.com"), text("true")));
+}
+
+/// ENR-14: nor is the token's own address the verified one where a source says so of another's, and only that is asked for.
+#[test]
+fn what_a_source_has_verified_is_its_own_address() {
+    let verified = |own: Value, enrich: Value, answer: Value| {
+        let own = token(with(json!({"email": "root@example.com"}), own));
+        let headers = json!([
+            {"header": "x-email", "claim": "email"}, {"header": "x-verified", "claim": "email_verified"},
+            {"header": "x-phone-verified", "claim": "phone_number_verified"},
+        ]);
+        let mut scene = Scene::of(jwt(json!({}), json!({"enrich": enrich, "claim_headers": headers})));
+        scene.provider.serve(SERVICE, says_json(answer.clone()));
+        scene.provider.users.insert(own.clone(), with(json!({"sub": "ann"}), answer));
+        let upstream = scene.send(bearer(&own)).allowed();
+        let names = ["x-email", "x-verified", "x-phone-verified"];
+        names.map(|name| upstream.header(name).unwrap_or_default().to_owned())
+    };
+    let verdicts = json!(["email_verified", "phone_number_verified"]);
+    for enrich in [service(json!({"claims": verdicts})), json!({"source": "userinfo", "claims": verdicts})] {
+        let told = |own: Value, answer: Value| verified(own, enrich.clone(), answer);
+        let both = json!({"email_verified": true, "phone_number_verified": true});
+        let others = with(both.clone(), json!({"email": "ann@example.com", "phone_number": "+1"}));
+        assert_eq!(told(json!({}), others.clone()), ["root@example.com", "", ""]);
+        assert_eq!(told(json!({"email": "ann@example.com"}), others.clone()), ["ann@example.com", "true", ""]);
+        assert_eq!(told(json!({"phone_number": "+1"}), others), ["root@example.com", "", "true"]);
+        // Who names no address has been asked about the only one that there is.
+        assert_eq!(told(json!({}), both), ["root@example.com", "true", "true"]);
+    }
+    let all = json!({"email": "ann@example.com", "email_verified": true});
+    assert_eq!(verified(json!({}), json!("userinfo"), all), ["ann@example.com", "true", ""]);
 }
