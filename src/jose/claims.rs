@@ -34,6 +34,18 @@ pub fn look_up_first<'c>(claims: &'c Object, lookups: &[Lookup]) -> Option<&'c V
     lookups.iter().find_map(|lookup| look_up(claims, lookup))
 }
 
+/// A user's name, or number. A number has one spelling only if it is whole: `1e1` and `10.0` would be other users than `10`.
+pub fn subject(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => {
+            let digits = number.to_string();
+            digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(digits)
+        }
+        _ => None,
+    }
+}
+
 /// A claim's value as text: a string as it is, everything else as compact JSON.
 pub fn text(value: &Value) -> Cow<'_, str> {
     match value {

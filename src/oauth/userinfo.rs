@@ -3,7 +3,7 @@
 //! It proves that the provider knows the token, and whose it is; not for whom it was made.
 
 use crate::http::{Endpoint, Fetch, Response};
-use crate::jose::claims::{Lookup, look_up};
+use crate::jose::claims::{self, Lookup, look_up};
 use crate::json::Value;
 use crate::oauth::credentials::Token;
 use crate::oauth::introspection::{Answer, Unfit, is_about_token, is_error, json_object};
@@ -35,7 +35,7 @@ pub fn answer(response: &Response, subject: Option<&Lookup>) -> Option<Answer> {
         return Some(Answer::Inactive);
     }
     if let (Some(lookup), None | Some(Value::Null)) = (subject, object.get("sub")) {
-        let Some(subject) = look_up(&object, lookup).and_then(text) else {
+        let Some(subject) = look_up(&object, lookup).and_then(claims::subject) else {
             return Some(Answer::Unfit(Unfit::OddSubject));
         };
         object.insert("sub".to_owned(), subject.into());
@@ -53,17 +53,5 @@ fn is_no(value: &Value) -> bool {
         Value::Number(number) => number.as_f64() == Some(0.0),
         Value::String(text) => ["false", "0"].iter().any(|no| text.eq_ignore_ascii_case(no)),
         _ => false,
-    }
-}
-
-/// A user's name or number. A number has one spelling only if it is whole: `1e1` and `10.0` would be other users than `10`.
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => {
-            let digits = number.to_string();
-            digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(digits)
-        }
-        _ => None,
     }
 }

@@ -339,6 +339,12 @@ mod tests {
         assert_eq!(told(r#","subject":"nope""#), missing("sub"));
         assert_eq!(told(r#","subject":"groups""#), missing("sub"));
         assert!(told(r#","subject":["nope","n"]"#).unwrap().contains(r#""sub":"5""#));
+        // Another spelling of a number would be another subject.
+        let odd = claims(r#"{"sub":"ann","n":5.0,"e":5e0,"minus":-5,"yes":true}"#);
+        for name in ["n", "e", "minus", "yes"] {
+            let stage = Stage::new(&format!(r#","subject":"{name}""#));
+            assert_eq!(stage.told(&odd, "header", 0).unwrap_err(), Error::Missing("sub".to_owned()), "{name}");
+        }
         let origin = told(r#","origin":false"#).unwrap();
         assert!(!origin.contains("idp") && !origin.contains("auth"));
     }

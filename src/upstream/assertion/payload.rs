@@ -2,7 +2,7 @@
 
 use super::{Error, Who};
 use crate::config::{Assertion, AssertionClaim, AssertionSource, Shape};
-use crate::jose::claims::look_up_first;
+use crate::jose::claims::{self, look_up_first};
 use crate::json::{self, Object, Value};
 use crate::time::Timestamp;
 
@@ -42,12 +42,9 @@ pub(super) fn payload(
 /// `sub`, and the members that the operator has chosen.
 pub(super) fn chosen_claims(assertion: &Assertion, claims: &Object) -> Result<Object, Error> {
     let mut chosen = Object::new();
-    let subject = match look_up_first(claims, &assertion.subject) {
-        Some(Value::String(text)) if !text.is_empty() => text.clone(),
-        // RFC 7519, section 4.1.2, wants a string. Some providers count their users.
-        Some(Value::Number(number)) => number.to_string(),
-        _ => return Err(Error::Missing("sub".to_owned())),
-    };
+    // RFC 7519, section 4.1.2, wants a string. Some providers count their users.
+    let subject = look_up_first(claims, &assertion.subject).and_then(claims::subject).filter(|text| !text.is_empty());
+    let subject = subject.ok_or_else(|| Error::Missing("sub".to_owned()))?;
     chosen.insert("sub".to_owned(), subject.into());
     for claim in &assertion.claims {
         match value(claim, claims).or_else(|| claim.default.clone()) {
