@@ -216,6 +216,178 @@ fn tokens() -> Vec<(&'static str, Value, Value, Value)> {
         ),
         ("Buildkite", jwt(), json!({"sub": "organization:a:pipeline:b", "build_number": 1, "scope": null}), none()),
         (
+            "Bitbucket Pipelines",
+            jwt(),
+            json!({
+                "sub": "{b9b7}:{e3a1}:{51c0}", "workspaceUuid": "{f0ad}", "deploymentEnvironmentUuid": "{e3a1}", "stepUuid": "{51c0}",
+                "repositoryUuid": "{b9b7}", "pipelineUuid": "{77aa}", "branchName": "main", "client_id": null, "scope": null, "jti": null,
+            }),
+            none(),
+        ),
+        (
+            "CircleCI",
+            jwt(),
+            json!({
+                "sub": "org/o/project/p/user/u/vcs-origin/v/vcs-ref/r", "oidc.circleci.com/context-ids": ["c"],
+                "oidc.circleci.com/project-id": "p", "oidc.circleci.com/ssh-rerun": false, "client_id": null, "scope": null, "jti": null,
+            }),
+            none(),
+        ),
+        (
+            "Vercel",
+            jwt(),
+            json!({
+                "sub": "owner:a:project:b:environment:preview", "scope": "owner:a:project:b:environment:preview", "owner": "a",
+                "owner_id": "team_x", "environment": "preview", "plan": "pro", "client_id": null, "jti": null,
+            }),
+            none(),
+        ),
+        (
+            "Tailscale",
+            jwt(),
+            json!({
+                "uid": 4, "nid": 5, "user": "ann@example.com", "node": "n.ts.net.", "tailnet": "t", "addresses": ["100.64.0.1/32"],
+                "key": "nodekey:0b", "tags": null, "scope": null,
+            }),
+            none(),
+        ),
+        (
+            "WorkOS",
+            json!({"typ": null}),
+            json!({
+                "act": {"sub": "admin@example.com"}, "org_id": "org_01", "role": "member", "roles": ["member"], "entitlements": ["logs"],
+                "permissions": ["posts:read"], "sid": "session_01", "feature_flags": [], "client_id": null, "scope": null,
+            }),
+            none(),
+        ),
+        (
+            "Stytch, a machine",
+            jwt(),
+            json!({"aud": [AUDIENCE], "sub": "m2m-client-live-x", "scope": "read:users", "nbf": NOW - 60, "jti": null}),
+            none(),
+        ),
+        (
+            "Kinde",
+            json!({"typ": "JWT"}),
+            json!({
+                "aud": [AUDIENCE], "azp": "c", "gty": ["client_credentials"], "org_code": "o", "permissions": [], "scp": [], "v": "2",
+                "feature_flags": {"f": {"t": "b", "v": true}}, "scope": null,
+            }),
+            none(),
+        ),
+        (
+            "Hanko",
+            jwt(),
+            json!({
+                "aud": [AUDIENCE], "email": {"address": "ann@example.com", "is_primary": true, "is_verified": false}, "session_id": "s",
+                "scope": null, "jti": null,
+            }),
+            none(),
+        ),
+        (
+            "Frontegg",
+            jwt(),
+            json!({
+                "email": "ann@example.com", "email_verified": true, "metadata": {}, "roles": ["Admin"], "tenantId": "t", "tenantIds": ["t"],
+                "profilePictureUrl": null, "sid": "s", "type": "userToken", "applicationId": "a", "scope": null, "jti": null,
+            }),
+            none(),
+        ),
+        (
+            "PropelAuth",
+            json!({"typ": null}),
+            json!({
+                "user_id": "u", "org_id_to_org_member_info": {"o": {"org_metadata": {}, "user_role": "Owner"}}, "properties": {},
+                "login_method": {"login_method": "password"}, "scope": null, "jti": null,
+            }),
+            none(),
+        ),
+        (
+            "Apple",
+            json!({"typ": null}),
+            json!({
+                "sub": "001234.a.1", "email_verified": "true", "is_private_email": "true", "nonce_supported": true, "real_user_status": 2,
+                "auth_time": NOW - 60, "at_hash": "x", "client_id": null, "scope": null, "jti": null,
+            }),
+            json!({"alg": null}),
+        ),
+        (
+            "LINE",
+            jwt(),
+            json!({"sub": "U0", "amr": ["linesso"], "name": "Ann", "picture": "https://example.com/a", "scope": null, "jti": null}),
+            none(),
+        ),
+        (
+            "Kakao",
+            jwt(),
+            json!({"sub": "123456789", "auth_time": NOW - 60, "nickname": "Ann", "picture": "https://example.com/a", "scope": null}),
+            none(),
+        ),
+        (
+            "Yahoo! JAPAN",
+            jwt(),
+            json!({"aud": [AUDIENCE], "auth_time": NOW - 60, "nonce": "n", "amr": ["pwd"], "at_hash": "x", "scope": null}),
+            none(),
+        ),
+        (
+            "Connect2id",
+            json!({"typ": "at+jwt"}),
+            json!({"scp": ["read"], "cid": "c", "uip": {"groups": ["a"]}, "clm": ["email"], "iat": null, "scope": null}),
+            none(),
+        ),
+        (
+            "Spring Authorization Server",
+            json!({"typ": null}),
+            json!({"aud": [AUDIENCE], "scope": ["read", "write"], "nbf": NOW - 60, "client_id": null}),
+            json!({"use": null, "alg": null}),
+        ),
+        (
+            "Laravel Passport",
+            jwt(),
+            json!({
+                "sub": "1", "iat": NOW as f64 - 60.25, "nbf": NOW as f64 - 60.25, "exp": NOW as f64 + 3600.75, "scopes": ["read"],
+                "client_id": null, "scope": null,
+            }),
+            none(),
+        ),
+        (
+            "LemonLDAP::NG",
+            json!({"typ": "at+JWT"}),
+            json!({"sid": "s", "scope": "openid read", "aud": [AUDIENCE]}),
+            json!({"x5c": [], "x5t": null}),
+        ),
+        (
+            "OneLogin",
+            json!({"typ": null}),
+            json!({"params": {}, "ver": "1", "groups": "a;b", "scope": "openid"}),
+            none(),
+        ),
+        (
+            "JumpCloud",
+            jwt(),
+            json!({"scope": null, "scp": ["openid", "offline_access"], "ext": {"groups": null}, "aud": [AUDIENCE]}),
+            none(),
+        ),
+        (
+            "Duo",
+            jwt(),
+            json!({"auth_context": {"factor": "duo_push", "result": "allow"}, "preferred_username": "ann", "auth_result": {}}),
+            none(),
+        ),
+        (
+            "Rauthy, by its latest release",
+            json!({"typ": "at+jwt"}),
+            json!({"typ": "Bearer", "azp": "app", "allowed_origins": ["*"], "groups": null, "custom": {"a": 1}}),
+            none(),
+        ),
+        (
+            "AWS, outbound",
+            json!({"typ": "JWT"}),
+            json!({"https://sts.amazonaws.com/": {"aws_account": "1", "org_id": "o", "principal_tags": {}}, "scope": null}),
+            none(),
+        ),
+        ("Azure DevOps", jwt(), json!({"sub": "sc://org/project/connection", "org_id": "o", "scope": null}), none()),
+        (
             "Terraform Cloud",
             jwt(),
             json!({"sub": "organization:a", "terraform_run_phase": "apply", "scope": null}),
