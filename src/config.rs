@@ -40,7 +40,7 @@ mod verify;
 mod warning;
 mod warnings;
 
-pub use assertion::{Assertion, AssertionClaim, AssertionSource, Shape};
+pub use assertion::{Assertion, AssertionClaim, AssertionSource, ClaimShape};
 pub use authorization::ExternalAuthorization;
 pub use binding::{BindingMode, CertificateBound, Dpop, DpopStore, NonceMode, WhenFull};
 pub use client::{ClientAuthentication, ClientAuthenticationMethod, Secret};
@@ -49,21 +49,21 @@ pub use cors::{Cors, OriginPattern};
 pub use enrichment::{Enrichment, EnrichmentService, EnrichmentSource};
 pub use exchange::TokenExchange;
 pub use failover::Failover;
-pub use fields::{Environment, Kind, path_of, snake_case};
+pub use fields::{Environment, FieldKind, path_of, snake_case};
 pub use introspection::{ABOUT_THE_MOMENT, Activity, Introspection};
 pub use keys::KeySource;
 pub use mcp::{Mcp, NamePattern, Needed, OperationSource, Operations, Permission};
-pub use output::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, SameSite, Transformer, UserInfo};
+pub use output::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, SameSite, Transformer, UserInfoOutput};
 pub use policy::{Policy, ResponseBody};
-pub use provider::{Provider, Validation, travels_in_the_open};
+pub use provider::{ProviderConfig, Validation, travels_in_the_open};
 pub use publishing::{IssuerMetadata, Publishing};
 pub use refusal_log::RefusalLog;
 pub use removal::Removal;
 pub use requirement::{ClaimRequirement, Requirement, ScopeImplications, StepUp};
 pub use resource::{AUTHORIZATION_SERVER, OFFLINE_ACCESS, Resource, WELL_KNOWN};
 pub use rule::{HeaderMatch, HeaderValue, PathMatch, PathPattern, Rule, RuleMatch};
-pub use signing_keys::{AssertionKeys, Published};
-pub use source::{Source, SourceLocation};
+pub use signing_keys::{AssertionKeys, PublishedKey};
+pub use source::{TokenLocation, TokenSource};
 pub use userinfo::Userinfo;
 pub use verify::{VerifiedRequest, Verify};
 pub use warning::{Warning, listed};
@@ -84,9 +84,9 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Config {
     /// Who may issue tokens; never empty.
-    pub providers: Vec<Rc<Provider>>,
+    pub providers: Vec<Rc<ProviderConfig>>,
     /// Where tokens are looked for; never empty.
-    pub sources: Vec<Source>,
+    pub sources: Vec<TokenSource>,
     /// The longest token that is looked at, in bytes.
     pub max_token_size: usize,
     /// What a request must fulfil that no rule is for.
@@ -161,13 +161,13 @@ impl Config {
             return Err(top.error("provider", "not beside `providers`: it stands for one provider"));
         }
         let providers = if compact {
-            vec![Provider::compact(&mut top)?]
+            vec![ProviderConfig::compact(&mut top)?]
         } else {
             let resource = audience::of_resource(&top)?;
-            Provider::list(&mut top, resource.as_ref())?
+            ProviderConfig::list(&mut top, resource.as_ref())?
         };
         let about = warnings::about_providers(&providers);
-        let sources = Source::list(&mut top, &providers)?;
+        let sources = TokenSource::list(&mut top, &providers)?;
         let max_token_size = top.size("max_token_size", MIN_MAX_TOKEN_SIZE..=MAX_TOKEN_BYTES)?;
         let max_token_size = max_token_size.unwrap_or(DEFAULT_MAX_TOKEN_SIZE);
         let (dpop, dpop_store) = Dpop::top(&mut top)?;
@@ -175,13 +175,13 @@ impl Config {
         let rules = Rule::list(&mut top, &policy, &providers)?;
         let removal = Removal::from_fields(&mut top)?;
         let mut policies = std::iter::once(&policy).chain(rules.iter().map(|rule| rule.policy.as_ref()));
-        let further = cors::Further {
+        let further = cors::ClientHeaders {
             has_mcp: policies.clone().any(|policy| policy.mcp.is_some()),
             takes_dpop: policies.any(Policy::takes_dpop),
         };
         let cors = Cors::from_fields(&mut top, &sources, further)?;
         let verify = Verify::from_fields(&mut top)?;
-        let publishing = publishing::Written::from_fields(&mut top)?;
+        let publishing = publishing::PublishingFields::from_fields(&mut top)?;
         let marks = top.boolean("marks")?.unwrap_or(true);
         let refusal_log = RefusalLog::from_fields(&mut top)?;
         top.finish()?;

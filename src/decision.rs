@@ -4,10 +4,10 @@ use crate::config::{Mcp, Policy};
 use crate::http::{Answer, Edit, Request};
 use crate::jose::jwk::Algorithm;
 use crate::jose::jwt::AccessToken;
-use crate::jose::signing::Uses;
+use crate::jose::signing::AssertionUses;
 use crate::jose::verifier::Backend;
 use crate::policy::operation::head::Head;
-pub use crate::policy::operation::lists::{Lists, Reading};
+pub use crate::policy::operation::lists::{ListReader, Lists};
 use crate::reply::Reason;
 use std::fmt;
 use std::rc::Rc;
@@ -253,7 +253,7 @@ pub struct Tally {
     /// What the memory of DPoP proofs said of this one.
     pub replay: Option<&'static str>,
     /// What was signed, or written again.
-    pub assertions: Uses,
+    pub assertions: AssertionUses,
 }
 
 /// What a candidate policy would have done with a request.

@@ -36,7 +36,7 @@ use std::rc::Rc;
 /// What the root context and its requests share. One worker has one thread, and no callback runs within another but
 /// [`abi::enter_root`], before which nothing is borrowed.
 #[derive(Default)]
-struct Shared {
+struct Worker {
     /// `None` before the configuration is there: everything is refused.
     filter: Option<Filter>,
     metadata_sources: Vec<(String, String)>,

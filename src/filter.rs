@@ -21,26 +21,26 @@ mod case;
 mod commit;
 mod ends;
 mod enrich;
-mod enrichment;
+mod enrichment_question;
 mod exchange;
-mod exchanged;
+mod exchange_question;
 mod explain;
 mod facts;
 mod need;
 mod newcomers;
 mod operation;
+mod operator_log;
 mod outputs;
 mod own;
 mod pass;
 mod proofs;
-mod prove;
-mod refusals;
+mod refusal_log;
 mod refuse;
 mod rehearsal;
 mod shadow;
 mod status;
-mod told;
 mod trail;
+mod validate;
 mod waiting;
 
 use crate::config::{Config, Policy, Rule};
@@ -59,15 +59,15 @@ use crate::upstream::key_set;
 use assertions::Assertions;
 use commit::Granted;
 use ends::{Grant, Halt, Refusal};
-pub use explain::{Explanation, Purpose, Run};
+pub use explain::{CallPurpose, ExplainedRun, Explanation};
 use facts::Facts;
 use need::{Learnt, Need};
 pub use operation::Body;
-use own::Own;
+use operator_log::Complaints;
+use own::OwnEndpoint;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
-use told::Complaints;
 use trail::Trail;
 use waiting::{MAX_WAIT, Parked, Waiting};
 
@@ -209,12 +209,12 @@ impl Filter {
             return self.refuse_without_policy(&unseen, Denial::InvalidRequest, now);
         }
         let check = match self.own(&request, now) {
-            Some(Own::Document(document)) => return self.serve(request, document),
-            Some(Own::Missing(wait)) => {
+            Some(OwnEndpoint::Document(document)) => return self.serve(request, document),
+            Some(OwnEndpoint::Missing(wait)) => {
                 let case = Case { request, policy: Rc::clone(&self.config.policy), is_check: false };
                 return self.refuse_without_policy(&case, Denial::ProviderUnavailable(wait), now);
             }
-            Some(Own::Check(asked_about)) => Some(asked_about),
+            Some(OwnEndpoint::Check(asked_about)) => Some(asked_about),
             None => None,
         };
         let (case, fault) = self.case(request, check, now);
@@ -387,18 +387,18 @@ impl Filter {
             Err(refusal) => Err(refusal),
         };
         if case.policy.mcp.is_none() {
-            return self.let_go(&case, found, tally, now);
+            return self.pass(&case, found, tally, now);
         }
         let grant = found.as_ref().ok();
         let (asked, judged) = self.judge_head(&case, grant, now);
         let token = grant.and_then(Grant::token).cloned();
         let decision = match judged {
             Ok(None) => {
-                let decision = self.let_go(&case, found, tally, now);
+                let decision = self.pass(&case, found, tally, now);
                 operation::with_lists(&case, asked.as_ref(), token.as_ref(), decision)
             }
             Ok(Some(unread)) => {
-                let decision = self.let_go(&case, found, tally, now);
+                let decision = self.pass(&case, found, tally, now);
                 return operation::hold_body(&case, unread, token, decision);
             }
             Err(refusal) => self.refuse_for(&case, refusal, tally, now),

@@ -15,7 +15,7 @@ pub mod query;
 pub mod uri;
 pub mod websocket;
 
-pub use answer::{Answer, Field, Name};
+pub use answer::{Answer, Field, FieldName};
 pub use document::Document;
 
 use crate::time::Timestamp;
@@ -251,9 +251,9 @@ pub enum Edit {
     /// Removes every field of this name.
     Remove(Vec<u8>),
     /// Makes this the only field of this name.
-    Set(Name, Vec<u8>),
+    Set(FieldName, Vec<u8>),
     /// Adds a field to those of this name: `Set-Cookie`, where each is its own.
-    Add(Name, Vec<u8>),
+    Add(FieldName, Vec<u8>),
 }
 
 /// Names only: a value may be a claim, or hold what else the client sent.

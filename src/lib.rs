@@ -71,7 +71,7 @@
 //! | One of the filter's own endpoints is asked for, and answered | `filter/own.rs` |
 //! | The rule is matched, and with it the policy is found | `filter/case.rs`, [`policy::rules`] |
 //! | The decision is run: one token, who vouches for it, its claims, what the policy requires, the authorizer's word | `filter/authorize.rs` |
-//! | A token is proved, by a signature of its issuer's key or by that issuer's answer | `filter/prove.rs` |
+//! | A token is proved, by a signature of its issuer's key or by that issuer's answer | `filter/validate.rs` |
 //! | What the run found is made true, and what a grant costs is paid | `filter/commit.rs` |
 //! | A fact is lacking: the request waits for it | `filter/waiting.rs`, `filter/calls.rs` |
 //! | The fact comes, and is kept for all | `filter/facts.rs`, [`provider`] |

@@ -19,11 +19,11 @@ use crate::oauth::introspection::{self, Answer};
 use crate::oauth::metadata::Metadata;
 use crate::oauth::userinfo;
 use crate::time::Timestamp;
-pub use call::{Call, FetchError, Kind, NoRoute};
+pub use call::{Call, CallKind, FetchError, NoRoute};
 use call::{document, unusable};
-use document::Kept;
+use document::KeptDocument;
 use endpoints::EndpointLists;
-use keys::SourceOfKeys;
+use keys::SourceKeys;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -42,20 +42,20 @@ pub struct Provider {
     /// Which one it is.
     pub id: ProviderId,
     /// What the operator said about it.
-    pub config: Rc<config::Provider>,
+    pub config: Rc<config::ProviderConfig>,
     /// Its name, for metrics.
     pub label: Rc<str>,
-    metadata: Kept<Metadata>,
+    metadata: KeptDocument<Metadata>,
     /// Its metadata as it gave them, if clients find them here, too.
     published: Option<Document>,
     publishes: bool,
     /// How many of the places for metadata answered that there are none, since the last success.
-    silences: usize,
+    missing_documents: usize,
     /// Which of the places the metadata at hand came from.
     place: usize,
-    sources: Vec<SourceOfKeys>,
+    sources: Vec<SourceKeys>,
     /// When its introspection endpoint said that it doesn't answer strangers.
-    turned_us_away: Option<Timestamp>,
+    refused_us_at: Option<Timestamp>,
     /// It has answered a question of ours, where it is: what it refuses then is the token, or the moment.
     has_answered: bool,
     /// Of each kind of call to a configured list of endpoints, how these are.
@@ -68,11 +68,13 @@ pub struct Provider {
 
 impl Provider {
     /// A provider that knows nothing yet but what the configuration holds.
-    pub fn new(id: ProviderId, config: Rc<config::Provider>) -> Self {
+    pub fn new(id: ProviderId, config: Rc<config::ProviderConfig>) -> Self {
         let label = Rc::from(config.name.as_str());
-        let keys = config.jwks.iter().enumerate().map(|(index, source)| (Kind::Keys(index), &source.uri));
-        let others =
-            [(Kind::Introspection, &config.introspection.endpoints), (Kind::Userinfo, &config.userinfo.endpoints)];
+        let keys = config.jwks.iter().enumerate().map(|(index, source)| (CallKind::Keys(index), &source.uri));
+        let others = [
+            (CallKind::Introspection, &config.introspection.endpoints),
+            (CallKind::Userinfo, &config.userinfo.endpoints),
+        ];
         let lists = keys.chain(others).filter_map(|(kind, endpoints)| match endpoints {
             Endpoints::Configured(list) => Some((kind, list.len())),
             Endpoints::Discovered => None,
@@ -80,17 +82,17 @@ impl Provider {
         Self {
             id,
             endpoints: EndpointLists::new(lists),
-            sources: config.jwks.iter().map(SourceOfKeys::new).collect(),
+            sources: config.jwks.iter().map(SourceKeys::new).collect(),
             is_live: !config.on_demand,
             admitted_at: None,
             config,
             label,
-            metadata: Kept::default(),
+            metadata: KeptDocument::default(),
             published: None,
             publishes: false,
-            silences: 0,
+            missing_documents: 0,
             place: 0,
-            turned_us_away: None,
+            refused_us_at: None,
             has_answered: false,
         }
     }
@@ -130,7 +132,7 @@ impl Provider {
     }
 
     /// Notes that a token of its has been proved. Whether it is the first.
-    pub fn come_alive(&mut self) -> bool {
+    pub fn become_live(&mut self) -> bool {
         let is_first = !std::mem::replace(&mut self.is_live, true);
         if is_first {
             self.metadata.prolong(self.longest_stale());
@@ -187,14 +189,14 @@ impl Provider {
         self.lacking(now).next().is_some()
     }
 
-    fn lacking(&self, now: Timestamp) -> impl Iterator<Item = &Kept<Rc<JwkSet>>> {
+    fn lacking(&self, now: Timestamp) -> impl Iterator<Item = &KeptDocument<Rc<JwkSet>>> {
         let remote = self.sources.iter().zip(&self.config.jwks).filter(|(_, config)| config.remote);
         remote.map(|(source, _)| &source.keys).filter(move |keys| keys.failures > 0 || keys.get(now).is_none())
     }
 
     /// Whether the provider has answered that it has none, or never will, since only its keys are configured.
     pub fn has_no_metadata(&self) -> bool {
-        self.silences >= self.config.discovery.len() || !self.config.is_online()
+        self.missing_documents >= self.config.discovery.len() || !self.config.is_online()
     }
 
     /// Takes in that introspection was refused. Without credentials of ours (RFC 7662, section 2.1, wants some), a
@@ -206,7 +208,7 @@ impl Provider {
             && introspection.client.is_none()
             && introspection.endpoints == Endpoints::Discovered;
         let turned_away = is_stranger && !self.has_answered && introspection::is_about_us(refusal);
-        if turned_away && self.turned_us_away.is_none() {
+        if turned_away && self.refused_us_at.is_none() {
             log::warn!(
                 "{}: opaque tokens are refused: the introspection endpoint wants credentials; set \
                  introspection.client_id, or validation to jwt",
@@ -214,7 +216,7 @@ impl Provider {
             );
         }
         if turned_away {
-            self.turned_us_away = Some(now);
+            self.refused_us_at = Some(now);
         }
         turned_away
     }
@@ -222,16 +224,16 @@ impl Provider {
     /// Takes in that introspection was answered.
     pub fn introspection_worked(&mut self) {
         self.has_answered = true;
-        self.turned_us_away = None;
+        self.refused_us_at = None;
     }
 
     /// What an introspection endpoint says about a token.
-    pub fn introspected(&self, response: &Response) -> Option<Answer> {
+    pub fn read_introspection(&self, response: &Response) -> Option<Answer> {
         introspection::answer(response, &self.config.introspection.activity)
     }
 
     /// What a userinfo endpoint says about a token.
-    pub fn told_of_user(&self, response: &Response) -> Option<Answer> {
+    pub fn read_userinfo(&self, response: &Response) -> Option<Answer> {
         userinfo::answer(response, self.config.userinfo.subject.as_ref())
     }
 
@@ -243,7 +245,7 @@ impl Provider {
 
     /// Whether introspection was refused lately.
     pub fn is_refused_recently(&self, now: Timestamp) -> bool {
-        self.turned_us_away.is_some_and(|at| is_within(REFUSAL_PAUSE, at, now))
+        self.refused_us_at.is_some_and(|at| is_within(REFUSAL_PAUSE, at, now))
     }
 
     /// Whether metadata may be asked for now.
@@ -270,7 +272,7 @@ impl Provider {
 
     /// Whether all places for metadata before this one have answered that there are none.
     fn is_only_place(&self, place: usize) -> bool {
-        self.silences >= place
+        self.missing_documents >= place
     }
 
     /// Takes in a metadata document from one of the places for it.
@@ -281,8 +283,8 @@ impl Provider {
         now: Timestamp,
     ) -> Result<(), FetchError> {
         let is_for_want_of_another = !self.is_only_place(place);
-        self.silences = if response.is_some_and(|response| matches!(response.status, 404 | 410)) {
-            self.silences.saturating_add(1)
+        self.missing_documents = if response.is_some_and(|response| matches!(response.status, 404 | 410)) {
+            self.missing_documents.saturating_add(1)
         } else {
             0
         };
@@ -302,7 +304,7 @@ impl Provider {
                 self.label
             );
         }
-        self.turned_us_away = None;
+        self.refused_us_at = None;
         let held = self.metadata.held.as_ref().map(|held| &held.value.introspection_endpoint);
         self.has_answered &= held == Some(&metadata.introspection_endpoint);
         self.place = place;
@@ -424,9 +426,12 @@ fn is_within(span: Duration, at: Timestamp, now: Timestamp) -> bool {
 impl fmt::Debug for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut provider = f.debug_struct("Provider");
-        provider.field("id", &self.id).field("metadata", &self.metadata).field("silences", &self.silences);
+        provider
+            .field("id", &self.id)
+            .field("metadata", &self.metadata)
+            .field("missing_documents", &self.missing_documents);
         provider.field("place", &self.place).field("sources", &self.sources).field("endpoints", &self.endpoints);
-        provider.field("turned_us_away", &self.turned_us_away).field("has_answered", &self.has_answered);
+        provider.field("refused_us_at", &self.refused_us_at).field("has_answered", &self.has_answered);
         provider.field("is_live", &self.is_live).field("admitted_at", &self.admitted_at).finish_non_exhaustive()
     }
 }

@@ -70,7 +70,7 @@ pub struct BadMessage {
 
 /// What a refusal is about.
 #[derive(Clone, Copy)]
-pub struct About<'r> {
+pub struct RefusalContext<'r> {
     /// Under which the request falls.
     pub policy: &'r Policy,
     /// The MCP server that it is for.
@@ -191,8 +191,8 @@ impl Denial {
 
     /// The answer to the client under this policy. `code` replaces the status of what the client sent wrongly. An error is told
     /// under the scheme that the client used.
-    pub fn answer(&self, about: &About, code: Option<u16>) -> Answer {
-        let About { policy, mcp: _, id, uses_dpop } = *about;
+    pub fn answer(&self, about: &RefusalContext, code: Option<u16>) -> Answer {
+        let RefusalContext { policy, mcp: _, id, uses_dpop } = *about;
         let reason = self.reason();
         let uses_dpop = uses_dpop || matches!(self, Self::InvalidDpopProof | Self::UseDpopNonce);
         let (status, error) = match self {
@@ -241,7 +241,7 @@ impl Denial {
 
     /// The same answer to a gRPC call: its status goes by what is wrong, whatever code the policy has for HTTP, and its message
     /// is a line for people.
-    pub fn grpc_answer(&self, about: &About, code: Option<u16>, grpc: Grpc) -> Answer {
+    pub fn grpc_answer(&self, about: &RefusalContext, code: Option<u16>, grpc: Grpc) -> Answer {
         let mut answer = self.answer(about, code);
         answer.headers.retain(|(name, _)| **name != *"content-type");
         let (status, message) = (self.grpc_status(), self.description());
@@ -297,8 +297,8 @@ impl Denial {
 
     /// The parameters of a challenge beside its realm: RFC 6750, section 3; RFC 9470, section 3; RFC 9728, section 5.1. Scopes
     /// and values of `acr` were checked when the configuration was read.
-    fn parameters(&self, about: &About, error: Option<&str>, description: &str) -> String {
-        let About { policy, mcp, .. } = *about;
+    fn parameters(&self, about: &RefusalContext, error: Option<&str>, description: &str) -> String {
+        let RefusalContext { policy, mcp, .. } = *about;
         let mut parameters = String::new();
         if let Some(error) = error {
             add(&mut parameters, "error", error);

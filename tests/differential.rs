@@ -8,7 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use jwt_compact::alg::{Ed25519, Es256, Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key, Rsa, RsaPublicKey};
 use jwt_compact::jwk::JsonWebKey;
 use jwt_compact::{Algorithm, AlgorithmExt as _, AlgorithmSignature as _, Empty, TimeOptions, UntrustedToken};
-use oidc_filter::jose::jwk::{JwkSet, Origin};
+use oidc_filter::jose::jwk::{JwkSet, KeySetOrigin};
 use oidc_filter::jose::jws::CompactJws;
 use oidc_filter::jose::jwt::Claims;
 use oidc_filter::jose::verifier::Verifier;
@@ -46,7 +46,7 @@ fn all() -> Vec<(String, String, Value)> {
 /// Whether this crate takes a token.
 fn ours(token: &str, keys: &Value) -> bool {
     let is_secret = keys.as_array().unwrap().iter().all(|key| key["kty"] == "oct");
-    let origin = if is_secret { Origin::Inline } else { Origin::Remote };
+    let origin = if is_secret { KeySetOrigin::Inline } else { KeySetOrigin::Remote };
     let Ok(set) = JwkSet::parse(json!({ "keys": keys }).to_string().as_bytes(), origin) else { return false };
     CompactJws::parse(token).is_ok_and(|jws| {
         let candidates = set.candidates(jws.key_id(), jws.algorithm());

@@ -12,7 +12,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use ed25519_dalek::Signer as _;
-use oidc_filter::jose::jwk::{Algorithm, BadSignature, Jwk, JwkSet, KeyError, Keys, MAX_CANDIDATES, Origin, SetError};
+use oidc_filter::jose::jwk::{
+    Algorithm, BadSignature, Jwk, JwkSet, KeyError, KeySetOrigin, Keys, MAX_CANDIDATES, SetError,
+};
 use oidc_filter::jose::jws::{self, CompactJws, Form};
 use oidc_filter::jose::jwt::{self, AccessToken, Audiences, Claims, Expected, Issuer};
 use oidc_filter::jose::verifier::Verifier;
@@ -51,7 +53,7 @@ fn public(kid: &str) -> Value {
 }
 
 fn set_of(keys: &[Value]) -> Result<JwkSet, SetError> {
-    JwkSet::parse(json!({"keys": keys}).to_string().as_bytes(), Origin::Remote)
+    JwkSet::parse(json!({"keys": keys}).to_string().as_bytes(), KeySetOrigin::Remote)
 }
 
 fn errors(set: &JwkSet) -> Vec<KeyError> {
@@ -301,7 +303,7 @@ fn keys_permit_what_fits_them() {
         ("ES512", &[Es512]),
         ("EdDSA", &[EdDsa]),
     ] {
-        let jwk = Jwk::parse(&public(kid), Origin::Remote).unwrap();
+        let jwk = Jwk::parse(&public(kid), KeySetOrigin::Remote).unwrap();
         for algorithm in Algorithm::ASYMMETRIC.iter().chain(&[Hs256, Hs384, Hs512]) {
             assert_eq!(jwk.permits(*algorithm), fitting.contains(algorithm), "{kid} {algorithm:?}");
             // The right signature, under the wrong name.
@@ -350,7 +352,7 @@ fn published_secrets_are_no_keys() {
     assert!(has_no_usable_key(set_of(std::slice::from_ref(&oct))));
 
     let inline = json!({"keys": [oct]}).to_string();
-    let inline = JwkSet::parse(inline.as_bytes(), Origin::Inline).unwrap();
+    let inline = JwkSet::parse(inline.as_bytes(), KeySetOrigin::Inline).unwrap();
     assert_eq!(outcome(&inline, &token), Ok(()));
     assert!(!format!("{inline:?}").contains("7, 7, 7, 7"));
 }
@@ -804,7 +806,7 @@ fn damaged_signatures_are_refused() {
 #[test]
 fn ecdsa_signatures_have_one_form() {
     let Signing::P256(signer) = key("ES256") else { unreachable!() };
-    let jwk = Jwk::parse(&public("ES256"), Origin::Remote).unwrap();
+    let jwk = Jwk::parse(&public("ES256"), KeySetOrigin::Remote).unwrap();
     let verify = |signature: &[u8]| jwk.verify(Algorithm::Es256, b"message", signature).is_ok();
     let signature: p256::ecdsa::Signature = signer.sign(b"message");
     let (r, s) = signature.split_scalars();
@@ -824,7 +826,7 @@ fn ecdsa_signatures_have_one_form() {
 #[test]
 fn pkcs1_with_another_digest_is_refused() {
     let Signing::Rsa(signer) = key("RS256") else { unreachable!() };
-    let jwk = Jwk::parse(&public("RS256"), Origin::Remote).unwrap();
+    let jwk = Jwk::parse(&public("RS256"), KeySetOrigin::Remote).unwrap();
     let digest = Sha256::digest(b"message");
     let unprefixed = signer.sign(Pkcs1v15Sign::new_unprefixed(), &digest).unwrap();
     let sha512 = signer.sign(Pkcs1v15Sign::new::<Sha512>(), &Sha512::digest(b"message")).unwrap();
@@ -838,7 +840,7 @@ fn pkcs1_with_another_digest_is_refused() {
 /// SIG-07.
 #[test]
 fn a_malleable_ed25519_signature_is_refused() {
-    let jwk = Jwk::parse(&public("EdDSA"), Origin::Remote).unwrap();
+    let jwk = Jwk::parse(&public("EdDSA"), KeySetOrigin::Remote).unwrap();
     let signature = key("EdDSA").sign("EdDSA", b"message");
     assert!(jwk.verify(Algorithm::EdDsa, b"message", &signature).is_ok());
     // S + L, which a lax verifier takes for S.
@@ -881,7 +883,7 @@ fn a_malleable_ed25519_signature_is_refused() {
     weak.extend(negative);
     for x in weak {
         let key = with(public("EdDSA"), json!({"x": BASE64URL.encode(x)}));
-        assert_eq!(Jwk::parse(&key, Origin::Remote).unwrap_err(), KeyError::Material, "{x:?}");
+        assert_eq!(Jwk::parse(&key, KeySetOrigin::Remote).unwrap_err(), KeyError::Material, "{x:?}");
     }
 }
 
@@ -972,13 +974,13 @@ fn unusable_keys_are_skipped() {
 fn sizes_of_rsa_keys() {
     for (octets, is_usable) in [(255, false), (256, true), (1024, true), (1025, false)] {
         let n = BASE64URL.encode(vec![0xff; octets]);
-        let key = Jwk::parse(&with(public("RS256"), json!({"n": n})), Origin::Remote);
+        let key = Jwk::parse(&with(public("RS256"), json!({"n": n})), KeySetOrigin::Remote);
         assert_eq!(key.is_ok(), is_usable, "{octets}");
     }
     // Leading zeros do not change the number.
     let n = [&[0][..], &BASE64URL.decode(RSA_N).unwrap()].concat();
     let key = with(public("RS256"), json!({"n": BASE64URL.encode(n), "e": "AAEAAQ"}));
-    let key = Jwk::parse(&key, Origin::Remote).unwrap();
+    let key = Jwk::parse(&key, KeySetOrigin::Remote).unwrap();
     assert!(key.verify(Algorithm::Rs256, b"m", &self::key("RS256").sign("RS256", b"m")).is_ok());
 }
 
@@ -990,7 +992,7 @@ fn odd_sizes_do_no_harm() {
         let mut n = vec![0xff; octets];
         n[0] >>= octets * 8 - bits;
         let key = with(public("RS256"), json!({"n": BASE64URL.encode(&n)}));
-        let key = Jwk::parse(&key, Origin::Remote).unwrap();
+        let key = Jwk::parse(&key, KeySetOrigin::Remote).unwrap();
         let number = |last: u8| [&vec![0; octets - 1][..], &[last]].concat();
         for signature in [number(0), number(1), number(0xbc), vec![0x7f; octets], n.clone(), n[1..].to_vec()] {
             for algorithm in Algorithm::ASYMMETRIC {
@@ -1028,20 +1030,20 @@ fn one_kid_for_two_keys() {
 fn short_secrets_are_refused() {
     let permitted = |octets: usize| {
         let key = json!({"kty": "oct", "k": BASE64URL.encode(vec![7; octets])});
-        let key = Jwk::parse(&key, Origin::Inline)?;
+        let key = Jwk::parse(&key, KeySetOrigin::Inline)?;
         let all = [Algorithm::Hs256, Algorithm::Hs384, Algorithm::Hs512];
         Ok(all.iter().filter(|algorithm| key.permits(**algorithm)).count())
     };
     assert_eq!([31, 6, 0].map(permitted), [Err(KeyError::UnsuitableSize); 3]);
     assert_eq!([32, 48, 64].map(permitted), [Ok(1), Ok(2), Ok(3)]);
     let key = json!({"kty": "oct", "alg": "HS512", "k": BASE64URL.encode([7; 32])});
-    assert_eq!(Jwk::parse(&key, Origin::Inline).unwrap_err(), KeyError::WrongAlgorithm);
+    assert_eq!(Jwk::parse(&key, KeySetOrigin::Inline).unwrap_err(), KeyError::WrongAlgorithm);
 }
 
 /// JWK-11.
 #[test]
 fn what_is_no_key_set_is_refused() {
-    let parse = |text: &str| JwkSet::parse(text.as_bytes(), Origin::Remote).unwrap_err();
+    let parse = |text: &str| JwkSet::parse(text.as_bytes(), KeySetOrigin::Remote).unwrap_err();
     for text in
         ["", "<html>", "[]", "null", "{", "{\"keys\":[],}", "\u{feff}{\"keys\":[]}", "{\"keys\":[],\"keys\":[]}"]
     {
@@ -1090,7 +1092,7 @@ fn keys_are_chosen_by_kid_and_few_are_tried() {
     let token = sign(&twentieth, "EdDSA", header, claims().to_string());
     assert_eq!(prove(&token, &set, &expected(), NOW).unwrap_err(), Refusal::Signature);
     // The budget holds even for a caller that has none.
-    let keys: Vec<Jwk> = many.iter().map(|key| Jwk::parse(key, Origin::Remote).unwrap()).collect();
+    let keys: Vec<Jwk> = many.iter().map(|key| Jwk::parse(key, KeySetOrigin::Remote).unwrap()).collect();
     assert!(CompactJws::parse(&token).unwrap().verify(keys.iter(), &Verifier::default()).is_err());
 
     // JWK-20: a kid that no key has falls back to keys without one, and to them only.
@@ -1122,14 +1124,14 @@ fn coordinates_with_more_or_fewer_zeros() {
         for (alg, key) in ["ES256", "ES384", "ES512"].into_iter().zip(keys) {
             let jwk = key.jwk("k");
             let algorithm = Algorithm::from_name(alg).unwrap();
-            let full = Jwk::parse(&jwk, Origin::Remote).unwrap();
+            let full = Jwk::parse(&jwk, KeySetOrigin::Remote).unwrap();
             let octets = BASE64URL.decode(jwk[coordinate].as_str().unwrap()).unwrap();
             assert_eq!(octets[0], 0, "{alg} {coordinate}");
             let significant = &octets[octets.iter().position(|octet| *octet != 0).unwrap()..];
             for written in [&octets[1..], significant, &[&[0][..], &octets].concat(), &[&[0; 40][..], &octets].concat()]
             {
                 let odd = with(jwk.clone(), json!({coordinate: BASE64URL.encode(written)}));
-                let odd = Jwk::parse(&odd, Origin::Remote).unwrap();
+                let odd = Jwk::parse(&odd, KeySetOrigin::Remote).unwrap();
                 assert!(odd.verify(algorithm, b"m", &key.sign(alg, b"m")).is_ok(), "{alg} {written:?}");
                 // It is the same key to everybody: to the host, in a cache, beside its other spelling.
                 assert_eq!((odd.spki(), odd.fingerprint() == full.fingerprint()), (full.spki(), true));
@@ -1138,7 +1140,7 @@ fn coordinates_with_more_or_fewer_zeros() {
             }
             for wrong in [&octets[2.max(octets.len() - significant.len() + 1)..], &[&[1][..], &octets].concat(), &[]] {
                 let wrong = with(jwk.clone(), json!({coordinate: BASE64URL.encode(wrong)}));
-                assert_eq!(Jwk::parse(&wrong, Origin::Remote).unwrap_err(), KeyError::Material, "{alg}");
+                assert_eq!(Jwk::parse(&wrong, KeySetOrigin::Remote).unwrap_err(), KeyError::Material, "{alg}");
             }
         }
     }
@@ -1154,13 +1156,13 @@ fn null_and_empty_members_are_absent() {
     for (name, value) in public("RS256").as_object().unwrap() {
         netted[name] = value.clone();
     }
-    assert!(Jwk::parse(&netted, Origin::Remote).unwrap().permits(Algorithm::Ps512));
+    assert!(Jwk::parse(&netted, KeySetOrigin::Remote).unwrap().permits(Algorithm::Ps512));
     for name in ["use", "key_ops", "alg", "kid", "x5c", "oth", "x5t"] {
         for nothing in [json!(null), json!(""), json!([])] {
             for kid in ["RS256", "ES256", "EdDSA"] {
                 let mut key = public(kid);
                 key[name] = nothing.clone();
-                let key = Jwk::parse(&key, Origin::Remote).unwrap();
+                let key = Jwk::parse(&key, KeySetOrigin::Remote).unwrap();
                 assert_eq!(key.kid(), (name != "kid").then_some(kid), "{name} {nothing}");
             }
         }
@@ -1172,7 +1174,7 @@ fn null_and_empty_members_are_absent() {
         for nothing in [json!(null), json!(""), json!([])] {
             let mut key = public(kid);
             key[name] = nothing;
-            assert!(Jwk::parse(&key, Origin::Remote).is_err(), "{name}");
+            assert!(Jwk::parse(&key, KeySetOrigin::Remote).is_err(), "{name}");
         }
     }
 }
@@ -1189,16 +1191,16 @@ fn a_key_with_a_member_twice_spoils_no_set() {
         (text.replacen('{', r#"{"extra":"\ud800","#, 1), json::Error::Malformed),
     ] {
         for keys in [format!("{bad},{good}"), format!("{good},{bad}")] {
-            let set = JwkSet::parse(format!(r#"{{"keys":[{keys}]}}"#).as_bytes(), Origin::Remote).unwrap();
+            let set = JwkSet::parse(format!(r#"{{"keys":[{keys}]}}"#).as_bytes(), KeySetOrigin::Remote).unwrap();
             assert_eq!((set.len(), errors(&set)), (1, vec![KeyError::Json(error)]), "{keys:.200}");
             assert_eq!(set.refused()[0].kid.as_deref(), Some("EdDSA"));
             assert_eq!(set.candidates(Some("ES384"), Algorithm::Es384).count(), 1);
             assert_eq!(set.candidates(Some("EdDSA"), Algorithm::EdDsa).count(), 0);
         }
-        assert!(has_no_usable_key(JwkSet::parse(format!(r#"{{"keys":[{bad}]}}"#).as_bytes(), Origin::Remote)));
+        assert!(has_no_usable_key(JwkSet::parse(format!(r#"{{"keys":[{bad}]}}"#).as_bytes(), KeySetOrigin::Remote)));
     }
     // Beside the keys, what is said twice is of no concern; the keys themselves are.
-    let parse = |text: String| JwkSet::parse(text.as_bytes(), Origin::Remote);
+    let parse = |text: String| JwkSet::parse(text.as_bytes(), KeySetOrigin::Remote);
     assert_eq!(parse(format!(r#"{{"a":1,"keys":[{good}],"a":{{"b":1,"b":2}}}}"#)).unwrap().len(), 1);
     for twice in ["keys", "\\u006beys"] {
         let twice = parse(format!(r#"{{"keys":[{good}],"{twice}":[{good}]}}"#));
@@ -1227,9 +1229,9 @@ fn a_key_is_read_from_its_certificate() {
             json!({"kid": kid, "x5c": [base64]}),
             with(public(kid), json!({"x5c": [base64]})),
         ] {
-            let key = Jwk::parse(&jwk, Origin::Remote).unwrap_or_else(|error| panic!("{error} {jwk:.200}"));
+            let key = Jwk::parse(&jwk, KeySetOrigin::Remote).unwrap_or_else(|error| panic!("{error} {jwk:.200}"));
             assert!(key.verify(Algorithm::from_name(kid).unwrap(), b"m", &self::key(kid).sign(kid, b"m")).is_ok());
-            assert!(key.fingerprint() == Jwk::parse(&public(kid), Origin::Remote).unwrap().fingerprint());
+            assert!(key.fingerprint() == Jwk::parse(&public(kid), KeySetOrigin::Remote).unwrap().fingerprint());
             assert_eq!(
                 key.certificate_end().is_some(),
                 jwk.get("x5c").is_some() && jwk != with(public(kid), json!({"x5c": [base64]}))
@@ -1247,19 +1249,22 @@ fn a_key_is_read_from_its_certificate() {
         ] {
             let is_itself = *kid == "ES256" && error == KeyError::CertificateOfAnother;
             let is_of_rsa = *kid == "RS256" && wrong.get("crv").is_some() && error == KeyError::Material;
-            assert!(is_itself || is_of_rsa || Jwk::parse(&wrong, Origin::Inline).unwrap_err() == error, "{wrong:.100}");
+            assert!(
+                is_itself || is_of_rsa || Jwk::parse(&wrong, KeySetOrigin::Inline).unwrap_err() == error,
+                "{wrong:.100}"
+            );
         }
     }
     // The demands on a key are the same.
     let weak = certificate(&spki_of_rsa(&BASE64URL.encode([0xff; 128])), long_ago);
     let weak = json!({"kty": "RSA", "x5c": [base64::prelude::BASE64_STANDARD.encode(weak)]});
-    assert_eq!(Jwk::parse(&weak, Origin::Remote).unwrap_err(), KeyError::Certificate);
+    assert_eq!(Jwk::parse(&weak, KeySetOrigin::Remote).unwrap_err(), KeyError::Certificate);
 }
 
 /// Google publishes a map: each `kid` with a certificate in PEM (Firebase), or with a public key (its Identity-Aware Proxy).
 #[test]
 fn a_map_of_certificates() {
-    let parse = |document: Value| JwkSet::parse(document.to_string().as_bytes(), Origin::Remote);
+    let parse = |document: Value| JwkSet::parse(document.to_string().as_bytes(), KeySetOrigin::Remote);
     let certified = |kid: &str| pem("CERTIFICATE", &certificate(&spki_of(kid), "20010101000000Z"));
     let set = parse(json!({
         "RS256": certified("RS256"), "EdDSA": certified("EdDSA"), "ES256": pem("PUBLIC KEY", &spki_of("ES256")),
@@ -1272,9 +1277,9 @@ fn a_map_of_certificates() {
         assert_eq!(set.candidates(Some(kid), algorithm).count(), 1, "{kid}");
     }
     let twice = format!(r#"{{"a":{},"a":{}}}"#, json!(certified("ES256")), json!(certified("EdDSA")));
-    assert_eq!(JwkSet::parse(twice.as_bytes(), Origin::Remote).unwrap().len(), 2, "two algorithms");
+    assert_eq!(JwkSet::parse(twice.as_bytes(), KeySetOrigin::Remote).unwrap().len(), 2, "two algorithms");
     let rivals = format!(r#"{{"a":{},"a":{}}}"#, json!(certified("ES256")), json!(pem("PUBLIC KEY", &other_spki())));
-    assert!(has_no_usable_key(JwkSet::parse(rivals.as_bytes(), Origin::Remote)));
+    assert!(has_no_usable_key(JwkSet::parse(rivals.as_bytes(), KeySetOrigin::Remote)));
     for none in [json!({}), json!({"error": "not found"}), json!({"a": 1}), json!({"a": [certified("ES256")]})] {
         assert_eq!(parse(none).unwrap_err(), SetError::NoKeysMember);
     }
@@ -1318,7 +1323,7 @@ fn keys_by_their_certificates() {
 fn spki_of(kid: &str) -> Vec<u8> {
     match key(kid) {
         Signing::Ed25519(key) => ed25519_spki(key.to_bytes()),
-        _ => Jwk::parse(&public(kid), Origin::Remote).unwrap().spki().to_vec(),
+        _ => Jwk::parse(&public(kid), KeySetOrigin::Remote).unwrap().spki().to_vec(),
     }
 }
 
@@ -1683,7 +1688,7 @@ fn damaged_key_sets_do_no_harm() {
     );
     for _ in 0..300 {
         let damaged = noise.damage(document.as_bytes(), b"{}[]\",:AQz019-_=");
-        if let Ok(set) = JwkSet::parse(&damaged, Origin::Remote) {
+        if let Ok(set) = JwkSet::parse(&damaged, KeySetOrigin::Remote) {
             assert!(set.len() + set.refused().len() <= keys.len() + 1);
             assert!(prove(&forged, &set, &expected(), NOW).is_err());
         }

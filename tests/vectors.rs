@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
-use oidc_filter::jose::jwk::{Algorithm, Jwk, JwkSet, Origin};
+use oidc_filter::jose::jwk::{Algorithm, Jwk, JwkSet, KeySetOrigin};
 use oidc_filter::jose::jws::{self, CompactJws, Form};
 use oidc_filter::jose::jwt::{self, Audiences, Claims, Expected, Issuer};
 use oidc_filter::jose::verifier::Verifier;
@@ -47,9 +47,9 @@ fn proves(token: &str, set: &JwkSet) -> bool {
 }
 
 /// As an operator would have it: secrets only in a set of their own, in the configuration.
-fn origin(keys: &Value) -> Origin {
+fn origin(keys: &Value) -> KeySetOrigin {
     let keys = keys.as_array().unwrap();
-    if keys.iter().all(|key| key["kty"] == "oct") { Origin::Inline } else { Origin::Remote }
+    if keys.iter().all(|key| key["kty"] == "oct") { KeySetOrigin::Inline } else { KeySetOrigin::Remote }
 }
 
 /// SIG-05, SIG-06, SIG-08, JWK-02.
@@ -91,11 +91,11 @@ fn primitives(file: &str) -> (usize, usize) {
         // A group of parameters that JOSE cannot express must verify under none of the algorithms.
         let named = Algorithm::from_name(text(&group, "alg"));
         let algorithms = named.map_or(Algorithm::ASYMMETRIC.to_vec(), |one| vec![one]);
-        let prepared = group.get("key").map(|key| Jwk::parse(key, Origin::Remote));
+        let prepared = group.get("key").map(|key| Jwk::parse(key, KeySetOrigin::Remote));
         for case in group["tests"].as_array().unwrap() {
             let key = prepared.clone().unwrap_or_else(|| {
                 let k = BASE64URL.encode(bytes(case, "key"));
-                Jwk::parse(&json!({"kty": "oct", "k": k}), Origin::Inline)
+                Jwk::parse(&json!({"kty": "oct", "k": k}), KeySetOrigin::Inline)
             });
             let is_valid = algorithms.iter().any(|algorithm| {
                 let (message, signature) = (bytes(case, "msg"), bytes(case, "sig"));
@@ -285,7 +285,7 @@ fn jwt_verify_lib_jwks() {
     let mut differences = Vec::new();
     let cases = cases("jwt_verify_lib/jwks.json");
     for case in &cases {
-        let set = JwkSet::parse(text(case, "jwks").as_bytes(), Origin::Inline);
+        let set = JwkSet::parse(text(case, "jwks").as_bytes(), KeySetOrigin::Inline);
         if set.is_ok() != (case["envoy_status"] == "Ok") {
             differences.push(text(case, "id"));
         }
@@ -308,7 +308,7 @@ fn jwt_verify_lib_verify() {
     let mut differences = Vec::new();
     let cases = cases("jwt_verify_lib/verify.json");
     for case in &cases {
-        let set = JwkSet::parse(text(case, "jwks").as_bytes(), Origin::Inline);
+        let set = JwkSet::parse(text(case, "jwks").as_bytes(), KeySetOrigin::Inline);
         let is_proved = set.is_ok_and(|set| proves(text(case, "jwt"), &set));
         if is_proved != (case["envoy_status"] == "Ok") {
             differences.push(text(case, "id"));
@@ -334,7 +334,7 @@ fn published_fuzzing_seeds_do_no_harm() {
     let cases = cases("mod_auth_openidc/seeds.json");
     let mut usable_sets = Vec::new();
     for seed in cases.iter().filter(|seed| seed["kind"] == "jwks") {
-        if let Ok(set) = JwkSet::parse(text(seed, "text").as_bytes(), Origin::Remote) {
+        if let Ok(set) = JwkSet::parse(text(seed, "text").as_bytes(), KeySetOrigin::Remote) {
             usable_sets.push((text(seed, "name"), set));
         }
     }

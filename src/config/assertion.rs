@@ -47,7 +47,7 @@ pub struct AssertionClaim {
     /// Where its value comes from.
     pub source: AssertionSource,
     /// What is done to it.
-    pub shape: Shape,
+    pub shape: ClaimShape,
     /// A token without it is not enough.
     pub required: bool,
     /// What is written if the token lacks it.
@@ -65,7 +65,7 @@ pub enum AssertionSource {
 
 /// What is done to a value before it is written.
 #[derive(Debug, Default)]
-pub struct Shape {
+pub struct ClaimShape {
     /// Of a list, only these elements.
     pub any_of: Option<Vec<String>>,
     /// Of a string, and of the strings of a list, the first that matches rewrites it.
@@ -145,7 +145,7 @@ impl AssertionClaim {
     fn named(name: String, path: &str) -> Result<Self, Error> {
         let source = AssertionSource::Claims(vec![Lookup::Claim(name.clone())]);
         match is_free(&name) {
-            Ok(()) => Ok(Self { name, source, shape: Shape::default(), required: false, default: None }),
+            Ok(()) => Ok(Self { name, source, shape: ClaimShape::default(), required: false, default: None }),
             Err(problem) => Err(Error::at(path, problem)),
         }
     }
@@ -172,7 +172,7 @@ impl AssertionClaim {
                 return Err(fields.error("claim", "required: a claim's name, `path` for a nested one, or `value`"));
             }
         };
-        let shape = Shape {
+        let shape = ClaimShape {
             any_of: fields.strings("any_of")?,
             transformers: fields.objects("transformers", Transformer::from_fields)?.unwrap_or_default(),
             prefix: fields.string("prefix")?.unwrap_or_default(),
@@ -193,7 +193,7 @@ impl AssertionClaim {
     }
 }
 
-fn idle_beside_value(shape: &Shape, required: bool, default: &Option<Value>) -> Option<&'static str> {
+fn idle_beside_value(shape: &ClaimShape, required: bool, default: &Option<Value>) -> Option<&'static str> {
     [
         ("any_of", shape.any_of.is_some()),
         ("transformers", !shape.transformers.is_empty()),

@@ -4,9 +4,9 @@
 
 use super::fields::Fields;
 use super::mcp::Mcp;
-use super::provider::Provider;
+use super::provider::ProviderConfig;
 use super::resource::{OFFLINE_ACCESS, Resource};
-use super::source::SourceLocation;
+use super::source::TokenLocation;
 use super::warning::Warning;
 use super::{Config, Error};
 use crate::jose::jwt::Audiences;
@@ -30,7 +30,7 @@ pub(super) fn keep_apart(config: &mut Config) {
     for policy in policies {
         let Some(mcp) = policy.mcp.clone().filter(|_| policy.audiences.is_none()) else { continue };
         let own = mcp.resource.audiences();
-        let good: Vec<&Provider> = policy.trusted_of(&providers).collect();
+        let good: Vec<&ProviderConfig> = policy.trusted_of(&providers).collect();
         let (foreign, rest): (Vec<&String>, Vec<&String>) = good
             .iter()
             .flat_map(|provider| listed(provider))
@@ -62,7 +62,7 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
             let text = "offline_access is between a client and its provider; the metadata leave it out";
             found.push(("mcp_offline_access", format!("{at}mcp.scopes_supported"), text));
         }
-        if config.sources.iter().any(|source| matches!(source.location, SourceLocation::Query { .. })) {
+        if config.sources.iter().any(|source| matches!(source.location, TokenLocation::Query { .. })) {
             let text = "a token in the query is refused here (MCP, \"Token Requirements\")";
             found.push(("mcp_query_token", format!("{at}mcp"), text));
         }
@@ -84,7 +84,7 @@ fn have_one_of(audiences: &Audiences, own: &[String]) -> bool {
     }
 }
 
-fn listed(provider: &Provider) -> &[String] {
+fn listed(provider: &ProviderConfig) -> &[String] {
     match &provider.audiences {
         Audiences::Any => &[],
         Audiences::AnyOf(list) => list,

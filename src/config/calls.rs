@@ -1,7 +1,7 @@
 //! What a configuration has Envoy call: each place that it names, and the cluster that is to reach it.
 
 use super::enrichment::EnrichmentSource;
-use super::provider::{Provider, Validation};
+use super::provider::{ProviderConfig, Validation};
 use super::{Config, Endpoints, Policy};
 use crate::http::Endpoint;
 
@@ -47,7 +47,7 @@ impl Policy {
     }
 }
 
-impl Provider {
+impl ProviderConfig {
     fn called(&self) -> Vec<(String, &Endpoint)> {
         let mut called = Vec::new();
         let mut is_discovered = self.jwks.iter().any(super::KeySource::is_discovered);

@@ -5,7 +5,7 @@ use super::policy::Policy;
 use super::publishing::judged;
 use super::{Config, Error};
 use crate::http::cookie::Cookie;
-use crate::http::names::{Placement, ReservedNames, Standing, same_spelling};
+use crate::http::names::{ParameterOwner, Placement, ReservedNames, same_spelling};
 use crate::http::query::QUERY_VALUE;
 use crate::jose::claims::Lookup;
 use std::collections::{HashMap, HashSet};
@@ -55,7 +55,7 @@ impl Taken {
             }
             Placement::QueryString => {
                 let sent = percent_encoding::utf8_percent_encode(name, QUERY_VALUE).to_string();
-                own.standing(sent.as_bytes()) != Standing::Foreign
+                own.owner_of(sent.as_bytes()) != ParameterOwner::Foreign
             }
             Placement::Header | Placement::Metadata => false,
         }

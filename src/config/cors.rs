@@ -2,7 +2,7 @@
 
 use super::fields::Fields;
 use super::output::header_name;
-use super::{Error, Source, SourceLocation, is_token_byte};
+use super::{Error, TokenLocation, TokenSource, is_token_byte};
 
 /// What browsers are told (Fetch standard, section 3.2).
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub enum OriginPattern {
 
 /// What clients of the services behind send beside tokens.
 #[derive(Clone, Copy)]
-pub(super) struct Further {
+pub(super) struct ClientHeaders {
     /// Messages of MCP.
     pub(super) has_mcp: bool,
     /// Proofs of keys that tokens are bound to.
@@ -48,8 +48,12 @@ pub(super) struct Further {
 
 impl Cors {
     /// `cors`.
-    pub(super) fn from_fields(top: &mut Fields, sources: &[Source], further: Further) -> Result<Option<Self>, Error> {
-        let Further { has_mcp, takes_dpop } = further;
+    pub(super) fn from_fields(
+        top: &mut Fields,
+        sources: &[TokenSource],
+        further: ClientHeaders,
+    ) -> Result<Option<Self>, Error> {
+        let ClientHeaders { has_mcp, takes_dpop } = further;
         let Some(mut fields) = top.object("cors")? else { return Ok(None) };
         fields.allow_only(&[
             "allow_origins",
@@ -162,10 +166,10 @@ fn is_of_label(byte: u8) -> bool {
 }
 
 /// The headers that tokens are read from: a page that may not send them has no use for the others.
-fn places_of_tokens(sources: &[Source]) -> Vec<String> {
+fn places_of_tokens(sources: &[TokenSource]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for source in sources {
-        if let SourceLocation::Header { name, .. } = &source.location
+        if let TokenLocation::Header { name, .. } = &source.location
             && !names.iter().any(|other| **other == **name)
         {
             names.push(name.to_string());

@@ -4,7 +4,7 @@ use super::client::ClientAuthentication;
 use super::clusters::own_endpoint;
 use super::fields::Fields;
 use super::output::header_with_scheme;
-use super::provider::Provider;
+use super::provider::ProviderConfig;
 use super::provider_names::{named, no_provider};
 use super::requirement::is_scope;
 use super::{Error, timeout};
@@ -40,7 +40,7 @@ pub struct TokenExchange {
 }
 
 impl TokenExchange {
-    pub(super) fn from_fields(mut fields: Fields, providers: &[Provider]) -> Result<Self, Error> {
+    pub(super) fn from_fields(mut fields: Fields, providers: &[ProviderConfig]) -> Result<Self, Error> {
         fields.allow_only(&FIELDS)?;
         let provider = match fields.string("provider")? {
             None => None,

@@ -10,7 +10,7 @@ use super::Error;
 use crate::json::{self, Object, Step, Value};
 use crate::ordered;
 use duration::{MAX_SECONDS, duration, seconds};
-pub use environment::{Environment, Kind};
+pub use environment::{Environment, FieldKind};
 use environment::{expand, expanded};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -53,7 +53,7 @@ impl<'e> Fields<'e> {
     /// Refuses a field that is none of these, before any is read: a required one that is missing is mostly one that is
     /// misspelled, and so is many a value that looks wrong for want of another.
     pub fn allow_only(&self, known: &[&str]) -> Result<(), Error> {
-        known.iter().for_each(|field| self.tell(field, Kind::Known));
+        known.iter().for_each(|field| self.tell(field, FieldKind::Known));
         let unknown = self.rest.keys().find(|field| !known.contains(&field.as_str()));
         unknown.map_or(Ok(()), |field| Err(self.unknown(field, known)))
     }
@@ -68,7 +68,7 @@ impl<'e> Fields<'e> {
         self.error(&printable(written), format!("unknown field, {remedy} one of {}", known.join(", ")))
     }
 
-    fn tell(&self, _field: &str, _kind: Kind) {
+    fn tell(&self, _field: &str, _kind: FieldKind) {
         #[cfg(not(target_family = "wasm"))]
         self.environment.asked(&self.path, _field, _kind);
     }
@@ -96,10 +96,10 @@ impl<'e> Fields<'e> {
     /// The raw value of a field. A `null`, which is what an empty line in YAML says, is a value of the wrong type: a
     /// demand that somebody meant to write must not be taken for none.
     pub fn take(&mut self, field: &'static str) -> Option<Value> {
-        self.take_as(field, Kind::Any)
+        self.take_as(field, FieldKind::Any)
     }
 
-    fn take_as(&mut self, field: &'static str, kind: Kind) -> Option<Value> {
+    fn take_as(&mut self, field: &'static str, kind: FieldKind) -> Option<Value> {
         self.tell(field, kind);
         self.known.push(field);
         self.rest.remove(field)
@@ -108,12 +108,12 @@ impl<'e> Fields<'e> {
     /// A string with its `${NAME}` replaced.
     pub fn string(&mut self, field: &'static str) -> Result<Option<String>, Error> {
         let path = self.path(field);
-        self.take_as(field, Kind::String).map(|value| string(value, &path, self.environment)).transpose()
+        self.take_as(field, FieldKind::String).map(|value| string(value, &path, self.environment)).transpose()
     }
 
     /// A string that must be there and not be empty.
     pub fn required_string(&mut self, field: &'static str) -> Result<String, Error> {
-        self.tell(field, Kind::RequiredString);
+        self.tell(field, FieldKind::RequiredString);
         let text = self.string(field)?.ok_or_else(|| self.error(field, "required, but not there"))?;
         if text.is_empty() { Err(self.error(field, "must not be empty")) } else { Ok(text) }
     }
@@ -121,7 +121,7 @@ impl<'e> Fields<'e> {
     /// A boolean.
     pub fn boolean(&mut self, field: &'static str) -> Result<Option<bool>, Error> {
         let path = self.path(field);
-        self.take_as(field, Kind::Boolean)
+        self.take_as(field, FieldKind::Boolean)
             .map(|value| value.as_bool().ok_or_else(|| wrong_type(&path, &value, "true or false")))
             .transpose()
     }
@@ -129,7 +129,7 @@ impl<'e> Fields<'e> {
     /// A whole number, also written `60.0`.
     pub fn integer(&mut self, field: &'static str) -> Result<Option<i64>, Error> {
         let path = self.path(field);
-        self.take_as(field, Kind::Integer)
+        self.take_as(field, FieldKind::Integer)
             .map(|value| integer(&value).ok_or_else(|| wrong_type(&path, &value, "a whole number")))
             .transpose()
     }
@@ -144,21 +144,21 @@ impl<'e> Fields<'e> {
 
     /// A list of whole numbers; one number stands for a list of one.
     pub fn integers(&mut self, field: &'static str) -> Result<Option<Vec<i64>>, Error> {
-        self.each(field, Kind::Integers, |value, path| {
+        self.each(field, FieldKind::Integers, |value, path| {
             integer(&value).ok_or_else(|| wrong_type(path, &value, "a whole number"))
         })
     }
 
     /// A duration: `"10m"`, `"1h30m"`, `"500ms"`, or a number of seconds; not negative.
     pub fn duration(&mut self, field: &'static str) -> Result<Option<Duration>, Error> {
-        self.tell(field, Kind::Duration);
+        self.tell(field, FieldKind::Duration);
         let Some((negative, duration)) = self.signed_duration(field)? else { return Ok(None) };
         if negative { Err(self.error(field, "must not be negative")) } else { Ok(Some(duration)) }
     }
 
     /// The same with a sign: whether it is negative, and its size.
     pub fn signed_duration(&mut self, field: &'static str) -> Result<Option<(bool, Duration)>, Error> {
-        let Some(value) = self.take_as(field, Kind::SignedDuration) else { return Ok(None) };
+        let Some(value) = self.take_as(field, FieldKind::SignedDuration) else { return Ok(None) };
         let path = self.path(field);
         let duration = match &value {
             Value::Number(number) => seconds(number.as_f64()),
@@ -179,7 +179,7 @@ impl<'e> Fields<'e> {
     /// A list of strings; one string stands for a list of one.
     pub fn strings(&mut self, field: &'static str) -> Result<Option<Vec<String>>, Error> {
         let environment = self.environment;
-        self.each(field, Kind::Strings, |value, path| string(value, path, environment))
+        self.each(field, FieldKind::Strings, |value, path| string(value, path, environment))
     }
 
     /// The same, where a list that is given has elements, and none of them is empty.
@@ -197,19 +197,19 @@ impl<'e> Fields<'e> {
         read: impl Fn(Fields<'e>) -> Result<T, Error>,
     ) -> Result<Option<Vec<T>>, Error> {
         let environment = self.environment;
-        self.each(field, Kind::Objects, |value, path| read(Fields::of(value, path, environment)?))
+        self.each(field, FieldKind::Objects, |value, path| read(Fields::of(value, path, environment)?))
     }
 
     /// One object.
     pub fn object(&mut self, field: &'static str) -> Result<Option<Fields<'e>>, Error> {
         let path = self.path(field);
-        self.take_as(field, Kind::Object).map(|value| Fields::of(value, &path, self.environment)).transpose()
+        self.take_as(field, FieldKind::Object).map(|value| Fields::of(value, &path, self.environment)).transpose()
     }
 
     /// An object with string values, under names that the operator chose.
     pub fn string_map(&mut self, field: &'static str) -> Result<Vec<(String, String)>, Error> {
         let path = self.path(field);
-        let entries = match self.take_as(field, Kind::StringMap) {
+        let entries = match self.take_as(field, FieldKind::StringMap) {
             None => return Ok(Vec::new()),
             Some(Value::Object(entries)) => entries,
             Some(other) => return Err(wrong_type(&path, &other, "an object with a string for each name")),
@@ -224,7 +224,7 @@ impl<'e> Fields<'e> {
     /// An object with a list of strings, or one string, under names that the operator chose.
     pub fn string_lists(&mut self, field: &'static str) -> Result<Option<BTreeMap<String, Vec<String>>>, Error> {
         let path = self.path(field);
-        let entries = match self.take_as(field, Kind::StringLists) {
+        let entries = match self.take_as(field, FieldKind::StringLists) {
             None => return Ok(None),
             Some(Value::Object(entries)) => entries,
             Some(other) => return Err(wrong_type(&path, &other, "an object with a list of strings for each name")),
@@ -244,7 +244,7 @@ impl<'e> Fields<'e> {
     /// Whether the field is an object under whose names, which the operator chose, something stands: not one object of
     /// a list, which would have a `name`.
     pub fn is_map(&self, field: &str) -> bool {
-        self.tell(field, Kind::Members);
+        self.tell(field, FieldKind::Members);
         self.rest.get(field).and_then(Value::as_object).is_some_and(|object| !object.contains_key("name"))
     }
 
@@ -256,7 +256,7 @@ impl<'e> Fields<'e> {
     ) -> Result<Vec<T>, Error> {
         let path = self.path(field);
         let environment = self.environment;
-        let entries = match self.take_as(field, Kind::Members) {
+        let entries = match self.take_as(field, FieldKind::Members) {
             Some(Value::Object(entries)) if !entries.is_empty() => entries,
             Some(Value::Object(_)) => return Err(Error::at(&path, "must not be empty; leave it out")),
             Some(other) => return Err(wrong_type(&path, &other, "an object")),
@@ -277,20 +277,20 @@ impl<'e> Fields<'e> {
 
     /// A JSON document, written out or as a string that holds it.
     pub fn json_text(&mut self, field: &'static str) -> Result<Option<String>, Error> {
-        self.tell(field, Kind::JsonText);
+        self.tell(field, FieldKind::JsonText);
         if self.is_string(field) { self.string(field) } else { Ok(self.take(field).map(|value| value.to_string())) }
     }
 
     /// A JSON value as it stands, with `${NAME}` replaced in its strings.
     pub fn json(&mut self, field: &'static str) -> Result<Option<Value>, Error> {
         let path = self.path(field);
-        self.take_as(field, Kind::Json).map(|value| expanded(value, &path, self.environment)).transpose()
+        self.take_as(field, FieldKind::Json).map(|value| expanded(value, &path, self.environment)).transpose()
     }
 
     /// A list of JSON objects, or one; each written out, or as a string that holds it. No error tells what is in it.
     pub fn json_objects(&mut self, field: &'static str) -> Result<Option<Vec<Object>>, Error> {
         let environment = self.environment;
-        self.each(field, Kind::JsonObjects, |value, path| {
+        self.each(field, FieldKind::JsonObjects, |value, path| {
             let value = match value {
                 Value::String(_) => {
                     let text = string(value, path, environment)?;
@@ -315,7 +315,7 @@ impl<'e> Fields<'e> {
         from_fields: impl Fn(Fields<'e>) -> Result<T, Error>,
     ) -> Result<Option<Vec<T>>, Error> {
         let environment = self.environment;
-        self.each(field, Kind::Entries, |value, path| match value {
+        self.each(field, FieldKind::Entries, |value, path| match value {
             Value::String(_) => from_text(string(value, path, environment)?, path),
             Value::Object(_) => from_fields(Fields::of(value, path, environment)?),
             other => Err(wrong_type(path, &other, "a string or an object")),
@@ -324,7 +324,7 @@ impl<'e> Fields<'e> {
 
     /// Whether the field is a string.
     pub fn is_string(&self, field: &str) -> bool {
-        self.tell(field, Kind::String);
+        self.tell(field, FieldKind::String);
         self.rest.get(field).is_some_and(Value::is_string)
     }
 
@@ -340,7 +340,7 @@ impl<'e> Fields<'e> {
 
     /// Whether the field is an object.
     pub fn is_object(&self, field: &str) -> bool {
-        self.tell(field, Kind::Object);
+        self.tell(field, FieldKind::Object);
         self.rest.get(field).is_some_and(Value::is_object)
     }
 
@@ -355,7 +355,7 @@ impl<'e> Fields<'e> {
     fn each<T>(
         &mut self,
         field: &'static str,
-        kind: Kind,
+        kind: FieldKind,
         read: impl Fn(Value, &str) -> Result<T, Error>,
     ) -> Result<Option<Vec<T>>, Error> {
         let path = self.path(field);

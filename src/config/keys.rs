@@ -3,7 +3,7 @@
 use super::Error;
 use super::clusters::{Clusters, Endpoints};
 use super::fields::{Fields, placed};
-use crate::jose::jwk::{JwkSet, Origin, SetError};
+use crate::jose::jwk::{JwkSet, KeySetOrigin, SetError};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ impl KeySource {
         let mut inline = match jwks.json_text("inline")? {
             None => None,
             Some(document) => {
-                let set = JwkSet::parse(document.as_bytes(), Origin::Inline).map_err(|error| {
+                let set = JwkSet::parse(document.as_bytes(), KeySetOrigin::Inline).map_err(|error| {
                     jwks.error("inline", format!("is no usable key set: {}", placed(useless(&error), &document)))
                 });
                 Some(set?)

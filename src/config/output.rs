@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 /// An object of claims to write.
 #[derive(Debug)]
-pub struct UserInfo {
+pub struct UserInfoOutput {
     /// Where it is written.
     pub placement: Placement,
     /// The name of the header, cookie, parameter or metadata key.
@@ -135,7 +135,7 @@ impl Placement {
     }
 }
 
-impl UserInfo {
+impl UserInfoOutput {
     pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Error> {
         fields.allow_only(&["location", "key", "metadata_namespace", "encoding", "cookie_options", "claims"])?;
         let placement = placement(&mut fields)?.unwrap_or(Placement::Header);

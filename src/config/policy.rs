@@ -8,8 +8,8 @@ use super::enrichment::Enrichment;
 use super::exchange::TokenExchange;
 use super::fields::Fields;
 use super::mcp::{Mcp, OperationSource};
-use super::output::{ClaimHeader, UserInfo};
-use super::provider::{Provider, audience_list};
+use super::output::{ClaimHeader, UserInfoOutput};
+use super::provider::{ProviderConfig, audience_list};
 use super::provider_names;
 use super::requirement::{Requirement, ScopeImplications};
 use super::{Error, is_quotable};
@@ -52,7 +52,7 @@ pub struct Policy {
     /// Who decides beyond what the claims say.
     pub authorization: Option<Rc<ExternalAuthorization>>,
     /// Objects of claims to write.
-    pub user_info: Rc<[UserInfo]>,
+    pub user_info: Rc<[UserInfoOutput]>,
     /// Single claims to write.
     pub claim_headers: Rc<[ClaimHeader]>,
     /// What stands behind is an MCP server.
@@ -90,7 +90,7 @@ impl Policy {
     }
 
     /// The providers whose tokens are good, of all that there are.
-    pub fn trusted_of<'p>(&self, providers: &'p [Rc<Provider>]) -> impl Iterator<Item = &'p Provider> {
+    pub fn trusted_of<'p>(&self, providers: &'p [Rc<ProviderConfig>]) -> impl Iterator<Item = &'p ProviderConfig> {
         let indexed = providers.iter().enumerate();
         let trusted = indexed.filter(|(index, _)| self.providers.as_ref().is_none_or(|good| good.contains(index)));
         trusted.map(|(_, provider)| &**provider)
@@ -190,20 +190,20 @@ impl Policy {
         fields: &mut Fields,
         compact: bool,
         dpop: Option<Rc<Dpop>>,
-        providers: &[Provider],
+        providers: &[ProviderConfig],
     ) -> Result<Self, Error> {
         let policy = Self { dpop, ..Self::standard(compact) }.overridden(fields, providers)?;
         policy.with_shadow(fields, providers)
     }
 
     /// This policy with what a rule says otherwise.
-    pub(super) fn of_rule(&self, fields: &mut Fields, providers: &[Provider]) -> Result<Self, Error> {
+    pub(super) fn of_rule(&self, fields: &mut Fields, providers: &[ProviderConfig]) -> Result<Self, Error> {
         // A candidate belongs to the policy that it was written beside.
         let base = Self { shadow: None, ..self.clone() };
         base.narrowed(fields, providers)?.with_shadow(fields, providers)
     }
 
-    fn with_shadow(self, fields: &mut Fields, providers: &[Provider]) -> Result<Self, Error> {
+    fn with_shadow(self, fields: &mut Fields, providers: &[ProviderConfig]) -> Result<Self, Error> {
         let Some(mut shadow) = fields.object("shadow")? else { return Ok(self) };
         if shadow.is_empty() {
             return Err(fields.error("shadow", "must not be empty: it says what would be otherwise"));
@@ -217,7 +217,7 @@ impl Policy {
     }
 
     /// With what only a rule or a candidate may say.
-    fn narrowed(&self, fields: &mut Fields, providers: &[Provider]) -> Result<Self, Error> {
+    fn narrowed(&self, fields: &mut Fields, providers: &[ProviderConfig]) -> Result<Self, Error> {
         let bypass = fields.boolean("bypass")?;
         if bypass == Some(true)
             && let Some(idle) = NEEDS_A_TOKEN.iter().find(|field| fields.has(field))
@@ -251,7 +251,7 @@ impl Policy {
     }
 
     /// With what may be said at the top level, too.
-    fn overridden(self, fields: &mut Fields, providers: &[Provider]) -> Result<Self, Error> {
+    fn overridden(self, fields: &mut Fields, providers: &[ProviderConfig]) -> Result<Self, Error> {
         let mcp = Mcp::from_fields(fields)?;
         let base = if mcp.as_ref().is_some_and(Option::is_some) { self.before_mcp() } else { self };
         base.overridden_but_for_mcp(fields, providers, mcp)
@@ -266,7 +266,7 @@ impl Policy {
     fn overridden_but_for_mcp(
         self,
         fields: &mut Fields,
-        providers: &[Provider],
+        providers: &[ProviderConfig],
         mcp: Option<Option<Mcp>>,
     ) -> Result<Self, Error> {
         Ok(Self {
@@ -286,7 +286,7 @@ impl Policy {
                 Some(fields) => Some(Rc::new(ExternalAuthorization::from_fields(fields)?)),
                 None => self.authorization,
             },
-            user_info: fields.objects("user_info", UserInfo::from_fields)?.map_or(self.user_info, Rc::from),
+            user_info: fields.objects("user_info", UserInfoOutput::from_fields)?.map_or(self.user_info, Rc::from),
             claim_headers: fields
                 .objects("claim_headers", ClaimHeader::from_fields)?
                 .map_or(self.claim_headers, Rc::from),

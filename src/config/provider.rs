@@ -22,7 +22,7 @@ use url::Url;
 
 /// One issuer of tokens.
 #[derive(Debug)]
-pub struct Provider {
+pub struct ProviderConfig {
     /// Label in logs and metrics.
     pub name: String,
     /// The exact value of `iss`.
@@ -86,7 +86,7 @@ pub enum Validation {
     Userinfo,
 }
 
-impl Provider {
+impl ProviderConfig {
     /// `provider: URL`.
     pub(super) fn compact(top: &mut Fields) -> Result<Self, Error> {
         let issuer = top.required_string("provider")?;

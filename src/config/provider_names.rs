@@ -1,26 +1,26 @@
 //! What providers are called in rules, logs and metrics: no two entries share a name or an issuer.
 
-use super::{Error, Provider, listed};
+use super::{Error, ProviderConfig, listed};
 use crate::ordered;
 use std::collections::HashMap;
 use std::ops::Range;
 
 /// The indices of a provider by its name: several for one with tenants.
-pub(super) fn named(providers: &[Provider], name: &str) -> Option<Range<usize>> {
+pub(super) fn named(providers: &[ProviderConfig], name: &str) -> Option<Range<usize>> {
     let first = providers.iter().position(|provider| provider.name == name)?;
     let count = providers.iter().skip(first).take_while(|provider| provider.name == name).count();
     Some(first..first.saturating_add(count))
 }
 
 /// What is said where a name is that of no provider.
-pub(super) fn no_provider(providers: &[Provider]) -> String {
+pub(super) fn no_provider(providers: &[ProviderConfig]) -> String {
     let known = ordered::set(providers.iter().map(|provider| provider.name.as_str()));
     let known: Vec<&str> = known.into_iter().collect();
     format!("names no provider of `providers`; there is {}", listed(&known))
 }
 
 /// Two providers with one name could not be told apart in metrics; two with one issuer, not by their tokens.
-pub(super) fn check_names(entries: &[Vec<Provider>]) -> Result<(), Error> {
+pub(super) fn check_names(entries: &[Vec<ProviderConfig>]) -> Result<(), Error> {
     let mut issuers = HashMap::new();
     let mut names = HashMap::new();
     for (index, providers) in entries.iter().enumerate() {

@@ -36,12 +36,12 @@ pub struct IssuerMetadata {
 }
 
 /// What is written, before the rest of the configuration is known.
-pub(super) struct Written {
+pub(super) struct PublishingFields {
     path: Option<(String, Box<[u8]>)>,
     discovery: bool,
 }
 
-impl Written {
+impl PublishingFields {
     /// `assertion_jwks_path` and `assertion_discovery`.
     pub(super) fn from_fields(top: &mut Fields) -> Result<Self, Error> {
         let written = top.string("assertion_jwks_path")?;

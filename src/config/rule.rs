@@ -3,7 +3,7 @@
 use super::fields::Fields;
 use super::output::header_name;
 use super::policy::Policy;
-use super::provider::Provider;
+use super::provider::ProviderConfig;
 use super::warning::Warning;
 use super::{Config, Error, is_token_byte, regex, whole_regex};
 use crate::http::path;
@@ -86,7 +86,7 @@ impl Rule {
     }
 
     /// `rules: [...]`.
-    pub(super) fn list(top: &mut Fields, base: &Policy, providers: &[Provider]) -> Result<Vec<Self>, Error> {
+    pub(super) fn list(top: &mut Fields, base: &Policy, providers: &[ProviderConfig]) -> Result<Vec<Self>, Error> {
         let rules = top.objects("rules", |fields| Self::from_fields(fields, base, providers))?.unwrap_or_default();
         if rules.len() > MAX_RULES {
             return Err(top.error("rules", format!("at most {MAX_RULES}")));
@@ -102,7 +102,7 @@ impl Rule {
         Ok(rules)
     }
 
-    fn from_fields(mut fields: Fields, base: &Policy, providers: &[Provider]) -> Result<Self, Error> {
+    fn from_fields(mut fields: Fields, base: &Policy, providers: &[ProviderConfig]) -> Result<Self, Error> {
         fields.allow_only(&[&["name", "match"], Policy::NARROWING_FIELDS, Policy::FIELDS].concat())?;
         let name = fields.string("name")?;
         if name.as_deref() == Some("") {

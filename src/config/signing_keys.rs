@@ -3,7 +3,7 @@
 
 use super::Error;
 use super::fields::Fields;
-use crate::jose::jwk::{Algorithm, Fingerprint, Jwk, Origin, Thumbprint};
+use crate::jose::jwk::{Algorithm, Fingerprint, Jwk, KeySetOrigin, Thumbprint};
 use crate::jose::signing::{Secrets, SigningKey, UnusableKey};
 use crate::json::{Object, Value};
 use std::collections::HashMap;
@@ -16,14 +16,14 @@ pub struct AssertionKeys {
     /// Private keys that wait for their turn, or had it.
     others: Vec<(usize, SigningKey)>,
     /// All public halves: their names, and what is published.
-    published: Vec<Published>,
+    published: Vec<PublishedKey>,
     /// The field that holds them.
     path: String,
 }
 
 /// A public key, under its name.
 #[derive(Clone, Debug)]
-pub struct Published {
+pub struct PublishedKey {
     /// Which key of the field's it is.
     index: usize,
     /// `kid`.
@@ -46,7 +46,7 @@ impl AssertionKeys {
         }
         let mut signing = None;
         let mut others = Vec::new();
-        let mut published: Vec<Published> = Vec::new();
+        let mut published: Vec<PublishedKey> = Vec::new();
         for (index, jwk) in documents.iter().enumerate() {
             let at = |problem: &str| Error::at(&format!("{path}[{index}]"), problem);
             let (key, public) = match SigningKey::from_jwk(jwk, Secrets::SharedToo) {
@@ -78,7 +78,7 @@ impl AssertionKeys {
                 members.insert("kid".to_owned(), kid.clone().into());
                 members.insert("use".to_owned(), "sig".into());
                 members.insert("alg".to_owned(), algorithm.name().into());
-                published.push(Published { index, kid, jwk: members, fingerprint: public.fingerprint() });
+                published.push(PublishedKey { index, kid, jwk: members, fingerprint: public.fingerprint() });
             }
             match (signing.is_none(), key) {
                 (true, key) => signing = key,
@@ -91,7 +91,7 @@ impl AssertionKeys {
     }
 
     /// What is published of these keys.
-    pub fn published(&self) -> &[Published] {
+    pub fn published(&self) -> &[PublishedKey] {
         &self.published
     }
 
@@ -120,7 +120,7 @@ pub(super) fn check_names<'k>(all: impl Iterator<Item = &'k AssertionKeys>) -> R
 
 /// A public key that is published only.
 fn public(jwk: &Object) -> Result<Jwk, &'static str> {
-    let jwk = Jwk::parse(&Value::Object(jwk.clone()), Origin::Remote);
+    let jwk = Jwk::parse(&Value::Object(jwk.clone()), KeySetOrigin::Remote);
     jwk.map_err(|_| "is no usable public key")
 }
 

@@ -2,7 +2,7 @@
 
 use super::fields::Fields;
 use super::output;
-use super::provider::Provider;
+use super::provider::ProviderConfig;
 use super::provider_names;
 use super::{Error, is_token_byte};
 use crate::http::names::Placement;
@@ -12,16 +12,16 @@ use std::rc::Rc;
 
 /// A place where a token may be.
 #[derive(Debug)]
-pub struct Source {
+pub struct TokenSource {
     /// The place.
-    pub location: SourceLocation,
+    pub location: TokenLocation,
     /// The providers (their indices) that every token from here belongs to: one, or one for each of its tenants.
     pub providers: Option<Range<usize>>,
 }
 
 /// Where a token may be.
 #[derive(Debug, Eq, PartialEq)]
-pub enum SourceLocation {
+pub enum TokenLocation {
     /// A request header.
     Header {
         /// In lower case.
@@ -53,7 +53,7 @@ pub enum SourceLocation {
     },
 }
 
-impl SourceLocation {
+impl TokenLocation {
     /// The word for it, as in the configuration.
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -77,14 +77,14 @@ impl SourceLocation {
     }
 }
 
-impl Source {
+impl TokenSource {
     /// `Authorization: Bearer`.
     fn standard() -> Self {
-        let location = SourceLocation::Header { name: Rc::from("authorization"), scheme: Some("Bearer".to_owned()) };
+        let location = TokenLocation::Header { name: Rc::from("authorization"), scheme: Some("Bearer".to_owned()) };
         Self { location, providers: None }
     }
 
-    pub(super) fn list(top: &mut Fields, providers: &[Provider]) -> Result<Vec<Self>, Error> {
+    pub(super) fn list(top: &mut Fields, providers: &[ProviderConfig]) -> Result<Vec<Self>, Error> {
         let sources = top.objects("access_token", |fields| Self::from_fields(fields, providers))?;
         let sources = sources.unwrap_or_else(|| vec![Self::standard()]);
         if sources.is_empty() {
@@ -99,7 +99,7 @@ impl Source {
         Ok(sources)
     }
 
-    fn from_fields(mut fields: Fields, providers: &[Provider]) -> Result<Self, Error> {
+    fn from_fields(mut fields: Fields, providers: &[ProviderConfig]) -> Result<Self, Error> {
         fields.allow_only(&["location", "key", "scheme", "metadata_filter", "provider"])?;
         if let Some(source) = Self::websocket_protocol(&mut fields, providers)? {
             fields.finish()?;
@@ -138,20 +138,20 @@ impl Source {
                     Some(scheme) => Some(scheme).filter(|scheme| !scheme.is_empty()),
                     None => (&*name == "authorization").then(|| "Bearer".to_owned()),
                 };
-                SourceLocation::Header { name, scheme }
+                TokenLocation::Header { name, scheme }
             }
             Placement::Cookie if !key.bytes().all(is_token_byte) => {
                 return Err(fields.error("key", "is no cookie name (RFC 6265, section 4.1.1)"));
             }
-            Placement::Cookie => SourceLocation::Cookie { name: key },
-            Placement::QueryString => SourceLocation::Query { name: key },
+            Placement::Cookie => TokenLocation::Cookie { name: key },
+            Placement::QueryString => TokenLocation::Query { name: key },
             Placement::Metadata => {
                 let namespace = namespace.filter(|namespace| !namespace.is_empty());
                 let namespace = namespace.ok_or_else(|| {
                     fields
                         .error("metadata_filter", "required for metadata: the namespace that an earlier filter writes")
                 })?;
-                SourceLocation::Metadata { namespace, key }
+                TokenLocation::Metadata { namespace, key }
             }
         };
         let providers = Self::of_provider(&mut fields, providers)?;
@@ -160,7 +160,7 @@ impl Source {
     }
 
     /// The place that is no placement of an output; `None` if it is another.
-    fn websocket_protocol(fields: &mut Fields, providers: &[Provider]) -> Result<Option<Self>, Error> {
+    fn websocket_protocol(fields: &mut Fields, providers: &[ProviderConfig]) -> Result<Option<Self>, Error> {
         if !fields.is_one_of("location", &["websocket_protocol", "websocketProtocol"]) {
             return Ok(None);
         }
@@ -174,11 +174,11 @@ impl Source {
         if marker.is_empty() || !marker.bytes().all(is_token_byte) {
             return Err(fields.error("key", "is no name of a protocol (RFC 6455, section 4.1)"));
         }
-        let location = SourceLocation::WebSocketProtocol { marker };
+        let location = TokenLocation::WebSocketProtocol { marker };
         Ok(Some(Self { location, providers: Self::of_provider(fields, providers)? }))
     }
 
-    fn of_provider(fields: &mut Fields, providers: &[Provider]) -> Result<Option<Range<usize>>, Error> {
+    fn of_provider(fields: &mut Fields, providers: &[ProviderConfig]) -> Result<Option<Range<usize>>, Error> {
         let Some(name) = fields.string("provider")? else { return Ok(None) };
         let group = provider_names::named(providers, &name);
         group.map(Some).ok_or_else(|| fields.error("provider", provider_names::no_provider(providers)))
@@ -186,7 +186,7 @@ impl Source {
 
     /// Whether two places are read from the same text. One marker more would make two tokens of Kubernetes' form.
     fn is_at(&self, other: &Self) -> bool {
-        use SourceLocation::WebSocketProtocol;
+        use TokenLocation::WebSocketProtocol;
         match (&self.location, &other.location) {
             (WebSocketProtocol { .. }, WebSocketProtocol { .. }) => true,
             (one, other) => one == other,

@@ -5,13 +5,13 @@ use super::fields::printable;
 use super::output::ClaimSource;
 use super::policy::Policy;
 use super::warning::{MAX_LISTED, Warning, listed};
-use super::{Config, Provider};
+use super::{Config, ProviderConfig};
 use crate::jose::claims::Lookup;
 use crate::ordered;
 use std::rc::Rc;
 
 /// What deserves a word about providers: the same of several, or of all tenants of one, is said once.
-pub(super) fn about_providers(providers: &[Provider]) -> Vec<Warning> {
+pub(super) fn about_providers(providers: &[ProviderConfig]) -> Vec<Warning> {
     let mut said: Vec<(Warning, Vec<&str>)> = Vec::new();
     for provider in providers {
         for warning in provider.warnings() {

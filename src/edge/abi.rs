@@ -14,7 +14,7 @@ use std::ptr::null_mut;
 
 /// A header list of the stream, by its number in the ABI.
 #[derive(Clone, Copy)]
-pub enum Map {
+pub enum HeaderMap {
     RequestHeaders = 0,
     RequestTrailers = 1,
     ResponseHeaders = 2,
@@ -177,23 +177,23 @@ pub fn set_buffer(kind: Buffer, bytes: &[u8]) -> Result<(), Failed> {
 }
 
 /// A whole header list in its wire form.
-pub fn pairs(map: Map) -> Option<Vec<u8>> {
+pub fn pairs(map: HeaderMap) -> Option<Vec<u8>> {
     owned(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) }).ok()
 }
 
 /// Removes every field of this name.
-pub fn remove(map: Map, name: &[u8]) -> Result<(), Failed> {
+pub fn remove(map: HeaderMap, name: &[u8]) -> Result<(), Failed> {
     done(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
 }
 
 /// Makes this the only field of this name.
-pub fn set(map: Map, name: &[u8], value: &[u8]) -> Result<(), Failed> {
+pub fn set(map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Failed> {
     let (name_size, value_size) = (name.len(), value.len());
     done(unsafe { proxy_replace_header_map_value(map as u32, name.as_ptr(), name_size, value.as_ptr(), value_size) })
 }
 
 /// Adds a field.
-pub fn add(map: Map, name: &[u8], value: &[u8]) -> Result<(), Failed> {
+pub fn add(map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Failed> {
     let (name_size, value_size) = (name.len(), value.len());
     done(unsafe { proxy_add_header_map_value(map as u32, name.as_ptr(), name_size, value.as_ptr(), value_size) })
 }

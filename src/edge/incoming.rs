@@ -2,14 +2,14 @@
 //!
 //! The invariant: what can't be read is not taken for absent.
 
-use super::abi::{self, Buffer, Failed, Map};
+use super::abi::{self, Buffer, Failed, HeaderMap};
 use super::wire;
 use crate::filter::Filter;
 use crate::http::{MAX_ANSWER_BYTES, McpMetadata, Response, Route};
 
 /// The answer that is at hand now.
 pub fn response(body_size: usize) -> Response {
-    let headers = abi::pairs(Map::CallResponseHeaders).and_then(wire::headers).unwrap_or_default();
+    let headers = abi::pairs(HeaderMap::CallResponseHeaders).and_then(wire::headers).unwrap_or_default();
     let status = headers.first(":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
     let most = body_size.min(MAX_ANSWER_BYTES.saturating_add(1));
     let body = if most == 0 { None } else { abi::buffer(Buffer::CallResponseBody, most) };
@@ -72,7 +72,7 @@ pub fn is_refused_by_rbac() -> bool {
 
 /// Whether a request that nothing was decided for, or that was lost, is answered as if all were well.
 pub fn is_success() -> bool {
-    let response = abi::pairs(Map::ResponseHeaders).and_then(wire::headers);
+    let response = abi::pairs(HeaderMap::ResponseHeaders).and_then(wire::headers);
     response.is_none_or(|response| response.first(":status").is_none_or(|status| status.starts_with(b"2")))
 }
 

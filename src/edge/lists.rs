@@ -1,11 +1,11 @@
 //! A response that lists what there is, on its way to the client: it loses what the client's token may not use.
 //!
 //! The invariant: once such a response was seen to begin, no byte of it goes on but what
-//! [`Reading::pass_on`] gave back; where the host can't exchange a part of it, the client gets none of it.
+//! [`ListReader::pass_on`] gave back; where the host can't exchange a part of it, the client gets none of it.
 
-use super::abi::{self, Buffer, Failed, Map};
+use super::abi::{self, Buffer, Failed, HeaderMap};
 use super::wire;
-use crate::decision::{Lists, Reading};
+use crate::decision::{ListReader, Lists};
 use crate::http::Edit;
 
 /// What becomes of a response's body.
@@ -17,7 +17,7 @@ pub enum Listing {
     /// That depends on its head.
     Expected(Lists),
     /// It is read, and goes on without what its client may not use.
-    Read(Box<Reading>),
+    Read(Box<ListReader>),
 }
 
 impl Listing {
@@ -27,7 +27,7 @@ impl Listing {
         if end_of_stream {
             return Ok(Vec::new());
         }
-        let head = abi::pairs(Map::ResponseHeaders).and_then(wire::headers).ok_or(Failed)?;
+        let head = abi::pairs(HeaderMap::ResponseHeaders).and_then(wire::headers).ok_or(Failed)?;
         let Some(mut reading) = lists.read(&head) else { return Ok(Vec::new()) };
         let edits = std::mem::take(&mut reading.edits);
         *self = Self::Read(Box::new(reading));
@@ -54,7 +54,7 @@ impl Listing {
 }
 
 /// Puts what goes on in the place of what is there.
-fn exchange(reading: &mut Reading, size: usize, is_end: bool) -> Result<(), Failed> {
+fn exchange(reading: &mut ListReader, size: usize, is_end: bool) -> Result<(), Failed> {
     // The host has nothing to hand over of nothing.
     let part = if size == 0 { Vec::new() } else { abi::buffer(Buffer::ResponseBody, size).ok_or(Failed)? };
     let now = abi::now().ok_or(Failed)?;

@@ -4,7 +4,7 @@ use super::abi::{self, MetricKind};
 use crate::decision::{Outcome, Shadow, Tally};
 use crate::filter::FetchOutcome;
 use crate::jose::jwk::Algorithm;
-use crate::jose::signing::Use;
+use crate::jose::signing::AssertionUse;
 use crate::jose::verifier::Backend;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ pub struct Metrics {
     fetches: Counters<FetchOutcome>,
     verifications: Counters<(Algorithm, Backend)>,
     cache: Counters<bool>,
-    assertions: Counters<Use>,
+    assertions: Counters<AssertionUse>,
     shadows: Counters<(Option<Rc<str>>, Shadow)>,
     proofs: Counters<&'static str>,
     gauges: BTreeMap<String, Option<u32>>,

@@ -2,7 +2,7 @@
 //!
 //! The invariant: a request is noted as going on only after all its changes were made. Half a change could be a forged identity.
 
-use super::abi::{self, Failed, Map};
+use super::abi::{self, Failed, HeaderMap};
 use super::instance::Instance;
 use super::lists::Listing;
 use super::{Progress, wire};
@@ -57,11 +57,11 @@ pub fn audit(filter_state: &[(String, Vec<u8>)]) {
 /// Gives an answer its status back. Envoy makes 200 of every reply to what looks like a gRPC call, and to a proxy that asks
 /// at `verify_path` that is a yes: its client needs only say `content-type: application/grpc`.
 pub fn set_status(status: u16) -> Result<(), Failed> {
-    abi::set(Map::ResponseHeaders, b":status", status.to_string().as_bytes())
+    abi::set(HeaderMap::ResponseHeaders, b":status", status.to_string().as_bytes())
 }
 
 fn apply(forward: &Forward, instance: &Instance) -> Result<(), Failed> {
-    carry_out_edits(Map::RequestHeaders, &forward.edits)?;
+    carry_out_edits(HeaderMap::RequestHeaders, &forward.edits)?;
     for (key, value) in &forward.filter_state {
         abi::set_filter_state(key, value)?;
     }
@@ -72,10 +72,10 @@ fn apply(forward: &Forward, instance: &Instance) -> Result<(), Failed> {
 /// had, nothing is changed.
 pub fn edit_response(edits: Vec<Edit>) -> Result<(), Failed> {
     if edits.iter().any(is_for_one) {
-        let response = abi::pairs(Map::ResponseHeaders).and_then(wire::headers).ok_or(Failed)?;
-        carry_out_edits(Map::ResponseHeaders, &caching::private(&response))?;
+        let response = abi::pairs(HeaderMap::ResponseHeaders).and_then(wire::headers).ok_or(Failed)?;
+        carry_out_edits(HeaderMap::ResponseHeaders, &caching::private(&response))?;
     }
-    carry_out_edits(Map::ResponseHeaders, &edits)
+    carry_out_edits(HeaderMap::ResponseHeaders, &edits)
 }
 
 /// Whether a response with this edit may be for one client only.
@@ -86,7 +86,7 @@ fn is_for_one(edit: &Edit) -> bool {
     }
 }
 
-fn carry_out_edits(map: Map, edits: &[Edit]) -> Result<(), Failed> {
+fn carry_out_edits(map: HeaderMap, edits: &[Edit]) -> Result<(), Failed> {
     edits.iter().try_for_each(|edit| match edit {
         Edit::Remove(name) => abi::remove(map, name),
         Edit::Set(name, value) => abi::set(map, name.as_bytes(), value),
@@ -96,7 +96,7 @@ fn carry_out_edits(map: Map, edits: &[Edit]) -> Result<(), Failed> {
 
 /// What is answered goes nowhere but into logs.
 fn hide(edits: &[Edit]) {
-    if carry_out_edits(Map::RequestHeaders, edits).is_err() {
+    if carry_out_edits(HeaderMap::RequestHeaders, edits).is_err() {
         log::error!("a token could not be taken off a request that is answered; access logs may show it");
     }
 }

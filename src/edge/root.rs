@@ -8,8 +8,8 @@ use super::instance::Instance;
 use super::outgoing::{carry_out, refuse_misconfigured};
 use super::shared::{HostRandomness, ProcessMemory};
 use super::stream::Stream;
-use super::{Arrived, DEFAULT_NAME, Progress, Shared, body, calls, incoming};
-use crate::config::{Config, SourceLocation};
+use super::{Arrived, DEFAULT_NAME, Progress, Worker, body, calls, incoming};
+use crate::config::{Config, TokenLocation};
 use crate::decision::Decision;
 use crate::filter::{CallId, Effect, Filter, StreamId};
 use crate::jose::verifier::Verifier;
@@ -23,7 +23,7 @@ use std::time::Duration;
 /// The context that owns the filter of this worker, and all its calls.
 pub struct Root {
     id: u32,
-    shared: Rc<RefCell<Shared>>,
+    shared: Rc<RefCell<Worker>>,
     calls: HashMap<u32, CallId>,
     /// Decided, but not carried out yet.
     decided: VecDeque<(StreamId, Decision)>,
@@ -102,7 +102,7 @@ impl Root {
             declare(key, &FilterStateType::String);
         }
         let sources = config.sources.iter().filter_map(|source| match &source.location {
-            SourceLocation::Metadata { namespace, key } => Some((namespace.clone(), key.clone())),
+            TokenLocation::Metadata { namespace, key } => Some((namespace.clone(), key.clone())),
             _ => None,
         });
         let sources = sources.collect();
@@ -204,7 +204,7 @@ impl Root {
     /// it would put the tick off for as long as there are events.
     fn arm_timer(&mut self) {
         let Ok(mut shared) = self.shared.try_borrow_mut() else { return };
-        let Shared { filter: Some(filter), instance: Instance { metrics, .. }, .. } = &mut *shared else { return };
+        let Worker { filter: Some(filter), instance: Instance { metrics, .. }, .. } = &mut *shared else { return };
         // Without a clock, look for one again soon.
         let Some(now) = abi::now() else { return abi::set_tick_period(TICK_WITHOUT_CLOCK) };
         for (provider, (count, age)) in filter.key_facts(now) {
@@ -240,7 +240,7 @@ impl Root {
             _ => Arrived::Nothing,
         };
         carry_out(decision, &progress, &mut shared.instance);
-        let Shared { filter, instance, .. } = &mut *shared;
+        let Worker { filter, instance, .. } = &mut *shared;
         let goes_on = body::on_resolved(arrived, &progress, filter.as_ref(), instance);
         if goes_on && abi::resume_request().is_err() {
             log::error!("a request could not be resumed");

@@ -2,11 +2,11 @@
 //!
 //! The invariant: every callback of a request says Pause until a decision about it was carried out in full.
 
-use super::abi::{self, Buffer, Failed, Map};
+use super::abi::{self, Buffer, Failed, HeaderMap};
 use super::instance::Instance;
 use super::lists::Listing;
 use super::outgoing::{carry_out, edit_response, refuse_misconfigured, send, set_status};
-use super::{Progress, Shared, body, incoming, wire};
+use super::{Progress, Worker, body, incoming, wire};
 use crate::decision::{Answered, Case, Decision};
 use crate::filter::StreamId;
 use crate::http::Request;
@@ -17,13 +17,13 @@ use std::rc::Rc;
 pub struct Stream {
     id: StreamId,
     root: u32,
-    shared: Rc<RefCell<Shared>>,
+    shared: Rc<RefCell<Worker>>,
     progress: Rc<RefCell<Progress>>,
 }
 
 impl Stream {
     /// A request of which nothing is known yet.
-    pub fn new(id: StreamId, root: u32, shared: Rc<RefCell<Shared>>) -> Self {
+    pub fn new(id: StreamId, root: u32, shared: Rc<RefCell<Worker>>) -> Self {
         Self { id, root, shared, progress: Rc::default() }
     }
 
@@ -67,7 +67,7 @@ impl Stream {
             return true;
         }
         let Ok(mut shared) = self.shared.try_borrow_mut() else { return false };
-        let Shared { filter, instance, .. } = &mut *shared;
+        let Worker { filter, instance, .. } = &mut *shared;
         body::on_part(&self.progress, filter.as_ref(), instance, size, is_end)
     }
 
@@ -129,9 +129,9 @@ impl Stream {
     /// no clock to judge by.
     fn decide(&self, has_body: bool) -> Option<bool> {
         let mut shared = self.shared.try_borrow_mut().ok()?;
-        let Shared { filter, metadata_sources, instance, waiting } = &mut *shared;
+        let Worker { filter, metadata_sources, instance, waiting } = &mut *shared;
         let filter = filter.as_mut()?;
-        let headers = wire::headers(abi::pairs(Map::RequestHeaders)?).unwrap_or_default();
+        let headers = wire::headers(abi::pairs(HeaderMap::RequestHeaders)?).unwrap_or_default();
         let metadata = metadata_sources.iter().map(|(namespace, key)| incoming::metadata(namespace, key)).collect();
         let mcp = if filter.reads_mcp_metadata() { incoming::mcp() } else { None };
         let certificate = if filter.reads_certificates() { incoming::certificate() } else { None };
@@ -160,12 +160,12 @@ impl Stream {
         }
         let shared = self.shared.try_borrow().map_err(|_| Failed)?;
         let filter = shared.filter.as_ref().ok_or(Failed)?;
-        let trailers = abi::pairs(Map::RequestTrailers).and_then(wire::headers).ok_or(Failed)?;
+        let trailers = abi::pairs(HeaderMap::RequestTrailers).and_then(wire::headers).ok_or(Failed)?;
         if trailers.iter().count() < count {
             return Err(Failed);
         }
         let mut own = trailers.iter().map(|(name, _)| name).filter(|name| filter.is_own_trailer(name));
-        own.try_for_each(|name| abi::remove(Map::RequestTrailers, name))
+        own.try_for_each(|name| abi::remove(HeaderMap::RequestTrailers, name))
     }
 
     /// Whether the route that was taken has the policy that was decided on. Every change of a header makes Envoy choose the

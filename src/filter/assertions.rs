@@ -1,29 +1,29 @@
 //! Where signed identities are written to a request that goes on: after the grant, or for those who need none.
 
 use super::Filter;
-use super::ends::{Entry, Refusal};
-use super::told::Detail;
+use super::ends::{Refusal, TokenEntry};
+use super::operator_log::Detail;
 use crate::config::Policy;
 use crate::decision::Tally;
 use crate::provider::ProviderId;
 use crate::reply::Denial;
 use crate::time::Timestamp;
-use crate::upstream::assertion::{self, Error, Kept, Names, Signer, Who};
+use crate::upstream::assertion::{self, Error, JwtIds, KeptAssertions, Principal, Signer};
 use crate::upstream::rewrite::Rewrite;
 use std::rc::Rc;
 
 /// What signs for this worker, beside the keys.
 #[derive(Default)]
 pub(super) struct Assertions {
-    names: Names,
+    ids: JwtIds,
     /// Those about nobody in particular.
-    of_nobody: Kept,
+    of_nobody: KeptAssertions,
 }
 
 impl Assertions {
-    /// With names by this seed, which no other worker has.
+    /// With ids by this seed, which no other worker has.
     pub(super) fn by(seed: Option<[u8; 32]>) -> Self {
-        Self { names: Names::of(seed), of_nobody: Kept::default() }
+        Self { ids: JwtIds::of(seed), of_nobody: KeptAssertions::default() }
     }
 }
 
@@ -32,8 +32,8 @@ impl Filter {
     pub(super) fn assert_subject(
         &mut self,
         policy: &Policy,
-        who: Who,
-        entry: &Entry,
+        principal: Principal,
+        entry: &TokenEntry,
         tally: &mut Tally,
         rewrite: &mut Rewrite,
         now: Timestamp,
@@ -41,9 +41,9 @@ impl Filter {
         if policy.assertions.is_empty() {
             return Ok(());
         }
-        let of_nothing = Kept::default();
-        let kept = entry.kept.as_deref().unwrap_or(&of_nothing);
-        let grown = self.write_assertions(policy, who, kept, tally, rewrite, now)?;
+        let of_nothing = KeptAssertions::default();
+        let kept = entry.assertions.as_deref().unwrap_or(&of_nothing);
+        let grown = self.write_assertions(policy, principal, kept, tally, rewrite, now)?;
         self.facts.validated.grow(&entry.key, grown);
         Ok(())
     }
@@ -59,7 +59,8 @@ impl Filter {
         if policy.assertions.is_empty() {
             return Ok(());
         }
-        let written = self.write_assertions(policy, Who::Anonymous, &self.assertions.of_nobody, tally, rewrite, now);
+        let written =
+            self.write_assertions(policy, Principal::Anonymous, &self.assertions.of_nobody, tally, rewrite, now);
         written.map(|_| ()).map_err(|error| {
             self.complain_of_assertion(ProviderId::FIRST, &error, now);
             refusal(&error)
@@ -69,14 +70,14 @@ impl Filter {
     fn write_assertions(
         &self,
         policy: &Policy,
-        who: Who,
-        kept: &Kept,
+        principal: Principal,
+        kept: &KeptAssertions,
         tally: &mut Tally,
         rewrite: &mut Rewrite,
         now: Timestamp,
     ) -> Result<usize, Error> {
-        let signer = Signer { verifier: &self.facts.verifier, names: &self.assertions.names, now };
-        match assertion::write(&policy.assertions, who, kept, &signer, rewrite) {
+        let signer = Signer { verifier: &self.facts.verifier, ids: &self.assertions.ids, now };
+        match assertion::write(&policy.assertions, principal, kept, &signer, rewrite) {
             Ok(written) => {
                 tally.assertions = written.uses;
                 Ok(written.grown)
@@ -104,7 +105,7 @@ impl Filter {
                 self.complain(provider, format_args!("{header}: the host has not signed an assertion"), now);
             }
             Error::NoRandomness(header) => {
-                let problem = "the host has no randomness, and so an assertion has no name (`jti`)";
+                let problem = "the host has no randomness, and so an assertion has no id (`jti`)";
                 self.complain(provider, format_args!("{header}: {problem}"), now);
             }
         }

@@ -4,12 +4,14 @@
 //! writes nothing; what it noticed is in its [`Trail`]. So it can be run again when a lacking fact has come, for a candidate policy,
 //! or to explain a decision, and two runs over the same facts are equal.
 
-use super::ends::{Entry, Exemption, Grant, Halt, Shown, TokenGrant, deny, deny_claims, deny_for, deny_unmet};
+use super::ends::{
+    Exemption, Grant, Halt, ShownToken, TokenEntry, TokenGrant, deny, deny_claims, deny_for, deny_unmet,
+};
 use super::facts::Facts;
 use super::need::{Learnt, Need, ValidatedBy, ValidatedToken};
-use super::told::Detail;
-use super::trail::{Check, Complaint, Trail, Used};
-use crate::config::{ExternalAuthorization, Policy, Source};
+use super::operator_log::Detail;
+use super::trail::{Check, Complaint, Trail, UsedEntry};
+use crate::config::{ExternalAuthorization, Policy, TokenSource};
 use crate::http::{Request, only};
 use crate::jose::confirmation::Confirmation;
 use crate::jose::jwt::{self, Audiences, CheckedClaims, Expected, Issuer};
@@ -91,7 +93,7 @@ impl<'f> Run<'f> {
             Some(known) => known,
             None => {
                 let token = credentials.token().map_err(Denial::from)?;
-                self.prove(&token, credentials.digest, &trusted)?
+                self.validate(&token, credentials.digest, &trusted)?
             }
         };
         self.trail.enter(Check::Claims);
@@ -100,7 +102,7 @@ impl<'f> Run<'f> {
             self.trail.kept = Some(validated.clone());
         }
         self.trail.enter(Check::Binding);
-        let Shown { token, proof, needs_nonce } = self.bind(&credentials, checked, provider)?;
+        let ShownToken { token, proof, needs_nonce } = self.bind(&credentials, checked, provider)?;
         let (token, basis) = self.enrich(token, &validated, provider, &credentials)?;
         self.trail.enter(Check::Requirements);
         let required = policy.require.check(&token, &policy.implied_scopes, self.now);
@@ -113,7 +115,8 @@ impl<'f> Run<'f> {
         self.trail.end();
         let (label, source) = (Rc::clone(&provider.label), credentials.source);
         let by = validated.validated_by.is_answer().then_some(provider.id);
-        let entry = Entry { key: (by, credentials.digest), kept: validated.kept, outputs: validated.outputs };
+        let entry =
+            TokenEntry { key: (by, credentials.digest), assertions: validated.assertions, outputs: validated.outputs };
         Ok(Grant::Token(TokenGrant {
             token,
             provider: provider.id,
@@ -136,7 +139,7 @@ impl<'f> Run<'f> {
         let holds = trusted.has(provider.id) && provider.holds(key, algorithm, self.now);
         if holds {
             self.trail.provider = Some(provider.id);
-            self.trail.used = Some(Used::Signature);
+            self.trail.used = Some(UsedEntry::Signature);
         }
         holds.then(|| (validated.clone(), provider))
     }
@@ -215,7 +218,7 @@ pub(super) struct Trusted<'f> {
 impl<'f> Trusted<'f> {
     fn of(facts: &'f Facts, credentials: &Credentials, policy: &'f Policy) -> Self {
         let source = facts.source(credentials.source);
-        let by_source = source.and_then(|source: &Source| source.providers.clone());
+        let by_source = source.and_then(|source: &TokenSource| source.providers.clone());
         Self { facts, by_source, by_policy: policy.providers.as_deref() }
     }
 

@@ -5,15 +5,15 @@
 //! shown with this request. No cache knows of it.
 
 use super::authorize::Run;
-use super::ends::{Halt, Shown, deny, deny_claims, deny_for};
-use super::told::Detail;
+use super::ends::{Halt, ShownToken, deny, deny_claims, deny_for};
+use super::operator_log::Detail;
 use crate::config::{BindingMode, Dpop, NonceMode};
 use crate::jose::confirmation::{Confirmation, ProvenCertificate, ProvenKey};
 use crate::jose::jwk::Thumbprint;
 use crate::jose::jwt::{self, CheckedClaims};
-use crate::oauth::certificate::Certificate;
-use crate::oauth::credentials::{Credentials, Scheme};
-use crate::oauth::dpop::nonce::Standing;
+use crate::oauth::certificate::ClientCertificate;
+use crate::oauth::credentials::{AuthScheme, Credentials};
+use crate::oauth::dpop::nonce::NonceAge;
 use crate::oauth::dpop::{Expected, Proof};
 use crate::provider::Provider;
 use crate::reply::{Denial, Reason};
@@ -26,15 +26,15 @@ impl Run<'_> {
         credentials: &Credentials,
         checked: CheckedClaims,
         provider: &Provider,
-    ) -> Result<Shown, Halt> {
+    ) -> Result<ShownToken, Halt> {
         // What a JWT says of itself holds, too, where its provider's answer doesn't repeat it (RFC 9449, section 6.2).
         let checked = checked.and_bound_to(self.claimed).map_err(|error| deny_claims(provider, error))?;
         let (key, certificate) =
             checked.confirmation().map_or((None, None), |bound| (bound.key(), bound.certificate()));
         let scheme_fits = match credentials.scheme {
-            Scheme::Bearer => key.is_none(),
-            Scheme::Dpop => key.is_some(),
-            Scheme::None => true,
+            AuthScheme::Bearer => key.is_none(),
+            AuthScheme::Dpop => key.is_some(),
+            AuthScheme::None => true,
         };
         let (proof, needs_nonce) = match (key, &self.policy.dpop) {
             (None, dpop) if scheme_fits && !dpop.as_ref().is_some_and(|dpop| dpop.mode == BindingMode::Required) => {
@@ -57,7 +57,7 @@ impl Run<'_> {
         let key = proof.as_ref().map(|proof| proof as &dyn ProvenKey);
         let shown = certificate.as_ref().map(|certificate| certificate as &dyn ProvenCertificate);
         let token = checked.shown_with(key, shown).map_err(|error: jwt::Error| deny_claims(provider, error))?;
-        Ok(Shown { token, proof, needs_nonce })
+        Ok(ShownToken { token, proof, needs_nonce })
     }
 
     /// Whether this policy checks bindings of each kind that a token has.
@@ -96,20 +96,20 @@ impl Run<'_> {
             (NonceMode::Off, _) => Ok(false),
             (NonceMode::Optional, None) => Ok(true),
             (NonceMode::Required, None) => Err(deny(provider, Denial::UseDpopNonce)),
-            (_, Some(nonce)) => match proofs.nonces.standing(nonce, self.now) {
-                Standing::Current => Ok(false),
-                Standing::Ageing => Ok(true),
-                Standing::Stale => Err(deny(provider, Denial::UseDpopNonce)),
+            (_, Some(nonce)) => match proofs.nonces.age_of(nonce, self.now) {
+                NonceAge::Current => Ok(false),
+                NonceAge::Ageing => Ok(true),
+                NonceAge::Stale => Err(deny(provider, Denial::UseDpopNonce)),
             },
         }
     }
 
     /// The certificate of the client: from the one place that the operator trusts.
-    fn certificate(&self) -> Option<Certificate> {
+    fn certificate(&self) -> Option<ClientCertificate> {
         let bound = self.policy.certificate_bound.as_ref()?;
         match &bound.header {
-            Some(header) => Certificate::in_header(self.request, header),
-            None => Certificate::of_connection(self.request.certificate.as_deref()?),
+            Some(header) => ClientCertificate::in_header(self.request, header),
+            None => ClientCertificate::of_connection(self.request.certificate.as_deref()?),
         }
     }
 }

@@ -7,8 +7,8 @@
 use super::Filter;
 use super::ends::{Grant, Halt, Refusal, TokenGrant};
 use super::need::ENTRY_SIZE;
-use super::told::Detail;
-use super::trail::{Trail, Used};
+use super::operator_log::Detail;
+use super::trail::{Trail, UsedEntry};
 use crate::oauth::dpop::replay::Spent;
 use crate::reply::Denial;
 use crate::time::Timestamp;
@@ -70,10 +70,10 @@ impl super::facts::Facts {
     fn note(&mut self, trail: &Trail, now: Timestamp) {
         if let (Some(digest), Some(used)) = (trail.token, trail.used) {
             match used {
-                Used::Signature => self.validated.touch(&(None, digest)),
-                Used::Answer(provider) => self.validated.touch(&(Some(provider), digest)),
-                Used::Inactive(provider) => self.inactive.touch(&(provider, digest)),
-                Used::Postponed(provider) => self.postponed.touch(&(provider, digest)),
+                UsedEntry::Signature => self.validated.touch(&(None, digest)),
+                UsedEntry::Answer(provider) => self.validated.touch(&(Some(provider), digest)),
+                UsedEntry::Inactive(provider) => self.inactive.touch(&(provider, digest)),
+                UsedEntry::Postponed(provider) => self.postponed.touch(&(provider, digest)),
             }
         }
         if let Some(question) = &trail.answered {
@@ -86,7 +86,7 @@ impl super::facts::Facts {
             self.exchanges.touch(key);
         }
         if let Some(provider) = trail.proved {
-            self.come_alive(provider);
+            self.become_live(provider);
         }
         if let Some(header) = &trail.header {
             self.headers.keep(header);

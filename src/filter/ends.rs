@@ -1,16 +1,16 @@
 //! How a run of the decision can end: with a grant, or halted by a refusal or a need.
 
 use super::need::Need;
-use super::told::Detail;
+use super::operator_log::Detail;
 use crate::jose::jws;
 use crate::jose::jwt::{self, AccessToken};
-use crate::oauth::credentials::{self, Scheme, TokenDigest};
+use crate::oauth::credentials::{self, AuthScheme, TokenDigest};
 use crate::oauth::dpop::Proof;
 use crate::oauth::introspection::Unfit;
 use crate::policy::requirement::Unmet;
 use crate::provider::{Provider, ProviderId};
 use crate::reply::{Denial, Reason};
-use crate::upstream::assertion::{Basis, Kept};
+use crate::upstream::assertion::{Basis, KeptAssertions};
 use crate::upstream::identity;
 use crate::upstream::outputs::KeptOutputs;
 use std::fmt;
@@ -33,12 +33,12 @@ pub(super) struct TokenGrant {
     /// The place that the token was in.
     pub(super) source: usize,
     /// The scheme that it was sent under.
-    pub(super) scheme: Scheme,
+    pub(super) scheme: AuthScheme,
     /// What it spends: a proof that can be shown once.
     pub(super) proof: Option<Box<Proof>>,
     /// The client has no nonce of ours, or an old one.
     pub(super) needs_nonce: bool,
-    pub(super) entry: Entry,
+    pub(super) entry: TokenEntry,
     /// What the claims rest on beside the token.
     pub(super) basis: Basis,
     /// The token for the service.
@@ -56,7 +56,7 @@ impl Grant {
 }
 
 /// A token with what its sender has shown.
-pub(super) struct Shown {
+pub(super) struct ShownToken {
     pub(super) token: AccessToken,
     /// The proof, which can be shown once.
     pub(super) proof: Option<Proof>,
@@ -78,10 +78,10 @@ impl fmt::Debug for Grant {
 }
 
 /// Where what is known of a token is kept.
-pub(super) struct Entry {
+pub(super) struct TokenEntry {
     pub(super) key: (Option<ProviderId>, TokenDigest),
     /// What was signed about it; `None` where nothing ever is.
-    pub(super) kept: Option<Rc<Kept>>,
+    pub(super) assertions: Option<Rc<KeptAssertions>>,
     /// What was written about it; `None` where nothing ever is.
     pub(super) outputs: Option<Rc<KeptOutputs>>,
 }

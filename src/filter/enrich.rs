@@ -7,10 +7,10 @@
 
 use super::authorize::Run;
 use super::ends::{Halt, deny_for};
-use super::enrichment::{self, Enriched, EnrichmentQuestion, Said, VERDICTS};
+use super::enrichment_question::{self, EnrichmentQuestion, FoundClaims, SourceAnswer, VERDICTS};
 use super::facts::Facts;
 use super::need::{ENTRY_SIZE, Need, ValidatedToken};
-use super::told::Detail;
+use super::operator_log::Detail;
 use super::trail::Complaint;
 use crate::config::{Enrichment, EnrichmentSource};
 use crate::http::Response;
@@ -57,7 +57,7 @@ impl<'f> Run<'f> {
                     claims.extend(brought);
                     basis = basis.and(&found.basis);
                 }
-                None if enrichment.optional => basis = basis.and(&enrichment::basis(enrichment, None)),
+                None if enrichment.optional => basis = basis.and(&enrichment_question::basis(enrichment, None)),
                 // Nobody can be asked about nobody.
                 None if subject.is_none() => {
                     return Err(deny_for(provider, Denial::InsufficientClaims, Some(Detail::Enrichment)));
@@ -76,24 +76,24 @@ impl<'f> Run<'f> {
         validated: &ValidatedToken,
         subject: &str,
         bearer: &Token,
-    ) -> Result<Option<Rc<Enriched>>, Halt> {
+    ) -> Result<Option<Rc<FoundClaims>>, Halt> {
         let question = EnrichmentQuestion::new(enrichment, provider, subject, bearer);
         let known =
             self.learnt.enriched(&question).or_else(|| self.facts.enrichments.get(&question, self.now).cloned());
         if let Some(answer) = known {
             self.trail.lessons.enriched.push((question, answer.clone()));
             return match answer {
-                Said::Claims(found) => Ok(Some(found).filter(|found| found.is_about(subject))),
+                SourceAnswer::Claims(found) => Ok(Some(found).filter(|found| found.is_about(subject))),
                 // It was sent as what it is not: userinfo must refuse it then (RFC 9449, section 7.2).
-                Said::Inactive if self.is_bound(validated) => Ok(None),
-                Said::Inactive => {
+                SourceAnswer::Inactive if self.is_bound(validated) => Ok(None),
+                SourceAnswer::Inactive => {
                     let denial = Denial::InvalidToken(Reason::Inactive);
                     Err(deny_for(provider, denial, Some(Detail::Userinfo)))
                 }
-                Said::Forbidden if !enrichment.optional => {
+                SourceAnswer::Forbidden if !enrichment.optional => {
                     Err(deny_for(provider, Denial::InsufficientClaims, Some(Detail::Userinfo)))
                 }
-                Said::Forbidden | Said::Nothing => Ok(None),
+                SourceAnswer::Forbidden | SourceAnswer::Nothing => Ok(None),
             };
         }
         let is_userinfo = matches!(enrichment.source, EnrichmentSource::Userinfo);
@@ -143,8 +143,10 @@ impl Facts {
             _ => FetchError::of_status(response),
         })?;
         let (size, cache) = match &said {
-            Said::Claims(found) => (found.memory_size(), question.enrichment.cache),
-            Said::Inactive | Said::Forbidden | Said::Nothing => (0, provider.config.introspection.negative_cache),
+            SourceAnswer::Claims(found) => (found.memory_size(), question.enrichment.cache),
+            SourceAnswer::Inactive | SourceAnswer::Forbidden | SourceAnswer::Nothing => {
+                (0, provider.config.introspection.negative_cache)
+            }
         };
         let size = size.saturating_add(question.memory_size()).saturating_add(ENTRY_SIZE);
         self.enrichments.insert(question.clone(), said, size, cache, now);
@@ -154,7 +156,7 @@ impl Facts {
     /// Notes that a source has not answered: it is not asked the same again at once.
     pub(super) fn miss_enrichment(&mut self, question: &EnrichmentQuestion, now: Timestamp) {
         let size = question.memory_size().saturating_add(ENTRY_SIZE);
-        self.enrichments.insert(question.clone(), Said::Nothing, size, PAUSE, now);
+        self.enrichments.insert(question.clone(), SourceAnswer::Nothing, size, PAUSE, now);
     }
 }
 

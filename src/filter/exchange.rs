@@ -5,10 +5,10 @@
 
 use super::authorize::Run;
 use super::ends::{Halt, deny_for};
-use super::exchanged::{ExchangeKey, ExchangeQuestion, endpoint};
+use super::exchange_question::{ExchangeKey, ExchangeQuestion, endpoint};
 use super::facts::Facts;
 use super::need::{ENTRY_SIZE, Need, ValidatedToken};
-use super::told::Detail;
+use super::operator_log::Detail;
 use super::trail::Complaint;
 use crate::http::Response;
 use crate::oauth::credentials::Credentials;

@@ -5,8 +5,8 @@
 use super::commit::Granted;
 use super::ends::Halt;
 use super::need::{ValidatedBy, ValidatedToken};
-use super::told::Detail;
-use super::trail::{Trail, Used};
+use super::operator_log::Detail;
+use super::trail::{Trail, UsedEntry};
 use super::{CallId, Filter};
 use crate::decision::Case;
 use crate::http::Request;
@@ -23,14 +23,14 @@ pub struct Explanation {
     /// The rule that it falls under, by its number; `None` for the policy of the top level.
     pub rule: Option<usize>,
     /// The runs of the decision: the first, and one more for each fact that was lacking.
-    pub runs: Vec<Run>,
+    pub runs: Vec<ExplainedRun>,
     /// What the decision rests on beyond its reason: a field of the configuration, a claim, a part of a proof.
     pub detail: Option<String>,
 }
 
 /// One run of the decision.
 #[derive(Clone)]
-pub struct Run {
+pub struct ExplainedRun {
     /// The checks that were made, in order, each with whether it passed: the last may have ended the run.
     pub checks: Vec<(&'static str, bool)>,
     /// The place that the token was in, by its number in `access_token`.
@@ -48,7 +48,7 @@ pub struct Run {
 }
 
 /// Without the claims.
-impl fmt::Debug for Run {
+impl fmt::Debug for ExplainedRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Run").field("checks", &self.checks).field("lacks", &self.lacks).finish_non_exhaustive()
     }
@@ -56,7 +56,7 @@ impl fmt::Debug for Run {
 
 /// What a call is for.
 #[derive(Clone, Debug)]
-pub struct Purpose {
+pub struct CallPurpose {
     /// `metadata`, `jwks`, `introspection`, `userinfo` or `authorization`.
     pub kind: &'static str,
     /// Whom it is about.
@@ -81,9 +81,9 @@ impl Filter {
     }
 
     /// What an open call is for.
-    pub fn purpose(&self, call: CallId) -> Option<Purpose> {
+    pub fn purpose(&self, call: CallId) -> Option<CallPurpose> {
         let need = self.waiting.need_of(call)?;
-        Some(Purpose { kind: need.as_str(), provider: need.provider(), token: need.token().cloned() })
+        Some(CallPurpose { kind: need.as_str(), provider: need.provider(), token: need.token().cloned() })
     }
 
     /// The token of a request, if it has one that can be looked at.
@@ -103,7 +103,7 @@ impl Filter {
         let Some(notes) = self.notes() else { return };
         let validated = self.vouched_for(trail, now);
         let by = validated.map(|validated| validated.validated_by);
-        let run = Run {
+        let run = ExplainedRun {
             checks: trail.checks().map(|(check, passed)| (check.as_str(), passed)).collect(),
             source: trail.source,
             provider: trail.provider.or(validated.map(|validated| validated.provider)),
@@ -135,7 +135,7 @@ impl Filter {
     fn vouched_for<'t>(&'t self, trail: &'t Trail, now: Timestamp) -> Option<&'t ValidatedToken> {
         let digest = trail.token?;
         let answered = match trail.used {
-            Some(Used::Answer(provider)) => Some(provider),
+            Some(UsedEntry::Answer(provider)) => Some(provider),
             _ => None,
         };
         let kept = trail.kept.as_ref().or(trail.lessons.validated.as_ref());

@@ -4,13 +4,13 @@
 //! The invariant: reading is `&self` and leaves everything as it was, down to what a cache drops next. What is written comes from
 //! outside, as an answer ([`Facts::take`]), or from a decision when it is committed ([`commit`](super::commit)).
 
-use super::enrichment::{EnrichmentQuestion, Said};
-use super::exchanged::{ExchangeKey, Exchanged};
+use super::enrichment_question::{EnrichmentQuestion, SourceAnswer};
+use super::exchange_question::{ExchangeKey, Exchanged};
 use super::need::{ENTRY_SIZE, Need, ValidatedBy, ValidatedToken};
 use super::newcomers::Newcomers;
 use super::proofs::Proofs;
 use crate::cache::{Bounds, Cache, DigestCache};
-use crate::config::{Config, Source};
+use crate::config::{Config, TokenSource};
 use crate::http::Response;
 use crate::http::names::ReservedNames;
 use crate::jose::jws::KnownHeaders;
@@ -23,7 +23,7 @@ use crate::policy::external::{self, AuthorizationQuestion};
 use crate::provider::{Call, FetchError, Provider, ProviderId};
 use crate::reply::Reason;
 use crate::time::Timestamp;
-use crate::upstream::assertion::Kept;
+use crate::upstream::assertion::KeptAssertions;
 use crate::upstream::outputs::KeptOutputs;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -53,7 +53,7 @@ pub(super) struct Facts {
     /// Whether anything is signed about tokens.
     pub(super) signs: bool,
     /// What sources said about subjects lately.
-    pub(super) enrichments: Cache<EnrichmentQuestion, Said>,
+    pub(super) enrichments: Cache<EnrichmentQuestion, SourceAnswer>,
     /// Tokens for services.
     pub(super) exchanges: Cache<ExchangeKey, Exchanged>,
     /// Whether any policy writes anything about tokens.
@@ -120,23 +120,23 @@ impl Facts {
     }
 
     /// Room for what is signed about a token, if anything ever is.
-    pub(super) fn kept(&self) -> Option<Rc<Kept>> {
+    pub(super) fn new_assertions(&self) -> Option<Rc<KeptAssertions>> {
         self.signs.then(Rc::default)
     }
 
     /// Room for what is written about a token, if anything ever is.
-    pub(super) fn kept_outputs(&self) -> Option<Rc<KeptOutputs>> {
+    pub(super) fn new_outputs(&self) -> Option<Rc<KeptOutputs>> {
         self.writes.then(Rc::default)
     }
 
     /// The place that a token was found in.
-    pub(super) fn source(&self, index: usize) -> Option<&Source> {
+    pub(super) fn source(&self, index: usize) -> Option<&TokenSource> {
         self.config.sources.get(index)
     }
 
     /// Notes that a token of this provider has been proved.
-    pub(super) fn come_alive(&mut self, id: ProviderId) {
-        if self.provider_mut(id).is_some_and(Provider::come_alive) {
+    pub(super) fn become_live(&mut self, id: ProviderId) {
+        if self.provider_mut(id).is_some_and(Provider::become_live) {
             self.newcomers.welcome();
         }
     }
@@ -194,7 +194,7 @@ impl Facts {
             Need::Metadata(_) => provider.take_metadata(response, endpoint, now)?,
             Need::Keys(_, source) => provider.take_keys(*source, response, now)?,
             Need::Introspection(id, token) => {
-                let answer = response.and_then(|response| provider.introspected(response));
+                let answer = response.and_then(|response| provider.read_introspection(response));
                 if let Some(answer) = answer {
                     // By its status alone, an answer may be about us.
                     if response.is_some_and(|response| response.status == 200) {
@@ -206,7 +206,7 @@ impl Facts {
                     return Err(no_answer(response));
                 }
             }
-            Need::Userinfo(id, token) => match response.and_then(|response| provider.told_of_user(response)) {
+            Need::Userinfo(id, token) => match response.and_then(|response| provider.read_userinfo(response)) {
                 Some(answer) => return Ok(self.take_answer(*id, token, ValidatedBy::Userinfo, answer, now)),
                 None => return Err(no_answer(response)),
             },
@@ -250,11 +250,12 @@ impl Facts {
                 // RFC 7662, section 4: an answer must not be believed beyond `exp`.
                 let left = claims.expires_at().map_or(std::time::Duration::MAX, |end| end.saturating_since(now));
                 let size = claims.memory_size().saturating_add(ENTRY_SIZE);
-                let kept = self.kept();
-                let outputs = self.kept_outputs();
-                let validated = ValidatedToken { claims: Rc::new(claims), provider: id, validated_by, kept, outputs };
+                let assertions = self.new_assertions();
+                let outputs = self.new_outputs();
+                let validated =
+                    ValidatedToken { claims: Rc::new(claims), provider: id, validated_by, assertions, outputs };
                 self.validated.insert((Some(id), digest), validated, size, cache.min(left), now);
-                self.come_alive(id);
+                self.become_live(id);
                 None
             }
             Err(unfit) => {

@@ -1,16 +1,16 @@
 //! What a decision can lack, and what a request has learnt.
 
-use super::enrichment::{EnrichmentQuestion, Said};
-use super::exchanged::{ExchangeKey, ExchangeQuestion, Exchanged};
+use super::enrichment_question::{EnrichmentQuestion, SourceAnswer};
+use super::exchange_question::{ExchangeKey, ExchangeQuestion, Exchanged};
 use crate::config::{DEFAULT_MAX_TOKEN_SIZE, Dpop};
 use crate::jose::jwk::{Algorithm, Fingerprint};
 use crate::jose::jwt::Claims;
 use crate::oauth::credentials::Token;
 use crate::oauth::dpop::{self, Proof};
 use crate::policy::external::AuthorizationQuestion;
-use crate::provider::{Call, Kind, ProviderId};
+use crate::provider::{Call, CallKind, ProviderId};
 use crate::time::Timestamp;
-use crate::upstream::assertion::Kept;
+use crate::upstream::assertion::KeptAssertions;
 use crate::upstream::outputs::KeptOutputs;
 use std::rc::Rc;
 
@@ -32,7 +32,7 @@ pub(super) enum Need {
     /// A token for the service, made by this provider.
     Exchange(ProviderId, ExchangeQuestion),
     /// Whether an endpoint that was given up is back. Nobody waits for it.
-    Probe(ProviderId, Kind, usize),
+    Probe(ProviderId, CallKind, usize),
 }
 
 impl Need {
@@ -127,7 +127,7 @@ pub(super) struct Learnt {
     /// What its DPoP proof is, under the settings by which it was checked.
     proof: Option<CheckedProof>,
     /// What sources said, or that they said nothing.
-    enriched: Vec<(EnrichmentQuestion, Said)>,
+    enriched: Vec<(EnrichmentQuestion, SourceAnswer)>,
     /// What came of an exchange.
     exchanged: Option<(ExchangeKey, Exchanged)>,
 }
@@ -154,7 +154,7 @@ impl Learnt {
     }
 
     /// What a source said to this request.
-    pub(super) fn enriched(&self, question: &EnrichmentQuestion) -> Option<Said> {
+    pub(super) fn enriched(&self, question: &EnrichmentQuestion) -> Option<SourceAnswer> {
         self.enriched.iter().find(|(asked, _)| asked == question).map(|(_, answer)| answer.clone())
     }
 
@@ -199,7 +199,7 @@ pub(super) struct Lessons {
     /// Its DPoP proof was looked at: a signature each time.
     pub(super) proof: Option<CheckedProof>,
     /// What sources said: it may be gone when the next one has spoken.
-    pub(super) enriched: Vec<(EnrichmentQuestion, Said)>,
+    pub(super) enriched: Vec<(EnrichmentQuestion, SourceAnswer)>,
     /// What came of an exchange.
     pub(super) exchanged: Option<(ExchangeKey, Exchanged)>,
 }
@@ -215,7 +215,7 @@ pub(super) struct ValidatedToken {
     pub(super) provider: ProviderId,
     pub(super) validated_by: ValidatedBy,
     /// What was signed about it; `None` where nothing ever is.
-    pub(super) kept: Option<Rc<Kept>>,
+    pub(super) assertions: Option<Rc<KeptAssertions>>,
     /// What was written about it; `None` where nothing ever is.
     pub(super) outputs: Option<Rc<KeptOutputs>>,
 }

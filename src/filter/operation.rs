@@ -8,7 +8,7 @@
 use super::Filter;
 use super::authorize::Run;
 use super::ends::{Grant, Halt, Refusal};
-use super::told::Detail;
+use super::operator_log::Detail;
 use crate::config::{Mcp, OFFLINE_ACCESS, Policy};
 use crate::decision::{Answered, Case, Decision, HeldBody, Outcome, PassedBody, Tally};
 use crate::http::names::letters;
@@ -17,10 +17,10 @@ use crate::http::query::Target;
 use crate::http::{Edit, Request, only};
 use crate::jose::jwt::AccessToken;
 use crate::json::{self, Object};
-use crate::policy::operation::fault::{Fault, FaultKind};
+use crate::policy::operation::fault::{FaultKind, MessageFault};
 use crate::policy::operation::head::Head;
 use crate::policy::operation::lists::Lists;
-use crate::policy::operation::{Asked, Refused, message};
+use crate::policy::operation::{Message, Refused, message};
 use crate::policy::requirement::Unmet;
 use crate::protobuf;
 use crate::reply::{BadMessage, Denial};
@@ -106,7 +106,7 @@ impl Run<'_> {
         let mcp = server(self.policy, self.request)?;
         let head = Head::read(mcp, self.request, true).ok();
         let asked = head.and_then(|head| head.asked(mcp, self.request.mcp.as_ref()).ok()).flatten();
-        let nothing = Asked { id: None, method: None, operations: Vec::new() };
+        let nothing = Message { id: None, method: None, operations: Vec::new() };
         Some(scopes(mcp, self.policy, std::slice::from_ref(asked.as_ref().unwrap_or(&nothing))))
     }
 }
@@ -118,7 +118,7 @@ impl Filter {
         case: &Case,
         grant: Option<&Grant>,
         now: Timestamp,
-    ) -> (Option<Asked>, Result<Option<Unread>, Refusal>) {
+    ) -> (Option<Message>, Result<Option<Unread>, Refusal>) {
         let Case { request, policy, is_check } = case;
         let Some(mcp) = server(policy, request) else { return (None, Ok(None)) };
         let (token, label) = match grant {
@@ -127,7 +127,7 @@ impl Filter {
         };
         let refuse =
             |denial: Denial| Refusal { detail: Some(Detail::Operation), ..Refusal::new(denial, label.clone()) };
-        let refuse_fault = |fault: Fault| {
+        let refuse_fault = |fault: MessageFault| {
             // A proxy that asks understands 401 and 403 only.
             refuse(if *is_check { Denial::InsufficientClaims } else { bad_message(fault.kind, request) })
         };
@@ -189,12 +189,12 @@ impl Filter {
         case: &Case,
         refused: Answered,
         detail: Option<&Detail>,
-        asked: Option<&Asked>,
+        asked: Option<&Message>,
         tally: Tally,
         token: Option<&AccessToken>,
     ) -> Box<Answered> {
         self.tell(case, &refused.outcome, Some(refused.answer.status), detail, tally);
-        let asked: Vec<Asked> = asked.into_iter().cloned().collect();
+        let asked: Vec<Message> = asked.into_iter().cloned().collect();
         let filter_state = self.audit(&asked, &refused.outcome, token);
         // The head has gone on: its log has nothing to hide any more.
         Box::new(Answered { tally, filter_state, edits: Vec::new(), ..refused })
@@ -204,7 +204,7 @@ impl Filter {
     pub(super) fn audited(
         &self,
         case: &Case,
-        asked: Option<Asked>,
+        asked: Option<Message>,
         token: Option<&AccessToken>,
         mut decision: Decision,
     ) -> Decision {
@@ -226,7 +226,7 @@ impl Filter {
     /// arguments.
     pub(super) fn audit(
         &self,
-        messages: &[Asked],
+        messages: &[Message],
         outcome: &Outcome,
         token: Option<&AccessToken>,
     ) -> Vec<(String, Vec<u8>)> {
@@ -274,7 +274,7 @@ pub(super) fn hold_body(case: &Case, unread: Unread, token: Option<AccessToken>,
 /// A decision about a request whose body, if it has one, says nothing more: what its response may list is filtered.
 pub(super) fn with_lists(
     case: &Case,
-    asked: Option<&Asked>,
+    asked: Option<&Message>,
     token: Option<&AccessToken>,
     decision: Decision,
 ) -> Decision {
@@ -300,11 +300,11 @@ fn without_coding() -> Edit {
 fn judge<'m>(
     mcp: &Mcp,
     policy: &Policy,
-    messages: &'m [Asked],
+    messages: &'m [Message],
     token: Option<&AccessToken>,
     now: Timestamp,
-) -> Result<(), (&'m Asked, Denial)> {
-    let refused = |asked: &'m Asked| Some((asked, mcp.permits(asked, token, &policy.implied_scopes, now).err()?));
+) -> Result<(), (&'m Message, Denial)> {
+    let refused = |asked: &'m Message| Some((asked, mcp.permits(asked, token, &policy.implied_scopes, now).err()?));
     // The first that nobody may ask for, or else the first of all: no better token helps against that.
     let first = messages.iter().filter_map(refused).min_by_key(|(_, refused)| *refused != Refused::Denied);
     let Some((asked, refused)) = first else { return Ok(()) };
@@ -318,7 +318,7 @@ fn judge<'m>(
 }
 
 /// All scopes that a request and its operations need, each once.
-fn scopes(mcp: &Mcp, policy: &Policy, messages: &[Asked]) -> String {
+fn scopes(mcp: &Mcp, policy: &Policy, messages: &[Message]) -> String {
     let mut scopes: Vec<&str> = Vec::new();
     for scope in policy.require.all_scopes().chain(messages.iter().flat_map(|asked| mcp.scopes_for(asked))) {
         if !scopes.contains(&scope) && scope != OFFLINE_ACCESS {

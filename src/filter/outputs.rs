@@ -3,7 +3,7 @@
 //! The invariant: all that is kept counts as a part of its token's entry, and goes with it.
 
 use super::Filter;
-use super::ends::Entry;
+use super::ends::TokenEntry;
 use crate::config::Policy;
 use crate::upstream::identity::{self, Identity};
 use crate::upstream::outputs::Outputs;
@@ -16,7 +16,7 @@ impl Filter {
         &mut self,
         policy: &Policy,
         identity: Identity,
-        entry: &Entry,
+        entry: &TokenEntry,
         may_keep: bool,
     ) -> Result<Option<Rc<Outputs>>, identity::Error> {
         if policy.claim_headers.is_empty() && policy.user_info.is_empty() {

@@ -9,7 +9,7 @@ use crate::decision::{Answered, Case, Decision, Disposition, Meaning, Outcome, T
 use crate::http::path::Path;
 use crate::http::query::Target;
 use crate::http::{Document, Request, only};
-use crate::oauth::protected_resource::{self, Described};
+use crate::oauth::protected_resource::{self, WellKnown};
 use crate::provider::ProviderId;
 use crate::reply::Denial;
 use crate::time::Timestamp;
@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// What of the filter's own a request is for.
-pub(super) enum Own<'f> {
+pub(super) enum OwnEndpoint<'f> {
     /// The verify endpoint: another proxy asks about this request, if it tells it.
     Check(Result<Request, Denial>),
     /// A document that anybody may read.
@@ -28,26 +28,26 @@ pub(super) enum Own<'f> {
 
 impl Filter {
     /// What of the filter's own this request is for; `None` for one that is for the service.
-    pub(super) fn own(&self, request: &Request, now: Timestamp) -> Option<Own<'_>> {
-        self.document(request, now).or_else(|| self.check(request).map(Own::Check))
+    pub(super) fn own(&self, request: &Request, now: Timestamp) -> Option<OwnEndpoint<'_>> {
+        self.document(request, now).or_else(|| self.check(request).map(OwnEndpoint::Check))
     }
 
-    fn document(&self, request: &Request, now: Timestamp) -> Option<Own<'_>> {
+    fn document(&self, request: &Request, now: Timestamp) -> Option<OwnEndpoint<'_>> {
         if self.documents.is_empty() && self.resources.is_empty() {
             return None;
         }
         let path = Path::read(Target::parse(request.path()?).path);
         let reading = only(path.readings().filter(|_| path.is_normal())?)?;
         if let Some(document) = self.documents.get(reading) {
-            return Some(Own::Document(document));
+            return Some(OwnEndpoint::Document(document));
         }
         let authority = request.authority().unwrap_or_default();
         match protected_resource::at(&self.resources, reading, authority)? {
-            Described::Resource(resource) => Some(Own::Document(&resource.document)),
-            Described::AuthorizationServer(provider) => {
+            WellKnown::Resource(resource) => Some(OwnEndpoint::Document(&resource.document)),
+            WellKnown::AuthorizationServer(provider) => {
                 let provider = self.facts.provider(ProviderId(provider))?;
-                let document = provider.published_metadata(now).map(Own::Document);
-                Some(document.unwrap_or_else(|| Own::Missing(provider.retry_after(now))))
+                let document = provider.published_metadata(now).map(OwnEndpoint::Document);
+                Some(document.unwrap_or_else(|| OwnEndpoint::Missing(provider.retry_after(now))))
             }
         }
     }

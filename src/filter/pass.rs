@@ -5,18 +5,18 @@
 //! place.
 
 use super::assertions;
-use super::ends::{Entry, Exemption, Grant, Refusal, TokenGrant};
-use super::told::Detail;
+use super::ends::{Exemption, Grant, Refusal, TokenEntry, TokenGrant};
+use super::operator_log::Detail;
 use super::{Filter, REMOVED_BY_EXT_AUTHZ};
-use crate::config::{Source, SourceLocation};
+use crate::config::{TokenLocation, TokenSource};
 use crate::decision::{Answered, Case, Decision, Disposition, Forward, Meaning, Outcome, Tally};
 use crate::http::{Answer, Edit};
-use crate::oauth::credentials::{self, Scheme};
+use crate::oauth::credentials::{self, AuthScheme};
 use crate::oauth::dpop::NONCE_HEADER;
 use crate::provider::ProviderId;
 use crate::reply::Denial;
 use crate::time::Timestamp;
-use crate::upstream::assertion::{Basis, Who};
+use crate::upstream::assertion::{Basis, Principal};
 use crate::upstream::identity::{self, Identity};
 use crate::upstream::outputs::ResponseOutputs;
 use crate::upstream::rewrite::Rewrite;
@@ -27,7 +27,7 @@ struct Subject<'s> {
     identity: Identity<'s>,
     provider: ProviderId,
     label: &'s Rc<str>,
-    entry: &'s Entry,
+    entry: &'s TokenEntry,
     basis: Basis,
     /// The token that the provider made for the service.
     exchanged: Option<&'s str>,
@@ -35,7 +35,7 @@ struct Subject<'s> {
 
 impl Filter {
     /// Lets a request pass with its grant, or without an identity.
-    pub(super) fn let_go(
+    pub(super) fn pass(
         &mut self,
         case: &Case,
         found: Result<Grant, Refusal>,
@@ -139,8 +139,8 @@ impl Filter {
             };
             rewrite.set_header(&exchange.header, value);
         }
-        let who = Who::Subject(identity, basis);
-        self.assert_subject(&case.policy, who, entry, tally, rewrite, now).map_err(|error| {
+        let principal = Principal::Subject(identity, basis);
+        self.assert_subject(&case.policy, principal, entry, tally, rewrite, now).map_err(|error| {
             self.complain_of_assertion(provider, &error, now);
             Refusal { provider: Some(Rc::clone(label)), ..assertions::refusal(&error) }
         })?;
@@ -210,13 +210,13 @@ impl Filter {
 }
 
 /// What becomes of the token itself: it goes on as it came, in another form, or not at all.
-fn place_token<'s>(source: &'s Source, scheme: Scheme, case: &Case, rewrite: &mut Rewrite<'s>) {
+fn place_token<'s>(source: &'s TokenSource, scheme: AuthScheme, case: &Case, rewrite: &mut Rewrite<'s>) {
     // A service would choose a token among the protocols as the one to speak, and say so in its response.
-    if !case.policy.forward || matches!(source.location, SourceLocation::WebSocketProtocol { .. }) {
+    if !case.policy.forward || matches!(source.location, TokenLocation::WebSocketProtocol { .. }) {
         rewrite.strip_one(source);
     }
-    if let SourceLocation::Header { name, .. } = &source.location
-        && scheme == Scheme::Dpop
+    if let TokenLocation::Header { name, .. } = &source.location
+        && scheme == AuthScheme::Dpop
         && case.policy.forward
         && case.policy.dpop.as_ref().is_some_and(|dpop| dpop.forward_as_bearer)
         && let Some(credentials) = credentials::as_bearer(&case.request, name)

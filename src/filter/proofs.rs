@@ -6,7 +6,7 @@
 use crate::config::{Config, Dpop, DpopStore};
 use crate::oauth::dpop::Proof;
 use crate::oauth::dpop::nonce::Nonces;
-use crate::oauth::dpop::replay::{Memory, Spent};
+use crate::oauth::dpop::replay::{ReplayMemory, Spent};
 use crate::ports::{Randomness, SharedMemory};
 use crate::time::Timestamp;
 use std::cell::OnceCell;
@@ -25,7 +25,7 @@ pub(super) struct Proofs {
 /// What is made with the secret.
 pub(super) struct Ready {
     pub(super) nonces: Nonces,
-    memory: Memory,
+    memory: ReplayMemory,
 }
 
 impl Proofs {
@@ -51,7 +51,7 @@ impl Proofs {
         let configured = self.store.nonce_secrets.iter().map(|secret| secret.expose().as_bytes());
         let drawn = self.store.nonce_secrets.is_empty().then_some(&secret[..]);
         let Some(nonces) = Nonces::new(configured.chain(drawn), self.store.nonce_lifetime) else { return false };
-        let memory = Memory::new(&self.prefix, &secret, self.store.capacity, self.store.when_full, self.window);
+        let memory = ReplayMemory::new(&self.prefix, &secret, self.store.capacity, self.store.when_full, self.window);
         self.ready.set(Ready { nonces, memory }).is_ok()
     }
 

@@ -9,7 +9,7 @@ use crate::decision::{Answered, Case, Decision, Disposition, Meaning, Outcome, T
 use crate::http::{Answer, Edit};
 use crate::oauth::credentials;
 use crate::oauth::dpop::NONCE_HEADER;
-use crate::reply::{About, Denial};
+use crate::reply::{Denial, RefusalContext};
 use crate::time::Timestamp;
 use crate::upstream::rewrite::Rewrite;
 use std::rc::Rc;
@@ -50,7 +50,7 @@ impl Filter {
     ) -> Answered {
         let Case { request, policy, is_check } = case;
         let uses_dpop = policy.takes_dpop() && credentials::uses_dpop(request, &self.config.sources);
-        let about = About { policy, mcp: operation::server(policy, request).map(|mcp| &**mcp), id, uses_dpop };
+        let about = RefusalContext { policy, mcp: operation::server(policy, request).map(|mcp| &**mcp), id, uses_dpop };
         let mut answer = match request.grpc() {
             // A proxy that asks takes 200 for a yes, 401 and 403 for a no, and all else for a fault
             // (ngx_http_auth_request_module): whatever its client speaks, it is answered in HTTP.

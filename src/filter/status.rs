@@ -3,7 +3,7 @@
 use super::Filter;
 use crate::config::listed;
 use crate::ordered;
-use crate::provider::Kind;
+use crate::provider::CallKind;
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -73,7 +73,7 @@ impl Filter {
 
     /// Of each endpoint that is one of several: its provider's name, the kind of call, its place in the list, and whether it
     /// is in use.
-    pub fn endpoint_facts(&self) -> impl Iterator<Item = (&str, Kind, usize, bool)> {
+    pub fn endpoint_facts(&self) -> impl Iterator<Item = (&str, CallKind, usize, bool)> {
         self.facts.providers().flat_map(|provider| {
             provider.endpoint_facts().map(|(kind, index, is_up)| (&*provider.label, kind, index, is_up))
         })

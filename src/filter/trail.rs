@@ -31,7 +31,7 @@ pub(super) struct Trail {
     pub(super) verification: Option<(Algorithm, Backend)>,
     checks: Checks,
     /// The entry about the token that was of use.
-    pub(super) used: Option<Used>,
+    pub(super) used: Option<UsedEntry>,
     /// The question whose answer was known.
     pub(super) answered: Option<AuthorizationQuestion>,
     /// What became of its proof when the grant was committed.
@@ -154,7 +154,7 @@ impl Checks {
 
 /// Which entry about a token was of use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Used {
+pub(super) enum UsedEntry {
     /// That of its signature.
     Signature,
     /// That of what this provider answered.

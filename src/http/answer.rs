@@ -32,7 +32,7 @@ impl Answer {
     }
 
     /// Adds a field.
-    pub fn add(&mut self, name: impl Into<Name>, value: impl Into<Vec<u8>>) {
+    pub fn add(&mut self, name: impl Into<FieldName>, value: impl Into<Vec<u8>>) {
         self.headers.push((name.into(), value.into()));
     }
 
@@ -62,18 +62,18 @@ impl fmt::Debug for Answer {
 }
 
 /// A header field that the filter writes.
-pub type Field = (Name, Vec<u8>);
+pub type Field = (FieldName, Vec<u8>);
 
 /// The name of a header that the filter writes, in lower case: its own, or one of the configuration.
 #[derive(Clone)]
-pub enum Name {
+pub enum FieldName {
     /// One that the code knows.
     Known(&'static str),
     /// One that the operator has chosen.
     Configured(Rc<str>),
 }
 
-impl Deref for Name {
+impl Deref for FieldName {
     type Target = str;
 
     fn deref(&self) -> &str {
@@ -84,45 +84,45 @@ impl Deref for Name {
     }
 }
 
-impl AsRef<[u8]> for Name {
+impl AsRef<[u8]> for FieldName {
     fn as_ref(&self) -> &[u8] {
         self.as_bytes()
     }
 }
 
-impl PartialEq for Name {
+impl PartialEq for FieldName {
     fn eq(&self, other: &Self) -> bool {
         **self == **other
     }
 }
 
-impl Eq for Name {}
+impl Eq for FieldName {}
 
-impl fmt::Debug for Name {
+impl fmt::Debug for FieldName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&**self, f)
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for FieldName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self)
     }
 }
 
-impl From<&'static str> for Name {
+impl From<&'static str> for FieldName {
     fn from(name: &'static str) -> Self {
         Self::Known(name)
     }
 }
 
-impl From<Rc<str>> for Name {
+impl From<Rc<str>> for FieldName {
     fn from(name: Rc<str>) -> Self {
         Self::Configured(name)
     }
 }
 
-impl From<&Rc<str>> for Name {
+impl From<&Rc<str>> for FieldName {
     fn from(name: &Rc<str>) -> Self {
         Self::Configured(Rc::clone(name))
     }

@@ -24,12 +24,12 @@ pub struct ReservedNames {
     parameters: Names,
 }
 
-/// What a parameter of the query is to the filter.
+/// Whose a parameter of the query is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Standing {
-    /// Nothing.
+pub enum ParameterOwner {
+    /// Somebody else's.
     Foreign,
-    /// Named by one of the filter's own names: it is removed.
+    /// The filter's: it has one of its names, and is removed.
     Own,
     /// Somebody else's to some readers, while others find one of the filter's names in it.
     Mixed,
@@ -156,30 +156,30 @@ impl ReservedNames {
         self.has_parameters() && self.parameters.may_be_in(query)
     }
 
-    /// What is to be done with this parameter, as it was sent.
-    pub fn standing(&self, sent: &[u8]) -> Standing {
+    /// Whose a parameter is, as it was sent.
+    pub fn owner_of(&self, sent: &[u8]) -> ParameterOwner {
         let own = &self.parameters;
         if !own.may_be_in(sent) {
-            return Standing::Foreign;
+            return ParameterOwner::Foreign;
         }
         if sent.contains(&b';') {
             // To some readers, each part is a parameter; to others, one of the names may hold the semicolon.
             let is_whole = own.are_alike(Parameter::parse(sent).raw_name(), |_| true);
             let mut parts = sent.split(|byte| *byte == b';');
             let is_mixed = is_whole || parts.any(|part| self.could_be_own(part) || self.are_behind_commas(part));
-            return if is_mixed { Standing::Mixed } else { Standing::Foreign };
+            return if is_mixed { ParameterOwner::Mixed } else { ParameterOwner::Foreign };
         }
         let parameter = Parameter::parse(sent);
         if self.are_behind_commas(sent) {
-            return Standing::Mixed;
+            return ParameterOwner::Mixed;
         }
         let is_place = own.is_place(&parameter.name());
         if own.are_alike(parameter.raw_name(), |name| name.is_written || !is_place) {
-            Standing::Own
+            ParameterOwner::Own
         } else if self.are_hidden_in(&parameter) {
-            Standing::Mixed
+            ParameterOwner::Mixed
         } else {
-            Standing::Foreign
+            ParameterOwner::Foreign
         }
     }
 
@@ -202,7 +202,7 @@ impl ReservedNames {
     }
 
     fn are_mixed_into(&self, query: &[u8]) -> bool {
-        query.split(|byte| *byte == b'&').any(|sent| self.standing(sent) == Standing::Mixed)
+        query.split(|byte| *byte == b'&').any(|sent| self.owner_of(sent) == ParameterOwner::Mixed)
     }
 
     /// Whether a comma parts one of the names from the rest of a parameter: qs can be told that parameters end there. A list of

@@ -48,7 +48,7 @@ pub struct Jwk {
 impl Jwk {
     /// Reads one JWK (RFC 7517, section 4). Members that are not understood, private ones among them, are ignored, and so is a
     /// certificate that can't be read, unless it is all there is.
-    pub fn parse(member: &Value, origin: Origin) -> Result<Self, KeyError> {
+    pub fn parse(member: &Value, origin: KeySetOrigin) -> Result<Self, KeyError> {
         let Value::Object(jwk) = member else {
             return Err(KeyError::NotAnObject);
         };
@@ -209,7 +209,7 @@ impl fmt::Debug for Fingerprint {
 
 /// Where a key set came from, and so what its keys may be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Origin {
+pub enum KeySetOrigin {
     /// The operator's own configuration.
     Inline,
     /// A provider's published document. A symmetric key that is published is no secret: it is refused.

@@ -13,7 +13,7 @@ mod private;
 mod uses;
 
 pub use private::{Secrets, UnusableKey};
-pub use uses::{MAX_USES, Use, UseResult, Uses};
+pub use uses::{AssertionResult, AssertionUse, AssertionUses, MAX_USES};
 
 use crate::jose::jwk::{Algorithm, Jwk};
 use crate::jose::verifier::{Backend, Verifier};
@@ -24,11 +24,11 @@ use std::fmt;
 /// A private key. Never printed.
 pub struct SigningKey {
     kid: Option<String>,
-    secret: Secret,
+    secret: PrivateKey,
     verifying: Jwk,
 }
 
-enum Secret {
+enum PrivateKey {
     /// By the module, and by the host, to which it is PKCS#8 in DER.
     P256 {
         key: Box<p256::ecdsa::SigningKey>,
@@ -54,10 +54,10 @@ impl SigningKey {
     /// What its signatures are called. It has one algorithm.
     pub fn algorithm(&self) -> Algorithm {
         match &self.secret {
-            Secret::P256 { .. } => Algorithm::Es256,
-            Secret::Ed25519(_) => Algorithm::EdDsa,
-            Secret::Rsa { .. } => Algorithm::Rs256,
-            Secret::Symmetric => Algorithm::Hs256,
+            PrivateKey::P256 { .. } => Algorithm::Es256,
+            PrivateKey::Ed25519(_) => Algorithm::EdDsa,
+            PrivateKey::Rsa { .. } => Algorithm::Rs256,
+            PrivateKey::Symmetric => Algorithm::Hs256,
         }
     }
 
@@ -90,21 +90,21 @@ impl SigningKey {
     /// The signature in the form of RFC 7518, section 3, and who made it.
     fn sign(&self, message: &[u8], verifier: &Verifier) -> Option<(Vec<u8>, Backend)> {
         let own = match &self.secret {
-            Secret::P256 { key, pkcs8 } => {
+            PrivateKey::P256 { key, pkcs8 } => {
                 if let Some(signature) = verifier.sign_es256(pkcs8, message) {
                     return Some((signature, Backend::Host));
                 }
                 let signature: p256::ecdsa::Signature = key.sign(message);
                 signature.to_bytes().to_vec()
             }
-            Secret::Ed25519(key) => key.sign(message).to_bytes().to_vec(),
-            Secret::Rsa { pkcs8 } => {
+            PrivateKey::Ed25519(key) => key.sign(message).to_bytes().to_vec(),
+            PrivateKey::Rsa { pkcs8 } => {
                 let signature = verifier.sign_by_host("sha256", pkcs8, message)?;
                 // RFC 8017, section 8.2.1: as long as the modulus.
                 let is_whole = self.verifying.modulus_size() == Some(signature.len());
                 return is_whole.then_some((signature, Backend::Host));
             }
-            Secret::Symmetric => self.verifying.authenticate(message)?,
+            PrivateKey::Symmetric => self.verifying.authenticate(message)?,
         };
         Some((own, Backend::Own))
     }
@@ -122,7 +122,7 @@ const TRIAL: &[u8; 32] = b"oidc-filter tries a private key.";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jose::jwk::{JwkSet, Origin};
+    use crate::jose::jwk::{JwkSet, KeySetOrigin};
     use crate::jose::jws::CompactJws;
     use crate::json::{self, Value};
     use crate::ports::Cryptography;
@@ -352,7 +352,7 @@ mod tests {
         let public = json::parse_object(RSA.as_bytes()).unwrap();
         let member = |name: &str| public[name].as_str().unwrap();
         let set = format!(r#"{{"keys":[{{"kty":"RSA","kid":"k","n":"{}","e":"{}"}}]}}"#, member("n"), member("e"));
-        let set = JwkSet::parse(set.as_bytes(), Origin::Remote).unwrap();
+        let set = JwkSet::parse(set.as_bytes(), KeySetOrigin::Remote).unwrap();
         let signed = jwt(&key(RSA).unwrap(), &verifier).unwrap();
         let jws = CompactJws::parse(&signed.jwt).unwrap();
         assert!(jws.verify(set.candidates(jws.key_id(), jws.algorithm()), &Verifier::default()).is_ok());

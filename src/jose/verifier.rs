@@ -6,7 +6,7 @@
 //!
 //! The same holds for what the filter signs by ES256: see [`Verifier::sign_es256`].
 
-use crate::jose::jwk::{Algorithm, BadSignature, Jwk, JwkSet, Origin};
+use crate::jose::jwk::{Algorithm, BadSignature, Jwk, JwkSet, KeySetOrigin};
 use crate::ports::Cryptography;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
@@ -140,7 +140,7 @@ fn es256_by(host: &dyn Cryptography, pkcs8: &[u8], message: &[u8]) -> Option<Vec
 
 /// Whether the host takes what is right and refuses what is wrong; `None` if it takes nothing and says nothing.
 fn self_test(host: &dyn Cryptography, algorithm: Algorithm, key: &str, signature: &str) -> Option<bool> {
-    let set = JwkSet::parse(format!("{{\"keys\":[{key}]}}").as_bytes(), Origin::Remote).ok()?;
+    let set = JwkSet::parse(format!("{{\"keys\":[{key}]}}").as_bytes(), KeySetOrigin::Remote).ok()?;
     let key = set.candidates(None, algorithm).next()?;
     let signature = BASE64URL.decode(signature).ok()?;
     let mut damaged = signature.clone();
@@ -251,7 +251,7 @@ mod tests {
     }
 
     fn key(jwk: &str) -> Jwk {
-        let set = JwkSet::parse(format!("{{\"keys\":[{jwk}]}}").as_bytes(), Origin::Remote).unwrap();
+        let set = JwkSet::parse(format!("{{\"keys\":[{jwk}]}}").as_bytes(), KeySetOrigin::Remote).unwrap();
         set.candidates(None, Algorithm::Rs256).chain(set.candidates(None, Algorithm::Es256)).next().unwrap().clone()
     }
 

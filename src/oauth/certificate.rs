@@ -1,6 +1,6 @@
 //! The client's certificate (RFC 8705, section 3): what the TLS layer says of it, at Envoy itself or at a proxy before it.
 //!
-//! The invariant: a [`Certificate`] comes from Envoy's own connection, or from a header that the operator says a proxy before
+//! The invariant: a [`ClientCertificate`] comes from Envoy's own connection, or from a header that the operator says a proxy before
 //! Envoy overwrites. Two answers to which certificate it is are none.
 
 use crate::http::{Request, only};
@@ -12,15 +12,15 @@ use percent_encoding::percent_decode;
 
 /// The certificate of the client at hand.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Certificate(Thumbprint);
+pub struct ClientCertificate(Thumbprint);
 
-impl ProvenCertificate for Certificate {
+impl ProvenCertificate for ClientCertificate {
     fn thumbprint(&self) -> Thumbprint {
         self.0
     }
 }
 
-impl Certificate {
+impl ClientCertificate {
     /// That of the connection, by the digest that Envoy has of it.
     pub fn of_connection(digest: &[u8]) -> Option<Self> {
         Thumbprint::from_hex(digest).map(Self)
@@ -97,14 +97,14 @@ mod tests {
 
     const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-    fn in_header(name: &str, values: &[&str]) -> Option<Certificate> {
+    fn in_header(name: &str, values: &[&str]) -> Option<ClientCertificate> {
         let headers = Headers::from_pairs(values.iter().map(|value| (name, value)));
-        Certificate::in_header(&Request { headers, ..Request::default() }, name)
+        ClientCertificate::in_header(&Request { headers, ..Request::default() }, name)
     }
 
     #[test]
     fn xfcc() {
-        let certificate = Certificate::of_connection(HEX.as_bytes());
+        let certificate = ClientCertificate::of_connection(HEX.as_bytes());
         assert!(certificate.is_some());
         let xfcc = |value: &str| in_header("x-forwarded-client-cert", &[&value.replace("$H", HEX)]);
         for good in [
@@ -141,7 +141,7 @@ mod tests {
     fn pem_and_rfc_9440() {
         let der = b"any octets: what is hashed is not parsed";
         let base64 = BASE64.encode(der);
-        let expected = Some(Certificate(Thumbprint::of(der)));
+        let expected = Some(ClientCertificate(Thumbprint::of(der)));
         let pem = format!("{BEGIN}\n{}\n{}\n{END}\n", &base64[..20], &base64[20..]);
         let encoded = percent_encoding::utf8_percent_encode(&pem, percent_encoding::NON_ALPHANUMERIC).to_string();
         assert_eq!(in_header("x-ssl-client-cert", &[&encoded]), expected);

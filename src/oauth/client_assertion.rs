@@ -36,7 +36,7 @@ const LIFETIME_SECONDS: i64 = 60;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jose::jwk::{JwkSet, Origin};
+    use crate::jose::jwk::{JwkSet, KeySetOrigin};
     use crate::jose::jws::CompactJws;
 
     /// RFC 7515, appendix A.3.1, and RFC 8037, appendix A.1: the private keys and their public halves.
@@ -58,7 +58,8 @@ mod tests {
             let now = Timestamp::from_unix_seconds(1_000_000);
             let assertion = client_assertion(&key, "me", "https://op", "once", now, &Verifier::default()).unwrap();
             let set =
-                JwkSet::parse(format!("{{\"keys\":[{{{public},\"kid\":\"k\"}}]}}").as_bytes(), Origin::Remote).unwrap();
+                JwkSet::parse(format!("{{\"keys\":[{{{public},\"kid\":\"k\"}}]}}").as_bytes(), KeySetOrigin::Remote)
+                    .unwrap();
             let jws = CompactJws::parse(&assertion).unwrap();
             let payload = jws.verify(set.candidates(Some("k"), jws.algorithm()), &Verifier::default()).unwrap();
             let expected = r#"{"aud":"https://op","exp":1000060,"iat":1000000,"iss":"me","jti":"once","sub":"me"}"#;

@@ -7,7 +7,7 @@ mod digest;
 
 pub use digest::TokenDigest;
 
-use crate::config::{Source, SourceLocation};
+use crate::config::{TokenLocation, TokenSource};
 use crate::http::Request;
 use crate::http::cookie::{cookies, unquoted};
 use crate::http::names::ReservedNames;
@@ -53,7 +53,7 @@ pub struct Credentials<'r> {
     text: Cow<'r, [u8]>,
     syntax: Syntax,
     /// The scheme that it was sent under.
-    pub scheme: Scheme,
+    pub scheme: AuthScheme,
     /// The token's digest.
     pub digest: TokenDigest,
     /// Index of its source in the configuration.
@@ -62,7 +62,7 @@ pub struct Credentials<'r> {
 
 /// The authentication scheme that a token was sent under.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Scheme {
+pub enum AuthScheme {
     /// That of RFC 6750, or another that the configuration names.
     Bearer,
     /// That of RFC 9449, section 7.1.
@@ -126,7 +126,7 @@ pub enum Error {
 /// DPoP is one that tokens come under, too, if `takes_dpop`.
 pub fn find<'r>(
     request: &'r Request,
-    sources: &'r [Source],
+    sources: &'r [TokenSource],
     own: &ReservedNames,
     max_size: usize,
     takes_dpop: bool,
@@ -135,9 +135,9 @@ pub fn find<'r>(
     let mut unsupported = Vec::new();
     let mut metadata = request.metadata.iter();
     for (index, source) in sources.iter().enumerate() {
-        let mut scheme = Scheme::None;
+        let mut scheme = AuthScheme::None;
         let text = match &source.location {
-            SourceLocation::Header { name, scheme: Some(expected) } => {
+            TokenLocation::Header { name, scheme: Some(expected) } => {
                 match behind_scheme(request, name, expected, takes_dpop && !has_place_for_dpop(sources, name)) {
                     Err(Error::UnsupportedScheme) => {
                         unsupported.push(name);
@@ -149,13 +149,13 @@ pub fn find<'r>(
                     }),
                 }
             }
-            SourceLocation::Header { name, scheme: None } => one(request.headers.all(name))?.map(Cow::Borrowed),
-            SourceLocation::Cookie { name } => in_cookie(request, name)?.map(Cow::Borrowed),
-            SourceLocation::Query { name } => in_query(request, name)?,
-            SourceLocation::WebSocketProtocol { marker } => {
+            TokenLocation::Header { name, scheme: None } => one(request.headers.all(name))?.map(Cow::Borrowed),
+            TokenLocation::Cookie { name } => in_cookie(request, name)?.map(Cow::Borrowed),
+            TokenLocation::Query { name } => in_query(request, name)?,
+            TokenLocation::WebSocketProtocol { marker } => {
                 websocket::read(&request.headers, marker)?.map(|offer| offer.token)
             }
-            SourceLocation::Metadata { .. } => metadata.next().and_then(|value| value.as_deref().map(Cow::Borrowed)),
+            TokenLocation::Metadata { .. } => metadata.next().and_then(|value| value.as_deref().map(Cow::Borrowed)),
         };
         let Some(text) = text else { continue };
         if found.is_some() {
@@ -172,7 +172,7 @@ pub fn find<'r>(
             });
         }
         let syntax = match &source.location {
-            SourceLocation::Header { scheme: Some(_), .. } => Syntax::Token68,
+            TokenLocation::Header { scheme: Some(_), .. } => Syntax::Token68,
             _ => Syntax::Plain,
         };
         found = Some(Credentials { digest: TokenDigest::of(&text), text, syntax, scheme, source: index });
@@ -180,7 +180,7 @@ pub fn find<'r>(
     // A header that one source can't read may be another one's: the same name with another scheme.
     let read_by = |name: &Rc<str>| {
         let source = found.as_ref().and_then(|credentials| sources.get(credentials.source));
-        source.is_some_and(|source| matches!(&source.location, SourceLocation::Header { name: n, .. } if n == name))
+        source.is_some_and(|source| matches!(&source.location, TokenLocation::Header { name: n, .. } if n == name))
     };
     if !unsupported.iter().all(|name| read_by(name)) {
         return Err(Error::UnsupportedScheme);
@@ -199,20 +199,20 @@ pub fn as_bearer(request: &Request, name: &str) -> Option<Vec<u8>> {
 }
 
 /// The scheme of the request's own credentials, whether or not they are taken: what a challenge answers.
-pub fn uses_dpop(request: &Request, sources: &[Source]) -> bool {
+pub fn uses_dpop(request: &Request, sources: &[TokenSource]) -> bool {
     sources.iter().any(|source| match &source.location {
-        SourceLocation::Header { name, scheme: Some(expected) } => {
+        TokenLocation::Header { name, scheme: Some(expected) } => {
             let found = behind_scheme(request, name, expected, true);
-            matches!(found, Ok(Some((Scheme::Dpop, _))))
+            matches!(found, Ok(Some((AuthScheme::Dpop, _))))
         }
         _ => false,
     })
 }
 
 /// Whether somebody has written down that a header is looked at for the scheme DPoP, too.
-fn has_place_for_dpop(sources: &[Source], header: &str) -> bool {
+fn has_place_for_dpop(sources: &[TokenSource], header: &str) -> bool {
     sources.iter().any(|source| match &source.location {
-        SourceLocation::Header { name, scheme: Some(scheme) } => **name == *header && scheme.eq_ignore_ascii_case(DPOP),
+        TokenLocation::Header { name, scheme: Some(scheme) } => **name == *header && scheme.eq_ignore_ascii_case(DPOP),
         _ => false,
     })
 }
@@ -222,7 +222,7 @@ fn behind_scheme<'r>(
     name: &'r str,
     expected: &str,
     takes_dpop: bool,
-) -> Result<Option<(Scheme, &'r [u8])>, Error> {
+) -> Result<Option<(AuthScheme, &'r [u8])>, Error> {
     let Some(value) = one(request.headers.all(name))? else { return Ok(None) };
     // RFC 9110, section 11.4: scheme 1*SP token68. A comma would begin another challenge's credentials.
     let split = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
@@ -235,7 +235,7 @@ fn behind_scheme<'r>(
     if !given.eq_ignore_ascii_case(expected.as_bytes()) && !is_also_taken {
         return Err(Error::UnsupportedScheme);
     }
-    let scheme = if is_dpop { Scheme::Dpop } else { Scheme::Bearer };
+    let scheme = if is_dpop { AuthScheme::Dpop } else { AuthScheme::Bearer };
     let spaces = token.iter().position(|byte| *byte != b' ').unwrap_or(token.len());
     Ok(Some((scheme, token.get(spaces..).unwrap_or_default())))
 }
@@ -307,12 +307,12 @@ mod tests {
     use crate::config::DEFAULT_MAX_TOKEN_SIZE;
     use crate::http::Headers;
 
-    fn header(name: &str, scheme: Option<&str>) -> Source {
-        let location = SourceLocation::Header { name: Rc::from(name), scheme: scheme.map(str::to_owned) };
-        Source { location, providers: None }
+    fn header(name: &str, scheme: Option<&str>) -> TokenSource {
+        let location = TokenLocation::Header { name: Rc::from(name), scheme: scheme.map(str::to_owned) };
+        TokenSource { location, providers: None }
     }
 
-    fn found(source: Source, headers: &[(&str, &str)]) -> Result<Option<String>, Error> {
+    fn found(source: TokenSource, headers: &[(&str, &str)]) -> Result<Option<String>, Error> {
         let request = Request { headers: Headers::from_pairs(headers.iter().copied()), ..Request::default() };
         let sources = std::slice::from_ref(&source);
         let own = ReservedNames::new([], source.location.in_request());
@@ -357,7 +357,7 @@ mod tests {
     /// EXT-07.
     #[test]
     fn a_cookie_holds_one_token_by_its_exact_name() {
-        let cookie = || Source { location: SourceLocation::Cookie { name: "t".to_owned() }, providers: None };
+        let cookie = || TokenSource { location: TokenLocation::Cookie { name: "t".to_owned() }, providers: None };
         assert_eq!(found(cookie(), &[("cookie", "a=b; t=\"x=\"; c")]), Ok(Some("x=".to_owned())));
         assert_eq!(found(cookie(), &[("cookie", "T=x; tt=y; =t=z")]), Ok(None));
         assert_eq!(found(cookie(), &[("cookie", "t=x; t=x")]), Err(Error::Several));
@@ -368,7 +368,8 @@ mod tests {
     /// EXT-06.
     #[test]
     fn a_query_parameter_holds_one_token_by_its_exact_name() {
-        let query = || Source { location: SourceLocation::Query { name: "access_token".to_owned() }, providers: None };
+        let query =
+            || TokenSource { location: TokenLocation::Query { name: "access_token".to_owned() }, providers: None };
         let path = |path: &str| found(query(), &[(":path", path)]);
         assert_eq!(path("/p?a=1&access%5Ftoken=x%2By&b"), Ok(Some("x+y".to_owned())));
         assert_eq!(path("/p?Access_Token=x"), Ok(None));

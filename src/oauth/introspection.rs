@@ -3,7 +3,7 @@
 //! The invariant: only a JSON `true` in `active` makes claims of an answer, unless the operator says that a provider has
 //! no such member, and tells by the status.
 
-use crate::config::{Activity, Provider};
+use crate::config::{Activity, ProviderConfig};
 use crate::http::{Endpoint, Fetch, Response};
 use crate::jose::jwt;
 use crate::jose::verifier::Verifier;
@@ -16,7 +16,7 @@ use url::form_urlencoded;
 
 /// The call that asks about `token` (section 2.1). `None` if nobody can sign for us.
 pub fn request(
-    provider: &Provider,
+    provider: &ProviderConfig,
     mut endpoint: Endpoint,
     token: &Token,
     now: Timestamp,

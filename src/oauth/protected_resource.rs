@@ -4,7 +4,7 @@
 //! that a scope which an operation needs is never missing, and `resource` is the identifier from which the location was built
 //! (section 3.3).
 
-use crate::config::{AUTHORIZATION_SERVER, Config, Dpop, Mcp, OFFLINE_ACCESS, Policy, SourceLocation, WELL_KNOWN};
+use crate::config::{AUTHORIZATION_SERVER, Config, Dpop, Mcp, OFFLINE_ACCESS, Policy, TokenLocation, WELL_KNOWN};
 use crate::http::{Document, path};
 use crate::json::{Object, Value};
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct ProtectedResource {
 
 /// What a path is the place of.
 #[derive(Clone, Copy, Debug)]
-pub enum Described<'r> {
+pub enum WellKnown<'r> {
     /// The resource itself.
     Resource(&'r ProtectedResource),
     /// The provider at this place of the configuration.
@@ -59,14 +59,14 @@ pub fn all(config: &Config) -> Vec<ProtectedResource> {
 }
 
 /// Whose metadata are at this path of this host.
-pub fn at<'r>(resources: &'r [ProtectedResource], path: &[u8], authority: &[u8]) -> Option<Described<'r>> {
+pub fn at<'r>(resources: &'r [ProtectedResource], path: &[u8], authority: &[u8]) -> Option<WellKnown<'r>> {
     let path = path.strip_suffix(b"/").unwrap_or(path);
     if let Some(place) = path.strip_prefix(WELL_KNOWN.as_bytes()) {
-        return resource_at(resources, place, authority).map(Described::Resource);
+        return resource_at(resources, place, authority).map(WellKnown::Resource);
     }
     // Where clients of 2025-03-26 look for them, and those that know no protected resources.
     let place = path.strip_prefix(AUTHORIZATION_SERVER.as_bytes())?;
-    resource_at(resources, place, authority)?.authorization_server.map(Described::AuthorizationServer)
+    resource_at(resources, place, authority)?.authorization_server.map(WellKnown::AuthorizationServer)
 }
 
 fn resource_at<'r>(resources: &'r [ProtectedResource], path: &[u8], authority: &[u8]) -> Option<&'r ProtectedResource> {
@@ -122,7 +122,7 @@ fn document(config: &Config, first: &Mcp, policies: &[&Policy]) -> Value {
     let demanded = demanded.chain(mcps.iter().flat_map(|mcp| mcp.scopes()));
     let scopes = if supported.is_empty() { each_once(demanded) } else { each_once(supported.into_iter()) };
     let scopes: Vec<&str> = scopes.into_iter().filter(|scope| *scope != OFFLINE_ACCESS).collect();
-    let in_header = config.sources.iter().any(|source| matches!(source.location, SourceLocation::Header { .. }));
+    let in_header = config.sources.iter().any(|source| matches!(source.location, TokenLocation::Header { .. }));
     let methods = if in_header { vec!["header"] } else { Vec::new() };
     for (name, list) in
         [("authorization_servers", servers), ("scopes_supported", scopes), ("bearer_methods_supported", methods)]

@@ -3,7 +3,7 @@
 //! The invariant: only claims that were proved are told to it, with who proved them; it decides about the one path, host and
 //! method that every reader finds in the request, and only its 2xx allows.
 
-use crate::config::{ExternalAuthorization, Provider};
+use crate::config::{ExternalAuthorization, ProviderConfig};
 use crate::http::path::Path;
 use crate::http::query::Target;
 use crate::http::{Fetch, Request, Response};
@@ -39,7 +39,7 @@ impl AuthorizationQuestion {
     /// thing than what was decided about.
     pub fn new(
         authorizer: &Rc<ExternalAuthorization>,
-        provider: &Provider,
+        provider: &ProviderConfig,
         claims: &Claims,
         request: &Request,
         target: Option<&[u8]>,

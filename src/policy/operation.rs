@@ -22,7 +22,7 @@ use uri::Readings;
 
 /// What one message asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Asked {
+pub struct Message {
     /// The text of its `id`, a string or a number; `None` if it wants no answer, or is one.
     pub id: Option<Box<str>>,
     /// Its method; `None` for an answer of the client's.
@@ -92,7 +92,7 @@ impl Mcp {
     /// Checks what a message asks for. Without a token, only what needs none passes.
     pub fn permits(
         &self,
-        asked: &Asked,
+        asked: &Message,
         token: Option<&AccessToken>,
         implied: &ScopeImplications,
         now: Timestamp,
@@ -118,7 +118,7 @@ impl Mcp {
 
     /// The scopes that the operations of a message need: a client asks for all of them at once (MCP, "Runtime Insufficient Scope
     /// Errors"). One that several need is there for each.
-    pub fn scopes_for<'m>(&'m self, asked: &Asked) -> impl Iterator<Item = &'m str> {
+    pub fn scopes_for<'m>(&'m self, asked: &Message) -> impl Iterator<Item = &'m str> {
         let needed = asked.operations.iter().flat_map(|operation| self.needed(operation));
         needed.flat_map(|needed| match needed {
             Needed::Token(requirement) => requirement.all_scopes().collect(),

@@ -174,7 +174,7 @@ impl RuleIndex {
         found
     }
 
-    fn read<'r>(&self, request: &'r Request) -> Read<'r> {
+    fn read<'r>(&self, request: &'r Request) -> ReadRequest<'r> {
         let target = request.path().unwrap_or_default();
         // A mark that begins a fragment is part of the path to some.
         let path = Path::read(target.split(|byte| *byte == b'?').next().unwrap_or_default());
@@ -188,7 +188,7 @@ impl RuleIndex {
             host: !host.is_normal && (self.reads_routes() || !self.hosts.is_indifferent()),
             method: upper.is_some(),
         };
-        Read { request, path, host, method, upper, doubts }
+        ReadRequest { request, path, host, method, upper, doubts }
     }
 
     /// Whether rules are found by routes, which Envoy has found by the path, the host and the method.
@@ -207,7 +207,7 @@ impl RuleIndex {
         self.has_patterns && path.longest() > MAX_PATTERN_TEXT
     }
 
-    fn find_by_method(&self, read: &Read, scratch: &mut Scratch) -> Result<Option<usize>, Error> {
+    fn find_by_method(&self, read: &ReadRequest, scratch: &mut Scratch) -> Result<Option<usize>, Error> {
         let found = self.find_by_path(read.facts(read.method), read, scratch)?;
         match &read.upper {
             Some(upper) if self.find_by_path(read.facts(Some(upper)), read, scratch)? != found => Err(Error::Ambiguous),
@@ -215,8 +215,13 @@ impl RuleIndex {
         }
     }
 
-    fn find_by_path(&self, facts: Facts, read: &Read, scratch: &mut Scratch) -> Result<Option<usize>, Error> {
-        let Read { path, doubts, .. } = read;
+    fn find_by_path(
+        &self,
+        facts: OneReading,
+        read: &ReadRequest,
+        scratch: &mut Scratch,
+    ) -> Result<Option<usize>, Error> {
+        let ReadRequest { path, doubts, .. } = read;
         if self.paths.is_indifferent() {
             return Ok(self.find_one(&facts, doubts, scratch));
         }
@@ -275,7 +280,7 @@ impl RuleIndex {
         &self,
         found: Option<usize>,
         certain: Option<usize>,
-        read: &Read,
+        read: &ReadRequest,
         scratch: &mut Scratch,
     ) -> Result<Option<usize>, Error> {
         if read.doubts.are_none() {
@@ -299,10 +304,17 @@ impl RuleIndex {
 
     /// Whether one of these rules, before the one at `end`, could be found if what is in doubt were otherwise. Routes are, with all
     /// that Envoy finds them by.
-    fn is_any_possible(&self, rules: &Bits, end: usize, facts: &Facts, read: &Read, scratch: &mut Scratch) -> bool {
+    fn is_any_possible(
+        &self,
+        rules: &Bits,
+        end: usize,
+        facts: &OneReading,
+        read: &ReadRequest,
+        scratch: &mut Scratch,
+    ) -> bool {
         let Scratch { left, possible, tried } = scratch;
         left.copy(rules);
-        let Read { doubts, .. } = read;
+        let ReadRequest { doubts, .. } = read;
         let path = read.path.readings().and_then(|mut readings| readings.next()).filter(|_| !doubts.path);
         self.methods.narrow(left, possible, facts.method, []);
         if !doubts.host {
@@ -319,10 +331,10 @@ impl RuleIndex {
         })
     }
 
-    fn find_one(&self, facts: &Facts, doubts: &Doubts, scratch: &mut Scratch) -> Option<usize> {
+    fn find_one(&self, facts: &OneReading, doubts: &Doubts, scratch: &mut Scratch) -> Option<usize> {
         let Scratch { left, possible, tried } = scratch;
         left.copy(&self.all);
-        let Facts { request, method, host, path } = facts;
+        let OneReading { request, method, host, path } = facts;
         self.routes.narrow(left, possible, request.route.name.as_deref(), []);
         self.methods.narrow(left, possible, *method, []);
         self.hosts.narrow(left, possible, *host, host.iter().flat_map(|host| suffixes(host)));
@@ -359,7 +371,7 @@ fn names<'r>(headers: impl Iterator<Item = &'r HeaderMatch>) -> Vec<Box<str>> {
 }
 
 /// What rules are found by, as it was sent.
-struct Read<'r> {
+struct ReadRequest<'r> {
     request: &'r Request,
     path: Path<'r>,
     host: Host<'r>,
@@ -369,9 +381,9 @@ struct Read<'r> {
     doubts: Doubts,
 }
 
-impl Read<'_> {
-    fn facts<'r>(&'r self, method: Option<&'r [u8]>) -> Facts<'r> {
-        Facts { request: self.request, method, host: self.host.text.as_deref(), path: None }
+impl ReadRequest<'_> {
+    fn facts<'r>(&'r self, method: Option<&'r [u8]>) -> OneReading<'r> {
+        OneReading { request: self.request, method, host: self.host.text.as_deref(), path: None }
     }
 }
 
@@ -410,14 +422,14 @@ impl Tried {
 
 /// What a request is matched by, in one reading.
 #[derive(Clone, Copy)]
-struct Facts<'r> {
+struct OneReading<'r> {
     request: &'r Request,
     method: Option<&'r [u8]>,
     host: Option<&'r [u8]>,
     path: Option<&'r [u8]>,
 }
 
-impl<'r> Facts<'r> {
+impl<'r> OneReading<'r> {
     /// The same with this reading of the path.
     fn at(self, path: &'r [u8]) -> Self {
         Self { path: Some(path), ..self }

@@ -8,7 +8,7 @@ use std::fmt;
 
 /// The calls that may go to one of several configured endpoints.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Kind {
+pub enum CallKind {
     /// RFC 7517, of the source at this place.
     Keys(usize),
     /// RFC 7662.
@@ -17,7 +17,7 @@ pub enum Kind {
     Userinfo,
 }
 
-impl Kind {
+impl CallKind {
     /// The word for it in metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -50,12 +50,12 @@ pub enum Call<'t> {
 }
 
 impl Call<'_> {
-    pub(super) fn kind(self) -> Option<Kind> {
+    pub(super) fn kind(self) -> Option<CallKind> {
         match self {
             Self::Metadata => None,
-            Self::Keys(source) => Some(Kind::Keys(source)),
-            Self::Introspection(_) => Some(Kind::Introspection),
-            Self::Userinfo(_) => Some(Kind::Userinfo),
+            Self::Keys(source) => Some(CallKind::Keys(source)),
+            Self::Introspection(_) => Some(CallKind::Introspection),
+            Self::Userinfo(_) => Some(CallKind::Userinfo),
         }
     }
 }

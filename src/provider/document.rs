@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// One document that is fetched and kept.
 #[derive(Debug)]
-pub(super) struct Kept<T> {
+pub(super) struct KeptDocument<T> {
     pub(super) held: Option<Held<T>>,
     pub(super) refresh_at: Timestamp,
     pub(super) retry_at: Timestamp,
@@ -27,7 +27,7 @@ pub(super) struct Held<T> {
     pub(super) usable_until: Timestamp,
 }
 
-impl<T> Default for Kept<T> {
+impl<T> Default for KeptDocument<T> {
     fn default() -> Self {
         let epoch = Timestamp::default();
         Self {
@@ -42,7 +42,7 @@ impl<T> Default for Kept<T> {
     }
 }
 
-impl<T> Kept<T> {
+impl<T> KeptDocument<T> {
     pub(super) fn starting_with(value: Option<T>) -> Self {
         let held = value.map(|value| Held { value, fetched_at: None, usable_until: Timestamp::MAX });
         Self { held, ..Self::default() }

@@ -1,16 +1,16 @@
 //! Several endpoints for one kind of call: which of them are up, and which is next.
 
-use super::call::{Call, Kind};
+use super::call::{Call, CallKind};
 use crate::config::Failover;
 use crate::time::Timestamp;
 
 /// Of each kind of call to a configured list of endpoints, how these are.
 #[derive(Debug)]
-pub(super) struct EndpointLists(Vec<(Kind, Vec<Health>)>);
+pub(super) struct EndpointLists(Vec<(CallKind, Vec<Health>)>);
 
 impl EndpointLists {
     /// Lists of so many endpoints, all of them up. One endpoint is no list.
-    pub(super) fn new(lists: impl Iterator<Item = (Kind, usize)>) -> Self {
+    pub(super) fn new(lists: impl Iterator<Item = (CallKind, usize)>) -> Self {
         let several = lists.filter(|(_, length)| *length > 1);
         Self(several.map(|(kind, length)| (kind, vec![Health::default(); length])).collect())
     }
@@ -28,29 +28,33 @@ impl EndpointLists {
     /// Notes what the end of a call says. Whether the endpoint is one of several, and its state before, if that has changed.
     pub(super) fn note(
         &mut self,
-        kind: Kind,
+        kind: CallKind,
         endpoint: usize,
-        sign: Sign,
+        sign: HealthSign,
         failover: Failover,
         now: Timestamp,
-    ) -> Noted {
-        let Some(health) = self.find(kind, endpoint) else { return Noted::Single };
+    ) -> HealthChange {
+        let Some(health) = self.find(kind, endpoint) else { return HealthChange::Single };
         let was_down = health.is_down;
         health.note(sign, failover, now);
         match (was_down, health.is_down) {
-            (true, false) => Noted::Back,
-            (false, true) => Noted::GivenUp,
-            _ => Noted::Unchanged,
+            (true, false) => HealthChange::Back,
+            (false, true) => HealthChange::GivenUp,
+            _ => HealthChange::Unchanged,
         }
     }
 
-    fn find(&mut self, kind: Kind, endpoint: usize) -> Option<&mut Health> {
+    fn find(&mut self, kind: CallKind, endpoint: usize) -> Option<&mut Health> {
         self.0.iter_mut().find(|(k, _)| *k == kind).and_then(|(_, list)| list.get_mut(endpoint))
     }
 
     /// The endpoints that were given up or are in doubt, and when each is to be tried. A pause longer than any comes of a clock
     /// that went back.
-    pub(super) fn probes(&self, failover: Failover, now: Timestamp) -> impl Iterator<Item = (Kind, usize, Timestamp)> {
+    pub(super) fn probes(
+        &self,
+        failover: Failover,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (CallKind, usize, Timestamp)> {
         let latest = now.saturating_add(failover.interval);
         self.0.iter().flat_map(move |(kind, list)| {
             let probed = list.iter().enumerate().filter(|(_, health)| health.is_down || health.is_doubtful);
@@ -62,17 +66,17 @@ impl EndpointLists {
     }
 
     /// Notes that a probe is sent.
-    pub(super) fn probing(&mut self, kind: Kind, endpoint: usize, failover: Failover, now: Timestamp) {
+    pub(super) fn probing(&mut self, kind: CallKind, endpoint: usize, failover: Failover, now: Timestamp) {
         if let Some(health) = self.find(kind, endpoint) {
             health.probe_at = now.saturating_add(failover.interval);
         }
     }
 
     /// Of each endpoint, whether it is in use. Those of several sources of keys are numbered on.
-    pub(super) fn facts(&self) -> impl Iterator<Item = (Kind, usize, bool)> {
+    pub(super) fn facts(&self) -> impl Iterator<Item = (CallKind, usize, bool)> {
         let mut keys = 0_usize;
         self.0.iter().flat_map(move |(kind, list)| {
-            let first = if let Kind::Keys(_) = kind { keys } else { 0 };
+            let first = if let CallKind::Keys(_) = kind { keys } else { 0 };
             keys = keys.saturating_add(list.len());
             list.iter().enumerate().map(move |(index, health)| (*kind, first.saturating_add(index), !health.is_down))
         })
@@ -81,7 +85,7 @@ impl EndpointLists {
 
 /// What has become of an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Noted {
+pub(super) enum HealthChange {
     /// There is no other.
     Single,
     /// It is one of several, and its state has not changed.
@@ -94,7 +98,7 @@ pub(super) enum Noted {
 
 /// What the end of a call says about the endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Sign {
+pub(super) enum HealthSign {
     /// It does what it should.
     Well,
     /// It answers.
@@ -116,18 +120,18 @@ struct Health {
 }
 
 impl Health {
-    fn note(&mut self, sign: Sign, failover: Failover, now: Timestamp) {
+    fn note(&mut self, sign: HealthSign, failover: Failover, now: Timestamp) {
         match sign {
-            Sign::Well => (self.successes, self.failures) = (self.successes.saturating_add(1), 0),
-            Sign::Failing => (self.successes, self.failures) = (0, self.failures.saturating_add(1)),
-            Sign::Alive | Sign::Doubtful => {}
+            HealthSign::Well => (self.successes, self.failures) = (self.successes.saturating_add(1), 0),
+            HealthSign::Failing => (self.successes, self.failures) = (0, self.failures.saturating_add(1)),
+            HealthSign::Alive | HealthSign::Doubtful => {}
         }
-        if sign == Sign::Doubtful && !self.is_doubtful && !self.is_down {
+        if sign == HealthSign::Doubtful && !self.is_doubtful && !self.is_down {
             // Not sooner than an interval after the last probe, however many tokens are refused.
             self.is_doubtful = true;
             self.probe_at = self.probe_at.max(now);
         }
-        self.is_doubtful &= sign != Sign::Well && sign != Sign::Alive;
+        self.is_doubtful &= sign != HealthSign::Well && sign != HealthSign::Alive;
         if self.is_down && self.successes >= failover.healthy_threshold {
             self.is_down = false;
         } else if !self.is_down && self.failures >= failover.unhealthy_threshold {

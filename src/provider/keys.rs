@@ -1,27 +1,27 @@
 //! The keys of one source: a document with a log of its own.
 
 use super::call::{FetchError, document, unusable};
-use super::document::Kept;
+use super::document::KeptDocument;
 use crate::config::KeySource;
 use crate::http::Response;
-use crate::jose::jwk::{JwkSet, KeyError, Origin, SetError, Unusable};
+use crate::jose::jwk::{JwkSet, KeyError, KeySetOrigin, SetError, Unusable};
 use crate::time::Timestamp;
 use std::rc::Rc;
 use std::time::Duration;
 
 /// What is known of one of a provider's sources of keys.
 #[derive(Debug)]
-pub(super) struct SourceOfKeys {
-    pub(super) keys: Kept<Rc<JwkSet>>,
+pub(super) struct SourceKeys {
+    pub(super) keys: KeptDocument<Rc<JwkSet>>,
     /// The keys that were told of last as not used.
     refused: Vec<Unusable>,
     /// The key that was told of last as in a certificate that has ended.
     ended_certificate: Option<(String, Option<Timestamp>)>,
 }
 
-impl SourceOfKeys {
+impl SourceKeys {
     pub(super) fn new(config: &KeySource) -> Self {
-        let keys = Kept::starting_with(config.inline.clone());
+        let keys = KeptDocument::starting_with(config.inline.clone());
         Self { keys, refused: Vec::new(), ended_certificate: None }
     }
 
@@ -35,7 +35,7 @@ impl SourceOfKeys {
         now: Timestamp,
     ) -> Result<(), FetchError> {
         let body = document(response)?;
-        let keys = JwkSet::parse(body, Origin::Remote).map_err(|error| {
+        let keys = JwkSet::parse(body, KeySetOrigin::Remote).map_err(|error| {
             if let SetError::NoUsableKey(refused) = &error {
                 self.tell_refused(name, refused, log::Level::Warn);
             }

@@ -1,11 +1,11 @@
 //! Where a call to a provider goes, and what its end says about the endpoint.
 
 use super::Provider;
-use super::call::{Call, FetchError, Kind, NoRoute, document};
-use super::endpoints::{Noted, Sign};
+use super::call::{Call, CallKind, FetchError, NoRoute, document};
+use super::endpoints::{HealthChange, HealthSign};
 use crate::config::Endpoints;
 use crate::http::{Endpoint, Fetch, Response};
-use crate::jose::jwk::{JwkSet, Origin};
+use crate::jose::jwk::{JwkSet, KeySetOrigin};
 use crate::jose::verifier::Verifier;
 use crate::oauth::credentials::Token;
 use crate::oauth::{introspection, userinfo};
@@ -30,61 +30,69 @@ impl Provider {
     /// Notes how a call to one of several endpoints ended. Whether there are several.
     pub fn note(&mut self, call: Call, endpoint: usize, error: Option<&FetchError>, now: Timestamp) -> bool {
         let sign = match (call, error) {
-            (_, None) => Sign::Well,
+            (_, None) => HealthSign::Well,
             // A client has chosen the token: that this one is refused says nothing about the next one.
-            (Call::Introspection(_) | Call::Userinfo(_), Some(error)) if error.may_be_about_token() => Sign::Doubtful,
-            (_, Some(_)) => Sign::Failing,
+            (Call::Introspection(_) | Call::Userinfo(_), Some(error)) if error.may_be_about_token() => {
+                HealthSign::Doubtful
+            }
+            (_, Some(_)) => HealthSign::Failing,
         };
         call.kind().is_some_and(|kind| self.note_sign(kind, endpoint, sign, now))
     }
 
-    fn note_sign(&mut self, kind: Kind, endpoint: usize, sign: Sign, now: Timestamp) -> bool {
+    fn note_sign(&mut self, kind: CallKind, endpoint: usize, sign: HealthSign, now: Timestamp) -> bool {
         let state = match self.endpoints.note(kind, endpoint, sign, self.config.failover, now) {
-            Noted::Single => return false,
-            Noted::Unchanged => return true,
-            Noted::GivenUp => "is given up; it is tried again from time to time",
-            Noted::Back => "is back",
+            HealthChange::Single => return false,
+            HealthChange::Unchanged => return true,
+            HealthChange::GivenUp => "is given up; it is tried again from time to time",
+            HealthChange::Back => "is back",
         };
         log::warn!("{}: endpoint {endpoint} of {} {state}", self.label, kind.as_str());
         true
     }
 
     /// The endpoints that are to be looked at without a request, and when.
-    pub fn probes(&self, now: Timestamp) -> impl Iterator<Item = (Kind, usize, Timestamp)> {
+    pub fn probes(&self, now: Timestamp) -> impl Iterator<Item = (CallKind, usize, Timestamp)> {
         let live = Some(&self.endpoints).filter(|_| self.is_live);
         live.into_iter().flat_map(move |lists| lists.probes(self.config.failover, now))
     }
 
     /// Notes that a probe is sent.
-    pub fn probing(&mut self, kind: Kind, endpoint: usize, now: Timestamp) {
+    pub fn probing(&mut self, kind: CallKind, endpoint: usize, now: Timestamp) {
         self.endpoints.probing(kind, endpoint, self.config.failover, now);
     }
 
     /// A call that shows whether an endpoint answers, about nobody's token.
-    pub fn probe(&self, kind: Kind, endpoint: usize, now: Timestamp, verifier: &Verifier) -> Result<Fetch, NoRoute> {
+    pub fn probe(
+        &self,
+        kind: CallKind,
+        endpoint: usize,
+        now: Timestamp,
+        verifier: &Verifier,
+    ) -> Result<Fetch, NoRoute> {
         let token = Token::nobodys();
         self.fetch(kind.call(&token), endpoint, now, verifier)
     }
 
     /// Takes in the answer to a probe. What wouldn't do as an answer to a request is no sign of health. Userinfo says 401
     /// to nobody.
-    pub fn take_probe(&mut self, kind: Kind, endpoint: usize, response: Option<&Response>, now: Timestamp) {
+    pub fn take_probe(&mut self, kind: CallKind, endpoint: usize, response: Option<&Response>, now: Timestamp) {
         let is_well = match kind {
-            Kind::Keys(_) => document(response).is_ok_and(|body| JwkSet::parse(body, Origin::Remote).is_ok()),
-            Kind::Introspection => response.and_then(|response| self.introspected(response)).is_some(),
-            Kind::Userinfo => response.and_then(|response| self.told_of_user(response)).is_some(),
+            CallKind::Keys(_) => document(response).is_ok_and(|body| JwkSet::parse(body, KeySetOrigin::Remote).is_ok()),
+            CallKind::Introspection => response.and_then(|response| self.read_introspection(response)).is_some(),
+            CallKind::Userinfo => response.and_then(|response| self.read_userinfo(response)).is_some(),
         };
         let sign = match (is_well, response.map(|response| response.status)) {
-            (true, _) => Sign::Well,
+            (true, _) => HealthSign::Well,
             // So it answers about any token that it doesn't know.
-            (false, Some(400 | 422)) if !matches!(kind, Kind::Keys(_)) => Sign::Alive,
-            (false, _) => Sign::Failing,
+            (false, Some(400 | 422)) if !matches!(kind, CallKind::Keys(_)) => HealthSign::Alive,
+            (false, _) => HealthSign::Failing,
         };
         self.note_sign(kind, endpoint, sign, now);
     }
 
     /// Of each endpoint of a list, whether it is in use.
-    pub fn endpoint_facts(&self) -> impl Iterator<Item = (Kind, usize, bool)> {
+    pub fn endpoint_facts(&self) -> impl Iterator<Item = (CallKind, usize, bool)> {
         self.endpoints.facts()
     }
 

@@ -7,15 +7,15 @@ mod kept;
 mod payload;
 
 use crate::config::Assertion;
-use crate::jose::signing::{MAX_USES, Use, UseResult, Uses};
+use crate::jose::signing::{AssertionResult, AssertionUse, AssertionUses, MAX_USES};
 use crate::jose::verifier::{Backend, Verifier};
 use crate::time::Timestamp;
 use crate::upstream::identity::Identity;
 use crate::upstream::rewrite::Rewrite;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-pub use kept::Kept;
 use kept::KeptAssertion;
+pub use kept::KeptAssertions;
 use payload::{chosen_claims, payload};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -37,7 +37,7 @@ pub enum Error {
     },
     /// Nobody can sign it.
     CannotSign(Rc<str>),
-    /// There is no name for it that nobody can foretell.
+    /// There is no id for it that nobody can foretell.
     NoRandomness(Rc<str>),
 }
 
@@ -59,14 +59,14 @@ impl Basis {
 
 /// Who a request is from: a token's subject, or nobody in particular.
 #[derive(Clone, Copy)]
-pub enum Who<'c> {
+pub enum Principal<'c> {
     /// The subject of a token, which ends then.
     Subject(Identity<'c>, Basis),
     /// One who needed no token.
     Anonymous,
 }
 
-impl Who<'_> {
+impl Principal<'_> {
     /// Where its token was, and what else it rests on.
     fn about(&self) -> (&'static str, Basis) {
         match self {
@@ -76,25 +76,25 @@ impl Who<'_> {
     }
 }
 
-/// What signs: the host or this module, and the source of names that no assertion had before.
+/// What signs: the host or this module, and the source of ids that no assertion had before.
 pub struct Signer<'s> {
     /// Who does the arithmetic.
     pub verifier: &'s Verifier,
-    /// `jti`.
-    pub names: &'s Names,
+    /// Values of `jti`.
+    pub ids: &'s JwtIds,
     /// The time.
     pub now: Timestamp,
 }
 
-/// Names that are never the same again: 96 bits each, which nobody can foretell who doesn't know the seed.
+/// Values of `jti` (RFC 7519, section 4.1.7) that never come twice: 96 bits each, which only who knows the seed can foretell.
 #[derive(Default)]
-pub struct Names {
+pub struct JwtIds {
     seed: Option<[u8; 32]>,
     count: Cell<u64>,
 }
 
-impl Names {
-    /// Names by a seed that nobody else has; without one, none.
+impl JwtIds {
+    /// Ids by a seed that nobody else has; without a seed, there are none.
     pub fn of(seed: Option<[u8; 32]>) -> Self {
         Self { seed, count: Cell::new(0) }
     }
@@ -104,8 +104,8 @@ impl Names {
         let count = self.count.get();
         self.count.set(count.wrapping_add(1));
         let hash = blake3::keyed_hash(seed, &count.to_le_bytes());
-        let (name, _) = hash.as_bytes().split_at(NAME_BYTES);
-        Some(URL_SAFE_NO_PAD.encode(name))
+        let (id, _) = hash.as_bytes().split_at(ID_BYTES);
+        Some(URL_SAFE_NO_PAD.encode(id))
     }
 }
 
@@ -113,7 +113,7 @@ impl Names {
 #[derive(Debug, Default)]
 pub struct Written {
     /// What was done for each.
-    pub uses: Uses,
+    pub uses: AssertionUses,
     /// How many more bytes are kept than ever before.
     pub grown: usize,
 }
@@ -121,37 +121,39 @@ pub struct Written {
 /// Writes the assertions of a policy about one request. `kept` are those of the same token, or of nobody.
 pub fn write(
     assertions: &[Rc<Assertion>],
-    who: Who,
-    kept: &Kept,
+    principal: Principal,
+    kept: &KeptAssertions,
     signer: &Signer,
     rewrite: &mut Rewrite,
 ) -> Result<Written, (Error, Written)> {
     let mut written = Written::default();
-    let about = who.about();
-    let wanted = assertions.iter().filter(|assertion| assertion.anonymous || matches!(who, Who::Subject(..)));
+    let about = principal.about();
+    let wanted =
+        assertions.iter().filter(|assertion| assertion.anonymous || matches!(principal, Principal::Subject(..)));
     for (assertion, use_) in wanted.zip(0..MAX_USES) {
         let algorithm = assertion.keys.signing.algorithm();
         let reused = kept.get(assertion, about, signer.now, |kept| (kept.value.to_vec(), kept.backend));
         let (value, backend, result) = match reused {
-            Some((value, backend)) => (value, backend, UseResult::Reused),
-            None => match sign(assertion, who, signer) {
+            Some((value, backend)) => (value, backend, AssertionResult::Reused),
+            None => match sign(assertion, principal, signer) {
                 Ok(signed) => {
                     let (value, backend) = (signed.value.to_vec(), signed.backend);
                     written.grown = written.grown.saturating_add(kept.put(signed, signer.now));
-                    (value, backend, UseResult::Signed)
+                    (value, backend, AssertionResult::Signed)
                 }
                 Err(error) => {
                     if let (Error::CannotSign(_) | Error::NoRandomness(_), Some(place)) =
                         (&error, written.uses.get_mut(use_))
                     {
-                        *place = Some(Use { algorithm, backend: Backend::Host, result: UseResult::Failed });
+                        *place =
+                            Some(AssertionUse { algorithm, backend: Backend::Host, result: AssertionResult::Failed });
                     }
                     return Err((error, written));
                 }
             },
         };
         if let Some(place) = written.uses.get_mut(use_) {
-            *place = Some(Use { algorithm, backend, result });
+            *place = Some(AssertionUse { algorithm, backend, result });
         }
         rewrite.set_header(&assertion.header, value);
     }
@@ -163,16 +165,16 @@ pub fn check(assertions: &[Rc<Assertion>], identity: Identity) -> Result<(), Err
     assertions.iter().try_for_each(|assertion| chosen_claims(assertion, identity.claims.object()).map(|_| ()))
 }
 
-fn sign(assertion: &Rc<Assertion>, who: Who, signer: &Signer) -> Result<KeptAssertion, Error> {
-    let Signer { verifier, names, now } = signer;
+fn sign(assertion: &Rc<Assertion>, principal: Principal, signer: &Signer) -> Result<KeptAssertion, Error> {
+    let Signer { verifier, ids, now } = signer;
     let issued = Timestamp::from_unix_seconds(now.unix_seconds());
     let wanted = issued.saturating_add(assertion.lifetime);
-    let end = match who {
-        Who::Subject(identity, _) => identity.claims.expires_at().map_or(wanted, |end| wanted.min(end)),
-        Who::Anonymous => wanted,
+    let end = match principal {
+        Principal::Subject(identity, _) => identity.claims.expires_at().map_or(wanted, |end| wanted.min(end)),
+        Principal::Anonymous => wanted,
     };
-    let name = names.next().ok_or_else(|| Error::NoRandomness(Rc::clone(&assertion.header)))?;
-    let payload = payload(assertion, who, name, issued, end)?;
+    let id = ids.next().ok_or_else(|| Error::NoRandomness(Rc::clone(&assertion.header)))?;
+    let payload = payload(assertion, principal, id, issued, end)?;
     let signed = assertion.keys.signing.jwt(&assertion.token_type, &payload, verifier);
     let signed = signed.ok_or_else(|| Error::CannotSign(Rc::clone(&assertion.header)))?;
     let value = match &assertion.scheme {
@@ -187,7 +189,7 @@ fn sign(assertion: &Rc<Assertion>, who: Who, signer: &Signer) -> Result<KeptAsse
     let margin = assertion.lifetime.checked_div(4).unwrap_or_default().max(MIN_MARGIN);
     // One that ends with its token gets no better by being signed again.
     let until = if end < wanted { end } else { end.saturating_sub(margin) };
-    let (location, basis) = who.about();
+    let (location, basis) = principal.about();
     let value = value.into_bytes().into_boxed_slice();
     Ok(KeptAssertion { of: Rc::clone(assertion), location, basis, value, backend: signed.backend, issued, until })
 }
@@ -199,7 +201,7 @@ const MAX_VALUE_BYTES: usize = 8 * 1024 - 64;
 const MIN_MARGIN: Duration = Duration::from_secs(5);
 
 /// 96 bits.
-const NAME_BYTES: usize = 12;
+const ID_BYTES: usize = 12;
 
 #[cfg(test)]
 mod tests {
@@ -231,32 +233,37 @@ mod tests {
 
     struct Stage {
         assertions: Rc<[Rc<Assertion>]>,
-        kept: Kept,
-        names: Names,
+        kept: KeptAssertions,
+        ids: JwtIds,
     }
 
     impl Stage {
         fn new(members: &str) -> Self {
-            Self { assertions: assertions(members), kept: Kept::default(), names: Names::of(Some([7; 32])) }
+            Self { assertions: assertions(members), kept: KeptAssertions::default(), ids: JwtIds::of(Some([7; 32])) }
         }
 
-        fn write(&self, who: Who, seconds: u64) -> Result<(Option<String>, Written), Error> {
+        fn write(&self, principal: Principal, seconds: u64) -> Result<(Option<String>, Written), Error> {
             let signer = Signer {
                 verifier: &Verifier::default(),
-                names: &self.names,
+                ids: &self.ids,
                 now: START.saturating_add(Duration::from_secs(seconds)),
             };
             let mut rewrite = Rewrite::default();
             let written =
-                write(&self.assertions, who, &self.kept, &signer, &mut rewrite).map_err(|(error, _)| error)?;
+                write(&self.assertions, principal, &self.kept, &signer, &mut rewrite).map_err(|(error, _)| error)?;
             let value = rewrite.into_headers().pop().map(|(_, value)| String::from_utf8(value).unwrap());
             Ok((value, written))
         }
 
         /// The payload, whose signature is right, and whether it was signed just now.
-        fn told(&self, claims: &Claims, location: &'static str, seconds: u64) -> Result<(String, UseResult), Error> {
+        fn told(
+            &self,
+            claims: &Claims,
+            location: &'static str,
+            seconds: u64,
+        ) -> Result<(String, AssertionResult), Error> {
             let identity = Identity { claims, provider: "idp", issuer: "https://idp.example.com", location };
-            let (value, written) = self.write(Who::Subject(identity, Basis::default()), seconds)?;
+            let (value, written) = self.write(Principal::Subject(identity, Basis::default()), seconds)?;
             Ok((payload(&self.assertions[0], &value.unwrap()), written.uses[0].unwrap().result))
         }
     }
@@ -276,14 +283,14 @@ mod tests {
         );
         let claims = claims(r#"{"sub":"ann","groups":["b","a"],"big":18446744073709551617,"a":{"b":["x",1]}}"#);
         let (payload, result) = stage.told(&claims, "header", 0).unwrap();
-        assert_eq!(result, UseResult::Signed);
+        assert_eq!(result, AssertionResult::Signed);
         let (before, after) = payload.split_once(r#""jti":""#).unwrap();
         assert_eq!(
             before,
             r#"{"aud":"b","auth":"header","exp":1800000060,"fixed":{"x":[1.50,null]},"groups":["b","a"],"iat":1800000000,"idp":"https://idp.example.com","iss":"https://edge","#
         );
         let (name, after) = after.split_at(16);
-        assert!(URL_SAFE_NO_PAD.decode(name).is_ok_and(|name| name.len() == NAME_BYTES));
+        assert!(URL_SAFE_NO_PAD.decode(name).is_ok_and(|name| name.len() == ID_BYTES));
         assert_eq!(after, r#"","n":18446744073709551617,"nbf":1800000000,"other":[],"role":["r:x",1],"sub":"ann"}"#);
     }
 
@@ -293,15 +300,15 @@ mod tests {
         let claims = claims(r#"{"sub":"ann"}"#);
         let (first, _) = stage.told(&claims, "header", 0).unwrap();
         for seconds in [0, 10, 44] {
-            assert_eq!(stage.told(&claims, "header", seconds), Ok((first.clone(), UseResult::Reused)));
+            assert_eq!(stage.told(&claims, "header", seconds), Ok((first.clone(), AssertionResult::Reused)));
         }
         let (second, result) = stage.told(&claims, "header", 45).unwrap();
-        assert!(second != first && result == UseResult::Signed);
+        assert!(second != first && result == AssertionResult::Signed);
         // A clock that went back ends it, too.
-        assert_eq!(stage.told(&claims, "header", 44).unwrap().1, UseResult::Signed);
+        assert_eq!(stage.told(&claims, "header", 44).unwrap().1, AssertionResult::Signed);
         // Another place is another word.
-        assert_eq!(stage.told(&claims, "cookie", 44).unwrap().1, UseResult::Signed);
-        assert_eq!(stage.told(&claims, "header", 45).unwrap().1, UseResult::Reused);
+        assert_eq!(stage.told(&claims, "cookie", 44).unwrap().1, AssertionResult::Signed);
+        assert_eq!(stage.told(&claims, "header", 45).unwrap().1, AssertionResult::Reused);
     }
 
     #[test]
@@ -310,8 +317,8 @@ mod tests {
         let claims = claims(r#"{"sub":"ann","exp":1800000020}"#);
         let (first, _) = stage.told(&claims, "header", 0).unwrap();
         assert!(first.contains(r#""exp":1800000020"#));
-        assert_eq!(stage.told(&claims, "header", 19).unwrap(), (first, UseResult::Reused));
-        assert_eq!(stage.told(&claims, "header", 20).unwrap().1, UseResult::Signed);
+        assert_eq!(stage.told(&claims, "header", 19).unwrap(), (first, AssertionResult::Reused));
+        assert_eq!(stage.told(&claims, "header", 20).unwrap().1, AssertionResult::Signed);
     }
 
     #[test]
@@ -373,7 +380,7 @@ mod tests {
             stage.told(&claims, location, 0).unwrap();
         }
         let results = locations.map(|location| stage.told(&claims, location, 1).unwrap().1);
-        assert_eq!(results.iter().filter(|result| **result == UseResult::Reused).count(), 1);
+        assert_eq!(results.iter().filter(|result| **result == AssertionResult::Reused).count(), 1);
         let size: usize = stage.kept.assertions.borrow().iter().map(KeptAssertion::size).sum();
         assert!(size <= MAX_KEPT_BYTES && size == stage.kept.counted.get());
     }
@@ -388,7 +395,7 @@ mod tests {
             for location in ["header", "cookie"] {
                 let identity =
                     Identity { claims: &claims, provider: "idp", issuer: "https://idp.example.com", location };
-                let (_, written) = stage.write(Who::Subject(identity, Basis::default()), minute * 60).unwrap();
+                let (_, written) = stage.write(Principal::Subject(identity, Basis::default()), minute * 60).unwrap();
                 counted += written.grown;
             }
         }
@@ -398,27 +405,28 @@ mod tests {
 
     #[test]
     fn nobody_in_particular_has_no_subject() {
-        let stage =
-            Stage::new(r#","anonymous":true,"claims":[{"name":"x","value":1}],"header":"x-who","scheme":"Assertion""#);
-        let (value, written) = stage.write(Who::Anonymous, 0).unwrap();
+        let stage = Stage::new(
+            r#","anonymous":true,"claims":[{"name":"x","value":1}],"header":"x-principal","scheme":"Assertion""#,
+        );
+        let (value, written) = stage.write(Principal::Anonymous, 0).unwrap();
         let payload = payload(&stage.assertions[0], value.unwrap().strip_prefix("Assertion ").unwrap());
         assert!(payload.starts_with(
             r#"{"anonymous":true,"aud":"b","exp":1800000060,"iat":1800000000,"iss":"https://edge","jti":""#
         ));
         assert!(!payload.contains("sub") && !payload.contains(r#""x""#) && !payload.contains("auth"));
-        assert_eq!(written.uses[0].unwrap().result, UseResult::Signed);
-        assert_eq!(stage.write(Who::Anonymous, 1).unwrap().1.uses[0].unwrap().result, UseResult::Reused);
-        assert_eq!(Stage::new("").write(Who::Anonymous, 0).unwrap().0, None);
+        assert_eq!(written.uses[0].unwrap().result, AssertionResult::Signed);
+        assert_eq!(stage.write(Principal::Anonymous, 1).unwrap().1.uses[0].unwrap().result, AssertionResult::Reused);
+        assert_eq!(Stage::new("").write(Principal::Anonymous, 0).unwrap().0, None);
     }
 
     #[test]
     fn no_name_is_given_twice() {
         let mut given: Vec<String> = Vec::new();
         for seed in [[1; 32], [2; 32]] {
-            let names = Names::of(Some(seed));
-            given.extend((0..10_000).map(|_| names.next().unwrap()));
+            let ids = JwtIds::of(Some(seed));
+            given.extend((0..10_000).map(|_| ids.next().unwrap()));
         }
-        assert_eq!(Names::default().next(), None);
+        assert_eq!(JwtIds::default().next(), None);
         let count = given.len();
         given.sort();
         given.dedup();

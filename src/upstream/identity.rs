@@ -3,10 +3,10 @@
 //! The invariant: nothing that a claim holds can end the value that it is written into, begin another, or be read as
 //! a different identity. What doesn't fit is an error, never cut.
 
-use crate::config::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, Policy, SameSite, UserInfo};
+use crate::config::{Attribute, ClaimHeader, ClaimSource, CookieOptions, Encoding, Policy, SameSite, UserInfoOutput};
 use crate::http::names::Placement;
 use crate::http::query::{PATH_SEGMENT, QUERY_VALUE};
-use crate::http::{Edit, Name};
+use crate::http::{Edit, FieldName};
 use crate::jose::claims::{look_up_first, text};
 use crate::jose::jwt::Claims;
 use crate::json::{self, Object, Value};
@@ -52,7 +52,7 @@ pub fn write(policy: &Policy, identity: Identity, filter_name: &str) -> Result<O
             }
             None => {}
             Some(value) if value.len() > MAX_VALUE_BYTES => return Err(Error::TooLarge(Rc::clone(&output.header))),
-            Some(value) => outputs.headers.push((Name::from(&output.header), value.into_bytes())),
+            Some(value) => outputs.headers.push((FieldName::from(&output.header), value.into_bytes())),
         }
     }
     for output in policy.user_info.iter() {
@@ -60,7 +60,7 @@ pub fn write(policy: &Policy, identity: Identity, filter_name: &str) -> Result<O
         match output.placement {
             Placement::Header => {
                 let value = fitting(output, encoded(output, &selected, PATH_SEGMENT))?;
-                outputs.headers.push((Name::from(&output.key), value.into_bytes()));
+                outputs.headers.push((FieldName::from(&output.key), value.into_bytes()));
             }
             Placement::Cookie => {
                 let value = fitting(output, encoded(output, &selected, COOKIE_VALUE))?;
@@ -87,7 +87,7 @@ pub fn write(policy: &Policy, identity: Identity, filter_name: &str) -> Result<O
     Ok(outputs)
 }
 
-fn selected(output: &UserInfo, claims: &Object) -> Object {
+fn selected(output: &UserInfoOutput, claims: &Object) -> Object {
     if output.claims.is_empty() {
         claims.clone()
     } else {
@@ -95,7 +95,7 @@ fn selected(output: &UserInfo, claims: &Object) -> Object {
     }
 }
 
-fn encoded(output: &UserInfo, claims: &Object, percent: &'static AsciiSet) -> String {
+fn encoded(output: &UserInfoOutput, claims: &Object, percent: &'static AsciiSet) -> String {
     // serde_json's map is ordered by name.
     let json = Value::Object(claims.clone()).to_string();
     match output.encoding {
@@ -105,7 +105,7 @@ fn encoded(output: &UserInfo, claims: &Object, percent: &'static AsciiSet) -> St
     }
 }
 
-fn fitting(output: &UserInfo, value: String) -> Result<String, Error> {
+fn fitting(output: &UserInfoOutput, value: String) -> Result<String, Error> {
     let most = match output.placement {
         Placement::Cookie => MAX_COOKIE_BYTES,
         Placement::Header | Placement::QueryString | Placement::Metadata => MAX_VALUE_BYTES,

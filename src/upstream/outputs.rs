@@ -5,7 +5,7 @@
 //! nothing else of the request.
 
 use super::rewrite::Rewrite;
-use crate::config::{ClaimHeader, Policy, UserInfo};
+use crate::config::{ClaimHeader, Policy, UserInfoOutput};
 use crate::http::{Edit, Field};
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -63,7 +63,7 @@ pub struct KeptOutputs {
 
 struct Kept {
     claim_headers: Rc<[ClaimHeader]>,
-    user_info: Rc<[UserInfo]>,
+    user_info: Rc<[UserInfoOutput]>,
     location: &'static str,
     outputs: Rc<Outputs>,
 }

@@ -3,9 +3,9 @@
 //!
 //! The invariant: what is removed is removed whole, so that to no reader it gives a new meaning to what is left.
 
-use crate::config::{Source, SourceLocation};
+use crate::config::{TokenLocation, TokenSource};
 use crate::http::cookie::{Cookie, cookies};
-use crate::http::names::{ReservedNames, Standing, is_handoff, is_unproved_token};
+use crate::http::names::{ParameterOwner, ReservedNames, is_handoff, is_unproved_token};
 use crate::http::query::{Parameter, QUERY_VALUE, Target, without};
 use crate::http::websocket;
 use crate::http::{Edit, Field, Request};
@@ -15,7 +15,7 @@ use std::rc::Rc;
 /// The changes of one request, gathered.
 #[derive(Default)]
 pub struct Rewrite<'c> {
-    stripped: Vec<&'c SourceLocation>,
+    stripped: Vec<&'c TokenLocation>,
     strips_unproved: bool,
     strips_proof: bool,
     headers: Vec<Field>,
@@ -25,16 +25,16 @@ pub struct Rewrite<'c> {
 
 impl<'c> Rewrite<'c> {
     /// Takes out whatever stands in these places, and what a service might take for a token that a proxy has proved.
-    pub fn strip(&mut self, sources: &'c [Source]) {
+    pub fn strip(&mut self, sources: &'c [TokenSource]) {
         self.stripped.extend(sources.iter().map(|source| &source.location));
         self.strips_unproved = true;
     }
 
     /// Takes the tokens out of these places, and leaves credentials of other schemes.
-    pub fn strip_tokens(&mut self, sources: &'c [Source], request: &Request) {
+    pub fn strip_tokens(&mut self, sources: &'c [TokenSource], request: &Request) {
         let locations = sources.iter().map(|source| &source.location);
         self.stripped.extend(locations.filter(|location| match location {
-            SourceLocation::Header { name, scheme: Some(scheme) } => {
+            TokenLocation::Header { name, scheme: Some(scheme) } => {
                 let is_bearer = scheme.eq_ignore_ascii_case("Bearer");
                 request
                     .headers
@@ -51,7 +51,7 @@ impl<'c> Rewrite<'c> {
     }
 
     /// Takes the token out of this place.
-    pub fn strip_one(&mut self, source: &'c Source) {
+    pub fn strip_one(&mut self, source: &'c TokenSource) {
         self.stripped.push(&source.location);
     }
 
@@ -82,7 +82,7 @@ impl<'c> Rewrite<'c> {
     {
         let sent = request.headers.iter().map(|(name, _)| name).filter(|name| self.strips_sent(name));
         let places = self.stripped.iter().filter_map(|location| match location {
-            SourceLocation::Header { name, .. } => Some(&**name),
+            TokenLocation::Header { name, .. } => Some(&**name),
             _ => None,
         });
         places.chain(sent.filter_map(|name| std::str::from_utf8(name).ok()))
@@ -111,7 +111,7 @@ impl<'c> Rewrite<'c> {
     fn strips_header(&self, name: &[u8]) -> bool {
         self.stripped
             .iter()
-            .any(|location| matches!(location, SourceLocation::Header { name: own, .. } if own.as_bytes() == name))
+            .any(|location| matches!(location, TokenLocation::Header { name: own, .. } if own.as_bytes() == name))
             || self.strips_sent(name)
     }
 
@@ -136,7 +136,7 @@ impl<'c> Rewrite<'c> {
     /// Takes the token out of the protocols that a WebSocket handshake offers; if it is not clear which that is, all of them.
     fn edit_protocols(&self, request: &Request, edits: &mut Vec<Edit>) {
         for location in &self.stripped {
-            let SourceLocation::WebSocketProtocol { marker } = location else { continue };
+            let TokenLocation::WebSocketProtocol { marker } = location else { continue };
             let left = match websocket::read(&request.headers, marker) {
                 Ok(None) => continue,
                 Ok(Some(offer)) => offer.protocols,
@@ -153,11 +153,11 @@ impl<'c> Rewrite<'c> {
     fn strips_cookie(&self, name: &[u8]) -> bool {
         self.stripped
             .iter()
-            .any(|location| matches!(location, SourceLocation::Cookie { name: own } if own.as_bytes() == name))
+            .any(|location| matches!(location, TokenLocation::Cookie { name: own } if own.as_bytes() == name))
     }
 
     fn edit_cookies(&self, request: &Request, own: &ReservedNames, edits: &mut Vec<Edit>) {
-        let strips = self.stripped.iter().any(|location| matches!(location, SourceLocation::Cookie { .. }));
+        let strips = self.stripped.iter().any(|location| matches!(location, TokenLocation::Cookie { .. }));
         if self.cookies.is_empty() && !strips && !own.may_be_in_cookies(&request.headers) {
             return;
         }
@@ -185,18 +185,18 @@ impl<'c> Rewrite<'c> {
     fn strips_parameter(&self, name: &[u8]) -> bool {
         self.stripped
             .iter()
-            .any(|location| matches!(location, SourceLocation::Query { name: own } if own.as_bytes() == name))
+            .any(|location| matches!(location, TokenLocation::Query { name: own } if own.as_bytes() == name))
     }
 
     fn changed<'t>(&self, sent: &'t [u8], added: &[(Rc<str>, String)], own: &ReservedNames) -> Cow<'t, [u8]> {
-        let strips = self.stripped.iter().any(|location| matches!(location, SourceLocation::Query { .. }));
+        let strips = self.stripped.iter().any(|location| matches!(location, TokenLocation::Query { .. }));
         let target = Target::parse(sent);
         if added.is_empty() && !strips && !own.may_be_in_query(target.query.unwrap_or_default()) {
             return Cow::Borrowed(sent);
         }
         let mut query = target.query.and_then(|query| {
             without(query, |sent| {
-                self.strips_parameter(&Parameter::parse(sent).name()) || own.standing(sent) != Standing::Foreign
+                self.strips_parameter(&Parameter::parse(sent).name()) || own.owner_of(sent) != ParameterOwner::Foreign
             })
         });
         for (name, value) in added {

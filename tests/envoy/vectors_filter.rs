@@ -6,7 +6,7 @@
 //! case the answer says whether it was proved by either backend, and whether Envoy was asked and gave an answer.
 
 use oidc_filter::edge::BoringSsl;
-use oidc_filter::jose::jwk::{Algorithm, Jwk, JwkSet, Origin};
+use oidc_filter::jose::jwk::{Algorithm, Jwk, JwkSet, KeySetOrigin};
 use oidc_filter::jose::jws::CompactJws;
 use oidc_filter::jose::verifier::Verifier;
 use oidc_filter::ports::Cryptography;
@@ -88,7 +88,7 @@ impl Cryptography for Watched {
 }
 
 fn proves(verifier: &Verifier, case: &Value) -> bool {
-    let origin = if case["inline"] == true { Origin::Inline } else { Origin::Remote };
+    let origin = if case["inline"] == true { KeySetOrigin::Inline } else { KeySetOrigin::Remote };
     if let Some(token) = case["token"].as_str() {
         let set = JwkSet::parse(case["jwks"].as_str().unwrap().as_bytes(), origin);
         let jws = CompactJws::parse(token);

@@ -355,12 +355,12 @@ impl Service {
     /// Header and payload of an assertion whose signature is right.
     #[track_caller]
     fn read(&self, assertion: &str) -> (Value, Value) {
-        use oidc_filter::jose::jwk::{JwkSet, Origin};
+        use oidc_filter::jose::jwk::{JwkSet, KeySetOrigin};
         use oidc_filter::jose::jws::CompactJws;
         use oidc_filter::jose::verifier::Verifier;
         let header = BASE64URL.decode(assertion.split('.').next().unwrap()).unwrap();
         let header: Value = serde_json::from_slice(&header).unwrap();
-        let set = JwkSet::parse(json!({"keys": self.keys}).to_string().as_bytes(), Origin::Remote).unwrap();
+        let set = JwkSet::parse(json!({"keys": self.keys}).to_string().as_bytes(), KeySetOrigin::Remote).unwrap();
         let jws = CompactJws::parse(assertion).unwrap();
         let kid = header["kid"].as_str();
         assert!(kid.is_some(), "{header}");

@@ -6,9 +6,9 @@ use crate::support::{Signing, p521_key, rsa_key, sign, with};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD as BASE64, BASE64_URL_SAFE as PADDED, BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use oidc_filter::config::WhenFull;
-use oidc_filter::jose::jwk::{Jwk, Origin, Thumbprint};
+use oidc_filter::jose::jwk::{Jwk, KeySetOrigin, Thumbprint};
 use oidc_filter::json;
-use oidc_filter::oauth::dpop::replay::{Memory, ProofId};
+use oidc_filter::oauth::dpop::replay::{ProofId, ReplayMemory};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl Holder {
 
     fn jkt(&self) -> String {
         let jwk = json::parse(self.jwk().to_string().as_bytes()).unwrap();
-        Jwk::parse(&jwk, Origin::Remote).unwrap().thumbprint().unwrap().to_string()
+        Jwk::parse(&jwk, KeySetOrigin::Remote).unwrap().thumbprint().unwrap().to_string()
     }
 
     /// A token that is bound to this key.
@@ -779,7 +779,7 @@ fn a_proof_is_taken_once_under_all_rules() {
     // Another proof of the same slot, under the hasty rule, makes it forget what that rule can.
     let slot = |jti: &str| {
         let process = Process::default();
-        let memory = Memory::new("", &[1; 32], 4096, WhenFull::Shrink, Duration::from_secs(1));
+        let memory = ReplayMemory::new("", &[1; 32], 4096, WhenFull::Shrink, Duration::from_secs(1));
         memory.spend(&process, ProofId::of(Thumbprint::parse(&ann.jkt()).unwrap(), jti), scene.now, scene.now);
         process.keys()
     };

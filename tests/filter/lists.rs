@@ -3,7 +3,7 @@
 use crate::scene::*;
 use crate::support::with;
 use oidc_filter::config::Config;
-use oidc_filter::decision::Reading;
+use oidc_filter::decision::ListReader;
 use oidc_filter::http::{Edit, Headers};
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ fn asking(method: &str) -> String {
 }
 
 /// How the response to a request is read that goes on.
-fn reading(scene: &mut Scene, ask: Ask, body: &str, head: &[(&str, &str)]) -> Option<Reading> {
+fn reading(scene: &mut Scene, ask: Ask, body: &str, head: &[(&str, &str)]) -> Option<ListReader> {
     let upstream = scene.send_body(ask, body).allowed();
     upstream.lists.and_then(|lists| lists.read(&Headers::from_pairs(head.iter().copied())))
 }
@@ -185,7 +185,7 @@ fn of_a_stream_each_event_is_filtered_when_it_is_whole() {
     }
 }
 
-fn reading_of(scene: &mut Scene) -> Reading {
+fn reading_of(scene: &mut Scene) -> ListReader {
     // The token is known after the first time.
     let upstream = scene.send_body(post("read"), asking("tools/list")).allowed();
     upstream.lists.unwrap().read(&Headers::from_pairs(EVENTS.iter().copied())).unwrap()

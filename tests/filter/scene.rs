@@ -12,7 +12,7 @@ use oidc_filter::config::Config;
 use oidc_filter::decision::{Answered, Case, Decision, Forward, HeldBody, Lists, Meaning, Outcome, PassedBody, Shadow};
 use oidc_filter::filter::{Body, CallId, Effect, FetchOutcome, Filter, StreamId};
 use oidc_filter::http::{self, Edit, Fetch, Field, Headers, Request, Response, Route};
-use oidc_filter::jose::signing::Uses;
+use oidc_filter::jose::signing::AssertionUses;
 use oidc_filter::time::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -568,7 +568,7 @@ pub struct Upstream {
     /// What the candidate policy would have done.
     pub shadow: Option<Shadow>,
     /// What was signed, or written again.
-    pub assertions: Uses,
+    pub assertions: AssertionUses,
     /// The name of the route that was decided on, if rules look at routes.
     pub route: Option<String>,
     /// What the decision rests on, if that is the route.

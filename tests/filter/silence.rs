@@ -10,7 +10,7 @@ use oidc_filter::filter::{Effect, Filter, StreamId};
 use oidc_filter::http::{Edit, Headers, Request, Response};
 use oidc_filter::jose::signing::SigningKey;
 use oidc_filter::oauth::credentials;
-use oidc_filter::reply::{About, Denial, Reason};
+use oidc_filter::reply::{Denial, Reason, RefusalContext};
 use oidc_filter::time::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -221,7 +221,7 @@ fn printed() -> Vec<(&'static str, String)> {
 
     let key = SigningKey::parse(json!({"kty": "OKP", "crv": "Ed25519", "d": PRIVATE}).to_string().as_bytes()).unwrap();
     let jwk = json!({"kty": "oct", "k": PRIVATE});
-    let jwk = oidc_filter::jose::jwk::Jwk::parse(&jwk, oidc_filter::jose::jwk::Origin::Inline).unwrap();
+    let jwk = oidc_filter::jose::jwk::Jwk::parse(&jwk, oidc_filter::jose::jwk::KeySetOrigin::Inline).unwrap();
     let response = Response { status: 200, headers, body: CLAIM.into() };
     vec![
         ("Config", format!("{config:?} {config:#?}")),
@@ -302,7 +302,7 @@ fn every_word_of_a_refusal_is_in_the_alphabet_of_its_place() {
         for denial in &denials {
             for code in [None, Some(400), Some(401), Some(403), Some(302), Some(599)] {
                 for uses_dpop in [false, true] {
-                    let about = About { policy: &config.policy, mcp: None, id: None, uses_dpop };
+                    let about = RefusalContext { policy: &config.policy, mcp: None, id: None, uses_dpop };
                     check_alphabets(&denial.answer(&about, code));
                 }
                 let word = denial.reason().as_str();

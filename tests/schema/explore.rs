@@ -3,7 +3,7 @@
 //! A reader asks for its fields whether they are there or not, so an empty object is enough to hear of most of them. What it
 //! misses or minds is told by its error, and put right by trying, until it has asked for all.
 
-use oidc_filter::config::{Config, Environment, Error, Kind};
+use oidc_filter::config::{Config, Environment, Error, FieldKind};
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const MEMBER: &str = "operators-name";
 
 /// Objects by their paths, their fields, and as what these are asked for.
-pub type Asked = BTreeMap<String, BTreeMap<String, BTreeSet<Kind>>>;
+pub type Asked = BTreeMap<String, BTreeMap<String, BTreeSet<FieldKind>>>;
 
 #[derive(Default)]
 struct Listener(RefCell<Asked>);
@@ -22,7 +22,7 @@ impl Environment for Listener {
         None
     }
 
-    fn asked(&self, object: &str, field: &str, kind: Kind) {
+    fn asked(&self, object: &str, field: &str, kind: FieldKind) {
         let mut asked = self.0.borrow_mut();
         asked.entry(plain(object)).or_default().entry(field.to_owned()).or_default().insert(kind);
     }
@@ -72,14 +72,14 @@ impl Explorer {
         while let Some((object, field, kinds)) = self.next_unknown() {
             let path = join(&object, &field);
             let mut configuration = self.configurations[&object].clone();
-            if kinds.contains(&Kind::Members) {
+            if kinds.contains(&FieldKind::Members) {
                 let member = join(&path, MEMBER);
                 self.enter(&configuration, &path, json!({MEMBER: {}}), &member);
             }
-            let objects = [Kind::Object, Kind::Objects, Kind::Entries];
+            let objects = [FieldKind::Object, FieldKind::Objects, FieldKind::Entries];
             let value = if !objects.iter().any(|kind| kinds.contains(kind)) {
                 json!({MEMBER: "x"})
-            } else if kinds.contains(&Kind::Members) {
+            } else if kinds.contains(&FieldKind::Members) {
                 // Where both may stand, an object is one with names of the operator's.
                 json!([{}])
             } else {
@@ -95,7 +95,9 @@ impl Explorer {
         for (object, fields) in self.asked() {
             let Some(configuration) = self.configurations.get(&object) else { continue };
             for (field, kinds) in fields {
-                for value in [json!("x-a"), json!({})].into_iter().filter(|_| kinds == BTreeSet::from([Kind::Known])) {
+                for value in
+                    [json!("x-a"), json!({})].into_iter().filter(|_| kinds == BTreeSet::from([FieldKind::Known]))
+                {
                     let mut configuration = configuration.clone();
                     set(&mut configuration, &join(&object, &field), value);
                     self.mend(configuration);
@@ -121,8 +123,8 @@ impl Explorer {
     }
 
     /// An object that has not been put in yet, and that its reader has asked for.
-    fn next_unknown(&self) -> Option<(String, String, BTreeSet<Kind>)> {
-        let nested = [Kind::Object, Kind::Objects, Kind::Members, Kind::Entries];
+    fn next_unknown(&self) -> Option<(String, String, BTreeSet<FieldKind>)> {
+        let nested = [FieldKind::Object, FieldKind::Objects, FieldKind::Members, FieldKind::Entries];
         let asked = self.listener.0.borrow();
         asked.iter().filter(|(object, _)| self.configurations.contains_key(*object)).find_map(|(object, fields)| {
             let mut unknown = fields.iter().filter(|(field, kinds)| {
@@ -137,7 +139,7 @@ impl Explorer {
         Config::read(configuration.to_string().as_bytes(), &self.listener).map(drop)
     }
 
-    fn kinds(&self, path: &str) -> BTreeSet<Kind> {
+    fn kinds(&self, path: &str) -> BTreeSet<FieldKind> {
         let (object, field) = path.rsplit_once('.').unwrap_or(("", path));
         let asked = self.listener.0.borrow();
         asked.get(object).and_then(|fields| fields.get(field)).cloned().unwrap_or_default()
@@ -224,16 +226,20 @@ impl Explorer {
         let mut values: Vec<Value> = Vec::new();
         for kind in self.kinds(path) {
             match kind {
-                Kind::Boolean => values.extend([json!(true), json!(false)]),
-                Kind::Integer | Kind::Integers => values.extend([json!(1), json!(204), json!(401)]),
-                Kind::Duration | Kind::SignedDuration => values.push(json!("60s")),
-                Kind::Object | Kind::Objects => values.extend([json!({}), json!({MEMBER: "x"})]),
-                Kind::Members | Kind::StringMap | Kind::StringLists => values.push(json!({MEMBER: "x"})),
-                Kind::Entries => values.extend([json!(TEXTS[0]), json!({})]),
-                Kind::Json => values.push(json!(TEXTS[0])),
-                Kind::JsonObjects => values.push(serde_json::from_str(KEY).unwrap()),
-                Kind::Known => {}
-                Kind::Any | Kind::String | Kind::RequiredString | Kind::Strings | Kind::JsonText => {
+                FieldKind::Boolean => values.extend([json!(true), json!(false)]),
+                FieldKind::Integer | FieldKind::Integers => values.extend([json!(1), json!(204), json!(401)]),
+                FieldKind::Duration | FieldKind::SignedDuration => values.push(json!("60s")),
+                FieldKind::Object | FieldKind::Objects => values.extend([json!({}), json!({MEMBER: "x"})]),
+                FieldKind::Members | FieldKind::StringMap | FieldKind::StringLists => values.push(json!({MEMBER: "x"})),
+                FieldKind::Entries => values.extend([json!(TEXTS[0]), json!({})]),
+                FieldKind::Json => values.push(json!(TEXTS[0])),
+                FieldKind::JsonObjects => values.push(serde_json::from_str(KEY).unwrap()),
+                FieldKind::Known => {}
+                FieldKind::Any
+                | FieldKind::String
+                | FieldKind::RequiredString
+                | FieldKind::Strings
+                | FieldKind::JsonText => {
                     values.extend(words.iter().map(|word| json!(word)));
                     values.extend(TEXTS.iter().map(|text| json!(text)));
                 }
@@ -280,7 +286,7 @@ impl Explorer {
             is_list_filled: minds_nothing(json!([])),
             ..Limits::default()
         };
-        if kinds.iter().any(|kind| matches!(kind, Kind::Integer | Kind::Integers))
+        if kinds.iter().any(|kind| matches!(kind, FieldKind::Integer | FieldKind::Integers))
             && let Some(problem) = refusal(&json!(-1))
         {
             let numbers: Vec<i64> =
@@ -293,7 +299,9 @@ impl Explorer {
             };
             limits.range = pairs.into_iter().find(is_range);
         }
-        let is_text = |kind: &Kind| matches!(kind, Kind::Any | Kind::String | Kind::RequiredString | Kind::Strings);
+        let is_text = |kind: &FieldKind| {
+            matches!(kind, FieldKind::Any | FieldKind::String | FieldKind::RequiredString | FieldKind::Strings)
+        };
         if kinds.iter().any(is_text)
             && let Some(problem) = refusal(&json!(SENSELESS))
             && problem.contains("expected ")
@@ -309,7 +317,7 @@ impl Explorer {
                     }
                 }
             }
-            if kinds.contains(&Kind::Any) {
+            if kinds.contains(&FieldKind::Any) {
                 let numbers = (0..10).map(|number| json!(number));
                 spelled.extend(numbers.filter(|number| refusal(number).is_none_or(|other| other != problem)));
             }

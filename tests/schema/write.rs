@@ -1,7 +1,7 @@
 //! A JSON Schema (draft 7, which editors know) of what the readers ask for, with what the reference says of each field.
 
 use crate::explore::{Asked, Explorer, MEMBER, camel_case, join};
-use oidc_filter::config::Kind;
+use oidc_filter::config::FieldKind;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,15 +71,15 @@ impl<'e> Writer<'e> {
     fn object(&mut self, path: &str) -> Value {
         let mut fields = self.asked.get(path).cloned().unwrap_or_default();
         // One reader may serve objects of which some refuse a field that it asks for.
-        if fields.values().any(|kinds| kinds.contains(&Kind::Known)) {
-            fields.retain(|_, kinds| kinds.contains(&Kind::Known));
+        if fields.values().any(|kinds| kinds.contains(&FieldKind::Known)) {
+            fields.retain(|_, kinds| kinds.contains(&FieldKind::Known));
         }
         let rows = self.rows(&fields.keys().map(String::as_str).collect());
         let mut properties = Map::new();
         let mut required = Vec::new();
         for (field, kinds) in &fields {
             let at = join(path, field);
-            if kinds.contains(&Kind::RequiredString) && at != "provider" {
+            if kinds.contains(&FieldKind::RequiredString) && at != "provider" {
                 required.push(field.clone());
             }
             let mut property = self.property(&at, kinds);
@@ -114,8 +114,8 @@ impl<'e> Writer<'e> {
         object
     }
 
-    fn property(&mut self, path: &str, kinds: &BTreeSet<Kind>) -> Map<String, Value> {
-        let has = |kind: Kind| kinds.contains(&kind);
+    fn property(&mut self, path: &str, kinds: &BTreeSet<FieldKind>) -> Map<String, Value> {
+        let has = |kind: FieldKind| kinds.contains(&kind);
         let limits = self.explorer.limits(path);
         let mut integer = json!({"type": "integer"});
         if let Some((least, most)) = limits.range {
@@ -129,50 +129,53 @@ impl<'e> Writer<'e> {
             text = json!({"anyOf": [{"enum": limits.words}, {"$ref": "#/definitions/variable"}]});
         }
         let mut forms: Vec<Value> = Vec::new();
-        if has(Kind::Boolean) {
+        if has(FieldKind::Boolean) {
             forms.push(json!({"type": "boolean"}));
         }
-        if has(Kind::Integers) {
+        if has(FieldKind::Integers) {
             forms.extend(one_or_list(integer.clone()));
-        } else if has(Kind::Integer) {
+        } else if has(FieldKind::Integer) {
             forms.push(integer);
         }
-        if has(Kind::Duration) {
+        if has(FieldKind::Duration) {
             forms.push(json!({"$ref": "#/definitions/duration"}));
-        } else if has(Kind::SignedDuration) {
+        } else if has(FieldKind::SignedDuration) {
             forms.push(json!({"$ref": "#/definitions/signed_duration"}));
         }
-        if has(Kind::Strings) {
+        if has(FieldKind::Strings) {
             forms.extend(one_or_list(text));
-        } else if has(Kind::JsonText) {
+        } else if has(FieldKind::JsonText) {
             forms.push(json!({"type": ["string", "object", "array"]}));
-        } else if has(Kind::String) || has(Kind::RequiredString) || has(Kind::Any) && !limits.words.is_empty() {
+        } else if has(FieldKind::String)
+            || has(FieldKind::RequiredString)
+            || has(FieldKind::Any) && !limits.words.is_empty()
+        {
             forms.push(text);
         }
-        if has(Kind::Objects) {
+        if has(FieldKind::Objects) {
             let object = self.definition(path);
             forms.extend(one_or_list(object));
-        } else if has(Kind::Object) {
+        } else if has(FieldKind::Object) {
             forms.push(self.definition(path));
         }
-        if has(Kind::Entries) {
+        if has(FieldKind::Entries) {
             let object = self.definition(path);
             forms.extend(one_or_list(json!({"anyOf": [{"type": "string"}, object]})));
         }
-        if has(Kind::JsonObjects) {
+        if has(FieldKind::JsonObjects) {
             forms.extend(one_or_list(json!({"type": ["string", "object"]})));
         }
-        if has(Kind::Json) {
+        if has(FieldKind::Json) {
             forms.push(json!({"type": ["string", "number", "boolean", "object", "array", "null"]}));
         }
-        if has(Kind::StringMap) {
+        if has(FieldKind::StringMap) {
             forms.push(json!({"type": "object", "additionalProperties": {"type": "string"}}));
         }
-        if has(Kind::StringLists) {
+        if has(FieldKind::StringLists) {
             let lists = json!({"anyOf": one_or_list(json!({"type": "string"}))});
             forms.push(json!({"type": "object", "additionalProperties": lists}));
         }
-        if has(Kind::Members) {
+        if has(FieldKind::Members) {
             let member = self.definition(&join(path, MEMBER));
             forms.push(json!({"type": "object", "minProperties": 1, "additionalProperties": {"anyOf": [{"type": "string"}, member]}}));
         }

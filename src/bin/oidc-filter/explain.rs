@@ -9,7 +9,7 @@ use crate::file::File;
 use crate::site;
 use crate::stage::{Answers, Ask, Played, Stage};
 use clap::{Args, ValueEnum};
-use oidc_filter::config::{Config, Policy, SourceLocation};
+use oidc_filter::config::{Config, Policy, TokenLocation};
 use oidc_filter::decision::{Decision, Meaning, Outcome, Tally};
 use oidc_filter::jose::jws::{Form, form};
 use oidc_filter::time::Timestamp;
@@ -208,7 +208,7 @@ impl Story {
     fn place(&self) -> Option<String> {
         let source = self.played.explanation.runs.iter().rev().find_map(|run| run.source)?;
         let location = &self.config.sources.get(source)?.location;
-        let SourceLocation::Header { name, scheme: Some(_) } = location else { return Some(place(location)) };
+        let TokenLocation::Header { name, scheme: Some(_) } = location else { return Some(place(location)) };
         // A place for Bearer is one for DPoP, too (RFC 9449, section 7.1): the request says which it is.
         let given = self.played.request.headers.first(name).and_then(|value| value.split(|byte| *byte == b' ').next());
         let is_dpop = given.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"dpop"));
@@ -339,13 +339,13 @@ pub fn meaning(decision: &Decision) -> Option<&'static str> {
 }
 
 /// Where tokens are looked for, in words.
-pub fn place(location: &SourceLocation) -> String {
+pub fn place(location: &TokenLocation) -> String {
     match location {
-        SourceLocation::Header { name, scheme: Some(scheme) } => format!("the header {name}, scheme {scheme}"),
-        SourceLocation::Header { name, scheme: None } => format!("the header {name}"),
-        SourceLocation::Cookie { name } => format!("the cookie {name}"),
-        SourceLocation::Query { name } => format!("the parameter {name} of the query"),
-        SourceLocation::Metadata { namespace, key } => format!("the dynamic metadata {namespace}:{key}"),
-        SourceLocation::WebSocketProtocol { marker } => format!("the WebSocket protocol behind {marker}"),
+        TokenLocation::Header { name, scheme: Some(scheme) } => format!("the header {name}, scheme {scheme}"),
+        TokenLocation::Header { name, scheme: None } => format!("the header {name}"),
+        TokenLocation::Cookie { name } => format!("the cookie {name}"),
+        TokenLocation::Query { name } => format!("the parameter {name} of the query"),
+        TokenLocation::Metadata { namespace, key } => format!("the dynamic metadata {namespace}:{key}"),
+        TokenLocation::WebSocketProtocol { marker } => format!("the WebSocket protocol behind {marker}"),
     }
 }

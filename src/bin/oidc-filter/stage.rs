@@ -14,9 +14,9 @@ pub use request::Ask;
 pub use signer::Signer;
 
 use crate::urls::{self, without_query};
-use oidc_filter::config::{Config, Provider};
+use oidc_filter::config::{Config, ProviderConfig};
 use oidc_filter::decision::{Decision, Forward};
-use oidc_filter::filter::{Body, Effect, Explanation, Filter, Purpose, StreamId};
+use oidc_filter::filter::{Body, CallPurpose, Effect, Explanation, Filter, StreamId};
 use oidc_filter::http::{Edit, Fetch, Request, Response};
 use oidc_filter::time::Timestamp;
 use std::rc::Rc;
@@ -128,12 +128,12 @@ impl Stage<'_> {
         }
     }
 
-    fn provider(&self, purpose: &Purpose) -> Option<&Provider> {
+    fn provider(&self, purpose: &CallPurpose) -> Option<&ProviderConfig> {
         self.config.providers.get(purpose.provider.0).map(Rc::as_ref)
     }
 
     /// What stands where a call goes, or why nothing does.
-    fn answer(&self, purpose: &Purpose, fetch: &Fetch) -> Result<Response, String> {
+    fn answer(&self, purpose: &CallPurpose, fetch: &Fetch) -> Result<Response, String> {
         let given = self.provider(purpose).and_then(|provider| self.given(purpose, provider, fetch));
         let is_of_provider = ["metadata", "jwks", "introspection", "userinfo"].contains(&purpose.kind);
         match given {
@@ -146,7 +146,7 @@ impl Stage<'_> {
         }
     }
 
-    fn given(&self, purpose: &Purpose, provider: &Provider, fetch: &Fetch) -> Option<Response> {
+    fn given(&self, purpose: &CallPurpose, provider: &ProviderConfig, fetch: &Fetch) -> Option<Response> {
         let url = urls::of_endpoint(&fetch.endpoint);
         let written = self.answers.at(&url).or_else(|| self.answers.at(without_query(&url)));
         let given = written.or_else(|| self.answers.of(purpose, provider));

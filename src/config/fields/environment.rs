@@ -11,7 +11,7 @@ pub trait Environment {
 
     /// Is told of each field that a reader asks an object for, whether it is there or not, and as what: the JSON Schema is made
     /// of that. The module tells nobody.
-    fn asked(&self, _object: &str, _field: &str, _kind: Kind) {}
+    fn asked(&self, _object: &str, _field: &str, _kind: FieldKind) {}
 }
 
 impl<F: Fn(&str) -> Option<String>> Environment for F {
@@ -22,7 +22,7 @@ impl<F: Fn(&str) -> Option<String>> Environment for F {
 
 /// As what a reader asks for a field.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Kind {
+pub enum FieldKind {
     /// One of the fields that the object may have; what it is, is said when it is read.
     Known,
     /// A value that its reader looks at by itself.

@@ -1,6 +1,6 @@
 //! What a JWK's parameters make: RFC 7518, section 6, and RFC 8037, section 2; and the arithmetic with it.
 
-use super::{Algorithm, BadSignature, Fingerprint, KeyError, Origin, said};
+use super::{Algorithm, BadSignature, Fingerprint, KeyError, KeySetOrigin, said};
 use crate::json::{Object, Value};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
@@ -28,7 +28,7 @@ pub(super) enum Material {
 }
 
 impl Material {
-    pub(super) fn parse(jwk: &Object, origin: Origin) -> Result<Self, KeyError> {
+    pub(super) fn parse(jwk: &Object, origin: KeySetOrigin) -> Result<Self, KeyError> {
         match (string(jwk, "kty")?, origin) {
             ("EC", _) => match string(jwk, "crv")? {
                 "P-256" => p256::ecdsa::VerifyingKey::from_sec1_bytes(&point::<32>(jwk)?)
@@ -49,14 +49,14 @@ impl Material {
             // RFC 7518, section 6.3.2.7: who doesn't know more than two primes MUST NOT use a key that has them.
             ("RSA", _) if said(jwk, "oth").is_some() => Err(KeyError::UnsupportedType),
             ("RSA", _) => rsa(&octets(jwk, "n")?, &octets(jwk, "e")?).map(Self::Rsa),
-            ("oct", Origin::Inline) => {
+            ("oct", KeySetOrigin::Inline) => {
                 let secret = octets(jwk, "k")?;
                 if secret.len() < MIN_SECRET_BYTES {
                     return Err(KeyError::UnsuitableSize);
                 }
                 Ok(Self::Symmetric(secret))
             }
-            ("oct", Origin::Remote) => Err(KeyError::PublishedSecret),
+            ("oct", KeySetOrigin::Remote) => Err(KeyError::PublishedSecret),
             _ => Err(KeyError::UnsupportedType),
         }
     }

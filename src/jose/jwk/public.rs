@@ -4,7 +4,7 @@
 //! knows for them: two texts are never one key under one thumbprint.
 
 use super::certificate::Certificate;
-use super::{Jwk, Origin, Thumbprint};
+use super::{Jwk, KeySetOrigin, Thumbprint};
 use crate::json::{Object, Value};
 use std::fmt;
 
@@ -23,7 +23,7 @@ impl PublicJwk {
         if PRIVATE.iter().any(|name| object.contains_key(*name)) || !is_described_by_the_book(object) {
             return Err(NotPublic);
         }
-        let key = Jwk::parse(jwk, Origin::Remote).map_err(|_| NotPublic)?;
+        let key = Jwk::parse(jwk, KeySetOrigin::Remote).map_err(|_| NotPublic)?;
         let members = key.public_members().ok_or(NotPublic)?;
         if members.iter().any(|(name, value)| object.get(name) != Some(value)) {
             return Err(NotPublic);

@@ -3,7 +3,7 @@
 //! A key that is of no use is skipped, and does no harm to its neighbours.
 
 use super::certificate::Pem;
-use super::{Algorithm, Fingerprint, Jwk, KeyError, KeyHint, Keys, Origin, SetError, Unusable};
+use super::{Algorithm, Fingerprint, Jwk, KeyError, KeyHint, KeySetOrigin, Keys, SetError, Unusable};
 use crate::json::{self, Members, Value};
 
 /// The usable keys of one provider (RFC 7517, section 5).
@@ -16,7 +16,7 @@ pub struct JwkSet {
 impl JwkSet {
     /// Reads a JWK Set, or a map of certificates as Google publishes it. Members of no use are listed in [`JwkSet::refused`]; it
     /// takes one good key to succeed.
-    pub fn parse(document: &[u8], origin: Origin) -> Result<Self, SetError> {
+    pub fn parse(document: &[u8], origin: KeySetOrigin) -> Result<Self, SetError> {
         if document.len() > MAX_DOCUMENT_BYTES {
             return Err(SetError::TooLarge);
         }
@@ -97,7 +97,7 @@ struct Reading {
 
 impl Reading {
     /// Takes in a member of `keys`, which is read as a document of its own.
-    fn take_jwk(&mut self, member: &str, origin: Origin) {
+    fn take_jwk(&mut self, member: &str, origin: KeySetOrigin) {
         match json::parse(member.as_bytes()) {
             Ok(jwk) => {
                 let key = Jwk::parse(&jwk, origin);

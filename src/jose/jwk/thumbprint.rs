@@ -101,11 +101,11 @@ fn hex_digit(byte: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jose::jwk::Origin;
+    use crate::jose::jwk::KeySetOrigin;
     use crate::json;
 
     fn thumbprint(jwk: &str) -> Option<String> {
-        let jwk = Jwk::parse(&json::parse(jwk.as_bytes()).unwrap(), Origin::Inline).unwrap();
+        let jwk = Jwk::parse(&json::parse(jwk.as_bytes()).unwrap(), KeySetOrigin::Inline).unwrap();
         jwk.thumbprint().map(|thumbprint| thumbprint.to_string())
     }
 

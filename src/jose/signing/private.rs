@@ -1,8 +1,8 @@
 //! Reading private keys: as JWKs (RFC 7517; RFC 7518, sections 6.2.2, 6.3.2 and 6.4; RFC 8037, section 2), and in PEM (RFC 7468,
 //! section 10; RFC 8017, appendix A.1.2; RFC 8410, section 7).
 
-use super::{Secret, SigningKey};
-use crate::jose::jwk::{Jwk, KeyError, MAX_KEY_ID_BYTES, Origin};
+use super::{PrivateKey, SigningKey};
+use crate::jose::jwk::{Jwk, KeyError, KeySetOrigin, MAX_KEY_ID_BYTES};
 use crate::json::{self, Object, Value};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -108,7 +108,7 @@ impl SigningKey {
             (Some("oct"), _) if secrets == Secrets::SharedToo => {
                 let verifying =
                     verifying([("kty", "oct".to_owned()), ("k", member(jwk, "k").unwrap_or_default().to_owned())])?;
-                SigningKey { kid: None, secret: Secret::Symmetric, verifying }
+                SigningKey { kid: None, secret: PrivateKey::Symmetric, verifying }
             }
             _ => return Err(UnusableKey::Unknown),
         };
@@ -118,7 +118,7 @@ impl SigningKey {
         let public = key.verifying.public_members().unwrap_or_default();
         let is_its_own = public.iter().all(|(name, value)| jwk.get(name).is_none_or(|said| said == value));
         // Of an RSA key both halves were read; whether they fit, a signature will tell.
-        if matches!(key.secret, Secret::Rsa { .. }) || is_its_own {
+        if matches!(key.secret, PrivateKey::Rsa { .. }) || is_its_own {
             Ok(Self { kid, ..key })
         } else {
             Err(UnusableKey::Halves)
@@ -179,7 +179,7 @@ fn p256(key: p256::ecdsa::SigningKey) -> Result<SigningKey, UnusableKey> {
         ("y", URL_SAFE_NO_PAD.encode(y)),
     ])?;
     let pkcs8 = key.to_pkcs8_der().map_err(|_| UnusableKey::Unsound)?.as_bytes().to_vec();
-    Ok(SigningKey { kid: None, secret: Secret::P256 { key: Box::new(key), pkcs8 }, verifying })
+    Ok(SigningKey { kid: None, secret: PrivateKey::P256 { key: Box::new(key), pkcs8 }, verifying })
 }
 
 fn ed25519(secret: &[u8]) -> Result<SigningKey, UnusableKey> {
@@ -187,7 +187,7 @@ fn ed25519(secret: &[u8]) -> Result<SigningKey, UnusableKey> {
     let key = ed25519_dalek::SigningKey::from_bytes(secret);
     let x = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
     let verifying = verifying([("kty", "OKP".to_owned()), ("crv", "Ed25519".to_owned()), ("x", x)])?;
-    Ok(SigningKey { kid: None, secret: Secret::Ed25519(Box::new(key)), verifying })
+    Ok(SigningKey { kid: None, secret: PrivateKey::Ed25519(Box::new(key)), verifying })
 }
 
 /// The key as the host takes it: PKCS#8 in DER.
@@ -200,13 +200,13 @@ fn rsa(key: &RsaPrivateKeyRef) -> Result<SigningKey, UnusableKey> {
     let octets = OctetStringRef::new(&pkcs1).map_err(unsound)?;
     let info: PrivateKeyInfoRef = PrivateKeyInfo::new(rsa::pkcs1::ALGORITHM_ID, octets);
     let pkcs8 = info.to_der().map_err(unsound)?;
-    Ok(SigningKey { kid: None, secret: Secret::Rsa { pkcs8 }, verifying })
+    Ok(SigningKey { kid: None, secret: PrivateKey::Rsa { pkcs8 }, verifying })
 }
 
 /// The half that verifies, held to all that is demanded of a key of a provider's.
 fn verifying<const N: usize>(members: [(&str, String); N]) -> Result<Jwk, UnusableKey> {
     let jwk = json::object(members.map(|(name, text)| (name, Value::from(text))));
-    Jwk::parse(&Value::Object(jwk), Origin::Inline).map_err(|error| match error {
+    Jwk::parse(&Value::Object(jwk), KeySetOrigin::Inline).map_err(|error| match error {
         KeyError::UnsupportedType => UnusableKey::Unknown,
         _ => UnusableKey::Unsound,
     })

@@ -5,18 +5,18 @@ use crate::jose::verifier::Backend;
 
 /// What was done for one assertion, for metrics.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Use {
+pub struct AssertionUse {
     /// What its signature is called.
     pub algorithm: Algorithm,
     /// Who made it.
     pub backend: Backend,
     /// Whether it was made now.
-    pub result: UseResult,
+    pub result: AssertionResult,
 }
 
 /// Whether an assertion was signed.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum UseResult {
+pub enum AssertionResult {
     /// Now.
     Signed,
     /// Before, for the same token.
@@ -25,7 +25,7 @@ pub enum UseResult {
     Failed,
 }
 
-impl UseResult {
+impl AssertionResult {
     /// The word for it in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl UseResult {
 }
 
 /// What was done for each assertion of one request.
-pub type Uses = [Option<Use>; MAX_USES];
+pub type AssertionUses = [Option<AssertionUse>; MAX_USES];
 
 /// As many assertions as a policy may have.
 pub const MAX_USES: usize = 4;

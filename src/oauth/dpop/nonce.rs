@@ -20,14 +20,14 @@ pub struct Nonces {
     lifetime: Duration,
 }
 
-/// What a nonce is to us.
+/// How old a nonce of ours is. One that is not ours is like a stale one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Standing {
-    /// Ours, and young.
+pub enum NonceAge {
+    /// It is young.
     Current,
-    /// Ours, and to be followed by another soon.
+    /// It is good, and another is to follow it soon.
     Ageing,
-    /// None of ours, or too old.
+    /// It is too old, or not ours.
     Stale,
 }
 
@@ -47,16 +47,16 @@ impl Nonces {
         BASE64URL.encode(nonce)
     }
 
-    /// What a nonce that was sent is.
-    pub fn standing(&self, nonce: &str, now: Timestamp) -> Standing {
+    /// How old a nonce is that was sent.
+    pub fn age_of(&self, nonce: &str, now: Timestamp) -> NonceAge {
         let Some(made) = self.made(nonce).filter(|made| *made <= now.saturating_add(WORKERS_SKEW)) else {
-            return Standing::Stale;
+            return NonceAge::Stale;
         };
         let age = now.saturating_since(made);
         match age {
-            _ if age > self.lifetime => Standing::Stale,
-            _ if age.saturating_mul(2) > self.lifetime => Standing::Ageing,
-            _ => Standing::Current,
+            _ if age > self.lifetime => NonceAge::Stale,
+            _ if age.saturating_mul(2) > self.lifetime => NonceAge::Ageing,
+            _ => NonceAge::Current,
         }
     }
 
@@ -117,23 +117,23 @@ mod tests {
         let ours = nonces(&["a"]);
         let nonce = ours.make([7; 32], NOW);
         assert_eq!(nonce.len(), NONCE_CHARACTERS);
-        assert_eq!(ours.standing(&nonce, NOW), Standing::Current);
-        assert_eq!(ours.standing(&nonce, later(150)), Standing::Current);
-        assert_eq!(ours.standing(&nonce, later(151)), Standing::Ageing);
-        assert_eq!(ours.standing(&nonce, later(300)), Standing::Ageing);
-        assert_eq!(ours.standing(&nonce, later(301)), Standing::Stale);
+        assert_eq!(ours.age_of(&nonce, NOW), NonceAge::Current);
+        assert_eq!(ours.age_of(&nonce, later(150)), NonceAge::Current);
+        assert_eq!(ours.age_of(&nonce, later(151)), NonceAge::Ageing);
+        assert_eq!(ours.age_of(&nonce, later(300)), NonceAge::Ageing);
+        assert_eq!(ours.age_of(&nonce, later(301)), NonceAge::Stale);
         // From a future that no clock of ours has seen.
-        assert_eq!(ours.standing(&ours.make([7; 32], later(5)), NOW), Standing::Stale);
-        assert_eq!(nonces(&["b"]).standing(&nonce, NOW), Standing::Stale);
+        assert_eq!(ours.age_of(&ours.make([7; 32], later(5)), NOW), NonceAge::Stale);
+        assert_eq!(nonces(&["b"]).age_of(&nonce, NOW), NonceAge::Stale);
         for at in 0..nonce.len() {
             let mut wrong = nonce.clone().into_bytes();
             wrong[at] = if wrong[at] == b'A' { b'B' } else { b'A' };
             let wrong = String::from_utf8(wrong).unwrap();
-            assert_eq!(ours.standing(&wrong, NOW), Standing::Stale, "{at}");
+            assert_eq!(ours.age_of(&wrong, NOW), NonceAge::Stale, "{at}");
         }
         let truncated = &nonce[..nonce.len() - 1];
         for wrong in ["", "a", truncated, &format!("{nonce}="), &format!("{nonce}A"), &"A".repeat(NONCE_CHARACTERS)] {
-            assert_eq!(ours.standing(wrong, NOW), Standing::Stale, "{wrong}");
+            assert_eq!(ours.age_of(wrong, NOW), NonceAge::Stale, "{wrong}");
         }
     }
 
@@ -142,12 +142,12 @@ mod tests {
     fn a_nonce_outlives_the_rotation_of_its_secret() {
         let old = nonces(&["old"]).make([1; 32], NOW);
         let rotated = nonces(&["new", "old"]);
-        assert_eq!(rotated.standing(&old, later(1)), Standing::Current);
+        assert_eq!(rotated.age_of(&old, later(1)), NonceAge::Current);
         let new = rotated.make([1; 32], NOW);
-        assert_eq!(nonces(&["new"]).standing(&new, NOW), Standing::Current);
-        assert_eq!(nonces(&["new"]).standing(&old, NOW), Standing::Stale);
+        assert_eq!(nonces(&["new"]).age_of(&new, NOW), NonceAge::Current);
+        assert_eq!(nonces(&["new"]).age_of(&old, NOW), NonceAge::Stale);
         // A worker that has the new configuration not yet, but is told what comes.
-        assert_eq!(nonces(&["old", "new"]).standing(&new, NOW), Standing::Current);
+        assert_eq!(nonces(&["old", "new"]).age_of(&new, NOW), NonceAge::Current);
     }
 
     /// WSM-12.

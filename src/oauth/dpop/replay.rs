@@ -27,12 +27,12 @@ impl ProofId {
     }
 }
 
-/// How the memory is kept.
+/// The memory of proofs that were seen: how it is laid out, and the secret that spreads proofs over it.
 #[derive(Clone, Debug)]
-pub struct Memory {
+pub struct ReplayMemory {
     /// Begins the key of each slot.
     prefix: String,
-    /// Which slot a proof falls into is nobody's to choose.
+    /// With it, no client can choose the slot that a proof falls into.
     secret: [u8; 32],
     entries_per_slot: usize,
     when_full: WhenFull,
@@ -69,9 +69,7 @@ impl Spent {
             Self::Unknown => "unknown",
         }
     }
-}
 
-impl Spent {
     /// What the operator is to mend, if anything.
     pub const fn problem(self) -> Option<&'static str> {
         match self {
@@ -100,7 +98,7 @@ impl Spent {
     }
 }
 
-impl Memory {
+impl ReplayMemory {
     /// With room for so many proofs at a time, each of which is remembered for this long.
     pub fn new(prefix: &str, secret: &[u8; 32], capacity: usize, when_full: WhenFull, window: Duration) -> Self {
         let secret = blake3::derive_key(CONTEXT, secret);
@@ -273,8 +271,8 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_secs(70);
 
-    fn memory(per_slot: usize, when_full: WhenFull) -> Memory {
-        Memory::new("test.", &[1; 32], per_slot * SLOTS as usize, when_full, WINDOW)
+    fn memory(per_slot: usize, when_full: WhenFull) -> ReplayMemory {
+        ReplayMemory::new("test.", &[1; 32], per_slot * SLOTS as usize, when_full, WINDOW)
     }
 
     fn id(jti: &str) -> ProofId {
@@ -291,7 +289,7 @@ mod tests {
     }
 
     /// Proofs that fall into one slot.
-    fn of_one_slot(memory: &Memory, count: usize) -> Vec<ProofId> {
+    fn of_one_slot(memory: &ReplayMemory, count: usize) -> Vec<ProofId> {
         let host = Host::default();
         let mut ids = Vec::new();
         for number in 0.. {
@@ -321,7 +319,7 @@ mod tests {
         let other = ProofId::of(Thumbprint::of(b"another key"), "a");
         assert_eq!(memory.spend(&host, other, ending(70), NOW), Spent::First);
         // Another worker, made of the same secret.
-        let worker = Memory::new("test.", &[1; 32], 1, WhenFull::Refuse, WINDOW);
+        let worker = ReplayMemory::new("test.", &[1; 32], 1, WhenFull::Refuse, WINDOW);
         assert_eq!(worker.spend(&host, id("a"), ending(70), NOW), Spent::Again);
     }
 
@@ -394,7 +392,7 @@ mod tests {
     #[test]
     fn more_patience_takes_nothing_again() {
         let hasty = memory(4, WhenFull::Refuse);
-        let patient = Memory { window: Duration::from_secs(600), ..hasty.clone() };
+        let patient = ReplayMemory { window: Duration::from_secs(600), ..hasty.clone() };
         let ids = of_one_slot(&hasty, 4);
         let host = Host::default();
         assert_eq!(hasty.spend(&host, ids[0], NOW, NOW), Spent::First);

@@ -2,7 +2,7 @@
 
 /// Why a message is refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Fault {
+pub struct MessageFault {
     /// Why.
     pub kind: FaultKind,
     /// The text of the message's `id`, if it could be read.
@@ -31,7 +31,7 @@ pub enum FaultKind {
 }
 
 /// A fault of no message in particular.
-impl From<FaultKind> for Fault {
+impl From<FaultKind> for MessageFault {
     fn from(kind: FaultKind) -> Self {
         Self { kind, id: None }
     }

@@ -1,9 +1,9 @@
 //! What the head of a request says of the MCP message in its body: the version of the protocol, and from 2026-07-28 on the
 //! method and the name that it is about (Streamable HTTP, "Request Metadata").
 
-use super::fault::{Fault, FaultKind};
+use super::fault::{FaultKind, MessageFault};
 use super::likeness::is_odd_method;
-use super::{Asked, Operation, is_harmless};
+use super::{Message, Operation, is_harmless};
 use crate::config::{Mcp, OperationSource};
 use crate::http::names::{same_spelling, tells_operation};
 use crate::http::{McpMetadata, Request, only};
@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Head {
     /// The version of the protocol.
-    pub version: Version,
+    pub version: ProtocolVersion,
     /// `Mcp-Method`.
     pub method: Option<Box<str>>,
     /// `Mcp-Name`, decoded.
@@ -28,7 +28,7 @@ pub struct Head {
 /// A version of the protocol that is read here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[allow(missing_docs, reason = "their names are dates")]
-pub enum Version {
+pub enum ProtocolVersion {
     V2024_11_05,
     V2025_03_26,
     V2025_06_18,
@@ -36,7 +36,7 @@ pub enum Version {
     V2026_07_28,
 }
 
-impl Version {
+impl ProtocolVersion {
     /// The date.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ impl Version {
 
 impl Head {
     /// Reads the head of a request, which has a body or none. `Err` if it can't be that of a message.
-    pub fn read(mcp: &Mcp, request: &Request, has_body: bool) -> Result<Self, Fault> {
+    pub fn read(mcp: &Mcp, request: &Request, has_body: bool) -> Result<Self, MessageFault> {
         let is_post = request.method() == Some(b"POST");
         // A request that becomes another protocol has no body that ends.
         if request.headers.first("upgrade").is_some() || request.method() == Some(b"CONNECT") {
@@ -63,7 +63,7 @@ impl Head {
         }
         let [version, method, name] = HEADERS.map(|name| header(request, name));
         let version = match version? {
-            None => Version::V2025_03_26,
+            None => ProtocolVersion::V2025_03_26,
             Some(text) => {
                 let known = VERSIONS.iter().find(|version| version.as_str() == text);
                 *known.ok_or(FaultKind::Version)?
@@ -94,21 +94,23 @@ impl Head {
     }
 
     /// What the head alone asks for; `None` if the body has to say.
-    pub fn asked(&self, mcp: &Mcp, metadata: Option<&McpMetadata>) -> Result<Option<Asked>, Fault> {
+    pub fn asked(&self, mcp: &Mcp, metadata: Option<&McpMetadata>) -> Result<Option<Message>, MessageFault> {
         let asked = match mcp.source {
-            OperationSource::Auto if self.version != Version::V2026_07_28 => Ok(None),
+            OperationSource::Auto if self.version != ProtocolVersion::V2026_07_28 => Ok(None),
             OperationSource::Auto => match self.method.as_deref().map(|method| self.operations(method)) {
                 None => Ok(None),
                 Some(Ok(operations)) if operations.iter().any(|operation| operation.name().is_none()) => Ok(None),
                 Some(operations) => operations.map(|operations| self.method.clone().zip(Some(operations))),
             },
-            OperationSource::Headers => match self.method.as_deref().filter(|_| self.version == Version::V2026_07_28) {
-                None => Err(FaultKind::Headers),
-                Some(method) => self.operations(method).map(|operations| Some((method.into(), operations))),
-            },
+            OperationSource::Headers => {
+                match self.method.as_deref().filter(|_| self.version == ProtocolVersion::V2026_07_28) {
+                    None => Err(FaultKind::Headers),
+                    Some(method) => self.operations(method).map(|operations| Some((method.into(), operations))),
+                }
+            }
             OperationSource::Metadata => told(metadata).map(Some),
         };
-        Ok(asked?.map(|(method, operations)| Asked { id: None, method: Some(method), operations }))
+        Ok(asked?.map(|(method, operations)| Message { id: None, method: Some(method), operations }))
     }
 
     /// What a method is about by its headers: those behind compare `Mcp-Name` for three methods, and for no other.
@@ -189,8 +191,13 @@ const HEADERS: [&str; 3] = ["mcp-protocol-version", "mcp-method", "mcp-name"];
 const ENVOYS_RESPONSE: &str = "__jsonrpc_response";
 
 /// All of them. Without a header, it is 2025-03-26 ("Protocol Version Header").
-const VERSIONS: [Version; 5] =
-    [Version::V2024_11_05, Version::V2025_03_26, Version::V2025_06_18, Version::V2025_11_25, Version::V2026_07_28];
+const VERSIONS: [ProtocolVersion; 5] = [
+    ProtocolVersion::V2024_11_05,
+    ProtocolVersion::V2025_03_26,
+    ProtocolVersion::V2025_06_18,
+    ProtocolVersion::V2025_11_25,
+    ProtocolVersion::V2026_07_28,
+];
 
 #[cfg(test)]
 mod tests {

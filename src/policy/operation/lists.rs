@@ -7,7 +7,7 @@
 //! The invariant: no entry of a list goes on that the token may not use. What can't be read as a list, or is longer than is read,
 //! does not go on at all: an error of JSON-RPC stands in its place.
 
-use super::{Asked, Operation};
+use super::{Message, Operation};
 use crate::config::{Mcp, Policy, ScopeImplications};
 use crate::http::{Edit, Headers};
 use crate::jose::jwt::AccessToken;
@@ -45,7 +45,7 @@ impl Eq for Lists {}
 
 /// What is done to a response.
 #[derive(Debug)]
-pub struct Reading {
+pub struct ListReader {
     lists: Lists,
     form: Form,
     /// Changes of the response's headers.
@@ -75,7 +75,7 @@ struct Events {
 
 impl Lists {
     /// For the response to these messages, if one of them asks for a list.
-    pub fn asked_for(messages: &[Asked], policy: &Rc<Policy>, token: Option<&AccessToken>) -> Option<Self> {
+    pub fn asked_for(messages: &[Message], policy: &Rc<Policy>, token: Option<&AccessToken>) -> Option<Self> {
         let methods = messages.iter().map(|asked| asked.method.as_deref().unwrap_or_default());
         let (asked, _) = messages.iter().zip(methods).find(|(_, method)| LIST_METHODS.contains(method))?;
         Self::new(ListRequest::List(asked.id.clone()), policy, token)
@@ -93,7 +93,7 @@ impl Lists {
     }
 
     /// How a response is read that begins with these headers; `None` for one that lists nothing.
-    pub fn read(self, head: &Headers) -> Option<Reading> {
+    pub fn read(self, head: &Headers) -> Option<ListReader> {
         let status = head.first(":status")?;
         if !status.starts_with(b"2") {
             return None;
@@ -113,7 +113,7 @@ impl Lists {
             edits.push(Edit::Remove(b"content-encoding".to_vec()));
             edits.push(Edit::Set("content-type".into(), b"application/json".to_vec()));
         }
-        Some(Reading { lists: self, form, edits })
+        Some(ListReader { lists: self, form, edits })
     }
 
     fn may_use(&self, operation: &Operation, now: Timestamp) -> bool {
@@ -215,7 +215,7 @@ impl Lists {
     }
 }
 
-impl Reading {
+impl ListReader {
     /// Whether the body is to be kept until it is whole, or longer than is read. It has this many bytes now.
     pub fn waits_at(&self, size: usize) -> bool {
         matches!(self.form, Form::Text) && size <= self.lists.longest()

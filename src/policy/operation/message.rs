@@ -4,14 +4,14 @@
 //! letter, since some readers (Go's `encoding/json`, .NET, Jackson) take names in any case; no name stands twice; and behind
 //! it stands nothing.
 
-use super::fault::{Fault, FaultKind};
-use super::head::{Head, Version};
+use super::fault::{FaultKind, MessageFault};
+use super::head::{Head, ProtocolVersion};
 use super::likeness::{is_odd_method, is_variant};
-use super::{Asked, Operation};
+use super::{Message, Operation};
 use crate::json::{self, Members, Value};
 
 /// Reads a whole body, and compares it with the head that it came with.
-pub fn read(head: &Head, body: &[u8]) -> Result<Vec<Asked>, Fault> {
+pub fn read(head: &Head, body: &[u8]) -> Result<Vec<Message>, MessageFault> {
     json::check(body).map_err(|_| FaultKind::Parse)?;
     let text = std::str::from_utf8(body).map_err(|_| FaultKind::Parse)?;
     let text = text.trim_matches([' ', '\t', '\n', '\r']);
@@ -20,21 +20,25 @@ pub fn read(head: &Head, body: &[u8]) -> Result<Vec<Asked>, Fault> {
     }
     // Batches were removed in 2025-06-18.
     let elements = json::elements(text).map_err(|_| FaultKind::Parse)?;
-    if head.version != Version::V2025_03_26 || elements.is_empty() || elements.len() > MAX_BATCH || head.says_method() {
+    if head.version != ProtocolVersion::V2025_03_26
+        || elements.is_empty()
+        || elements.len() > MAX_BATCH
+        || head.says_method()
+    {
         return Err(FaultKind::Request.into());
     }
     bounded(elements.into_iter().map(|element| one(head, element)).collect::<Result<_, _>>()?)
 }
 
 /// Messages that name no more than anybody asks for at once.
-fn bounded(messages: Vec<Asked>) -> Result<Vec<Asked>, Fault> {
+fn bounded(messages: Vec<Message>) -> Result<Vec<Message>, MessageFault> {
     let operations: Vec<&Operation> = messages.iter().flat_map(|asked| &asked.operations).collect();
     let size: usize = operations.iter().filter_map(|operation| operation.name()).map(str::len).sum();
     let is_bounded = operations.len() <= MAX_OPERATIONS && size <= MAX_NAMES_SIZE;
     if is_bounded { Ok(messages) } else { Err(FaultKind::Request.into()) }
 }
 
-fn one(head: &Head, text: &str) -> Result<Asked, Fault> {
+fn one(head: &Head, text: &str) -> Result<Message, MessageFault> {
     let members = Members::parse(text.as_bytes()).map_err(|_| FaultKind::Request)?;
     let is_error = members.one("error").is_ok_and(|error| error.is_some());
     let id = match members.one("id").ok().flatten() {
@@ -48,7 +52,7 @@ fn one(head: &Head, text: &str) -> Result<Asked, Fault> {
         Ok(id) => message(head, &members, id),
         Err(()) => Err(FaultKind::Request),
     };
-    asked.map_err(|kind| Fault { kind, id: told })
+    asked.map_err(|kind| MessageFault { kind, id: told })
 }
 
 /// A string or a number, as it was written; not `null` (MCP, "Requests").
@@ -58,7 +62,7 @@ fn identifier(text: &str) -> Option<Box<str>> {
     is_id.then(|| text.into())
 }
 
-fn message(head: &Head, members: &Members, id: Option<Box<str>>) -> Result<Asked, FaultKind> {
+fn message(head: &Head, members: &Members, id: Option<Box<str>>) -> Result<Message, FaultKind> {
     if members.iter().any(|(name, _)| is_variant(name, MESSAGE_MEMBERS)) {
         return Err(FaultKind::Request);
     }
@@ -72,8 +76,8 @@ fn message(head: &Head, members: &Members, id: Option<Box<str>>) -> Result<Asked
     let Some(method) = member("method")? else {
         // The answer to a request of the server's, which clients no longer give since 2026-07-28.
         let is_answer = answers == 1 && (id.is_some() || is_error) && params.is_none();
-        if is_answer && head.version != Version::V2026_07_28 && !head.says_method() {
-            return Ok(Asked { id, method: None, operations: Vec::new() });
+        if is_answer && head.version != ProtocolVersion::V2026_07_28 && !head.says_method() {
+            return Ok(Message { id, method: None, operations: Vec::new() });
         }
         return Err(FaultKind::Request);
     };
@@ -83,7 +87,7 @@ fn message(head: &Head, members: &Members, id: Option<Box<str>>) -> Result<Asked
     }
     let params = params.map(parameters).transpose()?;
     let operations = operations(&method, params.as_ref())?;
-    let asked = Asked { id, method: Some(method.into()), operations };
+    let asked = Message { id, method: Some(method.into()), operations };
     compare(head, &asked, params.as_ref())?;
     Ok(asked)
 }
@@ -141,7 +145,7 @@ fn subscriptions(params: Option<&Members>) -> Result<Vec<Operation>, FaultKind> 
 }
 
 /// Compares what the headers say with what the body says ("Server Validation").
-fn compare(head: &Head, asked: &Asked, params: Option<&Members>) -> Result<(), FaultKind> {
+fn compare(head: &Head, asked: &Message, params: Option<&Members>) -> Result<(), FaultKind> {
     let meta = params.and_then(|params| params.one("_meta").ok().flatten());
     let meta = meta.map(|meta| Members::parse(meta.as_bytes()).map_err(|_| FaultKind::Parameters)).transpose()?;
     let version = meta.and_then(|meta| meta.one(VERSION_IN_META).ok().flatten());
@@ -158,11 +162,11 @@ fn compare(head: &Head, asked: &Asked, params: Option<&Members>) -> Result<(), F
     let is_request = asked.id.is_some();
     let method_agrees = match head.method.as_deref() {
         Some(method) => Some(method) == asked.method.as_deref(),
-        None => head.version != Version::V2026_07_28 || !is_request,
+        None => head.version != ProtocolVersion::V2026_07_28 || !is_request,
     };
     let name_agrees = match (head.name.as_deref(), name) {
         (Some(said), Some(name)) => said == name,
-        (None, Some(_)) => head.version != Version::V2026_07_28 || !is_request,
+        (None, Some(_)) => head.version != ProtocolVersion::V2026_07_28 || !is_request,
         // What has no name to compare with: `resources/subscribe`, or a method of an extension.
         (_, None) => true,
     };
@@ -201,11 +205,11 @@ const MAX_ID_BYTES: usize = 256;
 mod tests {
     use super::*;
 
-    fn head(version: Version) -> Head {
+    fn head(version: ProtocolVersion) -> Head {
         Head { version, method: None, name: None, is_post: true, is_json: true }
     }
 
-    fn kind(version: Version, body: impl AsRef<[u8]>) -> Option<FaultKind> {
+    fn kind(version: ProtocolVersion, body: impl AsRef<[u8]>) -> Option<FaultKind> {
         read(&head(version), body.as_ref()).err().map(|fault| fault.kind)
     }
 
@@ -213,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_message_names_its_operation() {
-        let asked = |body: &str| read(&head(Version::V2025_11_25), body.as_bytes()).unwrap().remove(0);
+        let asked = |body: &str| read(&head(ProtocolVersion::V2025_11_25), body.as_bytes()).unwrap().remove(0);
         let call = asked(CALL);
         assert_eq!((call.id.as_deref(), call.method.as_deref()), (Some("7"), Some("tools/call")));
         assert_eq!(call.operations, [Operation::Tool("drop".into())]);
@@ -239,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_two_readers_could_read_differently_is_refused() {
-        let version = Version::V2025_11_25;
+        let version = ProtocolVersion::V2025_11_25;
         for (body, expected) in [
             ("", FaultKind::Parse),
             ("{", FaultKind::Parse),
@@ -299,8 +303,13 @@ mod tests {
     #[test]
     fn batches_are_for_one_version() {
         let batch = format!("[{CALL},{CALL}]");
-        assert_eq!(read(&head(Version::V2025_03_26), batch.as_bytes()).map(|all| all.len()), Ok(2));
-        for version in [Version::V2024_11_05, Version::V2025_06_18, Version::V2025_11_25, Version::V2026_07_28] {
+        assert_eq!(read(&head(ProtocolVersion::V2025_03_26), batch.as_bytes()).map(|all| all.len()), Ok(2));
+        for version in [
+            ProtocolVersion::V2024_11_05,
+            ProtocolVersion::V2025_06_18,
+            ProtocolVersion::V2025_11_25,
+            ProtocolVersion::V2026_07_28,
+        ] {
             assert_eq!(kind(version, &batch), Some(FaultKind::Request));
         }
         let many = format!("[{}]", vec![CALL; MAX_BATCH + 1].join(","));
@@ -308,11 +317,11 @@ mod tests {
         let listen = format!(
             r#"{{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{{"notifications":{{"resourceSubscriptions":[{uris}]}}}}}}"#
         );
-        assert!(read(&head(Version::V2025_03_26), format!("[{listen}]").as_bytes()).is_ok());
+        assert!(read(&head(ProtocolVersion::V2025_03_26), format!("[{listen}]").as_bytes()).is_ok());
         let wide = format!("[{listen},{listen}]");
         let long = format!("[{}]", CALL.replace("drop", &"d".repeat(MAX_NAMES_SIZE + 1)));
         for body in ["[]", "[1]", "[[]]", &many, &wide, &long] {
-            assert_eq!(kind(Version::V2025_03_26, body), Some(FaultKind::Request), "{body:.40}");
+            assert_eq!(kind(ProtocolVersion::V2025_03_26, body), Some(FaultKind::Request), "{body:.40}");
         }
     }
 
@@ -320,7 +329,7 @@ mod tests {
     fn headers_and_body_agree() {
         let said = |method: Option<&str>, name: Option<&str>, body: &str| {
             let head = Head {
-                version: Version::V2026_07_28,
+                version: ProtocolVersion::V2026_07_28,
                 method: method.map(Into::into),
                 name: name.map(Into::into),
                 is_post: true,
@@ -340,7 +349,7 @@ mod tests {
         for version in ["\"2025-11-25\"", "1", "null"] {
             assert_eq!(said(Some("tools/call"), Some("drop"), &versioned(version)), mismatch, "{version}");
         }
-        assert_eq!(kind(Version::V2025_11_25, versioned("\"2026-07-28\"")), Some(FaultKind::Headers));
+        assert_eq!(kind(ProtocolVersion::V2025_11_25, versioned("\"2026-07-28\"")), Some(FaultKind::Headers));
         let notification = r#"{"jsonrpc":"2.0","method":"notifications/cancelled"}"#;
         assert_eq!(said(None, None, notification), None);
     }

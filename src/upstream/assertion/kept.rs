@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 /// The assertions that were signed for one token, kept with what vouched for it.
 #[derive(Default)]
-pub struct Kept {
+pub struct KeptAssertions {
     pub(super) assertions: RefCell<Vec<KeptAssertion>>,
     /// How many bytes it is counted for, where its token is kept: the most that it ever had.
     pub(super) counted: Cell<usize>,
@@ -33,7 +33,7 @@ impl KeptAssertion {
     }
 }
 
-impl Kept {
+impl KeptAssertions {
     pub(super) fn get<T>(
         &self,
         of: &Rc<Assertion>,
@@ -65,9 +65,9 @@ fn size_of_all(kept: &[KeptAssertion]) -> usize {
     kept.iter().map(KeptAssertion::size).fold(0, usize::saturating_add)
 }
 
-impl std::fmt::Debug for Kept {
+impl std::fmt::Debug for KeptAssertions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Kept")
+        f.write_str("KeptAssertions")
     }
 }
 

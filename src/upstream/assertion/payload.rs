@@ -1,20 +1,20 @@
 //! What an assertion says: the members that the operator has chosen, and those that the filter itself writes.
 
-use super::{Error, Who};
-use crate::config::{Assertion, AssertionClaim, AssertionSource, Shape};
+use super::{Error, Principal};
+use crate::config::{Assertion, AssertionClaim, AssertionSource, ClaimShape};
 use crate::jose::claims::{self, look_up_first};
 use crate::json::{self, Object, Value};
 use crate::time::Timestamp;
 
 pub(super) fn payload(
     assertion: &Assertion,
-    who: Who,
-    name: String,
+    principal: Principal,
+    id: String,
     issued: Timestamp,
     end: Timestamp,
 ) -> Result<Object, Error> {
-    let mut payload = match who {
-        Who::Subject(identity, _) => {
+    let mut payload = match principal {
+        Principal::Subject(identity, _) => {
             let mut payload = chosen_claims(assertion, identity.claims.object())?;
             if assertion.origin {
                 payload.insert("idp".to_owned(), identity.issuer.into());
@@ -22,7 +22,7 @@ pub(super) fn payload(
             }
             payload
         }
-        Who::Anonymous => json::object([("anonymous", true.into())]),
+        Principal::Anonymous => json::object([("anonymous", true.into())]),
     };
     let audience = match assertion.audience.as_slice() {
         [one] => Value::from(one.as_str()),
@@ -32,7 +32,7 @@ pub(super) fn payload(
     payload.insert("aud".to_owned(), audience);
     payload.insert("iat".to_owned(), issued.unix_seconds().into());
     payload.insert("exp".to_owned(), end.unix_seconds().into());
-    payload.insert("jti".to_owned(), name.into());
+    payload.insert("jti".to_owned(), id.into());
     if assertion.not_before {
         payload.insert("nbf".to_owned(), issued.unix_seconds().into());
     }
@@ -64,7 +64,7 @@ fn value(claim: &AssertionClaim, claims: &Object) -> Option<Value> {
 }
 
 /// A value as it is written; `None` if nothing of it is wanted.
-fn shaped(value: &Value, shape: &Shape) -> Option<Value> {
+fn shaped(value: &Value, shape: &ClaimShape) -> Option<Value> {
     match value {
         Value::Array(elements) => {
             let wanted = elements.iter().filter(|element| is_wanted(element, shape));
@@ -74,14 +74,14 @@ fn shaped(value: &Value, shape: &Shape) -> Option<Value> {
     }
 }
 
-fn is_wanted(value: &Value, shape: &Shape) -> bool {
+fn is_wanted(value: &Value, shape: &ClaimShape) -> bool {
     match &shape.any_of {
         None => true,
         Some(wanted) => value.as_str().is_some_and(|text| wanted.iter().any(|other| other == text)),
     }
 }
 
-fn rewritten(value: &Value, shape: &Shape) -> Value {
+fn rewritten(value: &Value, shape: &ClaimShape) -> Value {
     let Value::String(text) = value else { return value.clone() };
     let transformer = shape.transformers.iter().find(|transformer| transformer.matches.is_match(text));
     let text = match transformer {

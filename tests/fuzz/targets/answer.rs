@@ -5,7 +5,7 @@ use super::script::Script;
 use crate::scene::{ISSUER, active, key, metadata};
 use oidc_filter::config::Activity;
 use oidc_filter::http::{Headers, Response};
-use oidc_filter::jose::jwk::{JwkSet, Origin};
+use oidc_filter::jose::jwk::{JwkSet, KeySetOrigin};
 use oidc_filter::jose::jwt::Claims;
 use oidc_filter::oauth::introspection::{self, Answer};
 use oidc_filter::oauth::metadata::Metadata;
@@ -52,7 +52,7 @@ pub fn run(octets: &[u8]) {
     let is_of_certificates =
         || document.as_ref().and_then(Value::as_object).is_some_and(|map| map.values().any(is_pem));
     let has_keys = member("keys").map_or_else(is_of_certificates, Value::is_array);
-    assert!(JwkSet::parse(body, Origin::Remote).is_err() || has_keys);
+    assert!(JwkSet::parse(body, KeySetOrigin::Remote).is_err() || has_keys);
     let _ = response.max_age();
     let _ = response.media_type();
 }

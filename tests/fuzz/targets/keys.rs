@@ -3,21 +3,21 @@
 use super::lines;
 use crate::scene::key;
 use crate::support::{Signing, p521_key, rsa_key};
-use oidc_filter::jose::jwk::{Algorithm, JwkSet, MAX_CANDIDATES, MAX_MEMBERS, Origin};
+use oidc_filter::jose::jwk::{Algorithm, JwkSet, KeySetOrigin, MAX_CANDIDATES, MAX_MEMBERS};
 use oidc_filter::jose::signing::SigningKey;
 use oidc_filter::jose::verifier::Verifier;
 use oidc_filter::oauth::client_assertion::client_assertion;
 use serde_json::{Value, json};
 
 pub fn run(octets: &[u8]) {
-    for origin in [Origin::Remote, Origin::Inline] {
+    for origin in [KeySetOrigin::Remote, KeySetOrigin::Inline] {
         let Ok(set) = JwkSet::parse(octets, origin) else { continue };
         assert!((1..=MAX_MEMBERS).contains(&set.len()) && set.refused().len() <= MAX_MEMBERS);
         let symmetric: Vec<_> =
             ["HS256", "HS384", "HS512"].iter().filter_map(|name| Algorithm::from_name(name)).collect();
         for algorithm in &symmetric {
             let count = set.candidates(None, *algorithm).count();
-            assert!(origin == Origin::Inline || count == 0, "a secret that is published");
+            assert!(origin == KeySetOrigin::Inline || count == 0, "a secret that is published");
         }
         for algorithm in Algorithm::ASYMMETRIC.iter().chain(&symmetric) {
             let candidates: Vec<_> = set.candidates(None, *algorithm).collect();

@@ -1,16 +1,21 @@
 //! Bodies for an MCP server: whatever a lax reader would call, fill in, read or watch, the filter has judged.
 
 use super::lines;
-use oidc_filter::policy::operation::head::{Head, Version};
+use oidc_filter::policy::operation::head::{Head, ProtocolVersion};
 use oidc_filter::policy::operation::message::read;
-use oidc_filter::policy::operation::{Asked, Operation};
+use oidc_filter::policy::operation::{Message, Operation};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
 /// The first octet chooses the version, the rest is the body.
 pub fn run(octets: &[u8]) {
     let (choice, body) = octets.split_at(octets.len().min(1));
-    let versions = [Version::V2025_03_26, Version::V2025_06_18, Version::V2025_11_25, Version::V2024_11_05];
+    let versions = [
+        ProtocolVersion::V2025_03_26,
+        ProtocolVersion::V2025_06_18,
+        ProtocolVersion::V2025_11_25,
+        ProtocolVersion::V2024_11_05,
+    ];
     let version = versions[usize::from(choice.first().copied().unwrap_or(0)) % versions.len()];
     let head = Head { version, method: None, name: None, is_post: true, is_json: true };
     let Ok(asked) = read(&head, body) else { return };
@@ -18,11 +23,11 @@ pub fn run(octets: &[u8]) {
         let mut judged = asked.iter().flat_map(|asked| &asked.operations);
         assert!(judged.any(|judged| *judged == found), "{found:?} is not judged: {asked:?}");
     }
-    for Asked { id, .. } in &asked {
+    for Message { id, .. } in &asked {
         // It is written into the answer.
         assert!(id.as_deref().is_none_or(|id| serde_json::from_str::<serde_json::Value>(id).is_ok()));
     }
-    assert!(asked.len() == 1 || version == Version::V2025_03_26);
+    assert!(asked.len() == 1 || version == ProtocolVersion::V2025_03_26);
 }
 
 /// What readers that forgive much would do: those that take names in any case, the first or the last of two, what stands

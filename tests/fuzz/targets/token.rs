@@ -5,7 +5,7 @@ use crate::scene::{AUDIENCE, ISSUER, NOW, auto, bearer, good_claims, key};
 use crate::support::{Signing, sign, with};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
-use oidc_filter::jose::jwk::{JwkSet, Origin};
+use oidc_filter::jose::jwk::{JwkSet, KeySetOrigin};
 use oidc_filter::jose::jws::{self, CompactJws, Form};
 use oidc_filter::jose::jwt::{Audiences, Claims, Expected, Hint, Issuer, Unverified};
 use oidc_filter::jose::verifier::Verifier;
@@ -26,7 +26,7 @@ static PUBLISHED: LazyLock<Published> = LazyLock::new(|| {
     let p256 = Signing::P256(p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap());
     let keys = json!({"keys": [key("k1").jwk(), p256.jwk("k2")]});
     Published {
-        keys: JwkSet::parse(keys.to_string().as_bytes(), Origin::Remote).unwrap(),
+        keys: JwkSet::parse(keys.to_string().as_bytes(), KeySetOrigin::Remote).unwrap(),
         signed: signed().iter().map(|token| token.rsplit_once('.').unwrap().0.to_owned()).collect(),
     }
 });

@@ -132,7 +132,7 @@ struct World {
 struct Issuer {
     /// Which of [`ISSUERS`] it is.
     home: usize,
-    config: Rc<oidc_filter::config::Provider>,
+    config: Rc<oidc_filter::config::ProviderConfig>,
     /// The keys that an honest answer lists.
     published: BTreeSet<usize>,
     /// The places whose endpoints fail.

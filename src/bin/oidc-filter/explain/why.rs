@@ -2,7 +2,7 @@
 
 use super::{Token, place};
 use crate::words;
-use oidc_filter::config::{Config, Policy, Provider};
+use oidc_filter::config::{Config, Policy, ProviderConfig};
 use oidc_filter::jose::confirmation::Confirmation;
 use oidc_filter::jose::jwt::Audiences;
 use oidc_filter::time::Timestamp;
@@ -119,7 +119,7 @@ fn link(text: &str) -> Option<(&str, &str, &str, &str)> {
 const PAGE: &str = include_str!("../../../../docs/reasons.md");
 
 /// Whose token it says that it is; where it does not say, whose it can only be.
-fn provider<'c>(token: &Token, config: &'c Config) -> Option<&'c Provider> {
+fn provider<'c>(token: &Token, config: &'c Config) -> Option<&'c ProviderConfig> {
     let issuer = token.claims.get("iss").and_then(Value::as_str);
     let named = config.providers.iter().find(|provider| Some(provider.issuer.as_str()) == issuer);
     let only = config.providers.first().filter(|_| config.providers.len() == 1);

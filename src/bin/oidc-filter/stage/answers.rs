@@ -2,8 +2,8 @@
 
 use crate::file::File;
 use crate::urls;
-use oidc_filter::config::Provider;
-use oidc_filter::filter::Purpose;
+use oidc_filter::config::ProviderConfig;
+use oidc_filter::filter::CallPurpose;
 use oidc_filter::http::{Headers, Response};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -57,7 +57,7 @@ impl Answers {
     }
 
     /// The key set that is given for a provider; and where that or one of its endpoints is, metadata that lead there.
-    pub fn of(&self, purpose: &Purpose, provider: &Provider) -> Option<Response> {
+    pub fn of(&self, purpose: &CallPurpose, provider: &ProviderConfig) -> Option<Response> {
         let names = [&provider.name, &provider.issuer];
         let own = self.keys.iter().find(|(whose, _)| whose.as_ref().is_none_or(|whose| names.contains(&whose)));
         let keys = own.map(|(_, keys)| keys.clone());
@@ -73,17 +73,17 @@ impl Answers {
     }
 
     /// Whether an answer is given for one of the places where a provider's metadata may be.
-    pub fn tells_metadata_of(&self, provider: &Provider) -> bool {
+    pub fn tells_metadata_of(&self, provider: &ProviderConfig) -> bool {
         provider.discovery.iter().any(|endpoint| self.at(&urls::of_endpoint(endpoint)).is_some())
     }
 }
 
-fn below(provider: &Provider, path: &str) -> String {
+fn below(provider: &ProviderConfig, path: &str) -> String {
     format!("{}/{path}", provider.issuer.trim_end_matches('/'))
 }
 
 /// Metadata of a provider whose endpoints stand below its issuer.
-pub fn metadata(provider: &Provider) -> Response {
+pub fn metadata(provider: &ProviderConfig) -> Response {
     let [keys, introspection, userinfo] = ENDPOINTS.map(|path| below(provider, path));
     let document = json!({
         "issuer": provider.issuer, "jwks_uri": keys, "introspection_endpoint": introspection, "userinfo_endpoint": userinfo,

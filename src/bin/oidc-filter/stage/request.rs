@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
-use oidc_filter::config::{Config, SourceLocation};
+use oidc_filter::config::{Config, TokenLocation};
 use oidc_filter::http::{Headers, Request, Route, is_token_byte};
 use sha2::{Digest as _, Sha256};
 use url::form_urlencoded::byte_serialize;
@@ -121,7 +121,7 @@ impl Ask {
         let fields = ask.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let hexadecimal = ask.certificate.as_deref().map(digest).transpose()?;
         let metadata = config.sources.iter().filter_map(|source| match &source.location {
-            SourceLocation::Metadata { namespace, key } => Some(ask.metadata_at(&format!("{namespace}:{key}"))),
+            TokenLocation::Metadata { namespace, key } => Some(ask.metadata_at(&format!("{namespace}:{key}"))),
             _ => None,
         });
         Ok(Request {
@@ -142,9 +142,9 @@ impl Ask {
         Some(value.clone().into_bytes())
     }
 
-    fn put_token(&mut self, token: &str, location: &SourceLocation, has_proof: bool) {
+    fn put_token(&mut self, token: &str, location: &TokenLocation, has_proof: bool) {
         match location {
-            SourceLocation::Header { name, scheme } => {
+            TokenLocation::Header { name, scheme } => {
                 // With a proof, the place for Bearer is one for DPoP (RFC 9449, section 7.1).
                 let scheme = scheme
                     .as_deref()
@@ -152,18 +152,18 @@ impl Ask {
                 let scheme = scheme.map(|scheme| format!("{scheme} ")).unwrap_or_default();
                 self.headers.push((name.to_string(), format!("{scheme}{token}")));
             }
-            SourceLocation::Cookie { name } => self.headers.push(("cookie".to_owned(), format!("{name}={token}"))),
-            SourceLocation::Query { name } => {
+            TokenLocation::Cookie { name } => self.headers.push(("cookie".to_owned(), format!("{name}={token}"))),
+            TokenLocation::Query { name } => {
                 let mark = if self.target.contains('?') { '&' } else { '?' };
                 self.target.push(mark);
                 self.target.extend(byte_serialize(name.as_bytes()));
                 self.target.push('=');
                 self.target.extend(byte_serialize(token.as_bytes()));
             }
-            SourceLocation::Metadata { namespace, key } => {
+            TokenLocation::Metadata { namespace, key } => {
                 self.metadata.push((format!("{namespace}:{key}"), token.to_owned()));
             }
-            SourceLocation::WebSocketProtocol { marker } => {
+            TokenLocation::WebSocketProtocol { marker } => {
                 self.headers.push(("sec-websocket-protocol".to_owned(), format!("{marker}, {token}")));
             }
         }

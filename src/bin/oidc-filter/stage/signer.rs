@@ -8,8 +8,8 @@ use super::request::Ask;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use ed25519_dalek::Signer as _;
-use oidc_filter::config::{Provider, Validation};
-use oidc_filter::filter::Purpose;
+use oidc_filter::config::{ProviderConfig, Validation};
+use oidc_filter::filter::CallPurpose;
 use oidc_filter::http::Response;
 use oidc_filter::jose::jwk::Algorithm;
 use oidc_filter::jose::jwt::Audiences;
@@ -37,7 +37,7 @@ impl Signer {
     /// A token of this provider with these claims, beside those that every good one has, bound to a key of its own that proves itself
     /// with this request; these changes are to the claims of the proof.
     pub fn bound(
-        provider: &Provider,
+        provider: &ProviderConfig,
         header: &Value,
         claims: &Value,
         (ask, changes): (&Ask, &Value),
@@ -60,7 +60,7 @@ impl Signer {
     }
 
     /// A token of this provider with these claims, beside those that every good one has; `null` takes one out.
-    pub fn new(provider: &Provider, header: &Value, claims: &Value, now: Timestamp) -> Result<Self, String> {
+    pub fn new(provider: &ProviderConfig, header: &Value, claims: &Value, now: Timestamp) -> Result<Self, String> {
         let claims = with(good(provider, now), claims);
         let mut answer = claims.clone();
         answer.insert("active".to_owned(), Value::Bool(true));
@@ -92,7 +92,7 @@ impl Signer {
     }
 
     /// What the provider answers where nothing else is written.
-    pub fn answer(&self, purpose: &Purpose, provider: &Provider) -> Option<Response> {
+    pub fn answer(&self, purpose: &CallPurpose, provider: &ProviderConfig) -> Option<Response> {
         if provider.issuer != self.issuer {
             return None;
         }
@@ -107,7 +107,7 @@ impl Signer {
 }
 
 /// The claims of a token that passes where nothing but a good token is asked for.
-fn good(provider: &Provider, now: Timestamp) -> Value {
+fn good(provider: &ProviderConfig, now: Timestamp) -> Value {
     let audience = match &provider.audiences {
         Audiences::AnyOf(audiences) => audiences.first().cloned().into(),
         Audiences::Any => Value::Null,

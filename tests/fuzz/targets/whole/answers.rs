@@ -7,7 +7,7 @@ use crate::support::with;
 use crate::targets::script::Script;
 use oidc_filter::filter::StreamId;
 use oidc_filter::http::{Headers, Response};
-use oidc_filter::jose::jwk::{JwkSet, Origin};
+use oidc_filter::jose::jwk::{JwkSet, KeySetOrigin};
 use oidc_filter::time::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -75,7 +75,7 @@ impl World {
         match outcome.kind {
             "jwks" => {
                 let settings = &config.jwks[0];
-                let keys = JwkSet::parse(&response.body, Origin::Remote).expect("the filter has taken it");
+                let keys = JwkSet::parse(&response.body, KeySetOrigin::Remote).expect("the filter has taken it");
                 let (least, most) = (settings.cooldown.min(settings.cache), settings.cache.max(HOUR));
                 let fresh = response.max_age().unwrap_or(settings.cache).max(least).min(most);
                 issuer.fresh_until = config.on_demand.then(|| now.saturating_add(fresh));

@@ -6,7 +6,7 @@ use super::tokens::{ISSUERS, MINTED, Minted, signer};
 use super::{Issuer, World};
 use crate::scene::*;
 use oidc_filter::filter::StreamId;
-use oidc_filter::jose::jwk::{Algorithm, Jwk, Origin};
+use oidc_filter::jose::jwk::{Algorithm, Jwk, KeySetOrigin};
 use oidc_filter::time::Timestamp;
 use percent_encoding::percent_decode;
 use serde_json::{Value, json};
@@ -318,14 +318,14 @@ impl World {
 
     fn believes(&self, issuer: &Issuer, (signer_of, number): (usize, usize)) -> bool {
         let Some((keys, until)) = &issuer.believed else { return false };
-        let jwk = Jwk::parse(&signer(signer_of, number).jwk(), Origin::Remote).unwrap();
+        let jwk = Jwk::parse(&signer(signer_of, number).jwk(), KeySetOrigin::Remote).unwrap();
         keys.holds(jwk.fingerprint(), Algorithm::EdDsa) && until.is_none_or(|until| self.scene.now() < until)
     }
 
     /// Whether the key is found by the name that the token gives it.
     fn is_named(&self, minted: &Minted, number: usize) -> bool {
         let Some((keys, _)) = &self.issuers[number].believed else { return false };
-        let jwk = Jwk::parse(&signer(minted.signer.0, minted.signer.1).jwk(), Origin::Remote).unwrap();
+        let jwk = Jwk::parse(&signer(minted.signer.0, minted.signer.1).jwk(), KeySetOrigin::Remote).unwrap();
         let mut candidates = keys.candidates(minted.key_id.as_deref(), Algorithm::EdDsa);
         candidates.any(|candidate| candidate.fingerprint() == jwk.fingerprint())
     }

@@ -2,7 +2,7 @@
 
 use crate::scene::{ISSUER, Key, NOW, good_claims, key};
 use crate::support::with;
-use oidc_filter::jose::jwk::{JwkSet, Origin};
+use oidc_filter::jose::jwk::{JwkSet, KeySetOrigin};
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 
@@ -110,5 +110,5 @@ pub fn inline_keys(issuer: usize) -> Vec<Value> {
 }
 
 pub fn key_set(keys: &[Value]) -> JwkSet {
-    JwkSet::parse(json!({"keys": keys}).to_string().as_bytes(), Origin::Inline).unwrap()
+    JwkSet::parse(json!({"keys": keys}).to_string().as_bytes(), KeySetOrigin::Inline).unwrap()
 }

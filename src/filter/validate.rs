@@ -1,10 +1,10 @@
-//! The middle of the decision: who vouches for a token. A signature by a key of its own provider, or that provider's answer, and
-//! nobody else's.
+//! The middle of the decision: is the token valid? A signature by a key of its own provider vouches for it, or that provider's
+//! answer, and nothing else.
 
 use super::authorize::{Run, Trusted, Validated};
 use super::ends::{Halt, deny, deny_claims};
 use super::need::{Need, ValidatedBy, ValidatedToken};
-use super::trail::{Complaint, Used};
+use super::trail::{Complaint, UsedEntry};
 use crate::config::Validation;
 use crate::http::only;
 use crate::jose::confirmation::Confirmation;
@@ -18,28 +18,28 @@ use crate::time::Timestamp;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How a token is proved.
-enum Route<'f, 't> {
-    /// By this provider's keys.
-    Verify(&'f Provider, Box<CompactJws<'t>>),
-    /// By an answer of this provider, about a token that says this of its binding.
-    Ask(&'f Provider, Option<Confirmation>),
+/// Who can vouch for a token.
+enum Voucher<'f, 't> {
+    /// The keys of this provider.
+    Keys(&'f Provider, Box<CompactJws<'t>>),
+    /// An answer of this provider. The token says this of its binding.
+    Answer(&'f Provider, Option<Confirmation>),
 }
 
 impl<'f> Run<'f> {
-    /// Finds who vouches for the token.
-    pub(super) fn prove(
+    /// Validates a token: finds who can vouch for it, and asks.
+    pub(super) fn validate(
         &mut self,
         token: &Token,
         digest: TokenDigest,
         trusted: &Trusted<'f>,
     ) -> Result<Validated<'f>, Halt> {
-        let route = self.route(token, trusted)?;
-        let (Route::Verify(provider, _) | Route::Ask(provider, _)) = route;
+        let voucher = self.voucher(token, trusted)?;
+        let (Voucher::Keys(provider, _) | Voucher::Answer(provider, _)) = voucher;
         self.trail.provider = Some(provider.id);
-        match route {
-            Route::Verify(provider, jws) => self.verify(provider, &jws),
-            Route::Ask(provider, claimed) => {
+        match voucher {
+            Voucher::Keys(provider, jws) => self.verify(provider, &jws),
+            Voucher::Answer(provider, claimed) => {
                 self.claimed = claimed;
                 match self.answered(provider, digest) {
                     Some(validated) => Ok((validated, provider)),
@@ -53,7 +53,7 @@ impl<'f> Run<'f> {
     fn answered(&mut self, provider: &Provider, digest: TokenDigest) -> Option<ValidatedToken> {
         let known = self.facts.validated.get(&(Some(provider.id), digest), self.now);
         if known.is_some() {
-            self.trail.used = Some(Used::Answer(provider.id));
+            self.trail.used = Some(UsedEntry::Answer(provider.id));
         }
         let validated =
             known.or_else(|| self.learnt.answer(self.now).filter(|answer| answer.provider == provider.id))?;
@@ -61,17 +61,17 @@ impl<'f> Run<'f> {
         Some(validated.clone())
     }
 
-    /// Whose the token is, and how that can be proved. What says that it is a JWT is never taken for something else.
-    fn route<'t>(&self, token: &'t Token, trusted: &Trusted<'f>) -> Result<Route<'f, 't>, Halt> {
+    /// Who can vouch for a token. What says that it is a JWT is never taken for something else.
+    fn voucher<'t>(&self, token: &'t Token, trusted: &Trusted<'f>) -> Result<Voucher<'f, 't>, Halt> {
         let unreadable = match CompactJws::parse_with(token.as_str(), &self.facts.headers) {
             Err(error) => match jws::form(token.as_str()) {
-                Form::Opaque => return self.route_opaque(token, trusted),
+                Form::Opaque => return self.voucher_of_opaque(token, trusted),
                 Form::Jwe => Denial::InvalidToken(Reason::UnsupportedToken),
                 Form::Jws => error.into(),
             },
             Ok(jws) => match Unverified::read(&jws) {
                 Err(error) => error.into(),
-                Ok(claimed) => return self.route_jwt(jws, &claimed, trusted),
+                Ok(claimed) => return self.voucher_of_jwt(jws, &claimed, trusted),
             },
         };
         // What can't be read here may still be good to a provider that is always asked; but a reader that forgives
@@ -83,20 +83,20 @@ impl<'f> Run<'f> {
         };
         let is_of_another_kind = hint.is_of_another_kind || hint.is_id_token && provider.config.refuse_id_tokens;
         if asks_always(provider) && !hint.is_bound && !is_of_another_kind {
-            return Ok(Route::Ask(provider, None));
+            return Ok(Voucher::Answer(provider, None));
         }
         Err(deny(provider, unreadable))
     }
 
-    fn route_jwt<'t>(
+    fn voucher_of_jwt<'t>(
         &self,
         jws: CompactJws<'t>,
         claimed: &Unverified,
         trusted: &Trusted<'f>,
-    ) -> Result<Route<'f, 't>, Halt> {
+    ) -> Result<Voucher<'f, 't>, Halt> {
         let provider = self.issued_by(&claimed.issuer, trusted)?;
         if !asks_always(provider) {
-            return Ok(Route::Verify(provider, Box::new(jws)));
+            return Ok(Voucher::Keys(provider, Box::new(jws)));
         }
         if Unverified::is_of_another_kind(&jws) || provider.config.refuse_id_tokens && Unverified::is_id_token(&jws) {
             return Err(deny(provider, Denial::InvalidToken(Reason::WrongType)));
@@ -106,15 +106,15 @@ impl<'f> Run<'f> {
         if confirmation.is_some() && !self.checks(confirmation) {
             return Err(deny(provider, Denial::InvalidToken(Reason::NotBound)));
         }
-        Ok(Route::Ask(provider, confirmation))
+        Ok(Voucher::Answer(provider, confirmation))
     }
 
-    fn route_opaque<'t>(&self, token: &Token, trusted: &Trusted<'f>) -> Result<Route<'f, 't>, Halt> {
+    fn voucher_of_opaque<'t>(&self, token: &Token, trusted: &Trusted<'f>) -> Result<Voucher<'f, 't>, Halt> {
         let provider = self.opaque_provider(token, trusted).ok_or(Denial::InvalidToken(Reason::UnknownIssuer))?;
         if provider.config.validation == Validation::Jwt {
             return Err(deny(provider, Denial::InvalidToken(Reason::MalformedToken)));
         }
-        Ok(Route::Ask(provider, None))
+        Ok(Voucher::Answer(provider, None))
     }
 
     /// The provider with this issuer, if it is trusted here.
@@ -156,9 +156,9 @@ impl<'f> Run<'f> {
                     let validated_by = ValidatedBy::Signature { key: payload.key(), algorithm };
                     let claims = Claims::from_jwt(payload).and_then(|claims| provider.in_our_terms(claims));
                     let claims = Rc::new(claims.map_err(|error| deny_claims(provider, error))?);
-                    let kept = self.facts.kept();
-                    let outputs = self.facts.kept_outputs();
-                    let token = ValidatedToken { claims, provider: provider.id, validated_by, kept, outputs };
+                    let assertions = self.facts.new_assertions();
+                    let outputs = self.facts.new_outputs();
+                    let token = ValidatedToken { claims, provider: provider.id, validated_by, assertions, outputs };
                     return Ok((token, provider));
                 }
                 Err(_) if keys.fitting(&hint, algorithm).nth(MAX_CANDIDATES).is_some() => {
@@ -187,11 +187,11 @@ impl<'f> Run<'f> {
     fn ask(&mut self, provider: &Provider, token: &Token, digest: TokenDigest) -> Halt {
         let (facts, now) = (self.facts, self.now);
         if let Some(reason) = facts.inactive.get(&(provider.id, digest), now) {
-            self.trail.used = Some(Used::Inactive(provider.id));
+            self.trail.used = Some(UsedEntry::Inactive(provider.id));
             return deny(provider, Denial::InvalidToken(*reason));
         }
         if let Some(until) = facts.postponed.get(&(provider.id, digest), now) {
-            self.trail.used = Some(Used::Postponed(provider.id));
+            self.trail.used = Some(UsedEntry::Postponed(provider.id));
             return deny(provider, Denial::ProviderUnavailable(until.saturating_since(now)));
         }
         if provider.is_refused_recently(now) {

@@ -33,8 +33,8 @@ enum About {
 
 /// What is known of a source's answer.
 #[derive(Clone, Debug)]
-pub(super) enum Said {
-    Claims(Rc<Enriched>),
+pub(super) enum SourceAnswer {
+    Claims(Rc<FoundClaims>),
     /// The token's own provider does not take it for a token of its own that is still good.
     Inactive,
     /// The token gives nobody a right to ask (RFC 6750, section 3.1).
@@ -43,7 +43,7 @@ pub(super) enum Said {
 }
 
 /// The claims that an answer brings.
-pub(super) struct Enriched {
+pub(super) struct FoundClaims {
     pub(super) claims: Object,
     /// Of userinfo, whom it is about.
     pub(super) subject: Option<String>,
@@ -91,11 +91,11 @@ impl EnrichmentQuestion {
     }
 
     /// Reads an answer. A service's 404 says that there is nothing about this subject.
-    pub(super) fn read(&self, provider: &Provider, response: &Response) -> Option<Said> {
+    pub(super) fn read(&self, provider: &Provider, response: &Response) -> Option<SourceAnswer> {
         let answer = match self.about {
-            About::Token(..) if response.status == 403 => return Some(Said::Forbidden),
-            About::Token(..) => match provider.told_of_user(response)? {
-                Answer::Inactive => return Some(Said::Inactive),
+            About::Token(..) if response.status == 403 => return Some(SourceAnswer::Forbidden),
+            About::Token(..) => match provider.read_userinfo(response)? {
+                Answer::Inactive => return Some(SourceAnswer::Inactive),
                 other => other,
             },
             About::Subject(..) if response.status == 404 => Answer::Active(Object::new()),
@@ -117,11 +117,11 @@ impl EnrichmentQuestion {
         };
         let judged = judged_elsewhere(&answer, &claims);
         let basis = basis(&self.enrichment, Some((&claims, &judged)));
-        Some(Said::Claims(Rc::new(Enriched { claims, subject, judged, basis })))
+        Some(SourceAnswer::Claims(Rc::new(FoundClaims { claims, subject, judged, basis })))
     }
 }
 
-impl Enriched {
+impl FoundClaims {
     /// Whether a token of this subject may have it (OpenID Connect Core, section 5.3.2).
     pub(super) fn is_about(&self, subject: &str) -> bool {
         self.subject.as_ref().is_none_or(|other| other == subject)
@@ -181,7 +181,7 @@ impl fmt::Debug for EnrichmentQuestion {
 }
 
 /// Without the claims.
-impl fmt::Debug for Enriched {
+impl fmt::Debug for FoundClaims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Enriched")
     }

@@ -3,7 +3,7 @@
 //! nobody listens, a line costs a look at the level.
 
 use super::Filter;
-use super::refusals::{self, Line, Refusals};
+use super::refusal_log::{self, RefusalLine, RefusalRations};
 use crate::config::{Policy, RefusalLog};
 use crate::decision::{Case, Disposition, Outcome, Shadow, Tally};
 use crate::http::Request;
@@ -52,7 +52,7 @@ pub(super) struct Complaints {
     /// Of a request whose route has another policy than the one that was decided on.
     rerouted_at: Cell<Timestamp>,
     /// Of refused requests.
-    pub(super) refusals: Refusals,
+    pub(super) refusals: RefusalRations,
 }
 
 impl Complaints {
@@ -143,7 +143,7 @@ impl Filter {
             return;
         };
         let Shown { method, path, id } = Shown::of(&told.case.request);
-        let line = Line {
+        let line = RefusalLine {
             request_id: id.as_deref(),
             method: &method,
             path: &path,
@@ -162,7 +162,7 @@ impl Filter {
     pub(super) fn tell_held_back(&self, now: Timestamp) {
         self.complaints.refusals.time_is(now);
         for (reason, count) in self.complaints.refusals.due() {
-            log::info!("{}", refusals::held_back(self.config.refusal_log, reason, count));
+            log::info!("{}", refusal_log::held_back(self.config.refusal_log, reason, count));
         }
     }
 

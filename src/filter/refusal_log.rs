@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// The ration of one worker.
 #[derive(Default)]
-pub(super) struct Refusals {
+pub(super) struct RefusalRations {
     /// When the last event was.
     now: Cell<Timestamp>,
     /// As many as there are reasons at most.
@@ -36,7 +36,7 @@ struct Ration {
     held_back: u64,
 }
 
-impl Refusals {
+impl RefusalRations {
     /// An event has come at this time.
     pub(super) fn time_is(&self, now: Timestamp) {
         self.now.set(now);
@@ -82,7 +82,7 @@ impl Refusals {
 }
 
 /// What a line says of a refusal. The texts hold no byte that ends a line, or a string of JSON: see `shown` in `told`.
-pub(super) struct Line<'l> {
+pub(super) struct RefusalLine<'l> {
     pub(super) request_id: Option<&'l str>,
     pub(super) method: &'l str,
     pub(super) path: &'l str,
@@ -95,7 +95,7 @@ pub(super) struct Line<'l> {
     pub(super) held_back: u64,
 }
 
-impl Line<'_> {
+impl RefusalLine<'_> {
     pub(super) fn json(&self) -> String {
         let members = [
             ("event", Some(Value::from("oidc_denied"))),
@@ -144,14 +144,14 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 mod tests {
     use super::*;
 
-    fn at(seconds: u64) -> Refusals {
-        let refusals = Refusals::default();
+    fn at(seconds: u64) -> RefusalRations {
+        let refusals = RefusalRations::default();
         refusals.time_is(Timestamp::from_unix_seconds(1_800_000_000 + seconds));
         refusals
     }
 
     /// As `Filter::tell` does it.
-    fn refuse(refusals: &Refusals, reason: Reason, by: &str) -> Option<u64> {
+    fn refuse(refusals: &RefusalRations, reason: Reason, by: &str) -> Option<u64> {
         let admitted = refusals.admit(reason, by);
         if admitted.is_none() {
             refusals.hold_back(reason);
