@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,21 +64,21 @@ def fake() -> Iterator[FakeProvider]:
         yield running
 
 
-@pytest.fixture
-def door(fake: FakeProvider, tmp_path: Path) -> Iterator[int]:
+@pytest.fixture(scope="module")
+def door(fake: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of envoy/verify.yaml, with a rule and a header more."""
     settings = config(fake, rules=[OPEN], claim_headers=[USER, TEAM], verify_path="/verify", verify_response_code=200)
     bootstrap = Bootstrap("verify")
     bootstrap.configure(settings, struct=True)
     bootstrap.cluster("idp", fake.port)
-    with scene.EnvoyProcess(bootstrap.text(), tmp_path / "door") as envoy:
+    with scene.EnvoyProcess(bootstrap.text(), tmp_path_factory.mktemp("door")) as envoy:
         yield envoy.ports()["verify"]
 
 
-@pytest.fixture
-def ask(door: int, upstream: Upstream, tmp_path: Path) -> Iterator[Ask]:
+@pytest.fixture(scope="module")
+def ask(door: int, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """By way of an Envoy that asks at the door."""
-    with scene.EnvoyProcess(asking_envoy(door, upstream.port), tmp_path / "asking") as asking:
+    with scene.EnvoyProcess(asking_envoy(door, upstream.port), tmp_path_factory.mktemp("asking")) as asking:
         port = asking.ports()["asking"]
 
         def ask(path: str, token: str | None = None, *headers: tuple[str, str]) -> Response:
