@@ -15,7 +15,7 @@ READERS_SECONDS ?= 600
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help wasm wasm-lists cli test test-native test-envoy test-envoy-versions test-readers readers chaos soak security-cases setup-envoy setup-readers lint fmt doc docs bench watching-picture fuzz fuzz-coverage audit sbom image image-lists reproducible demo up down clean clean-tools
+.PHONY: help wasm wasm-lists modules cli test test-native test-envoy test-envoy-versions test-readers readers chaos soak security-cases setup-envoy setup-readers lint fmt doc docs bench watching-picture fuzz fuzz-coverage audit sbom image image-lists reproducible demo up down clean clean-tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,13 @@ wasm-lists: ## Build the one for `mcp.filter_lists`, which sees bodies of respon
 	@mkdir -p target/wasm32-wasip1/release
 	@cp target/lists/wasm32-wasip1/release/oidc_filter.wasm target/wasm32-wasip1/release/oidc_filter_lists.wasm
 
+# All that runs in Envoy in the tests. The first build gets the toolchain if there is none; of the others, each mostly
+# takes one core, so two go side by side.
+modules: wasm
+	@$(MAKE) --no-print-directory wasm-lists & lists=$$!; \
+		scripts/wasm --example vectors_filter && scripts/wasm --example trap; examples=$$?; \
+		wait $$lists && exit $$examples
+
 cli: ## Build the command, in one static file: target/release/oidc-filter
 	@scripts/need 'command -v cc' 'a C compiler (Debian: apt-get install gcc libc6-dev).'
 	cargo rustc --release --locked --bin oidc-filter -- -C target-feature=+crt-static
@@ -39,12 +46,10 @@ test-native: ## Run the Rust tests natively
 	@scripts/stage 'compiling the native tests' cargo test --locked --no-run
 	@scripts/stage 'native: units, scenarios on the pure filter, vectors, the ABI, fuzz targets, instruction counts' cargo test --locked
 
-test-envoy: wasm wasm-lists setup-envoy ## Run the tests against a real Envoy
+test-envoy: modules setup-envoy ## Run the tests against a real Envoy
 ifeq ($(wildcard tests/envoy/test_*.py),)
 	@echo '*** tests/envoy HOLDS NO TEST YET: nothing was tested against Envoy ***' >&2
 else
-	@scripts/wasm --example vectors_filter
-	@scripts/wasm --example trap
 	@scripts/stage 'envoy: a real Envoy and a real provider, $(ENVOY_JOBS) files at a time' \
 		$(VENV)/bin/python -m pytest tests/envoy -q --numprocesses $(ENVOY_JOBS) --dist loadfile --durations 5
 endif
