@@ -50,7 +50,7 @@ UPSTREAM, UPSTREAM_H2 = 9080, 9081
 # The name by which clients know the service, as the configurations say: DPoP proofs have it.
 ORIGIN = "https://api.example.com"
 
-START_SECONDS = 30.0  # compiling the module takes a second, on a loaded machine much longer
+START_SECONDS = 120.0  # compiling the module takes some seconds of a processor, and many may wait for it
 STOP_SECONDS = 5.0
 
 T = TypeVar("T")
@@ -234,6 +234,7 @@ class EnvoyProcess(Process):
         workers: int = 1,
         env: Mapping[str, str] | None = None,
         log_levels: str = "wasm:info",
+        drain_seconds: int = 1,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         bootstrap = directory / "envoy.yaml"
@@ -245,7 +246,7 @@ class EnvoyProcess(Process):
         command += ["--admin-address-path", str(admin_file)]
         command += ["--log-level", "warning", "--component-log-level", log_levels]
         command += ["--file-flush-interval-msec", "20"]  # access logs at once, not after 10 s
-        command += ["--drain-time-s", "1", "--parent-shutdown-time-s", "2"]
+        command += ["--drain-time-s", str(drain_seconds), "--parent-shutdown-time-s", "2"]
         super().__init__("envoy", command, directory / "envoy.log", env)
         try:
             self.admin_address = self.wait_for(
@@ -260,7 +261,7 @@ class EnvoyProcess(Process):
     def admin(self, path: str, method: str = "GET") -> str:
         """One call of the admin interface, e.g. `/stats?filter=oidc`, `/logging?wasm=debug`."""
         request = urllib.request.Request(f"http://{self.admin_address}{path}", method=method)
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=START_SECONDS) as response:
             return response.read().decode()
 
     def _ready(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fake_provider import FakeProvider
-from harness import Envoy, Provider, Upstream, config
+from harness import POOL, Envoy, Provider, Upstream, config
 from xds import Xds
 
 StartEnvoy = Callable[..., Envoy]
@@ -27,6 +27,12 @@ def no_fault_survives(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "provider" in request.fixturenames:
         request.getfixturevalue("provider").clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_host_survives() -> Iterator[None]:
+    yield
+    POOL.close()
 
 
 @pytest.fixture
@@ -56,10 +62,11 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
 
 
 def _starter(provider: Provider, upstream: Upstream, stack: contextlib.ExitStack) -> StartEnvoy:
-    def start(filter_config: Any, *, idp: int = provider.port, **options: Any) -> Envoy:
+    def start(filter_config: Any, *, idp: int = provider.port, own_process: bool = False, **options: Any) -> Envoy:
         port = upstream.h2_port if options.get("http2_upstream") else upstream.port
         clusters = {"idp": idp, "upstream": port} | options.pop("clusters", {})
-        return stack.enter_context(Envoy(filter_config, clusters, **options))
+        pool = None if own_process else POOL
+        return stack.enter_context(Envoy(filter_config, clusters, pool=pool, **options))
 
     return start
 
@@ -68,7 +75,8 @@ def _starter(provider: Provider, upstream: Upstream, stack: contextlib.ExitStack
 def start_envoy(provider: Provider, upstream: Upstream) -> Iterator[StartEnvoy]:
     """Starts an Envoy that ends with the test: `start_envoy(config(provider), workers=2, …)`.
 
-    `idp` is the provider's port; all other options are those of `Envoy`.
+    `idp` is the provider's port; all other options are those of `Envoy`. Tests take turns at running Envoys: `hosts.py`
+    says why, and what stays of a test. With `own_process`, one is started for this test.
     """
     with contextlib.ExitStack() as stack:
         yield _starter(provider, upstream, stack)

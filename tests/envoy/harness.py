@@ -14,10 +14,12 @@ filter's configuration replaced and ports chosen by the system, so that tests ca
 from __future__ import annotations
 
 import base64
+import contextlib
 import copy
 import functools
 import hashlib
 import http.client
+import itertools
 import json
 import re
 import secrets
@@ -32,6 +34,7 @@ from typing import Any
 import scene  # envoy/scene.py: the processes are those of the demo
 import yaml
 from clients import Http1, Http2, RawHeaders, Response, exchange, request_bytes
+from hosts import Pool, Refused
 
 ROOT = scene.ROOT
 
@@ -247,6 +250,8 @@ def provider_entry(provider: Any, **changes: Any) -> dict[str, Any]:
 
 # ---------------------------------------------------------------------------------------- Envoy
 
+POOL = Pool()  # the hosts of this run; conftest.py stops them
+
 
 @functools.cache
 def envoy_release() -> tuple[int, int]:
@@ -257,7 +262,12 @@ def envoy_release() -> tuple[int, int]:
 
 
 class Bootstrap:
-    """A configuration as a value, with ports to choose and the parts that tests change in reach."""
+    """A configuration as a value, with ports to choose and the parts that tests change in reach.
+
+    No other one of this run has its `number`, with which its `vm_id` ends.
+    """
+
+    _numbers = itertools.count(1)
 
     def __init__(self, name: str = "minimal") -> None:
         self.value: dict[str, Any] = yaml.safe_load((ROOT / f"envoy/{name}.yaml").read_text())
@@ -270,6 +280,9 @@ class Bootstrap:
         self.http_filters: list[dict[str, Any]] = self.hcm["http_filters"]
         self.wasm: dict[str, Any] = self.http_filters[0]["typed_config"]["config"]
         self.clusters: list[dict[str, Any]] = resources["clusters"]
+        self.number = next(self._numbers)
+        self.wasm["vm_config"]["vm_id"] += f"-{self.number}"
+        self.in_files: list[dict[str, Any]] = []  # filters that Envoy reads from elsewhere: xds.py
 
     def configure(self, filter_config: Mapping[str, Any] | str | bytes, struct: bool) -> None:
         """As JSON text in a StringValue; with `struct`, inline as YAML; bytes in a BytesValue."""
@@ -376,6 +389,7 @@ class Envoy(Door):
     `http2_upstream`  HTTP/2 to the upstream, for trailers and gRPC
     `log_fields`      more fields of the access log, as Envoy format strings
     `adjust`          is called with the finished `Bootstrap`, for all else
+    `pool`            where a running Envoy may be had, unless only a process of its own will do
     """
 
     live: list[Envoy] = []  # conftest shows their logs when a test fails
@@ -399,6 +413,7 @@ class Envoy(Door):
         log_fields: Mapping[str, str] | None = None,
         log_levels: str = "wasm:debug",
         adjust: Callable[[Bootstrap], None] | None = None,
+        pool: Pool | None = None,
     ) -> None:
         if not scene.MODULE.exists():
             raise scene.SceneError(f"{scene.MODULE} is not there; this gets it: make wasm")
@@ -421,15 +436,19 @@ class Envoy(Door):
         if adjust:
             adjust(bootstrap)
         self.bootstrap = bootstrap
+        self._loan = None
         try:
-            self.process = scene.EnvoyProcess(
+            if pool is not None and not process_env:
+                # Of what a host refuses, a process of its own tells more: it does not start.
+                with contextlib.suppress(Refused):
+                    self._loan = pool.lend(bootstrap, workers, log_levels)
+            self._process = self._loan.host.process if self._loan else scene.EnvoyProcess(
                 bootstrap.text(), self.directory, workers, process_env, log_levels
             )
         except BaseException:
             shutil.rmtree(self.directory)
             raise
-        self.admin = self.process.admin
-        self._ports = self.process.ports()
+        self._ports = self._process.ports()
         super().__init__(self._ports["enforce"])
         Envoy.live.append(self)
 
@@ -438,8 +457,18 @@ class Envoy(Door):
 
     def __exit__(self, *_: object) -> None:
         Envoy.live.remove(self)
-        self.process.stop()
-        shutil.rmtree(self.directory)
+        try:
+            if self._loan:
+                self._loan.end()
+            else:
+                self._process.stop()
+        finally:
+            shutil.rmtree(self.directory)
+
+    @property
+    def process(self) -> scene.EnvoyProcess:
+        assert not self._loan, "this process is others', too: start_envoy(…, own_process=True)"
+        return self._process
 
     def door(self, name: str) -> Door:
         """One of `listeners`; the first one, which the Envoy itself stands for, is `enforce`."""
@@ -447,8 +476,13 @@ class Envoy(Door):
 
     # What it tells
 
+    def admin(self, path: str, method: str = "GET") -> str:
+        """One call of the admin interface. What changes the process needs one of its own."""
+        process = self._process if method == "GET" else self.process
+        return process.admin(path, method)
+
     def log(self) -> str:
-        return self.process.output()
+        return self._loan.host.log() if self._loan else self._process.output()
 
     def access_log(self, count: int = 1, **fields: Any) -> list[dict[str, Any]]:
         """At least `count` entries with these fields; waits for them, as they come late."""
@@ -514,9 +548,17 @@ def validate_config(
     struct: bool = False,
     env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Whether a configuration of the filter is accepted, and what is said if it is not."""
+    """Whether a running Envoy takes a configuration of the filter, and what it says if it does not, as of `validate`."""
     bootstrap = Bootstrap()
     bootstrap.configure(filter_config, struct)
     if env:
         bootstrap.wasm["vm_config"]["environment_variables"] = {"key_values": dict(env)}
-    return validate(bootstrap)
+    try:
+        loan = POOL.lend(bootstrap, workers=1, log_levels="wasm:warning")
+    except Refused as refused:
+        return subprocess.CompletedProcess((), 1, stdout=str(refused))
+    assert loan, "a host takes in what differs from the plain bootstrap in the filter's configuration alone"
+    try:
+        return subprocess.CompletedProcess((), 0, stdout=loan.host.log())
+    finally:
+        loan.end()

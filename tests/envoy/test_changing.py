@@ -130,9 +130,11 @@ def test_a_change_costs_no_request(start_envoy: StartEnvoy, tmp_path: Path, way:
         envoy = start_envoy(config(fake, **by("x-old")), idp=fake.port, workers=2, adjust=xds.take_over)
         token = fake.token()
         with Load(envoy, good=lambda: token, none=lambda: None) as load:
+            scene.poll(lambda: fake.count("/jwks") >= 3, "the keys of both workers and of the main thread", 20)
             asked, published = fake.count("/jwks"), time.monotonic()
             xds.publish(config(fake, **by("x-new")))
             scene.poll(load.told("x-new"), "the new configuration on every connection", 20)
+            scene.poll(lambda: fake.count("/jwks") >= asked + 3, "the keys of the new filters", 20)
         assert load.statuses("good") == {200} and load.statuses("none") == {401}
         # At the end of the drain time, Envoy closes what is left of the old connections, a request on it or not.
         assert load.cut <= (4 if way is Xds else 0)

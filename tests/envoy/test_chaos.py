@@ -370,7 +370,7 @@ def test_an_envoy_that_drains_answers_those_who_wait(
 ) -> None:
     fake.active = {f"t{n}": {"sub": f"t{n}", "aud": AUDIENCE} for n in range(0, 20, 2)}
     honest = fake.routes["/introspect"]
-    envoy = start_envoy(config(fake, **IDENTITY), idp=fake.port, log_fields=LOG_FIELDS)
+    envoy = start_envoy(config(fake, **IDENTITY), idp=fake.port, log_fields=LOG_FIELDS, own_process=True)
     bag = Tokens(fake, "idp")
     wait_for_recovery(envoy, [bag], RECOVERY)
     fake.routes["/introspect"] = lambda r: dataclasses.replace(honest(r), delay=0.6)

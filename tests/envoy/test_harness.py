@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
+from collections.abc import Iterator
 
+import hosts
 import pytest
+import scene
 from clients import Http1, Http2, RawHeaders, exchange, request_bytes
 from fake_provider import FakeProvider, Reply
-from harness import HABITS, KINDS, Provider, Upstream
+from harness import HABITS, KINDS, Envoy, Provider, Upstream, config
+from hosts import Host, Pool
+from test_dpop import Owner, bound
 from tokens import CURVES, Key, claims, compact, parts
 
 
@@ -139,3 +145,68 @@ def test_own_keys_sign(alg: str) -> None:
 
 def test_unsigned_and_malformed_tokens() -> None:
     assert compact({"alg": "none"}, b"\xff{") == "eyJhbGciOiJub25lIn0._3s."
+
+
+# ------------------------------------------------------------------------------ Envoys that tests take turns at
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    pool = Pool()
+    yield pool
+    pool.close()
+
+
+def test_tests_that_take_turns_at_an_envoy_share_nothing(pool: Pool, fake: FakeProvider, upstream: Upstream) -> None:
+    """Neither what it counts, nor what it writes, nor what the filter keeps: keys, verdicts, and proofs that were spent."""
+    clusters = {"idp": fake.port, "upstream": upstream.port}
+    owner, token = Owner(fake), fake.token()
+    proof = owner.proof()
+    asked = fake.count("/jwks")
+    for turn in range(3):
+        with Envoy(bound(fake), clusters, pool=pool, log_levels="wasm:debug" if turn else "wasm:trace") as envoy:
+            assert envoy.metric("oidc_requests_total") == envoy.metric("oidc_dpop_proofs_total") == 0
+            assert not envoy.stats(r"downstream_rq_total$").get("http.ingress.downstream_rq_total")
+            assert [owner.get(envoy, proof).status for _ in range(2)] == [200, 401], "fresh, then spent"
+            assert envoy.get(f"/turn-{turn}", token=token).status == 200
+            assert fake.count("/jwks") > asked, "no key was kept"
+            asked = fake.count("/jwks")
+            assert envoy.metric("oidc_requests_total") == 3
+            assert len(envoy.access_log(count=3)) == 3
+            assert ("[trace][wasm]" in envoy.log()) == (turn == 0), "the level of the log is each one's own"
+            assert f"/turn-{turn}" in envoy.log() and f"/turn-{turn - 1}" not in envoy.log()
+    assert pool.started == 1
+
+
+def test_a_process_that_others_have_too_is_not_changed(pool: Pool, fake: FakeProvider) -> None:
+    with Envoy(config(fake), {"idp": fake.port, "upstream": fake.port}, pool=pool) as envoy:
+        with pytest.raises(AssertionError, match="own_process"):
+            envoy.admin("/drain_listeners", "POST")
+        with pytest.raises(AssertionError, match="own_process"):
+            envoy.process  # noqa: B018
+    assert pool.started == 1
+
+
+def test_an_envoy_that_keeps_something_is_not_lent_again(
+    pool: Pool, fake: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here it is two clusters; and one that has come to an end by itself is no silent matter."""
+    clusters = {"idp": fake.port, "upstream": fake.port}
+    put = Host._put
+
+    def forget_clusters(host: Host, name: str, resources: hosts.Resources) -> None:
+        if name == "listeners" or resources:
+            put(host, name, resources)
+
+    with Envoy(config(fake), clusters, pool=pool) as envoy:
+        first = envoy._process
+        monkeypatch.setattr(Host, "_put", forget_clusters)
+        monkeypatch.setattr(hosts, "CLEAN_SECONDS", 0.5)
+    assert not first.running()
+    monkeypatch.undo()
+    with contextlib.ExitStack() as stack:
+        envoy = stack.enter_context(Envoy(config(fake), clusters, pool=pool))
+        assert pool.started == 2 and envoy._process is not first
+        envoy._process.stop()
+        with pytest.raises(scene.SceneError, match="came to an end by itself"):
+            stack.close()

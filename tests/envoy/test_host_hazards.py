@@ -27,6 +27,7 @@ from harness import (
     config,
     no_crash,
     provider_entry,
+    validate,
     validate_config,
 )
 from xds import Xds
@@ -89,7 +90,9 @@ def test_validate_refuses_a_bad_configuration(
     provider: Provider, change: dict[str, Any], said: str
 ) -> None:
     """ROW-01, WSM-05."""
-    result = validate_config(config(provider) | change)
+    bootstrap = Bootstrap()
+    bootstrap.configure(config(provider) | change, struct=False)
+    result = validate(bootstrap)
     assert result.returncode != 0
     assert said in result.stdout
 

@@ -117,6 +117,7 @@ def traffic(start_shared_envoy: StartEnvoy) -> Any:
             env={"SECRET": SECRET},
             after=[hand_off("identity")],
             log_levels="wasm:trace",
+            own_process=True,
         )
         envoy.admin("/logging?wasm=trace", method="POST")
         own = answers.used

@@ -155,7 +155,9 @@ def watched(
             if request.param == "prometheus-names.yaml":
                 del bootstrap.value["stats_config"]
 
-        yield start_envoy(settings, clusters={"idp": fake.port}, adjust=adjust), fake, request.param
+        # Prometheus asks the process for all that it counts.
+        envoy = start_envoy(settings, clusters={"idp": fake.port}, adjust=adjust, own_process=True)
+        yield envoy, fake, request.param
 
 
 @needs_prometheus

@@ -49,6 +49,7 @@ class Ecds(Xds):
     def take_over(self, bootstrap: Bootstrap) -> None:
         self._bootstrap = bootstrap
         self._filter = bootstrap.http_filters[0]["typed_config"]
+        bootstrap.in_files.append(self._filter)
         self.publish(None)
         source = {"path_config_source": {"path": str(self.file)}, "resource_api_version": "V3"}
         bootstrap.http_filters[0] = {
