@@ -363,6 +363,28 @@ fn texts_as_octets() {
     assert_eq!(findings("octets-sound.yaml", &sound.replace(MARK, "")), []);
 }
 
+/// Other filters are for OpenID Connect, too, and called so: what is not this one's is not held to its fields.
+#[test]
+fn filters_of_others_with_a_name_like_this_one() {
+    let envoy = |configuration: &str| {
+        format!(
+            "http_filters:\n- name: envoy.filters.http.wasm\n  typed_config:\n    \"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm\n    config:\n      name: oidc\n      configuration:\n        \"@type\": type.googleapis.com/google.protobuf.StringValue\n        value: {configuration}\n"
+        )
+    };
+    let codes = |text: &str| findings("another.yaml", text).into_iter().map(|(code, ..)| code).collect::<Vec<_>>();
+    for theirs in
+        ["'{\"auth_host\": \"idp\", \"client_id\": \"a\"}'", "|\n          config_path: /a\n          client_id: b"]
+    {
+        assert_eq!(codes(&envoy(theirs)), ["no_configuration"], "{theirs}");
+    }
+    let plugin = "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: { name: oidc }\nspec: { url: oci://example.com/oidc, pluginConfig: { redirect_uri: a, client_id: b } }\n";
+    assert_eq!(codes(plugin), ["no_configuration"]);
+    // One with a misspelt field is this one.
+    for ours in ["'{\"provders\": []}'", "'{}'"] {
+        assert!(codes(&envoy(ours)).contains(&"configuration".to_owned()), "{ours}");
+    }
+}
+
 /// What `kubectl get` prints, a ConfigMap with Envoy's bootstrap, and a template that nobody has rendered.
 #[test]
 fn documents_in_documents() {

@@ -80,11 +80,9 @@ fn lacking(file: &File, documents: &Documents, is_somewhere: bool, report: &mut 
     if discovery::note(&documents.nodes, report) {
         return;
     }
-    let text = "holds no configuration of the filter: neither `providers` or `provider`, nor a Wasm filter, WasmPlugin, \
-                TrafficExtension or EnvoyExtensionPolicy that looks like this one";
     match syntax::hidden_fault(file) {
         Some((place, problem)) => report.add(place, Level::Error, "syntax", "", problem),
-        None => report.add(begin, Level::Error, "no_configuration", "", text),
+        None => report.add(begin, Level::Error, "no_configuration", "", site::LACKING),
     }
 }
 

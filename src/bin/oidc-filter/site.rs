@@ -2,6 +2,7 @@
 
 use crate::file::File;
 use crate::packed::unpacked;
+use crate::words::nearest;
 use crate::yaml::{self, Data, Key, Node, Place, Style};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
@@ -70,11 +71,15 @@ pub fn configured(file: &File, wanted: Option<&str>) -> Result<(Config, String),
     let documents = yaml::read(&file.text).map_err(|fault| fault.told(&file.name))?;
     let documents = unpacked(documents);
     let mut sites: Vec<Site<'_>> = documents.iter().flat_map(sites).collect();
+    let all: Vec<String> = sites.iter().map(Site::filter_name).collect();
     sites.retain(|site| wanted.is_none_or(|wanted| site.filter_name() == wanted));
     let [site] = sites.as_slice() else {
         let names: Vec<String> = sites.iter().map(Site::filter_name).collect();
-        return Err(if names.is_empty() {
-            format!("{}: holds no configuration of the filter{}", file.name, called(wanted))
+        return Err(if all.is_empty() {
+            format!("{}: {LACKING}", file.name)
+        } else if names.is_empty() {
+            let wanted = wanted.unwrap_or_default();
+            format!("{}: holds no configuration of a filter called {wanted}, but of {}", file.name, all.join(", "))
         } else {
             format!("{}: holds several, of filters called {}: choose one by its name", file.name, names.join(", "))
         });
@@ -84,9 +89,9 @@ pub fn configured(file: &File, wanted: Option<&str>) -> Result<(Config, String),
     Ok((config, site.filter_name()))
 }
 
-fn called(name: Option<&str>) -> String {
-    name.map(|name| format!(" called {name}")).unwrap_or_default()
-}
+/// Of a file in which nothing is the filter's.
+pub const LACKING: &str = "holds no configuration of the filter: neither `providers` or `provider`, nor a Wasm filter, WasmPlugin, \
+                           TrafficExtension or EnvoyExtensionPolicy that looks like this one";
 
 /// Envoy's own configuration, in whatever it stands: a bootstrap, an answer of LDS or ECDS, an EnvoyFilter.
 fn within_envoy<'n>(node: &'n Node, document: &'n Node, chain: Option<(&'n Node, usize)>, found: &mut Vec<Site<'n>>) {
@@ -128,7 +133,7 @@ fn is_ours(plugin: &Node, written: Option<&Node>) -> bool {
         !["configuration", "pluginConfig", "config"].contains(&key.name.as_str())
             && node.any(|inner| inner.text().is_some_and(|text| text.contains("oidc")))
     });
-    is_named
+    is_named && !written.is_some_and(|written| is_anothers(plugin, written))
         || written.is_some_and(|written| match written.text() {
             Some(text) => {
                 let decoded = plugin.get("configuration").and_then(bytes_value);
@@ -136,6 +141,20 @@ fn is_ours(plugin: &Node, written: Option<&Node>) -> bool {
             }
             None => has_own_field(written),
         })
+}
+
+/// Whether a configuration is that of another filter for OpenID Connect: none of its fields is called as one of this one, or nearly so.
+fn is_anothers(plugin: &Node, written: &Node) -> bool {
+    let decoded = plugin.get("configuration").and_then(bytes_value);
+    let text = decoded.as_deref().or_else(|| written.text());
+    let read = text.and_then(|text| yaml::read(text).ok()?.into_iter().next());
+    let object = read.as_ref().unwrap_or(written);
+    let known: Vec<&str> = FIELDS.iter().map(String::as_str).collect();
+    let is_own = |key: &Key| {
+        let name = snake_case(&key.name);
+        known.contains(&name.as_str()) || nearest(&name, &known).is_some()
+    };
+    !object.members().is_empty() && !object.members().iter().any(|(key, _)| is_own(key))
 }
 
 /// Whether a text looks like a configuration of the filter, in JSON or (which is no configuration, and somebody's mistake) in YAML.
@@ -151,13 +170,16 @@ fn has_own_field(node: &Node) -> bool {
 }
 
 /// The fields of the top level, as the filter's reader tells them.
-static TOP_FIELDS: LazyLock<Vec<String>> = LazyLock::new(|| {
+static FIELDS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let error = Config::read(br#"{"?":1}"#, &|_: &str| None).err();
     let told = error.and_then(|error| Some(error.problem().split_once("expected one of ")?.1.to_owned()));
-    // Names that other files have, too, tell nothing.
+    told.unwrap_or_default().split(", ").map(str::to_owned).collect()
+});
+
+/// Those without names that other files have, too, and which tell nothing.
+static TOP_FIELDS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let others = ["remove", "require", "rules", "shadow", "forward", "cors"];
-    let fields = told.unwrap_or_default();
-    fields.split(", ").filter(|field| !others.contains(field)).map(str::to_owned).collect()
+    FIELDS.iter().filter(|field| !others.contains(&field.as_str())).cloned().collect()
 });
 
 impl<'n> Site<'n> {

@@ -3,6 +3,7 @@
 //! What can't be read one way only is an error: a key that is there twice, two documents where one is meant. Aliases are followed; a
 //! document can't grow beyond a million values by them.
 
+mod cause;
 mod flow;
 
 use oidc_filter::config::snake_case;
@@ -238,9 +239,8 @@ pub fn documents(text: &str) -> Result<Documents, Fault> {
         count: 0,
     };
     for event in Parser::new_from_str(text) {
-        let (event, span) =
-            event.map_err(|error| Fault { place: place(error.marker()), problem: error.info().to_owned() })?;
-        reader.take(event, span)?;
+        let (event, span) = event.map_err(|error| cause::fault(text, place(error.marker()), error.info()))?;
+        reader.take(event, span).map_err(|fault| cause::fault(text, fault.place, &fault.problem))?;
     }
     Ok(reader.documents)
 }

@@ -20,7 +20,7 @@ pub fn read(file: &File) -> Result<Documents, (Place, String)> {
         }
         Err(fault) => {
             let broken = if is_json { json_fault(&file.text) } else { hidden_fault(file) };
-            Err(broken.unwrap_or_else(|| (fault.place, fault.problem + cause(&file.text, fault.place))))
+            Err(broken.unwrap_or((fault.place, fault.problem)))
         }
     }
 }
@@ -55,14 +55,4 @@ fn json_fault(text: &str) -> Option<(Place, String)> {
 fn looks_like_json(text: &str) -> bool {
     let inner = text.trim_start_matches('\u{feff}').trim_start().strip_prefix('{');
     inner.is_some_and(|inner| inner.trim_start().starts_with(['"', '/', '}']))
-}
-
-/// What may lie behind it: a tab that looks like the spaces that would have been right, or a template.
-fn cause(text: &str, place: Place) -> &'static str {
-    let line = text.lines().nth(place.line.saturating_sub(1)).unwrap_or_default();
-    match (line.contains('\t'), line.contains("{{")) {
-        (true, _) => "; a tab stands in this line: write spaces in its place",
-        (_, true) => "; it looks like a template: give what `helm template` makes of it",
-        _ => "",
-    }
 }
