@@ -8,6 +8,7 @@ mod places;
 #[path = "../support/mod.rs"]
 mod support;
 mod tables;
+mod why;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -140,17 +140,29 @@ fn mistakes_in_a_table_are_told_with_their_line() {
         ("{ request: GET / HTTP/1.1, expect: allowed }", "is no request"),
         ("{ expect: allowed }", "`request` is missing"),
         ("{ request: GET / }", "`expect` is missing"),
-        ("{ request: GET /, token_file: no/such, expect: allowed }", "no/such: "),
+        ("{ request: GET /, token_file: no/such, expect: allowed }", "no/such: there is no such file"),
+        ("{ request: GET /, keys: no/such, expect: allowed }", "no/such: there is no such file"),
+        (
+            "{ request: GET /, answers: { \"https://idp.example.com\": no/such }, expect: denied }",
+            "no/such: there is no such file",
+        ),
         ("{ request: GET /, certificate: abc, expect: allowed }", "64 hexadecimal digits"),
     ] {
         let ended = run(&["test", "-"], &table(test));
         assert_eq!(ended.code, 2, "{test}: {}{}", ended.out, ended.err);
         assert!(ended.err.contains(said), "{test}: {}", ended.err);
-        assert!(said.starts_with("no/such") || ended.err.contains("-:5:"), "{test}: {}", ended.err);
+        assert!(ended.err.contains("-:5:"), "{test}: {}", ended.err);
     }
     let configuration = "configuration: { provider: 1 }\ntests: [{ request: /, expect: allowed }]\n";
     assert!(run(&["test", "-"], configuration).err.contains("-:1:16: provider: "));
     assert!(run(&["test", "-"], "tests: []\n").err.contains("`configuration` is missing"));
+    assert!(
+        run(&["test", "-"], "tests: []\nconfiguration: { provider: https://a }\n").err.contains("`tests` is empty")
+    );
+    let named = run(&["test", "-"], "tests: [{ request: /, expect: allowed }]\nconfiguration: no/such\n").err;
+    assert!(named.contains("-:2:16: no/such: there is no such file"), "{named}");
+    let late = run(&["test", "-"], "configuration: { provider: https://a }\ntests: []\nnow: soon\n").err;
+    assert!(late.contains("-:3:6: "), "{late}");
     assert!(run(&["test", "-"], "configuration: { provider: https://a }\n").err.contains("`tests` is missing"));
 }
 

@@ -1,6 +1,7 @@
 //! `explain`: what the filter does with a request, and why: each step, the decision with its reason, what the service would receive
 //! and what the client gets, and what the token says. Never the token itself.
 
+mod lacking;
 pub mod text;
 mod told;
 mod why;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 pub use told::Token;
 pub use why::remedy;
-use why::{not_bound, why};
+use why::{not_bound, why, without_token};
 
 #[derive(Args)]
 pub struct Options {
@@ -196,7 +197,15 @@ impl Story {
             let has_certificate = self.played.request.certificate.is_some();
             return Some(not_bound(self.token.as_ref()?, self.policy(), has_certificate));
         }
-        why(reason, self.token.as_ref(), &self.config, self.policy(), self.now)
+        match reason {
+            "missing_token" => {
+                Some(format!("{}{}", without_token(&self.config), lacking::of_token(&self.played.request)))
+            }
+            "insufficient_claims" => {
+                lacking::of_claim(self.token.as_ref()?, self.policy(), self.verdict.detail.as_deref()?)
+            }
+            _ => why(reason, self.token.as_ref(), &self.config, self.policy(), self.now),
+        }
     }
 
     /// Whether the token, or the lack of one, was held against the request.

@@ -1,6 +1,6 @@
 //! Why a token was refused: what it says, beside what the configuration asks for.
 
-use super::{Token, place};
+use super::{Token, lacking, place};
 use crate::words;
 use oidc_filter::config::{Config, Policy, ProviderConfig};
 use oidc_filter::jose::confirmation::Confirmation;
@@ -11,10 +11,6 @@ use std::rc::Rc;
 
 /// A sentence, where there is one that says more than the word.
 pub fn why(reason: &str, token: Option<&Token>, config: &Config, policy: &Policy, now: Timestamp) -> Option<String> {
-    if reason == "missing_token" {
-        let places: Vec<String> = config.sources.iter().map(|source| place(&source.location)).collect();
-        return Some(format!("no token is in {}", places.join(", or in ")));
-    }
     let token = token?;
     let provider = provider(token, config);
     Some(match reason {
@@ -64,8 +60,15 @@ pub fn why(reason: &str, token: Option<&Token>, config: &Config, policy: &Policy
                 None => format!("it is {}, and taken are JWTs that are signed, by {taken}", token.form),
             }
         }
+        "malformed_token" => return lacking::of_form(token, provider),
         _ => return None,
     })
+}
+
+/// Where a token was looked for.
+pub fn without_token(config: &Config) -> String {
+    let places: Vec<String> = config.sources.iter().map(|source| place(&source.location)).collect();
+    format!("no token is in {}", places.join(", or in "))
 }
 
 /// What a token is bound to, and what of it a request has not shown, or nobody looks at.

@@ -26,6 +26,11 @@ impl<'n> Fields<'n> {
         self.node.place
     }
 
+    /// Whether a member is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.node.members().iter().any(|(key, _)| key.name == name)
+    }
+
     /// A member; what is `null` is there.
     pub fn take(&mut self, name: &'static str) -> Option<&'n Node> {
         self.asked.insert(name);

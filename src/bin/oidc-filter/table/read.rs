@@ -39,12 +39,16 @@ pub fn table(path: &Path, configuration: Option<&Path>, now: Timestamp) -> Resul
             return Err(fields.error(document, "`configuration` is missing: a file, or the configuration itself"));
         }
         (None, Some(node)) => match node.text() {
-            Some(path) => site::configured(&File::read(&folder.join(path))?, filter.as_deref())?,
+            Some(path) => {
+                let named = File::read(&folder.join(path)).map_err(|problem| fields.error(node, &problem))?;
+                site::configured(&named, filter.as_deref())?
+            }
             None => inline(&fields, node)?,
         },
     };
+    let written = document.get("now").unwrap_or(document);
     let now = match fields.text("now")? {
-        Some(text) => words::time(&text).map_err(|problem| fields.error(document, &problem))?,
+        Some(text) => words::time(&text).map_err(|problem| fields.error(written, &problem))?,
         None => now,
     };
     let mut shared = Shared { file: &file.name, folder, config: &config, answers: Answers::default() };
@@ -53,6 +57,11 @@ pub fn table(path: &Path, configuration: Option<&Path>, now: Timestamp) -> Resul
         Some(node) if !matches!(node.data, Data::List(_)) => return Err(fields.error(node, "`tests` must be a list")),
         tests => tests.map(Node::list).unwrap_or_default(),
     };
+    if fields.has("tests") && tests.is_empty() {
+        return Err(
+            fields.error(document, "`tests` is empty: write a list of requests, each with what is expected of it")
+        );
+    }
     let cases = tests.iter().map(|node| shared.case(Fields::of(&file.name, node)?));
     let cases = cases.collect::<Result<Vec<_>, _>>()?;
     if cases.is_empty() {
@@ -88,7 +97,10 @@ impl Shared<'_> {
             None => Vec::new(),
         };
         ask.token = match (fields.text("token")?, fields.text("token_file")?) {
-            (None, Some(path)) => Some(File::read(&self.folder.join(path))?.text.trim().to_owned()),
+            (None, Some(path)) => {
+                let file = File::read(&self.folder.join(path)).map_err(|problem| told(&problem))?;
+                Some(file.text.trim().to_owned())
+            }
             (token, _) => token,
         };
         ask.certificate = fields.text("certificate")?;
@@ -146,7 +158,10 @@ impl Shared<'_> {
         let mut answers = Answers::default();
         for (url, node) in fields.object("answers")?.map(Node::members).unwrap_or_default() {
             let given = match (node.text(), status_of(node)) {
-                (Some(path), _) => answer(200, &File::read(&self.folder.join(path))?.text),
+                (Some(path), _) => {
+                    let file = File::read(&self.folder.join(path)).map_err(|problem| fields.error(node, &problem))?;
+                    answer(200, &file.text)
+                }
                 (None, Some(status)) if !is_status(status) => {
                     return Err(fields.error(node, "a status is a number from 200 to 599"));
                 }
@@ -159,7 +174,8 @@ impl Shared<'_> {
             answers.add(&url.name, given);
         }
         if let Some(path) = fields.text("keys")? {
-            answers.add_keys(&self.folder.join(path).display().to_string())?;
+            let added = answers.add_keys(&self.folder.join(path).display().to_string());
+            added.map_err(|problem| fields.place().told(self.file, &problem))?;
         }
         Ok(self.answers.and(answers))
     }
