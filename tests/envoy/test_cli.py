@@ -1,4 +1,4 @@
-"""What `oidc-filter render` writes, as Envoy and the schemas of Istio and Envoy Gateway read it."""
+"""What `oidc-filter render` and `lint` write, as Envoy and the schemas of Istio, Envoy Gateway and SARIF read it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,36 @@ def test_a_misspelt_field_would_be_noticed(command: Path) -> None:
     for document in yaml.safe_load_all(rendered(command, "traffic-extension", GOOD[0])):
         document["spec"]["frobnicate"] = True
         assert errors(document), document["kind"]
+
+
+def test_reports_follow_the_schema_of_sarif(command: Path, tmp_path: Path) -> None:
+    """Findings of every level, in files with every kind of name, and none at all."""
+    schema = json.loads((SCHEMAS / "sarif-2.1.0.json").read_text())
+    schema["additionalProperties"] = False
+    validator = jsonschema.Draft7Validator(schema, format_checker=jsonschema.FormatChecker())
+    faulty = tmp_path / "a b[1]:c%#é.yaml"
+    faulty.write_text("providers:\n  - issuer: http://idp.example.com\n    any_audience: true\n    audience: é\n")
+    empty = tmp_path / "empty.json"
+    empty.write_text("")
+    base = sorted((ROOT / "tests/cli/base").iterdir())
+    levels: set[str] = set()
+    for files in [[GOOD[0]], [faulty], [empty], base, [faulty, *GOOD], [ROOT / "envoy/minimal.yaml"], [ROOT / "README.md"]]:
+        ended = subprocess.run([command, "lint", "--format", "sarif", *files], capture_output=True, text=True, check=False)
+        assert ended.returncode in (0, 1), ended.stderr
+        report = json.loads(ended.stdout)
+        problems = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(report)]
+        assert problems == [], files
+        (run,) = report["runs"]
+        rules = {rule["id"] for rule in run["tool"]["driver"]["rules"]}
+        assert {result["ruleId"] for result in run["results"]} == rules, files
+        levels |= {result["level"] for result in run["results"]}
+        for result in run["results"]:
+            uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+            assert Path(urllib.parse.unquote(uri)) in files, uri
+    assert levels == {"error", "warning", "note"}
+    # The schema tells: a level that SARIF has not.
+    report["runs"][0]["results"][0]["level"] = "fatal"
+    assert list(validator.iter_errors(report))
 
 
 def test_the_schema_of_the_configuration_is_one() -> None:
