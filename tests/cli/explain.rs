@@ -224,7 +224,19 @@ fn a_request_from_a_file_and_a_filter_by_its_name() {
     assert!(printed(&["explain", base, "/"], "").contains("denied"));
     let ended = run(&["explain", base, "/", "--filter", "nobody"], "");
     assert_eq!(ended.code, 2);
-    assert!(ended.err.contains("holds no configuration of the filter called nobody"), "{}", ended.err);
+    assert!(ended.err.contains("holds no configuration of a filter called nobody, but of"), "{}", ended.err);
+    // What lint tells of a file that can't be read, the other commands tell, too, and where.
+    for (text, explain, render) in [
+        ("providers:\n\t- issuer: a\n", "-:2:2: ", "write spaces in its place"),
+        ("providers:\n  {{- range .x }}\n  - a\n", "-:2:", "`helm template`"),
+        ("provider: 1\n", "-:1:1: provider: ", "-:1:1: provider: "),
+        ("a: b\n", "nor a Wasm filter", "expected a configuration"),
+    ] {
+        for (command, said) in [(&["explain", "-", "/"][..], explain), (&["render", "envoy", "-"], render)] {
+            let ended = run(command, text);
+            assert!(ended.code == 2 && ended.err.contains(said), "{command:?} {text}: {}", ended.err);
+        }
+    }
     for (arguments, said) in [
         (&["/", "-H", "nothing"][..], "expected `Name: value`"),
         (&["orders"], "neither a path"),

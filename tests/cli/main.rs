@@ -5,6 +5,7 @@ mod lint;
 mod manifests;
 mod migrate;
 mod places;
+mod shapes;
 #[path = "../support/mod.rs"]
 mod support;
 mod tables;
@@ -70,7 +71,7 @@ fn the_module_has_nothing_of_the_command() {
         String::from_utf8(output.stdout).unwrap()
     };
     let (module, command) = (crates(&["--target", "wasm32-wasip1"]), crates(&[]));
-    for name in ["clap", "clap_complete", "saphyr-parser"] {
+    for name in ["clap", "clap_complete", "saphyr-parser", "toml"] {
         let line = format!("\n{name} v");
         assert!(command.contains(&line) && !module.contains(&line), "{name}");
     }

@@ -11,7 +11,8 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
 
 fn migrated(system: &str, theirs: &str) -> (Value, Vec<String>) {
     let made: Value = serde_json::from_str(&printed(&["migrate", system, "-", "--json"], theirs)).unwrap();
-    let notes = made["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap().to_owned()).collect();
+    let listed = ["widened", "notes"].into_iter().flat_map(|name| made[name].as_array().unwrap());
+    let notes = listed.map(|note| note.as_str().unwrap().to_owned()).collect();
     (made["configuration"].clone(), notes)
 }
 

@@ -82,14 +82,15 @@ enum Command {
     Render(Box<render::Options>),
     /// Make a configuration of what another filter was configured with
     ///
-    /// What does not carry over stands in comments at the top.
+    /// What does not carry over stands in comments at the top, first what theirs refuses and this lets pass. Exits with 0 if a configuration was made, with 2 if not.
     Migrate {
         /// Whose configuration it is
         #[arg(value_enum)]
         system: migrate::System,
-        /// Theirs; `-` is the standard input
-        file: PathBuf,
-        /// Write one JSON object, with `configuration` and `notes`
+        /// Theirs, in one file or in several that belong together; `-` is the standard input
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Write one JSON object, with `configuration`, `widened` (what lets more pass than theirs) and `notes`
         #[arg(long)]
         json: bool,
     },
@@ -116,7 +117,7 @@ fn main() -> ExitCode {
         }
         Command::Schema => print(schema::TEXT),
         Command::Render(options) => render(&options).unwrap_or_else(End::Unreadable),
-        Command::Migrate { system, file, json } => migrate(system, &file, json).unwrap_or_else(End::Unreadable),
+        Command::Migrate { system, files, json } => migrate(system, &files, json).unwrap_or_else(End::Unreadable),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "oidc-filter", &mut text);
@@ -180,12 +181,12 @@ fn test(files: &[PathBuf], configuration: Option<&Path>, json: bool) -> Result<E
 
 fn render(options: &render::Options) -> Result<End, String> {
     let file = File::read(&options.file)?;
-    let text = render::render(options, &file.text).map_err(|problem| format!("{}: {problem}", file.name))?;
-    Ok(print(&text))
+    Ok(print(&render::render(options, &file)?))
 }
 
-fn migrate(system: migrate::System, path: &Path, json: bool) -> Result<End, String> {
-    let migration = migrate::migrate(system, &File::read(path)?.text)?;
+fn migrate(system: migrate::System, paths: &[PathBuf], json: bool) -> Result<End, String> {
+    let files = paths.iter().map(|path| File::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let migration = migrate::migrate(system, &files)?;
     Ok(print(&if json { report::pretty(&migration.to_json()) } else { migration.to_yaml() }))
 }
 

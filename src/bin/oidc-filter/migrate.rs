@@ -7,12 +7,15 @@ mod authservice;
 mod istio;
 mod jwt_authn;
 mod matching;
+mod merging;
 mod oauth2_proxy;
 mod policies;
 mod settings;
 mod toolbox;
 
 use crate::emit;
+use crate::file::File;
+use crate::packed::unpacked;
 use crate::yaml::{self, Data, Node};
 use clap::ValueEnum;
 use oidc_filter::config::Config;
@@ -39,49 +42,80 @@ pub enum System {
 /// What came of it.
 pub struct Migration {
     pub configuration: Node,
-    /// What does not carry over, or is to be looked at.
+    /// What lets more pass than theirs, until somebody writes it by hand.
+    pub widened: Vec<String>,
+    /// What else does not carry over, or is to be looked at.
     pub notes: Vec<String>,
 }
 
-pub fn migrate(system: System, text: &str) -> Result<Migration, String> {
+/// Makes a configuration of files that belong together.
+pub fn migrate(system: System, files: &[File]) -> Result<Migration, String> {
     let notes = Notes::default();
-    let documents = || yaml::read(text).map_err(|fault| format!("{}: {}", fault.place, fault.problem));
     let configuration = match system {
-        System::JwtAuthn => jwt_authn::migrate(&documents()?, &notes)?,
-        System::RequestAuthentication => istio::migrate(&documents()?, &notes)?,
-        System::OAuth2Proxy => oauth2_proxy::migrate(text, &notes)?,
-        System::AuthService => authservice::migrate(text, &notes)?,
-        System::Toolbox => toolbox::migrate(&documents()?, &notes)?,
+        System::JwtAuthn => jwt_authn::migrate(&documents(files)?, &notes),
+        System::RequestAuthentication => istio::migrate(&documents(files)?, &notes),
+        System::OAuth2Proxy => oauth2_proxy::migrate(files, &notes),
+        System::AuthService => authservice::migrate(files, &notes),
+        System::Toolbox => toolbox::migrate(&documents(files)?, &notes),
     };
+    let configuration = configuration.map_err(|problem| match files {
+        // What was not found is in none of several.
+        [file] if !problem.starts_with(file.name.as_str()) => format!("{}: {problem}", file.name),
+        _ => problem,
+    })?;
     let read = Config::read(configuration.to_json().to_string().as_bytes(), &|_: &str| Some("variable".to_owned()));
     if let Err(error) = read {
         notes.add(format!("the filter does not take this yet: {error}"));
     }
-    let mut notes = notes.0.into_inner();
+    Ok(Migration { configuration, widened: sorted(notes.widened), notes: sorted(notes.others) })
+}
+
+/// All documents of these files, and what is packed in them.
+fn documents(files: &[File]) -> Result<Vec<Node>, String> {
+    let mut found = Vec::new();
+    for file in files {
+        found.extend(unpacked(yaml::read(&file.text).map_err(|fault| fault.told(&file.name))?));
+    }
+    Ok(found)
+}
+
+fn sorted(notes: RefCell<Vec<String>>) -> Vec<String> {
+    let mut notes = notes.into_inner();
     notes.sort();
     notes.dedup();
-    Ok(Migration { configuration, notes })
+    notes
 }
 
 impl Migration {
     pub fn to_yaml(&self) -> String {
-        let notes: String = self.notes.iter().map(|note| format!("# - {note}\n")).collect();
-        let head =
-            if notes.is_empty() { String::new() } else { format!("# Not carried over, or to be looked at:\n{notes}") };
-        format!("{head}{}", emit::block(&self.configuration, 0))
+        let listed = |head: &str, notes: &[String]| {
+            let lines: String = notes.iter().map(|note| format!("# - {note}\n")).collect();
+            if notes.is_empty() { String::new() } else { format!("# {head}:\n{lines}") }
+        };
+        let widened = listed("Lets pass what theirs refuses, until it is written by hand", &self.widened);
+        let notes = listed("Not carried over, or to be looked at", &self.notes);
+        format!("{widened}{notes}{}", emit::block(&self.configuration, 0))
     }
 
     pub fn to_json(&self) -> serde_json::Value {
-        json!({"configuration": self.configuration.to_json(), "notes": self.notes})
+        json!({"configuration": self.configuration.to_json(), "widened": self.widened, "notes": self.notes})
     }
 }
 
 #[derive(Default)]
-struct Notes(RefCell<Vec<String>>);
+struct Notes {
+    widened: RefCell<Vec<String>>,
+    others: RefCell<Vec<String>>,
+}
 
 impl Notes {
     fn add(&self, note: impl Into<String>) {
-        self.0.borrow_mut().push(note.into());
+        self.others.borrow_mut().push(note.into());
+    }
+
+    /// Of something without which more passes than with theirs.
+    fn widen(&self, note: impl Into<String>) {
+        self.widened.borrow_mut().push(note.into());
     }
 }
 
@@ -146,13 +180,16 @@ impl<'n> Theirs<'n> {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
-    /// Tells what nobody has asked for.
-    fn finish(self) {
+    /// Tells what nobody has asked for; and whether all was asked for.
+    fn finish(self) -> bool {
+        let mut is_whole = true;
         for (key, _) in self.node.members() {
             if !self.used.borrow().contains(&key.name) {
                 self.notes.add(format!("{}: has no counterpart here", self.at(&key.name)));
+                is_whole = false;
             }
         }
+        is_whole
     }
 }
 
@@ -203,6 +240,17 @@ fn header_source(header: &str, scheme: &str) -> Node {
         place.put("scheme", scheme);
     }
     place
+}
+
+/// Their proxies drop a scheme and a last slash before they compare audiences, which is not done here.
+fn tell_spelling(audiences: &[&str], path: &str, notes: &Notes) {
+    let is_dropped = |one: &&&str| one.starts_with("http://") || one.starts_with("https://") || one.ends_with('/');
+    if let Some(one) = audiences.iter().find(is_dropped) {
+        notes.add(format!(
+            "{path}: {one} is compared to the letter here; there, `https://`, `http://` and a last slash count for nothing: name each \
+             spelling that your tokens have (docs/migrate/envoy-jwt-authn.md)"
+        ));
+    }
 }
 
 /// A text for a regular expression of `regex-lite`: letters of theirs, not signs.

@@ -6,12 +6,13 @@ mod gateway;
 mod istio;
 
 use crate::emit;
+use crate::file::File;
 use crate::marks;
 use crate::site;
 use crate::urls;
 use crate::yaml::{self, Data, Node};
 use clap::{Args, ValueEnum};
-use oidc_filter::config::{Config, snake_case};
+use oidc_filter::config::{Config, Error, snake_case};
 use oidc_filter::http::names::Placement;
 use std::fmt;
 use std::net::IpAddr;
@@ -95,17 +96,21 @@ struct Reach {
 }
 
 /// The manifests, or why there are none.
-pub fn render(options: &Options, text: &str) -> Result<String, String> {
-    let mut documents = yaml::read(text).map_err(|fault| format!("{}: {}", fault.place, fault.problem))?;
-    let written =
-        documents.pop().filter(|_| documents.is_empty()).ok_or("expected one configuration, and nothing else")?;
+pub fn render(options: &Options, file: &File) -> Result<String, String> {
+    let told = |problem: &str| format!("{}: {problem}", file.name);
+    let mut documents = yaml::read(&file.text).map_err(|fault| fault.told(&file.name))?;
+    let written = documents.pop().filter(|_| documents.is_empty());
+    let written = written.ok_or_else(|| told("expected one configuration, and nothing else"))?;
     let variables = yaml::variables(&written);
     let config = match site::sites(&written).as_slice() {
-        [site] => site.config().map_err(|error| error.to_string())?,
-        _ => return Err("expected a configuration, with `providers` or `provider`".to_owned()),
+        [site] => {
+            let told = |error: Error| site.place(error.path()).told(&file.name, &error.to_string());
+            site.config().map_err(told)?
+        }
+        _ => return Err(told("expected a configuration, with `providers` or `provider`")),
     };
     let written = spelled_out(written);
-    let reaches = reaches(&config)?;
+    let reaches = reaches(&config).map_err(|problem| told(&problem))?;
     let metadata = metadata(&config);
     let parts = Parts { options, config, written, reaches, variables, metadata };
     Ok(match options.target {

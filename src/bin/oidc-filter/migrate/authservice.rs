@@ -2,10 +2,11 @@
 
 use super::settings::Settings;
 use super::{Notes, bypass, header_source, quoted, source, texts};
+use crate::file::File;
 use crate::yaml::{self, Node};
 
-pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
-    let theirs = Settings::read(text, "", notes);
+pub fn migrate(files: &[File], notes: &Notes) -> Result<Node, String> {
+    let theirs = Settings::read(files, "", notes)?;
     let issuer =
         theirs.one("oidc_provider").ok_or("expected the environment of AuthService: OIDC_PROVIDER is not there")?;
     let is_opaque = theirs.one("access_token_authn").as_deref() == Some("opaque");
@@ -16,6 +17,9 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
     ]);
     let client = theirs.one("client_id");
     let mut audiences = theirs.list("audiences");
+    if audiences.is_empty() && !is_opaque {
+        notes.add("audiences: AuthService takes JWTs for istio-ingressgateway.istio-system.svc.cluster.local where nothing else is said: add that if your clients have such");
+    }
     audiences.extend(client);
     if is_opaque {
         let minutes = theirs.one("cache_expiration_minutes").filter(|_| theirs.flag("cache_enabled"));
@@ -80,7 +84,7 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
     let prefix = theirs.one_or("authservice_url_prefix", "/authservice/");
     let verify = theirs.one("verify_auth_url").unwrap_or_else(|| format!("{}/verify", prefix.trim_end_matches('/')));
     configuration.put("verify_path", verify);
-    let skipped = [theirs.list("skip_auth_urls"), theirs.list("skip_auth_uri")].concat();
+    let skipped = [theirs.list("skip_auth_urls"), theirs.words("skip_auth_uri")].concat();
     if !skipped.is_empty() {
         configuration.put("rules", skipped.iter().map(|path| skip(path)).collect::<Node>());
     }
@@ -93,11 +97,14 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
             "after_login_url",
             "homepage_url",
             "after_logout_url",
+            "application_secret",
+            "oidc_redirect_uri",
+            "static_destination_url",
         ],
         "login: put Envoy's oauth2 filter before this one, with forward_bearer_token: true",
     );
     theirs.lose(
-        &["session_*", "oidc_state_store_path", "strict_session_validation", "auth_header"],
+        &["session_*", "store_path", "oidc_state_store_path", "strict_session_validation", "auth_header"],
         "sessions: Envoy's oauth2 filter keeps them in cookies",
     );
     theirs.lose(&["kubernetes_authn_enabled"], "a provider of its own, by signature: docs/kubernetes.md");
@@ -107,6 +114,7 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
         &["server_*", "web_server_port", "readiness_probe_port", "port"],
         "Envoy's listeners, and /ready of its admin interface",
     );
+    theirs.lose(&["userid_token_header"], "no counterpart: `forward` leaves the client's token on the request");
     theirs.lose(&["log_level"], "Envoy's, for the component wasm");
     theirs.lose(&["client_name", "themes_url", "theme", "template_*"], "pages: no counterpart");
     theirs.finish();

@@ -1,7 +1,8 @@
 //! Istio's `RequestAuthentication` and `AuthorizationPolicy`: `docs/migrate/istio.md`.
 
+use super::merging::Merged;
 use super::policies::Policies;
-use super::{Notes, Theirs, claim, header_source, push_new, put_keys, source, texts};
+use super::{Notes, Theirs, claim, header_source, push_new, put_keys, source, tell_spelling, texts};
 use crate::yaml::Node;
 
 pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
@@ -9,8 +10,9 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
     let (denying, others): (Vec<&Node>, Vec<&Node>) =
         of_kind(documents, "AuthorizationPolicy").into_iter().partition(|policy| denies(policy));
     if authentications.is_empty() {
-        return Err("expected a RequestAuthentication".to_owned());
+        return Err("expected a RequestAuthentication; give its file and those of its policies together".to_owned());
     }
+    tell_workloads(documents, notes);
     let mut ours = Ours::default();
     for document in &authentications {
         let Some(spec) = document.get("spec") else { continue };
@@ -23,7 +25,12 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
         }
         spec.finish();
     }
-    let mut configuration = Node::object([("providers", ours.providers.into_iter().collect::<Node>())]);
+    ours.tell_outputs(notes);
+    let merged = Merged::of(ours.providers, notes);
+    if merged.has_united_audiences() {
+        notes.widen("audiences: one issuer has other audiences in another rule there, and all of them everywhere here: write `audiences` in rules");
+    }
+    let mut configuration = Node::object([("providers", merged.providers.into_iter().collect::<Node>())]);
     if !ours.places.is_empty() {
         if ours.reads_standard {
             push_new(&mut ours.places, source("header", "Authorization"));
@@ -33,7 +40,10 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
     if ours.reads_standard {
         notes.add("fromParams: Istio looks for a token in the parameter access_token, too; name it in access_token if somebody uses it");
     }
-    configuration.put("forward", ours.forward);
+    configuration.put("forward", !ours.forward.contains(&false));
+    if ours.forward.contains(&true) && ours.forward.contains(&false) {
+        notes.add("forwardOriginalToken: some of theirs forward the token and some don't; here it is one for all, or per rule: false");
+    }
     for (name, mut nodes) in [("user_info", ours.user_info), ("claim_headers", ours.claim_headers)] {
         match (nodes.len(), nodes.pop()) {
             (1, Some(one)) if name == "user_info" => configuration.put(name, one),
@@ -59,6 +69,31 @@ fn of_kind<'n>(documents: &'n [Node], kind: &str) -> Vec<&'n Node> {
     documents.iter().filter(|document| document.word("kind") == Some(kind)).collect()
 }
 
+/// Policies of several workloads are put together here, where each would open doors of the others.
+fn tell_workloads(documents: &[Node], notes: &Notes) {
+    let mut workloads: Vec<String> = Vec::new();
+    let security = documents.iter().filter(|document| {
+        document.word("kind").is_some_and(|kind| ["RequestAuthentication", "AuthorizationPolicy"].contains(&kind))
+    });
+    for document in security {
+        let namespace = document.at(&["metadata", "namespace"]).and_then(Node::text).unwrap_or("the same namespace");
+        let spec = document.get("spec");
+        let chosen = ["selector", "targetRef", "targetRefs"].iter().find_map(|field| spec?.get(field));
+        let workload =
+            format!("{namespace}: {}", chosen.map(|chosen| chosen.to_json().to_string()).unwrap_or_default());
+        if chosen.is_some() && !workloads.contains(&workload) {
+            workloads.push(workload);
+        }
+    }
+    if workloads.len() > 1 {
+        notes.widen(format!(
+            "these are for {} workloads, and what one of them allows is allowed for all here: give each workload's in a run of its own: {}",
+            workloads.len(),
+            workloads.join("; ")
+        ));
+    }
+}
+
 fn denies(policy: &Node) -> bool {
     policy.at(&["spec", "action"]).and_then(Node::text) == Some("DENY")
 }
@@ -70,12 +105,31 @@ struct Ours {
     /// Whether a rule of theirs names no place.
     reads_standard: bool,
     issuers: Vec<String>,
-    forward: bool,
+    forward: Vec<bool>,
+    /// What is written, and for how many of theirs.
+    written: Vec<(String, usize)>,
     user_info: Vec<Node>,
     claim_headers: Vec<Node>,
 }
 
 impl Ours {
+    fn write(&mut self, what: String) {
+        match self.written.iter_mut().find(|(other, _)| *other == what) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => self.written.push((what, 1)),
+        }
+    }
+
+    /// Tells what is written of the tokens of all here, and of some there.
+    fn tell_outputs(&self, notes: &Notes) {
+        for (header, _) in self.written.iter().filter(|(_, count)| *count < self.providers.len()) {
+            notes.widen(format!(
+                "the header {header}: written for the tokens of some issuers alone there, and of every one here: whoever reads it must look at \
+                 `iss`, too"
+            ));
+        }
+    }
+
     fn provider(&mut self, theirs: &Theirs<'_>) {
         let notes = theirs.notes;
         let mut provider = Node::object::<&str>([]);
@@ -93,6 +147,7 @@ impl Ours {
             provider.put("any_audience", true);
             notes.add(format!("{}: nobody's: tokens for other services pass, too; name yours", theirs.at("audiences")));
         } else {
+            tell_spelling(&audiences, &theirs.at("audiences"), notes);
             provider.put("audiences", texts(audiences))
         }
         provider.put("validation", "jwt");
@@ -120,14 +175,16 @@ impl Ours {
         if let Some(header) = theirs.word("outputPayloadToHeader") {
             let mut output = source("header", header);
             output.put("encoding", "base64url");
-            self.user_info.push(output);
+            self.write(header.to_owned());
+            push_new(&mut self.user_info, output);
         }
         for header in theirs.elements("outputClaimToHeaders") {
             if let (Some(name), Some(theirs)) = (header.word("header"), header.word("claim")) {
-                self.claim_headers.push(Node::object([("header", name.into()), claim(theirs)]));
+                self.write(name.to_owned());
+                push_new(&mut self.claim_headers, Node::object([("header", name.into()), claim(theirs)]));
             }
         }
-        self.forward |= theirs.flag("forwardOriginalToken");
+        self.forward.push(theirs.flag("forwardOriginalToken"));
         theirs.lose("spaceDelimitedClaims", "scopes are read as a list always; other claims: `matches`");
         self.providers.push(provider);
     }

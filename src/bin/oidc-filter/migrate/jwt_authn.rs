@@ -1,37 +1,30 @@
 //! Envoy's `jwt_authn`: `docs/migrate/envoy-jwt-authn.md`.
 
+mod provider;
+
 use super::matching::Matching;
-use super::{Notes, Theirs, bypass, claim, duration, header_source, push_new, put_keys, quoted, source, texts};
+use super::merging::Merged;
+use super::{Notes, Theirs, bypass, texts};
 use crate::yaml::Node;
+use provider::Ours;
 
 pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
-    let mut found: Vec<&Node> = Vec::new();
-    for document in documents {
-        document.walk(&mut |node| {
-            if node.word("@type").is_some_and(|name| name.ends_with(".jwt_authn.v3.JwtAuthentication")) {
-                found.push(node);
-            }
-        });
-        if found.is_empty() && document.get("providers").is_some() {
-            found.push(document);
-        }
-    }
-    let [node] = found.as_slice() else {
-        return Err(format!("expected one jwt_authn filter, found {}", found.len()));
-    };
+    let node = found(documents)?;
     let theirs = Theirs::of(node, "", notes);
     theirs.skip(&["@type"]);
     let listed = theirs.take("providers").map_or(&[][..], Node::members);
     let names: Vec<&str> = listed.iter().map(|(key, _)| key.name.as_str()).collect();
-    let mut ours = Ours { is_alone: names.len() == 1, ..Ours::default() };
+    let mut ours = Ours::of(names.len());
     let mut providers = Vec::new();
     for (key, node) in listed {
         let fields = Theirs::of(node, &format!("providers.{}", key.name), notes);
-        providers.push(provider(&key.name, &fields, &mut ours));
+        providers.push(provider::read(&key.name, &fields, &mut ours));
         fields.finish();
     }
-    let mut configuration = Node::object([("providers", providers.into_iter().collect::<Node>())]);
-    configuration.put("access_token", ours.sources(&names));
+    ours.tell_outputs(&names, notes);
+    let merged = Merged::of(providers, notes);
+    let mut configuration = Node::object([("providers", merged.providers.iter().cloned().collect::<Node>())]);
+    configuration.put("access_token", ours.sources(&merged));
     let forwards: Vec<bool> = ours.forward.clone();
     configuration.put("forward", forwards.iter().all(|forward| *forward));
     if forwards.iter().any(|forward| *forward) && !forwards.iter().all(|forward| *forward) {
@@ -53,13 +46,55 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
     if let Some(require) = ours.require {
         configuration.put("require", require);
     }
-    configuration.put("rules", rules(&theirs, &names));
+    configuration.put("rules", rules(&theirs, &names, &merged));
     about_routes(documents, notes);
     theirs
         .lose("filter_state_rules", "no counterpart; use rules, or rules with a `name` that the route's metadata call");
     theirs.skip(&["stat_prefix"]);
     theirs.finish();
     Ok(configuration)
+}
+
+/// The filter's configuration in these documents, as an entry of `http_filters`, an answer of LDS, or by itself. Envoy's older names of
+/// it (`v2alpha`, `config`) have the same fields.
+fn found(documents: &[Node]) -> Result<&Node, String> {
+    let mut found: Vec<&Node> = Vec::new();
+    for document in documents {
+        document.walk(&mut |node| {
+            let is_named = node.word("name") == Some("envoy.filters.http.jwt_authn");
+            let untyped = node.get("config").filter(|config| is_named && config.get("@type").is_none());
+            found.extend(untyped.or_else(|| node.word("@type").is_some_and(is_type).then_some(node)));
+        });
+        if found.is_empty() && document.get("providers").is_some() {
+            found.push(document);
+        }
+    }
+    let mut different: Vec<&Node> = Vec::new();
+    for node in found {
+        if !different.iter().any(|other| other.to_json() == node.to_json()) {
+            different.push(node);
+        }
+    }
+    match different.as_slice() {
+        [node] => Ok(node),
+        [] => Err("expected a jwt_authn filter, found none: give its entry in http_filters, or the file that has it"
+            .to_owned()),
+        several => {
+            let places: Vec<String> = several.iter().map(|node| node.place.to_string()).collect();
+            Err(format!(
+                "expected one jwt_authn filter, found {}, which differ, at {}: give each in a file of its own",
+                several.len(),
+                places.join(", ")
+            ))
+        }
+    }
+}
+
+/// Whether a type is the filter's, in whatever version of it.
+fn is_type(name: &str) -> bool {
+    let version = name.strip_suffix(".JwtAuthentication").and_then(|rest| rest.rsplit_once(".jwt_authn.v"));
+    version
+        .is_some_and(|(_, version)| version.starts_with(|first: char| first.is_ascii_digit()) && !version.contains('.'))
 }
 
 /// What routes say themselves.
@@ -82,7 +117,7 @@ fn about_routes(documents: &[Node], notes: &Notes) {
 }
 
 /// Their rules, then those that routes name.
-fn rules(theirs: &Theirs<'_>, names: &[&str]) -> Node {
+fn rules(theirs: &Theirs<'_>, names: &[&str], merged: &Merged) -> Node {
     let notes = theirs.notes;
     let requirements = theirs.take("requirement_map").map_or(&[][..], Node::members);
     let named = |name: &str| requirements.iter().find(|(key, _)| key.name == name).map(|(_, node)| node);
@@ -117,13 +152,13 @@ fn rules(theirs: &Theirs<'_>, names: &[&str]) -> Node {
         if asked.is_none() && node.get("requirement_name").is_some() {
             notes.add(format!("{path}.requirement_name: is not in requirement_map; here a valid token is needed"));
         } else {
-            requirement(&mut rule, asked.as_ref(), names, &format!("{path}.requires"), notes);
+            requirement(&mut rule, asked.as_ref(), &Named { names, merged }, &format!("{path}.requires"), notes);
         }
         rules.push(rule);
     }
     for (key, node) in requirements {
         let mut rule = Node::object([("name", Node::from(key.name.as_str()))]);
-        requirement(&mut rule, Some(node), names, &format!("requirement_map.{}", key.name), notes);
+        requirement(&mut rule, Some(node), &Named { names, merged }, &format!("requirement_map.{}", key.name), notes);
         rules.push(rule);
         notes.add(format!(
             "requirement_map.{}: in place of PerRouteConfig, the route's metadata name the rule, in the namespace of the filter's \
@@ -136,184 +171,6 @@ fn rules(theirs: &Theirs<'_>, names: &[&str]) -> Node {
         rules.push(bypass("path_prefix", "/".into()));
     }
     rules.into_iter().collect()
-}
-
-/// What is said with each provider there, and once for all here.
-#[derive(Default)]
-struct Ours {
-    /// Places, each with the providers that read it.
-    places: Vec<(Node, Vec<String>)>,
-    forward: Vec<bool>,
-    user_info: Vec<Node>,
-    claim_headers: Vec<Node>,
-    /// Whether there is one provider and no other.
-    is_alone: bool,
-    require: Option<Node>,
-}
-
-impl Ours {
-    fn place(&mut self, place: Node, provider: &str) {
-        match self.places.iter_mut().find(|(other, _)| other.to_json() == place.to_json()) {
-            Some((_, providers)) => providers.push(provider.to_owned()),
-            None => self.places.push((place, vec![provider.to_owned()])),
-        }
-    }
-
-    fn sources(&self, names: &[&str]) -> Node {
-        let sources = self.places.iter().map(|(place, providers)| {
-            let mut place = place.clone();
-            if let [one] = providers.as_slice()
-                && names.len() > 1
-            {
-                place.put("provider", one.as_str());
-            }
-            place
-        });
-        sources.collect()
-    }
-}
-
-fn provider(name: &str, theirs: &Theirs<'_>, ours: &mut Ours) -> Node {
-    let notes = theirs.notes;
-    let mut provider = Node::object([("name", Node::from(name))]);
-    match theirs.word("issuer") {
-        Some(issuer) => provider.put("issuer", issuer),
-        None => notes.add(format!("{}: required here: the exact value of `iss`", theirs.at("issuer"))),
-    }
-    let remote = theirs.take("remote_jwks").map(|node| Theirs::of(node, &theirs.at("remote_jwks"), notes));
-    let call = remote.as_ref().and_then(|remote| remote.take("http_uri"));
-    if let Some(cluster) = call.and_then(|call| call.word("cluster")) {
-        provider.put("cluster", cluster);
-    }
-    let audiences = theirs.words("audiences");
-    if audiences.is_empty() {
-        provider.put("any_audience", true);
-        notes.add(format!("{}: nobody's: tokens for other services pass, too; name yours", theirs.at("audiences")));
-    } else {
-        provider.put("audiences", texts(audiences))
-    }
-    provider.put("validation", "jwt");
-    if let Some(remote) = &remote {
-        let mut keys = Node::object::<&str>([]);
-        if let Some(uri) = call.and_then(|call| call.word("uri")) {
-            keys.put("uri", uri);
-        }
-        if let Some(cache) = remote.duration("cache_duration") {
-            keys.put("cache", cache);
-        }
-        provider.put("jwks", keys);
-        remote.skip(&["async_fetch", "retry_policy"]);
-    }
-    if let Some(local) = theirs.take("local_jwks") {
-        match local.word("inline_string") {
-            Some(text) => put_keys(&mut provider, text, &theirs.at("local_jwks"), notes),
-            None => notes.add(format!(
-                "{}: a module can't read files; write the keys into jwks.inline",
-                theirs.at("local_jwks")
-            )),
-        }
-    }
-    if let Some(skew) = theirs.take("clock_skew_seconds").and_then(Node::number) {
-        provider.put("clock_skew", format!("{skew}s"));
-    }
-    if let Some(timeout) = call.and_then(|call| duration(call.get("timeout")?)) {
-        provider.put("timeout", timeout);
-    }
-    if let Some(lifetime) = theirs.duration("max_lifetime") {
-        provider.put("max_lifetime", lifetime);
-        notes.add(format!("{}: counts from `iat` to `exp` here, theirs from now to `exp`", theirs.at("max_lifetime")));
-    }
-    // Off by default there, and on here; a token without `exp` never ends.
-    theirs.skip(&["require_expiration"]);
-    if let Some(remote) = remote {
-        remote.finish();
-    }
-    subjects(theirs, ours);
-    places(name, theirs, ours);
-    outputs(theirs, ours);
-    ours.forward.push(theirs.flag("forward"));
-    theirs.skip(&["clear_route_cache", "jwt_cache_config"]);
-    theirs.lose("pad_forward_payload_header", "no counterpart: base64url has no padding here");
-    theirs.lose("header_in_metadata", "no counterpart");
-    theirs.lose("normalize_payload_in_metadata", "no counterpart: give a claim another name by `claim_mapping`");
-    theirs.lose(
-        "failed_status_in_metadata",
-        "the reason is in %RESPONSE_CODE_DETAILS%, and in filter state wasm.<name>.reason",
-    );
-    provider
-}
-
-/// Whose tokens a provider's are: of one provider alone, that holds for all tokens.
-fn subjects(theirs: &Theirs<'_>, ours: &mut Ours) {
-    let Some(matcher) = theirs.take("subjects") else { return };
-    let pattern = ["exact", "prefix", "suffix", "contains"].iter().find_map(|kind| {
-        let text = quoted(matcher.word(kind)?);
-        Some(match *kind {
-            "exact" => text,
-            "prefix" => format!("{text}.*"),
-            "suffix" => format!(".*{text}"),
-            _ => format!(".*{text}.*"),
-        })
-    });
-    let pattern = pattern.or_else(|| matcher.at(&["safe_regex", "regex"]).and_then(Node::text).map(str::to_owned));
-    match pattern.filter(|_| !matcher.get("ignore_case").is_some_and(Node::is_true)) {
-        Some(pattern) if ours.is_alone => {
-            let claim = Node::object([("claim", "sub".into()), ("matches", pattern.into())]);
-            ours.require = Some(Node::object([("claims", Node::from_iter([claim]))]));
-        }
-        pattern => {
-            let requirement = pattern.map_or("a requirement on `sub`".to_owned(), |pattern| {
-                format!("require: {{claims: [{{claim: sub, matches: {pattern:?}}}]}}")
-            });
-            theirs.notes.add(format!(
-                "{}: belongs to one provider there; write it where this provider's tokens are judged: {requirement}",
-                theirs.at("subjects")
-            ));
-        }
-    }
-}
-
-fn places(name: &str, theirs: &Theirs<'_>, ours: &mut Ours) {
-    let (headers, parameters, cookies) =
-        (theirs.elements("from_headers"), theirs.words("from_params"), theirs.words("from_cookies"));
-    if headers.is_empty() && parameters.is_empty() && cookies.is_empty() {
-        ours.place(source("header", "Authorization"), name);
-        ours.place(source("query_string", "access_token"), name);
-    }
-    for header in headers {
-        let prefix = header.word("value_prefix").unwrap_or_default();
-        let place = header_source(header.word("name").unwrap_or("Authorization"), prefix.trim());
-        if place.get("scheme").is_some() && !prefix.ends_with(' ') && !prefix.is_empty() {
-            theirs.notes.add(format!(
-                "{}: {prefix:?} is no scheme with a space behind it: it has no counterpart",
-                theirs.at("from_headers")
-            ));
-        }
-        ours.place(place, name);
-    }
-    parameters.iter().for_each(|key| ours.place(source("query_string", key), name));
-    cookies.iter().for_each(|key| ours.place(source("cookie", key), name));
-}
-
-fn outputs(theirs: &Theirs<'_>, ours: &mut Ours) {
-    if let Some(header) = theirs.word("forward_payload_header") {
-        let mut output = source("header", header);
-        output.put("encoding", "base64url");
-        push_new(&mut ours.user_info, output);
-    }
-    if let Some(key) = theirs.word("payload_in_metadata") {
-        let mut output = source("metadata", key);
-        output.put("metadata_namespace", "envoy.filters.http.jwt_authn");
-        push_new(&mut ours.user_info, output);
-        theirs.notes.add(format!(
-            "{}: put Envoy's header_to_metadata right behind the filter; `oidc-filter render envoy` shows it",
-            theirs.at("payload_in_metadata")
-        ));
-    }
-    for header in theirs.elements("claim_to_headers") {
-        let (Some(name), Some(theirs)) = (header.word("header_name"), header.word("claim_name")) else { continue };
-        push_new(&mut ours.claim_headers, Node::object([("header", name.into()), claim(theirs)]));
-    }
 }
 
 fn prefix(path: &str) -> Node {
@@ -335,69 +192,87 @@ fn is_for_every_path(rule: &Node) -> bool {
     matching.is_none_or(|matching| matching.word("prefix") == Some("/") && matching.members().len() == 1)
 }
 
+/// The names of their providers, and what became of these.
+struct Named<'n> {
+    names: &'n [&'n str],
+    merged: &'n Merged,
+}
+
+impl Named<'_> {
+    /// Puts the providers and the audiences of a rule for these of theirs.
+    fn put(&self, rule: &mut Node, theirs: &[&str], path: &str, notes: &Notes) {
+        let mut ours: Vec<&str> = Vec::new();
+        for name in theirs.iter().filter_map(|name| self.merged.name(name)) {
+            if !ours.contains(&name) {
+                ours.push(name);
+            }
+        }
+        let is_all = self.names.iter().all(|name| theirs.contains(name));
+        if !(ours.is_empty() || is_all && self.names.len() > 1) && self.merged.providers.len() > 1 {
+            rule.put("providers", texts(ours));
+        }
+        if rule.get("audiences").is_some() {
+            return;
+        }
+        match self.merged.audiences(theirs) {
+            (None, _) => {}
+            (Some(audiences), true) => rule.put("audiences", texts(audiences)),
+            (Some(audiences), false) => {
+                rule.put("audiences", texts(audiences));
+                notes.widen(format!(
+                    "{path}: its providers have other audiences each, and one list holds for all here: write a rule for each of them"
+                ));
+            }
+        }
+    }
+}
+
 /// What a rule asks for.
-fn requirement(rule: &mut Node, required: Option<&Node>, names: &[&str], path: &str, notes: &Notes) {
+fn requirement(rule: &mut Node, required: Option<&Node>, named: &Named<'_>, path: &str, notes: &Notes) {
     let Some(required) = required else {
         rule.put("bypass", true);
         return;
     };
     let theirs = Theirs::of(required, path, notes);
-    let mut providers: Vec<&str> = theirs.word("provider_name").into_iter().collect();
-    if let Some(both) = theirs.take("provider_and_audiences") {
-        providers.extend(both.word("provider_name"));
-        rule.put("audiences", texts(both.elements("audiences").iter().filter_map(Node::text)));
+    let mut providers: Vec<&str> = Vec::new();
+    let mut audiences: Vec<&str> = Vec::new();
+    let mut passes: Vec<(&str, bool)> = Vec::new();
+    let mut asked = vec![theirs];
+    let mut are_narrowed = 0_usize;
+    while let Some(theirs) = asked.pop() {
+        providers.extend(theirs.word("provider_name"));
+        if let Some(both) = theirs.take("provider_and_audiences") {
+            providers.extend(both.word("provider_name"));
+            audiences.extend(both.elements("audiences").iter().filter_map(Node::text));
+            are_narrowed = are_narrowed.saturating_add(1);
+        }
+        if let Some(any) = theirs.take("requires_any") {
+            let inner = any.elements("requirements").iter().rev();
+            asked.extend(inner.map(|one| Theirs::of(one, &format!("{path}.requires_any"), notes)));
+        }
+        if theirs.take("allow_missing").is_some() {
+            passes.push(("allow_missing", true));
+        }
+        if theirs.take("allow_missing_or_failed").is_some() {
+            passes.push(("enforce", false));
+        }
+        if theirs.take("extract_only_without_validation").is_some() {
+            notes.add(format!("{path}.extract_only_without_validation: no counterpart: nothing is written of a token that nobody has proved"));
+        }
+        theirs.lose("requires_all", "no counterpart: it wants two tokens in one request");
+        theirs.finish();
     }
-    if let Some(any) = theirs.take("requires_any") {
-        for one in any.elements("requirements") {
-            let inner = Theirs::of(one, &format!("{path}.requires_any"), notes);
-            providers.extend(inner.word("provider_name"));
-            if let Some(both) = inner.take("provider_and_audiences") {
-                providers.extend(both.word("provider_name"));
-                notes.add(format!(
-                    "{path}.requires_any: audiences of one provider in it do not carry over: write rules"
-                ));
-            }
-            if inner.take("allow_missing").is_some() {
-                rule.put("allow_missing", true);
-            }
-            if inner.take("allow_missing_or_failed").is_some() {
-                rule.put("enforce", false);
-            }
-            inner.finish();
+    if !audiences.is_empty() {
+        rule.put("audiences", texts(&audiences));
+        if are_narrowed > 1 || are_narrowed < providers.len() {
+            notes.widen(format!(
+                "{path}: asks one of its providers for audiences, and one list holds for all here: write a rule for each of them"
+            ));
         }
     }
-    if theirs.take("allow_missing").is_some() {
-        rule.put("allow_missing", true);
-    }
-    if theirs.take("allow_missing_or_failed").is_some() {
-        rule.put("enforce", false);
-    }
-    if theirs.take("extract_only_without_validation").is_some() {
-        notes.add(format!("{path}.extract_only_without_validation: no counterpart: nothing is written of a token that nobody has proved"));
-    }
-    theirs.lose("requires_all", "no counterpart: it wants two tokens in one request");
-    let is_all = names.iter().all(|name| providers.contains(name));
-    let outputs = [("allow_missing", rule.get("allow_missing").cloned()), ("enforce", rule.get("enforce").cloned())];
-    let names_some = !(providers.is_empty() || is_all && providers.len() > 1);
-    if names_some && names.len() > 1 {
-        // The providers stand before what else a rule says.
-        let audiences = rule.get("audiences").cloned();
-        let mut ordered = Node::object([("match", Node::from(""))]);
-        if let Some(matching) = rule.get("match") {
-            ordered.put("match", matching.clone());
-        } else if let Some(name) = rule.get("name") {
-            ordered = Node::object([("name", name.clone())]);
-        }
-        ordered.put("providers", texts(&providers));
-        for (name, node) in [("audiences", audiences)].into_iter().chain(outputs) {
-            if let Some(node) = node {
-                ordered.put(name, node);
-            }
-        }
-        *rule = ordered;
-    }
+    named.put(rule, &providers, path, notes);
+    passes.into_iter().for_each(|(name, value)| rule.put(name, value));
     if providers.is_empty() && rule.get("allow_missing").is_none() && rule.get("enforce").is_none() {
         notes.add(format!("{path}: asks for nothing that carries over; here a valid token is needed"));
     }
-    theirs.finish();
 }

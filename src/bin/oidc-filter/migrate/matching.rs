@@ -26,7 +26,8 @@ impl Matching<'_> {
             is_whole &= theirs.node.get(field).is_none();
             theirs.lose(field, "no counterpart: without it the rule is for more requests");
         }
-        self.theirs.finish();
+        // A condition that nobody knows here is one, too.
+        is_whole &= self.theirs.finish();
         (matching, is_whole)
     }
 
@@ -51,7 +52,11 @@ impl Matching<'_> {
                 matching.put("path_pattern", format!("{begin}{}.*", quoted(path)));
             } else {
                 matching.put("path_prefix", bare);
-                if bare == path {
+                if bare != path {
+                    theirs
+                        .notes
+                        .add(format!("{}: {path} is not for {bare} there; `path_prefix` is", theirs.at("prefix")));
+                } else {
                     theirs.notes.add(format!(
                         "{}: {path} is for all that begins so there; `path_prefix` is for whole segments, and other paths fall under later \
                          rules",

@@ -1,14 +1,17 @@
 //! oauth2-proxy: `docs/migrate/oauth2-proxy.md`. What it does for bearer tokens carries over; its login does not.
 
+mod alpha;
+
 use super::settings::Settings;
 use super::{Notes, claim, quoted, texts};
-use crate::yaml::{self, Node};
+use crate::file::File;
+use crate::yaml::Node;
+use alpha::Alpha;
 
-pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
-    let mut theirs = Settings::read(text, "oauth2_proxy_", notes);
-    let alpha = alpha_headers(text, &mut theirs, notes);
-    let issuer =
-        theirs.one("oidc_issuer_url").ok_or("expected the settings of oauth2-proxy: oidc_issuer_url is not there")?;
+pub fn migrate(files: &[File], notes: &Notes) -> Result<Node, String> {
+    let mut theirs = Settings::read(files, "oauth2_proxy_", notes)?;
+    let alpha = Alpha::take(&mut theirs, notes);
+    let issuer = issuer(&theirs)?;
     let mut provider = Node::object([("issuer", Node::from(issuer)), ("cluster", "idp".into())]);
     let mut audiences: Vec<String> = theirs.one("client_id").into_iter().collect();
     audiences.extend(["oidc_extra_audiences", "oidc_extra_audience"].iter().flat_map(|name| theirs.list(name)));
@@ -50,9 +53,16 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
     if theirs.flag("skip_auth_preflight") {
         configuration.put("allow_preflight", true);
     }
-    let headers = alpha.unwrap_or_else(|| headers(&theirs, &email, &groups));
+    let headers = match &alpha {
+        Some(alpha) => alpha.headers(&email, &groups),
+        None => headers(&theirs, &email, &groups),
+    };
     if !headers.is_empty() {
         configuration.put("claim_headers", headers.into_iter().collect::<Node>());
+    }
+    let removed = alpha.map(|alpha| alpha.removed).unwrap_or_default();
+    if !removed.is_empty() {
+        configuration.put("remove", Node::object([("header", texts(removed))]));
     }
     let mut require = Node::object::<&str>([]);
     let mut claims: Vec<Node> = Vec::new();
@@ -67,7 +77,7 @@ pub fn migrate(text: &str, notes: &Notes) -> Result<Node, String> {
         }
         notes.add("email_domains: a token needs the claim for it; oauth2-proxy may have asked userinfo");
     } else if !theirs.flag("insecure_oidc_allow_unverified_email") {
-        notes.add("email_verified: a token that has it as false is refused there; write a requirement on it if e-mail addresses count for you");
+        notes.widen("email_verified: a token that has it as false is refused there; write a requirement on it if e-mail addresses count for you");
     }
     claims.extend(roles(&theirs, notes));
     if !claims.is_empty() {
@@ -100,7 +110,7 @@ fn roles(theirs: &Settings<'_>, notes: &Notes) -> Option<Node> {
             texts(["resource_access", client, "roles"])
         }
         _ => {
-            notes.add("allowed_roles: of the realm and of clients: write a requirement on realm_access.roles or resource_access by hand; without it, any role will do");
+            notes.widen("allowed_roles: of the realm and of clients: write a requirement on realm_access.roles or resource_access by hand; without it, any role will do");
             return None;
         }
     };
@@ -111,65 +121,17 @@ fn roles(theirs: &Settings<'_>, notes: &Notes) -> Option<Node> {
     Some(Node::object([("path", path), ("any_of", texts(names))]))
 }
 
-/// What the newer form of their configuration (`--alpha-config`) says, put into names of the older one; and its headers for the service.
-fn alpha_headers(text: &str, theirs: &mut Settings<'_>, notes: &Notes) -> Option<Vec<Node>> {
-    let documents = yaml::read(text).ok()?;
-    let document =
-        documents.iter().find(|node| node.elements("providers").iter().any(|one| one.get("oidcConfig").is_some()))?;
-    let listed = document.elements("providers");
-    if listed.len() > 1 {
-        notes.add("providers: only the first one carries over");
+/// Who issues their tokens.
+fn issuer(theirs: &Settings<'_>) -> Result<String, String> {
+    let provider = theirs.one("provider");
+    match (theirs.one("oidc_issuer_url"), provider.as_deref()) {
+        (Some(issuer), _) => Ok(issuer),
+        (None, Some("google")) => Ok("https://accounts.google.com".to_owned()),
+        (None, Some(other)) => Err(format!(
+            "expected oidc_issuer_url, whose tokens are to be proved: the provider is {other}, and nothing says its issuer"
+        )),
+        (None, None) => Err("expected the settings of oauth2-proxy: oidc_issuer_url is not there; with --alpha-config, give that file, too".to_owned()),
     }
-    let provider = listed.first()?;
-    let flatly = [("clientID", "client_id"), ("allowedGroups", "allowed_groups"), ("allowedRoles", "allowed_roles")];
-    let within = [
-        ("issuerURL", "oidc_issuer_url"),
-        ("jwksURL", "oidc_jwks_url"),
-        ("extraAudiences", "oidc_extra_audiences"),
-        ("audienceClaims", "oidc_audience_claims"),
-        ("emailClaim", "oidc_email_claim"),
-        ("groupsClaim", "oidc_groups_claim"),
-        ("enabledSigningAlgs", "oidc_enabled_signing_algs"),
-        ("insecureAllowUnverifiedEmail", "insecure_oidc_allow_unverified_email"),
-    ];
-    let config = provider.get("oidcConfig");
-    for (node, names) in [(Some(provider), &flatly[..]), (config, &within[..])] {
-        for (key, inner) in node.map_or(&[][..], Node::members) {
-            match names.iter().find(|(name, _)| *name == key.name) {
-                Some((_, name)) => theirs.put(name, inner),
-                None if ["id", "name", "oidcConfig", "provider"].contains(&key.name.as_str()) => {}
-                None => notes.add(format!("providers[0].{}: has no counterpart here", key.name)),
-            }
-        }
-    }
-    theirs.forget(&["providers", "injectrequestheaders", "injectresponseheaders"]);
-    theirs.lose(
-        &["upstreamconfig", "server", "metricsserver", "upstreams", "bindaddress", "id", "path", "uri"],
-        "Envoy's listeners, routes and clusters",
-    );
-    if document.get("injectResponseHeaders").is_some() {
-        notes.add("injectResponseHeaders: no counterpart: what the client learns of itself it has in its token");
-    }
-    let mut headers = Vec::new();
-    for header in document.elements("injectRequestHeaders") {
-        let name = header.word("name").unwrap_or_default();
-        for value in header.elements("values") {
-            match value.word("claim") {
-                Some("id_token" | "access_token") | None => {
-                    notes.add(format!("injectRequestHeaders: {name}: only claims carry over; `forward` leaves the token on the request"));
-                }
-                Some(claimed) => {
-                    let claimed = if claimed == "user" { "sub" } else { claimed };
-                    let mut ours = Node::object([("header", Node::from(name)), claim(claimed)]);
-                    if let Some(prefix) = value.word("prefix") {
-                        ours.put("prefix", prefix);
-                    }
-                    headers.push(ours);
-                }
-            }
-        }
-    }
-    Some(headers)
 }
 
 /// The e-mail addresses of a domain; of those below it, too, if it begins with a dot.
@@ -213,30 +175,40 @@ fn rules(theirs: &Settings<'_>, notes: &Notes) -> Vec<Node> {
             notes.add(format!("skip_auth_routes: {route}: all but this has no counterpart; write what needs no token"));
             continue;
         }
-        let Some(rest) = pattern.strip_prefix('^').filter(|rest| rest.starts_with('/')) else {
-            notes.add(format!("skip_auth_routes: {route}: is found anywhere in a path, so that `/admin?/x{pattern}` passes; write a rule for what was meant"));
-            continue;
-        };
-        let mut matching = Node::object::<&str>([]);
-        match rest.strip_suffix('$') {
-            Some(exact) if is_plain(exact) => matching.put("path", exact),
-            Some(whole) => matching.put("path_pattern", whole),
-            // `/public/` is not for `/public`.
-            None if is_plain(rest) && rest.ends_with('/') && rest.len() > 1 => {
-                matching.put("path_pattern", format!("{}.*", quoted(rest)));
-            }
-            None if is_plain(rest) => {
-                matching.put("path_prefix", rest);
-                notes.add(format!("skip_auth_routes: {route}: is for {rest} and all that begins so; `path_prefix` is for whole segments"));
-            }
-            None => matching.put("path_pattern", format!("{rest}.*")),
-        }
-        if !method.is_empty() {
-            matching.put("methods", texts([method]));
-        }
-        rules.push(Node::object([("match", matching), ("bypass", true.into())]));
+        // Each alternative has a beginning of its own.
+        let is_simple = !pattern.contains(['(', '[', '{', '\\']);
+        let alternatives = if is_simple { pattern.split('|').collect() } else { vec![pattern] };
+        rules.extend(alternatives.into_iter().filter_map(|pattern| rule(&route, method, pattern, notes)));
     }
     rules
+}
+
+/// A rule for what a pattern matches from the beginning of the path.
+fn rule(route: &str, method: &str, pattern: &str, notes: &Notes) -> Option<Node> {
+    let Some(rest) = pattern.strip_prefix('^').filter(|rest| rest.starts_with('/')) else {
+        notes.add(format!("skip_auth_routes: {route}: is found anywhere in a path, so that `/admin?/x{pattern}` passes; write a rule for what was meant"));
+        return None;
+    };
+    let mut matching = Node::object::<&str>([]);
+    match rest.strip_suffix('$') {
+        Some(exact) if is_plain(exact) => matching.put("path", exact),
+        Some(whole) => matching.put("path_pattern", whole),
+        // `/public/` is not for `/public`.
+        None if is_plain(rest) && rest.ends_with('/') && rest.len() > 1 => {
+            matching.put("path_pattern", format!("{}.*", quoted(rest)));
+        }
+        None if is_plain(rest) => {
+            matching.put("path_prefix", rest);
+            notes.add(format!(
+                "skip_auth_routes: {route}: is for {rest} and all that begins so; `path_prefix` is for whole segments"
+            ));
+        }
+        None => matching.put("path_pattern", format!("{rest}.*")),
+    }
+    if !method.is_empty() {
+        matching.put("methods", texts([method]));
+    }
+    Some(Node::object([("match", matching), ("bypass", true.into())]))
 }
 
 fn losses(theirs: &Settings<'_>) {
@@ -299,9 +271,22 @@ fn losses(theirs: &Settings<'_>) {
         &["htpasswd_*", "basic_auth_*", "pass_basic_auth", "prefer_email_to_user", "set_basic_auth"],
         "basic authentication: no counterpart",
     );
-    theirs.lose(
+    theirs.lose_limit(
         &["authenticated_emails_file"],
-        "no counterpart: a module can't read files; write `require.claims` with `any_of`",
+        "a module can't read files: whoever is not in it is refused there; write `require.claims` with `any_of`",
+    );
+    theirs.lose_limit(
+        &[
+            "github_*",
+            "gitlab_*",
+            "bitbucket_*",
+            "google_*",
+            "keycloak_group",
+            "keycloak_groups",
+            "entra_id_allowed_tenant*",
+            "azure_tenant",
+        ],
+        "who may log in by this is no claim of a token: write a requirement on one that says it",
     );
     theirs.lose(
         &["custom_templates_dir", "custom_sign_in_logo", "footer", "banner", "show_debug_on_error"],
@@ -336,6 +321,11 @@ fn losses(theirs: &Settings<'_>) {
             "user_id_claim",
             "skip_oidc_discovery",
             "extra_jwt_issuers_*",
+            "set_authorization_header",
+            "oidc_scope",
+            "cookie",
+            "config",
+            "alpha_config",
         ],
         "no counterpart, or always so: see docs/migrate/oauth2-proxy.md",
     );

@@ -30,13 +30,27 @@ impl Policies {
         let name = policy.at(&["metadata", "name"]).and_then(Node::text).unwrap_or("AuthorizationPolicy");
         let action = policy.at(&["spec", "action"]).and_then(Node::text).unwrap_or("ALLOW");
         let listed = policy.at(&["spec", "rules"]).map_or(&[][..], Node::list);
+        if let Some(spec) = policy.get("spec") {
+            let spec = Theirs::of(spec, &format!("{name}: spec"), notes);
+            spec.skip(&["action", "rules", "selector", "targetRef", "targetRefs", "provider"]);
+            spec.finish();
+        }
+        let annotations = policy.at(&["metadata", "annotations"]).map_or(&[][..], Node::members);
+        let is_tried = |node: &Node| node.is_true() || node.text() == Some("true");
+        if annotations.iter().any(|(key, node)| key.name == "istio.io/dry-run" && is_tried(node)) {
+            notes.add(format!(
+                "{name}: istio.io/dry-run: decides nothing there, and is left out; a candidate is written as `shadow`"
+            ));
+            return;
+        }
         match action {
             "ALLOW" => self.allow(name, listed, notes),
             "DENY" => self.deny(name, listed, notes),
             "CUSTOM" => {
-                notes.add(format!("{name}: a CUSTOM policy runs before the filter in Istio; let the filter ask the service by `external_authorization`"));
+                notes.widen(format!("{name}: a CUSTOM policy runs before the filter in Istio; let the filter ask the service by `external_authorization`"));
             }
-            other => notes.add(format!("{name}: {other} has no counterpart")),
+            "AUDIT" => notes.add(format!("{name}: AUDIT has no counterpart: see `refusal_log` and Envoy's access log")),
+            other => notes.widen(format!("{name}: {other} has no counterpart")),
         }
     }
 
@@ -45,11 +59,13 @@ impl Policies {
         self.is_closed = true;
         for (index, rule) in listed.iter().enumerate() {
             let path = format!("{name}: rules[{index}]");
-            let wants_token = wants_token(rule, &path, notes);
+            let source = from(rule, &path, notes);
             let (requirement, keeps_when) = requirement(rule, &path, &self.issuers, notes);
-            let opens = !wants_token && requirement.is_none();
+            let opens = !source.wants_token && requirement.is_none();
             let matches = matches(rule, &path, true, notes);
-            if !matches.is_whole || !keeps_when {
+            let fields = Theirs::of(rule, &path, notes);
+            fields.skip(&["from", "to", "when"]);
+            if !fields.finish() || !source.is_whole || !matches.is_whole || !keeps_when {
                 notes.add(format!("{path}: left out, since without what is lost it would allow more than theirs"));
                 continue;
             }
@@ -81,7 +97,7 @@ impl Policies {
             let sources = rule.elements("from");
             let is_of_nobody = !sources.is_empty() && sources.iter().all(is_nobody);
             if rule.get("when").is_some() || !(sources.is_empty() || is_of_nobody) {
-                notes.add(format!("{path}: only `notRequestPrincipals: [\"*\"]` of a DENY policy carries over, and what is denied to all; write a rule with a requirement before the others"));
+                notes.widen(format!("{path}: only `notRequestPrincipals: [\"*\"]` of a DENY policy carries over, and what is denied to all; write a rule with a requirement before the others, or leave the policy in Istio"));
                 continue;
             }
             let matches = matches(rule, &path, false, notes);
@@ -90,7 +106,7 @@ impl Policies {
             }
             self.asks_for_tokens |= matches.is_for_all && is_of_nobody;
             if matches.is_for_all && !is_of_nobody {
-                notes.add(format!("{path}: denies everything to everybody: leave the policy in Istio"));
+                notes.widen(format!("{path}: denies everything to everybody: leave the policy in Istio"));
             }
             for matching in matches.list {
                 self.rules.push(if is_of_nobody {
@@ -160,7 +176,7 @@ fn matches(rule: &Node, path: &str, allows: bool, notes: &Notes) -> Matches {
             listed.push(Node::object::<&str>([]));
         }
         for matching in &mut listed {
-            methods_and_hosts(&theirs, matching);
+            found.is_whole &= methods_and_hosts(&theirs, matching, allows);
         }
         found.but.extend(paths(&theirs.words("notPaths"), false));
         let is_all_but = theirs.node.get("notPaths").is_some() && listed.iter().any(|matching| !matching.is_empty());
@@ -173,7 +189,9 @@ fn matches(rule: &Node, path: &str, allows: bool, notes: &Notes) -> Matches {
                 "{path}.to.notPaths: beside other conditions it has no counterpart: write a rule before this one"
             ));
         }
-        theirs.finish();
+        if !theirs.finish() {
+            found.is_whole = false;
+        }
         found.is_for_all |= listed.iter().any(Node::is_empty);
         found.list.extend(listed.into_iter().filter(|matching| !matching.is_empty()));
     }
@@ -239,44 +257,100 @@ fn one_or_several(list: &[&str]) -> Node {
     }
 }
 
-fn methods_and_hosts(theirs: &Theirs<'_>, matching: &mut Node) {
+/// Puts the methods and hosts of an operation; and whether they carry over. What is allowed must be no more than theirs; of what is denied,
+/// a condition less is more.
+fn methods_and_hosts(theirs: &Theirs<'_>, matching: &mut Node, allows: bool) -> bool {
+    let mut is_whole = true;
     for field in ["methods", "hosts"] {
         let words = theirs.words(field);
-        if !words.is_empty() {
-            matching.put(field, texts(words));
+        if words.is_empty() || words.contains(&"*") {
+            continue;
         }
+        let is_plain = |word: &&str| {
+            let rest = if field == "hosts" { word.strip_prefix("*.").unwrap_or(word) } else { word };
+            !rest.contains(['*', ':'])
+        };
+        if words.iter().all(is_plain) {
+            matching.put(field, texts(words));
+            continue;
+        }
+        theirs.notes.add(format!(
+            "{}: {}: only whole names carry over, and hosts that begin with `*.`, without a port",
+            theirs.at(field),
+            words.join(", ")
+        ));
+        is_whole &= !allows;
     }
+    is_whole
 }
 
-fn wants_token(rule: &Node, path: &str, notes: &Notes) -> bool {
+/// Who may send the requests of a rule.
+struct Source {
+    wants_token: bool,
+    /// Whether all of its conditions carry over, or stay in Istio.
+    is_whole: bool,
+}
+
+fn from(rule: &Node, path: &str, notes: &Notes) -> Source {
     let sources = rule.elements("from");
+    let mut is_whole = true;
     for source in sources.iter().filter_map(|one| one.get("source")) {
         let theirs = Theirs::of(source, &format!("{path}.from"), notes);
         theirs.skip(&["requestPrincipals"]);
-        for field in [
-            "ipBlocks",
-            "remoteIpBlocks",
-            "principals",
-            "namespaces",
-            "serviceAccounts",
-            "notIpBlocks",
-            "notPrincipals",
-            "notNamespaces",
-        ] {
-            theirs.lose(field, "no counterpart: leave it in Istio");
+        if theirs.take("notRequestPrincipals").is_some() {
+            notes.add(format!("{path}.from.notRequestPrincipals: write `none_of` for `sub` in a requirement"));
+            is_whole = false;
         }
-        theirs.finish();
+        for field in OF_WORKLOADS {
+            if theirs.take(field).is_some() {
+                notes.widen(format!(
+                    "{}: no counterpart: leave the policy in Istio beside the filter",
+                    theirs.at(field)
+                ));
+            }
+        }
+        is_whole &= theirs.finish();
     }
-    !sources.is_empty()
+    Source { wants_token: !sources.is_empty(), is_whole }
 }
+
+/// What a source says of workloads and addresses.
+const OF_WORKLOADS: [&str; 10] = [
+    "ipBlocks",
+    "remoteIpBlocks",
+    "principals",
+    "namespaces",
+    "serviceAccounts",
+    "notIpBlocks",
+    "notRemoteIpBlocks",
+    "notPrincipals",
+    "notNamespaces",
+    "notServiceAccounts",
+];
 
 /// The principals and the `when` of a rule; and whether all of it carries over.
 fn requirement(rule: &Node, path: &str, issuers: &[String], notes: &Notes) -> (Option<Node>, bool) {
     let mut claims = Vec::new();
-    let (of_principals, mut is_whole) = principals(rule, path, issuers, notes);
+    let sources = rule.elements("from").iter().filter_map(|one| one.get("source"));
+    let listed: Vec<&str> =
+        sources.flat_map(|source| source.elements("requestPrincipals")).filter_map(Node::text).collect();
+    let (of_principals, mut is_whole) = principals(&listed, path, issuers, notes);
     claims.extend(of_principals);
+    // Where any principal will do, nothing but a token is wanted.
+    let mut wants_token = false;
     for condition in rule.elements("when") {
+        let fields = Theirs::of(condition, &format!("{path}.when"), notes);
+        fields.skip(&["key", "values", "notValues"]);
+        is_whole &= fields.finish();
         let key = condition.word("key").unwrap_or_default();
+        if key == "request.auth.principal" && condition.get("notValues").is_none() {
+            let values: Vec<&str> = condition.elements("values").iter().filter_map(Node::text).collect();
+            let (of_principals, is_readable) = principals(&values, path, issuers, notes);
+            claims.extend(of_principals);
+            is_whole &= is_readable;
+            wants_token = true;
+            continue;
+        }
         let names: Option<Vec<&str>> = key
             .strip_prefix("request.auth.claims[")
             .and_then(|rest| rest.strip_suffix(']'))
@@ -309,14 +383,15 @@ fn requirement(rule: &Node, path: &str, issuers: &[String], notes: &Notes) -> (O
         }
         claims.push(claim);
     }
+    if claims.is_empty() && wants_token {
+        // Each token has the issuer of its provider.
+        claims.push(Node::object([("claim", Node::from("iss"))]));
+    }
     ((!claims.is_empty()).then(|| Node::object([("claims", claims.into_iter().collect::<Node>())])), is_whole)
 }
 
 /// What principals, `<iss>/<sub>`, ask of a token; and whether all of that carries over.
-fn principals(rule: &Node, path: &str, issuers: &[String], notes: &Notes) -> (Vec<Node>, bool) {
-    let sources = rule.elements("from").iter().filter_map(|one| one.get("source"));
-    let listed: Vec<&str> =
-        sources.flat_map(|source| source.elements("requestPrincipals")).filter_map(Node::text).collect();
+fn principals(listed: &[&str], path: &str, issuers: &[String], notes: &Notes) -> (Vec<Node>, bool) {
     if listed.is_empty() || listed.contains(&"*") {
         return (Vec::new(), true);
     }
