@@ -84,7 +84,7 @@ fn providers_of_one_issuer_are_one() {
         + &provider("b", issuer, "audiences: [admin], from_cookies: [session]")
         + &provider("c", issuer, "audiences: [shop], from_headers: [{ name: x-token }]");
     let rules = "  - { match: { path_separated_prefix: /admin }, requires: { provider_name: b } }\n  - { match: { path_separated_prefix: /both }, requires: { requires_any: { requirements: [{ provider_name: a }, { provider_name: b }] } } }\n";
-    let Made { configuration, notes, .. } = made("jwt_authn", &jwt_authn(&providers, &format!("{rules}{ALL}")));
+    let Made { configuration, notes, widened } = made("jwt_authn", &jwt_authn(&providers, &format!("{rules}{ALL}")));
     assert_eq!(configuration["providers"].as_array().unwrap().len(), 1, "{configuration:#}");
     assert!(notes.contains("c: is one provider with a"), "{notes}");
     plays(&configuration, "/", json!({"aud": "shop"}), "allowed");
@@ -92,6 +92,12 @@ fn providers_of_one_issuer_are_one() {
     plays(&configuration, "/admin", json!({"aud": "admin"}), "allowed");
     plays(&configuration, "/admin", json!({"aud": "shop"}), "denied");
     plays(&configuration, "/both", json!({"aud": "admin"}), "allowed");
+    // What one of them read in its cookie alone is read for all under each rule.
+    for told in
+        ["the cookie session: read for the tokens of b alone there, and for those of a, c here", "the header x-token"]
+    {
+        assert!(widened.contains(told), "{told}: {widened}");
+    }
     // Other keys can't be put together.
     let other =
         providers + "  d: { issuer: https://idp.example.com, local_jwks: { inline_string: '{\"keys\":[]}' } }\n";
@@ -250,12 +256,17 @@ fn policies_of_several_workloads_are_told() {
 
 #[test]
 fn what_kubectl_prints_of_several_is_read() {
-    let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: security.istio.io/v1\n  kind: RequestAuthentication\n  metadata: { name: r, namespace: shop }\n  spec:\n    jwtRules:\n    - { issuer: https://idp.example.com, audiences: [api], forwardOriginalToken: true, outputPayloadToHeader: x-payload }\n    - { issuer: https://partner.example.com, audiences: [api] }\n- apiVersion: security.istio.io/v1\n  kind: RequestAuthentication\n  metadata: { name: again, namespace: shop }\n  spec: { jwtRules: [{ issuer: https://idp.example.com, audiences: [other] }] }\n";
+    let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: security.istio.io/v1\n  kind: RequestAuthentication\n  metadata: { name: r, namespace: shop }\n  spec:\n    jwtRules:\n    - { issuer: https://idp.example.com, audiences: [api], forwardOriginalToken: true, outputPayloadToHeader: x-payload }\n    - { issuer: https://partner.example.com, audiences: [api], fromCookies: [session] }\n- apiVersion: security.istio.io/v1\n  kind: RequestAuthentication\n  metadata: { name: again, namespace: shop }\n  spec: { jwtRules: [{ issuer: https://idp.example.com, audiences: [other] }] }\n";
     let Made { configuration, widened, notes } = made("request-authentication", list);
     assert_eq!(configuration["providers"].as_array().unwrap().len(), 2, "{configuration:#}");
     assert_eq!(configuration["forward"], false);
     assert!(notes.contains("forwardOriginalToken"), "{notes}");
-    for told in ["the header x-payload", "audiences: one issuer has other audiences"] {
+    for told in [
+        "the header x-payload",
+        "audiences: one issuer has other audiences",
+        "the cookie session: read for the tokens of https://partner.example.com alone there",
+        "the header Authorization: read for the tokens of https://idp.example.com alone there",
+    ] {
         assert!(widened.contains(told), "{told}: {widened}");
     }
 }

@@ -216,6 +216,12 @@ fn source(location: &str, key: &str) -> Node {
     Node::object([("location", location.into()), ("key", key.into())])
 }
 
+/// That tokens of some are read in a place where only those of others are read there: a cookie, say, which a rule for headers keeps out.
+fn of_others(place: &Node, theirs: &str, others: &str) -> String {
+    let (location, key) = (place.word("location").unwrap_or_default(), place.word("key").unwrap_or_default());
+    format!("the {location} {key}: read for the tokens of {theirs} alone there, and for those of {others} here, too")
+}
+
 /// A claim by its name, or by the way to it where its name has dots: the field that says so, and what it says.
 fn claim(name: &str) -> (&'static str, Node) {
     (if name.contains('.') { "path" } else { "claim" }, name.into())

@@ -2,7 +2,7 @@
 
 use super::merging::Merged;
 use super::policies::Policies;
-use super::{Notes, Theirs, claim, header_source, push_new, put_keys, source, tell_spelling, texts};
+use super::{Notes, Theirs, claim, header_source, of_others, push_new, put_keys, source, tell_spelling, texts};
 use crate::yaml::Node;
 
 pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
@@ -26,6 +26,7 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
         spec.finish();
     }
     ours.tell_outputs(notes);
+    ours.tell_places(notes);
     let merged = Merged::of(ours.providers, notes);
     if merged.has_united_audiences() {
         notes.widen("audiences: one issuer has other audiences in another rule there, and all of them everywhere here: write `audiences` in rules");
@@ -102,6 +103,8 @@ fn denies(policy: &Node) -> bool {
 struct Ours {
     providers: Vec<Node>,
     places: Vec<Node>,
+    /// The same with the issuers that read them.
+    read: Vec<(Node, String)>,
     /// Whether a rule of theirs names no place.
     reads_standard: bool,
     issuers: Vec<String>,
@@ -117,6 +120,28 @@ impl Ours {
         match self.written.iter_mut().find(|(other, _)| *other == what) {
             Some((_, count)) => *count = count.saturating_add(1),
             None => self.written.push((what, 1)),
+        }
+    }
+
+    /// A place of the tokens of an issuer.
+    fn place(&mut self, place: Node, issuer: &str) {
+        self.read.push((place.clone(), issuer.to_owned()));
+        push_new(&mut self.places, place);
+    }
+
+    /// Tells which places are read for all here, and for some there.
+    fn tell_places(&self, notes: &Notes) {
+        let standard = source("header", "Authorization");
+        let standard = Some(&standard).filter(|_| self.reads_standard && !self.places.is_empty());
+        for place in self.places.iter().chain(standard) {
+            let reads = |issuer: &&String| {
+                self.read.iter().any(|(other, by)| by == *issuer && other.to_json() == place.to_json())
+            };
+            let (those, others): (Vec<&String>, Vec<&String>) = self.issuers.iter().partition(reads);
+            let listed = |issuers: Vec<&String>| issuers.into_iter().cloned().collect::<Vec<_>>().join(", ");
+            if !others.is_empty() {
+                notes.widen(of_others(place, &listed(those), &listed(others)));
+            }
         }
     }
 
@@ -136,7 +161,9 @@ impl Ours {
         let issuer = theirs.word("issuer");
         if let Some(issuer) = issuer {
             provider.put("issuer", issuer);
-            self.issuers.push(issuer.to_owned());
+            if !self.issuers.contains(&issuer.to_owned()) {
+                self.issuers.push(issuer.to_owned());
+            }
         }
         let keys = theirs.word("jwksUri").or_else(|| theirs.word("jwks_uri"));
         if let Some(cluster) = keys.or(issuer).and_then(cluster) {
@@ -162,14 +189,20 @@ impl Ours {
         }
         let names_places =
             ["fromHeaders", "fromParams", "fromCookies"].iter().any(|field| theirs.node.get(field).is_some());
-        self.reads_standard |= !names_places;
+        if !names_places {
+            self.reads_standard = true;
+            self.read.push((source("header", "Authorization"), issuer.unwrap_or_default().to_owned()));
+        }
         for header in theirs.elements("fromHeaders") {
             let scheme = header.word("prefix").unwrap_or_default().trim();
-            push_new(&mut self.places, header_source(header.word("name").unwrap_or("Authorization"), scheme));
+            self.place(
+                header_source(header.word("name").unwrap_or("Authorization"), scheme),
+                issuer.unwrap_or_default(),
+            );
         }
         for (field, location) in [("fromParams", "query_string"), ("fromCookies", "cookie")] {
             for key in theirs.words(field) {
-                push_new(&mut self.places, source(location, key));
+                self.place(source(location, key), issuer.unwrap_or_default());
             }
         }
         if let Some(header) = theirs.word("outputPayloadToHeader") {

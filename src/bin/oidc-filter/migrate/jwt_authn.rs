@@ -25,6 +25,7 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
     let merged = Merged::of(providers, notes);
     let mut configuration = Node::object([("providers", merged.providers.iter().cloned().collect::<Node>())]);
     configuration.put("access_token", ours.sources(&merged));
+    ours.tell_places(&names, &merged, notes);
     let forwards: Vec<bool> = ours.forward.clone();
     configuration.put("forward", forwards.iter().all(|forward| *forward));
     if forwards.iter().any(|forward| *forward) && !forwards.iter().all(|forward| *forward) {

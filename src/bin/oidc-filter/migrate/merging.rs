@@ -36,7 +36,7 @@ impl Merged {
                 continue;
             };
             notes.add(format!(
-                "{name}: is one provider with {} here, since they have one issuer: its tokens are looked for in the places of both",
+                "{name}: is one provider with {} here, since they have one issuer",
                 other.word("name").unwrap_or("the one before it")
             ));
             merged.names.push((name, at, audiences(&provider)));

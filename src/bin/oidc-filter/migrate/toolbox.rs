@@ -143,6 +143,11 @@ fn of_headers(services: &[&Service<'_>], notes: &Notes) -> Result<Node, String> 
         push_new(&mut places, source("header", &format!("{}_token", service.name)));
     }
     let merged = Merged::of(providers, notes);
+    if services.len() > 1 {
+        notes.widen(
+            "access_token: each service reads its own header there, and each header is read for the tokens of all here",
+        );
+    }
     if merged.has_united_audiences() {
         notes.widen("audience: services of one issuer are one provider here: a token for one of them passes as the other's, too; write `audiences` in rules");
     }

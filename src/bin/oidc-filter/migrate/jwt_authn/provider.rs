@@ -2,7 +2,7 @@
 
 use crate::migrate::merging::Merged;
 use crate::migrate::{
-    Notes, Theirs, claim, duration, header_source, push_new, put_keys, quoted, source, tell_spelling, texts,
+    Notes, Theirs, claim, duration, header_source, of_others, push_new, put_keys, quoted, source, tell_spelling, texts,
 };
 use crate::yaml::Node;
 use base64::Engine as _;
@@ -50,6 +50,21 @@ impl Ours {
             place
         });
         sources.collect()
+    }
+
+    /// Tells where a token is read in a place that its provider did not read there: one binding is all that a place has here.
+    pub fn tell_places(&self, names: &[&str], merged: &Merged, notes: &Notes) {
+        for (place, providers) in &self.places {
+            let mut ours: Vec<&str> = providers.iter().filter_map(|name| merged.name(name)).collect();
+            ours.sort_unstable();
+            ours.dedup();
+            let is_read = |name: &&str| ours.len() > 1 || merged.name(name).is_some_and(|name| ours.contains(&name));
+            let is_others = |name: &&str| !providers.iter().any(|provider| provider == name);
+            let others: Vec<&str> = names.iter().copied().filter(|name| is_others(name) && is_read(name)).collect();
+            if !others.is_empty() {
+                notes.widen(of_others(place, &providers.join(", "), &others.join(", ")));
+            }
+        }
     }
 
     fn write(&mut self, what: String, provider: &str) {
