@@ -1197,6 +1197,25 @@ fn without_enforcement_such_a_request_goes_on_without_an_identity() {
     assert_eq!(trace().last().map(String::as_str), Some("tick 1000"));
 }
 
+/// OUT-06, ATK-22: Envoy tells of a stream of HTTP/2 that broke a rule amid its codec. A call that is sent there crashes it, and so does
+/// a request that goes on there.
+#[test]
+fn nothing_follows_from_a_failure_before_the_next_tick() {
+    for failure in [None, answer(503, "upstream connect error"), answer(404, ""), answer(302, "")] {
+        let envoy = cold();
+        let stream = envoy.request(request(&GOOD));
+        assert_eq!(calls(), ["/.well-known/openid-configuration"]);
+        envoy.answer(host(|host| *host.calls.first_key_value().unwrap().0), failure.clone());
+        assert_eq!((calls().len(), envoy.period()), (0, 1));
+        envoy.tick();
+        assert_eq!(calls(), ["/.well-known/oauth-authorization-server"]);
+        envoy.answer(host(|host| *host.calls.first_key_value().unwrap().0), failure);
+        assert!(matches!(stream.fate(), Fate::Waits));
+        envoy.tick();
+        assert_eq!(refusal(stream), (503, "provider_unavailable".to_owned()));
+    }
+}
+
 /// OUT-06.
 #[test]
 fn a_call_without_an_answer() {

@@ -12,6 +12,7 @@ use super::{Arrived, DEFAULT_NAME, Progress, Worker, body, calls, incoming};
 use crate::config::{Config, TokenLocation};
 use crate::decision::Decision;
 use crate::filter::{CallId, Effect, Filter, StreamId};
+use crate::http::Response;
 use crate::jose::verifier::Verifier;
 use crate::protobuf;
 use crate::time::Timestamp;
@@ -25,6 +26,8 @@ pub struct Root {
     id: u32,
     shared: Rc<RefCell<Worker>>,
     calls: HashMap<u32, CallId>,
+    /// Calls that ended badly, and how. What follows from that has to wait for the next tick.
+    failed: Vec<(CallId, Option<Response>)>,
     /// Decided, but not carried out yet.
     decided: VecDeque<(StreamId, Decision)>,
     wakes_at: Option<Timestamp>,
@@ -39,6 +42,7 @@ impl Root {
             id,
             shared: Rc::default(),
             calls: HashMap::new(),
+            failed: Vec::new(),
             decided: VecDeque::new(),
             wakes_at: None,
             unsaid: None,
@@ -116,6 +120,9 @@ impl Root {
     pub fn on_tick(&mut self) {
         super::adopt_log_level();
         self.wakes_at = None;
+        for (call, response) in std::mem::take(&mut self.failed) {
+            self.with_filter(|filter, now| filter.on_fetched(call, response, now));
+        }
         self.with_filter(Filter::on_tick);
         self.perform();
         if let Ok(mut shared) = self.shared.try_borrow_mut() {
@@ -124,11 +131,20 @@ impl Root {
     }
 
     /// A call to a provider ended: with this many header fields, none if it failed.
+    ///
+    /// Envoy 1.40 tells of a stream of HTTP/2 that breaks a rule, as by a 204 with a body, from within the codec of its connection,
+    /// by an answer of its own. A call that is sent there and then, or a request that goes on to the same cluster, crashes the
+    /// process. So nothing follows from whatever may be such an answer before the next tick.
     pub fn on_call_ended(&mut self, token: u32, headers: usize, body_size: usize) {
         let Some(call) = self.calls.remove(&token) else { return };
         let response = (headers > 0).then(|| incoming::response(body_size));
-        self.with_filter(|filter, now| filter.on_fetched(call, response, now));
-        self.perform();
+        if response.as_ref().is_some_and(|response| (200..300).contains(&response.status)) {
+            self.with_filter(|filter, now| filter.on_fetched(call, response, now));
+            self.perform();
+        } else {
+            self.failed.push((call, response));
+            self.arm_timer();
+        }
     }
 
     /// Another configuration has taken its place, and its last request is over.
@@ -142,6 +158,7 @@ impl Root {
     fn begin_anew(&mut self, filter: Option<Filter>, instance: Instance, metadata_sources: Vec<(String, String)>) {
         self.decided.clear();
         self.calls.clear();
+        self.failed.clear();
         self.wakes_at = None;
         if let Ok(mut shared) = self.shared.try_borrow_mut() {
             for (stream, _) in std::mem::take(&mut shared.waiting) {
@@ -220,9 +237,11 @@ impl Root {
         {
             log::info!("ready: {summary}");
         }
-        let next = if self.decided.is_empty() { filter.next_tick(now) } else { Duration::ZERO };
+        let is_idle = self.decided.is_empty() && self.failed.is_empty();
+        let next = if is_idle { filter.next_tick(now) } else { Duration::ZERO };
         let wakes_at = now.saturating_add(next);
-        if self.wakes_at.is_none_or(|armed| wakes_at < armed || armed < now) {
+        // A tick that is due comes by itself, unless the clock was set.
+        if self.wakes_at.is_none_or(|armed| wakes_at < armed || armed.saturating_add(TICK_DELAY) < now) {
             self.wakes_at = Some(wakes_at);
             abi::set_tick_period(u32::try_from(next.as_millis()).unwrap_or(u32::MAX).max(1));
         }
@@ -302,6 +321,9 @@ const SEES_LISTS: bool = cfg!(feature = "lists");
 
 /// Workers start within seconds; an operator who loads a configuration again wants to hear of it again.
 const SAID_ONCE_IN: Duration = Duration::from_secs(30);
+
+/// How late a tick may come on a worker that has much to do.
+const TICK_DELAY: Duration = Duration::from_millis(100);
 
 /// A second, in milliseconds.
 const TICK_WITHOUT_CLOCK: u32 = 1000;

@@ -296,10 +296,13 @@ impl Envoy {
         host(|host| host.answer = None);
     }
 
-    /// Answers every call, and those that come of it, until none is left.
+    /// Answers every call, and those that come of it, until none is left. What comes of a failure comes with the tick that is due then.
     pub fn answer_all(&self, provider: impl Fn(&Call) -> Option<(Fields, Vec<u8>)>) {
         while let Some((token, call)) = host(|host| host.calls.first_key_value().map(|(t, c)| (*t, c.clone()))) {
             self.answer(token, provider(&call));
+            if self.period() == 1 {
+                self.tick();
+            }
         }
     }
 }
