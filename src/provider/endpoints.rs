@@ -105,6 +105,9 @@ pub(super) enum HealthSign {
     Alive,
     /// It refuses one token. Whether it refuses others is for a probe to say.
     Doubtful,
+    /// It fails over one token, which a client has chosen. Whether it fails over others is for a probe to say, too; if it does, this
+    /// counts.
+    Suspect,
     /// It does not.
     Failing,
 }
@@ -113,6 +116,8 @@ pub(super) enum HealthSign {
 #[derive(Clone, Copy, Debug, Default)]
 struct Health {
     failures: u32,
+    /// One of the failures was over what no client has chosen.
+    is_confirmed: bool,
     successes: u32,
     is_down: bool,
     is_doubtful: bool,
@@ -122,19 +127,24 @@ struct Health {
 impl Health {
     fn note(&mut self, sign: HealthSign, failover: Failover, now: Timestamp) {
         match sign {
-            HealthSign::Well => (self.successes, self.failures) = (self.successes.saturating_add(1), 0),
-            HealthSign::Failing => (self.successes, self.failures) = (0, self.failures.saturating_add(1)),
-            HealthSign::Alive | HealthSign::Doubtful => {}
+            HealthSign::Well | HealthSign::Alive => {
+                (self.failures, self.is_confirmed, self.is_doubtful) = (0, false, false);
+                self.successes = self.successes.saturating_add(1);
+            }
+            HealthSign::Failing | HealthSign::Suspect => {
+                (self.failures, self.successes) = (self.failures.saturating_add(1), 0);
+                self.is_confirmed |= sign == HealthSign::Failing;
+            }
+            HealthSign::Doubtful => {}
         }
-        if sign == HealthSign::Doubtful && !self.is_doubtful && !self.is_down {
+        if matches!(sign, HealthSign::Doubtful | HealthSign::Suspect) && !self.is_doubtful && !self.is_down {
             // Not sooner than an interval after the last probe, however many tokens are refused.
             self.is_doubtful = true;
             self.probe_at = self.probe_at.max(now);
         }
-        self.is_doubtful &= sign != HealthSign::Well && sign != HealthSign::Alive;
         if self.is_down && self.successes >= failover.healthy_threshold {
             self.is_down = false;
-        } else if !self.is_down && self.failures >= failover.unhealthy_threshold {
+        } else if !self.is_down && self.is_confirmed && self.failures >= failover.unhealthy_threshold {
             self.is_down = true;
             self.is_doubtful = false;
             self.probe_at = now.saturating_add(failover.interval);

@@ -31,10 +31,12 @@ impl Provider {
     pub fn note(&mut self, call: Call, endpoint: usize, error: Option<&FetchError>, now: Timestamp) -> bool {
         let sign = match (call, error) {
             (_, None) => HealthSign::Well,
-            // A client has chosen the token: that this one is refused says nothing about the next one.
+            // A client has chosen the token: that this one is refused, or more than the endpoint can take, says nothing about the
+            // next one.
             (Call::Introspection(_) | Call::Userinfo(_), Some(error)) if error.may_be_about_token() => {
                 HealthSign::Doubtful
             }
+            (Call::Introspection(_) | Call::Userinfo(_), Some(_)) => HealthSign::Suspect,
             (_, Some(_)) => HealthSign::Failing,
         };
         call.kind().is_some_and(|kind| self.note_sign(kind, endpoint, sign, now))

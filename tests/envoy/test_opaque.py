@@ -436,7 +436,7 @@ def test_a_list_of_endpoints_is_tried_in_order(start_envoy: StartEnvoy, fake: Fa
     endpoints = [f"{fake.issuer}/broken", f"{fake.issuer}/introspect"]
     envoy = start_envoy(with_introspection(fake, endpoint=endpoints), idp=fake.port)
     assert envoy.get("/", token="good").status == 200
-    asked = [request.path for request in fake.requests if request.method == "POST"]
+    asked = [request.path for request in fake.requests if request.form.get("token") == "good"]
     assert asked == ["/broken", "/introspect"]
 
 
