@@ -174,6 +174,15 @@ impl Provider {
         }
     }
 
+    /// Whether the document that a call fetches is at hand.
+    pub fn has_at_hand(&self, call: Call, now: Timestamp) -> bool {
+        match call {
+            Call::Metadata => self.metadata.get(now).is_some(),
+            Call::Keys(source) => self.sources.get(source).is_some_and(|source| source.keys.get(now).is_some()),
+            Call::Introspection(_) | Call::Userinfo(_) => false,
+        }
+    }
+
     /// Whether looking it up now would be for a token that anybody may have made up, and isn't paid for yet.
     pub fn needs_admission(&self, now: Timestamp) -> bool {
         !self.is_live && !self.admitted_at.is_some_and(|at| is_within(self.config.cooldown(), at, now))

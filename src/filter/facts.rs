@@ -7,7 +7,7 @@
 use super::enrichment_question::{EnrichmentQuestion, SourceAnswer};
 use super::exchange_question::{ExchangeKey, Exchanged};
 use super::need::{ENTRY_SIZE, Need, ValidatedBy, ValidatedToken};
-use super::newcomers::Newcomers;
+use super::newcomers::{Lookup, Newcomers};
 use super::proofs::Proofs;
 use crate::cache::{Bounds, Cache, DigestCache};
 use crate::config::{Config, TokenSource};
@@ -67,7 +67,8 @@ impl Facts {
     pub(super) fn new(config: Rc<Config>, own: Rc<ReservedNames>, filter_name: &str) -> Self {
         let ids = (0..).map(ProviderId);
         let on_demand = config.providers.iter().filter(|provider| provider.on_demand);
-        let patience = on_demand.map(|provider| provider.cooldown()).max().unwrap_or_default();
+        let cooldowns = on_demand.map(|provider| provider.cooldown());
+        let newcomers = Newcomers::new(cooldowns.clone().count(), cooldowns.max().unwrap_or_default());
         let issuers = config.providers.iter().zip(ids.clone());
         let signs = config.policies().any(|policy| !policy.assertions.is_empty());
         let writes = config.policies().any(|policy| !policy.claim_headers.is_empty() || !policy.user_info.is_empty());
@@ -90,7 +91,7 @@ impl Facts {
             headers: KnownHeaders::default(),
             inactive: DigestCache::new(INACTIVE_BOUNDS),
             postponed: DigestCache::new(INACTIVE_BOUNDS),
-            newcomers: Newcomers::new(patience),
+            newcomers,
             enrichments: Cache::new(ENRICHMENT_BOUNDS),
             exchanges: Cache::new(EXCHANGE_BOUNDS),
             authorizations: Cache::new(AUTHORIZATION_BOUNDS),
@@ -153,7 +154,7 @@ impl Facts {
             provider.trying(call, now);
             if need.is_document() && provider.needs_admission(now) {
                 provider.admit(now);
-                self.newcomers.admit(now);
+                self.newcomers.admit(Lookup::of(provider, call, now), now);
             }
         }
     }

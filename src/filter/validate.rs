@@ -4,6 +4,7 @@
 use super::authorize::{Run, Trusted, Validated};
 use super::ends::{Halt, deny, deny_claims};
 use super::need::{Need, ValidatedBy, ValidatedToken};
+use super::newcomers::Lookup;
 use super::trail::{Complaint, UsedEntry};
 use crate::config::Validation;
 use crate::http::only;
@@ -256,7 +257,7 @@ impl<'f> Run<'f> {
 
     /// Asks for a document, unless that is of an issuer whom nobody knows yet, and too many of these were looked up lately.
     fn need_document(&self, provider: &Provider, call: Call, denial: Denial) -> Halt {
-        let wait = self.facts.newcomers.wait(self.now);
+        let wait = self.facts.newcomers.wait(Lookup::of(provider, call, self.now), self.now);
         let is_newcomer = provider.needs_admission(self.now) && !provider.is_fetching(call);
         if !is_newcomer || wait == Duration::ZERO {
             return Halt::Need(Need::document(provider.id, call));

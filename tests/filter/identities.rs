@@ -265,7 +265,7 @@ fn made_up_tokens_fetch_for_few_tenants_and_refresh_for_none() {
         scene.pass_seconds(30);
         flood(&mut scene);
     }
-    assert!(scene.calls.len() <= (4 + 4) * 2, "{}: then one per cooldown", scene.calls.len());
+    assert_eq!(scene.calls.len(), (4 + 4 * 4) * 2, "then four a second");
     // What was fetched for nobody ends with its time, and is not fetched anew.
     let calls = scene.calls.len();
     scene.pass_seconds(2 * 3600);
@@ -284,6 +284,41 @@ fn made_up_tokens_fetch_for_few_tenants_and_refresh_for_none() {
     // The flood goes on, and troubles none of them.
     flood(&mut scene);
     names[..50].iter().for_each(|name| drop(scene.send(by(name)).allowed()));
+}
+
+/// ATK-17: whoever makes them up without a pause keeps no tenant's first good token out, and has the keys of others looked for
+/// again as rarely as before.
+#[test]
+fn made_up_tokens_take_no_tenants_turn() {
+    let names: Vec<String> = (0..20).map(|number| format!("t{number}")).collect();
+    let provider = json!({"name": "login", "issuer": "https://login.example/{tenant}/v2.0", "tenants": names, "audiences": AUDIENCE});
+    let mut scene = Scene::cold(json!({"providers": [provider]}));
+    names.iter().for_each(|name| scene.provider.add_issuer(&tenant(name), &[Key { kid: "k", ..key("t-one") }.jwk()]));
+    scene.tick();
+    let unknown = |name: &String| Key { kid: "unknown", ..key("forger") }.token(json!({"iss": tenant(name)}));
+    let forged: Vec<String> = names[1..].iter().map(unknown).collect();
+    let flood = |scene: &mut Scene| {
+        for token in &forged {
+            assert!(matches!(scene.send(bearer(token)), Seen::Refused(_)));
+        }
+    };
+    let good = bearer(&of_tenant("t0", "t-one"));
+    let comes_in = (0..60).position(|_| {
+        scene.pass_seconds(1);
+        flood(&mut scene);
+        matches!(scene.send(good.clone()), Seen::Upstream(_))
+    });
+    assert!(comes_in.is_some_and(|seconds| seconds <= 30), "{comes_in:?}");
+    let calls = |scene: &mut Scene, seconds| {
+        for _ in 0..seconds {
+            scene.pass_seconds(1);
+            flood(scene);
+        }
+        scene.calls.len()
+    };
+    let before = calls(&mut scene, 30);
+    let after = calls(&mut scene, 300);
+    assert!((10..=14).contains(&(after - before)), "{}: one in a cooldown", after - before);
 }
 
 /// Nor do many who come at the same moment keep one another out: they are let in as others turn out to be good.
