@@ -46,6 +46,11 @@ impl<K: Hash + Eq, V, S: BuildHasher + Default> Cache<K, V, S> {
         (entry.stored <= now && now <= entry.expires).then_some(&entry.value)
     }
 
+    /// Whether there is an entry, be its time over or not.
+    pub fn holds(&self, key: &K) -> bool {
+        self.entries.contains(key)
+    }
+
     /// Notes that an entry was of use: it stays longer than those that were not.
     pub fn touch(&mut self, key: &K) {
         self.entries.promote(key);

@@ -69,7 +69,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 use trail::Trail;
-use waiting::{MAX_WAIT, Parked, Waiting};
+use waiting::{MAX_WAIT, Parked, Standing, Waiting};
 
 /// One request, by the number that the host gave it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -344,7 +344,8 @@ impl Filter {
             };
             learnt.note(need.clone(), std::mem::take(&mut trail.lessons), now);
             let parked = Parked::new(case, learnt, deadline);
-            if !self.waiting.has_room_for(&need) || !self.waiting.has_place_for(&parked) {
+            let standing = Standing::of(self.facts.is_about_a_validated_token(&need));
+            if !self.waiting.has_room_for(&need, standing) || !self.waiting.has_place_for(&parked, standing) {
                 let refusal = Refusal::new(Denial::Overloaded, self.facts.label(need.provider()));
                 return self.refuse_for(&parked.case, refusal, trail.tally(None), now);
             }

@@ -159,6 +159,17 @@ impl Facts {
         }
     }
 
+    /// Whether somebody has vouched for the token of a request that lacks this now, however long ago: then nobody has made it up.
+    pub(super) fn is_about_a_validated_token(&self, need: &Need) -> bool {
+        match need {
+            Need::Introspection(provider, token) | Need::Userinfo(provider, token) => {
+                self.validated.holds(&(Some(*provider), token.digest()))
+            }
+            Need::Authorization(..) | Need::Enrichment(..) | Need::Exchange(..) => true,
+            Need::Metadata(_) | Need::Keys(..) | Need::Probe(..) => false,
+        }
+    }
+
     /// Notes that the fetch of a fact has ended, and how long the provider wants to be left alone if it was of no use.
     pub(super) fn end(&mut self, need: &Need, succeeded: bool, wait: std::time::Duration, now: Timestamp) {
         match need {

@@ -143,29 +143,28 @@ impl Waiting {
 
     /// Whether this fetch may be begun or joined. Questions about single tokens are bounded, since anybody can make up tokens;
     /// documents are few.
-    pub(super) fn has_room_for(&self, need: &Need) -> bool {
+    pub(super) fn has_room_for(&self, need: &Need, standing: Standing) -> bool {
         // Who floods one provider takes no room from another, nor from authorizers, sources and makers of tokens.
+        let (most, most_of_all) = (standing.room(MAX_FLIGHTS), standing.room(MAX_ALL_FLIGHTS));
         let is_free = match self.flights.len() {
-            0..MAX_FLIGHTS => true,
-            MAX_FLIGHTS..MAX_ALL_FLIGHTS => {
-                self.flights.keys().filter(|other| asked(other) == asked(need)).count() < MAX_FLIGHTS
-            }
+            all if all < most => true,
+            all if all < most_of_all => self.flights.keys().filter(|other| asked(other) == asked(need)).count() < most,
             _ => false,
         };
         // A question to an authorizer holds all claims, and one about a token holds the token. Both stay when those who waited have
         // left. All other needs are small.
-        need.is_document() || self.flights.contains_key(need) || is_free && self.has_memory_for(need)
+        need.is_document() || self.flights.contains_key(need) || is_free && self.has_memory_for(need, standing)
     }
 
-    fn has_memory_for(&self, need: &Need) -> bool {
-        let size = need.memory_size();
-        size == 0 || self.flights.keys().map(Need::memory_size).fold(size, usize::saturating_add) <= MAX_QUESTION_BYTES
+    fn has_memory_for(&self, need: &Need, standing: Standing) -> bool {
+        let (size, most) = (need.memory_size(), standing.room(MAX_QUESTION_BYTES));
+        size == 0 || self.flights.keys().map(Need::memory_size).fold(size, usize::saturating_add) <= most
     }
 
     /// Whether a request may wait.
-    pub(super) fn has_place_for(&self, parked: &Parked) -> bool {
+    pub(super) fn has_place_for(&self, parked: &Parked, standing: Standing) -> bool {
         let bytes = self.parked_bytes.saturating_add(parked.size);
-        self.parked.len() < MAX_PARKED && bytes <= MAX_PARKED_BYTES
+        self.parked.len() < standing.room(MAX_PARKED) && bytes <= standing.room(MAX_PARKED_BYTES)
     }
 
     /// Lets a request wait for the fetch of what it lacks.
@@ -212,13 +211,37 @@ impl Waiting {
     }
 }
 
+/// Whose request would wait.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Standing {
+    /// Somebody's whose token was proved before, by whatever answer.
+    Known,
+    /// Anybody's: tokens can be made up, and each takes room.
+    Stranger,
+}
+
+impl Standing {
+    /// That of whoever brings a token which was proved before, or wasn't.
+    pub(super) const fn of(is_validated: bool) -> Self {
+        if is_validated { Self::Known } else { Self::Stranger }
+    }
+
+    /// How much room there is, of which strangers get so much: a fifth of it all is left to those who are known.
+    const fn room(self, of_strangers: usize) -> usize {
+        match self {
+            Self::Stranger => of_strangers,
+            Self::Known => of_strangers.saturating_add(of_strangers / 4),
+        }
+    }
+}
+
 /// Who is asked: a provider, or whom it is asked beside.
 fn asked(need: &Need) -> (ProviderId, Option<Discriminant<Need>>) {
     let is_not_the_provider = matches!(need, Need::Authorization(..) | Need::Enrichment(..) | Need::Exchange(..));
     (need.provider(), is_not_the_provider.then(|| std::mem::discriminant(need)))
 }
 
-/// Requests that may wait at a time; beyond, the provider is too slow for more to be of any use.
+/// Requests of strangers that may wait at a time; beyond, the provider is too slow for more to be of any use.
 const MAX_PARKED: usize = 10_000;
 
 /// What they may weigh together: their headers, and what was answered to them.
@@ -227,11 +250,11 @@ const MAX_PARKED_BYTES: usize = 64 << 20;
 /// What the questions that are open at a time may weigh together: those to authorizers, and those about long tokens.
 const MAX_QUESTION_BYTES: usize = 64 << 20;
 
-/// Questions about tokens that may be open at a time with one provider, or with its authorizers: Envoy's default circuit
-/// breaker lets 1024 through to a cluster.
+/// Questions about strangers' tokens that may be open at a time with one provider: Envoy's default circuit breaker lets 1024 through
+/// to a cluster.
 pub(super) const MAX_FLIGHTS: usize = 1000;
 
-/// Questions about tokens that may be open at a time with all providers together.
+/// Those that may be open at a time with all providers together.
 const MAX_ALL_FLIGHTS: usize = 4000;
 
 /// A request needs at most metadata, keys and an answer, each over a list of endpoints; a client gives up sooner.

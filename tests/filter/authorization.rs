@@ -529,7 +529,7 @@ fn who_waits_for_an_authorizer_weighs_what_was_answered() {
             stream
         })
         .collect();
-    assert!((20..70).contains(&scene.waiting()), "{}", scene.waiting());
+    assert!((20..90).contains(&scene.waiting()), "{}", scene.waiting());
     scene.seen(streams[99]).refused(503, "overloaded");
     scene.pass_seconds(70);
     assert_eq!(scene.waiting(), 0);
@@ -556,7 +556,7 @@ fn open_questions_are_bounded_by_what_they_weigh() {
         seen
     };
     let asked = (0..1_000).take_while(|number| ask(*number).is_waiting()).count();
-    assert!((500..600).contains(&asked), "{asked}");
+    assert!((650..750).contains(&asked), "{asked}");
     ask(1_000).refused(503, "overloaded");
 }
 

@@ -174,6 +174,40 @@ fn a_flood_of_tokens() {
     assert_eq!(scene.calls.len(), calls);
 }
 
+/// INT-13, DOS-03: what a slow provider was asked about made-up tokens leaves room for those that were proved before, and about
+/// which it must be asked again.
+#[test]
+fn a_flood_of_tokens_leaves_room_for_proved_ones() {
+    let mut scene = Scene::of(introspection(json!({}), json!({})));
+    let proved: Vec<String> = (0..300).map(|number| format!("proved-{number}")).collect();
+    for token in &proved {
+        scene.provider.tokens.insert(token.clone(), active(json!({})));
+        scene.send(bearer(token)).allowed();
+    }
+    scene.pass_seconds(61);
+    scene.provider.tokens.remove("proved-299");
+    scene.send(bearer("proved-299")).refused(401, "inactive");
+    scene.pass_seconds(6);
+    let flood: Vec<_> = (0..1001).map(|number| scene.begin(bearer(&format!("flood-{number}")))).collect();
+    scene.seen(flood[1000]).refused(503, "overloaded");
+    let revoked = scene.begin(bearer("proved-299"));
+    scene.seen(revoked).refused(503, "overloaded");
+    let asked: Vec<_> = proved[..299].iter().map(|token| scene.begin(bearer(token))).collect();
+    assert_eq!(scene.waiting(), 1250, "that room has an end, too");
+    scene.seen(asked[250]).refused(503, "overloaded");
+    scene.settle();
+    asked[..250].iter().for_each(|stream| drop(scene.seen(*stream).allowed()));
+    // Nor do those who wait with made-up tokens take all the places.
+    scene.pass_seconds(61);
+    let heavy = || bearer("made-up").header("x", vec![b'x'; 1 << 20]);
+    let flood: Vec<_> = (0..64).map(|_| scene.begin(heavy())).collect();
+    scene.seen(flood[63]).refused(503, "overloaded");
+    let known = scene.begin(bearer(&proved[0]).header("x", vec![b'x'; 1 << 20]));
+    assert!(scene.seen(known).is_waiting());
+    scene.settle();
+    scene.seen(known).allowed();
+}
+
 /// WSM-07, DOS-03: those who wait are bounded too.
 #[test]
 fn not_more_than_can_wait() {
