@@ -325,7 +325,7 @@ impl Visitor<'_> for NumberText {
 pub const MAX_DEPTH: usize = 64;
 
 /// U+FEFF in UTF-8.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Whether a member has one of the names under which serde_json hands numbers and texts from one of its types to another. A
 /// document that uses one is refused: a service in Rust could read another value in the place of the object.

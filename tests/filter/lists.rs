@@ -214,6 +214,42 @@ fn an_event_that_cannot_be_read_is_withheld() {
     assert_eq!(reading.pass_on(b"\n\ndata: debug\n\n", false, scene.now), b"");
 }
 
+/// A byte order mark before a stream is none of its text (HTML standard, section 9.2.5). Some readers look for one in each part that
+/// comes, and find other lines behind it.
+#[test]
+fn a_byte_order_mark_hides_no_list() {
+    let mut scene = server(json!({}));
+    let list = tools(&["read", "debug"]).to_string();
+    let (first, rest) = list.split_at(1);
+    for stream in [format!("data: {list}\n\n"), format!("data: {first}\r\ndata: {rest}\r\n\r\n")] {
+        let stream = format!("\u{feff}{stream}").into_bytes();
+        for cut in 1..8 {
+            let mut reading = reading_of(&mut scene);
+            let mut seen = reading.pass_on(&stream[..cut], false, scene.now);
+            seen.extend(reading.pass_on(&stream[cut..], true, scene.now));
+            let seen = String::from_utf8(seen).unwrap();
+            assert!(seen.starts_with("data: {") && seen.contains("read") && !seen.contains("debug"), "{cut}: {seen}");
+        }
+    }
+    let comment = b": one\n\n";
+    for event in [
+        format!("\u{feff}data: {{\"a\":\ndata: {list}\n\u{feff}data: }}\n\n"),
+        format!("data: {{\"a\":\n\u{feff}\ndata: {list}\n\u{feff}\ndata: }}\n\n"),
+        format!("\u{feff}data: {list}\n\n"),
+    ] {
+        let mut reading = reading_of(&mut scene);
+        let mut seen = reading.pass_on(comment, false, scene.now);
+        seen.extend(reading.pass_on(event.as_bytes(), true, scene.now));
+        let seen = String::from_utf8(seen).unwrap();
+        assert!(!seen.contains("debug") && seen.contains("-32603"), "{event}: {seen}");
+    }
+    for short in ["\u{feff}", "\u{feff}: one\n\n", "\u{feff}\n\n"] {
+        let mut reading = reading_of(&mut scene);
+        let seen = reading.pass_on(short.as_bytes(), true, scene.now);
+        assert_eq!(String::from_utf8(seen).unwrap(), short.trim_start_matches('\u{feff}'));
+    }
+}
+
 /// An answer can come again to a client that resumes a stream.
 #[test]
 fn the_stream_of_a_get_is_filtered_too() {

@@ -11,7 +11,7 @@ use super::{Message, Operation};
 use crate::config::{Mcp, Policy, ScopeImplications};
 use crate::http::{Edit, Headers};
 use crate::jose::jwt::AccessToken;
-use crate::json::{self, Members, Value};
+use crate::json::{self, BYTE_ORDER_MARK, Members, Value};
 use crate::time::Timestamp;
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -68,6 +68,8 @@ enum Form {
 /// The part of a stream of events that is not complete.
 #[derive(Debug, Default)]
 struct Events {
+    /// Whether the stream is beyond the place where a byte order mark may stand.
+    has_begun: bool,
     kept: Vec<u8>,
     /// Before this, no event ends.
     searched: usize,
@@ -135,6 +137,10 @@ impl Lists {
     /// An event, or what stands in its place.
     fn filtered_event<'e>(&self, event: &'e [u8], now: Timestamp) -> Cow<'e, [u8]> {
         let lines = || event.split(|byte| is_line_end(*byte)).filter(|line| !line.is_empty());
+        // Some readers look for a byte order mark in each part of a stream that comes: they find other lines, and other ends of events.
+        if event.contains(&b'{') && lines().any(|line| line.starts_with(BYTE_ORDER_MARK)) {
+            return Cow::Owned(self.error_event());
+        }
         let data: Vec<&[u8]> = lines().filter_map(data).collect();
         let data = data.join(&b'\n');
         // What is no message: a comment, or the address that the transport of 2024-11-05 begins with.
@@ -236,7 +242,7 @@ impl ListReader {
             }
             Form::Events(events) => {
                 let mut passed = Vec::new();
-                events.kept.extend_from_slice(part);
+                events.take(part);
                 while let Some(event) = events.next(is_end) {
                     passed.extend_from_slice(&lists.filtered_event(&event, now));
                 }
@@ -252,6 +258,19 @@ impl ListReader {
 }
 
 impl Events {
+    /// Takes in a part of the stream, without the byte order mark that the whole may begin with: not every reader passes over it.
+    fn take(&mut self, part: &[u8]) {
+        self.kept.extend_from_slice(part);
+        let may_become_one = self.kept.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(&self.kept);
+        if self.has_begun || may_become_one {
+            return;
+        }
+        self.has_begun = true;
+        if self.kept.starts_with(BYTE_ORDER_MARK) {
+            self.kept.drain(..BYTE_ORDER_MARK.len());
+        }
+    }
+
     /// The next event with all that ends it; at the end of the stream, whatever is left.
     fn next(&mut self, is_end: bool) -> Option<Vec<u8>> {
         let end = match (self.end(), is_end) {
@@ -286,9 +305,8 @@ fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
 
-/// The value of a line of data (HTML standard, section 9.2.6). A byte order mark may stand before the first line of a stream.
+/// The value of a line of data (HTML standard, section 9.2.6).
 fn data(line: &[u8]) -> Option<&[u8]> {
-    let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
     let rest = line.strip_prefix(b"data")?;
     if rest.is_empty() {
         return Some(rest);
