@@ -198,12 +198,15 @@ fn kind(object: &Object) -> Result<(), Unfit> {
 /// The members that tell the kind of a token, each with the words for an access token as [`jwt::is_word`] compares them.
 ///
 /// A DPoP token is bound, and refused where its binding isn't checked (RFC 9449, section 7.2). `JWT` is Oracle's word (IDCS)
-/// for its access tokens, `access` that of SimpleJWT.
+/// for its access tokens, `access` that of SimpleJWT, `BearerToken` that of Apigee.
 const KINDS: [(&str, &[&str]); 3] = [
-    ("token_type", &["bearer", "dpop", "access", "accesstoken", "urn:ietf:params:oauth:tokentype:accesstoken", "jwt"]),
+    ("token_type", &["bearer", "bearertoken", "dpop", "access", "accesstoken", ACCESS_TOKEN_URN, "jwt"]),
     ("token_use", &["access", "accesstoken"]),
     ("token_usage", &["accesstoken"]),
 ];
+
+/// RFC 8693, section 3, as [`jwt::is_word`] compares it.
+const ACCESS_TOKEN_URN: &str = "urn:ietf:params:oauth:tokentype:accesstoken";
 
 /// The largest answer about one token: eight times what fits into the headers of a request that carries its claims.
 const MAX_TOKEN_ANSWER_BYTES: usize = 64 * 1024;

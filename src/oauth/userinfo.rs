@@ -4,7 +4,7 @@
 
 use crate::http::{Endpoint, Fetch, Response};
 use crate::jose::claims::{self, Lookup, look_up};
-use crate::json::Value;
+use crate::json::{Object, Value};
 use crate::oauth::credentials::Token;
 use crate::oauth::introspection::{Answer, Unfit, is_about_token, is_error, json_object};
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub fn answer(response: &Response, subject: Option<&Lookup>) -> Option<Answer> {
     if is_error(&object) || ["active", "ok", "success"].iter().any(|name| object.get(*name).is_some_and(is_no)) {
         return Some(Answer::Inactive);
     }
-    if let (Some(lookup), None | Some(Value::Null)) = (subject, object.get("sub")) {
+    if let Some(lookup) = subject.filter(|lookup| lacks_subject(&object, lookup)) {
         let Some(subject) = look_up(&object, lookup).and_then(claims::subject) else {
             return Some(Answer::Unfit(Unfit::OddSubject));
         };
@@ -44,6 +44,15 @@ pub fn answer(response: &Response, subject: Option<&Lookup>) -> Option<Answer> {
         Some(Value::String(subject)) if !subject.is_empty() => Answer::Active(object),
         _ => Answer::Unfit(if subject.is_some() { Unfit::OddSubject } else { Unfit::NoSubject }),
     })
+}
+
+/// Whether another claim is to stand for `sub`: there is none, or it is itself the one that is named, and a number.
+fn lacks_subject(object: &Object, lookup: &Lookup) -> bool {
+    match object.get("sub") {
+        None | Some(Value::Null) => true,
+        Some(Value::Number(_)) => matches!(lookup, Lookup::Claim(name) if name == "sub"),
+        Some(_) => false,
+    }
 }
 
 /// `false`, also as those write it who have no booleans.

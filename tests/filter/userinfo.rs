@@ -284,6 +284,9 @@ fn another_claim_stands_for_the_subject() {
         (json!({"path": ["data", "user", "id"]}), json!({"data": {"user": {"id": "7"}}}), "7"),
         (json!("id"), json!({"id": 18_446_744_073_709_551_615_u64}), "18446744073709551615"),
         (json!("id"), json!({"sub": null, "id": 1}), "1"),
+        // Who names `sub` itself says that it may be a number.
+        (json!("sub"), json!({"sub": 7}), "7"),
+        (json!("sub"), json!({"sub": "7"}), "7"),
         // It stands for `sub` only where there is none.
         (json!("id"), json!({"sub": "ann", "id": 1}), "ann"),
     ] {
@@ -306,6 +309,9 @@ fn another_claim_stands_for_the_subject() {
         heard();
         seen(json!("id"), user.clone()).refused(401, "invalid_claims");
         assert!(heard().iter().any(|line| line.contains("`userinfo.subject`")), "{user}");
+    }
+    for sub in [json!(1.5), json!(-1), json!([7]), json!(true), json!(""), json!(null)] {
+        seen(json!("sub"), json!({"sub": sub})).refused(401, "invalid_claims");
     }
     // One user is one text, however the number is written.
     let mut scene = Scene::of(userinfo(json!({"userinfo": {"subject": "id"}}), identity));
