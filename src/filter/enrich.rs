@@ -7,13 +7,14 @@
 
 use super::authorize::Run;
 use super::ends::{Halt, deny_for};
-use super::enrichment_question::{self, EnrichmentQuestion, FoundClaims, SourceAnswer, VERDICTS};
+use super::enrichment_question::{self, EnrichmentQuestion, FoundClaims, SourceAnswer};
 use super::facts::Facts;
 use super::need::{ENTRY_SIZE, Need, ValidatedToken};
 use super::operator_log::Detail;
 use super::trail::Complaint;
 use crate::config::{Enrichment, EnrichmentSource};
 use crate::http::Response;
+use crate::jose::claims::VERDICTS;
 use crate::jose::jwt::AccessToken;
 use crate::json::{Object, Value};
 use crate::oauth::credentials::{Credentials, Token};
@@ -163,7 +164,7 @@ impl Facts {
 /// Takes off what the token says of claims that come from elsewhere: its own address may be verified, and another's is not.
 fn forget_verdicts<'n>(claims: &mut Object, brought: impl Iterator<Item = &'n String>) {
     for name in brought {
-        if let Some((_, verdict)) = VERDICTS.iter().find(|(about, _)| about == name) {
+        for (_, verdict) in VERDICTS.iter().filter(|(about, _)| about == name) {
             claims.remove(*verdict);
         }
     }

@@ -4,7 +4,7 @@
 
 use crate::config::{Enrichment, EnrichmentService, EnrichmentSource};
 use crate::http::{Fetch, Response};
-use crate::jose::claims::look_up_first;
+use crate::jose::claims::{VERDICTS, look_up_first};
 use crate::jose::verifier::Verifier;
 use crate::json::{self, Object, Value};
 use crate::oauth::credentials::Token;
@@ -169,9 +169,6 @@ pub(super) fn basis(enrichment: &Enrichment, said: Option<(&Object, &Object)>) -
 fn owned((name, value): (&String, &Value)) -> (String, Value) {
     (name.clone(), value.clone())
 }
-
-/// Claims about claims (OpenID Connect Core, section 5.1): what they are about, and what they are called.
-pub(super) const VERDICTS: [(&str, &str); 2] = [("email", "email_verified"), ("phone_number", "phone_number_verified")];
 
 /// Without what it is about.
 impl fmt::Debug for EnrichmentQuestion {

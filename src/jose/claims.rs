@@ -53,3 +53,8 @@ pub fn text(value: &Value) -> Cow<'_, str> {
         other => Cow::Owned(other.to_string()),
     }
 }
+
+/// Claims about claims: what they are about, and what they are called (OpenID Connect Core, section 5.1; Entra, of the domain of an
+/// address). Who tells one of the first kind tells what is to be thought of it, and nobody else does.
+pub const VERDICTS: [(&str, &str); 3] =
+    [("email", "email_verified"), ("email", "xms_edov"), ("phone_number", "phone_number_verified")];

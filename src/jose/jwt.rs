@@ -15,7 +15,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::jose::claims::{ClaimMapping, look_up};
+use crate::jose::claims::{ClaimMapping, VERDICTS, look_up};
 use crate::jose::confirmation::{Confirmation, ProvenCertificate, ProvenKey, Unreadable};
 use crate::jose::jws::VerifiedPayload;
 use crate::json::{self, Object, Value};
@@ -133,6 +133,12 @@ impl Claims {
                 Some(value) => self.object.insert(name.clone(), value.clone()),
                 None => self.object.remove(name),
             };
+        }
+        for (about, verdict) in VERDICTS {
+            let is_mapped = mapping.0.iter().any(|(name, _)| name == verdict);
+            if !is_mapped && self.object.get(about) != original.get(about) {
+                self.object.remove(verdict);
+            }
         }
         check_scopes(&self.object)?;
         Ok(self)

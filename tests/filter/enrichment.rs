@@ -398,14 +398,20 @@ fn what_must_be_absent_comes_from_who_answers() {
 /// ENR-14: whether an address is verified is told by whoever tells the address, and by nobody else.
 #[test]
 fn another_s_address_is_not_the_verified_one() {
-    let own = token(json!({"email": "ann@example.com", "email_verified": true, "phone_number_verified": true}));
+    let own = token(json!({
+        "email": "ann@example.com", "email_verified": true, "xms_edov": true, "phone_number_verified": true,
+    }));
     let verified = |enrich: Value, answer: Value| {
-        let headers =
-            json!([{"header": "x-email", "claim": "email"}, {"header": "x-verified", "claim": "email_verified"}]);
+        let headers = json!([
+            {"header": "x-email", "claim": "email"}, {"header": "x-verified", "claim": "email_verified"},
+            {"header": "x-domain-verified", "claim": "xms_edov"},
+        ]);
         let mut scene = Scene::of(jwt(json!({}), json!({"enrich": enrich, "claim_headers": headers})));
         scene.provider.serve(SERVICE, says_json(answer.clone()));
         scene.provider.users.insert(own.clone(), with(json!({"sub": "ann"}), answer));
         let upstream = scene.send(bearer(&own)).allowed();
+        let is_own = upstream.header("x-email") == Some("ann@example.com");
+        assert_eq!(upstream.header("x-domain-verified"), is_own.then_some("true"), "Entra's");
         (upstream.header("x-email").map(str::to_owned), upstream.header("x-verified").map(str::to_owned))
     };
     let other = || Some("root@example.com".to_owned());

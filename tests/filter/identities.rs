@@ -99,6 +99,26 @@ fn mapped_answers_and_fixed_claims() {
     }
 }
 
+/// An address under a name that was not its own is another one, of which the token's own word says nothing.
+#[test]
+fn a_mapped_address_is_not_the_verified_one() {
+    let headers = json!([{"header": "x-email", "claim": "email"}, {"header": "x-verified", "claim": "email_verified"}]);
+    let seen = |mapping: Value, claims: Value| {
+        let mut scene = Scene::of(jwt(json!({"claim_mapping": mapping}), json!({"claim_headers": headers.clone()})));
+        let claims = with(json!({"email": "ann@example.com", "email_verified": true, "ok": false}), claims);
+        let upstream = scene.send(bearer(&token(claims))).allowed();
+        ["x-email", "x-verified"].map(|name| upstream.header(name).unwrap_or_default().to_owned())
+    };
+    let upn = || json!({"email": {"claims": ["upn", "email"]}});
+    assert_eq!(seen(upn(), json!({"upn": "root@example.com"})), ["root@example.com", ""]);
+    assert_eq!(seen(upn(), json!({"upn": "ann@example.com"})), ["ann@example.com", "true"]);
+    assert_eq!(seen(upn(), json!({})), ["ann@example.com", "true"]);
+    assert_eq!(seen(json!({"email": "upn"}), json!({})), ["", ""]);
+    assert_eq!(seen(json!({"roles": "upn"}), json!({})), ["ann@example.com", "true"]);
+    let both = json!({"email": "upn", "email_verified": "ok"});
+    assert_eq!(seen(both, json!({"upn": "root@example.com"})), ["root@example.com", "false"]);
+}
+
 /// AR-10, AR-23, AR-41: AuthService's three headers, of which none is ever left out.
 #[test]
 fn the_headers_of_authservice() {
