@@ -124,6 +124,17 @@ fn what_is_narrower_there_is_told_first() {
     let one = provider("a", "https://idp.example.com", "audiences: [a]");
     let Made { configuration, .. } = made("jwt_authn", &jwt_authn(&one, nested));
     plays(&configuration, "/", Value::Null, "bypassed");
+    // Without its condition, a rule takes requests from later ones that ask for more.
+    let before = "  - { match: { prefix: /, headers: [{ name: x-key, present_match: true }] }, requires: { provider_name: a } }\n";
+    let lost = |later: &str| made("jwt_authn", &jwt_authn(&two, &format!("{before}{later}"))).widened;
+    assert!(
+        lost("  - { match: { prefix: /admin }, requires: { provider_name: b } }\n")
+            .contains("rules[0]: is for more requests here")
+    );
+    assert!(!lost(ALL).contains("rules[0]"));
+    let policy = "  - { match: { path_match_policy: { name: x } }, requires: { provider_name: a } }\n";
+    let Made { configuration, .. } = made("jwt_authn", &jwt_authn(&one, policy));
+    plays(&configuration, "/", Value::Null, "denied");
     let unknown = format!("  - match: {{ path: /open, some_condition: {{}} }}\n{ALL}");
     let Made { configuration, .. } = made("jwt_authn", &jwt_authn(&one, &unknown));
     plays(&configuration, "/open", Value::Null, "denied");

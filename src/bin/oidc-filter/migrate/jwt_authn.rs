@@ -144,9 +144,14 @@ fn rules(theirs: &Theirs<'_>, names: &[&str], merged: &Merged) -> Node {
         });
         fields.finish();
         let (matching, is_whole) = matched.unwrap_or_else(|| (prefix("/"), true));
+        let matching = if matching.is_empty() { prefix("/") } else { matching };
         if opens && !is_whole {
             notes.add(format!("{path}: left out, since it would let more requests pass without a token than theirs"));
             continue;
+        }
+        // What is for more requests than theirs takes some from later rules, which may ask for more.
+        if !is_whole && !later.iter().all(asks_the_same) {
+            notes.widen(format!("{path}: is for more requests here, before rules that ask for something else: write its condition by hand"));
         }
         let mut rule = Node::object([("match", matching.clone())]);
         is_for_all |= matching.to_json() == prefix("/").to_json();
