@@ -30,7 +30,7 @@ from fake_provider import FakeProvider, Reply, Request
 from harness import Bootstrap, Door, Envoy, config, provider_entry
 from tokens import AUDIENCE, Key
 from visitors import LOG_FIELDS, Tokens, Visitors, check_the_log, turns, wait_for_recovery
-from xds import Xds
+from xds import Ecds, Xds
 
 LENGTH = float(os.environ.get("CHAOS_SECONDS", "2"))
 ROUND = 2.0  # seconds that one fault lasts
@@ -458,6 +458,41 @@ def test_a_worker_whose_machine_traps_refuses_until_it_has_another(
     assert {visit.status for visit in visits if visit.kind.startswith("idp ")} == {200}
     assert 503 in {visit.status for visit in visitors.visits}, "somebody met a trapped machine"
     check_the_log(envoy)
+
+
+@pytest.mark.parametrize("way", [Xds, Ecds], ids=["lds", "ecds"])
+def test_configurations_that_come_while_machines_trap(
+    start_envoy: StartEnvoy, fake: FakeProvider, tmp_path: Path, way: type[Xds]
+) -> None:
+    """Good ones and bad ones: at no moment does a worker go on without its filter."""
+    xds = way(tmp_path)
+
+    def adjust(bootstrap: Bootstrap) -> None:
+        with_a_trap(bootstrap)
+        xds.take_over(bootstrap)
+
+    options = {"log_fields": LOG_FIELDS, "log_levels": "wasm:warning", "workers": 2}
+    envoy = start_envoy(config(fake, **IDENTITY), idp=fake.port, adjust=adjust, **options)
+    bag = Tokens(fake, "idp", bad={401, 503, 504, 408})
+    token = fake.token(sub="trapper")
+
+    def is_in_force(header: str) -> bool:
+        with contextlib.suppress(OSError):
+            responses = [envoy.get("/good/trapper", token=token) for _ in range(6)]
+            return all(r.status == 200 and r.seen.all(header) == ["trapper"] for r in responses)
+        return False
+
+    with Visitors(envoy, [bag.forged, bag.expired, bag.missing], LIMIT, may_break=True) as visitors:
+        for number in range(3):
+            header = f"x-user-{number}"
+            spring_the_trap(envoy, token, "trapper")
+            xds.publish(config(fake, audiances=["a"]))
+            spring_the_trap(envoy, token, "trapper")
+            xds.publish(config(fake, claim_headers=[{"header": header, "claim": "sub"}]))
+            scene.poll(lambda h=header: is_in_force(h), "the new one on both workers", 20)
+        visitors.check()
+    assert "a trap on purpose" in envoy.log()
+    assert {visit.status for visit in visitors.visits} >= {401, 503}
 
 
 def test_the_module_that_is_shipped_holds_no_trap() -> None:
