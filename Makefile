@@ -53,7 +53,7 @@ ifeq ($(wildcard tests/envoy/test_*.py),)
 	@echo '*** tests/envoy HOLDS NO TEST YET: nothing was tested against Envoy ***' >&2
 else
 	@scripts/stage 'envoy: a real Envoy and a real provider, $(ENVOY_JOBS) files at a time' \
-		$(VENV)/bin/python -m pytest tests/envoy -q --numprocesses $(ENVOY_JOBS) --dist loadfile --durations 5
+		$(VENV)/bin/python -m pytest tests/envoy -q --numprocesses $(ENVOY_JOBS) --dist loadfile --no-loadscope-reorder --durations 5
 endif
 
 test-readers: setup-readers ## Let frameworks read what leaves the filter: docs/readers.md

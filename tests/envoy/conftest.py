@@ -14,6 +14,14 @@ from xds import Xds
 
 StartEnvoy = Callable[..., Envoy]
 
+# Whose tests take longest, that no worker is left alone with one of them at the end.
+FIRST = ["scene", "changing", "cli", "assertion", "migrate", "security_traps", "host_hazards", "protocol", "opaque", "dpop", "chaos"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {f"test_{name}.py": place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(FIRST)))
+
 
 @pytest.fixture(scope="session")
 def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:

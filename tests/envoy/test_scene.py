@@ -322,7 +322,7 @@ def test_the_demo_comes_out_as_it_says() -> None:
         [sys.executable, str(ROOT / "envoy/scene.py"), "demo", "--free-ports"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
