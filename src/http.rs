@@ -19,6 +19,7 @@ pub use answer::{Answer, Field, FieldName};
 pub use document::Document;
 
 use crate::time::Timestamp;
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -76,6 +77,32 @@ impl Headers {
     /// The value of the first field called `name` (lower case).
     pub fn first<'h>(&'h self, name: &'h str) -> Option<&'h [u8]> {
         self.all(name).next()
+    }
+
+    /// The value of a header, as Envoy sees one that was sent more than once: joined by commas (RFC 9110, section 5.3).
+    pub fn joined<'h>(&'h self, name: &'h str) -> Option<Cow<'h, [u8]>> {
+        let mut values = self.all(name);
+        let mut joined = Cow::Borrowed(values.next()?);
+        for value in values {
+            let joined = joined.to_mut();
+            joined.push(b',');
+            joined.extend_from_slice(value);
+        }
+        Some(joined)
+    }
+
+    /// The media type without parameters, in lower case; empty if there is none. Several fields of `content-type` that say the same
+    /// are one, also where somebody has joined them with a comma; and some write a comma before a parameter.
+    pub fn media_type(&self) -> String {
+        let value = self.joined("content-type").unwrap_or_default();
+        let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
+        let essence = String::from_utf8_lossy(essence.trim_ascii()).to_ascii_lowercase();
+        match essence.split_once(',').map(|(first, rest)| (first.trim(), rest)) {
+            Some((first, rest)) if rest.split(',').all(|other| other.trim() == first || !other.contains('/')) => {
+                first.to_owned()
+            }
+            _ => essence,
+        }
     }
 
     /// How much memory the list holds, in bytes.
@@ -355,20 +382,6 @@ impl Response {
         };
         Some(wait.clamp(Duration::from_secs(1), MAX_RETRY_AFTER))
     }
-
-    /// The media type without parameters, in lower case; empty if there is none. Envoy joins two fields with a comma: two that say
-    /// the same are one. And some write a comma before a parameter.
-    pub fn media_type(&self) -> String {
-        let value = self.headers.first("content-type").unwrap_or_default();
-        let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
-        let essence = String::from_utf8_lossy(essence.trim_ascii()).to_ascii_lowercase();
-        match essence.split_once(',').map(|(first, rest)| (first.trim(), rest)) {
-            Some((first, rest)) if rest.split(',').all(|other| other.trim() == first || !other.contains('/')) => {
-                first.to_owned()
-            }
-            _ => essence,
-        }
-    }
 }
 
 /// Without the body, which may hold claims.
@@ -431,9 +444,13 @@ mod tests {
             (",", ""),
         ] {
             let headers = Headers::from_pairs([("content-type", value)]);
-            assert_eq!(Response { headers, ..Response::default() }.media_type(), expected, "{value}");
+            assert_eq!(headers.media_type(), expected, "{value}");
         }
-        assert_eq!(Response::default().media_type(), "");
+        assert_eq!(Headers::default().media_type(), "");
+        let twice = [("content-type", "application/json; charset=utf-8"), ("content-type", "application/json")];
+        assert_eq!(Headers::from_pairs(twice).media_type(), "application/json");
+        let both = [("content-type", "application/json"), ("content-type", "text/html")];
+        assert_eq!(Headers::from_pairs(both).media_type(), "application/json,text/html");
     }
 
     #[test]

@@ -168,7 +168,7 @@ const ABOUT_TOKEN: &[u8] = b"invalid_token";
 /// The JSON object of a `200`, as introspection and userinfo answer. One that says two things at once, by a member
 /// given twice, vouches for nothing.
 pub fn json_object(response: &Response) -> Option<Answer> {
-    let media_type = response.media_type();
+    let media_type = response.headers.media_type();
     let is_json = media_type.is_empty() || media_type == "application/json" || media_type.ends_with("+json");
     if response.status != 200 || !is_json || response.body.len() > MAX_TOKEN_ANSWER_BYTES {
         return None;

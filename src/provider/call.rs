@@ -160,7 +160,7 @@ pub(super) fn document(response: Option<&Response>) -> Result<&[u8], FetchError>
     match response.status {
         200 if response.body.len() > MAX_ANSWER_BYTES => Err(FetchError::TooLarge),
         // Key sets come under many media types, an error page of some portal under this one.
-        200 if response.media_type() == "text/html" => Err(match response.body.trim_ascii_start().first() {
+        200 if response.headers.media_type() == "text/html" => Err(match response.body.trim_ascii_start().first() {
             Some(b'{') => FetchError::Unusable(
                 "the answer is JSON, but its `content-type` is text/html, that of an error page; the provider should say \
                  application/json"

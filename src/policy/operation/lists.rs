@@ -100,14 +100,14 @@ impl Lists {
         if !status.starts_with(b"2") {
             return None;
         }
-        let mut types = head.all("content-type").map(essence);
+        let media_type = head.media_type();
+        if self.request == ListRequest::Stream && is_no_stream(head, &media_type) {
+            return None;
+        }
         let is_coded = head.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
-        let form = match (types.next().as_deref(), types.next(), is_coded) {
-            (Some(b"text/event-stream"), None, false) => Form::Events(Events::default()),
-            (Some(essence), ..) if self.request == ListRequest::Stream && essence != b"text/event-stream" => {
-                return None;
-            }
-            (Some(b"application/json"), None, false) => Form::Text,
+        let form = match media_type.as_str() {
+            EVENT_STREAM if !is_coded => Form::Events(Events::default()),
+            "application/json" if !is_coded => Form::Text,
             _ => Form::Unreadable,
         };
         let mut edits: Vec<_> = OF_THE_BODY.iter().map(|name| Edit::Remove(name.as_bytes().to_vec())).collect();
@@ -295,10 +295,15 @@ impl Events {
     }
 }
 
-/// A media type without its parameters, in lower case.
-fn essence(content_type: &[u8]) -> Vec<u8> {
-    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
-    essence.trim_ascii().to_ascii_lowercase()
+/// Whether nobody takes a response for a stream of events. Of several media types, browsers take the last one (Fetch standard,
+/// "extract a MIME type"), and others the first.
+fn is_no_stream(head: &Headers, media_type: &str) -> bool {
+    let mut said = head.all("content-type");
+    !media_type.is_empty() && !said.any(|said| said.to_ascii_lowercase().windows(EVENT_STREAM.len()).any(is_event_stream))
+}
+
+fn is_event_stream(text: &[u8]) -> bool {
+    text == EVENT_STREAM.as_bytes()
 }
 
 fn is_line_end(byte: u8) -> bool {
@@ -342,6 +347,9 @@ const LISTS: &[List] = &[
 
 /// Methods whose answer is such a list.
 const LIST_METHODS: &[&str] = &["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
+
+/// HTML standard, section 9.2.
+const EVENT_STREAM: &str = "text/event-stream";
 
 /// Headers that are about the bytes of a body (RFC 9110, sections 8.6, 8.8 and 14.3; RFC 9530).
 const OF_THE_BODY: &[&str] = &[

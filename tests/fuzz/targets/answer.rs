@@ -54,7 +54,7 @@ pub fn run(octets: &[u8]) {
     let has_keys = member("keys").map_or_else(is_of_certificates, Value::is_array);
     assert!(JwkSet::parse(body, KeySetOrigin::Remote).is_err() || has_keys);
     let _ = response.max_age();
-    let _ = response.media_type();
+    let _ = response.headers.media_type();
 }
 
 fn is_pem(value: &Value) -> bool {
