@@ -5,7 +5,9 @@
 use crate::time::Timestamp;
 use lru::LruCache;
 use rustc_hash::FxBuildHasher;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::ops::Deref;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// At most so many entries that weigh at most so much together, each until its time.
@@ -26,6 +28,10 @@ pub struct Bounds {
     /// Sum of the entries' weights, in bytes.
     pub bytes: usize,
 }
+
+/// A part of a key that is shared. It equals its own clones, and nothing that only looks like it: two parts of a configuration may
+/// read alike.
+pub struct Identical<T>(Rc<T>);
 
 struct Entry<V> {
     value: V,
@@ -89,6 +95,40 @@ impl<K: Hash + Eq, V, S: BuildHasher + Default> Cache<K, V, S> {
     /// The entries, the one that was used last before the others.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.entries.iter().map(|(key, entry)| (key, &entry.value))
+    }
+}
+
+impl<T> From<&Rc<T>> for Identical<T> {
+    fn from(shared: &Rc<T>) -> Self {
+        Self(Rc::clone(shared))
+    }
+}
+
+impl<T> Deref for Identical<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> Clone for Identical<T> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<T> PartialEq for Identical<T> {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<T> Eq for Identical<T> {}
+
+impl<T> Hash for Identical<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Rc::as_ptr(&self.0).hash(state);
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The invariant: no answer brings a claim that the token is judged by.
 
+use crate::cache::Identical;
 use crate::config::{Enrichment, EnrichmentService, EnrichmentSource};
 use crate::http::{Fetch, Response};
 use crate::jose::claims::{VERDICTS, look_up_first};
@@ -13,22 +14,22 @@ use crate::provider::{Call, NoRoute, Provider, ProviderId};
 use crate::time::Timestamp;
 use crate::upstream::assertion::Basis;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 /// What one source is asked: the same question gets the same answer, for a while.
-#[derive(Clone)]
+#[derive(Clone, Eq, Hash, PartialEq)]
 pub(super) struct EnrichmentQuestion {
-    pub(super) enrichment: Rc<Enrichment>,
-    about: About,
+    pub(super) enrichment: Identical<Enrichment>,
+    query: Query,
 }
 
-#[derive(Clone)]
-enum About {
-    /// Which service is asked, and what, as JSON.
-    Subject(Rc<EnrichmentService>, Rc<str>),
-    /// Whose userinfo it is, and which provider's: several may know one opaque token.
-    Token(ProviderId, Token),
+/// What is sent, and to whom.
+#[derive(Clone, Eq, Hash, PartialEq)]
+enum Query {
+    /// To this service: an object of JSON that names a subject.
+    Service(Identical<EnrichmentService>, Rc<str>),
+    /// To the userinfo endpoint of this provider: a token. Several providers may know one opaque token.
+    Userinfo(ProviderId, Token),
 }
 
 /// What is known of a source's answer.
@@ -54,29 +55,29 @@ pub(super) struct FoundClaims {
 
 impl EnrichmentQuestion {
     pub(super) fn new(enrichment: &Rc<Enrichment>, provider: &Provider, subject: &str, token: &Token) -> Self {
-        let about = match &enrichment.source {
-            EnrichmentSource::Userinfo => About::Token(provider.id, token.clone()),
+        let query = match &enrichment.source {
+            EnrichmentSource::Userinfo => Query::Userinfo(provider.id, token.clone()),
             EnrichmentSource::Service(service) => {
                 let members = [("issuer", provider.config.issuer.as_str()), ("subject", subject)];
                 let question = json::object_value(members.map(|(name, text)| (name, Value::from(text))));
-                About::Subject(Rc::clone(service), Rc::from(question.to_string()))
+                Query::Service(service.into(), Rc::from(question.to_string()))
             }
         };
-        Self { enrichment: Rc::clone(enrichment), about }
+        Self { enrichment: enrichment.into(), query }
     }
 
     /// How much memory it takes, in bytes.
     pub(super) fn memory_size(&self) -> usize {
-        match &self.about {
-            About::Subject(_, question) => question.len(),
-            About::Token(_, token) => token.as_str().len(),
+        match &self.query {
+            Query::Service(_, question) => question.len(),
+            Query::Userinfo(_, token) => token.as_str().len(),
         }
     }
 
     /// The call that asks.
     pub(super) fn fetch(&self, provider: &Provider, now: Timestamp, verifier: &Verifier) -> Result<Fetch, NoRoute> {
-        match &self.about {
-            About::Subject(service, question) => {
+        match &self.query {
+            Query::Service(service, question) => {
                 let headers = vec![
                     ("accept", "application/json".to_owned()),
                     ("accept-encoding", "identity".to_owned()),
@@ -86,20 +87,20 @@ impl EnrichmentQuestion {
                 let body = question.as_bytes().to_vec();
                 Ok(Fetch { endpoint: endpoint.clone(), method: "POST", headers, body, timeout: *timeout })
             }
-            About::Token(_, token) => provider.fetch(Call::Userinfo(token), 0, now, verifier),
+            Query::Userinfo(_, token) => provider.fetch(Call::Userinfo(token), 0, now, verifier),
         }
     }
 
     /// Reads an answer. A service's 404 says that there is nothing about this subject.
     pub(super) fn read(&self, provider: &Provider, response: &Response) -> Option<SourceAnswer> {
-        let answer = match self.about {
-            About::Token(..) if response.status == 403 => return Some(SourceAnswer::Forbidden),
-            About::Token(..) => match provider.read_userinfo(response)? {
+        let answer = match self.query {
+            Query::Userinfo(..) if response.status == 403 => return Some(SourceAnswer::Forbidden),
+            Query::Userinfo(..) => match provider.read_userinfo(response)? {
                 Answer::Inactive => return Some(SourceAnswer::Inactive),
                 other => other,
             },
-            About::Subject(..) if response.status == 404 => Answer::Active(Object::new()),
-            About::Subject(..) => introspection::json_object(response).filter(|answer| !went_wrong(answer))?,
+            Query::Service(..) if response.status == 404 => Answer::Active(Object::new()),
+            Query::Service(..) => introspection::json_object(response).filter(|answer| !went_wrong(answer))?,
         };
         let Answer::Active(answer) = answer else { return None };
         let claims = match &self.enrichment.claims {
@@ -111,9 +112,9 @@ impl EnrichmentQuestion {
             }
             None => json::object(answer.iter().filter(|(name, _)| Enrichment::may_bring(name)).map(owned)),
         };
-        let subject = match self.about {
-            About::Token(..) => Some(answer.get("sub")?.as_str()?.to_owned()),
-            About::Subject(..) => None,
+        let subject = match self.query {
+            Query::Userinfo(..) => Some(answer.get("sub")?.as_str()?.to_owned()),
+            Query::Service(..) => None,
         };
         let judged = judged_elsewhere(&answer, &claims);
         let basis = basis(&self.enrichment, Some((&claims, &judged)));
@@ -181,28 +182,5 @@ impl fmt::Debug for EnrichmentQuestion {
 impl fmt::Debug for FoundClaims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Enriched")
-    }
-}
-
-/// The enrichment says which service is asked.
-impl PartialEq for EnrichmentQuestion {
-    fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.enrichment, &other.enrichment)
-            && match (&self.about, &other.about) {
-                (About::Subject(_, own), About::Subject(_, other)) => own == other,
-                (About::Token(own, token), About::Token(other, others)) => own == other && token == others,
-                _ => false,
-            }
-    }
-}
-
-impl Eq for EnrichmentQuestion {}
-
-impl Hash for EnrichmentQuestion {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        match &self.about {
-            About::Subject(_, question) => question.hash(state),
-            About::Token(provider, token) => (provider, token).hash(state),
-        }
     }
 }

@@ -31,7 +31,7 @@ impl Run<'_> {
         let Some(exchange) = &policy.token_exchange else { return Ok(None) };
         let maker = exchange.provider.map_or(Some(own), |index| self.facts.providers().nth(index));
         let maker = maker.ok_or(Denial::Misconfigured)?;
-        let key = ExchangeKey { exchange: Rc::clone(exchange), maker: maker.id, token: credentials.digest };
+        let key = ExchangeKey { exchange: exchange.into(), maker: maker.id, token: credentials.digest };
         let known = self.learnt.exchanged(&key).or_else(|| self.facts.exchanges.get(&key, self.now).cloned());
         if let Some(known) = known {
             self.trail.lessons.exchanged = Some((key, known.clone()));
@@ -53,7 +53,7 @@ impl Run<'_> {
         }
         let token = credentials.token().map_err(Denial::from)?;
         let ends = validated.claims.expires_at();
-        let need = Need::Exchange(maker.id, ExchangeQuestion { exchange: Rc::clone(exchange), token, ends });
+        let need = Need::Exchange(maker.id, ExchangeQuestion { exchange: exchange.into(), token, ends });
         if self.learnt.has_asked(&need) {
             return Err(deny_for(own, Denial::AuthorizerUnavailable, Some(Detail::Exchange)));
         }

@@ -2,6 +2,7 @@
 //!
 //! The invariant: what a provider made for one token and one exchange of the configuration is found under these three alone.
 
+use crate::cache::Identical;
 use crate::config::TokenExchange;
 use crate::http::{Endpoint, Fetch};
 use crate::jose::verifier::Verifier;
@@ -10,22 +11,20 @@ use crate::oauth::token_exchange::{self, Answer};
 use crate::provider::{NoRoute, Provider, ProviderId};
 use crate::time::Timestamp;
 use std::fmt;
-use std::hash::{Hash, Hasher};
-use std::rc::Rc;
 
 /// A token, and what it is to be exchanged for.
-#[derive(Clone)]
+#[derive(Clone, Eq, Hash, PartialEq)]
 pub(super) struct ExchangeQuestion {
-    pub(super) exchange: Rc<TokenExchange>,
+    pub(super) exchange: Identical<TokenExchange>,
     pub(super) token: Token,
     /// When the client's own token ends.
     pub(super) ends: Option<Timestamp>,
 }
 
 /// Under which what came of it is kept.
-#[derive(Clone)]
+#[derive(Clone, Eq, Hash, PartialEq)]
 pub(super) struct ExchangeKey {
-    pub(super) exchange: Rc<TokenExchange>,
+    pub(super) exchange: Identical<TokenExchange>,
     /// Who made it: several providers may know one opaque token.
     pub(super) maker: ProviderId,
     pub(super) token: TokenDigest,
@@ -37,7 +36,7 @@ pub(super) type Exchanged = Option<Answer>;
 impl ExchangeQuestion {
     /// Under which what comes of it is kept.
     pub(super) fn key(&self, maker: ProviderId) -> ExchangeKey {
-        ExchangeKey { exchange: Rc::clone(&self.exchange), maker, token: self.token.digest() }
+        ExchangeKey { exchange: self.exchange.clone(), maker, token: self.token.digest() }
     }
 
     /// How much memory it takes, in bytes.
@@ -70,33 +69,5 @@ impl fmt::Debug for ExchangeQuestion {
 impl fmt::Debug for ExchangeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ExchangeKey")
-    }
-}
-
-impl PartialEq for ExchangeQuestion {
-    fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.exchange, &other.exchange) && self.token == other.token
-    }
-}
-
-impl Eq for ExchangeQuestion {}
-
-impl Hash for ExchangeQuestion {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.token.hash(state);
-    }
-}
-
-impl PartialEq for ExchangeKey {
-    fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.exchange, &other.exchange) && self.maker == other.maker && self.token == other.token
-    }
-}
-
-impl Eq for ExchangeKey {}
-
-impl Hash for ExchangeKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.token.hash(state);
     }
 }

@@ -3,6 +3,7 @@
 //! The invariant: only claims that were proved are told to it, with who proved them; it decides about the one path, host and
 //! method that every reader finds in the request, and only its 2xx allows.
 
+use crate::cache::Identical;
 use crate::config::{ExternalAuthorization, ProviderConfig};
 use crate::http::path::Path;
 use crate::http::query::Target;
@@ -13,13 +14,12 @@ use crate::json::{self, Object, Value};
 use crate::policy::rules;
 use crate::time::Timestamp;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 /// What one authorizer is asked: the same question gets the same answer, for a while.
-#[derive(Clone)]
+#[derive(Clone, Eq, Hash, PartialEq)]
 pub struct AuthorizationQuestion {
-    authorizer: Rc<ExternalAuthorization>,
+    authorizer: Identical<ExternalAuthorization>,
     /// Everything but the time: the user, who vouches for him, and the request line, as JSON members.
     about: Rc<str>,
 }
@@ -75,7 +75,7 @@ impl AuthorizationQuestion {
         let provider =
             json::object_value([("issuer", Value::from(&*provider.issuer)), ("name", Value::from(&*provider.name))]);
         let about = format!("\"provider\":{provider},\"request\":{line},\"sent\":{sent},\"user\":{user}");
-        Some(Self { authorizer: Rc::clone(authorizer), about: Rc::from(about) })
+        Some(Self { authorizer: authorizer.into(), about: Rc::from(about) })
     }
 
     /// Who is asked.
@@ -128,20 +128,6 @@ fn written(octets: &[u8]) -> String {
 impl fmt::Debug for AuthorizationQuestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthorizationQuestion").field("authorizer", &self.authorizer.endpoint).finish_non_exhaustive()
-    }
-}
-
-impl PartialEq for AuthorizationQuestion {
-    fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.authorizer, &other.authorizer) && self.about == other.about
-    }
-}
-
-impl Eq for AuthorizationQuestion {}
-
-impl Hash for AuthorizationQuestion {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.about.hash(state);
     }
 }
 
