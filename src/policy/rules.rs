@@ -54,9 +54,12 @@ struct Indexed {
     is_bypass: bool,
 }
 
+/// Room to work in.
 #[derive(Default)]
 struct Scratch {
+    /// The rules that are still possible.
     left: Bits,
+    /// The rules that one dimension leaves possible.
     possible: Bits,
     tried: Tried,
 }
@@ -149,15 +152,11 @@ impl RuleIndex {
         if read.host.text.is_none() && !self.hosts.is_indifferent() || self.has_long_headers(request) {
             return Err(Error::Ambiguous);
         }
-        let mut scratch = self.scratch.take();
-        scratch.tried.asked.clear();
-        let found = self.find_by_method(&read, &mut scratch);
-        let found = found.and_then(|found| {
+        self.with_scratch(|scratch| {
+            let found = self.find_by_method(&read, scratch)?;
             let certain = found.filter(|number| self.is_certain(*number, &read.doubts));
-            self.if_none_asks_more(found, certain, &read, &mut scratch)
-        });
-        self.scratch.set(scratch);
-        found
+            self.if_none_asks_more(found, certain, &read, scratch)
+        })
     }
 
     /// The rule that holds where the metadata of the route name this one: Envoy may have found the route by a path that the
@@ -166,16 +165,21 @@ impl RuleIndex {
         let read = self.read(request);
         let is_bypass = self.rules.get(number).is_some_and(|rule| rule.is_bypass);
         let found = Some(number).filter(|_| !is_bypass || read.doubts.are_none());
+        self.with_scratch(|scratch| self.if_none_asks_more(found, None, &read, scratch))
+    }
+
+    /// Searches in the room that is kept for it, of which nothing of the last request is left.
+    fn with_scratch<T>(&self, search: impl FnOnce(&mut Scratch) -> T) -> T {
         let mut scratch = self.scratch.take();
         scratch.tried.asked.clear();
-        let found = self.if_none_asks_more(found, None, &read, &mut scratch);
+        let found = search(&mut scratch);
         self.scratch.set(scratch);
         found
     }
 
     fn read<'r>(&self, request: &'r Request) -> ReadRequest<'r> {
         let target = request.path().unwrap_or_default();
-        // A mark that begins a fragment is part of the path to some.
+        // To some readers, `#` and what stands behind it are a part of the path.
         let path = Path::read(target.split(|byte| *byte == b'?').next().unwrap_or_default());
         let host = Host::read(request.authority().unwrap_or_default());
         // Methods differ by case, but not for every service.
@@ -243,8 +247,8 @@ impl RuleIndex {
         })
     }
 
-    /// The rule for a path of which the one rule is found, and for a path that it stands close to the other: that one, if it
-    /// comes first and asks for no less.
+    /// The rule for a path, given the rule that was found for it and the rule of a neighbouring path: the neighbour's, if that comes
+    /// first and asks for no less.
     fn with_neighbour(&self, found: Option<usize>, neighbour: Option<usize>) -> Result<Option<usize>, Error> {
         let comes_first = self.ranks.number(neighbour) < self.ranks.number(found);
         if comes_first { self.stricter(neighbour, found) } else { Ok(found) }
@@ -273,8 +277,8 @@ impl RuleIndex {
         })
     }
 
-    /// The rule that was found; unless the request can be read in two ways, and could fall under a rule that asks for more. One
-    /// that is `certain` to match leaves nothing to those behind it.
+    /// The rule that was found, unless the request can be read in two ways and could fall under a rule that asks for more. Rules behind
+    /// one that is `certain` to match don't count.
     fn if_none_asks_more(
         &self,
         found: Option<usize>,
@@ -301,8 +305,8 @@ impl RuleIndex {
         Ok(found)
     }
 
-    /// Whether one of these rules, before the one at `end`, could be found if what is in doubt were otherwise. Routes are, with all
-    /// that Envoy finds them by.
+    /// Whether one of these rules, before the one at `end`, could be found if what is in doubt were otherwise. The route is always in
+    /// doubt, since Envoy has found it by the path, the host and the method.
     fn is_any_possible(
         &self,
         rules: &Bits,
@@ -369,7 +373,7 @@ fn names<'r>(headers: impl Iterator<Item = &'r HeaderMatch>) -> Vec<Box<str>> {
     names
 }
 
-/// What rules are found by, as it was sent.
+/// A request as it was sent, with what rules are found by.
 struct ReadRequest<'r> {
     request: &'r Request,
     path: Path<'r>,
