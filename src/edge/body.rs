@@ -84,15 +84,16 @@ fn judge(progress: &RefCell<Progress>, filter: Option<&Filter>, instance: &mut I
 
 /// Brings a body to the filter, whole or as one that is too long.
 fn judged(held: HeldBody, filter: Option<&Filter>, size: usize) -> Result<PassedBody, Box<Answered>> {
-    let bytes = match size {
-        0 => Some(Vec::new()),
-        size if size <= held.max_size() => abi::buffer(Buffer::RequestBody, size).filter(|bytes| bytes.len() == size),
-        _ => Some(Vec::new()),
+    let is_too_long = size > held.max_size();
+    let bytes = if size == 0 || is_too_long {
+        Some(Vec::new())
+    } else {
+        abi::buffer(Buffer::RequestBody, size).filter(|bytes| bytes.len() == size)
     };
     let (Some(filter), Some(bytes), Some(now)) = (filter, bytes, abi::now()) else {
         log::error!("the body of a request could not be read; it is refused");
         return Err(Box::new(Answered::misconfigured()));
     };
-    let body = if size > held.max_size() { Body::TooLong } else { Body::Whole(&bytes) };
+    let body = if is_too_long { Body::TooLong } else { Body::Whole(&bytes) };
     filter.on_body(held, body, now)
 }

@@ -7,8 +7,7 @@ use super::instance::Instance;
 use super::lists::Listing;
 use super::{Progress, wire};
 use crate::decision::{Answered, Decision, Forward};
-use crate::http::caching;
-use crate::http::{Answer, Edit};
+use crate::http::{Answer, Edit, caching};
 use std::cell::RefCell;
 
 /// Makes a decision true for the request of the effective context.
@@ -26,7 +25,6 @@ pub fn carry_out(decision: Decision, progress: &RefCell<Progress>, instance: &mu
                     *progress = Progress::Forwarded { response_edits, case, body, listing };
                 }
             }
-            // Half a change could be a forged identity.
             Err(Failed) => {
                 log::error!("a request could not be changed as decided");
                 refuse_misconfigured(instance);
@@ -47,7 +45,8 @@ pub fn answer_anyway(answered: &Answered, progress: &RefCell<Progress>, instance
     answer(answered, instance);
 }
 
-/// Tells as filter state what was asked of an MCP server. That is for those who read logs and metadata only: no request is lost for it.
+/// Tells as filter state what was asked of an MCP server. It is only for those who read logs and metadata: no request is refused for
+/// want of it.
 pub fn audit(filter_state: &[(String, Vec<u8>)]) {
     if filter_state.iter().any(|(key, value)| abi::set_filter_state(key, value).is_err()) {
         log::warn!("what was asked of an MCP server could not be told as filter state");
@@ -68,8 +67,8 @@ fn apply(forward: &Forward, instance: &Instance) -> Result<(), Failed> {
     instance.mark(&forward.outcome, forward.route.as_deref())
 }
 
-/// Changes a response; one that sets a cookie, or says itself who may keep it, is then kept by no cache for others. If that can't be
-/// had, nothing is changed.
+/// Changes a response. If a change sets a cookie, or says who may keep the response, no cache may keep it for others: where that
+/// can't be had, nothing is changed.
 pub fn edit_response(edits: Vec<Edit>) -> Result<(), Failed> {
     if edits.iter().any(is_for_one) {
         let response = abi::pairs(HeaderMap::ResponseHeaders).and_then(wire::headers).ok_or(Failed)?;
@@ -94,7 +93,7 @@ fn carry_out_edits(map: HeaderMap, edits: &[Edit]) -> Result<(), Failed> {
     })
 }
 
-/// What is answered goes nowhere but into logs.
+/// Takes tokens off a request that is answered here: it goes nowhere but into logs.
 fn hide(edits: &[Edit]) {
     if carry_out_edits(HeaderMap::RequestHeaders, edits).is_err() {
         log::error!("a token could not be taken off a request that is answered; access logs may show it");
@@ -108,12 +107,14 @@ fn answer(answered: &Answered, instance: &mut Instance) {
     send(answered, instance);
 }
 
+/// Answers the request of the effective context, and counts nothing.
 pub fn send(answered: &Answered, instance: &Instance) {
     if abi::send_reply(&answered.answer, &instance.details(answered.meaning)).is_err() {
         log::error!("a request could not be answered; it stays on hold");
     }
 }
 
+/// Refuses the request of the effective context because there is nothing to judge it by.
 pub fn refuse_misconfigured(instance: &mut Instance) {
     answer(&Answered::misconfigured(), instance);
 }

@@ -63,9 +63,6 @@ impl Stream {
     }
 
     fn on_part(&self, size: usize, is_end: bool) -> bool {
-        if matches!(self.progress.try_borrow().as_deref(), Ok(Progress::Forwarded { body: None, .. })) {
-            return true;
-        }
         let Ok(mut shared) = self.shared.try_borrow_mut() else { return false };
         let Worker { filter, instance, .. } = &mut *shared;
         body::on_part(&self.progress, filter.as_ref(), instance, size, is_end)
