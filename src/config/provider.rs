@@ -186,22 +186,8 @@ impl ProviderConfig {
             url => Some(url.map_err(|problem| fields.error("issuer", problem))?),
         };
         let mut provider = Self::standard(issuer, url.as_ref());
-        if let Some(name) = fields.string("name")? {
-            provider.name = name;
-        }
-        if provider.name.is_empty()
-            || !provider.name.bytes().all(|byte| is_quotable(byte) && !b";=,{} ".contains(&byte))
-        {
-            return Err(fields.error("name", "becomes a label in metrics: printable ASCII without space and ; = , { }"));
-        }
-        if let Some(cluster) = fields.string("cluster")? {
-            if cluster.is_empty() {
-                return Err(fields.error("cluster", "must not be empty"));
-            }
-            provider.clusters.issuer_cluster = cluster;
-            provider.clusters.named = true;
-        }
-        provider.clusters.others = fields.string_map("clusters")?;
+        provider.read_name(&mut fields)?;
+        provider.read_clusters(&mut fields)?;
         provider.discovery = url.as_ref().map(|url| discovery(url, &provider.clusters)).unwrap_or_default();
         provider.validation = validation(&mut fields)?;
         if matches!(provider.validation, Validation::Introspection | Validation::Userinfo) {
@@ -218,19 +204,7 @@ impl ProviderConfig {
             return Err(fields.error("issuer", problem));
         }
         provider.read_algorithms(&mut fields)?;
-        if let Some(introspection) = fields.object("introspection")? {
-            if !matches!(provider.validation, Validation::Auto | Validation::Introspection) {
-                let problem = "is not used with this `validation`; use auto or introspection";
-                return Err(fields.error("introspection", problem));
-            }
-            provider.introspection.read(introspection, &provider.clusters, &provider.audiences)?;
-        }
-        if let Some(userinfo) = fields.object("userinfo")? {
-            if !matches!(provider.validation, Validation::Auto | Validation::Userinfo) {
-                return Err(fields.error("userinfo", "is not used with this `validation`; use auto or userinfo"));
-            }
-            provider.userinfo.read(userinfo, &provider.clusters)?;
-        }
+        provider.read_questions(&mut fields)?;
         provider.token_prefixes = token_prefixes(&mut fields)?;
         provider.claim_mapping = ClaimMapping::from_fields(&mut fields)?;
         provider.audience_separator = separator(&mut fields, "audience_separator")?;
@@ -241,6 +215,46 @@ impl ProviderConfig {
         }
         fields.finish()?;
         Ok(provider)
+    }
+
+    fn read_name(&mut self, fields: &mut Fields) -> Result<(), Error> {
+        if let Some(name) = fields.string("name")? {
+            self.name = name;
+        }
+        if self.name.is_empty() || !self.name.bytes().all(|byte| is_quotable(byte) && !b";=,{} ".contains(&byte)) {
+            return Err(fields.error("name", "becomes a label in metrics: printable ASCII without space and ; = , { }"));
+        }
+        Ok(())
+    }
+
+    fn read_clusters(&mut self, fields: &mut Fields) -> Result<(), Error> {
+        if let Some(cluster) = fields.string("cluster")? {
+            if cluster.is_empty() {
+                return Err(fields.error("cluster", "must not be empty"));
+            }
+            self.clusters.issuer_cluster = cluster;
+            self.clusters.named = true;
+        }
+        self.clusters.others = fields.string_map("clusters")?;
+        Ok(())
+    }
+
+    /// How the provider is asked about tokens: `introspection` and `userinfo`.
+    fn read_questions(&mut self, fields: &mut Fields) -> Result<(), Error> {
+        if let Some(introspection) = fields.object("introspection")? {
+            if !matches!(self.validation, Validation::Auto | Validation::Introspection) {
+                let problem = "is not used with this `validation`; use auto or introspection";
+                return Err(fields.error("introspection", problem));
+            }
+            self.introspection.read(introspection, &self.clusters, &self.audiences)?;
+        }
+        if let Some(userinfo) = fields.object("userinfo")? {
+            if !matches!(self.validation, Validation::Auto | Validation::Userinfo) {
+                return Err(fields.error("userinfo", "is not used with this `validation`; use auto or userinfo"));
+            }
+            self.userinfo.read(userinfo, &self.clusters)?;
+        }
+        Ok(())
     }
 
     /// Whether somebody can sign what is to prove who we are.
