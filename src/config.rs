@@ -86,7 +86,7 @@ pub struct Config {
     /// Who may issue tokens; never empty.
     pub providers: Vec<Rc<ProviderConfig>>,
     /// Where tokens are looked for; never empty.
-    pub sources: Vec<TokenSource>,
+    pub sources: Vec<Rc<TokenSource>>,
     /// The longest token that is looked at, in bytes.
     pub max_token_size: usize,
     /// What a request must fulfil that no rule is for.
@@ -166,7 +166,6 @@ impl Config {
             let resource = audience::of_resource(&top)?;
             ProviderConfig::list(&mut top, resource.as_ref())?
         };
-        let about = warnings::about_providers(&providers);
         let sources = TokenSource::list(&mut top, &providers)?;
         let max_token_size = top.size("max_token_size", MIN_MAX_TOKEN_SIZE..=MAX_TOKEN_BYTES)?;
         let max_token_size = max_token_size.unwrap_or(DEFAULT_MAX_TOKEN_SIZE);
@@ -185,6 +184,7 @@ impl Config {
         let marks = top.boolean("marks")?.unwrap_or(true);
         let refusal_log = RefusalLog::from_fields(&mut top)?;
         top.finish()?;
+        let warnings = warnings::about_providers(&providers);
         let providers = providers.into_iter().map(Rc::new).collect();
         let mut config = Self {
             providers,
@@ -199,25 +199,37 @@ impl Config {
             publishing: None,
             marks,
             refusal_log,
-            warnings: about,
+            warnings,
         };
         audience::keep_apart(&mut config);
-        check::check_collisions(&config)?;
-        check::check_headers(&config)?;
-        check::check_enrichments(&config)?;
-        check::check_published(&config)?;
-        verify::check_host(&config)?;
-        publishing::check(&config)?;
+        config.check()?;
         config.publishing = publishing.publish(&config)?;
-        config.warnings.extend(rule::warnings(&config));
-        config.warnings.extend(audience::warnings(&config));
-        config.warnings.extend(warnings::about_unreachable_rules(&config));
-        config.warnings.extend(warnings::about_dotted_claims(&config));
-        let about_verify = config.verify.as_ref().map(|verify| verify.warnings(config.policies())).unwrap_or_default();
-        config.warnings.extend(about_verify);
-        let about_assertions = publishing::warnings(&config);
-        config.warnings.extend(about_assertions);
+        config.warn();
         Ok(config)
+    }
+
+    /// Checks what no part of a configuration can see by itself.
+    fn check(&self) -> Result<(), Error> {
+        check::check_collisions(self)?;
+        check::check_headers(self)?;
+        check::check_enrichments(self)?;
+        check::check_published(self)?;
+        verify::check_host(self)?;
+        publishing::check(self)
+    }
+
+    /// Adds warnings of what no part of a configuration can see by itself.
+    fn warn(&mut self) {
+        let about_verify = self.verify.as_ref().map(|verify| verify.warnings(self.policies())).unwrap_or_default();
+        let found = [
+            rule::warnings(self),
+            audience::warnings(self),
+            warnings::about_unreachable_rules(self),
+            warnings::about_dotted_claims(self),
+            about_verify,
+            publishing::warnings(self),
+        ];
+        self.warnings.extend(found.into_iter().flatten());
     }
 
     /// Refuses keys, for `private_key_jwt` and for assertions, that neither this module nor the host signs with. Which keys a host signs with is the

@@ -28,7 +28,8 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// One of the filter's providers, by its place in the configuration.
+/// One of the filter's providers, by its place in the configuration: for what outlives the run of a decision, as entries of caches,
+/// needs and trails do. Within a run, a provider is a reference.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ProviderId(pub usize);
 

@@ -3,6 +3,7 @@
 use super::fields::Fields;
 use super::output::header_name;
 use super::{Error, TokenLocation, TokenSource, is_token_byte};
+use std::rc::Rc;
 
 /// What browsers are told (Fetch standard, section 3.2).
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl Cors {
     /// `cors`.
     pub(super) fn from_fields(
         top: &mut Fields,
-        sources: &[TokenSource],
+        sources: &[Rc<TokenSource>],
         further: ClientHeaders,
     ) -> Result<Option<Self>, Error> {
         let ClientHeaders { has_mcp, takes_dpop } = further;
@@ -166,7 +167,7 @@ fn is_of_label(byte: u8) -> bool {
 }
 
 /// The headers that tokens are read from: a page that may not send them has no use for the others.
-fn places_of_tokens(sources: &[TokenSource]) -> Vec<String> {
+fn places_of_tokens(sources: &[Rc<TokenSource>]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for source in sources {
         if let TokenLocation::Header { name, .. } = &source.location

@@ -11,8 +11,10 @@ use std::ops::Range;
 use std::rc::Rc;
 
 /// A place where a token may be.
-#[derive(Debug)]
+#[derive(Debug, Eq, PartialEq)]
 pub struct TokenSource {
+    /// Its number in `access_token`.
+    pub index: usize,
     /// The place.
     pub location: TokenLocation,
     /// The providers (their indices) that every token from here belongs to: one, or one for each of its tenants.
@@ -81,10 +83,10 @@ impl TokenSource {
     /// `Authorization: Bearer`.
     fn standard() -> Self {
         let location = TokenLocation::Header { name: Rc::from("authorization"), scheme: Some("Bearer".to_owned()) };
-        Self { location, providers: None }
+        Self { index: 0, location, providers: None }
     }
 
-    pub(super) fn list(top: &mut Fields, providers: &[ProviderConfig]) -> Result<Vec<Self>, Error> {
+    pub(super) fn list(top: &mut Fields, providers: &[ProviderConfig]) -> Result<Vec<Rc<Self>>, Error> {
         let sources = top.objects("access_token", |fields| Self::from_fields(fields, providers))?;
         let sources = sources.unwrap_or_else(|| vec![Self::standard()]);
         if sources.is_empty() {
@@ -96,7 +98,7 @@ impl TokenSource {
                 return Err(Error::at(&format!("access_token[{index}]"), problem));
             }
         }
-        Ok(sources)
+        Ok(sources.into_iter().enumerate().map(|(index, source)| Rc::new(Self { index, ..source })).collect())
     }
 
     fn from_fields(mut fields: Fields, providers: &[ProviderConfig]) -> Result<Self, Error> {
@@ -156,7 +158,7 @@ impl TokenSource {
         };
         let providers = Self::of_provider(&mut fields, providers)?;
         fields.finish()?;
-        Ok(Self { location, providers })
+        Ok(Self { index: 0, location, providers })
     }
 
     /// The place that is no placement of an output; `None` if it is another.
@@ -175,7 +177,7 @@ impl TokenSource {
             return Err(fields.error("key", "is no name of a protocol (RFC 6455, section 4.1)"));
         }
         let location = TokenLocation::WebSocketProtocol { marker };
-        Ok(Some(Self { location, providers: Self::of_provider(fields, providers)? }))
+        Ok(Some(Self { index: 0, location, providers: Self::of_provider(fields, providers)? }))
     }
 
     fn of_provider(fields: &mut Fields, providers: &[ProviderConfig]) -> Result<Option<Range<usize>>, Error> {

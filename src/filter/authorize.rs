@@ -11,7 +11,7 @@ use super::facts::Facts;
 use super::need::{Learnt, Need, ValidatedBy, ValidatedToken};
 use super::operator_log::Detail;
 use super::trail::{Check, Complaint, Trail, UsedEntry};
-use crate::config::{ExternalAuthorization, Policy, TokenSource};
+use crate::config::{ExternalAuthorization, Policy};
 use crate::http::{Request, only};
 use crate::jose::confirmation::Confirmation;
 use crate::jose::jwt::{self, Audiences, CheckedClaims, Expected, Issuer};
@@ -56,7 +56,7 @@ pub(super) type Validated<'f> = (ValidatedToken, &'f Provider);
 
 impl<'f> Run<'f> {
     fn decide(&mut self) -> Result<Grant, Halt> {
-        let Self { facts, request, policy, .. } = *self;
+        let policy = self.policy;
         if policy.bypass {
             return Ok(Grant::Exempt(Exemption::Bypass));
         }
@@ -64,41 +64,19 @@ impl<'f> Run<'f> {
         if policy.mcp.is_some() {
             self.check_page()?;
         }
-        let most = facts.config.max_token_size;
-        let found = credentials::find(request, &facts.config.sources, &facts.own, most, policy.takes_dpop());
-        if found == Err(credentials::Error::TooLong) {
-            self.trail.complaint = Some(Complaint::TokenTooLong(most));
-        }
-        if policy.allow_preflight && matches!(found, Ok(None)) && request.is_cors_preflight() {
-            self.trail.end();
-            return Ok(Grant::Exempt(Exemption::Preflight));
-        }
-        let credentials = match found.map_err(Denial::from)? {
-            Some(credentials) => credentials,
-            None if policy.allow_missing => {
+        let credentials = match self.credentials()? {
+            Ok(credentials) => credentials,
+            Err(exemption) => {
                 self.trail.end();
-                return Ok(Grant::Exempt(Exemption::Missing));
+                return Ok(Grant::Exempt(exemption));
             }
-            None if policy.mcp.is_some() => return Err(self.missing_token().into()),
-            None => return Err(Denial::MissingToken.into()),
         };
-        self.trail.token = Some(credentials.digest);
-        self.trail.source = Some(credentials.source);
         self.trail.enter(Check::Validation);
-        let trusted = Trusted::of(facts, &credentials, policy);
-        let known = self.known(&credentials, &trusted);
-        let is_known = known.is_some();
-        self.trail.cached = Some(is_known);
-        let (validated, provider) = match known {
-            Some(known) => known,
-            None => {
-                let token = credentials.token().map_err(Denial::from)?;
-                self.validate(&token, credentials.digest, &trusted)?
-            }
-        };
+        let (validated, provider) = self.validated(&credentials)?;
         self.trail.enter(Check::Claims);
         let checked = self.check(&validated, provider).map_err(|error| deny_claims(provider, error))?;
-        if !is_known && !validated.validated_by.is_answer() {
+        // What a provider answered was kept when it came, and what is known already is kept.
+        if self.trail.proved.is_some() {
             self.trail.kept = Some(validated.clone());
         }
         self.trail.enter(Check::Binding);
@@ -113,15 +91,15 @@ impl<'f> Run<'f> {
         }
         let exchanged = self.exchange(&validated, provider, &credentials)?;
         self.trail.end();
-        let (label, source) = (Rc::clone(&provider.label), credentials.source);
         let by = validated.validated_by.is_answer().then_some(provider.id);
         let entry =
             TokenEntry { key: (by, credentials.digest), assertions: validated.assertions, outputs: validated.outputs };
         Ok(Grant::Token(TokenGrant {
             token,
             provider: provider.id,
-            label,
-            source,
+            config: Rc::clone(&provider.config),
+            label: Rc::clone(&provider.label),
+            source: Rc::clone(credentials.source),
             scheme: credentials.scheme,
             proof: proof.map(Box::new),
             needs_nonce,
@@ -129,6 +107,42 @@ impl<'f> Run<'f> {
             basis,
             exchanged,
         }))
+    }
+
+    /// The token of the request, or why it needs none.
+    fn credentials(&mut self) -> Result<Result<Credentials<'f>, Exemption>, Halt> {
+        let Self { facts, request, policy, .. } = *self;
+        let most = facts.config.max_token_size;
+        let found = credentials::find(request, &facts.config.sources, &facts.own, most, policy.takes_dpop());
+        match found {
+            Ok(Some(credentials)) => {
+                self.trail.token = Some(credentials.digest);
+                self.trail.source = Some(credentials.source.index);
+                Ok(Ok(credentials))
+            }
+            Ok(None) if policy.allow_preflight && request.is_cors_preflight() => Ok(Err(Exemption::Preflight)),
+            Ok(None) if policy.allow_missing => Ok(Err(Exemption::Missing)),
+            Ok(None) if policy.mcp.is_some() => Err(self.missing_token().into()),
+            Ok(None) => Err(Denial::MissingToken.into()),
+            Err(error) => {
+                if error == credentials::Error::TooLong {
+                    self.trail.complaint = Some(Complaint::TokenTooLong(most));
+                }
+                Err(Denial::from(error).into())
+            }
+        }
+    }
+
+    /// The token as somebody vouches for it: as it is known from an earlier request, or as it is validated now.
+    fn validated(&mut self, credentials: &Credentials<'f>) -> Result<Validated<'f>, Halt> {
+        let trusted = Trusted::of(self.facts, credentials, self.policy);
+        let known = self.known(credentials, &trusted);
+        self.trail.cached = Some(known.is_some());
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let token = credentials.token().map_err(Denial::from)?;
+        self.validate(&token, credentials.digest, &trusted)
     }
 
     /// A token whose signature was verified, if its key is still the provider's.
@@ -211,19 +225,18 @@ impl<'f> Run<'f> {
 /// Whose tokens are good for a request: in the place that its token was in, under its policy.
 pub(super) struct Trusted<'f> {
     facts: &'f Facts,
-    by_source: Option<Range<usize>>,
+    by_source: Option<&'f Range<usize>>,
     by_policy: Option<&'f [usize]>,
 }
 
 impl<'f> Trusted<'f> {
-    fn of(facts: &'f Facts, credentials: &Credentials, policy: &'f Policy) -> Self {
-        let source = facts.source(credentials.source);
-        let by_source = source.and_then(|source: &TokenSource| source.providers.clone());
+    fn of(facts: &'f Facts, credentials: &Credentials<'f>, policy: &'f Policy) -> Self {
+        let by_source = credentials.source.providers.as_ref();
         Self { facts, by_source, by_policy: policy.providers.as_deref() }
     }
 
     pub(super) fn has(&self, provider: ProviderId) -> bool {
-        self.by_source.as_ref().is_none_or(|range| range.contains(&provider.0))
+        self.by_source.is_none_or(|range| range.contains(&provider.0))
             && self.by_policy.is_none_or(|indices| indices.contains(&provider.0))
     }
 

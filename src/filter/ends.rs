@@ -2,6 +2,7 @@
 
 use super::need::Need;
 use super::operator_log::Detail;
+use crate::config::{ProviderConfig, TokenSource};
 use crate::jose::jws;
 use crate::jose::jwt::{self, AccessToken};
 use crate::oauth::credentials::{self, AuthScheme, TokenDigest};
@@ -28,10 +29,11 @@ pub(super) enum Grant {
 pub(super) struct TokenGrant {
     pub(super) token: AccessToken,
     pub(super) provider: ProviderId,
+    pub(super) config: Rc<ProviderConfig>,
     /// The provider's name.
     pub(super) label: Rc<str>,
     /// The place that the token was in.
-    pub(super) source: usize,
+    pub(super) source: Rc<TokenSource>,
     /// The scheme that it was sent under.
     pub(super) scheme: AuthScheme,
     /// What it spends: a proof that can be shown once.
@@ -71,7 +73,7 @@ impl fmt::Debug for Grant {
             Self::Exempt(exemption) => f.debug_tuple("Exempt").field(exemption).finish(),
             Self::Token(TokenGrant { token, provider, source, .. }) => {
                 let mut grant = f.debug_struct("Token");
-                grant.field("token", token).field("provider", provider).field("source", source).finish_non_exhaustive()
+                grant.field("token", token).field("provider", provider).field("source", &source.index).finish_non_exhaustive()
             }
         }
     }

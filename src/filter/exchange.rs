@@ -29,7 +29,7 @@ impl Run<'_> {
     ) -> Result<Option<Rc<str>>, Halt> {
         let policy = self.policy;
         let Some(exchange) = &policy.token_exchange else { return Ok(None) };
-        let maker = exchange.provider.map_or(Some(own), |index| self.facts.providers().nth(index));
+        let maker = exchange.provider.map_or(Some(own), |index| self.facts.provider(ProviderId(index)));
         let maker = maker.ok_or(Denial::Misconfigured)?;
         let key = ExchangeKey { exchange: exchange.into(), maker: maker.id, token: credentials.digest };
         let known = self.learnt.exchanged(&key).or_else(|| self.facts.exchanges.get(&key, self.now).cloned());

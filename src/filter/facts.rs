@@ -10,7 +10,7 @@ use super::need::{ENTRY_SIZE, Need, ValidatedBy, ValidatedToken};
 use super::newcomers::{Lookup, Newcomers};
 use super::proofs::Proofs;
 use crate::cache::{Bounds, Cache, DigestCache};
-use crate::config::{Config, TokenSource};
+use crate::config::Config;
 use crate::http::Response;
 use crate::http::names::ReservedNames;
 use crate::jose::jws::KnownHeaders;
@@ -128,11 +128,6 @@ impl Facts {
     /// Room for what is written about a token, if anything ever is.
     pub(super) fn new_outputs(&self) -> Option<Rc<KeptOutputs>> {
         self.writes.then(Rc::default)
-    }
-
-    /// The place that a token was found in.
-    pub(super) fn source(&self, index: usize) -> Option<&TokenSource> {
-        self.config.sources.get(index)
     }
 
     /// Notes that a token of this provider has been proved.

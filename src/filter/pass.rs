@@ -95,14 +95,11 @@ impl Filter {
 
     /// Lets a request pass with the identity that its token proves.
     fn pass_token(&mut self, case: &Case, granted: TokenGrant, mut tally: Tally, now: Timestamp) -> Decision {
-        let TokenGrant { token, provider, label, source, scheme, needs_nonce, entry, basis, exchanged, .. } = granted;
-        let config = Rc::clone(&self.config);
-        let (Some(source), Some(issued_by)) = (config.sources.get(source), config.providers.get(provider.0)) else {
-            return self.refuse_for(case, Refusal::new(Denial::Misconfigured, Some(label)), tally, now);
-        };
+        let TokenGrant { token, provider, config, label, source, scheme, needs_nonce, entry, basis, exchanged, .. } =
+            granted;
         let mut rewrite = Rewrite::default();
-        place_token(source, scheme, case, &mut rewrite);
-        let (location, issuer) = (source.location.as_str(), &*issued_by.issuer);
+        place_token(&source, scheme, case, &mut rewrite);
+        let (location, issuer) = (source.location.as_str(), &*config.issuer);
         let identity = Identity { claims: token.claims(), provider: &label, issuer, location };
         let exchanged = exchanged.as_deref();
         let subject = Subject { identity, provider, label: &label, entry: &entry, basis, exchanged };

@@ -56,8 +56,8 @@ pub struct Credentials<'r> {
     pub scheme: AuthScheme,
     /// The token's digest.
     pub digest: TokenDigest,
-    /// Index of its source in the configuration.
-    pub source: usize,
+    /// Its source in the configuration.
+    pub source: &'r Rc<TokenSource>,
 }
 
 /// The authentication scheme that a token was sent under.
@@ -78,6 +78,15 @@ enum Syntax {
     Token68,
     /// Alone: visible ASCII, and no comma, with which proxies join two values of one header.
     Plain,
+}
+
+impl Syntax {
+    fn at(location: &TokenLocation) -> Self {
+        match location {
+            TokenLocation::Header { scheme: Some(_), .. } => Self::Token68,
+            _ => Self::Plain,
+        }
+    }
 }
 
 impl Credentials<'_> {
@@ -101,7 +110,7 @@ impl Credentials<'_> {
 /// Without the digest, by which a short token could be guessed.
 impl fmt::Debug for Credentials<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("source", &self.source).finish_non_exhaustive()
+        f.debug_struct("Credentials").field("source", &self.source.index).finish_non_exhaustive()
     }
 }
 
@@ -126,7 +135,7 @@ pub enum Error {
 /// DPoP is one that tokens come under, too, if `takes_dpop`.
 pub fn find<'r>(
     request: &'r Request,
-    sources: &'r [TokenSource],
+    sources: &'r [Rc<TokenSource>],
     own: &ReservedNames,
     max_size: usize,
     takes_dpop: bool,
@@ -134,61 +143,88 @@ pub fn find<'r>(
     let mut found: Option<Credentials> = None;
     let mut unsupported = Vec::new();
     let mut metadata = request.metadata.iter();
-    for (index, source) in sources.iter().enumerate() {
-        let mut scheme = AuthScheme::None;
-        let text = match &source.location {
-            TokenLocation::Header { name, scheme: Some(expected) } => {
-                match behind_scheme(request, name, expected, takes_dpop && !has_place_for_dpop(sources, name)) {
-                    Err(Error::UnsupportedScheme) => {
-                        unsupported.push(name);
-                        None
-                    }
-                    other => other?.map(|(given, text)| {
-                        scheme = given;
-                        Cow::Borrowed(text)
-                    }),
-                }
-            }
-            TokenLocation::Header { name, scheme: None } => one(request.headers.all(name))?.map(Cow::Borrowed),
-            TokenLocation::Cookie { name } => in_cookie(request, name)?.map(Cow::Borrowed),
-            TokenLocation::Query { name } => in_query(request, name)?,
-            TokenLocation::WebSocketProtocol { marker } => {
-                websocket::read(&request.headers, marker)?.map(|offer| offer.token)
-            }
-            TokenLocation::Metadata { .. } => metadata.next().and_then(|value| value.as_deref().map(Cow::Borrowed)),
+    for source in sources {
+        let read = match &source.location {
+            TokenLocation::Metadata { .. } => Ok(metadata.next().and_then(Option::as_deref).map(without_scheme)),
+            location => read(request, location, sources, takes_dpop),
         };
-        let Some(text) = text else { continue };
+        let (scheme, text) = match read {
+            Ok(Some(read)) => read,
+            Ok(None) => continue,
+            Err(Error::UnsupportedScheme) => {
+                unsupported.push(source);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if found.is_some() {
             return Err(Error::Several);
         }
-        if text.is_empty() {
-            return Err(Error::Malformed);
-        }
-        if text.len() > max_size {
-            // Two tokens that are one text are two tokens, however long they are.
-            return Err(match not_a_token(&text) {
-                Error::NoToken => Error::TooLong,
-                other => other,
-            });
-        }
-        let syntax = match &source.location {
-            TokenLocation::Header { scheme: Some(_), .. } => Syntax::Token68,
-            _ => Syntax::Plain,
-        };
-        found = Some(Credentials { digest: TokenDigest::of(&text), text, syntax, scheme, source: index });
+        check_size(&text, max_size)?;
+        let (digest, syntax) = (TokenDigest::of(&text), Syntax::at(&source.location));
+        found = Some(Credentials { digest, text, syntax, scheme, source });
     }
     // A header that one source can't read may be another one's: the same name with another scheme.
-    let read_by = |name: &Rc<str>| {
-        let source = found.as_ref().and_then(|credentials| sources.get(credentials.source));
-        source.is_some_and(|source| matches!(&source.location, TokenLocation::Header { name: n, .. } if n == name))
-    };
-    if !unsupported.iter().all(|name| read_by(name)) {
+    if unsupported.iter().any(|source| !found.as_ref().is_some_and(|found| is_same_header(source, found.source))) {
         return Err(Error::UnsupportedScheme);
     }
     if found.is_some() && own.hold_a_misspelled_token(request) {
         return Err(Error::Several);
     }
     Ok(found)
+}
+
+/// What stands in a place, and the scheme that it was sent under.
+type Sent<'r> = (AuthScheme, Cow<'r, [u8]>);
+
+/// What stands in one place of the request itself; `None` if nothing does.
+fn read<'r>(
+    request: &'r Request,
+    location: &'r TokenLocation,
+    sources: &[Rc<TokenSource>],
+    takes_dpop: bool,
+) -> Result<Option<Sent<'r>>, Error> {
+    let text = match location {
+        TokenLocation::Header { name, scheme: Some(expected) } => {
+            let takes_dpop = takes_dpop && !has_place_for_dpop(sources, name);
+            let found = behind_scheme(request, name, expected, takes_dpop)?;
+            return Ok(found.map(|(scheme, text)| (scheme, Cow::Borrowed(text))));
+        }
+        TokenLocation::Header { name, scheme: None } => one(request.headers.all(name))?.map(Cow::Borrowed),
+        TokenLocation::Cookie { name } => in_cookie(request, name)?.map(Cow::Borrowed),
+        TokenLocation::Query { name } => in_query(request, name)?,
+        TokenLocation::WebSocketProtocol { marker } => {
+            websocket::read(&request.headers, marker)?.map(|offer| offer.token)
+        }
+        TokenLocation::Metadata { .. } => None,
+    };
+    Ok(text.map(|text| (AuthScheme::None, text)))
+}
+
+fn without_scheme(text: &[u8]) -> Sent<'_> {
+    (AuthScheme::None, Cow::Borrowed(text))
+}
+
+fn check_size(text: &[u8], max_size: usize) -> Result<(), Error> {
+    if text.is_empty() {
+        return Err(Error::Malformed);
+    }
+    if text.len() <= max_size {
+        return Ok(());
+    }
+    // Two tokens that are one text are two tokens, however long they are.
+    Err(match not_a_token(text) {
+        Error::NoToken => Error::TooLong,
+        other => other,
+    })
+}
+
+/// Whether two sources read headers of one name.
+fn is_same_header(one: &TokenSource, other: &TokenSource) -> bool {
+    match (&one.location, &other.location) {
+        (TokenLocation::Header { name, .. }, TokenLocation::Header { name: other, .. }) => name == other,
+        _ => false,
+    }
 }
 
 /// The credentials of a header with the token under the scheme Bearer.
@@ -199,7 +235,7 @@ pub fn as_bearer(request: &Request, name: &str) -> Option<Vec<u8>> {
 }
 
 /// The scheme of the request's own credentials, whether or not they are taken: what a challenge answers.
-pub fn uses_dpop(request: &Request, sources: &[TokenSource]) -> bool {
+pub fn uses_dpop(request: &Request, sources: &[Rc<TokenSource>]) -> bool {
     sources.iter().any(|source| match &source.location {
         TokenLocation::Header { name, scheme: Some(expected) } => {
             let found = behind_scheme(request, name, expected, true);
@@ -210,7 +246,7 @@ pub fn uses_dpop(request: &Request, sources: &[TokenSource]) -> bool {
 }
 
 /// Whether somebody has written down that a header is looked at for the scheme DPoP, too.
-fn has_place_for_dpop(sources: &[TokenSource], header: &str) -> bool {
+fn has_place_for_dpop(sources: &[Rc<TokenSource>], header: &str) -> bool {
     sources.iter().any(|source| match &source.location {
         TokenLocation::Header { name, scheme: Some(scheme) } => **name == *header && scheme.eq_ignore_ascii_case(DPOP),
         _ => false,
@@ -309,14 +345,19 @@ mod tests {
 
     fn header(name: &str, scheme: Option<&str>) -> TokenSource {
         let location = TokenLocation::Header { name: Rc::from(name), scheme: scheme.map(str::to_owned) };
-        TokenSource { location, providers: None }
+        source(location)
+    }
+
+    fn source(location: TokenLocation) -> TokenSource {
+        TokenSource { index: 0, location, providers: None }
     }
 
     fn found(source: TokenSource, headers: &[(&str, &str)]) -> Result<Option<String>, Error> {
         let request = Request { headers: Headers::from_pairs(headers.iter().copied()), ..Request::default() };
-        let sources = std::slice::from_ref(&source);
+        let sources = [Rc::new(source)];
+        let [source] = &sources;
         let own = ReservedNames::new([], source.location.in_request());
-        let found = find(&request, sources, &own, DEFAULT_MAX_TOKEN_SIZE, false)?;
+        let found = find(&request, &sources, &own, DEFAULT_MAX_TOKEN_SIZE, false)?;
         found.map(|credentials| credentials.token().map(|token| token.as_str().to_owned())).transpose()
     }
 
@@ -357,7 +398,7 @@ mod tests {
     /// EXT-07.
     #[test]
     fn a_cookie_holds_one_token_by_its_exact_name() {
-        let cookie = || TokenSource { location: TokenLocation::Cookie { name: "t".to_owned() }, providers: None };
+        let cookie = || source(TokenLocation::Cookie { name: "t".to_owned() });
         assert_eq!(found(cookie(), &[("cookie", "a=b; t=\"x=\"; c")]), Ok(Some("x=".to_owned())));
         assert_eq!(found(cookie(), &[("cookie", "T=x; tt=y; =t=z")]), Ok(None));
         assert_eq!(found(cookie(), &[("cookie", "t=x; t=x")]), Err(Error::Several));
@@ -368,8 +409,7 @@ mod tests {
     /// EXT-06.
     #[test]
     fn a_query_parameter_holds_one_token_by_its_exact_name() {
-        let query =
-            || TokenSource { location: TokenLocation::Query { name: "access_token".to_owned() }, providers: None };
+        let query = || source(TokenLocation::Query { name: "access_token".to_owned() });
         let path = |path: &str| found(query(), &[(":path", path)]);
         assert_eq!(path("/p?a=1&access%5Ftoken=x%2By&b"), Ok(Some("x+y".to_owned())));
         assert_eq!(path("/p?Access_Token=x"), Ok(None));
@@ -385,7 +425,7 @@ mod tests {
     /// EXT-05.
     #[test]
     fn a_token_has_one_place() {
-        let sources = [header("authorization", Some("Bearer")), header("x-token", None)];
+        let sources = [header("authorization", Some("Bearer")), header("x-token", None)].map(Rc::new);
         let headers = Headers::from_pairs([("authorization", "Bearer a"), ("x-token", "a")]);
         let own = ReservedNames::new([], sources.iter().filter_map(|source| source.location.in_request()));
         let find = |headers| {

@@ -25,13 +25,13 @@ pub struct Rewrite<'c> {
 
 impl<'c> Rewrite<'c> {
     /// Takes out whatever stands in these places, and what a service might take for a token that a proxy has proved.
-    pub fn strip(&mut self, sources: &'c [TokenSource]) {
+    pub fn strip(&mut self, sources: &'c [Rc<TokenSource>]) {
         self.stripped.extend(sources.iter().map(|source| &source.location));
         self.strips_unproved = true;
     }
 
     /// Takes the tokens out of these places, and leaves credentials of other schemes.
-    pub fn strip_tokens(&mut self, sources: &'c [TokenSource], request: &Request) {
+    pub fn strip_tokens(&mut self, sources: &'c [Rc<TokenSource>], request: &Request) {
         let locations = sources.iter().map(|source| &source.location);
         self.stripped.extend(locations.filter(|location| match location {
             TokenLocation::Header { name, scheme: Some(scheme) } => {
