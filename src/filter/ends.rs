@@ -73,7 +73,11 @@ impl fmt::Debug for Grant {
             Self::Exempt(exemption) => f.debug_tuple("Exempt").field(exemption).finish(),
             Self::Token(TokenGrant { token, provider, source, .. }) => {
                 let mut grant = f.debug_struct("Token");
-                grant.field("token", token).field("provider", provider).field("source", &source.index).finish_non_exhaustive()
+                grant
+                    .field("token", token)
+                    .field("provider", provider)
+                    .field("source", &source.index)
+                    .finish_non_exhaustive()
             }
         }
     }

@@ -293,7 +293,9 @@ fn no_answer(response: Option<&Response>) -> FetchError {
 fn not_an_object(response: &Response) -> String {
     let what = match diagnosis::of_body(response) {
         Some(what) => what.into_owned(),
-        None => format!("its `content-type` is {}, or it is too long", diagnosis::quoted(&response.headers.media_type())),
+        None => {
+            format!("its `content-type` is {}, or it is too long", diagnosis::quoted(&response.headers.media_type()))
+        }
     };
     format!("the answer is not the JSON object that it should be: {what}")
 }

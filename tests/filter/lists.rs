@@ -264,14 +264,18 @@ fn the_stream_of_a_get_is_filtered_too() {
     assert!(seen.contains("read") && !seen.contains("debug"));
     // Nobody waits for an answer here.
     assert_eq!(reading.pass_on(b"data: {x\n\n", false, scene.now), b"");
-    for types in [&["text/event-stream", "text/event-stream"][..], &["text/event-stream,text/event-stream;charset=utf-8"]] {
+    for types in
+        [&["text/event-stream", "text/event-stream"][..], &["text/event-stream,text/event-stream;charset=utf-8"]]
+    {
         let head = [(":status", "200")].into_iter().chain(types.iter().map(|said| ("content-type", *said)));
         let mut reading = lists.clone().read(&Headers::from_pairs(head)).unwrap();
         let seen = String::from_utf8(reading.pass_on(event.as_bytes(), false, scene.now)).unwrap();
         assert!(seen.contains("read") && !seen.contains("debug"), "{types:?}");
     }
     // A browser takes the last of several types, others the first.
-    for types in [&["text/html,text/event-stream"][..], &["Text/Event-Stream, text/html"], &["text/html", "text/event-stream"]] {
+    for types in
+        [&["text/html,text/event-stream"][..], &["Text/Event-Stream, text/html"], &["text/html", "text/event-stream"]]
+    {
         let head = [(":status", "200")].into_iter().chain(types.iter().map(|said| ("content-type", *said)));
         let mut reading = lists.clone().read(&Headers::from_pairs(head)).unwrap();
         assert_eq!(reading.pass_on(event.as_bytes(), false, scene.now), b"", "{types:?}");

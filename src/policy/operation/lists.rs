@@ -299,7 +299,8 @@ impl Events {
 /// "extract a MIME type"), and others the first.
 fn is_no_stream(head: &Headers, media_type: &str) -> bool {
     let mut said = head.all("content-type");
-    !media_type.is_empty() && !said.any(|said| said.to_ascii_lowercase().windows(EVENT_STREAM.len()).any(is_event_stream))
+    !media_type.is_empty()
+        && !said.any(|said| said.to_ascii_lowercase().windows(EVENT_STREAM.len()).any(is_event_stream))
 }
 
 fn is_event_stream(text: &[u8]) -> bool {

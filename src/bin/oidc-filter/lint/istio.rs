@@ -24,6 +24,11 @@ impl<'n> Mesh<'n> {
         let rules = rules.filter_map(|(file, rule)| Some((*file, rule.get("spec")?)));
         Self { entries: entries.collect(), rules: rules.collect() }
     }
+
+    /// Whether these files should tell of a host: they tell of some, and this is none of the cluster's own services.
+    fn is_told_of(&self, host: &str) -> bool {
+        !self.entries.is_empty() && !host.ends_with(".cluster.local") && !host.ends_with(".svc")
+    }
 }
 
 /// Looks at each cluster that the configuration names.
@@ -44,49 +49,23 @@ fn check_cluster(
     mesh: &Mesh<'_>,
     report: &mut Report<'_>,
 ) {
-    let place = site.place(path);
     let parts: Vec<&str> = cluster.split('|').collect();
     let (port, subset, host) = match parts.as_slice() {
         ["outbound", port, subset, host] if !host.is_empty() => (port.parse::<u16>().ok(), *subset, *host),
         _ => (None, "", ""),
     };
-    let Some(port) = port else {
-        let text = format!(
+    let fault = match port {
+        Some(port) => missing_entry(mesh, host, port),
+        None => Some(format!(
             "Istio has no cluster `{cluster}`: its names are like `outbound|443||idp.example.com`, of a ServiceEntry's or a Service's \
              port and host"
-        );
-        report.add(place, Level::Warning, "unknown_cluster", path, text);
-        return;
+        )),
     };
-    let is_service = host.ends_with(".cluster.local") || host.ends_with(".svc");
-    if mesh.entries.is_empty() || is_service {
+    if let Some(text) = fault {
+        report.add(site.place(path), Level::Warning, "unknown_cluster", path, text);
         return;
     }
-    let hosts = || mesh.entries.iter().flat_map(|entry| entry.elements("hosts")).filter_map(Node::text);
-    let entry = mesh
-        .entries
-        .iter()
-        .find(|entry| entry.elements("hosts").iter().filter_map(Node::text).any(|name| covers(name, host)));
-    let Some(entry) = entry else {
-        let known: Vec<&str> = hosts().collect();
-        let meant = nearest(host, &known).map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
-        let text = format!(
-            "no ServiceEntry in these files has the host `{host}`, of which Istio would make the cluster{meant}"
-        );
-        report.add(place, Level::Warning, "unknown_cluster", path, text);
-        return;
-    };
-    let ports: Vec<f64> =
-        entry.elements("ports").iter().filter_map(|port| port.get("number").and_then(Node::number)).collect();
-    if !ports.is_empty() && !ports.contains(&f64::from(port)) {
-        let ports: Vec<String> = ports.iter().map(f64::to_string).collect();
-        let text = format!(
-            "the ServiceEntry of `{host}` has no port {port}, of which Istio would make the cluster; it has {}",
-            ports.join(", ")
-        );
-        report.add(place, Level::Warning, "unknown_cluster", path, text);
-        return;
-    }
+    let Some(port) = port.filter(|_| mesh.is_told_of(host)) else { return };
     let rules: Vec<_> = mesh
         .rules
         .iter()
@@ -105,6 +84,35 @@ fn check_cluster(
     if is_called_by_https(cluster, config) {
         tls(site, path, host, &rules, report);
     }
+}
+
+/// Why the files have no ServiceEntry that makes a cluster for this host and port, if they tell of such hosts.
+fn missing_entry(mesh: &Mesh<'_>, host: &str, port: u16) -> Option<String> {
+    if !mesh.is_told_of(host) {
+        return None;
+    }
+    let Some(entry) = mesh.entries.iter().find(|entry| has_host(entry, host)) else {
+        let known = mesh.entries.iter().flat_map(|entry| entry.elements("hosts")).filter_map(Node::text);
+        let known: Vec<&str> = known.collect();
+        let meant = nearest(host, &known).map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+        return Some(format!(
+            "no ServiceEntry in these files has the host `{host}`, of which Istio would make the cluster{meant}"
+        ));
+    };
+    let ports: Vec<f64> =
+        entry.elements("ports").iter().filter_map(|port| port.get("number").and_then(Node::number)).collect();
+    if ports.is_empty() || ports.contains(&f64::from(port)) {
+        return None;
+    }
+    let ports: Vec<String> = ports.iter().map(f64::to_string).collect();
+    Some(format!(
+        "the ServiceEntry of `{host}` has no port {port}, of which Istio would make the cluster; it has {}",
+        ports.join(", ")
+    ))
+}
+
+fn has_host(entry: &Node, host: &str) -> bool {
+    entry.elements("hosts").iter().filter_map(Node::text).any(|name| covers(name, host))
 }
 
 /// Whether TLS is begun for a host, and the certificate checked.
