@@ -5,19 +5,19 @@
 //!                    Envoy
 //!                      │  bytes in, host calls out
 //!   ┌──────────────────▼───────────────────┐
-//!   │ edge      proxy-wasm                  │   the only module with a clock, a socket, `unsafe`
+//!   │ edge      proxy-wasm                 │   the only module with a clock, a socket, `unsafe`
 //!   └──────────────────┬───────────────────┘
 //!        events, time  │  decisions, effects
 //!   ┌──────────────────▼───────────────────┐
-//!   │ filter    decides, waits, fetches     │   pure: the same events give the same decisions
+//!   │ filter    decides, waits, fetches    │   pure: the same events give the same decisions
 //!   └──┬─────────┬──────────┬──────────┬───┘
 //!      ▼         ▼          ▼          ▼
-//!   oauth      provider   policy     upstream, reply
-//!   (a token   (keys,     (enough?)  (what the service, or
-//!    in it)    answers)              the client, gets)
-//!                │
-//!                ▼
-//!       oauth ──▶ config ──▶ jose ──▶ json, time
+//!   oauth     provider   policy    upstream, reply
+//!   finds     has keys   says what what the service
+//!   the token and        a request or the client
+//!             answers    needs     gets
+//!
+//!   provider ──▶ oauth ──▶ config ──▶ jose ──▶ json, time
 //! ```
 //!
 //! | module | what it is about |
@@ -68,12 +68,12 @@
 //!
 //! | what happens | where |
 //! |---|---|
-//! | One of the filter's own endpoints is asked for, and answered | `filter/own.rs` |
+//! | A request for one of the filter's own endpoints is answered | `filter/own.rs` |
 //! | The rule is matched, and with it the policy is found | `filter/case.rs`, [`policy::rules`] |
-//! | The decision is run: one token, who vouches for it, its claims, what the policy requires, the authorizer's word | `filter/authorize.rs` |
-//! | A token is proved, by a signature of its issuer's key or by that issuer's answer | `filter/validate.rs` |
-//! | What the run found is made true, and what a grant costs is paid | `filter/commit.rs` |
-//! | A fact is lacking: the request waits for it | `filter/waiting.rs`, `filter/calls.rs` |
+//! | The decision is run: find one token, validate it, check its claims and its binding, what the policy requires, and the authorizer's answer | `filter/authorize.rs` |
+//! | A token is validated, by a signature of its issuer's key or by that issuer's answer | `filter/validate.rs` |
+//! | What the run noticed is kept, and what a grant costs is spent | `filter/commit.rs` |
+//! | A fact is lacking: it is fetched, and the request waits | `filter/waiting.rs`, `filter/calls.rs` |
 //! | The fact comes, and is kept for all | `filter/facts.rs`, [`provider`] |
 //! | What a candidate policy would have done is found out | `filter/shadow.rs` |
 //! | A request passes: the identity is written | `filter/pass.rs`, [`upstream::identity`], [`upstream::rewrite`] |
@@ -85,8 +85,8 @@
 //! passes.
 //!
 //! A run of the decision only reads. It is a function of the facts, the request, its policy, what the request has learnt, and the
-//! time; it gives a grant, a refusal or a need, and a trail of what it noticed, from which metrics, debug lines and candidate
-//! policies know it. If a fact is lacking (metadata, keys, an answer about a token), it is fetched once for all who lack it. When it
+//! time. It gives a grant, a refusal or a need, and a trail of what it noticed, which metrics, debug lines and candidate policies
+//! read. If a fact is lacking (metadata, keys, an answer about a token), it is fetched once for all who lack it. When it
 //! comes, or can't be had, the decision is run again from the top. A request asks for each fact once.
 //!
 //! # What it refuses to do
