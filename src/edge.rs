@@ -46,11 +46,19 @@ struct Worker {
 
 /// How far a request has come.
 enum Progress {
-    /// Nothing is decided, or what was decided is not carried out. So much of the body has come.
+    /// Nothing is decided, or the decision is not carried out. This much of its body has come.
     Held { arrived: Arrived },
-    /// It goes on. These changes are made on its response, and if the decision rests on the route, this is what it was about. Its
-    /// body may have to be judged before it goes on, too, and what its response lists.
-    Forwarded { response_edits: Vec<Edit>, case: Option<Box<Case>>, body: Option<Box<HeldBody>>, listing: Listing },
+    /// It goes on.
+    Forwarded {
+        /// Changes of its response.
+        response_edits: Vec<Edit>,
+        /// What the decision was about, if it rests on the route.
+        case: Option<Box<Case>>,
+        /// Its body, if that is judged before it goes on.
+        body: Option<Box<HeldBody>>,
+        /// What becomes of a list in its response.
+        listing: Listing,
+    },
     /// It is answered: with this status of HTTP, unless in the terms of gRPC.
     Answered { status: Option<u16> },
 }

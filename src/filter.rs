@@ -44,7 +44,7 @@ mod validate;
 mod waiting;
 
 use crate::config::{Config, Policy, Rule};
-use crate::decision::{Answered, Case, Decision, Disposition, Meaning, Outcome, Tally};
+use crate::decision::{Case, Decision};
 use crate::http::names::ReservedNames;
 use crate::http::{Document, Fetch, Request, Response};
 use crate::jose::verifier::Verifier;
@@ -106,7 +106,7 @@ pub struct Filter {
     config: Rc<Config>,
     name: String,
     own: Rc<ReservedNames>,
-    /// What it serves itself, by the one reading of the path.
+    /// The documents that it serves itself, each by its path as every reader finds it.
     documents: HashMap<Box<[u8]>, Document>,
     /// The MCP servers behind it, whose metadata it serves.
     resources: Vec<ProtectedResource>,
@@ -208,7 +208,7 @@ impl Filter {
             let unseen = Case { request, policy: Rc::clone(&self.config.policy), is_check: false };
             return self.refuse_without_policy(&unseen, Denial::InvalidRequest, now);
         }
-        let check = match self.own(&request, now) {
+        let check = match self.own_endpoint(&request, now) {
             Some(OwnEndpoint::Document(document)) => return self.serve(request, document),
             Some(OwnEndpoint::Missing(wait)) => {
                 let case = Case { request, policy: Rc::clone(&self.config.policy), is_check: false };
@@ -221,13 +221,8 @@ impl Filter {
         if let Err(denial) = fault {
             return self.refuse_without_policy(&case, denial, now);
         }
-        if let Some(answer) = self.on_preflight(&case) {
-            let outcome = Outcome { result: Disposition::Bypassed, reason: None, provider: None };
-            self.tell(&case, &outcome, Some(answer.status), None, Tally::default());
-            // A page asks with the very target that it wants to ask for, tokens and all.
-            let edits = self.hide_tokens(&case);
-            let (meaning, filter_state, tally) = (Meaning::Preflight, Vec::new(), Tally::default());
-            return Decision::Answer(Answered { edits, answer, meaning, filter_state, outcome, tally });
+        if let Some(answered) = self.on_preflight(&case) {
+            return Decision::Answer(answered);
         }
         self.decide_or_wait(stream, case, Learnt::default(), Deadline::after(MAX_WAIT, now), now)
     }
@@ -255,20 +250,7 @@ impl Filter {
         for need in self.waiting.give_up_lost(now) {
             self.conclude(&need, false, now);
         }
-        for stream in self.waiting.late(now) {
-            if let Some(parked) = self.waiting.unpark(stream) {
-                // A good token that its authorizer has no word on is not one that can't be proved.
-                let denial = match parked.learnt.last_need() {
-                    Some(Need::Authorization(..) | Need::Enrichment(..) | Need::Exchange(..)) => {
-                        Denial::AuthorizerUnavailable
-                    }
-                    _ => Denial::ProviderUnavailable(RETRY_AFTER),
-                };
-                let refusal = Refusal::new(denial, None);
-                let decision = self.decide(parked.case, Err(refusal), &Trail::default(), now);
-                self.effects.push(Effect::Resolve(stream, decision));
-            }
-        }
+        self.refuse_late(now);
     }
 
     /// When [`Filter::on_tick`] should be called next. Ask after every other call.
@@ -372,6 +354,23 @@ impl Filter {
         for _ in 0..MAX_RESUMED {
             let Some(stream) = self.waiting.next_ready() else { break };
             self.resume(stream, now);
+        }
+    }
+
+    /// Refuses the requests that have waited for too long.
+    fn refuse_late(&mut self, now: Timestamp) {
+        for stream in self.waiting.late(now) {
+            let Some(parked) = self.waiting.unpark(stream) else { continue };
+            // A token that waits for its authorizer is valid.
+            let denial = match parked.learnt.last_need() {
+                Some(Need::Authorization(..) | Need::Enrichment(..) | Need::Exchange(..)) => {
+                    Denial::AuthorizerUnavailable
+                }
+                _ => Denial::ProviderUnavailable(RETRY_AFTER),
+            };
+            let refusal = Refusal::new(denial, None);
+            let decision = self.decide(parked.case, Err(refusal), &Trail::default(), now);
+            self.effects.push(Effect::Resolve(stream, decision));
         }
     }
 

@@ -41,7 +41,7 @@ pub fn holds_head(progress: &Progress) -> bool {
     matches!(progress, Progress::Forwarded { body: Some(held), .. } if held.holds_head())
 }
 
-/// A request that waited has been let go, and so much of its body had come by then. Whether its head may go on now.
+/// A request that waited may go on, and this much of its body has come. Whether its head may go on now.
 pub fn on_resolved(
     arrived: Arrived,
     progress: &RefCell<Progress>,
@@ -61,8 +61,8 @@ pub fn on_resolved(
     judge(progress, filter, instance, size)
 }
 
-/// Has a body judged, and carries out what comes of it. Whether it goes on. Until that is done, the request is held like one that
-/// nothing is decided about.
+/// Has a body judged, and carries out what is decided about it. Whether it goes on. Until then, the request is held like one without
+/// a decision.
 fn judge(progress: &RefCell<Progress>, filter: Option<&Filter>, instance: &mut Instance, size: usize) -> bool {
     let taken = progress.try_borrow_mut().map(|mut progress| std::mem::take(&mut *progress));
     let Ok(Progress::Forwarded { response_edits, case, body: Some(held), .. }) = taken else { return false };

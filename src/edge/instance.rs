@@ -33,7 +33,7 @@ struct Marks {
 }
 
 impl Instance {
-    /// That of this name, which leaves marks or none.
+    /// The filter of this name, and whether it leaves marks.
     pub fn named(name: &str, marks: bool) -> Self {
         let suffix = match name {
             DEFAULT_NAME => String::new(),
@@ -42,7 +42,7 @@ impl Instance {
         Self { metrics: Metrics::of(&suffix), marks: marks.then(|| Marks::of(name)), suffix }
     }
 
-    /// The same filter goes on counting, under another configuration.
+    /// This filter with the counts of the one before it, if that has the same name.
     pub fn configured(self, earlier: Self) -> Self {
         let metrics = if self.suffix == earlier.suffix { earlier.metrics } else { self.metrics };
         Self { metrics, ..self }
@@ -133,7 +133,7 @@ impl Marks {
 /// How many requests are looked at before a filter takes itself for the only one of its name.
 const FIRST_LOOKS: u32 = 1024;
 
-/// After these, one of so many is.
+/// Of later requests, one in so many is looked at.
 const LOOK_INTERVAL: u32 = 64;
 
 /// A filter's name as a label of a metric, in which a semicolon would begin another label.

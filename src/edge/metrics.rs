@@ -33,14 +33,16 @@ pub struct Metrics {
 thread_local! {
     /// The gauges of each provider of each filter's name, with the number of filters in this VM that have it: Envoy keeps one
     /// root for each configuration in force, an old one until its last connection is closed.
-    static PROVIDERS: RefCell<BTreeMap<Owner, Shown>> = RefCell::default();
+    static PROVIDERS: RefCell<BTreeMap<Owner, ProviderGauges>> = RefCell::default();
 }
 
 /// A provider, and the last label of the metrics that are about it.
 type Owner = (Rc<str>, String);
 
+/// What is shown of one provider.
 #[derive(Default)]
-struct Shown {
+struct ProviderGauges {
+    /// How many filters of this VM have it.
     filters: usize,
     gauges: BTreeSet<String>,
 }

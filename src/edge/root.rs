@@ -31,8 +31,8 @@ pub struct Root {
     /// Decided, but not carried out yet.
     decided: VecDeque<(StreamId, Decision)>,
     wakes_at: Option<Timestamp>,
-    /// Under which this process notes what was said of the configuration; `None` if all is said.
-    unsaid: Option<String>,
+    /// The key of shared data under which a worker notes that it has logged that this configuration is ready; `None` once that is done.
+    ready_key: Option<String>,
 }
 
 impl Root {
@@ -45,7 +45,7 @@ impl Root {
             failed: Vec::new(),
             decided: VecDeque::new(),
             wakes_at: None,
-            unsaid: None,
+            ready_key: None,
         }
     }
 
@@ -76,12 +76,12 @@ impl Root {
             );
             return false;
         }
-        let name = abi::property(&["plugin_name"]).ok().flatten().and_then(|name| String::from_utf8(name).ok());
+        let name = plugin_name();
         let configuration = blake3::hash(&[name.as_deref().unwrap_or_default().as_bytes(), b"\0", &bytes].concat());
         if !config.warnings.is_empty() && is_first_to_say(&format!("oidc_filter.warned.{configuration}")) {
             config.warnings.iter().for_each(|warning| log::warn!("{warning}"));
         }
-        self.unsaid = Some(format!("oidc_filter.ready.{configuration}"));
+        self.ready_key = Some(format!("oidc_filter.ready.{configuration}"));
         let name = name.filter(|name| !name.is_empty());
         if name.is_none() && config.rules.iter().any(|rule| rule.name.is_some()) {
             log::error!(
@@ -98,13 +98,8 @@ impl Root {
         }
         let filter = Filter::new(Rc::clone(&config), &name).with_verifier(verifier);
         let filter = filter.with_host(Box::new(ProcessMemory), Box::new(HostRandomness));
-        for key in filter.filter_state_keys() {
-            declare(&key, &FilterStateType::Message("type.googleapis.com/google.protobuf.Struct"));
-        }
         let instance = Instance::named(&name, config.marks);
-        if let Some(key) = instance.route_mark().filter(|_| filter.reads_routes()) {
-            declare(key, &FilterStateType::String);
-        }
+        declare_filter_state(&filter, &instance);
         let sources = config.sources.iter().filter_map(|source| match &source.location {
             TokenLocation::Metadata { namespace, key } => Some((namespace.clone(), key.clone())),
             _ => None,
@@ -230,9 +225,9 @@ impl Root {
         for (provider, kind, index, is_up) in filter.endpoint_facts() {
             metrics.endpoint(provider, kind.as_str(), index, is_up);
         }
-        if self.unsaid.is_some()
+        if self.ready_key.is_some()
             && let Some(summary) = filter.summary(now)
-            && let Some(key) = self.unsaid.take()
+            && let Some(key) = self.ready_key.take()
             && is_first_to_say(&key)
         {
             log::info!("ready: {summary}");
@@ -276,6 +271,21 @@ impl Root {
 impl Drop for Root {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// The filter's name in Envoy's configuration; empty if it has none, `None` if it can't be read.
+fn plugin_name() -> Option<String> {
+    abi::property(&["plugin_name"]).ok().flatten().and_then(|name| String::from_utf8(name).ok())
+}
+
+/// Tells Envoy what the filter's keys of filter state hold.
+fn declare_filter_state(filter: &Filter, instance: &Instance) {
+    for key in filter.filter_state_keys() {
+        declare(&key, &FilterStateType::Message("type.googleapis.com/google.protobuf.Struct"));
+    }
+    if let Some(key) = instance.route_mark().filter(|_| filter.reads_routes()) {
+        declare(key, &FilterStateType::String);
     }
 }
 

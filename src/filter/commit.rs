@@ -1,4 +1,4 @@
-//! Makes true, once, what a decision found and what it costs.
+//! Commits a run of the decision: keeps what it found, and spends, once, what its grant costs.
 //!
 //! [`authorize`](super::authorize) reads and returns; it may run many times for one request, and for candidate policies. Whatever is
 //! written because of it is written here: facts that it proved, the order of caches, the operator's log, and what a grant spends.
@@ -26,8 +26,7 @@ impl Granted {
 }
 
 impl Filter {
-    /// Makes true what a run found, and pays what its grant costs. A grant can still be lost here: where what it spends turns out to
-    /// be spent.
+    /// Keeps what a run found, and spends what its grant costs. If another request has spent that in the meantime, there is no grant.
     pub(super) fn commit(
         &mut self,
         found: Result<Grant, Halt>,
@@ -40,7 +39,7 @@ impl Filter {
         Ok(Granted(grant))
     }
 
-    /// Spends the proof that a grant rests on. Of all who hold one with this proof, one keeps it.
+    /// Spends the proof that a grant rests on. Of all grants with this proof, one stays.
     fn spend(&self, grant: &Grant, trail: &mut Trail, now: Timestamp) -> Result<(), Halt> {
         let Grant::Token(TokenGrant { proof: Some(proof), provider, label, .. }) = grant else { return Ok(()) };
         let spent = self.facts.proofs.spend(proof, now);
@@ -57,7 +56,7 @@ impl Filter {
         Err(Halt::Deny(Refusal { detail: Some(Detail::Spent(spent)), ..refusal }))
     }
 
-    /// Makes true what a run noticed, whatever its result, and whosever policy it was for. It spends nothing.
+    /// Keeps what a run noticed, whatever its result, also for a candidate policy. It spends nothing.
     pub(super) fn note(&mut self, trail: &Trail, now: Timestamp) {
         self.facts.note(trail, now);
         if let Some(complaint) = &trail.complaint {

@@ -33,16 +33,16 @@ pub(super) struct Facts {
     pub(super) config: Rc<Config>,
     pub(super) own: Rc<ReservedNames>,
     pub(super) verifier: Verifier,
-    /// Each at the place of its number.
+    /// Each at the index that its [`ProviderId`] holds.
     providers: Vec<Provider>,
     /// Providers by their issuers.
     issuers: HashMap<String, ProviderId>,
     /// Tokens by who vouched for them: a signature, or an answer of this provider. Rules, places and candidates may ask several
     /// about one token.
     pub(super) validated: DigestCache<(Option<ProviderId>, TokenDigest), ValidatedToken>,
-    /// What tokens begin with.
+    /// Headers of tokens that were verified lately.
     pub(super) headers: KnownHeaders,
-    /// Tokens that are none by a provider's answer, and why.
+    /// Tokens that a provider calls inactive, or that its answer makes no token good for, and why.
     pub(super) inactive: DigestCache<(ProviderId, TokenDigest), Reason>,
     /// Tokens about which the provider wants to be asked later, and when. This holds for each token by itself: one client's must not
     /// keep us from asking about another's.

@@ -121,8 +121,8 @@ impl Need {
 pub(super) struct Learnt {
     /// What it has asked for already, in order.
     needs: Vec<Need>,
-    /// What its provider said of its token, and from when on it was waited for an authorizer with that: a cache may not keep it
-    /// for so long, and it is not asked again.
+    /// What its provider said of its token, and since when the request has waited for an authorizer with that answer. A cache may not
+    /// keep the answer for so long, and the provider is not asked again.
     validated: Option<(ValidatedToken, Timestamp)>,
     /// What its DPoP proof is, under the settings by which it was checked.
     proof: Option<CheckedProof>,

@@ -16,19 +16,19 @@ use crate::time::Timestamp;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What of the filter's own a request is for.
+/// The filter's own endpoint that a request is for.
 pub(super) enum OwnEndpoint<'f> {
     /// The verify endpoint: another proxy asks about this request, if it tells it.
     Check(Result<Request, Denial>),
     /// A document that anybody may read.
     Document(&'f Document),
-    /// The document of a provider, which has not given it yet. In so long, it may be there.
+    /// A document that its provider has not given yet, and how long to wait before asking again.
     Missing(Duration),
 }
 
 impl Filter {
-    /// What of the filter's own this request is for; `None` for one that is for the service.
-    pub(super) fn own(&self, request: &Request, now: Timestamp) -> Option<OwnEndpoint<'_>> {
+    /// The filter's own endpoint that this request is for; `None` for a request that is for the service.
+    pub(super) fn own_endpoint(&self, request: &Request, now: Timestamp) -> Option<OwnEndpoint<'_>> {
         self.document(request, now).or_else(|| self.check(request).map(OwnEndpoint::Check))
     }
 

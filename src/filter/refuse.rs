@@ -17,11 +17,16 @@ use std::rc::Rc;
 impl Filter {
     /// The answer to a preflight from a listed origin. A proxy that asks gets none, since it would take that for a yes to the request
     /// itself; and where no token is needed, the service knows what it lets pages read.
-    pub(super) fn on_preflight(&self, case: &Case) -> Option<Answer> {
+    pub(super) fn on_preflight(&self, case: &Case) -> Option<Answered> {
         let cors = self.config.cors.as_ref().filter(|_| !case.is_check && !case.policy.bypass)?;
         let mut answer = Answer::unstored(204);
         answer.headers.extend(cors.on_preflight(&case.request)?);
-        Some(answer)
+        let outcome = Outcome { result: Disposition::Bypassed, reason: None, provider: None };
+        self.tell(case, &outcome, Some(answer.status), None, Tally::default());
+        // A page asks with the very target that it wants to ask for, tokens and all.
+        let edits = self.hide_tokens(case);
+        let (meaning, filter_state, tally) = (Meaning::Preflight, Vec::new(), Tally::default());
+        Some(Answered { edits, answer, meaning, filter_state, outcome, tally })
     }
 
     /// Refuses a request, with what its policy says of refusals.

@@ -15,7 +15,7 @@ impl Filter {
     pub(super) fn judge_shadow(&mut self, case: &Case, learnt: &Learnt, now: Timestamp) -> Option<Shadow> {
         let candidate = case.policy.shadow.as_ref()?;
         let (found, trail) = self.facts.authorize(&case.request, candidate, learnt, now);
-        // What was noticed is true whosever policy it was for. The grant is not: it spends nothing.
+        // What the run noticed holds for every policy. Its grant lets nothing pass, and spends nothing.
         self.note(&trail, now);
         Some(match found {
             Ok(Grant::Exempt(exemption)) => Shadow::Decided(Disposition::Bypassed, exemption.reason()),

@@ -1,7 +1,7 @@
 //! What a decision noticed on its way: the only thing that a run of it gives beside its result.
 //!
-//! A run writes nothing. Metrics, the debug lines and candidate policies read the trail, and [`commit`](super::commit) makes true
-//! once what it names: which entries of caches were of use, which token is to be kept, what the operator is to be told. It holds a
+//! A run writes nothing. Metrics, the debug lines and candidate policies read the trail, and [`commit`](super::commit) writes, once,
+//! what it names: which entries of caches were of use, which token is to be kept, what the operator is to be told. It holds a
 //! fixed number of things, and nothing that a warm request would need memory for.
 
 use super::need::{Lessons, ValidatedToken};

@@ -24,13 +24,13 @@ pub(super) struct Waiting {
 
 /// A fetch on its way, and who waits for it.
 pub(super) struct InFlight {
-    /// The endpoints of the list for it that it was at, the last of which it may still be at.
+    /// The endpoints of its list that were tried. A call to the last one may be under way.
     pub(super) tried: Vec<usize>,
     /// Where the call went, for the operator.
     pub(super) target: String,
     pub(super) waiters: BTreeSet<StreamId>,
     deadline: Deadline,
-    /// How long the endpoints that it was at want to be left alone: none if one of them said nothing of that.
+    /// How long the endpoints that were tried want to be left alone; zero if one of them did not say.
     pub(super) wait: Option<Duration>,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Parked {
     pub(super) case: Case,
     pub(super) learnt: Learnt,
     pub(super) deadline: Deadline,
-    /// What it is counted for in `parked_bytes`.
+    /// Its part of `parked_bytes`.
     size: usize,
 }
 

@@ -48,7 +48,7 @@ pub struct RuleIndex {
     scratch: Cell<Scratch>,
 }
 
-/// What the index can't decide about a rule, and whether it opens a door.
+/// What the index can't decide about a rule, and whether requests need no token under it.
 struct Indexed {
     matching: Option<Rc<RuleMatch>>,
     is_bypass: bool,
@@ -131,7 +131,7 @@ impl RuleIndex {
         }
         for (name, dimension) in &mut self.headers {
             let mut said = matching.headers.iter().filter(|header| *header.name == **name);
-            // More than one word about one header is left to the last check.
+            // Several conditions on one header are left to the last check.
             let values = match (said.next(), said.next()) {
                 (Some(HeaderMatch { value: HeaderValue::Exact(value), .. }), None) => vec![Box::from(value.as_bytes())],
                 _ => Vec::new(),
