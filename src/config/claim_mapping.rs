@@ -27,4 +27,4 @@ impl ClaimMapping {
 }
 
 /// What decides about the token itself: a mapping would make one claim pass for another there.
-const FIXED_CLAIMS: [&str; 8] = ["iss", "aud", "exp", "nbf", "iat", "jti", "cnf", "active"];
+const FIXED_CLAIMS: [&str; 9] = ["iss", "aud", "exp", "nbf", "iat", "jti", "cnf", "x5t#S256", "active"];

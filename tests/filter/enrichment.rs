@@ -48,7 +48,7 @@ fn what_a_source_may_be() {
     refuses(service(json!({"source": "userinfo"})), "enrich.source", "beside");
     refuses(json!({"source": "ldap"}), "enrich.source", "userinfo");
     refuses(json!({"source": "userinfo", "timeout": "1s"}), "enrich.timeout", "provider's own");
-    for fixed in ["iss", "sub", "aud", "exp", "scope", "scp", "cnf", "client_id", "jti"] {
+    for fixed in ["iss", "sub", "aud", "exp", "scope", "scp", "cnf", "x5t#S256", "client_id", "jti"] {
         refuses(service(json!({"claims": fixed})), "enrich.claims", "judged");
         refuses(service(json!({"claims": {"name": fixed, "claim": "x"}})), "enrich.claims.name", "judged");
     }

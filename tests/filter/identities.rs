@@ -88,7 +88,7 @@ fn mapped_answers_and_fixed_claims() {
     for _ in 0..2 {
         assert_eq!(scene.send(bearer("opaque")).allowed().header("x-user"), Some("bob"));
     }
-    for fixed in ["iss", "aud", "exp", "nbf", "iat", "jti", "cnf", "active"] {
+    for fixed in ["iss", "aud", "exp", "nbf", "iat", "jti", "cnf", "x5t#S256", "active"] {
         let config = jwt(json!({"claim_mapping": {fixed: "other"}}), json!({}));
         let error = oidc_filter::config::Config::read(config.to_string().as_bytes(), &|_: &str| None).expect_err(fixed);
         assert!(error.to_string().starts_with(&format!("providers[0].claim_mapping.{fixed}: ")), "{error}");
