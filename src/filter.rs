@@ -69,7 +69,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 use trail::Trail;
-use waiting::{MAX_WAIT, Parked, Standing, Waiting};
+use waiting::{MAX_WAIT, Parked, Room, Waiting};
 
 /// One request, by the number that the host gave it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -326,8 +326,8 @@ impl Filter {
             };
             learnt.note(need.clone(), std::mem::take(&mut trail.lessons), now);
             let parked = Parked::new(case, learnt, deadline);
-            let standing = Standing::of(self.facts.is_about_a_validated_token(&need));
-            if !self.waiting.has_room_for(&need, standing) || !self.waiting.has_place_for(&parked, standing) {
+            let room = self.room_for(&need);
+            if !self.waiting.has_room_for(&need, room) || !self.waiting.has_place_for(&parked, room) {
                 let refusal = Refusal::new(Denial::Overloaded, self.facts.label(need.provider()));
                 return self.refuse_for(&parked.case, refusal, trail.tally(None), now);
             }
@@ -337,6 +337,15 @@ impl Filter {
             }
             // What can't even be sent can't be had: it is decided without.
             Parked { case, learnt, .. } = parked;
+        }
+    }
+
+    /// What room a request may take that lacks this.
+    fn room_for(&self, need: &Need) -> Room {
+        if self.facts.is_about_a_validated_token(need) && !self.waiting.is_much_waited_for(need) {
+            Room::Reserved
+        } else {
+            Room::Common
         }
     }
 

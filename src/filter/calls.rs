@@ -1,7 +1,7 @@
 //! The calls that facts take: when they are made, where they go, and what happens when they end.
 
 use super::need::Need;
-use super::waiting::{MAX_FLIGHTS, Standing};
+use super::waiting::{MAX_FLIGHTS, Room};
 use super::{CallId, Effect, FetchOutcome, Filter};
 use crate::http::Response;
 use crate::provider::{Call, NoRoute};
@@ -79,7 +79,7 @@ impl Filter {
     pub(super) fn start_for_nobody(&mut self, need: &Need, now: Timestamp) {
         // Half of the room is left to those who wait.
         let has_room =
-            self.waiting.has_room_for(need, Standing::Stranger) && self.waiting.under_way() < MAX_FLIGHTS_WITH_SHADOWS;
+            self.waiting.has_room_for(need, Room::Common) && self.waiting.under_way() < MAX_FLIGHTS_WITH_SHADOWS;
         if has_room && !self.waiting.is_under_way(need) {
             // It is for the sake of a request all the same: a cooldown holds for that, too.
             if let (Some(provider), Some(call)) = (self.facts.provider_mut(need.provider()), need.call()) {

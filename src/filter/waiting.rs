@@ -143,9 +143,9 @@ impl Waiting {
 
     /// Whether this fetch may be begun or joined. Questions about single tokens are bounded, since anybody can make up tokens;
     /// documents are few.
-    pub(super) fn has_room_for(&self, need: &Need, standing: Standing) -> bool {
+    pub(super) fn has_room_for(&self, need: &Need, room: Room) -> bool {
         // Who floods one provider takes no room from another, nor from authorizers, sources and makers of tokens.
-        let (most, most_of_all) = (standing.room(MAX_FLIGHTS), standing.room(MAX_ALL_FLIGHTS));
+        let (most, most_of_all) = (room.of(MAX_FLIGHTS), room.of(MAX_ALL_FLIGHTS));
         let is_free = match self.flights.len() {
             all if all < most => true,
             all if all < most_of_all => self.flights.keys().filter(|other| asked(other) == asked(need)).count() < most,
@@ -153,18 +153,25 @@ impl Waiting {
         };
         // A question to an authorizer holds all claims, and one about a token holds the token. Both stay when those who waited have
         // left. All other needs are small.
-        need.is_document() || self.flights.contains_key(need) || is_free && self.has_memory_for(need, standing)
+        need.is_document() || self.flights.contains_key(need) || is_free && self.has_memory_for(need, room)
     }
 
-    fn has_memory_for(&self, need: &Need, standing: Standing) -> bool {
-        let (size, most) = (need.memory_size(), standing.room(MAX_QUESTION_BYTES));
+    /// Whether so many requests of one user wait for the like of this that the reserved room is not for him.
+    pub(super) fn is_much_waited_for(&self, need: &Need) -> bool {
+        let of_user = self.flights.iter().filter(|(other, _)| is_for_the_user_of(need, other));
+        let waiters = of_user.map(|(_, flight)| flight.waiters.len().max(1));
+        waiters.fold(0, usize::saturating_add) >= MAX_WAITING_FOR_ONE
+    }
+
+    fn has_memory_for(&self, need: &Need, room: Room) -> bool {
+        let (size, most) = (need.memory_size(), room.of(MAX_QUESTION_BYTES));
         size == 0 || self.flights.keys().map(Need::memory_size).fold(size, usize::saturating_add) <= most
     }
 
     /// Whether a request may wait.
-    pub(super) fn has_place_for(&self, parked: &Parked, standing: Standing) -> bool {
+    pub(super) fn has_place_for(&self, parked: &Parked, room: Room) -> bool {
         let bytes = self.parked_bytes.saturating_add(parked.size);
-        self.parked.len() < standing.room(MAX_PARKED) && bytes <= standing.room(MAX_PARKED_BYTES)
+        self.parked.len() < room.of(MAX_PARKED) && bytes <= room.of(MAX_PARKED_BYTES)
     }
 
     /// Lets a request wait for the fetch of what it lacks.
@@ -211,26 +218,21 @@ impl Waiting {
     }
 }
 
-/// Whose request would wait.
+/// What room a request may take.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Standing {
-    /// Somebody's whose token was proved before, by whatever answer.
-    Known,
-    /// Anybody's: tokens can be made up, and each takes room.
-    Stranger,
+pub(super) enum Room {
+    /// What anybody can fill: tokens can be made up, and one user can be asked about with many paths.
+    Common,
+    /// That, and what is left to those who have not filled it: a fifth of it all.
+    Reserved,
 }
 
-impl Standing {
-    /// That of whoever brings a token which was proved before, or wasn't.
-    pub(super) const fn of(is_validated: bool) -> Self {
-        if is_validated { Self::Known } else { Self::Stranger }
-    }
-
-    /// How much room there is, of which strangers get so much: a fifth of it all is left to those who are known.
-    const fn room(self, of_strangers: usize) -> usize {
+impl Room {
+    /// How much there is, if there is so much of the common room.
+    const fn of(self, common: usize) -> usize {
         match self {
-            Self::Stranger => of_strangers,
-            Self::Known => of_strangers.saturating_add(of_strangers / 4),
+            Self::Common => common,
+            Self::Reserved => common.saturating_add(common / 4),
         }
     }
 }
@@ -241,7 +243,17 @@ fn asked(need: &Need) -> (ProviderId, Option<Discriminant<Need>>) {
     (need.provider(), is_not_the_provider.then(|| std::mem::discriminant(need)))
 }
 
-/// Requests of strangers that may wait at a time; beyond, the provider is too slow for more to be of any use.
+/// Whether another need is that of the same user: the same one, or a question about another path.
+fn is_for_the_user_of(need: &Need, other: &Need) -> bool {
+    match (need, other) {
+        (Need::Authorization(provider, question), Need::Authorization(by, other)) => {
+            provider == by && question.has_subject_of(other)
+        }
+        _ => need == other,
+    }
+}
+
+/// Requests that may wait in the common room at a time; beyond, the provider is too slow for more to be of any use.
 const MAX_PARKED: usize = 10_000;
 
 /// What they may weigh together: their headers, and what was answered to them.
@@ -250,8 +262,11 @@ const MAX_PARKED_BYTES: usize = 64 << 20;
 /// What the questions that are open at a time may weigh together: those to authorizers, and those about long tokens.
 const MAX_QUESTION_BYTES: usize = 64 << 20;
 
-/// Questions about strangers' tokens that may be open at a time with one provider: Envoy's default circuit breaker lets 1024 through
-/// to a cluster.
+/// As many requests of one user wait before he loses the reserved room.
+const MAX_WAITING_FOR_ONE: usize = 100;
+
+/// Questions that anybody can cause, and that may be open at a time with one provider: Envoy's default circuit breaker lets 1024
+/// through to a cluster.
 pub(super) const MAX_FLIGHTS: usize = 1000;
 
 /// Those that may be open at a time with all providers together.

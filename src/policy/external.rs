@@ -20,6 +20,8 @@ use std::rc::Rc;
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub struct AuthorizationQuestion {
     authorizer: Identical<ExternalAuthorization>,
+    /// Whom it is about.
+    subject: Rc<str>,
     /// Everything but the time: the user, who vouches for him, and the request line, as JSON members.
     about: Rc<str>,
 }
@@ -51,12 +53,13 @@ impl AuthorizationQuestion {
             Some(group) => vec![Value::from(&*text(group))],
             None => Vec::new(),
         };
-        let id = claims.get("sub").map(|id| text(id).into_owned()).unwrap_or_default();
+        let id = claims.get("sub").map(text).unwrap_or_default();
+        let subject = Rc::from(&*id);
         let user = json::object_value([
             ("claims", Value::Object(claims.clone())),
             ("extra", Value::Object(Object::new())),
             ("groups", Value::Array(groups)),
-            ("id", Value::from(id)),
+            ("id", Value::from(&*id)),
             ("name", Value::from(name)),
         ]);
         let method = request.method().filter(|method| !method.iter().any(u8::is_ascii_lowercase))?;
@@ -75,7 +78,12 @@ impl AuthorizationQuestion {
         let provider =
             json::object_value([("issuer", Value::from(&*provider.issuer)), ("name", Value::from(&*provider.name))]);
         let about = format!("\"provider\":{provider},\"request\":{line},\"sent\":{sent},\"user\":{user}");
-        Some(Self { authorizer: authorizer.into(), about: Rc::from(about) })
+        Some(Self { authorizer: authorizer.into(), subject, about: Rc::from(about) })
+    }
+
+    /// Whether it is about the same subject as another one.
+    pub fn has_subject_of(&self, other: &Self) -> bool {
+        self.subject == other.subject
     }
 
     /// Who is asked.
@@ -85,7 +93,7 @@ impl AuthorizationQuestion {
 
     /// How much memory it takes, in bytes.
     pub fn memory_size(&self) -> usize {
-        self.about.len()
+        self.about.len().saturating_add(self.subject.len())
     }
 
     /// The call that asks.

@@ -56,6 +56,27 @@ fn what_the_authorizer_is_asked() {
     }
 }
 
+/// DOS-03: one user who asks for ever other paths while the authorizer is slow leaves room for everybody else.
+#[test]
+fn questions_about_one_user_leave_room_for_others() {
+    let mut scene = authorized(json!({}));
+    let (ann, bob) = (good(), token(json!({"sub": "bob"})));
+    let asked: Vec<_> = (0..1001).map(|number| scene.begin(get(format!("/{number}")).bearer(&ann))).collect();
+    assert_eq!(scene.waiting(), 1000);
+    scene.seen(asked[1000]).refused(503, "overloaded");
+    // Another token of hers is hers, and whoever waits for what is asked already takes a place among those who wait only.
+    let again = scene.begin(get("/other").bearer(&token(json!({"jti": "another"}))));
+    scene.seen(again).refused(503, "overloaded");
+    let joined = scene.begin(get("/1").bearer(&ann));
+    assert!(scene.seen(joined).is_waiting());
+    let others: Vec<_> = (0..101).map(|number| scene.begin(get(format!("/{number}")).bearer(&bob))).collect();
+    assert!(scene.seen(others[99]).is_waiting());
+    scene.seen(others[100]).refused(503, "overloaded");
+    scene.settle();
+    scene.seen(others[99]).allowed();
+    scene.seen(joined).allowed();
+}
+
 /// AR-82: 2xx allows, 401 and 403 deny with their reason, anything else fails closed.
 #[test]
 fn what_the_authorizer_says() {
