@@ -23,8 +23,9 @@ TARGETS = ["istio", "traffic-extension", "envoy-gateway"]
 
 @pytest.fixture(scope="session")
 def command() -> Path:
-    """The command, built as the native tests build it."""
-    subprocess.run(["cargo", "build", "--quiet", "--locked", "--bin", "oidc-filter"], cwd=ROOT, check=True)
+    """The command, as the native tests build it: in another way, all crates would be built anew."""
+    build = ["cargo", "test", "--quiet", "--locked", "--no-run", "--test", "cli"]
+    subprocess.run(build, cwd=ROOT, check=True)
     target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
     return Path(target) / "debug/oidc-filter"
 
