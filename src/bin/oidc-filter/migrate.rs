@@ -248,6 +248,18 @@ fn header_source(header: &str, scheme: &str) -> Node {
     place
 }
 
+/// The audiences of a provider of Envoy or Istio, who take any where none is named.
+fn put_audiences(provider: &mut Node, theirs: &Theirs<'_>) {
+    let (audiences, path) = (theirs.words("audiences"), theirs.at("audiences"));
+    if audiences.is_empty() {
+        provider.put("any_audience", true);
+        theirs.notes.add(format!("{path}: nobody's: tokens for other services pass, too; name yours"));
+    } else {
+        tell_spelling(&audiences, &path, theirs.notes);
+        provider.put("audiences", texts(audiences));
+    }
+}
+
 /// Their proxies drop a scheme and a last slash before they compare audiences, which is not done here.
 fn tell_spelling(audiences: &[&str], path: &str, notes: &Notes) {
     let is_dropped = |one: &&&str| one.starts_with("http://") || one.starts_with("https://") || one.ends_with('/');

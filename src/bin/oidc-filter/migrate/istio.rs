@@ -2,7 +2,7 @@
 
 use super::merging::Merged;
 use super::policies::Policies;
-use super::{Notes, Theirs, claim, header_source, of_others, push_new, put_keys, source, tell_spelling, texts};
+use super::{Notes, Theirs, claim, header_source, of_others, push_new, put_audiences, put_keys, source};
 use crate::yaml::Node;
 
 pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
@@ -169,14 +169,7 @@ impl Ours {
         if let Some(cluster) = keys.or(issuer).and_then(cluster) {
             provider.put("cluster", cluster);
         }
-        let audiences = theirs.words("audiences");
-        if audiences.is_empty() {
-            provider.put("any_audience", true);
-            notes.add(format!("{}: nobody's: tokens for other services pass, too; name yours", theirs.at("audiences")));
-        } else {
-            tell_spelling(&audiences, &theirs.at("audiences"), notes);
-            provider.put("audiences", texts(audiences))
-        }
+        put_audiences(&mut provider, theirs);
         provider.put("validation", "jwt");
         if let Some(uri) = keys {
             provider.put("jwks", Node::object([("uri", Node::from(uri))]));

@@ -2,7 +2,7 @@
 
 use crate::migrate::merging::Merged;
 use crate::migrate::{
-    Notes, Theirs, claim, duration, header_source, of_others, push_new, put_keys, quoted, source, tell_spelling, texts,
+    Notes, Theirs, claim, duration, header_source, of_others, push_new, put_audiences, put_keys, quoted, source,
 };
 use crate::yaml::Node;
 use base64::Engine as _;
@@ -98,14 +98,7 @@ pub fn read(name: &str, theirs: &Theirs<'_>, ours: &mut Ours) -> Node {
     if let Some(cluster) = call.and_then(|call| call.word("cluster")) {
         provider.put("cluster", cluster);
     }
-    let audiences = theirs.words("audiences");
-    if audiences.is_empty() {
-        provider.put("any_audience", true);
-        notes.add(format!("{}: nobody's: tokens for other services pass, too; name yours", theirs.at("audiences")));
-    } else {
-        tell_spelling(&audiences, &theirs.at("audiences"), notes);
-        provider.put("audiences", texts(audiences))
-    }
+    put_audiences(&mut provider, theirs);
     provider.put("validation", "jwt");
     if let Some(remote) = &remote {
         let mut keys = Node::object::<&str>([]);
