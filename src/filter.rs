@@ -69,6 +69,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 use trail::Trail;
+pub use waiting::max_calls;
 use waiting::{MAX_WAIT, Parked, Room, Waiting};
 
 /// One request, by the number that the host gave it.

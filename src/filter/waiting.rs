@@ -262,6 +262,12 @@ const MAX_PARKED_BYTES: usize = 64 << 20;
 /// What the questions that are open at a time may weigh together: those to authorizers, and those about long tokens.
 const MAX_QUESTION_BYTES: usize = 64 << 20;
 
+/// How many calls about tokens one worker has open at most, where so many are asked: providers, and beside each of them an authorizer, a
+/// source of claims, and a maker of tokens.
+pub fn max_calls(asked: usize) -> usize {
+    Room::Reserved.of(MAX_FLIGHTS).saturating_mul(asked).min(Room::Reserved.of(MAX_ALL_FLIGHTS))
+}
+
 /// As many requests of one user wait before he loses the reserved room.
 const MAX_WAITING_FOR_ONE: usize = 100;
 

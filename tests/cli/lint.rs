@@ -196,6 +196,42 @@ fn sarif_names_odd_files() {
     assert!(uri.contains("oidc%20filter%20%23") && uri.ends_with("/a%20b%3F.yaml"), "{uri}");
 }
 
+/// A limit of Envoy's holds for all its workers, each of which asks as much as the filter lets it.
+#[test]
+fn circuit_breakers_are_for_all_workers() {
+    let envoy = fs::read_to_string(here("base/envoy.yaml")).unwrap();
+    let two_limits = "max_pending_requests: 2000, max_requests: 2000";
+    let limits = |number: usize| envoy.replace(two_limits, &format!("max_requests: {number}"));
+    let told = |text: &str| -> Vec<String> {
+        let (_, found) = findings(&["-"], text);
+        found.iter().map(|finding| finding["text"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(told(&limits(1250)), [""; 0]);
+    let few = told(&limits(1249)).join("\n");
+    assert!(few.contains("Write 1250 or more for each worker (`--concurrency`): 5000 for four"), "{few}");
+    for workers in [
+        "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyProxy\nspec: { concurrency: 2 }\n",
+        "apiVersion: networking.istio.io/v1beta1\nkind: ProxyConfig\nspec: { concurrency: 2 }\n",
+        "apiVersion: apps/v1\nkind: Deployment\nspec: { containers: [{ args: [-c, envoy.yaml, --concurrency, \"2\"] }] }\n",
+    ] {
+        let with = |number| told(&format!("{}---\n{workers}", limits(number)));
+        let few = with(2499);
+        assert!(few.iter().any(|text| text.contains("Write 2500 or more, for 2 workers")), "{few:?}");
+        // There is another one of 2000, which the file has for connections.
+        assert!(with(2500).iter().all(|text| text.contains("2000 is less")), "{workers}");
+    }
+    // One cluster is asked for keys, and another about tokens.
+    let manifest = printed(&["render", "envoy", here("good/authorizer.yaml").to_str().unwrap()], "");
+    let breakers = |cluster: &str, number: usize| {
+        let name = format!("    - name: {cluster}\n");
+        let limits = format!("{name}      circuit_breakers: {{ thresholds: [{{ max_requests: {number} }}] }}\n");
+        told(&manifest.replace(&name, &limits))
+    };
+    assert_eq!(breakers("idp", 16), [""; 0]);
+    assert!(breakers("idp", 15)[0].contains("Write 16 or more"));
+    assert!(breakers("authorizer", 16)[0].contains("Write 1250 or more for each worker"));
+}
+
 /// What can't be read says what to do.
 #[test]
 fn unreadable_files_are_told_with_a_remedy() {

@@ -3,6 +3,7 @@
 //! The configuration is read by the filter's own readers, so that what passes here is what the filter takes. What stands around it
 //! (the chain of filters, clusters, the manifests of meshes) is looked at as far as the files that are given show it.
 
+mod breakers;
 mod chain;
 mod clusters;
 mod discovery;
@@ -38,6 +39,7 @@ pub fn lint(files: &[File]) -> Vec<Finding> {
     let beside = Beside {
         clusters: clusters::Known::of(&all),
         mesh: istio::Mesh::of(&all),
+        workers: breakers::workers(&all),
         patches: chain::patches(&all),
         routes: chain::routes(&all),
     };
@@ -125,6 +127,8 @@ impl Report<'_> {
 struct Beside<'n> {
     clusters: clusters::Known<'n>,
     mesh: istio::Mesh<'n>,
+    /// How many workers an Envoy has.
+    workers: Option<f64>,
     patches: Vec<chain::Entry<'n>>,
     routes: Vec<chain::Entry<'n>>,
 }
@@ -150,8 +154,8 @@ fn check<'n>(site: &Site<'n>, beside: &Beside<'n>, report: &mut Report<'_>) {
         }
         report.add(site.place(&warning.path), Level::Warning, warning.code, &warning.path, &warning.text);
     }
-    clusters::check(site, &config, &beside.clusters, report);
-    istio::check(site, &config, &beside.mesh, report);
+    clusters::check(site, &config, &beside.clusters, beside.workers, report);
+    istio::check(site, &config, &beside.mesh, beside.workers, report);
     if let Some(chain) = chain {
         chain::check(site, &chain, &beside.routes, &config, report);
         net::check(site, &chain, &beside.routes, &config, report);

@@ -1,11 +1,11 @@
-//! Whether the clusters that a configuration names are there, and are large enough.
+//! Whether the clusters that a configuration names are there, and check whom they speak to.
 
-use super::Report;
+use super::{Report, breakers};
 use crate::report::Level;
 use crate::site::{Site, SiteKind};
 use crate::words::nearest;
-use crate::yaml::{Data, Key, Node};
-use oidc_filter::config::{Config, Validation};
+use crate::yaml::{Data, Node};
+use oidc_filter::config::Config;
 
 /// The clusters that the files define, each with its file.
 pub struct Known<'n> {
@@ -55,7 +55,7 @@ pub fn is_of_clusters(document: &Node) -> bool {
         || matches!(document.word("kind"), Some("ServiceEntry" | "EnvoyPatchPolicy" | "DestinationRule"))
 }
 
-pub fn check(site: &Site<'_>, config: &Config, known: &Known<'_>, report: &mut Report<'_>) {
+pub fn check(site: &Site<'_>, config: &Config, known: &Known<'_>, workers: Option<f64>, report: &mut Report<'_>) {
     for (path, cluster) in config.clusters() {
         let place = site.place(&path);
         match site.kind {
@@ -82,48 +82,10 @@ pub fn check(site: &Site<'_>, config: &Config, known: &Known<'_>, report: &mut R
             SiteKind::WasmPlugin | SiteKind::TrafficExtension | SiteKind::Bare => {}
         }
         if let Some(found) = known.clusters.iter().find(|(_, node)| node.word("name") == Some(&cluster)) {
-            breakers(*found, &cluster, config, report);
+            let (file, node) = *found;
+            let called = breakers::Cluster { name: &cluster, called: &cluster, config, workers };
+            breakers::check(file, breakers::of_cluster(node), &called, report);
             plain_text(*found, &cluster, &path, config, report);
-        }
-    }
-}
-
-/// A cluster that lets fewer calls out than the filter may have open at once turns tokens away that nobody has looked at.
-fn breakers((file, cluster): (&str, &Node), name: &str, config: &Config, report: &mut Report<'_>) {
-    let breakers = cluster.get("circuit_breakers");
-    let is_for_us = |threshold: &&Node| {
-        let priority = threshold.get("priority");
-        !priority.is_some_and(|priority| priority.text() == Some("HIGH") || priority.number() == Some(1.0))
-    };
-    let lists = ["thresholds", "per_host_thresholds"];
-    let thresholds = lists.iter().filter_map(|list| Some(breakers?.elements(list))).flatten().filter(is_for_us);
-    let fields = ["max_connections", "max_pending_requests", "max_requests"];
-    let limits = thresholds.flat_map(|threshold| fields.into_iter().filter_map(|field| threshold.entry(field)));
-    too_few(file, limits, name, config, report);
-}
-
-/// Warns of limits that are smaller than what the filter may ask of a cluster at once.
-pub fn too_few<'n>(
-    file: &str,
-    limits: impl Iterator<Item = (&'n Key, &'n Node)>,
-    name: &str,
-    config: &Config,
-    report: &mut Report<'_>,
-) {
-    let asks_for_tokens =
-        config.providers.iter().any(|provider| provider.is_online() && provider.validation != Validation::Jwt)
-            || config.policies().any(|policy| policy.authorization.is_some());
-    let (wanted, why) = if asks_for_tokens {
-        (CALLS_ABOUT_TOKENS, "each token that is not known costs a call, and a worker has up to 1000 of them open")
-    } else {
-        (CALLS_FOR_KEYS, "each worker fetches metadata and keys, all at once when Envoy starts")
-    };
-    for (key, number) in limits.filter_map(|(key, node)| Some((key, node.number()?))) {
-        if number < wanted {
-            let text = format!(
-                "{name}: {number} is less than what may be asked: {why}; what is beyond gets 503. Write {wanted} or more"
-            );
-            report.warn_in(file, key.place, "circuit_breaker", &format!("{name}.circuit_breakers"), text);
         }
     }
 }
@@ -212,9 +174,3 @@ fn listed(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     oidc_filter::config::listed(&quoted)
 }
-
-/// As many calls about tokens as one worker has open.
-const CALLS_ABOUT_TOKENS: f64 = 1000.0;
-
-/// Metadata, keys and their like, of a provider or two, for each of a few workers.
-const CALLS_FOR_KEYS: f64 = 16.0;

@@ -1,7 +1,7 @@
 //! Of what Istio makes clusters: ServiceEntries name hosts and ports, DestinationRules say how they are spoken to.
 
-use super::Report;
-use super::clusters::{is_called_by_https, too_few};
+use super::clusters::is_called_by_https;
+use super::{Report, breakers};
 use crate::report::Level;
 use crate::site::{Site, SiteKind};
 use crate::words::nearest;
@@ -32,10 +32,10 @@ impl<'n> Mesh<'n> {
 }
 
 /// Looks at each cluster that the configuration names.
-pub fn check(site: &Site<'_>, config: &Config, mesh: &Mesh<'_>, report: &mut Report<'_>) {
+pub fn check(site: &Site<'_>, config: &Config, mesh: &Mesh<'_>, workers: Option<f64>, report: &mut Report<'_>) {
     if matches!(site.kind, SiteKind::WasmPlugin | SiteKind::TrafficExtension) {
         for (path, cluster) in config.clusters() {
-            check_cluster(site, &path, &cluster, config, mesh, report);
+            check_cluster(site, &path, &cluster, config, (mesh, workers), report);
         }
     }
 }
@@ -46,7 +46,7 @@ fn check_cluster(
     path: &str,
     cluster: &str,
     config: &Config,
-    mesh: &Mesh<'_>,
+    (mesh, workers): (&Mesh<'_>, Option<f64>),
     report: &mut Report<'_>,
 ) {
     let parts: Vec<&str> = cluster.split('|').collect();
@@ -79,7 +79,8 @@ fn check_cluster(
             (&["connection_pool", "http"], "http2_max_requests"),
         ];
         let limits = limits.iter().filter_map(|(steps, field)| policy.at(*steps)?.entry(field));
-        too_few(file, limits, host, config, report);
+        let called = breakers::Cluster { name: cluster, called: host, config, workers };
+        breakers::check(file, limits, &called, report);
     }
     if is_called_by_https(cluster, config) {
         tls(site, path, host, &rules, report);
