@@ -15,6 +15,7 @@ mod targets;
 
 use scene::{Scene, active, bearer, introspection};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::panic;
 use support::Noise;
 use targets::memory::held;
@@ -90,4 +91,33 @@ fn what_is_kept_is_bounded() {
     }
     let held = held() - before;
     assert!((60 << 20..104 << 20).contains(&held), "{} MiB", held >> 20);
+}
+
+/// `make fuzz` has a lock file of its own, and builds nothing that isn't in it. It fuzzes what is shipped: the crates of the
+/// filter, in the versions of the filter.
+#[test]
+fn what_is_fuzzed_is_what_is_locked() {
+    let (ours, fuzzed) = (packages(include_str!("../../Cargo.lock")), packages(include_str!("libfuzzer/Cargo.lock")));
+    let only_fuzzed: BTreeSet<&str> = fuzzed.difference(&ours).map(|(name, _)| *name).collect();
+    assert_eq!(only_fuzzed, BTreeSet::from(["arbitrary", "jobserver", "libfuzzer-sys", "oidc-filter-fuzz"]));
+    let names: BTreeSet<&str> = fuzzed.iter().map(|(name, _)| *name).collect();
+    let tables = include_str!("../../Cargo.toml").split("\n[");
+    let dependencies = tables.filter(|table| table.starts_with("dependencies]") || table.starts_with("target."));
+    let lines = dependencies.flat_map(|table| table.lines().skip(1));
+    let wanted: Vec<&str> = lines.filter_map(|line| Some(line.split_once(" = ")?.0)).collect();
+    assert!(wanted.len() > 20, "{wanted:?}");
+    for name in wanted.into_iter().filter(|name| !name.starts_with('#')) {
+        assert!(names.contains(name), "{name}: bring tests/fuzz/libfuzzer/Cargo.lock up to date");
+    }
+}
+
+/// The packages of a lock file, with their versions.
+fn packages(lock: &str) -> BTreeSet<(&str, &str)> {
+    let blocks = lock.split("[[package]]\n").skip(1);
+    blocks.map(|package| (field(package, "name"), field(package, "version"))).collect()
+}
+
+fn field<'p>(package: &'p str, name: &str) -> &'p str {
+    let value = package.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+    value.unwrap().trim_matches('"')
 }
