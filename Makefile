@@ -121,7 +121,7 @@ $(PROVIDER)/node_modules/.done: $(PROVIDER)/package.json $(PROVIDER)/package-loc
 	npm ci --prefix $(PROVIDER) --no-audit --no-fund
 	@touch $@
 
-lint: ## Check the format and run clippy with the rules of .clippy.toml
+lint: ## Check the format, run clippy with the rules of .clippy.toml, and follow the links of the Rust documentation
 	@scripts/need 'cargo fmt --version' 'rustfmt (rustup component add rustfmt).'
 	@scripts/need 'cargo clippy --version' 'clippy (rustup component add clippy).'
 	cargo fmt --check
@@ -129,6 +129,8 @@ lint: ## Check the format and run clippy with the rules of .clippy.toml
 	cargo clippy --all-targets --locked -- -D warnings
 	@echo '== the core without its edge: nothing of it knows a host'
 	cargo clippy --no-default-features --lib --locked -- -D warnings
+	@echo '== the Rust documentation'
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items --quiet
 
 fmt: ## Format the Rust sources
 	cargo fmt

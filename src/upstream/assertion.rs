@@ -160,7 +160,7 @@ pub fn write(
     Ok(written)
 }
 
-/// Whether the claims do for all assertions: what [`write`] would say of them, but for who signs. Nothing is signed.
+/// Whether the claims do for all assertions: what [`write()`] would say of them, but for who signs. Nothing is signed.
 pub fn check(assertions: &[Rc<Assertion>], identity: Identity) -> Result<(), Error> {
     assertions.iter().try_for_each(|assertion| chosen_claims(assertion, identity.claims.object()).map(|_| ()))
 }

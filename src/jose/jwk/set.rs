@@ -49,7 +49,7 @@ impl JwkSet {
         self.keys.iter().any(|other| other.fingerprint == key && other.permits(algorithm))
     }
 
-    /// The keys that may verify a token with this `kid` and algorithm, at most [`MAX_CANDIDATES`]: see [`Keys::candidates`].
+    /// The keys that may verify a token with this `kid` and algorithm: see [`Keys::candidates`].
     pub fn candidates<'s>(&'s self, kid: Option<&'s str>, algorithm: Algorithm) -> impl Iterator<Item = &'s Jwk> + 's {
         let hint = KeyHint { kid, ..KeyHint::default() };
         Keys::of([self]).candidates(&hint, algorithm).collect::<Vec<_>>().into_iter()
