@@ -129,6 +129,9 @@ lint: ## Check the format, run clippy with the rules of .clippy.toml, and follow
 	cargo clippy --all-targets --locked -- -D warnings
 	@echo '== the core without its edge: nothing of it knows a host'
 	cargo clippy --no-default-features --lib --locked -- -D warnings
+	@echo '== what make fuzz builds'
+	@scripts/need 'c++ --version' 'A C++ compiler, for libFuzzer (Debian: apt-get install g++).'
+	cargo clippy --locked --manifest-path tests/fuzz/libfuzzer/Cargo.toml --target-dir target -- -D warnings
 	@echo '== the Rust documentation'
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items --quiet
 
