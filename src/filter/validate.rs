@@ -115,6 +115,9 @@ impl<'f> Run<'f> {
         if provider.config.validation == Validation::Jwt {
             return Err(deny(provider, Denial::InvalidToken(Reason::MalformedToken)));
         }
+        if token.is_refresh_token() {
+            return Err(deny(provider, Denial::InvalidToken(Reason::WrongType)));
+        }
         Ok(Voucher::Answer(provider, None))
     }
 

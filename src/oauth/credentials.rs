@@ -32,6 +32,11 @@ impl Token {
         &self.0
     }
 
+    /// Whether it begins as refresh tokens do at providers that say so in how each kind begins.
+    pub fn is_refresh_token(&self) -> bool {
+        REFRESH_TOKENS.iter().any(|beginning| self.0.starts_with(beginning))
+    }
+
     /// What a cache knows the token by.
     pub fn digest(&self) -> TokenDigest {
         TokenDigest::of(self.0.as_bytes())
@@ -312,6 +317,10 @@ fn not_a_token(value: &[u8]) -> Error {
         Error::NoToken
     }
 }
+
+/// Those of Ory's Fosite, and of Authelia, whose introspection says of them what it says of access tokens. No access token of theirs, nor
+/// of others who draw theirs by lot, begins so.
+const REFRESH_TOKENS: [&str; 2] = ["ory_rt_", "authelia_rt_"];
 
 /// RFC 6750, section 2.1.
 const BEARER: &str = "Bearer";

@@ -282,6 +282,10 @@ fn what_only_id_tokens_have() {
         // Curity's and Oracle's.
         json!({"purpose": "id"}),
         json!({"tok_type": "IT"}),
+        json!({"token_kind": "id"}),
+        json!({"type": "id_token"}),
+        json!({"token_class": "id_token"}),
+        json!({"ttype": "I"}),
     ];
     for kind in ["jwt", "introspection", "userinfo", "auto"] {
         let provider = |refuses: bool| json!({"validation": kind, "refuse_id_tokens": refuses});
@@ -504,8 +508,49 @@ fn an_authorization_response_is_no_access_token() {
     }
 }
 
+/// RFC 8725, section 3.12: what is signed by the same keys for another end, and need not say so in its `typ`. Verifiable Credentials
+/// Data Model 1.1, section 6.3.1; RFC 7591, section 2.3; codes that are JWTs.
+#[test]
+fn what_an_issuer_says_to_others_is_no_access_token() {
+    let mut scene = Scene::of(jwt(json!({}), json!({})));
+    let software = json!({
+        "software_id": "4NRB1-0XZABZI9E6-5SM3R", "client_name": "Shop", "redirect_uris": ["https://shop.example/cb"],
+        "sub": null, "client_id": null,
+    });
+    let others = [
+        json!({"vc": {"type": ["VerifiableCredential"], "credentialSubject": {"id": "did:example:ann"}}}),
+        json!({"vp": {"type": ["VerifiablePresentation"], "verifiableCredential": []}}),
+        software.clone(),
+        with(software.clone(), json!({"scope": null, "jti": null})),
+        json!({"token_type": "authorization_code"}),
+        json!({"token_use": "device_code"}),
+        json!({"token_class": "authorization_code"}),
+        json!({"ttype": "A"}),
+        json!({"typ": "logout_token"}),
+    ];
+    for claims in others {
+        for typ in [json!("JWT"), json!(null), json!("at+jwt")] {
+            let token = key("k1").token_with(json!({"typ": typ}), claims.clone());
+            scene.send(bearer(&token)).refused(401, "wrong_type");
+            let mut asked = Scene::of(introspection(json!({}), json!({})));
+            asked.provider.tokens.insert(token.clone(), active(json!({})));
+            asked.send(bearer(&token)).refused(401, "wrong_type");
+            assert_eq!(asked.count("/introspect"), 0);
+        }
+    }
+    for claims in [
+        json!({"vc": "x", "vp": ["x"]}),
+        // A client of a directory of banks, whose tokens say what software it is.
+        with(software.clone(), json!({"client_id": "client"})),
+        with(software.clone(), json!({"sub": "client"})),
+        with(software, json!({"software_id": 7})),
+    ] {
+        scene.send(bearer(&token(claims))).allowed();
+    }
+}
+
 /// RFC 6749, section 1.5; RFC 8725, section 3.12. By the words of Keycloak, Cognito, SimpleJWT, OpenIddict, ForgeRock, Casdoor,
-/// Flask, Curity, Spring, Descope and UAA; its signature is as good as that of an access token.
+/// Flask, Curity, Spring, Descope, UAA, Gitea, oidcop and Volkswagen; its signature is as good as that of an access token.
 #[test]
 fn a_refresh_token_is_no_access_token() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
@@ -516,7 +561,16 @@ fn a_refresh_token_is_no_access_token() {
         let token = typed(claims);
         asked.provider.tokens.insert(token.clone(), active(json!({})));
         asked.send(bearer(&token)).refused(401, "wrong_type");
+        assert_eq!(asked.count("/introspect"), 0);
     }
+    // Old releases of Gitea don't say whose their tokens are.
+    let nobodys = |kind: u64| typed(json!({"iss": null, "aud": null, "sub": null, "tt": kind, "gnt": 7}));
+    let mut asked = Scene::of(introspection(json!({}), json!({})));
+    for kind in [0, 1] {
+        asked.provider.tokens.insert(nobodys(kind), active(json!({"exp": null})));
+    }
+    asked.send(bearer(&nobodys(0))).allowed();
+    asked.send(bearer(&nobodys(1))).refused(401, "invalid_claims");
     for claims in [
         json!({"typ": "Bearer"}),
         json!({"token_type": "access"}),
@@ -532,6 +586,16 @@ fn a_refresh_token_is_no_access_token() {
         json!({"jti": "2f0c0b6e-r", "granted_scopes": ["read"], "scope": "read"}),
         json!({"granted_scopes": ["read"]}),
         json!({"ati": 7, "refresh": "refresh"}),
+        // Gitea's access tokens, and other numbers.
+        json!({"tt": 0, "gnt": 7}),
+        json!({"tt": 1}),
+        json!({"tt": "1", "gnt": 7}),
+        // How the token was had, what it may do, and what a user calls it.
+        json!({"grant_type": "refresh_token", "gty": ["refresh_token"], "scope": "refresh_token"}),
+        json!({"token_class": "access_token", "sid": "s"}),
+        json!({"ttype": "T"}),
+        json!({"jtt": "access_token"}),
+        json!({"tokenName": "offline", "type": "logout", "kind": "authorization_code", "name": "Refresh"}),
     ] {
         scene.send(bearer(&typed(claims))).allowed();
     }

@@ -572,6 +572,30 @@ fn other_kinds_of_tokens() {
     }
 }
 
+/// RFC 6749, section 1.5. Fosite's introspection (Authelia's, too) says of a refresh token what it says of an access token; the two begin
+/// differently.
+#[test]
+fn an_opaque_refresh_token_is_not_asked_about() {
+    for kind in ["introspection", "userinfo", "auto"] {
+        let mut scene = Scene::of(auto(json!({"validation": kind}), json!({})));
+        let mut sent = |token: &str| {
+            scene.provider.tokens.insert(token.to_owned(), active(json!({"client_id": "client", "scope": "read"})));
+            scene.provider.users.insert(token.to_owned(), json!({"sub": "ann"}));
+            (scene.send(bearer(token)), scene.count("/introspect") + scene.count("/userinfo"))
+        };
+        for (number, access) in ["ory_at_x.y", "authelia_at_x.y", "x_ory_rt_", "ORY_RT_x"].into_iter().enumerate() {
+            let (seen, asked) = sent(access);
+            seen.allowed();
+            assert_eq!(asked, number + 1);
+        }
+        for refresh in ["ory_rt_x.y", "ory_rt_", "authelia_rt_x.y"] {
+            let (seen, asked) = sent(refresh);
+            seen.refused(401, "wrong_type");
+            assert_eq!(asked, 4);
+        }
+    }
+}
+
 /// INT-08.
 #[test]
 fn an_answer_about_a_bound_token_is_refused() {

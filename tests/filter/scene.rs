@@ -294,6 +294,15 @@ pub fn marks_of_refresh_tokens() -> Vec<Value> {
         json!({"drn": "DSR"}),
         json!({"token_type": "urn:ietf:params:oauth:token-type:refresh_token"}),
         json!({"tokenType": ["refresh"]}),
+        json!({"tok_type": "RT"}),
+        json!({"tok_type": "refresh"}),
+        json!({"token_kind": "refresh"}),
+        json!({"token_class": "refresh_token"}),
+        json!({"ttype": "R"}),
+        json!({"jtt": "refresh_token"}),
+        json!({"jwtType": "refresh_token"}),
+        json!({"kind": "refresh"}),
+        json!({"tt": 1, "gnt": 7, "cnt": 2}),
     ]
 }
 

@@ -8,17 +8,30 @@ use crate::json::{Object, Value};
 /// Whether claims are those of a JWT that is never an access token, whatever its `typ`; or those that an answer about one
 /// repeats.
 pub(crate) fn is_of_another_kind(claims: &Object) -> bool {
-    // RFC 8417, section 2.2: what makes a security event of a JWT, a logout token among them. Not all say so in `typ`.
-    claims.get("events").is_some_and(are_events)
-        // RFC 9701, section 5: what a provider has answered about a token, for a resource server and by the keys of its tokens.
-        || claims.get("token_introspection").is_some_and(Value::is_object)
-        || claims.get("typ").is_some_and(|kind| words(kind).any(|kind| is_never_access_token(kind) || is_typ_of_keycloak(kind)))
+    claims.iter().any(|(name, value)| is_of_another_kind_only(name, value))
         // RFC 6749, section 1.5: a refresh token is for the authorization server only. Those who sign both kinds with one key and
-        // for one audience say which is which by a claim; Spring Security OAuth by the name of the access token.
-        || told_kinds(claims).any(|(name, word)| says_refresh(name, word))
-        || claims.get("ati").is_some_and(Value::is_string)
+        // for one audience say which is which by a claim.
+        || told_kinds(claims).any(|(name, word)| says_another_kind(name, word))
+        || is_refresh_token_of_gitea(claims)
         || is_refresh_token_of_uaa(claims)
         || is_authorization_response(claims)
+        || is_software_statement(claims)
+}
+
+/// Whether no access token has such a claim. Not all of these JWTs say in their `typ` what they are.
+fn is_of_another_kind_only(name: &str, value: &Value) -> bool {
+    match name {
+        // RFC 8417, section 2.2: what makes a security event of a JWT, a logout token among them.
+        "events" => are_events(value),
+        // RFC 9701, section 5: what a provider has answered about a token, for a resource server and by the keys of its tokens.
+        "token_introspection" => value.is_object(),
+        // Verifiable Credentials Data Model 1.1, section 6.3.1: what an issuer says of somebody, and who shows it.
+        "vc" | "vp" => value.is_object(),
+        "typ" => words(value).any(|kind| is_never_access_token(kind) || is_typ_of_keycloak(kind)),
+        // Spring Security OAuth names in a refresh token the access token that it came with.
+        "ati" => value.is_string(),
+        _ => false,
+    }
 }
 
 /// An object by RFC 8417; the text of one in what Apple tells of its users, by the keys of their ID tokens.
@@ -30,17 +43,39 @@ fn are_events(events: &Value) -> bool {
     }
 }
 
-/// Whether a claim says that the token is for getting others.
-fn says_refresh(name: &str, word: &str) -> bool {
+/// Whether a claim says that the token is for getting others, or for a client.
+fn says_another_kind(name: &str, word: &str) -> bool {
     // SimpleJWT, Keycloak, OpenIddict, ForgeRock, Casdoor, Flask-JWT-Extended, Curity.
     if is_word(word, "refresh") || is_word(word, "refreshtoken") {
-        return REFRESH_TOLD_BY.iter().any(|known| is_word(name, known));
+        return telling(name).is_some();
     }
-    if is_word(word, "offline") {
-        return OFFLINE_TOLD_BY.iter().any(|known| is_word(name, known));
+    if ["offline", "authorizationcode", "devicecode", "logout", "logouttoken"].iter().any(|kind| is_word(word, kind)) {
+        return matches!(telling(name), Some(Telling::OfToken | Telling::Typ));
     }
-    // Descope calls its session tokens DS.
-    word == "DSR" && name == "drn"
+    // Descope calls its session tokens DS, Oracle its access tokens AT, and oidcop its own T, where A is a code.
+    matches!((name, word), ("drn", "DSR") | ("tok_type", "RT") | ("ttype", "R" | "A"))
+}
+
+/// How a claim's name tells that it says what a token is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Telling {
+    /// `token_use`, `tokenType`, `tok_type`, `jwt-kind`.
+    OfToken,
+    /// `typ`.
+    Typ,
+    /// `type`, `kind`, `purpose`: it may be about something else, too.
+    OfAnything,
+}
+
+fn telling(name: &str) -> Option<Telling> {
+    let letters: String = letters(name).map(char::from).collect();
+    let of_token = TOKEN.iter().find_map(|token| letters.strip_prefix(token));
+    match (of_token, letters.as_str()) {
+        (Some(word), _) if KIND_OF_TOKEN.contains(&word) => Some(Telling::OfToken),
+        (_, "typ") => Some(Telling::Typ),
+        (_, word) if KIND.contains(&word) => Some(Telling::OfAnything),
+        _ => None,
+    }
 }
 
 /// The words of the claims that may tell a kind, each with the name of its claim.
@@ -52,13 +87,18 @@ fn told_kinds(claims: &Object) -> impl Iterator<Item = (&str, &str)> {
 /// Whether a name begins as all of those do that tell a kind. Almost no claim's does, and all others are passed over.
 fn may_tell_kind(name: &str) -> bool {
     let first = name.bytes().find(|byte| !matches!(byte, b'-' | b'_'));
-    first.is_some_and(|first| matches!(first.to_ascii_lowercase(), b'd' | b'p' | b't'))
+    first.is_some_and(|first| matches!(first.to_ascii_lowercase(), b'd' | b'j' | b'k' | b'p' | b't' | b'u'))
 }
 
 /// The words that a claim may tell a kind by: one, or a list; those of RFC 8693, section 3, by their ends.
 fn words(value: &Value) -> impl Iterator<Item = &str> {
     let all = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
     all.iter().filter_map(Value::as_str).map(|word| word.strip_prefix(TOKEN_TYPE_URN).unwrap_or(word))
+}
+
+/// Gitea's and Forgejo's: the kind is a number, beside the number of the grant. Their introspection calls both kinds active.
+fn is_refresh_token_of_gitea(claims: &Object) -> bool {
+    claims.get("tt").and_then(Value::as_u64) == Some(1) && claims.contains_key("gnt")
 }
 
 /// Cloud Foundry's, and XSUAA's: `-r` behind a UUID without hyphens. Those of old releases have the `scope` of the access token.
@@ -81,6 +121,13 @@ fn is_authorization_response(claims: &Object) -> bool {
     (brings_tokens || answers) && !["sub", "client_id", "azp", "jti"].iter().any(has)
 }
 
+/// RFC 7591, section 2.3: what an authorization server, or somebody else, says of a client's software, for its registration. It names
+/// no client yet, and nobody else.
+fn is_software_statement(claims: &Object) -> bool {
+    claims.get("software_id").is_some_and(Value::is_string)
+        && !["sub", "client_id", "azp"].iter().any(|name| claims.contains_key(*name))
+}
+
 /// Keycloak signs ID and logout tokens with the keys of its access tokens, and says in the claim `typ` which is which.
 fn is_typ_of_keycloak(kind: &str) -> bool {
     ["id", "serializedid", "logout"].iter().any(|word| is_word(kind, word))
@@ -94,17 +141,24 @@ pub(super) fn is_id_token(claims: &Object) -> bool {
 }
 
 fn says_id_token(name: &str, word: &str) -> bool {
-    if is_word(word, "id") || is_word(word, "idtoken") {
-        return ID_TOLD_BY.iter().any(|known| is_word(name, known));
+    if is_word(word, "idtoken") {
+        return telling(name).is_some();
     }
-    // Oracle's.
-    word == "IT" && name == "tok_type"
+    if is_word(word, "id") {
+        return matches!(telling(name), Some(Telling::OfToken | Telling::Typ))
+            || ["purpose", "tokenname"].iter().any(|known| is_word(name, known));
+    }
+    // Oracle's, and oidcop's.
+    matches!((name, word), ("tok_type", "IT") | ("ttype", "I"))
 }
 
 /// Compares with a word in lower case, without regard to case, hyphens and underscores.
 pub(crate) fn is_word(text: &str, word: &str) -> bool {
-    let letters = text.bytes().filter(|byte| !matches!(byte, b'-' | b'_')).map(|byte| byte.to_ascii_lowercase());
-    letters.eq(word.bytes())
+    letters(text).eq(word.bytes())
+}
+
+fn letters(text: &str) -> impl Iterator<Item = u8> {
+    text.bytes().filter(|byte| !matches!(byte, b'-' | b'_')).map(|byte| byte.to_ascii_lowercase())
 }
 
 /// Whether a `typ` is that of a JWT that is never an access token.
@@ -125,10 +179,15 @@ fn without_application(media_type: &str) -> &str {
     }
 }
 
-/// The claims that say `refresh`, `offline` and `id`, as [`is_word`] compares them.
-const REFRESH_TOLD_BY: [&str; 7] = ["tokentype", "tokenuse", "tokenusage", "tokenname", "typ", "type", "purpose"];
-const OFFLINE_TOLD_BY: [&str; 4] = ["tokentype", "tokenuse", "tokenusage", "typ"];
-const ID_TOLD_BY: [&str; 6] = ["tokentype", "tokenuse", "tokenusage", "tokenname", "typ", "purpose"];
+/// What a token is called in the names of claims that say what it is, the longest first.
+const TOKEN: [&str; 4] = ["token", "tok", "tkn", "jwt"];
+
+/// What stands behind one of these.
+const KIND_OF_TOKEN: [&str; 7] = ["type", "typ", "use", "usage", "kind", "class", "purpose"];
+
+/// What may be about something else, too; ForgeRock's `tokenName` is with others the name that a user has given to a token. Volkswagen's
+/// `jtt` is short.
+const KIND: [&str; 7] = ["type", "kind", "use", "usage", "purpose", "tokenname", "jtt"];
 
 /// How the kinds of tokens of RFC 8693, section 3, begin.
 const TOKEN_TYPE_URN: &str = "urn:ietf:params:oauth:token-type:";
@@ -146,15 +205,20 @@ mod tests {
     /// No name that tells a kind is passed over, however it is written.
     #[test]
     fn each_name_that_tells_a_kind_is_looked_at() {
-        let all = [&REFRESH_TOLD_BY[..], &OFFLINE_TOLD_BY, &ID_TOLD_BY].concat();
-        for name in all {
+        let of_token = TOKEN.iter().flat_map(|token| KIND_OF_TOKEN.map(|kind| format!("{token}{kind}")));
+        let of_token: Vec<String> = of_token.chain(["typ".to_owned()]).collect();
+        for name in of_token.iter().cloned().chain(KIND.map(str::to_owned)) {
             for spelling in
-                [name.to_owned(), name.to_uppercase(), format!("_-{name}"), format!("-{}", name.to_uppercase())]
+                [name.clone(), name.to_uppercase(), format!("_-{name}"), format!("-{}", name.to_uppercase())]
             {
                 assert!(may_tell_kind(&spelling), "{spelling}");
                 let says = |word: &str| json::object([(spelling.as_str(), Value::from(word))]);
-                assert_eq!(is_of_another_kind(&says("Refresh-Token")), REFRESH_TOLD_BY.contains(&name), "{spelling}");
-                assert_eq!(is_id_token(&says("id_token")), ID_TOLD_BY.contains(&name), "{spelling}");
+                assert!(is_of_another_kind(&says("Refresh-Token")), "{spelling}");
+                assert!(is_id_token(&says("id_token")), "{spelling}");
+                let is_clear = of_token.contains(&name);
+                for word in ["offline", "Authorization_Code", "device_code", "logout_token"] {
+                    assert_eq!(is_of_another_kind(&says(word)), is_clear, "{spelling}: {word}");
+                }
             }
         }
         assert!(is_of_another_kind(&json::object([("drn", Value::from("DSR"))])));
