@@ -918,6 +918,12 @@ fn unusable_keys_are_skipped() {
         ("JWK-02", with(ec.clone(), json!({"key_ops": ["sign"]})), NotForVerifying),
         ("JWK-02", with(ec.clone(), json!({"key_ops": ["deriveKey"]})), NotForVerifying),
         ("JWK-02", with(ec.clone(), json!({"key_ops": "verify"})), NotForVerifying),
+        (
+            "JWK-14",
+            with(ec.clone(), json!({"revoked": {"revoked_at": 1_800_000_000, "reason": "compromised"}})),
+            Revoked,
+        ),
+        ("JWK-02", with(ec.clone(), json!({"revoked": true})), Revoked),
         ("JWK-02", with(rsa.clone(), json!({"alg": "RSA-OAEP"})), UnsupportedAlgorithm),
         ("JWK-02", with(rsa.clone(), json!({"alg": "none"})), UnsupportedAlgorithm),
         ("JWK-02", with(rsa.clone(), json!({"alg": 1})), UnsupportedAlgorithm),

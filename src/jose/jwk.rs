@@ -71,6 +71,10 @@ impl Jwk {
         if !for_signatures || !for_verifying {
             return Err(KeyError::NotForVerifying);
         }
+        // OpenID Federation 1.0, section 8.7.2.
+        if said(jwk, "revoked").is_some_and(|revoked| *revoked != false) {
+            return Err(KeyError::Revoked);
+        }
         let algorithm = match said(jwk, "alg") {
             None => None,
             Some(Value::String(name)) => Some(Algorithm::from_name(name).ok_or(KeyError::UnsupportedAlgorithm)?),

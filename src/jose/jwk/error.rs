@@ -78,6 +78,8 @@ pub enum KeyError {
     NotForVerifying,
     /// A symmetric key in a published set.
     PublishedSecret,
+    /// Its `revoked` says that it is good no more.
+    Revoked,
     /// Its `alg` is not one of [`Algorithm`](super::Algorithm).
     UnsupportedAlgorithm,
     /// A key type, a curve or a number of primes that is not supported.
@@ -100,6 +102,7 @@ impl fmt::Display for KeyError {
             Self::NotAnObject => "it is not a JSON object",
             Self::NotForVerifying => "it is not meant for verifying signatures",
             Self::PublishedSecret => "it is a symmetric key in a published set",
+            Self::Revoked => "it was revoked",
             Self::UnsupportedAlgorithm => "its alg is not supported",
             Self::UnsupportedType => "its kty or crv is not supported",
             Self::UnsuitableSize => "its size is not acceptable",
