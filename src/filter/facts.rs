@@ -240,9 +240,10 @@ impl Facts {
         now: Timestamp,
     ) -> Option<Unfit> {
         let provider = self.providers.get(id.0)?;
+        let is_about_token = validated_by == ValidatedBy::Introspection;
         let claims = match answer {
             Answer::Active(object) => Claims::from_answer(object)
-                .and_then(|claims| provider.in_our_terms(claims.ending(now)))
+                .and_then(|claims| provider.in_our_terms(claims.ending(now, is_about_token)))
                 .map_err(|error| Some(Unfit::Claims(error))),
             Answer::Inactive => Err(None),
             Answer::Unfit(unfit) => Err(Some(unfit)),

@@ -7,7 +7,7 @@ use crate::config::{Activity, ProviderConfig};
 use crate::http::{Endpoint, Fetch, Response};
 use crate::jose::jwt;
 use crate::jose::verifier::Verifier;
-use crate::json::{self, Object, Value};
+use crate::json::{self, Object, Value, text_of};
 use crate::oauth::client_authentication;
 use crate::oauth::credentials::Token;
 use crate::time::Timestamp;
@@ -110,7 +110,7 @@ pub fn answer(response: &Response, activity: &Activity) -> Option<Answer> {
 }
 
 /// Whether an answer is one that went wrong (RFC 6749, section 5.2), whatever its status and whatever else it says. What is empty
-/// says nothing.
+/// says nothing, and TikTok's `{"code": "ok"}` that all is well.
 pub fn is_error(object: &Object) -> bool {
     object.get("error").is_some_and(|error| match error {
         Value::Null => false,
@@ -118,7 +118,7 @@ pub fn is_error(object: &Object) -> bool {
         Value::Number(number) => number.as_f64() != Some(0.0),
         Value::String(text) => !text.is_empty(),
         Value::Array(elements) => !elements.is_empty(),
-        Value::Object(members) => !members.is_empty(),
+        Value::Object(members) => !members.is_empty() && text_of(members, "code") != Some("ok"),
     })
 }
 

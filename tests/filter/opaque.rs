@@ -264,8 +264,23 @@ fn an_answer_is_not_believed_beyond_its_seconds() {
         scene.pass_seconds(2);
         scene.send(bearer("opaque")).refused(401, "inactive");
     }
+    // LinkedIn says when, under another name.
+    for end in [json!(NOW + 5), json!((NOW + 5).to_string())] {
+        let mut scene = Scene::of(introspection(json!({"clock_skew": 0}), json!({})));
+        scene.provider.tokens.insert("opaque".to_owned(), active(json!({"exp": null, "expires_at": end})));
+        scene.send(bearer("opaque")).allowed();
+        scene.pass_seconds(6);
+        scene.send(bearer("opaque")).refused(401, "expired");
+    }
+    told(active(json!({"exp": null, "expires_in": 3600, "expires_at": NOW - 61}))).refused(401, "expired");
+    told(active(json!({"exp": null, "expires_in": 3600, "expires_at": "2027-01-15T09:00:00Z"}))).allowed();
+    // What ends with a user is not the token.
+    let mut scene = Scene::of(userinfo(json!({}), json!({})));
+    scene.provider.users.insert("opaque".to_owned(), json!({"sub": "ann", "expires_at": NOW - 3600}));
+    scene.send(bearer("opaque")).allowed();
     // What says when goes before; what is no number of seconds says nothing.
     told(active(json!({"exp": NOW - 61, "expires_in": 3600}))).refused(401, "expired");
+    told(active(json!({"expires_at": NOW - 61}))).allowed();
     for odd in [json!(-1), json!(1.5), json!(""), json!("never"), json!(true), json!(1e300), json!(u64::MAX)] {
         told(active(json!({"exp": null, "expires_in": odd}))).allowed();
     }

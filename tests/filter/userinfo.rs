@@ -439,6 +439,23 @@ fn a_user_who_is_not_active() {
     }
 }
 
+/// TikTok answers `error` always, and says in it whether there is one.
+#[test]
+fn an_error_that_is_none() {
+    let subject = json!({"userinfo": {"subject": {"path": "data.user.open_id"}}});
+    let mut scene = Scene::of(userinfo(subject, json!({})));
+    let tiktok = |code: &str| json!({"data": {"user": {"open_id": "o"}}, "error": {"code": code, "message": "", "log_id": "20220829194722"}});
+    for (code, is_error) in [("ok", false), ("access_token_invalid", true), ("", true)] {
+        scene.provider.users.insert(code.to_owned() + "t", tiktok(code));
+        let seen = scene.send(bearer(&(code.to_owned() + "t")));
+        if is_error {
+            seen.refused(401, "inactive");
+        } else {
+            seen.allowed();
+        }
+    }
+}
+
 /// UIF-04: userinfo says nothing about the audience; where it does, it is held to it. A JWT must name this issuer.
 #[test]
 fn what_userinfo_does_not_prove() {
