@@ -122,7 +122,10 @@ impl fmt::Display for FetchError {
             }
             Self::Status(status) => write!(f, "status {status}"),
             Self::Refused(status) => {
-                write!(f, "status {status}: client_id or client_secret are not accepted, or this token is not")
+                write!(
+                    f,
+                    "status {status}: client_id, client_secret or client_auth are not accepted, or this token is not"
+                )
             }
             Self::TooLarge => write!(f, "the answer is larger than {MAX_ANSWER_BYTES} bytes"),
             Self::Local(why) => write!(f, "Envoy could not call it: {why}"),
