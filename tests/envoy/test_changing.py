@@ -19,7 +19,7 @@ import yaml
 from clients import Http1, request_bytes
 from conftest import StartEnvoy
 from fake_provider import FakeProvider, Reply, Request
-from harness import Bootstrap, Envoy, Provider, config, provider_entry, validate
+from harness import Bootstrap, Envoy, Provider, config, envoy_release, provider_entry, validate
 from pages import Page
 from tokens import Key
 from xds import Ecds, Xds
@@ -316,7 +316,7 @@ def test_a_secret_that_the_provider_has_forgotten(start_envoy: StartEnvoy) -> No
 
 
 def test_a_secret_of_the_environment_changes_with_it(start_envoy: StartEnvoy, tmp_path: Path) -> None:
-    """`environment_variables` in the file: Envoy starts other virtual machines for the new value."""
+    """`environment_variables` in the file: Envoy starts other virtual machines for the new value, before 1.39 for another `vm_id`."""
     xds = Xds(tmp_path)
     with FakeProvider() as fake:
         client = Client(fake, "old-secret")
@@ -331,7 +331,10 @@ def test_a_secret_of_the_environment_changes_with_it(start_envoy: StartEnvoy, tm
         )
         with Load(envoy, connections=1, good=lambda: "opaque") as load:
             client.secrets = {"old-secret", "new-secret"}
-            envoy.bootstrap.wasm["vm_config"]["environment_variables"] = {"key_values": {"SECRET": "new-secret"}}
+            vm_config = envoy.bootstrap.wasm["vm_config"]
+            vm_config["environment_variables"] = {"key_values": {"SECRET": "new-secret"}}
+            if envoy_release() < (1, 39):
+                vm_config["vm_id"] += "-new-secret"
             xds.publish(config(fake, providers=[provider], **by("x-new")))
             scene.poll(load.told("x-new"), "the new configuration", 20)
             client.secrets = {"new-secret"}
