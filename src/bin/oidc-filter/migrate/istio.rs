@@ -13,46 +13,16 @@ pub fn migrate(documents: &[Node], notes: &Notes) -> Result<Node, String> {
         return Err("expected a RequestAuthentication; give its file and those of its policies together".to_owned());
     }
     tell_workloads(documents, notes);
-    let mut ours = Ours::default();
-    for document in &authentications {
-        let Some(spec) = document.get("spec") else { continue };
-        let spec = Theirs::of(spec, "spec", notes);
-        spec.skip(&["selector", "targetRef", "targetRefs"]);
-        for (index, rule) in spec.elements("jwtRules").iter().enumerate() {
-            let rule = Theirs::of(rule, &format!("spec.jwtRules[{index}]"), notes);
-            ours.provider(&rule);
-            rule.finish();
-        }
-        spec.finish();
-    }
+    let mut ours = Ours::of(&authentications, notes);
     ours.tell_outputs(notes);
     ours.tell_places(notes);
-    let merged = Merged::of(ours.providers, notes);
+    let merged = Merged::of(std::mem::take(&mut ours.providers), notes);
     if merged.has_united_audiences() {
         notes.widen("audiences: one issuer has other audiences in another rule there, and all of them everywhere here: write `audiences` in rules");
     }
     let mut configuration = Node::object([("providers", merged.providers.into_iter().collect::<Node>())]);
-    if !ours.places.is_empty() {
-        if ours.reads_standard {
-            push_new(&mut ours.places, source("header", "Authorization"));
-        }
-        configuration.put("access_token", ours.places.into_iter().collect::<Node>());
-    }
-    if ours.reads_standard {
-        notes.add("fromParams: Istio looks for a token in the parameter access_token, too; name it in access_token if somebody uses it");
-    }
-    configuration.put("forward", !ours.forward.contains(&false));
-    if ours.forward.contains(&true) && ours.forward.contains(&false) {
-        notes.add("forwardOriginalToken: some of theirs forward the token and some don't; here it is one for all, or per rule: false");
-    }
-    for (name, mut nodes) in [("user_info", ours.user_info), ("claim_headers", ours.claim_headers)] {
-        match (nodes.len(), nodes.pop()) {
-            (1, Some(one)) if name == "user_info" => configuration.put(name, one),
-            (_, Some(last)) => configuration.put(name, nodes.into_iter().chain([last]).collect::<Node>()),
-            _ => {}
-        }
-    }
-    let mut policies = Policies::of(ours.issuers);
+    let mut policies = Policies::of(std::mem::take(&mut ours.issuers));
+    ours.write_to(&mut configuration, notes);
     for policy in denying.into_iter().chain(others) {
         policies.add(policy, notes);
     }
@@ -116,6 +86,47 @@ struct Ours {
 }
 
 impl Ours {
+    /// What their rules say, all of them together.
+    fn of(authentications: &[&Node], notes: &Notes) -> Self {
+        let mut ours = Self::default();
+        for document in authentications {
+            let Some(spec) = document.get("spec") else { continue };
+            let spec = Theirs::of(spec, "spec", notes);
+            spec.skip(&["selector", "targetRef", "targetRefs"]);
+            for (index, rule) in spec.elements("jwtRules").iter().enumerate() {
+                let rule = Theirs::of(rule, &format!("spec.jwtRules[{index}]"), notes);
+                ours.provider(&rule);
+                rule.finish();
+            }
+            spec.finish();
+        }
+        ours
+    }
+
+    /// Writes where tokens are, whether they go on, and what the service reads of them.
+    fn write_to(mut self, configuration: &mut Node, notes: &Notes) {
+        if !self.places.is_empty() {
+            if self.reads_standard {
+                push_new(&mut self.places, source("header", "Authorization"));
+            }
+            configuration.put("access_token", self.places.into_iter().collect::<Node>());
+        }
+        if self.reads_standard {
+            notes.add("fromParams: Istio looks for a token in the parameter access_token, too; name it in access_token if somebody uses it");
+        }
+        configuration.put("forward", !self.forward.contains(&false));
+        if self.forward.contains(&true) && self.forward.contains(&false) {
+            notes.add("forwardOriginalToken: some of theirs forward the token and some don't; here it is one for all, or per rule: false");
+        }
+        for (name, mut nodes) in [("user_info", self.user_info), ("claim_headers", self.claim_headers)] {
+            match (nodes.len(), nodes.pop()) {
+                (1, Some(one)) if name == "user_info" => configuration.put(name, one),
+                (_, Some(last)) => configuration.put(name, nodes.into_iter().chain([last]).collect::<Node>()),
+                _ => {}
+            }
+        }
+    }
+
     fn write(&mut self, what: String) {
         match self.written.iter_mut().find(|(other, _)| *other == what) {
             Some((_, count)) => *count = count.saturating_add(1),
@@ -180,24 +191,34 @@ impl Ours {
         if let Some(timeout) = theirs.word("timeout") {
             provider.put("timeout", timeout);
         }
+        self.places_of(theirs, issuer.unwrap_or_default());
+        self.outputs_of(theirs);
+        self.forward.push(theirs.flag("forwardOriginalToken"));
+        theirs.lose("spaceDelimitedClaims", "scopes are read as a list always; other claims: `matches`");
+        self.providers.push(provider);
+    }
+
+    /// Where tokens of an issuer are.
+    fn places_of(&mut self, theirs: &Theirs<'_>, issuer: &str) {
         let names_places =
             ["fromHeaders", "fromParams", "fromCookies"].iter().any(|field| theirs.node.get(field).is_some());
         if !names_places {
             self.reads_standard = true;
-            self.read.push((source("header", "Authorization"), issuer.unwrap_or_default().to_owned()));
+            self.read.push((source("header", "Authorization"), issuer.to_owned()));
         }
         for header in theirs.elements("fromHeaders") {
             let scheme = header.word("prefix").unwrap_or_default().trim();
-            self.place(
-                header_source(header.word("name").unwrap_or("Authorization"), scheme),
-                issuer.unwrap_or_default(),
-            );
+            self.place(header_source(header.word("name").unwrap_or("Authorization"), scheme), issuer);
         }
         for (field, location) in [("fromParams", "query_string"), ("fromCookies", "cookie")] {
             for key in theirs.words(field) {
-                self.place(source(location, key), issuer.unwrap_or_default());
+                self.place(source(location, key), issuer);
             }
         }
+    }
+
+    /// What the service reads of these tokens.
+    fn outputs_of(&mut self, theirs: &Theirs<'_>) {
         if let Some(header) = theirs.word("outputPayloadToHeader") {
             let mut output = source("header", header);
             output.put("encoding", "base64url");
@@ -210,9 +231,6 @@ impl Ours {
                 push_new(&mut self.claim_headers, Node::object([("header", name.into()), claim(theirs)]));
             }
         }
-        self.forward.push(theirs.flag("forwardOriginalToken"));
-        theirs.lose("spaceDelimitedClaims", "scopes are read as a list always; other claims: `matches`");
-        self.providers.push(provider);
     }
 }
 

@@ -11,8 +11,54 @@ use alpha::Alpha;
 pub fn migrate(files: &[File], notes: &Notes) -> Result<Node, String> {
     let mut theirs = Settings::read(files, "oauth2_proxy_", notes)?;
     let alpha = Alpha::take(&mut theirs, notes);
-    let issuer = issuer(&theirs)?;
-    let mut provider = Node::object([("issuer", Node::from(issuer)), ("cluster", "idp".into())]);
+    let mut provider = provider(&theirs, notes)?;
+    let allowed: Vec<String> = [theirs.list("allowed_groups"), theirs.list("allowed_group")].concat();
+    let email = theirs.one_or("oidc_email_claim", "email");
+    let mut groups = theirs.one_or("oidc_groups_claim", "groups");
+    if !allowed.is_empty() && groups != "groups" {
+        // A path is an object; a name stands by itself.
+        let lookup = if groups.contains('.') { Node::object([claim(&groups)]) } else { groups.into() };
+        provider.put("claim_mapping", Node::object([("groups", lookup)]));
+        groups = "groups".to_owned();
+    }
+    let providers: Node = std::iter::once(provider).chain(other_providers(&theirs, notes)).collect();
+    let mut configuration = Node::object([("providers", providers)]);
+    configuration.put("forward", theirs.flag("pass_authorization_header") || theirs.flag("pass_access_token"));
+    if theirs.flag("skip_auth_preflight") {
+        configuration.put("allow_preflight", true);
+    }
+    let headers = match &alpha {
+        Some(alpha) => alpha.headers(&email, &groups),
+        None => headers(&theirs, &email, &groups),
+    };
+    put_list(&mut configuration, "claim_headers", headers);
+    let removed = alpha.map(|alpha| alpha.removed).unwrap_or_default();
+    if !removed.is_empty() {
+        configuration.put("remove", Node::object([("header", texts(removed))]));
+    }
+    let require = requirements(&theirs, &email, allowed, notes);
+    if !require.is_empty() {
+        configuration.put("require", require);
+    }
+    put_list(&mut configuration, "rules", rules(&theirs, notes));
+    if !theirs.flag("skip_jwt_bearer_tokens") {
+        notes.add("skip_jwt_bearer_tokens is not set: their clients bring cookies, not tokens; put Envoy's oauth2 filter before this one, with forward_bearer_token: true");
+    }
+    LOST.iter().for_each(|(names, why)| theirs.lose(names, why));
+    LOST_LIMITS.iter().for_each(|(names, why)| theirs.lose_limit(names, why));
+    theirs.finish();
+    Ok(configuration)
+}
+
+fn put_list(node: &mut Node, name: &str, elements: Vec<Node>) {
+    if !elements.is_empty() {
+        node.put(name, elements.into_iter().collect::<Node>());
+    }
+}
+
+/// The provider that logs users in there.
+fn provider(theirs: &Settings<'_>, notes: &Notes) -> Result<Node, String> {
+    let mut provider = Node::object([("issuer", Node::from(issuer(theirs)?)), ("cluster", "idp".into())]);
     let mut audiences: Vec<String> = theirs.one("client_id").into_iter().collect();
     audiences.extend(["oidc_extra_audiences", "oidc_extra_audience"].iter().flat_map(|name| theirs.list(name)));
     if audiences.is_empty() {
@@ -29,16 +75,12 @@ pub fn migrate(files: &[File], notes: &Notes) -> Result<Node, String> {
     }
     theirs
         .lose(&["oidc_audience_claim", "oidc_audience_claims"], "a token is for whom `aud` names, and for nobody else");
-    let mut groups = theirs.one_or("oidc_groups_claim", "groups");
-    let email = theirs.one_or("oidc_email_claim", "email");
-    let allowed: Vec<String> = [theirs.list("allowed_groups"), theirs.list("allowed_group")].concat();
-    if !allowed.is_empty() && groups != "groups" {
-        // A path is an object; a name stands by itself.
-        let lookup = if groups.contains('.') { Node::object([claim(&groups)]) } else { groups.into() };
-        provider.put("claim_mapping", Node::object([("groups", lookup)]));
-        groups = "groups".to_owned();
-    }
-    let mut providers = vec![provider];
+    Ok(provider)
+}
+
+/// Those whose tokens are taken beside: `https://issuer.example.com=audience`.
+fn other_providers(theirs: &Settings<'_>, notes: &Notes) -> Vec<Node> {
+    let mut providers = Vec::new();
     for extra in theirs.list("extra_jwt_issuers") {
         let Some((issuer, audience)) = extra.split_once('=') else { continue };
         providers.push(Node::object([
@@ -48,29 +90,17 @@ pub fn migrate(files: &[File], notes: &Notes) -> Result<Node, String> {
         ]));
         notes.add(format!("extra_jwt_issuers: {issuer} needs a cluster called as its host, or `cluster`"));
     }
-    let mut configuration = Node::object([("providers", providers.into_iter().collect::<Node>())]);
-    configuration.put("forward", theirs.flag("pass_authorization_header") || theirs.flag("pass_access_token"));
-    if theirs.flag("skip_auth_preflight") {
-        configuration.put("allow_preflight", true);
-    }
-    let headers = match &alpha {
-        Some(alpha) => alpha.headers(&email, &groups),
-        None => headers(&theirs, &email, &groups),
-    };
-    if !headers.is_empty() {
-        configuration.put("claim_headers", headers.into_iter().collect::<Node>());
-    }
-    let removed = alpha.map(|alpha| alpha.removed).unwrap_or_default();
-    if !removed.is_empty() {
-        configuration.put("remove", Node::object([("header", texts(removed))]));
-    }
+    providers
+}
+
+/// Who gets in: by the domain of the e-mail address, by roles, and by groups.
+fn requirements(theirs: &Settings<'_>, email: &str, allowed: Vec<String>, notes: &Notes) -> Node {
     let mut require = Node::object::<&str>([]);
     let mut claims: Vec<Node> = Vec::new();
     let domains: Vec<String> = [theirs.list("email_domains"), theirs.list("email_domain")].concat();
     if !domains.is_empty() && !domains.contains(&"*".to_owned()) {
         let patterns: Vec<String> = domains.iter().map(|domain| email_pattern(domain)).collect();
-        let required = Node::object([claim(&email), ("matches", patterns.join("|").into())]);
-        claims.push(required);
+        claims.push(Node::object([claim(email), ("matches", patterns.join("|").into())]));
         if !theirs.flag("insecure_oidc_allow_unverified_email") {
             claims.push(Node::object([("claim", "email_verified".into()), ("any_of", texts(["true"]))]));
             notes.add("email_domains: a token without the claim email_verified passes there; leave that requirement out if your provider does not say it");
@@ -79,26 +109,12 @@ pub fn migrate(files: &[File], notes: &Notes) -> Result<Node, String> {
     } else if !theirs.flag("insecure_oidc_allow_unverified_email") {
         notes.widen("email_verified: a token that has it as false is refused there; write a requirement on it if e-mail addresses count for you");
     }
-    claims.extend(roles(&theirs, notes));
-    if !claims.is_empty() {
-        require.put("claims", claims.into_iter().collect::<Node>());
-    }
+    claims.extend(roles(theirs, notes));
+    put_list(&mut require, "claims", claims);
     if !allowed.is_empty() {
         require.put("groups_allowlist", texts(allowed));
     }
-    if !require.is_empty() {
-        configuration.put("require", require);
-    }
-    let rules = rules(&theirs, notes);
-    if !rules.is_empty() {
-        configuration.put("rules", rules.into_iter().collect::<Node>());
-    }
-    if !theirs.flag("skip_jwt_bearer_tokens") {
-        notes.add("skip_jwt_bearer_tokens is not set: their clients bring cookies, not tokens; put Envoy's oauth2 filter before this one, with forward_bearer_token: true");
-    }
-    losses(&theirs);
-    theirs.finish();
-    Ok(configuration)
+    require
 }
 
 /// Roles of Keycloak. One of them is enough there, as is one of the groups; of roles of clients, whoever has one of the realm may not have it.
@@ -211,8 +227,9 @@ fn rule(route: &str, method: &str, pattern: &str, notes: &Notes) -> Option<Node>
     Some(Node::object([("match", matching), ("bypass", true.into())]))
 }
 
-fn losses(theirs: &Settings<'_>) {
-    theirs.lose(
+/// What does not carry over, and why nothing is lost by it or what is to be done.
+const LOST: &[(&[&str], &str)] = &[
+    (
         &[
             "cookie_*",
             "redirect_url",
@@ -235,8 +252,8 @@ fn losses(theirs: &Settings<'_>) {
             "sign_out_*",
         ],
         "login and sessions: put Envoy's oauth2 filter before this one, with forward_bearer_token: true",
-    );
-    theirs.lose(
+    ),
+    (
         &[
             "upstreams",
             "upstream",
@@ -246,8 +263,8 @@ fn losses(theirs: &Settings<'_>) {
             "ssl_upstream_insecure_skip_verify",
         ],
         "Envoy's routes and clusters",
-    );
-    theirs.lose(
+    ),
+    (
         &[
             "http_address",
             "https_address",
@@ -261,38 +278,21 @@ fn losses(theirs: &Settings<'_>) {
             "trusted_proxy_ip*",
         ],
         "Envoy's listeners and connection manager",
-    );
-    theirs.lose(
+    ),
+    (
         &["provider", "provider_display_name", "provider_ca_files", "ssl_insecure_skip_verify"],
         "TLS to the provider belongs to the cluster; metadata say the rest",
-    );
-    theirs.lose(&["insecure_*"], "is left out: issuers and audiences are always checked");
-    theirs.lose(
+    ),
+    (&["insecure_*"], "is left out: issuers and audiences are always checked"),
+    (
         &["htpasswd_*", "basic_auth_*", "pass_basic_auth", "prefer_email_to_user", "set_basic_auth"],
         "basic authentication: no counterpart",
-    );
-    theirs.lose_limit(
-        &["authenticated_emails_file"],
-        "a module can't read files: whoever is not in it is refused there; write `require.claims` with `any_of`",
-    );
-    theirs.lose_limit(
-        &[
-            "github_*",
-            "gitlab_*",
-            "bitbucket_*",
-            "google_*",
-            "keycloak_group",
-            "keycloak_groups",
-            "entra_id_allowed_tenant*",
-            "azure_tenant",
-        ],
-        "who may log in by this is no claim of a token: write a requirement on one that says it",
-    );
-    theirs.lose(
+    ),
+    (
         &["custom_templates_dir", "custom_sign_in_logo", "footer", "banner", "show_debug_on_error"],
         "pages: no counterpart",
-    );
-    theirs.lose(
+    ),
+    (
         &[
             "logging_*",
             "standard_logging*",
@@ -303,8 +303,8 @@ fn losses(theirs: &Settings<'_>) {
             "errors_to_info_log",
         ],
         "Envoy's access log",
-    );
-    theirs.lose(
+    ),
+    (
         &[
             "api_routes",
             "api_route",
@@ -328,5 +328,26 @@ fn losses(theirs: &Settings<'_>) {
             "alpha_config",
         ],
         "no counterpart, or always so: see docs/migrate/oauth2-proxy.md",
-    );
-}
+    ),
+];
+
+/// The same of what decides there who gets in.
+const LOST_LIMITS: &[(&[&str], &str)] = &[
+    (
+        &["authenticated_emails_file"],
+        "a module can't read files: whoever is not in it is refused there; write `require.claims` with `any_of`",
+    ),
+    (
+        &[
+            "github_*",
+            "gitlab_*",
+            "bitbucket_*",
+            "google_*",
+            "keycloak_group",
+            "keycloak_groups",
+            "entra_id_allowed_tenant*",
+            "azure_tenant",
+        ],
+        "who may log in by this is no claim of a token: write a requirement on one that says it",
+    ),
+];
