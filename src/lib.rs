@@ -103,7 +103,7 @@
 )]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "tests may count"))]
 #![deny(unsafe_code)]
-#![warn(missing_docs)]
+#![warn(missing_docs, unreachable_pub)]
 
 pub mod cache;
 pub mod config;

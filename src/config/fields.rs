@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// The fields of one object that have not been read yet.
 #[derive(Clone)]
-pub struct Fields<'e> {
+pub(super) struct Fields<'e> {
     path: String,
     rest: Object,
     /// Names as they were written, where that isn't `snake_case`.
@@ -30,7 +30,7 @@ pub struct Fields<'e> {
 
 impl<'e> Fields<'e> {
     /// The fields of `value`, which stands at `path` (empty at the top).
-    pub fn of(value: Value, path: &str, environment: &'e dyn Environment) -> Result<Self, Error> {
+    pub(super) fn of(value: Value, path: &str, environment: &'e dyn Environment) -> Result<Self, Error> {
         let Value::Object(object) = value else {
             return Err(wrong_type(path, &value, "an object"));
         };
@@ -52,7 +52,7 @@ impl<'e> Fields<'e> {
 
     /// Refuses a field that is none of these, before any is read: a required one that is missing is mostly one that is
     /// misspelled, and so is many a value that looks wrong for want of another.
-    pub fn allow_only(&self, known: &[&str]) -> Result<(), Error> {
+    pub(super) fn allow_only(&self, known: &[&str]) -> Result<(), Error> {
         known.iter().for_each(|field| self.tell(field, FieldKind::Known));
         let unknown = self.rest.keys().find(|field| !known.contains(&field.as_str()));
         unknown.map_or(Ok(()), |field| Err(self.unknown(field, known)))
@@ -74,28 +74,28 @@ impl<'e> Fields<'e> {
     }
 
     /// The path of a field of this object.
-    pub fn path(&self, field: &str) -> String {
+    pub(super) fn path(&self, field: &str) -> String {
         join(&self.path, field)
     }
 
     /// An error about a field of this object.
-    pub fn error(&self, field: &str, problem: impl Into<String>) -> Error {
+    pub(super) fn error(&self, field: &str, problem: impl Into<String>) -> Error {
         Error::at(&self.path(field), problem)
     }
 
     /// Whether the field is there.
-    pub fn has(&self, field: &str) -> bool {
+    pub(super) fn has(&self, field: &str) -> bool {
         self.rest.contains_key(field)
     }
 
     /// Whether there is no field at all.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// The raw value of a field. A `null`, which is what an empty line in YAML says, is a value of the wrong type: a
     /// demand that somebody meant to write must not be taken for none.
-    pub fn take(&mut self, field: &'static str) -> Option<Value> {
+    pub(super) fn take(&mut self, field: &'static str) -> Option<Value> {
         self.take_as(field, FieldKind::Any)
     }
 
@@ -106,20 +106,20 @@ impl<'e> Fields<'e> {
     }
 
     /// A string with its `${NAME}` replaced.
-    pub fn string(&mut self, field: &'static str) -> Result<Option<String>, Error> {
+    pub(super) fn string(&mut self, field: &'static str) -> Result<Option<String>, Error> {
         let path = self.path(field);
         self.take_as(field, FieldKind::String).map(|value| string(value, &path, self.environment)).transpose()
     }
 
     /// A string that must be there and not be empty.
-    pub fn required_string(&mut self, field: &'static str) -> Result<String, Error> {
+    pub(super) fn required_string(&mut self, field: &'static str) -> Result<String, Error> {
         self.tell(field, FieldKind::RequiredString);
         let text = self.string(field)?.ok_or_else(|| self.error(field, "required, but not there"))?;
         if text.is_empty() { Err(self.error(field, "must not be empty")) } else { Ok(text) }
     }
 
     /// A boolean.
-    pub fn boolean(&mut self, field: &'static str) -> Result<Option<bool>, Error> {
+    pub(super) fn boolean(&mut self, field: &'static str) -> Result<Option<bool>, Error> {
         let path = self.path(field);
         self.take_as(field, FieldKind::Boolean)
             .map(|value| value.as_bool().ok_or_else(|| wrong_type(&path, &value, "true or false")))
@@ -127,7 +127,7 @@ impl<'e> Fields<'e> {
     }
 
     /// A whole number, also written `60.0`.
-    pub fn integer(&mut self, field: &'static str) -> Result<Option<i64>, Error> {
+    pub(super) fn integer(&mut self, field: &'static str) -> Result<Option<i64>, Error> {
         let path = self.path(field);
         self.take_as(field, FieldKind::Integer)
             .map(|value| integer(&value).ok_or_else(|| wrong_type(&path, &value, "a whole number")))
@@ -135,7 +135,7 @@ impl<'e> Fields<'e> {
     }
 
     /// A size in bytes, within these bounds.
-    pub fn size(&mut self, field: &'static str, bounds: RangeInclusive<usize>) -> Result<Option<usize>, Error> {
+    pub(super) fn size(&mut self, field: &'static str, bounds: RangeInclusive<usize>) -> Result<Option<usize>, Error> {
         let Some(size) = self.integer(field)? else { return Ok(None) };
         let size = usize::try_from(size).ok().filter(|size| bounds.contains(size));
         size.map(Some)
@@ -143,21 +143,21 @@ impl<'e> Fields<'e> {
     }
 
     /// A list of whole numbers; one number stands for a list of one.
-    pub fn integers(&mut self, field: &'static str) -> Result<Option<Vec<i64>>, Error> {
+    pub(super) fn integers(&mut self, field: &'static str) -> Result<Option<Vec<i64>>, Error> {
         self.each(field, FieldKind::Integers, |value, path| {
             integer(&value).ok_or_else(|| wrong_type(path, &value, "a whole number"))
         })
     }
 
     /// A duration: `"10m"`, `"1h30m"`, `"500ms"`, or a number of seconds; not negative.
-    pub fn duration(&mut self, field: &'static str) -> Result<Option<Duration>, Error> {
+    pub(super) fn duration(&mut self, field: &'static str) -> Result<Option<Duration>, Error> {
         self.tell(field, FieldKind::Duration);
         let Some((negative, duration)) = self.signed_duration(field)? else { return Ok(None) };
         if negative { Err(self.error(field, "must not be negative")) } else { Ok(Some(duration)) }
     }
 
     /// The same with a sign: whether it is negative, and its size.
-    pub fn signed_duration(&mut self, field: &'static str) -> Result<Option<(bool, Duration)>, Error> {
+    pub(super) fn signed_duration(&mut self, field: &'static str) -> Result<Option<(bool, Duration)>, Error> {
         let Some(value) = self.take_as(field, FieldKind::SignedDuration) else { return Ok(None) };
         let path = self.path(field);
         let duration = match &value {
@@ -169,7 +169,7 @@ impl<'e> Fields<'e> {
     }
 
     /// The same, where an empty string stands for none.
-    pub fn signed_duration_or_empty(&mut self, field: &'static str) -> Result<Option<(bool, Duration)>, Error> {
+    pub(super) fn signed_duration_or_empty(&mut self, field: &'static str) -> Result<Option<(bool, Duration)>, Error> {
         match self.rest.get(field).and_then(Value::as_str) {
             Some("") => Ok(self.take(field).and(None)),
             _ => self.signed_duration(field),
@@ -177,13 +177,13 @@ impl<'e> Fields<'e> {
     }
 
     /// A list of strings; one string stands for a list of one.
-    pub fn strings(&mut self, field: &'static str) -> Result<Option<Vec<String>>, Error> {
+    pub(super) fn strings(&mut self, field: &'static str) -> Result<Option<Vec<String>>, Error> {
         let environment = self.environment;
         self.each(field, FieldKind::Strings, |value, path| string(value, path, environment))
     }
 
     /// The same, where a list that is given has elements, and none of them is empty.
-    pub fn filled_strings(&mut self, field: &'static str, problem: &str) -> Result<Option<Vec<String>>, Error> {
+    pub(super) fn filled_strings(&mut self, field: &'static str, problem: &str) -> Result<Option<Vec<String>>, Error> {
         match self.strings(field)? {
             Some(list) if list.is_empty() || list.iter().any(String::is_empty) => Err(self.error(field, problem)),
             list => Ok(list),
@@ -191,7 +191,7 @@ impl<'e> Fields<'e> {
     }
 
     /// A list of objects; one object stands for a list of one.
-    pub fn objects<T>(
+    pub(super) fn objects<T>(
         &mut self,
         field: &'static str,
         read: impl Fn(Fields<'e>) -> Result<T, Error>,
@@ -201,13 +201,13 @@ impl<'e> Fields<'e> {
     }
 
     /// One object.
-    pub fn object(&mut self, field: &'static str) -> Result<Option<Fields<'e>>, Error> {
+    pub(super) fn object(&mut self, field: &'static str) -> Result<Option<Fields<'e>>, Error> {
         let path = self.path(field);
         self.take_as(field, FieldKind::Object).map(|value| Fields::of(value, &path, self.environment)).transpose()
     }
 
     /// An object with string values, under names that the operator chose.
-    pub fn string_map(&mut self, field: &'static str) -> Result<Vec<(String, String)>, Error> {
+    pub(super) fn string_map(&mut self, field: &'static str) -> Result<Vec<(String, String)>, Error> {
         let path = self.path(field);
         let entries = match self.take_as(field, FieldKind::StringMap) {
             None => return Ok(Vec::new()),
@@ -222,7 +222,7 @@ impl<'e> Fields<'e> {
     }
 
     /// An object with a list of strings, or one string, under names that the operator chose.
-    pub fn string_lists(&mut self, field: &'static str) -> Result<Option<BTreeMap<String, Vec<String>>>, Error> {
+    pub(super) fn string_lists(&mut self, field: &'static str) -> Result<Option<BTreeMap<String, Vec<String>>>, Error> {
         let path = self.path(field);
         let entries = match self.take_as(field, FieldKind::StringLists) {
             None => return Ok(None),
@@ -243,13 +243,13 @@ impl<'e> Fields<'e> {
 
     /// Whether the field is an object under whose names, which the operator chose, something stands: not one object of
     /// a list, which would have a `name`.
-    pub fn is_map(&self, field: &str) -> bool {
+    pub(super) fn is_map(&self, field: &str) -> bool {
         self.tell(field, FieldKind::Members);
         self.rest.get(field).and_then(Value::as_object).is_some_and(|object| !object.contains_key("name"))
     }
 
     /// The members of such an object, each with its text, or with its fields if it is an object.
-    pub fn each_member<T>(
+    pub(super) fn each_member<T>(
         &mut self,
         field: &'static str,
         read: impl Fn(&str, Option<String>, Fields<'e>) -> Result<T, Error>,
@@ -276,19 +276,19 @@ impl<'e> Fields<'e> {
     }
 
     /// A JSON document, written out or as a string that holds it.
-    pub fn json_text(&mut self, field: &'static str) -> Result<Option<String>, Error> {
+    pub(super) fn json_text(&mut self, field: &'static str) -> Result<Option<String>, Error> {
         self.tell(field, FieldKind::JsonText);
         if self.is_string(field) { self.string(field) } else { Ok(self.take(field).map(|value| value.to_string())) }
     }
 
     /// A JSON value as it stands, with `${NAME}` replaced in its strings.
-    pub fn json(&mut self, field: &'static str) -> Result<Option<Value>, Error> {
+    pub(super) fn json(&mut self, field: &'static str) -> Result<Option<Value>, Error> {
         let path = self.path(field);
         self.take_as(field, FieldKind::Json).map(|value| expanded(value, &path, self.environment)).transpose()
     }
 
     /// A list of JSON objects, or one; each written out, or as a string that holds it. No error tells what is in it.
-    pub fn json_objects(&mut self, field: &'static str) -> Result<Option<Vec<Object>>, Error> {
+    pub(super) fn json_objects(&mut self, field: &'static str) -> Result<Option<Vec<Object>>, Error> {
         let environment = self.environment;
         self.each(field, FieldKind::JsonObjects, |value, path| {
             let value = match value {
@@ -308,7 +308,7 @@ impl<'e> Fields<'e> {
     }
 
     /// A list of strings and objects, or one of these.
-    pub fn entries<T>(
+    pub(super) fn entries<T>(
         &mut self,
         field: &'static str,
         from_text: impl Fn(String, &str) -> Result<T, Error>,
@@ -323,29 +323,29 @@ impl<'e> Fields<'e> {
     }
 
     /// Whether the field is a string.
-    pub fn is_string(&self, field: &str) -> bool {
+    pub(super) fn is_string(&self, field: &str) -> bool {
         self.tell(field, FieldKind::String);
         self.rest.get(field).is_some_and(Value::is_string)
     }
 
     /// Whether the field is `false`.
-    pub fn is_false(&self, field: &str) -> bool {
+    pub(super) fn is_false(&self, field: &str) -> bool {
         self.rest.get(field) == Some(&Value::Bool(false))
     }
 
     /// Whether the field holds one of these words, as they stand.
-    pub fn is_one_of(&self, field: &str, words: &[&str]) -> bool {
+    pub(super) fn is_one_of(&self, field: &str, words: &[&str]) -> bool {
         matches!(self.rest.get(field), Some(Value::String(word)) if words.contains(&word.as_str()))
     }
 
     /// Whether the field is an object.
-    pub fn is_object(&self, field: &str) -> bool {
+    pub(super) fn is_object(&self, field: &str) -> bool {
         self.tell(field, FieldKind::Object);
         self.rest.get(field).is_some_and(Value::is_object)
     }
 
     /// Ends the reading: a field that is still there is unknown.
-    pub fn finish(self) -> Result<(), Error> {
+    pub(super) fn finish(self) -> Result<(), Error> {
         match self.rest.keys().next() {
             None => Ok(()),
             Some(unknown) => Err(self.unknown(unknown, &self.known)),
@@ -371,7 +371,7 @@ impl<'e> Fields<'e> {
 }
 
 /// The one of these words that was probably meant: few letters differ, or two have changed places.
-pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let word: String = word.chars().take(MAX_SHOWN).collect();
     let distances = known.iter().map(|known| (strsim::osa_distance(&word, known), *known));
     let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
@@ -447,7 +447,7 @@ pub(super) fn placed(error: impl fmt::Display, document: &str) -> String {
 }
 
 /// A name from outside for an error text: short, one line.
-pub fn printable(name: &str) -> String {
+pub(super) fn printable(name: &str) -> String {
     name.chars().take(MAX_SHOWN).flat_map(char::escape_default).collect()
 }
 

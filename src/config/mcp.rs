@@ -41,7 +41,7 @@ pub struct Mcp {
 }
 
 /// Members of the metadata for people (RFC 9728, section 2): name and value.
-pub type Description = Vec<(&'static str, String)>;
+pub(super) type Description = Vec<(&'static str, String)>;
 
 /// What operations need. In each list, the first that fits holds.
 #[derive(Debug, Default)]

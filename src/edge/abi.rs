@@ -14,7 +14,7 @@ use std::ptr::null_mut;
 
 /// A header list of the stream, by its number in the ABI.
 #[derive(Clone, Copy)]
-pub enum HeaderMap {
+pub(super) enum HeaderMap {
     RequestHeaders = 0,
     RequestTrailers = 1,
     ResponseHeaders = 2,
@@ -23,7 +23,7 @@ pub enum HeaderMap {
 
 /// A buffer, by its number in the ABI.
 #[derive(Clone, Copy)]
-pub enum Buffer {
+pub(super) enum Buffer {
     RequestBody = 0,
     ResponseBody = 1,
     CallResponseBody = 4,
@@ -32,14 +32,14 @@ pub enum Buffer {
 
 /// A kind of metric, by its number in the ABI.
 #[derive(Clone, Copy)]
-pub enum MetricKind {
+pub(super) enum MetricKind {
     Counter = 0,
     Gauge = 1,
 }
 
 /// The host said no, or has no such thing.
 #[derive(Clone, Copy, Debug)]
-pub struct Failed;
+pub(super) struct Failed;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -107,7 +107,7 @@ unsafe extern "C" {
 
 /// Sends the filter's lines to Envoy's log, and what a panic has to say. The SDK would panic over a line that the host
 /// refuses.
-pub fn log_to_host() {
+pub(super) fn log_to_host() {
     if log::set_logger(&HostLog).is_ok() {
         log::set_max_level(log::LevelFilter::Info);
         std::panic::set_hook(Box::new(|panic| write_line(LOG_CRITICAL, &panic.to_string())));
@@ -141,14 +141,14 @@ fn write_line(level: u32, line: &str) {
 }
 
 /// Envoy's log level for wasm: 0 for trace to 5 for critical.
-pub fn log_level() -> Option<u32> {
+pub(super) fn log_level() -> Option<u32> {
     let mut level = 0;
     let status = unsafe { proxy_get_log_level(&raw mut level) };
     done(status).ok().map(|()| level)
 }
 
 /// The time. `None` if the host has none, or one before this filter was written: with such a clock nothing expires.
-pub fn now() -> Option<Timestamp> {
+pub(super) fn now() -> Option<Timestamp> {
     let mut nanos = 0;
     let status = unsafe { proxy_get_current_time_nanoseconds(&raw mut nanos) };
     let now = done(status).ok().map(|()| Timestamp::from_unix_nanos(nanos))?;
@@ -156,50 +156,50 @@ pub fn now() -> Option<Timestamp> {
 }
 
 /// Calls `on_tick` of the root context every so many milliseconds.
-pub fn set_tick_period(millis: u32) {
+pub(super) fn set_tick_period(millis: u32) {
     // A host without timers leaves nothing to do about it.
     let _ = unsafe { proxy_set_tick_period_milliseconds(millis) };
 }
 
 /// At most `most` bytes of a buffer.
-pub fn buffer(kind: Buffer, most: usize) -> Option<Vec<u8>> {
+pub(super) fn buffer(kind: Buffer, most: usize) -> Option<Vec<u8>> {
     owned(|data, size| unsafe { proxy_get_buffer_bytes(kind as u32, 0, most, data, size) }).ok()
 }
 
 /// How many bytes are in a buffer, or `most` if there are more. The host tells it only with the bytes themselves.
-pub fn buffer_size(kind: Buffer, most: usize) -> usize {
+pub(super) fn buffer_size(kind: Buffer, most: usize) -> usize {
     buffer(kind, most).map_or(0, |bytes| bytes.len())
 }
 
 /// Makes this all that is in a buffer.
-pub fn set_buffer(kind: Buffer, bytes: &[u8]) -> Result<(), Failed> {
+pub(super) fn set_buffer(kind: Buffer, bytes: &[u8]) -> Result<(), Failed> {
     done(unsafe { proxy_set_buffer_bytes(kind as u32, 0, usize::MAX, bytes.as_ptr(), bytes.len()) })
 }
 
 /// A whole header list in its wire form.
-pub fn pairs(map: HeaderMap) -> Option<Vec<u8>> {
+pub(super) fn pairs(map: HeaderMap) -> Option<Vec<u8>> {
     owned(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) }).ok()
 }
 
 /// Removes every field of this name.
-pub fn remove(map: HeaderMap, name: &[u8]) -> Result<(), Failed> {
+pub(super) fn remove(map: HeaderMap, name: &[u8]) -> Result<(), Failed> {
     done(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
 }
 
 /// Makes this the only field of this name.
-pub fn set(map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Failed> {
+pub(super) fn set(map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Failed> {
     let (name_size, value_size) = (name.len(), value.len());
     done(unsafe { proxy_replace_header_map_value(map as u32, name.as_ptr(), name_size, value.as_ptr(), value_size) })
 }
 
 /// Adds a field.
-pub fn add(map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Failed> {
+pub(super) fn add(map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Failed> {
     let (name_size, value_size) = (name.len(), value.len());
     done(unsafe { proxy_add_header_map_value(map as u32, name.as_ptr(), name_size, value.as_ptr(), value_size) })
 }
 
 /// A property of the stream or the plugin. `Ok(None)` if there is none; an error if it can't be told.
-pub fn property(path: &[&str]) -> Result<Option<Vec<u8>>, Failed> {
+pub(super) fn property(path: &[&str]) -> Result<Option<Vec<u8>>, Failed> {
     let path = path.join("\0");
     let mut status = OK;
     let value = owned(|data, size| {
@@ -214,18 +214,18 @@ pub fn property(path: &[&str]) -> Result<Option<Vec<u8>>, Failed> {
 }
 
 /// Sets filter state: Envoy calls it `wasm.<key>`.
-pub fn set_filter_state(key: &str, value: &[u8]) -> Result<(), Failed> {
+pub(super) fn set_filter_state(key: &str, value: &[u8]) -> Result<(), Failed> {
     done(unsafe { proxy_set_property(key.as_ptr(), key.len(), value.as_ptr(), value.len()) })
 }
 
 /// Lets the request of the effective context go on.
-pub fn resume_request() -> Result<(), Failed> {
+pub(super) fn resume_request() -> Result<(), Failed> {
     done(unsafe { proxy_continue_stream(0) })
 }
 
 /// Answers the request of the effective context. `details` become `%RESPONSE_CODE_DETAILS%`. Of the answer to what looks like a
 /// gRPC call, Envoy makes a 200 with a gRPC status, by itself the one that goes with the status of HTTP.
-pub fn send_reply(answer: &Answer, details: &str) -> Result<(), Failed> {
+pub(super) fn send_reply(answer: &Answer, details: &str) -> Result<(), Failed> {
     let Answer { status, headers, body, grpc_status } = answer;
     let headers = wire::serialized(headers);
     done(unsafe {
@@ -243,19 +243,19 @@ pub fn send_reply(answer: &Answer, details: &str) -> Result<(), Failed> {
 }
 
 /// Makes the calls that follow act on this context; an error if it is gone.
-pub fn act_on(context: u32) -> Result<(), Failed> {
+pub(super) fn act_on(context: u32) -> Result<(), Failed> {
     done(unsafe { proxy_set_effective_context(context) })
 }
 
 /// Calls a function of the host that is not in the ABI.
-pub fn call_foreign(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Failed> {
+pub(super) fn call_foreign(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Failed> {
     owned(|data, size| unsafe {
         proxy_call_foreign_function(name.as_ptr(), name.len(), arguments.as_ptr(), arguments.len(), data, size)
     })
 }
 
 /// Bytes that all VMs of this process share, with their version for [`share`]; version 0 for what nobody has shared.
-pub fn shared(key: &str) -> Result<(Vec<u8>, u32), Failed> {
+pub(super) fn shared(key: &str) -> Result<(Vec<u8>, u32), Failed> {
     let (mut version, mut status) = (0, OK);
     let value = owned(|data, size| {
         status = unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &raw mut version) };
@@ -269,25 +269,25 @@ pub fn shared(key: &str) -> Result<(Vec<u8>, u32), Failed> {
 }
 
 /// Shares bytes; an error if another VM has done so since this version.
-pub fn share(key: &str, value: &[u8], version: u32) -> Result<(), Failed> {
+pub(super) fn share(key: &str, value: &[u8], version: u32) -> Result<(), Failed> {
     done(unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version) })
 }
 
 /// The number under which a metric is counted.
-pub fn define_metric(kind: MetricKind, name: &str) -> Option<u32> {
+pub(super) fn define_metric(kind: MetricKind, name: &str) -> Option<u32> {
     let mut id = 0;
     let status = unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) };
     done(status).ok().map(|()| id)
 }
 
 /// Counts so many more.
-pub fn increment(metric: u32, by: i64) {
+pub(super) fn increment(metric: u32, by: i64) {
     // A metric that can't be counted must not decide a request.
     let _ = unsafe { proxy_increment_metric(metric, by) };
 }
 
 /// Sets a gauge.
-pub fn record(metric: u32, value: u64) {
+pub(super) fn record(metric: u32, value: u64) {
     let _ = unsafe { proxy_record_metric(metric, value) };
 }
 
@@ -295,7 +295,7 @@ pub fn record(metric: u32, value: u64) {
 /// entered last, and the answer to a call that a request's context made is lost when its client leaves. `on_queue_ready`
 /// is the one callback that borrows nothing but the root. To be called last in a callback of a request, and never in
 /// one of the root.
-pub fn enter_root(root: u32) {
+pub(super) fn enter_root(root: u32) {
     unsafe { proxy_on_queue_ready(root, u32::MAX) }
 }
 

@@ -13,7 +13,7 @@ use crate::filter::{Body, Filter};
 use std::cell::RefCell;
 
 /// A part of a body has come, with which there are so many bytes of it. Whether it may go on.
-pub fn on_part(
+pub(super) fn on_part(
     progress: &RefCell<Progress>,
     filter: Option<&Filter>,
     instance: &mut Instance,
@@ -37,12 +37,12 @@ pub fn on_part(
 }
 
 /// Whether the head of a request that goes on is to be held until its body was judged.
-pub fn holds_head(progress: &Progress) -> bool {
+pub(super) fn holds_head(progress: &Progress) -> bool {
     matches!(progress, Progress::Forwarded { body: Some(held), .. } if held.holds_head())
 }
 
 /// A request that waited may go on, and this much of its body has come. Whether its head may go on now.
-pub fn on_resolved(
+pub(super) fn on_resolved(
     arrived: Arrived,
     progress: &RefCell<Progress>,
     filter: Option<&Filter>,

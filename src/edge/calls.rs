@@ -5,7 +5,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::Status;
 
 /// Sends a call, which the SDK books on the context that was entered last: the root. An error says why it could not be sent.
-pub fn dispatch(fetch: &Fetch) -> Result<u32, &'static str> {
+pub(super) fn dispatch(fetch: &Fetch) -> Result<u32, &'static str> {
     let Fetch { endpoint, method, headers, body, timeout } = fetch;
     let mut all = vec![
         (":method", *method),

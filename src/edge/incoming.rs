@@ -8,7 +8,7 @@ use crate::filter::Filter;
 use crate::http::{MAX_ANSWER_BYTES, McpMetadata, Response, Route};
 
 /// The answer that is at hand now.
-pub fn response(body_size: usize) -> Response {
+pub(super) fn response(body_size: usize) -> Response {
     let headers = abi::pairs(HeaderMap::CallResponseHeaders).and_then(wire::headers).unwrap_or_default();
     let status = headers.first(":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
     let most = body_size.min(MAX_ANSWER_BYTES.saturating_add(1));
@@ -17,12 +17,12 @@ pub fn response(body_size: usize) -> Response {
 }
 
 /// A string in dynamic metadata. What can't be read is not absent: it is a value that no token looks like.
-pub fn metadata(namespace: &str, key: &str) -> Option<Vec<u8>> {
+pub(super) fn metadata(namespace: &str, key: &str) -> Option<Vec<u8>> {
     abi::property(&["metadata", "filter_metadata", namespace, key]).unwrap_or_else(|Failed| Some(Vec::new()))
 }
 
 /// What Envoy's own filter for MCP has read in the body. What can't be read is not absent: it is a name that fits nothing.
-pub fn mcp() -> Option<McpMetadata> {
+pub(super) fn mcp() -> Option<McpMetadata> {
     let is_mcp = matches!(mcp_value(&["is_mcp_request"]), Ok(Some(value)) if value == [1]);
     is_mcp.then(|| McpMetadata {
         method: mcp_text(&["method"]),
@@ -43,13 +43,13 @@ fn mcp_text(path: &[&str]) -> Option<Box<str>> {
 }
 
 /// The SHA-256 of the client's certificate on this connection, which nobody but Envoy can say. One that can't be read is none.
-pub fn certificate() -> Option<Vec<u8>> {
+pub(super) fn certificate() -> Option<Vec<u8>> {
     abi::property(&["connection", "sha256_peer_certificate_digest"]).ok().flatten()
 }
 
 /// What the rules look at of the route that Envoy has chosen, under the names of this Envoy or of older ones. What
 /// can't be read is not absent: it is a name that no rule has.
-pub fn route(filter: &Filter) -> Route {
+pub(super) fn route(filter: &Filter) -> Route {
     let namespace = filter.rule_namespace();
     Route {
         name: if filter.reads_routes() { route_value(&["route_name"]) } else { None },
@@ -66,12 +66,12 @@ fn route_value(path: &[&str]) -> Option<Vec<u8>> {
 }
 
 /// Whether Envoy's own RBAC has answered, behind this filter.
-pub fn is_refused_by_rbac() -> bool {
+pub(super) fn is_refused_by_rbac() -> bool {
     matches!(abi::property(&["response", "code_details"]), Ok(Some(details)) if details.starts_with(b"rbac_access_denied"))
 }
 
 /// Whether a request that nothing was decided for, or that was lost, is answered as if all were well.
-pub fn is_success() -> bool {
+pub(super) fn is_success() -> bool {
     let response = abi::pairs(HeaderMap::ResponseHeaders).and_then(wire::headers);
     response.is_none_or(|response| response.first(":status").is_none_or(|status| status.starts_with(b"2")))
 }

@@ -11,7 +11,7 @@ use std::cell::Cell;
 
 /// One filter of Envoy's configuration, as others see it.
 #[derive(Default)]
-pub struct Instance {
+pub(super) struct Instance {
     /// What it counts.
     pub metrics: Metrics,
     marks: Option<Marks>,
@@ -34,7 +34,7 @@ struct Marks {
 
 impl Instance {
     /// The filter of this name, and whether it leaves marks.
-    pub fn named(name: &str, marks: bool) -> Self {
+    pub(super) fn named(name: &str, marks: bool) -> Self {
         let suffix = match name {
             DEFAULT_NAME => String::new(),
             _ => format!(";filter={}", label(name)),
@@ -43,18 +43,18 @@ impl Instance {
     }
 
     /// This filter with the counts of the one before it, if that has the same name.
-    pub fn configured(self, earlier: Self) -> Self {
+    pub(super) fn configured(self, earlier: Self) -> Self {
         let metrics = if self.suffix == earlier.suffix { earlier.metrics } else { self.metrics };
         Self { metrics, ..self }
     }
 
     /// The mark that holds the name of a route, if there are marks.
-    pub fn route_mark(&self) -> Option<&str> {
+    pub(super) fn route_mark(&self) -> Option<&str> {
         self.marks.as_ref().map(|marks| marks.route.as_str())
     }
 
     /// Counts a decision.
-    pub fn count(&mut self, outcome: &Outcome, tally: Tally) {
+    pub(super) fn count(&mut self, outcome: &Outcome, tally: Tally) {
         self.metrics.request(outcome);
         self.metrics.tally(tally);
         let Some(shadow) = tally.shadow else { return };
@@ -66,12 +66,12 @@ impl Instance {
     }
 
     /// Marks a request that goes on.
-    pub fn mark(&self, outcome: &Outcome, route: Option<&[u8]>) -> Result<(), Failed> {
+    pub(super) fn mark(&self, outcome: &Outcome, route: Option<&[u8]>) -> Result<(), Failed> {
         self.marks.as_ref().map_or(Ok(()), |marks| marks.tell(outcome, route))
     }
 
     /// The response code details of an answer.
-    pub fn details(&self, meaning: Meaning) -> String {
+    pub(super) fn details(&self, meaning: Meaning) -> String {
         format!("{meaning}{}", self.suffix)
     }
 }

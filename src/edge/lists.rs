@@ -10,7 +10,7 @@ use crate::http::Edit;
 
 /// What becomes of a response's body.
 #[derive(Default)]
-pub enum Listing {
+pub(super) enum Listing {
     /// It goes on as it is.
     #[default]
     Nothing,
@@ -22,7 +22,7 @@ pub enum Listing {
 
 impl Listing {
     /// The headers have come: how they are to be changed. If nothing follows them, nothing is listed.
-    pub fn on_headers(&mut self, end_of_stream: bool) -> Result<Vec<Edit>, Failed> {
+    pub(super) fn on_headers(&mut self, end_of_stream: bool) -> Result<Vec<Edit>, Failed> {
         let Self::Expected(lists) = std::mem::take(self) else { return Ok(Vec::new()) };
         if end_of_stream {
             return Ok(Vec::new());
@@ -35,7 +35,7 @@ impl Listing {
     }
 
     /// A part of the body has come, with which so many bytes are there. Whether it may go on.
-    pub fn on_body(&mut self, size: usize, end_of_stream: bool) -> Result<bool, Failed> {
+    pub(super) fn on_body(&mut self, size: usize, end_of_stream: bool) -> Result<bool, Failed> {
         let Self::Read(reading) = self else { return Ok(true) };
         if !end_of_stream && reading.waits_at(size) {
             return Ok(false);
@@ -45,7 +45,7 @@ impl Listing {
     }
 
     /// Trailers have come, which end the body.
-    pub fn on_trailers(&mut self) -> Result<(), Failed> {
+    pub(super) fn on_trailers(&mut self) -> Result<(), Failed> {
         let Self::Read(reading) = self else { return Ok(()) };
         // What was kept is all that is there, and no more was kept than is read.
         let size = abi::buffer_size(Buffer::ResponseBody, usize::MAX);

@@ -15,7 +15,7 @@ use std::time::Duration;
 ///
 /// Labels stand in the name behind semicolons, from where `stats_config.stats_tags` takes them.
 #[derive(Default)]
-pub struct Metrics {
+pub(super) struct Metrics {
     requests: Counters<Outcome>,
     fetches: Counters<FetchOutcome>,
     verifications: Counters<(Algorithm, Backend)>,
@@ -49,11 +49,11 @@ struct ProviderGauges {
 
 impl Metrics {
     /// Those of one of several filters, whose names all end so.
-    pub fn of(suffix: &str) -> Self {
+    pub(super) fn of(suffix: &str) -> Self {
         Self { suffix: suffix.to_owned(), ..Self::default() }
     }
 
-    pub fn request(&mut self, outcome: &Outcome) {
+    pub(super) fn request(&mut self, outcome: &Outcome) {
         let suffix = &self.suffix;
         self.requests.count(outcome, || {
             let (result, provider) = (outcome.result.as_str(), label(outcome));
@@ -62,7 +62,7 @@ impl Metrics {
         });
     }
 
-    pub fn tally(&mut self, tally: Tally) {
+    pub(super) fn tally(&mut self, tally: Tally) {
         let suffix = &self.suffix;
         if let Some((algorithm, backend)) = tally.verification {
             let (alg, by) = (algorithm.name(), word(backend));
@@ -83,14 +83,14 @@ impl Metrics {
         }
     }
 
-    pub fn fetched(&mut self, outcome: &FetchOutcome) {
+    pub(super) fn fetched(&mut self, outcome: &FetchOutcome) {
         let FetchOutcome { provider, kind, result } = outcome;
         let suffix = &self.suffix;
         self.fetches
             .count(outcome, || format!("oidc_fetches_total;provider={provider};kind={kind};result={result}{suffix}"));
     }
 
-    pub fn shadow(&mut self, provider: Option<&Rc<str>>, shadow: Shadow) {
+    pub(super) fn shadow(&mut self, provider: Option<&Rc<str>>, shadow: Shadow) {
         let suffix = &self.suffix;
         self.shadows.count(&(provider.cloned(), shadow), || {
             let (result, reason) = shadow.words();
@@ -101,7 +101,7 @@ impl Metrics {
 
     /// From now on the gauges are about these providers. Those of a provider that no filter has any more become 0, since a
     /// module cannot take a metric away.
-    pub fn are_about(&mut self, providers: BTreeSet<Rc<str>>) {
+    pub(super) fn are_about(&mut self, providers: BTreeSet<Rc<str>>) {
         let before = std::mem::replace(&mut self.providers, providers);
         let gone = PROVIDERS.with_borrow_mut(|shown| {
             for provider in &self.providers {
@@ -128,13 +128,13 @@ impl Metrics {
         }
     }
 
-    pub fn endpoint(&mut self, provider: &str, kind: &str, index: usize, is_up: bool) {
+    pub(super) fn endpoint(&mut self, provider: &str, kind: &str, index: usize, is_up: bool) {
         let name = format!("oidc_endpoint_up;provider={provider};kind={kind};endpoint={index}");
         self.gauge(provider, name, u64::from(is_up));
     }
 
     /// Tells Envoy what it was not told yet.
-    pub fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         self.requests.flush();
         self.fetches.flush();
         self.verifications.flush();
@@ -144,7 +144,7 @@ impl Metrics {
         self.shadows.flush();
     }
 
-    pub fn keys(&mut self, provider: &str, count: usize, age: Duration) {
+    pub(super) fn keys(&mut self, provider: &str, count: usize, age: Duration) {
         self.gauge(provider, format!("oidc_jwks_keys;provider={provider}"), count as u64);
         self.gauge(provider, format!("oidc_jwks_age_seconds;provider={provider}"), age.as_secs());
     }

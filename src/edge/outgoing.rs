@@ -11,7 +11,7 @@ use crate::http::{Answer, Edit, caching};
 use std::cell::RefCell;
 
 /// Makes a decision true for the request of the effective context.
-pub fn carry_out(decision: Decision, progress: &RefCell<Progress>, instance: &mut Instance) {
+pub(super) fn carry_out(decision: Decision, progress: &RefCell<Progress>, instance: &mut Instance) {
     match decision {
         Decision::Forward(forward) => match apply(&forward, instance) {
             Ok(()) => {
@@ -36,7 +36,7 @@ pub fn carry_out(decision: Decision, progress: &RefCell<Progress>, instance: &mu
 }
 
 /// Answers the request of the effective context, however far it has come.
-pub fn answer_anyway(answered: &Answered, progress: &RefCell<Progress>, instance: &mut Instance) {
+pub(super) fn answer_anyway(answered: &Answered, progress: &RefCell<Progress>, instance: &mut Instance) {
     let Answer { status, grpc_status, .. } = answered.answer;
     if let Ok(mut progress) = progress.try_borrow_mut() {
         *progress = Progress::Answered { status: Some(status).filter(|_| grpc_status.is_none()) };
@@ -47,7 +47,7 @@ pub fn answer_anyway(answered: &Answered, progress: &RefCell<Progress>, instance
 
 /// Tells as filter state what was asked of an MCP server. It is only for those who read logs and metadata: no request is refused for
 /// want of it.
-pub fn audit(filter_state: &[(String, Vec<u8>)]) {
+pub(super) fn audit(filter_state: &[(String, Vec<u8>)]) {
     if filter_state.iter().any(|(key, value)| abi::set_filter_state(key, value).is_err()) {
         log::warn!("what was asked of an MCP server could not be told as filter state");
     }
@@ -55,7 +55,7 @@ pub fn audit(filter_state: &[(String, Vec<u8>)]) {
 
 /// Gives an answer its status back. Envoy makes 200 of every reply to what looks like a gRPC call, and to a proxy that asks
 /// at `verify_path` that is a yes: its client needs only say `content-type: application/grpc`.
-pub fn set_status(status: u16) -> Result<(), Failed> {
+pub(super) fn set_status(status: u16) -> Result<(), Failed> {
     abi::set(HeaderMap::ResponseHeaders, b":status", status.to_string().as_bytes())
 }
 
@@ -69,7 +69,7 @@ fn apply(forward: &Forward, instance: &Instance) -> Result<(), Failed> {
 
 /// Changes a response. If a change sets a cookie, or says who may keep the response, no cache may keep it for others: where that
 /// can't be had, nothing is changed.
-pub fn edit_response(edits: Vec<Edit>) -> Result<(), Failed> {
+pub(super) fn edit_response(edits: Vec<Edit>) -> Result<(), Failed> {
     if edits.iter().any(is_for_one) {
         let response = abi::pairs(HeaderMap::ResponseHeaders).and_then(wire::headers).ok_or(Failed)?;
         carry_out_edits(HeaderMap::ResponseHeaders, &caching::private(&response))?;
@@ -108,13 +108,13 @@ fn answer(answered: &Answered, instance: &mut Instance) {
 }
 
 /// Answers the request of the effective context, and counts nothing.
-pub fn send(answered: &Answered, instance: &Instance) {
+pub(super) fn send(answered: &Answered, instance: &Instance) {
     if abi::send_reply(&answered.answer, &instance.details(answered.meaning)).is_err() {
         log::error!("a request could not be answered; it stays on hold");
     }
 }
 
 /// Refuses the request of the effective context because there is nothing to judge it by.
-pub fn refuse_misconfigured(instance: &mut Instance) {
+pub(super) fn refuse_misconfigured(instance: &mut Instance) {
     answer(&Answered::misconfigured(), instance);
 }

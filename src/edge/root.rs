@@ -22,7 +22,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// The context that owns the filter of this worker, and all its calls.
-pub struct Root {
+pub(super) struct Root {
     id: u32,
     shared: Rc<RefCell<Worker>>,
     calls: HashMap<u32, CallId>,
@@ -37,7 +37,7 @@ pub struct Root {
 
 impl Root {
     /// The root context of this number.
-    pub fn new(id: u32) -> Self {
+    pub(super) fn new(id: u32) -> Self {
         Self {
             id,
             shared: Rc::default(),
@@ -50,13 +50,13 @@ impl Root {
     }
 
     /// A request's context.
-    pub fn stream(&self, id: u32) -> Stream {
+    pub(super) fn stream(&self, id: u32) -> Stream {
         Stream::new(StreamId(id), self.id, Rc::clone(&self.shared))
     }
 
     /// A pure function of the configuration's bytes, and of what this host can do for every worker alike: whatever else fails
     /// leads to a filter that refuses, never to `false`, which would make Envoy leave the filter out on a worker.
-    pub fn on_configure(&mut self) -> bool {
+    pub(super) fn on_configure(&mut self) -> bool {
         super::adopt_log_level();
         let Some(bytes) = abi::buffer(Buffer::PluginConfiguration, usize::MAX) else {
             log::error!("the configuration cannot be read: every request is refused");
@@ -112,7 +112,7 @@ impl Root {
     }
 
     /// Time has passed.
-    pub fn on_tick(&mut self) {
+    pub(super) fn on_tick(&mut self) {
         super::adopt_log_level();
         self.wakes_at = None;
         for (call, response) in std::mem::take(&mut self.failed) {
@@ -130,7 +130,7 @@ impl Root {
     /// Envoy 1.40 tells of a stream of HTTP/2 that breaks a rule, as by a 204 with a body, from within the codec of its connection,
     /// by an answer of its own. A call that is sent there and then, or a request that goes on to the same cluster, crashes the
     /// process. So nothing follows from whatever may be such an answer before the next tick.
-    pub fn on_call_ended(&mut self, token: u32, headers: usize, body_size: usize) {
+    pub(super) fn on_call_ended(&mut self, token: u32, headers: usize, body_size: usize) {
         let Some(call) = self.calls.remove(&token) else { return };
         let response = (headers > 0).then(|| incoming::response(body_size));
         if response.as_ref().is_some_and(|response| (200..300).contains(&response.status)) {
@@ -143,7 +143,7 @@ impl Root {
     }
 
     /// Another configuration has taken its place, and its last request is over.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         if let Ok(mut shared) = self.shared.try_borrow_mut() {
             shared.instance.metrics.are_about(BTreeSet::new());
         }
@@ -178,7 +178,7 @@ impl Root {
     }
 
     /// Carries out what the filter wants done, and what comes of that, until nothing is left.
-    pub fn perform(&mut self) {
+    pub(super) fn perform(&mut self) {
         loop {
             let mut effects = Vec::new();
             self.with_filter(|filter, _| effects = filter.take_effects());

@@ -4,7 +4,7 @@ use super::abi;
 use crate::ports::{Conflict, Randomness, Shared, SharedMemory, Version};
 
 /// The memory that all workers of this process share.
-pub struct ProcessMemory;
+pub(super) struct ProcessMemory;
 
 impl SharedMemory for ProcessMemory {
     fn read(&self, key: &str) -> Option<Shared> {
@@ -23,7 +23,7 @@ impl SharedMemory for ProcessMemory {
 }
 
 /// WASI's `random_get`, which Envoy answers from BoringSSL.
-pub struct HostRandomness;
+pub(super) struct HostRandomness;
 
 impl Randomness for HostRandomness {
     fn octets(&self) -> Option<[u8; 32]> {

@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 /// One request.
-pub struct Stream {
+pub(super) struct Stream {
     id: StreamId,
     root: u32,
     shared: Rc<RefCell<Worker>>,
@@ -23,12 +23,12 @@ pub struct Stream {
 
 impl Stream {
     /// A request of which nothing is known yet.
-    pub fn new(id: StreamId, root: u32, shared: Rc<RefCell<Worker>>) -> Self {
+    pub(super) fn new(id: StreamId, root: u32, shared: Rc<RefCell<Worker>>) -> Self {
         Self { id, root, shared, progress: Rc::default() }
     }
 
     /// Its headers have come, and if nothing follows, that is all of it.
-    pub fn on_request_headers(&mut self, end_of_stream: bool) -> bool {
+    pub(super) fn on_request_headers(&mut self, end_of_stream: bool) -> bool {
         let Some(needs_root) = self.decide(!end_of_stream) else {
             self.refuse_misconfigured();
             return false;
@@ -41,12 +41,12 @@ impl Stream {
     }
 
     /// A part of its body has come, with which so many bytes are there.
-    pub fn on_request_body(&mut self, size: usize, end_of_stream: bool) -> bool {
+    pub(super) fn on_request_body(&mut self, size: usize, end_of_stream: bool) -> bool {
         self.on_part(size, end_of_stream)
     }
 
     /// Its trailers have come, so many.
-    pub fn on_request_trailers(&mut self, count: usize) -> bool {
+    pub(super) fn on_request_trailers(&mut self, count: usize) -> bool {
         // At once, even while a decision is pending: this is the only call for them.
         if self.scrub_trailers(count).is_err() {
             log::error!("the trailers of a request could not be read or changed; it is refused");
@@ -69,7 +69,7 @@ impl Stream {
     }
 
     /// The headers of its response have come: the upstream's, or those of an answer.
-    pub fn on_response_headers(&mut self, end_of_stream: bool) -> bool {
+    pub(super) fn on_response_headers(&mut self, end_of_stream: bool) -> bool {
         let Ok(mut progress) = self.progress.try_borrow_mut() else { return false };
         match &mut *progress {
             Progress::Forwarded { response_edits, case, body: _, listing } => {
@@ -102,12 +102,12 @@ impl Stream {
     }
 
     /// A part of its response's body has come, with which so many bytes are there.
-    pub fn on_response_body(&mut self, size: usize, end_of_stream: bool) -> bool {
+    pub(super) fn on_response_body(&mut self, size: usize, end_of_stream: bool) -> bool {
         self.on_listing(|listing| listing.on_body(size, end_of_stream))
     }
 
     /// The trailers of its response have come.
-    pub fn on_response_trailers(&mut self) -> bool {
+    pub(super) fn on_response_trailers(&mut self) -> bool {
         self.on_listing(|listing| listing.on_trailers().map(|()| true))
     }
 

@@ -149,11 +149,7 @@ pub fn find<'r>(
     let mut unsupported = Vec::new();
     let mut metadata = request.metadata.iter();
     for source in sources {
-        let read = match &source.location {
-            TokenLocation::Metadata { .. } => Ok(metadata.next().and_then(Option::as_deref).map(without_scheme)),
-            location => read(request, location, sources, takes_dpop),
-        };
-        let (scheme, text) = match read {
+        let (scheme, text) = match read(request, &mut metadata, &source.location, sources, takes_dpop) {
             Ok(Some(read)) => read,
             Ok(None) => continue,
             Err(Error::UnsupportedScheme) => {
@@ -182,9 +178,10 @@ pub fn find<'r>(
 /// What stands in a place, and the scheme that it was sent under.
 type Sent<'r> = (AuthScheme, Cow<'r, [u8]>);
 
-/// What stands in one place of the request itself; `None` if nothing does.
+/// What stands in one place; `None` if nothing does. Of the metadata, each place takes the next.
 fn read<'r>(
     request: &'r Request,
+    metadata: &mut impl Iterator<Item = &'r Option<Vec<u8>>>,
     location: &'r TokenLocation,
     sources: &[Rc<TokenSource>],
     takes_dpop: bool,
@@ -201,13 +198,9 @@ fn read<'r>(
         TokenLocation::WebSocketProtocol { marker } => {
             websocket::read(&request.headers, marker)?.map(|offer| offer.token)
         }
-        TokenLocation::Metadata { .. } => None,
+        TokenLocation::Metadata { .. } => metadata.next().and_then(Option::as_deref).map(Cow::Borrowed),
     };
     Ok(text.map(|text| (AuthScheme::None, text)))
-}
-
-fn without_scheme(text: &[u8]) -> Sent<'_> {
-    (AuthScheme::None, Cow::Borrowed(text))
 }
 
 fn check_size(text: &[u8], max_size: usize) -> Result<(), Error> {

@@ -4,7 +4,7 @@
 
 /// Whether no service takes a character of a text for a sign that separates (`/`, `\`, `.`, `;`, `%`, `?`, `#`, `:`), for white
 /// space, for nothing at all, or for ASCII in more than one way.
-pub fn are_plain(text: &str) -> bool {
+pub(super) fn are_plain(text: &str) -> bool {
     let mut before = '/';
     text.chars().all(|character| {
         let is_plain = character.is_ascii() || !is_in(ODD, character) && (!is_joiner(character) || !before.is_ascii());
@@ -15,7 +15,7 @@ pub fn are_plain(text: &str) -> bool {
 
 /// Whether a text is spelled in Unicode's composed form (NFC), the one that people type. To be sure without the tables of
 /// Unicode, some texts that are so spelled count as if they were not.
-pub fn are_composed(text: &str) -> bool {
+pub(super) fn are_composed(text: &str) -> bool {
     let mut before = '/';
     text.chars().all(|character| {
         let is_tail = is_in(HEADS, before) && is_in(TAILS, character);
@@ -25,7 +25,7 @@ pub fn are_composed(text: &str) -> bool {
 }
 
 /// A text in which each letter that is one of ASCII but for its case or its width is that. `None` if there is no such letter.
-pub fn folded(text: &str) -> Option<String> {
+pub(super) fn folded(text: &str) -> Option<String> {
     if text.is_ascii() {
         return None;
     }

@@ -2,13 +2,13 @@
 //! punctuation, or end a name at a NUL.
 
 /// Whether a method could be taken for one that is about something with a name, and is none.
-pub fn is_odd_method(method: &str) -> bool {
+pub(super) fn is_odd_method(method: &str) -> bool {
     is_variant(method, GUARDED_METHODS)
 }
 
 /// Whether a name is none of these, but could be taken for one; or makes members of its value be those of the object, where
 /// somebody copies it in JavaScript.
-pub fn is_variant(name: &str, known: &[&str]) -> bool {
+pub(super) fn is_variant(name: &str, known: &[&str]) -> bool {
     !known.contains(&name) && (name == "__proto__" || known.iter().any(|known| letters(name).eq(letters(known))))
 }
 
