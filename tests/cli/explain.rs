@@ -449,3 +449,21 @@ fn times_far_away_are_told_in_years() {
     let told = printed(&["explain", "--token", token, "--at", "2095-12-01T00:00:00Z"], "");
     assert!(told.contains("in 306 days"), "{told}");
 }
+
+/// What no client can send is no request.
+#[test]
+fn a_request_that_nobody_can_send_is_refused() {
+    let good = here("good/minimal.json");
+    let good = good.to_str().unwrap();
+    for (arguments, says) in [
+        (&["-X", "G T", "/"][..], "is no method"),
+        (&["-X", "", "/"], "is no method"),
+        (&["-H", "x: a\r\nx-user: root", "/"], "has an end of a line"),
+        (&["-H", "nothing", "/"], "not what begins with \"nothing\""),
+        (&["ftp://api.example.com/"], "expected http or https"),
+    ] {
+        let ended = run(&[&["explain", good], arguments].concat(), "");
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{arguments:?}");
+        assert!(ended.err.contains(says), "{arguments:?}: {}", ended.err);
+    }
+}

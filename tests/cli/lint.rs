@@ -92,6 +92,24 @@ fn what_only_looks_like_a_fault_is_left_alone() {
         ),
         // Numbers of enumerations.
         ("envoy", vec![("type: PROTOBUF_VALUE", "type: 2"), ("encode: BASE64", "encode: 1"), ("FAIL_RELOAD", "1")]),
+        // Names of the provider that are not the one in its URL.
+        ("envoy", vec![("exact: idp.example.com", "suffix: .example.com")]),
+        ("envoy", vec![("exact: idp.example.com", "exact: \"*.example.com\"")]),
+        (
+            "envoy",
+            vec![
+                ("exact: idp.example.com", "exact: idp2.example.com"),
+                ("sni: idp.example.com", "sni: login.internal"),
+            ],
+        ),
+        // What is asked for beside the mark.
+        (
+            "envoy",
+            vec![(
+                state,
+                "              - and_ids: { ids: [{ filter_state: { key: wasm.oidc.result, string_match: { safe_regex: { regex: \"allowed|bypassed\" } } } }, { not_id: { header: { name: x-block, present_match: true } } }] }\n",
+            )],
+        ),
         // One word after the other.
         (
             "envoy",
@@ -230,6 +248,22 @@ fn circuit_breakers_are_for_all_workers() {
     assert_eq!(breakers("idp", 16), [""; 0]);
     assert!(breakers("idp", 15)[0].contains("Write 16 or more"));
     assert!(breakers("authorizer", 16)[0].contains("Write 1250 or more for each worker"));
+}
+
+/// Two filters of one chain that share a name.
+#[test]
+fn each_filter_of_a_chain_has_a_name_of_its_own() {
+    let text = fs::read_to_string(here("base/envoy.yaml")).unwrap();
+    let begin = text.find("                  - name: oidc\n").unwrap();
+    let end = text.find("                  - name: metadata\n").unwrap();
+    let (before, behind) = text.split_at(end);
+    let with = |another: &str| findings(&["-"], &format!("{before}{another}{behind}")).1;
+    let told = with(&text[begin..end]);
+    let shared: Vec<&Value> = told.iter().filter(|finding| finding["code"] == "shared_name").collect();
+    let [shared] = shared.as_slice() else { panic!("{told:#?}") };
+    assert!(shared["line"].as_u64() > Some(100) && shared["text"].as_str().unwrap().contains("a `name` of its own"));
+    let other = text[begin..end].replace("name: oidc\n", "name: second\n");
+    assert!(with(&other).iter().all(|finding| finding["code"] != "shared_name"));
 }
 
 /// What can't be read says what to do.

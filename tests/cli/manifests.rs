@@ -179,3 +179,35 @@ fn what_the_filter_refuses_is_not_rendered() {
     assert!(ended.err.contains("providers: required"), "{}", ended.err);
     assert_eq!(run(&["render", "envoy", "-"], "a: [").code, 2);
 }
+
+/// What would make a manifest that nobody takes is refused where it is written.
+#[test]
+fn options_that_fit_nowhere_are_refused() {
+    for (target, option, value, says) in [
+        ("envoy", "--name", "a b", "expected letters, digits"),
+        ("envoy", "--name", "", "expected letters, digits"),
+        ("istio", "--name", "Shop_Filter", "write it in lower case"),
+        ("istio", "--namespace", "a/b", "expected letters, digits"),
+        ("envoy", "--port", "0", "1..=65535"),
+        ("envoy", "--upstream", "service", "expected host and port"),
+        ("envoy", "--upstream", "::1:8080", "expected host and port"),
+        ("envoy", "--upstream", "service:0", "expected host and port"),
+        ("istio", "--selector", "shop", "expected one label"),
+        ("istio", "--selector", "a=b,c=d", "expected one label"),
+        ("istio", "--sha256", "abc", "64 hexadecimal digits"),
+        ("istio", "--image", "", "expected an image"),
+        ("envoy", "--trusted-ca", "", "value"),
+    ] {
+        let ended = run(&["render", target, here("good/minimal.json").to_str().unwrap(), option, value], "");
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{target} {option} {value}");
+        assert!(ended.err.contains(says), "{target} {option} {value}: {}", ended.err);
+    }
+    for file in ["base/envoy.yaml", "base/ecds.yaml"] {
+        let ended = run(&["render", "envoy", here(file).to_str().unwrap()], "");
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{file}");
+        assert!(ended.err.contains("holds more than the configuration"), "{}", ended.err);
+    }
+    let text = std::fs::read_to_string(here("good/keycloak.yaml")).unwrap();
+    let ended = run(&["render", "envoy", "-"], &text.replace("cluster: keycloak", "cluster: upstream"));
+    assert!(ended.code == 2 && ended.err.contains("is that of the service behind"), "{}", ended.err);
+}

@@ -1,6 +1,6 @@
 //! `migrate`: what the pages of `docs/migrate` show as ours is what the command makes of what they show as theirs.
 
-use crate::{printed, root, run};
+use crate::{here, printed, root, run};
 use serde_json::Value;
 
 fn blocks(page: &str, language: &str) -> Vec<String> {
@@ -160,6 +160,10 @@ fn another_file_than_theirs_is_said_so() {
         assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{system}");
         assert!(ended.err.contains("expected"), "{system}: {}", ended.err);
     }
+    // Ours has fields with the names of theirs.
+    let ours = std::fs::read_to_string(here("good/keycloak.yaml")).unwrap();
+    let ended = run(&["migrate", "jwt_authn", "-"], &ours);
+    assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{}", ended.err);
 }
 
 /// What theirs refuses, ours refuses: shapes in which a condition could get lost.

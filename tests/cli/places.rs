@@ -97,6 +97,13 @@ fn tabs() {
         "syntax",
         "a tab stands in this line",
     );
+    // The value before it begins in another line.
+    points(
+        "tab-before-a-name.yaml",
+        &BARE.replace("▸clock_skw: 30s", "clock_skew: 30s").replace("    audiences", "▸\taudiences"),
+        "syntax",
+        "a tab stands in this line",
+    );
     // Between values, and before comments, nobody minds one.
     points(
         "tab-comment.yaml",
@@ -268,6 +275,23 @@ fn merge_keys() {
     points("merge-envoy.yaml", &clusters, "merge_key", "Envoy knows no merge keys");
 }
 
+/// Kubernetes reads some names as booleans, and others the filter gets as they are written.
+#[test]
+fn names_that_are_words() {
+    let key = "jwks: { inline: { keys: [{ kty: EC, crv: P-256, kid: a, x: f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU, y: x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0 }] } }";
+    let bare = BARE.replace("▸clock_skw: 30s", key);
+    assert_eq!(findings("names.yaml", &bare), []);
+    let manifest = |key: &str| {
+        let config = BARE.replace("▸clock_skw: 30s", key).replace("idp\n", "\"outbound|443||idp.example.com\"\n");
+        let config = indented(&config, 4);
+        format!(
+            "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {{ name: oidc }}\nspec:\n  phase: AUTHN\n  url: oci://a/oidc-filter\n  pluginConfig:\n{config}"
+        )
+    };
+    points("names-of-istio.yaml", &manifest(&key.replace("y: x_", "▸y: x_")), "boolean_name", "write it in quotes");
+    assert_eq!(findings("names-in-quotes.yaml", &manifest(&key.replace("y: x_", "\"y\": x_"))), []);
+}
+
 /// What is no configuration of the filter is told so, at its begin.
 #[test]
 fn nothing_that_is_known() {
@@ -383,6 +407,28 @@ fn filters_of_others_with_a_name_like_this_one() {
     for ours in ["'{\"provders\": []}'", "'{}'"] {
         assert!(codes(&envoy(ours)).contains(&"configuration".to_owned()), "{ours}");
     }
+}
+
+/// What the API of Kubernetes answers for all resources of a kind, and what Envoy's admin interface tells of itself.
+#[test]
+fn answers_of_servers() {
+    let istio = fs::read_to_string(here("base/istio.yaml")).unwrap();
+    let plugin = istio.split("---\n").next().unwrap().replace("failStrategy: FAIL_RELOAD", "▸failStrategy: FAIL_OPEN");
+    let plugin: String =
+        plugin.lines().filter(|line| !line.starts_with('#')).map(|line| format!("    {line}\n")).collect();
+    let list = format!("apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPluginList\nitems:\n  -\n{plugin}");
+    let (text, place) = unmarked(&list);
+    let found = findings("list-of-plugins.yaml", &text);
+    assert!(found.iter().any(|(code, _, at)| code == "fail_open" && *at == place), "{found:#?}");
+    let envoy = fs::read_to_string(here("base/envoy.yaml")).unwrap();
+    let (head, fixed) = envoy.split_once("static_resources:\n").unwrap();
+    assert!(!head.is_empty());
+    let (listeners, clusters) = fixed.split_once("  clusters:\n").unwrap();
+    let clusters = clusters.replace("    - name: ", "    - cluster:\n      name: ").replace("\n      ", "\n        ");
+    let dump = format!("configs:\n  - dynamic_listeners:\n{}    static_clusters:\n{clusters}", indented(listeners, 6));
+    assert_eq!(findings("dump.yaml", &dump), []);
+    let missing = dump.replacen("cluster: keycloak\n", "▸cluster: keycloack\n", 1);
+    points("dump-of-another.yaml", &missing, "unknown_cluster", "did you mean `keycloak`?");
 }
 
 /// What `kubectl get` prints, a ConfigMap with Envoy's bootstrap, and a template that nobody has rendered.

@@ -152,7 +152,9 @@ fn ask(options: &Options) -> Result<Ask, String> {
         ask.body = text_or_file(body)?.into_bytes();
         ask.method = "POST".to_owned();
     }
-    ask.method = options.method.clone().unwrap_or(ask.method);
+    if let Some(method) = &options.method {
+        ask.set_method(method)?;
+    }
     let token = options.token.as_deref().map(text_or_file).transpose()?;
     ask.token = token.map(|token| token.trim().to_owned());
     let proof = options.dpop.as_deref().map(text_or_file).transpose()?;

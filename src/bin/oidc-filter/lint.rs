@@ -51,7 +51,10 @@ pub fn lint(files: &[File]) -> Vec<Finding> {
         syntax::merges(documents, &mut report);
         if sites.is_empty() {
             lacking(file, documents, is_somewhere, &mut report);
+        } else {
+            syntax::words(documents, &mut report);
         }
+        syntax::kinds(documents, &mut report);
         for mut site in sites {
             let fitting: Vec<_> = gaps.iter().filter(|gap| gap.is_filled_by(&site)).collect();
             if fitting.is_empty() {

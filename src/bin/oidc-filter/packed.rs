@@ -9,7 +9,9 @@ pub fn unpacked(documents: Vec<Node>) -> Vec<Node> {
 
 fn unpack(document: Node) -> Vec<Node> {
     match document.word("kind") {
-        Some("List") => unpacked(document.elements("items").to_vec()),
+        Some(kind) if kind.ends_with("List") && !document.elements("items").is_empty() => {
+            unpacked(document.elements("items").to_vec())
+        }
         Some("ConfigMap") => {
             let files = document.get("data").map(Node::members).unwrap_or_default();
             let found: Vec<Node> = files.iter().flat_map(|(_, file)| envoys(file)).collect();

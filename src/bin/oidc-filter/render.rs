@@ -4,13 +4,15 @@
 mod envoy;
 mod gateway;
 mod istio;
+mod words;
 
 use crate::emit;
 use crate::file::File;
 use crate::marks;
-use crate::site;
+use crate::site::{self, SiteKind};
 use crate::urls;
 use crate::yaml::{self, Data, Node};
+use clap::builder::NonEmptyStringValueParser as Filled;
 use clap::{Args, ValueEnum};
 use oidc_filter::config::{Config, Error, snake_case};
 use oidc_filter::http::names::Placement;
@@ -38,38 +40,38 @@ pub struct Options {
     /// The bare configuration, YAML or JSON
     pub file: PathBuf,
     /// What the filter is called
-    #[arg(long, default_value = "oidc")]
+    #[arg(long, default_value = "oidc", value_parser = words::name)]
     pub name: String,
     /// Envoy: where the module is [default: /etc/envoy/oidc_filter.wasm, or oidc_filter_lists.wasm beside it for `filter_lists`]
-    #[arg(long)]
+    #[arg(long, value_parser = Filled::new())]
     pub module: Option<String>,
     /// The file with the certificates of those who may vouch for a provider, where the proxy runs [default: Debian's, and of Istio those
     /// that its proxy believes]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = Filled::new())]
     pub trusted_ca: Option<String>,
     /// Envoy: the port to listen at
-    #[arg(long, default_value_t = 10000)]
+    #[arg(long, default_value_t = 10000, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,
     /// Envoy: host and port of the service behind
-    #[arg(long, default_value = "127.0.0.1:8080")]
+    #[arg(long, default_value = "127.0.0.1:8080", value_parser = words::authority)]
     pub upstream: String,
     /// The others: the image of the module [default: registry.example.com/oidc-filter:0.1.0, or oidc-filter-lists there]
-    #[arg(long)]
+    #[arg(long, value_parser = words::image)]
     pub image: Option<String>,
     /// The digest of the image, or of the module: what is run is then what was meant
-    #[arg(long)]
+    #[arg(long, value_parser = words::digest)]
     pub sha256: Option<String>,
     /// The namespace of the manifests [default: istio-system, or default]
-    #[arg(long)]
+    #[arg(long, value_parser = words::name)]
     pub namespace: Option<String>,
     /// Istio: the label of the workloads that get the filter
-    #[arg(long, default_value = "istio=ingressgateway")]
+    #[arg(long, default_value = "istio=ingressgateway", value_parser = words::label)]
     pub selector: String,
     /// Envoy Gateway: the Gateway that gets the filter
-    #[arg(long, default_value = "eg")]
+    #[arg(long, default_value = "eg", value_parser = words::name)]
     pub gateway: String,
     /// Envoy Gateway: the listener of that Gateway which gets the hand-off of metadata
-    #[arg(long, default_value = "http")]
+    #[arg(long, default_value = "http", value_parser = words::name)]
     pub listener: String,
 }
 
@@ -103,6 +105,11 @@ pub fn render(options: &Options, file: &File) -> Result<String, String> {
     let written = written.ok_or_else(|| told("expected one configuration, and nothing else"))?;
     let variables = yaml::variables(&written);
     let config = match site::sites(&written).as_slice() {
+        [site] if site.kind != SiteKind::Bare => {
+            return Err(told(
+                "holds more than the configuration: write what the filter gets of it into a file of its own",
+            ));
+        }
         [site] => {
             let told = |error: Error| site.place(error.path()).told(&file.name, &error.to_string());
             site.config().map_err(told)?
@@ -111,6 +118,7 @@ pub fn render(options: &Options, file: &File) -> Result<String, String> {
     };
     let written = spelled_out(written);
     let reaches = reaches(&config).map_err(|problem| told(&problem))?;
+    words::check(options, &reaches)?;
     let metadata = metadata(&config);
     let parts = Parts { options, config, written, reaches, variables, metadata };
     Ok(match options.target {

@@ -387,7 +387,10 @@ impl Variables {
             }
             SiteKind::WasmPlugin | SiteKind::TrafficExtension => {
                 for variable in site.plugin.at(&["vmConfig", "env"]).map_or(&[][..], Node::list) {
+                    // Without more, the value stands here, and is empty if it does not.
+                    let is_elsewhere = variable.word("valueFrom") == Some("HOST");
                     let value = variable.word("value").map(str::to_owned);
+                    let value = value.or_else(|| (!is_elsewhere).then(String::new));
                     told.extend(variable.word("name").map(|name| (name.to_owned(), value)));
                 }
             }

@@ -113,20 +113,40 @@ impl Node {
     }
 
     pub fn is_true(&self) -> bool {
-        matches!(self.data, Data::Boolean(true))
+        self.boolean() == Some(true)
     }
 
     pub fn is_false(&self) -> bool {
-        matches!(self.data, Data::Boolean(false))
+        self.boolean() == Some(false)
     }
 
-    /// A number, also in quotes, as protobuf's JSON takes it.
+    /// A boolean as protobuf's JSON takes it: also in quotes, and in a `BoolValue`.
+    fn boolean(&self) -> Option<bool> {
+        match &self.data {
+            Data::Boolean(value) => Some(*value),
+            Data::Text(text, _) => match text.to_ascii_lowercase().as_str() {
+                "true" | "t" | "yes" | "y" | "1" => Some(true),
+                "false" | "f" | "no" | "n" | "0" => Some(false),
+                _ => None,
+            },
+            Data::Map(_) => self.get("value")?.boolean(),
+            _ => None,
+        }
+    }
+
+    /// A number as protobuf's JSON takes it: also in quotes, and in a `UInt32Value`.
     pub fn number(&self) -> Option<f64> {
         match &self.data {
             Data::Number(number) => number.as_f64(),
             Data::Text(text, _) => text.parse().ok(),
+            Data::Map(_) => self.get("value")?.number(),
             _ => None,
         }
+    }
+
+    /// Whether this is a value of an enumeration as protobuf's JSON takes it: its name in any case, or its number.
+    pub fn is_value(&self, name: &str, number: u8) -> bool {
+        self.text().is_some_and(|text| text.eq_ignore_ascii_case(name)) || self.number() == Some(f64::from(number))
     }
 
     /// The elements of a list; nothing for what is none.
@@ -222,6 +242,8 @@ pub struct Documents {
     pub nodes: Vec<Node>,
     /// Where `<<` stands.
     pub merges: Vec<Place>,
+    /// Where a name without quotes is a word that YAML 1.1 had for a boolean.
+    pub words: Vec<Place>,
 }
 
 /// All documents of a file.
@@ -233,7 +255,7 @@ pub fn read(text: &str) -> Result<Vec<Node>, Fault> {
 pub fn documents(text: &str) -> Result<Documents, Fault> {
     let mut reader = Reader {
         lines: text.lines().collect(),
-        documents: Documents { nodes: Vec::new(), merges: Vec::new() },
+        documents: Documents { nodes: Vec::new(), merges: Vec::new(), words: Vec::new() },
         open: Vec::new(),
         anchors: HashMap::new(),
         count: 0,
@@ -274,7 +296,13 @@ impl Reader<'_> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let is_text = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
+                let is_name = self.open.last().is_some_and(|open| matches!(open.kind, OpenKind::Map(_, None, _)));
                 let data = match style {
+                    // Envoy takes names as they are written, such as the `y` of a key on a curve.
+                    ScalarStyle::Plain if is_name => {
+                        self.documents.words.extend(matches!(plain(&text), Data::Boolean(_)).then_some(at));
+                        Data::Text(text.into_owned(), Style::Flow)
+                    }
                     ScalarStyle::Plain if !is_text => plain(&text),
                     ScalarStyle::Literal => {
                         let style = self.literal(at, &text);
@@ -402,6 +430,7 @@ fn name(node: Node) -> Result<Key, Fault> {
     let place = node.place;
     let name = match node.data {
         Data::Text(name, _) => name,
+        // What an alias stands for.
         Data::Number(number) => number.to_string(),
         Data::Boolean(value) => value.to_string(),
         Data::Null => "null".to_owned(),
@@ -417,8 +446,12 @@ fn plain(text: &str) -> Data {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Data::Null,
         // Envoy and Kubernetes take these words for booleans, as YAML 1.1 had them.
-        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => return Data::Boolean(true),
-        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => return Data::Boolean(false),
+        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => {
+            return Data::Boolean(true);
+        }
+        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => {
+            return Data::Boolean(false);
+        }
         _ => {}
     }
     let is_number = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))

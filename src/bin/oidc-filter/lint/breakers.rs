@@ -29,7 +29,7 @@ pub fn of_cluster(cluster: &Node) -> Vec<(&Key, &Node)> {
     let breakers = cluster.get("circuit_breakers");
     let is_for_us = |threshold: &&Node| {
         let priority = threshold.get("priority");
-        !priority.is_some_and(|priority| priority.text() == Some("HIGH") || priority.number() == Some(1.0))
+        !priority.is_some_and(|priority| priority.is_value("HIGH", 1))
     };
     let lists = ["thresholds", "per_host_thresholds"];
     let thresholds = lists.iter().filter_map(|list| Some(breakers?.elements(list))).flatten().filter(is_for_us);

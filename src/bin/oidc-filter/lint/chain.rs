@@ -2,7 +2,7 @@
 
 use super::Report;
 use crate::report::Level;
-use crate::site::{Site, SiteKind};
+use crate::site::{self, Site, SiteKind};
 use crate::yaml::{Key, Node};
 use oidc_filter::config::Config;
 use oidc_filter::http::names::Placement;
@@ -21,12 +21,14 @@ pub struct Entry<'n> {
     /// The file of the patch that brings it; nothing for what stands in the chain itself.
     pub file: Option<&'n str>,
     pub node: &'n Node,
+    /// Whether a patch puts it before all others.
+    is_first: bool,
 }
 
 impl<'n> Chain<'n> {
     /// Of manifests, what patches beside them bring.
     pub fn of(site: &Site<'n>, patches: &[Entry<'n>]) -> Option<Self> {
-        let entry = |node| Entry { file: None, node };
+        let entry = |node| Entry { file: None, node, is_first: false };
         if let Some((manager, index)) = site.chain {
             let filters = manager.get("http_filters")?.list();
             let before = filters.get(..index)?.iter().map(entry).collect();
@@ -38,7 +40,8 @@ impl<'n> Chain<'n> {
             SiteKind::Envoy => site.resource.word("kind") == Some("EnvoyFilter"),
             SiteKind::Bare => false,
         };
-        is_patched.then(|| Self { before: Vec::new(), behind: patches.to_vec(), is_ordered: false })
+        let (before, behind) = patches.iter().copied().partition(|patch| patch.is_first);
+        is_patched.then_some(Self { before, behind, is_ordered: false })
     }
 
     /// Whether another Wasm filter is there, whose marks these may be.
@@ -85,8 +88,11 @@ pub fn patches<'n>(documents: &[(&'n str, &'n Node)]) -> Vec<Entry<'n>> {
             Some("EnvoyPatchPolicy") => (&["spec", "json_patches"], &["operation", "value"]),
             _ => continue,
         };
-        let values = document.at(list).map_or(&[][..], Node::list).iter().filter_map(|patch| patch.at(value));
-        found.extend(values.map(|node| Entry { file: Some(file), node }).filter(|entry| !entry.kind().is_empty()));
+        for patch in document.at(list).map_or(&[][..], Node::list) {
+            let is_first = patch.at(&["patch", "operation"]).and_then(Node::text) == Some("INSERT_FIRST");
+            let entry = patch.at(value).map(|node| Entry { file: Some(file), node, is_first });
+            found.extend(entry.filter(|entry| !entry.kind().is_empty()));
+        }
     }
     found
 }
@@ -97,7 +103,7 @@ pub fn routes<'n>(documents: &[(&'n str, &'n Node)]) -> Vec<Entry<'n>> {
     for &(file, document) in documents {
         for node in document.elements("resources") {
             if node.word("@type").is_some_and(|name| name.ends_with(".route.v3.RouteConfiguration")) {
-                found.push(Entry { file: Some(file), node });
+                found.push(Entry { file: Some(file), node, is_first: false });
             }
         }
     }
@@ -110,7 +116,7 @@ pub fn per_route<'n>(site: &Site<'n>, routes: &[Entry<'n>], filter: &str) -> Vec
     let asked = manager.at(&["rds", "route_config_name"]).and_then(Node::text);
     let answers = routes.iter().copied().filter(|answer| asked.is_some() && answer.node.word("name") == asked);
     let mut found = Vec::new();
-    for place in std::iter::once(Entry { file: None, node: manager }).chain(answers) {
+    for place in std::iter::once(Entry { file: None, node: manager, is_first: false }).chain(answers) {
         place.node.walk(&mut |node| {
             let said = node.get("typed_per_filter_config").and_then(|per_filter| per_filter.entry(filter));
             found.extend(said.map(|(key, node)| (place.file, key, node)));
@@ -123,6 +129,21 @@ pub fn check<'n>(site: &Site<'n>, chain: &Chain<'n>, routes: &[Entry<'n>], confi
     order(chain, config, report);
     hand_off(site, chain, config, report);
     disabled(site, routes, report);
+    shared_name(site, chain, report);
+}
+
+/// Two filters of one name write the same marks, of which the last one remains.
+fn shared_name(site: &Site<'_>, chain: &Chain<'_>, report: &mut Report<'_>) {
+    let name = site.filter_name();
+    let mut before = chain.before.iter().flat_map(|filter| site::sites(filter.node));
+    if before.any(|other| other.filter_name() == name) {
+        let place = site.plugin.entry("name").map_or(site.plugin.place, |(key, _)| key.place);
+        let text = format!(
+            "another filter of this chain is called {name}, too: of two that share a name only the marks of the last one remain; give each \
+             a `name` of its own"
+        );
+        report.add(place, Level::Warning, "shared_name", "config.name", text);
+    }
 }
 
 /// Filters whose place decides whether they, or this one, are worth anything.
@@ -172,7 +193,7 @@ fn order(chain: &Chain<'_>, config: &Config, report: &mut Report<'_>) {
             }
             _ => continue,
         };
-        report.warn_around(filter.node.place, "order", "http_filters", text);
+        report.warn_at(filter.file, filter.node.place, "order", "http_filters", text);
     }
 }
 
@@ -245,9 +266,8 @@ fn faults_of(rule: &Node, namespace: Option<&str>, key: &str) -> Vec<String> {
         }
     }
     // Protobuf's JSON takes the number of a word, too.
-    for (field, wanted, number) in [("type", "PROTOBUF_VALUE", 2.0), ("encode", "BASE64", 1.0)] {
-        let is_it = |node: &Node| node.text() == Some(wanted) || node.number() == Some(number);
-        if !present.get(field).is_some_and(is_it) {
+    for (field, wanted, number) in [("type", "PROTOBUF_VALUE", 2), ("encode", "BASE64", 1)] {
+        if !present.get(field).is_some_and(|node| node.is_value(wanted, number)) {
             problems.push(format!("write `{field}: {wanted}`"));
         }
     }
@@ -279,6 +299,11 @@ fn disabled<'n>(site: &Site<'n>, routes: &[Entry<'n>], report: &mut Report<'_>) 
         let text = "the filter is off unless a route turns it on: on all others a client writes its own identity; leave this out, and \
                     write a rule with `bypass` for what needs no token";
         report.warn_around(key.place, "disabled", "http_filters.disabled", text);
+    }
+    if let Some((key, _)) = entry.entry("is_optional").filter(|(_, node)| node.is_true()) {
+        let text = "an Envoy that knows no Wasm leaves the filter out and takes the rest: everybody would be let in, with identities of their \
+                    own making; leave this out";
+        report.warn_around(key.place, "fail_open", "http_filters.is_optional", text);
     }
     for (file, key, node) in per_route(site, routes, name) {
         if node.get("disabled").is_some_and(Node::is_true) {

@@ -1,8 +1,9 @@
 //! Whether the clusters that a configuration names are there, and check whom they speak to.
 
-use super::{Report, breakers};
+use super::{Report, breakers, net};
 use crate::report::Level;
 use crate::site::{Site, SiteKind};
+use crate::urls;
 use crate::words::nearest;
 use crate::yaml::{Data, Node};
 use oidc_filter::config::Config;
@@ -22,6 +23,15 @@ impl<'n> Known<'n> {
                 known.clusters.extend(fixed.elements("clusters").iter().map(|cluster| (file, cluster)));
                 let is_dynamic = document.at(&["dynamic_resources", "cds_config"]).is_some();
                 known.is_complete |= !is_dynamic;
+            }
+            // What /config_dump of the admin interface answers.
+            for dump in document.elements("configs") {
+                for list in ["static_clusters", "dynamic_active_clusters"] {
+                    let found = dump.elements(list).iter().filter_map(|entry| entry.get("cluster"));
+                    let found: Vec<_> = found.map(|cluster| (file, cluster)).collect();
+                    known.is_complete |= !found.is_empty();
+                    known.clusters.extend(found);
+                }
             }
             for resource in document.elements("resources") {
                 if is_cluster(resource) {
@@ -92,7 +102,8 @@ pub fn check(site: &Site<'_>, config: &Config, known: &Known<'_>, workers: Optio
 
 /// `https` is what the provider is called by; whether it is spoken is the cluster's business.
 fn plain_text((file, cluster): (&str, &Node), name: &str, path: &str, config: &Config, report: &mut Report<'_>) {
-    if !is_called_by_https(name, config) {
+    let hosts = https_hosts(name, config);
+    if hosts.is_empty() {
         return;
     }
     if !speaks_tls(cluster) {
@@ -103,7 +114,7 @@ fn plain_text((file, cluster): (&str, &Node), name: &str, path: &str, config: &C
     } else if !checks_trust(cluster) {
         let text = format!(
             "{name} does not check whose certificate it is shown: whoever stands between can sign tokens; set `trusted_ca` and \
-             `match_typed_subject_alt_names` in its validation_context, and no ACCEPT_UNTRUSTED"
+             `match_typed_subject_alt_names` in its validation_context, and no ACCEPT_UNTRUSTED or `allow_expired_certificate`"
         );
         report.warn_in(file, cluster.place, "cluster_without_check", path, text);
     } else if !checks_names(cluster) {
@@ -112,12 +123,31 @@ fn plain_text((file, cluster): (&str, &Node), name: &str, path: &str, config: &C
              tokens; set `match_typed_subject_alt_names` in its validation_context, or `auto_sni_san_validation: true`"
         );
         report.warn_in(file, cluster.place, "cluster_without_check", path, text);
+    } else if let Some(matcher) = hosts.iter().find_map(|host| takes_others(cluster, host)) {
+        let text = format!(
+            "{name} takes certificates of others for that of {}: whoever has one and stands between can sign tokens; write `exact`, or a \
+             `suffix` that begins with a dot",
+            hosts.join(", ")
+        );
+        report.warn_in(file, matcher.place, "cluster_without_check", path, text);
     }
+    if let Some((node, wrong, meant)) = misspelt(cluster, &hosts) {
+        let text = format!("{name}: {wrong} is not the host that is called by it: did you mean `{meant}`?");
+        report.warn_in(file, node.place, "misspelt_host", path, text);
+    }
+}
+
+/// The hosts that the filter calls by https through a cluster.
+fn https_hosts(cluster: &str, config: &Config) -> Vec<String> {
+    let called = config.endpoints().filter(|(_, endpoint)| endpoint.cluster == cluster && endpoint.scheme == "https");
+    let mut hosts: Vec<String> = called.map(|(_, endpoint)| urls::host_and_port(&endpoint.authority, 443).0).collect();
+    hosts.dedup();
+    hosts
 }
 
 /// Whether the filter calls an https URL through a cluster.
 pub fn is_called_by_https(cluster: &str, config: &Config) -> bool {
-    config.endpoints().any(|(_, endpoint)| endpoint.cluster == cluster && endpoint.scheme == "https")
+    !https_hosts(cluster, config).is_empty()
 }
 
 fn speaks_tls(cluster: &Node) -> bool {
@@ -142,7 +172,8 @@ fn checks_trust(cluster: &Node) -> bool {
     ];
     let is_lenient = cluster.any(|node| {
         let verification = node.get("trust_chain_verification");
-        verification.is_some_and(|node| node.text() == Some("ACCEPT_UNTRUSTED") || node.number() == Some(1.0))
+        verification.is_some_and(|node| node.is_value("ACCEPT_UNTRUSTED", 1))
+            || node.get("allow_expired_certificate").is_some_and(Node::is_true)
     });
     !is_lenient && has_any(cluster, &fields)
 }
@@ -162,6 +193,40 @@ fn checks_names(cluster: &Node) -> bool {
         switches.iter().any(|field| node.get(field).is_some_and(Node::is_true))
     });
     is_automatic || has_any(cluster, &fields)
+}
+
+/// Where a cluster takes the names of others for that of a host, too: what anybody can get a certificate for.
+fn takes_others<'n>(cluster: &'n Node, host: &str) -> Option<&'n Node> {
+    let domain = host.rsplitn(3, '.').take(2).collect::<Vec<_>>();
+    let beside = if let [top, name] = domain.as_slice() { format!("attacker-{name}.{top}") } else { String::new() };
+    let others = ["attacker.example".to_owned(), format!("{host}.attacker.example"), beside];
+    let mut found = None;
+    cluster.walk(&mut |node| {
+        let typed = node.elements("match_typed_subject_alt_names").iter().filter_map(|name| name.get("matcher"));
+        let mut names = typed.chain(node.elements("match_subject_alt_names"));
+        let is_open = |name: &&Node| others.iter().any(|other| net::fits(name, other) == Some(true));
+        found = found.or(names.find(is_open));
+    });
+    found
+}
+
+/// Where a cluster has a name that is nearly that of one of the hosts that are called by it.
+fn misspelt<'n, 'h>(cluster: &'n Node, hosts: &'h [String]) -> Option<(&'n Node, &'n str, &'h str)> {
+    let mut found = None;
+    cluster.walk(&mut |node| {
+        let address = ["socket_address", "address"];
+        let names = [node.get("sni"), node.at(&address), node.at(&["matcher", "exact"])];
+        let mut names = names.into_iter().flatten().filter_map(|node| Some((node, node.text()?)));
+        found = found.or(names.find_map(|(node, name)| Some((node, name, mistyped(name, hosts)?))));
+    });
+    found
+}
+
+/// The host that a name is meant to be, if one letter is wrong in it, or two have changed places. Those that differ in a digit may be two.
+pub fn mistyped<'h>(name: &str, hosts: &'h [String]) -> Option<&'h str> {
+    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    let is_meant = |host: &&String| strsim::osa_distance(name, host) == 1 && digits(name) == digits(host);
+    if hosts.iter().any(|host| host == name) { None } else { hosts.iter().find(is_meant).map(String::as_str) }
 }
 
 /// Whether one of these fields is somewhere in it, and not empty.

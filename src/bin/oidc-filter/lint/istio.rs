@@ -1,6 +1,6 @@
 //! Of what Istio makes clusters: ServiceEntries name hosts and ports, DestinationRules say how they are spoken to.
 
-use super::clusters::is_called_by_https;
+use super::clusters::{is_called_by_https, mistyped};
 use super::{Report, breakers};
 use crate::report::Level;
 use crate::site::{Site, SiteKind};
@@ -28,6 +28,11 @@ impl<'n> Mesh<'n> {
     /// Whether these files should tell of a host: they tell of some, and this is none of the cluster's own services.
     fn is_told_of(&self, host: &str) -> bool {
         !self.entries.is_empty() && !host.ends_with(".cluster.local") && !host.ends_with(".svc")
+    }
+
+    fn has_subset(&self, host: &str, subset: &str) -> bool {
+        let rules = self.rules.iter().filter(|(_, rule)| rule.word("host").is_some_and(|name| covers(name, host)));
+        rules.flat_map(|(_, rule)| rule.elements("subsets")).any(|node| node.word("name") == Some(subset))
     }
 }
 
@@ -66,6 +71,14 @@ fn check_cluster(
         return;
     }
     let Some(port) = port.filter(|_| mesh.is_told_of(host)) else { return };
+    unresolved(site, path, host, mesh, report);
+    if !subset.is_empty() && !mesh.has_subset(host, subset) {
+        let text = format!(
+            "no DestinationRule in these files has the subset `{subset}` of {host}, of which Istio would make the cluster: write \
+             `outbound|{port}||{host}`, or add it"
+        );
+        report.add(site.place(path), Level::Warning, "unknown_cluster", path, text);
+    }
     let rules: Vec<_> = mesh
         .rules
         .iter()
@@ -84,6 +97,18 @@ fn check_cluster(
     }
     if is_called_by_https(cluster, config) {
         tls(site, path, host, &rules, report);
+    }
+}
+
+/// A host that nobody looks up: the filter's calls have no address to go to.
+fn unresolved(site: &Site<'_>, path: &str, host: &str, mesh: &Mesh<'_>, report: &mut Report<'_>) {
+    let Some(entry) = mesh.entries.iter().find(|entry| has_host(entry, host)) else { return };
+    if entry.word("resolution").is_none_or(|resolution| resolution == "NONE") {
+        let text = format!(
+            "the ServiceEntry of `{host}` has no `resolution`: Istio then sends requests to where the client meant them, and the filter's calls \
+             nowhere; write `resolution: DNS`"
+        );
+        report.add(site.place(path), Level::Warning, "unresolved_host", path, text);
     }
 }
 
@@ -138,6 +163,13 @@ fn tls(site: &Site<'_>, path: &str, host: &str, rules: &[(&str, &Node)], report:
             "nobody checks whose certificate {host} shows: whoever stands between can sign tokens; leave `insecureSkipVerify` out"
         );
         report.warn_in(file, key.place, "cluster_without_check", path, text);
+    }
+    let host = [host.to_owned()];
+    for name in tls.get("sni").into_iter().chain(tls.elements("subject_alt_names")) {
+        if let Some(meant) = name.text().and_then(|text| mistyped(text, &host)) {
+            let text = format!("this is not the host that is called, which is {meant}");
+            report.warn_in(file, name.place, "misspelt_host", path, text);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use super::chain::{Chain, Entry, per_route};
 use crate::marks;
 use crate::report::Level;
 use crate::site::Site;
+use crate::words::nearest;
 use crate::yaml::{Node, Place};
 use oidc_filter::config::Config;
 use regex_lite::Regex;
@@ -101,37 +102,45 @@ fn of(filter: Entry<'_>, mark: &str, config: &Config) -> Net {
         // A tree of matchers is not followed.
         return if mentions(settings, mark) { Net::Holds } else { Net::Other };
     };
-    let results = marks::that_go_on(config);
+    let policies = rules.get("policies").map_or(&[][..], Node::members);
     let mut asked = Asked::default();
-    for (_, policy) in rules.get("policies").map_or(&[][..], Node::members) {
+    for (_, policy) in policies {
         asked.gather(policy, mark, false);
     }
-    if asked.is_empty() {
-        return if mentions(rules, mark) { Net::Holds } else { Net::Other };
-    }
-    let refused: Vec<&str> = results.iter().copied().filter(|word| !asked.takes(word)).collect();
-    let place = asked.place().unwrap_or(rules.place);
+    let Some(place) = asked.place() else {
+        return match of_another_key(rules, mark) {
+            // What stands in a condition is not followed.
+            Net::Other if mentions(rules, mark) => Net::Holds,
+            net => net,
+        };
+    };
+    let passes = |word: Option<&str>| {
+        // Whatever a condition asks for beside the mark, it is no reason to deny what has one.
+        let is_met = if is_denying(rules) && word.is_some() { is_met_but_for_conditions } else { is_met };
+        let met = any(policies.iter().map(|(_, policy)| is_met(policy, mark, word)));
+        if is_denying(rules) { met.map(|met| !met) } else { met }
+    };
+    let results = marks::that_go_on(config);
+    let refused: Vec<&str> = results.iter().copied().filter(|word| passes(Some(*word)) == Some(false)).collect();
     if is_denying(rules) {
-        let denied: Vec<&str> = results.iter().copied().filter(|word| asked.takes(word)).collect();
-        return match (asked.without.is_empty(), denied.is_empty()) {
-            (false, _) => Net::Holds,
-            (true, true) => Net::Other,
-            (true, false) => Net::Wrong(
+        return match (refused.is_empty(), passes(None)) {
+            (false, _) => Net::Wrong(
                 place,
                 format!(
                     "this RBAC denies what the filter has let through ({}): write `action: ALLOW`",
-                    denied.join(", ")
+                    refused.join(", ")
                 ),
             ),
+            (true, Some(true)) => Net::Other,
+            (true, _) => Net::Holds,
         };
     }
     if asked.with.is_empty() {
-        let text = "this RBAC allows whatever has no mark, too, which is all that the filter has not seen: ask for the words that may \
-                    go on, without `not_id`";
+        let text = "this RBAC allows whatever has no mark, too, which is all that the filter has not seen: ask for the words that may go \
+                    on, without `not_id`";
         return Net::Wrong(place, text.to_owned());
     }
-    let open = rules.get("policies").map_or(&[][..], Node::members).iter().find(|(_, policy)| lets_all_through(policy));
-    if let Some((key, _)) = open {
+    if let Some((key, _)) = policies.iter().find(|(_, policy)| is_met(policy, mark, None) == Some(true)) {
         let text = format!(
             "the policy `{}` of this RBAC lets everything through, also what the filter has not seen: one of `principals` is enough, \
              and so is one policy",
@@ -148,6 +157,28 @@ fn of(filter: Entry<'_>, mark: &str, config: &Config) -> Net {
         results.join("|")
     );
     Net::Wrong(place, text)
+}
+
+/// An RBAC that looks for the mark under a name that the filter does not write.
+fn of_another_key(rules: &Node, mark: &str) -> Net {
+    let mut found = None;
+    let own = mark.strip_suffix("result").unwrap_or(mark);
+    rules.walk(&mut |node| {
+        let key = node.get("filter_state").and_then(|state| state.entry("key"));
+        let is_meant = |key: &str| {
+            let is_own = key.strip_prefix(own).is_some_and(|rest| rest != "route" && !rest.starts_with("shadow_"));
+            // A mark of another filter is told where this one says its name.
+            let is_others = key.starts_with("wasm.") && key.ends_with(".result");
+            is_own || !is_others && nearest(key, &[mark]).is_some()
+        };
+        found = found.or(key.and_then(|(name, key)| Some((name.place, key.text().filter(|key| is_meant(key))?))));
+    });
+    found.map_or(Net::Other, |(place, key)| {
+        let text = format!(
+            "this RBAC asks for {key}, in which the filter does not say that a request may go on: ask for {mark}"
+        );
+        Net::Wrong(place, text)
+    })
 }
 
 /// Without marks, whoever asks for one refuses everything.
@@ -179,50 +210,88 @@ impl<'n> Asked<'n> {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.with.is_empty() && self.without.is_empty()
-    }
-
     fn place(&self) -> Option<Place> {
         self.with.first().or(self.without.first()).map(|state| state.place)
     }
-
-    /// Whether one of them takes this word for the mark.
-    fn takes(&self, word: &str) -> bool {
-        self.with.iter().any(|state| state.get("string_match").is_none_or(|matcher| fits(matcher, word)))
-    }
 }
 
-/// Whether a `StringMatcher` takes a word; one that is not known is taken to do so.
-fn fits(matcher: &Node, word: &str) -> bool {
-    let text = |field: &str| matcher.word(field);
-    if let Some(expression) = matcher.at(&["safe_regex", "regex"]).and_then(Node::text) {
-        return Regex::new(&format!("^(?:{expression})$")).map_or(true, |regex| regex.is_match(word));
-    }
-    None.or(text("exact").map(|exact| exact == word))
-        .or_else(|| text("prefix").map(|prefix| word.starts_with(prefix)))
-        .or_else(|| text("suffix").map(|suffix| word.ends_with(suffix)))
-        .or_else(|| text("contains").map(|part| word.contains(part)))
-        .unwrap_or(true)
-}
-
-/// Whether a policy asks for nothing.
-fn lets_all_through(policy: &Node) -> bool {
-    let takes_any = |field: &str| policy.elements(field).iter().any(|node| node.get("any").is_some_and(Node::is_true));
+/// Whether a policy is met by a request with this mark, or by one without; `None` if the rest of the request decides that.
+fn is_met(policy: &Node, mark: &str, word: Option<&str>) -> Option<bool> {
     let has_condition = ["condition", "checked_condition"].iter().any(|field| policy.get(field).is_some());
-    takes_any("permissions") && takes_any("principals") && !has_condition
+    all([is_met_but_for_conditions(policy, mark, word), (!has_condition).then_some(true)])
+}
+
+fn is_met_but_for_conditions(policy: &Node, mark: &str, word: Option<&str>) -> Option<bool> {
+    let one_of = |field: &str| any(policy.elements(field).iter().map(|node| holds(node, mark, word)));
+    all([one_of("permissions"), one_of("principals")])
+}
+
+/// The same for a permission or a principal.
+fn holds(node: &Node, mark: &str, word: Option<&str>) -> Option<bool> {
+    let inner = |field: &str, list: &str| {
+        let nodes = node.get(field)?.elements(list).iter();
+        Some(nodes.map(|node| holds(node, mark, word)).collect::<Vec<_>>())
+    };
+    if let Some(alternatives) = inner("or_ids", "ids").or_else(|| inner("or_rules", "rules")) {
+        return any(alternatives);
+    }
+    if let Some(parts) = inner("and_ids", "ids").or_else(|| inner("and_rules", "rules")) {
+        return all(parts);
+    }
+    if let Some(opposite) = node.get("not_id").or_else(|| node.get("not_rule")) {
+        return holds(opposite, mark, word).map(|holds| !holds);
+    }
+    if let Some(state) = node.get("filter_state").filter(|state| state.word("key") == Some(mark)) {
+        return word.map_or(Some(false), |word| fits(state.get("string_match")?, word));
+    }
+    if node.at(&["url_path", "path", "prefix"]).and_then(Node::text) == Some("/") {
+        return Some(true);
+    }
+    node.get("any").map(Node::is_true)
+}
+
+/// Whether one is so; `None` if that can't be told.
+fn any(parts: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
+    let mut is_sure = true;
+    for part in parts {
+        match part {
+            Some(true) => return part,
+            Some(false) => {}
+            None => is_sure = false,
+        }
+    }
+    is_sure.then_some(false)
+}
+
+/// Whether all are so; `None` if that can't be told.
+fn all(parts: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
+    any(parts.into_iter().map(|part| part.map(|part| !part))).map(|is_one_not| !is_one_not)
+}
+
+/// Whether a `StringMatcher` takes a word; `None` for one that is not known.
+pub fn fits(matcher: &Node, word: &str) -> Option<bool> {
+    if let Some(expression) = matcher.at(&["safe_regex", "regex"]).and_then(Node::text) {
+        return Regex::new(&format!("^(?:{expression})$")).ok().map(|regex| regex.is_match(word));
+    }
+    let ignores_case = matcher.get("ignore_case").is_some_and(Node::is_true);
+    let told = |field: &str| {
+        let text = matcher.word(field)?;
+        Some(if ignores_case { text.to_ascii_lowercase() } else { text.to_owned() })
+    };
+    None.or(told("exact").map(|exact| exact == word))
+        .or_else(|| told("prefix").map(|prefix| word.starts_with(&prefix)))
+        .or_else(|| told("suffix").map(|suffix| word.ends_with(&suffix)))
+        .or_else(|| told("contains").map(|part| word.contains(&part)))
 }
 
 /// `action`; ALLOW stands for what is not there.
 fn is_denying(rules: &Node) -> bool {
-    rules.get("action").is_some_and(|action| action.text() == Some("DENY") || action.number() == Some(1.0))
+    rules.get("action").is_some_and(|action| action.is_value("DENY", 1))
 }
 
 /// Whether an RBAC refuses anything: one that is off, only logs or only tries rules out does not.
 fn is_enforced(filter: Entry<'_>) -> bool {
-    let logs = |rules: &Node| {
-        rules.get("action").is_some_and(|action| action.text() == Some("LOG") || action.number() == Some(2.0))
-    };
+    let logs = |rules: &Node| rules.get("action").is_some_and(|action| action.is_value("LOG", 2));
     let settings = filter.settings();
     filter.kind().starts_with("rbac.")
         && filter.is_on()

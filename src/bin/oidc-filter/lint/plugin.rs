@@ -24,7 +24,7 @@ pub fn check(site: &Site<'_>, report: &mut Report<'_>) {
 fn envoy(site: &Site<'_>, report: &mut Report<'_>) {
     let plugin = site.plugin;
     if let Some((key, node)) = plugin.entry("failure_policy")
-        && (node.text() == Some("FAIL_OPEN") || node.number() == Some(3.0))
+        && node.is_value("FAIL_OPEN", 3)
     {
         report.add(
             key.place,
@@ -38,18 +38,27 @@ fn envoy(site: &Site<'_>, report: &mut Report<'_>) {
         let text = FAIL_OPEN.replace("{}", "failure_policy: FAIL_RELOAD");
         report.add(key.place, Level::Warning, "fail_open", "config.fail_open", text);
     }
-    if let Some((key, node)) = plugin.entry("allow_on_headers_stop_iteration") {
-        let is_on = node.is_true() || node.get("value").is_some_and(Node::is_true);
-        if is_on && !holds_heads(site) {
-            let text = "with it, a body can reach the service before the verdict; leave it out: nothing in this configuration \
-                        holds the head for a body (`mcp.hold_head`)";
-            report.add(key.place, Level::Warning, "stop_iteration", "config.allow_on_headers_stop_iteration", text);
-        }
+    if let Some((key, node)) = plugin.entry("allow_on_headers_stop_iteration")
+        && node.is_true()
+        && !holds_heads(site)
+    {
+        let text = "with it, a body can reach the service before the verdict; leave it out: nothing in this configuration holds the head for \
+                    a body (`mcp.hold_head`)";
+        report.add(key.place, Level::Warning, "stop_iteration", "config.allow_on_headers_stop_iteration", text);
     }
     if let Some((key, node)) = plugin.entry("configuration") {
         let known = ["google.protobuf.Struct", "google.protobuf.StringValue", "google.protobuf.BytesValue"];
         let text = match node.word("@type") {
-            Some(name) if known.iter().any(|known| name.ends_with(&format!("/{known}"))) => return,
+            Some(name) if known.iter().any(|known| name.ends_with(&format!("/{known}"))) => {
+                let is_of_text = !name.ends_with("Struct");
+                match node.get("value") {
+                    Some(value) if value.text().is_some() != is_of_text => {
+                        let what = if is_of_text { "a text" } else { "an object" };
+                        format!("Envoy refuses it: `value` of {name} is {what}; {TYPES}")
+                    }
+                    _ => return,
+                }
+            }
             Some(name) => format!("{name} reaches the filter as bytes that it can't read; {TYPES}"),
             None => format!("Envoy refuses it without `\"@type\"`; {TYPES}"),
         };
@@ -79,7 +88,7 @@ fn holds_heads(site: &Site<'_>) -> bool {
 /// A head that waits for a body that Envoy does not show: no request with one is ever decided.
 fn waits_in_vain(site: &Site<'_>, report: &mut Report<'_>) {
     let switch = site.plugin.get("allow_on_headers_stop_iteration");
-    let is_on = switch.is_some_and(|node| node.is_true() || node.get("value").is_some_and(Node::is_true));
+    let is_on = switch.is_some_and(Node::is_true);
     if site.kind != SiteKind::Bare && holds_heads(site) && !is_on {
         let text = "with `hold_head` the head waits for a body that Envoy shows only with `allow_on_headers_stop_iteration: true`: \
                     requests wait until they time out";

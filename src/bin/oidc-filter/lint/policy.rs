@@ -11,6 +11,7 @@ use std::rc::Rc;
 pub fn check(site: &Site<'_>, config: &Config, report: &mut Report<'_>) {
     symmetric_keys(site, config, report);
     open_endpoints(site, config, report);
+    wildcards(site, config, report);
     for (base, policy) in config.policies_with_paths() {
         let is_top = base.is_empty();
         // What a rule does not say itself is told once, where it stands.
@@ -31,6 +32,22 @@ fn symmetric_keys(site: &Site<'_>, config: &Config, report: &mut Report<'_>) {
             let text = "whoever has the key of HS256, HS384 or HS512 to verify can sign with it: every place that holds this \
                         configuration can make tokens; let the provider sign with ES256, EdDSA or RS256";
             report.add(site.place(&path), Level::Warning, "symmetric_algorithm", &path, text);
+        }
+    }
+}
+
+/// A star, where nothing but a star fits it.
+fn wildcards(site: &Site<'_>, config: &Config, report: &mut Report<'_>) {
+    let audiences =
+        config.providers.iter().map(|provider| (format!("{}.audiences", provider.path()), "any_audience: true"));
+    let methods = (0..config.rules.len()).map(|index| (format!("rules[{index}].match.methods"), "no `methods`"));
+    for (path, instead) in audiences.chain(methods) {
+        let is_star = |node: &Node| node.text() == Some("*");
+        if site.value(&path).is_some_and(|node| is_star(node) || node.list().iter().any(is_star)) {
+            let text = format!(
+                "`*` is no wildcard here, and only `*` itself fits it: write {instead} for all of them, or name them"
+            );
+            report.add(site.place(&path), Level::Warning, "wildcard", &path, text);
         }
     }
 }

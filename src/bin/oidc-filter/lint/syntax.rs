@@ -41,6 +41,47 @@ pub fn merges(documents: &Documents, report: &mut Report<'_>) {
     }
 }
 
+/// Manifests of no kind, which nobody would look at here.
+pub fn kinds(documents: &Documents, report: &mut Report<'_>) {
+    for (key, kind) in
+        documents.nodes.iter().filter(|node| node.get("apiVersion").is_some()).filter_map(|node| node.entry("kind"))
+    {
+        let is_meant =
+            |known: &&&str| kind.text().is_some_and(|kind| (1..=3).contains(&strsim::osa_distance(kind, known)));
+        let meant = KINDS.iter().find(is_meant);
+        if let Some(meant) = meant {
+            report.add(
+                key.place,
+                Level::Error,
+                "kind",
+                "kind",
+                format!("there is no such kind: did you mean `{meant}`?"),
+            );
+        }
+    }
+}
+
+/// The kinds that are looked at.
+const KINDS: [&str; 7] = [
+    "WasmPlugin",
+    "TrafficExtension",
+    "EnvoyExtensionPolicy",
+    "EnvoyPatchPolicy",
+    "EnvoyFilter",
+    "ServiceEntry",
+    "DestinationRule",
+];
+
+/// Names that Kubernetes reads as booleans: the filter gets `true` in the place of `y`.
+pub fn words(documents: &Documents, report: &mut Report<'_>) {
+    if documents.nodes.iter().any(|node| node.get("apiVersion").is_some()) {
+        for place in &documents.words {
+            let text = "Kubernetes reads this name as true or false: write it in quotes";
+            report.add(*place, Level::Warning, "boolean_name", "", text);
+        }
+    }
+}
+
 /// What is wrong with the syntax of JSON, as the filter tells it. That a name is there twice YAML tells better: with both places.
 fn json_fault(text: &str) -> Option<(Place, String)> {
     let fault = json::find_fault(text.as_bytes())?;

@@ -66,7 +66,7 @@ fn found(documents: &[Node]) -> Result<&Node, String> {
             let untyped = node.get("config").filter(|config| is_named && config.get("@type").is_none());
             found.extend(untyped.or_else(|| node.word("@type").is_some_and(is_type).then_some(node)));
         });
-        if found.is_empty() && document.get("providers").is_some() {
+        if found.is_empty() && document.get("providers").is_some_and(|providers| !providers.members().is_empty()) {
             found.push(document);
         }
     }

@@ -150,4 +150,4 @@ fn clusters(parts: &Parts<'_>) -> Node {
     parts.reaches.iter().chain([&upstream]).map(|reach| reach.to_cluster(trusted_ca)).collect()
 }
 
-const UPSTREAM: &str = "upstream";
+pub const UPSTREAM: &str = "upstream";

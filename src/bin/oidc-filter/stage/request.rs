@@ -60,10 +60,14 @@ impl Ask {
                 ));
             }
         };
-        let mut ask = Self { method: method.to_owned(), ..Self::default() };
+        let mut ask = Self::default();
+        ask.set_method(method)?;
         ask.target = match url.split_once("://") {
             Some((_, rest)) if rest.is_empty() || rest.starts_with(['/', '?']) => {
                 return Err(format!("{url:?} names no host"));
+            }
+            Some((scheme, _)) if !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()) => {
+                return Err(format!("{url:?} is no URL of a request: expected http or https"));
             }
             Some((scheme, rest)) => {
                 let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -92,13 +96,26 @@ impl Ask {
         Ok(ask)
     }
 
+    /// The method, which is one word.
+    pub fn set_method(&mut self, method: &str) -> Result<(), String> {
+        if method.is_empty() || !method.bytes().all(is_token_byte) {
+            return Err(format!("{method:?} is no method (RFC 9110, section 9.1)"));
+        }
+        self.method = method.to_owned();
+        Ok(())
+    }
+
     /// `Name: value`.
     pub fn add_header(&mut self, line: &str) -> Result<(), String> {
-        let problem =
-            || format!("expected `Name: value` for a header, not what begins with {:?}", line.split(' ').next());
+        let begin = line.split(' ').next().unwrap_or_default();
+        let problem = || format!("expected `Name: value` for a header, not what begins with {begin:?}");
         let (name, value) = line.split_once(':').ok_or_else(problem)?;
         match name.trim().to_ascii_lowercase().as_str() {
             "" => return Err(problem()),
+            // No client can send them, and the value may be a token.
+            name if value.contains(['\r', '\n', '\0']) => {
+                return Err(format!("the header {name:?} has an end of a line in its value (RFC 9110, section 5.5)"));
+            }
             name if !name.bytes().all(is_token_byte) => {
                 return Err(format!("{name:?} is no name of a header (RFC 9110, section 5.1)"));
             }
