@@ -411,7 +411,7 @@ impl Filter {
             }
             Ok(Some(unread)) => {
                 let decision = self.pass(&case, found, tally, now);
-                return operation::hold_body(&case, unread, token, decision);
+                return operation::hold_body(&case, asked.as_ref(), unread, token, decision);
             }
             Err(refusal) => self.refuse_for(&case, refusal, tally, now),
         };

@@ -5,7 +5,6 @@
 
 use super::abi::{self, Buffer};
 use super::instance::Instance;
-use super::lists::Listing;
 use super::outgoing;
 use super::{Arrived, Progress};
 use crate::decision::{Answered, HeldBody, PassedBody};
@@ -65,13 +64,13 @@ pub(super) fn on_resolved(
 /// a decision.
 fn judge(progress: &RefCell<Progress>, filter: Option<&Filter>, instance: &mut Instance, size: usize) -> bool {
     let taken = progress.try_borrow_mut().map(|mut progress| std::mem::take(&mut *progress));
-    let Ok(Progress::Forwarded { response_edits, case, body: Some(held), .. }) = taken else { return false };
+    let Ok(Progress::Forwarded { response_edits, case, body: Some(held), listing }) = taken else { return false };
     match judged(*held, filter, size) {
         Ok(PassedBody { filter_state, outcome, tally, lists }) => {
             outgoing::audit(&filter_state);
             instance.count(&outcome, tally);
             let Ok(mut progress) = progress.try_borrow_mut() else { return false };
-            let listing = lists.map(Listing::Expected).unwrap_or_default();
+            let listing = listing.expecting(lists);
             *progress = Progress::Forwarded { response_edits, case, body: None, listing };
             true
         }

@@ -21,6 +21,14 @@ pub(super) enum Listing {
 }
 
 impl Listing {
+    /// What is known when the body of the request was judged. A response that has come before that is read on.
+    pub(super) fn expecting(self, lists: Option<Lists>) -> Self {
+        match self {
+            Self::Read(reading) => Self::Read(reading),
+            Self::Nothing | Self::Expected(_) => lists.map(Self::Expected).unwrap_or_default(),
+        }
+    }
+
     /// The headers have come: how they are to be changed. If nothing follows them, nothing is listed.
     pub(super) fn on_headers(&mut self, end_of_stream: bool) -> Result<Vec<Edit>, Failed> {
         let Self::Expected(lists) = std::mem::take(self) else { return Ok(Vec::new()) };

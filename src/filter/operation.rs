@@ -180,7 +180,7 @@ impl Filter {
         }
         self.tell(&case, &outcome, None, None, tally);
         let filter_state = self.audit(&messages, &outcome, token.as_ref());
-        let lists = Lists::asked_for(&messages, &case.policy, token.as_ref());
+        let lists = lists(&case, &messages, token.as_ref());
         Ok(PassedBody { filter_state, outcome, tally, lists })
     }
 
@@ -257,10 +257,17 @@ impl Filter {
     }
 }
 
-/// A decision by which the head goes on, and its body is held until it was judged.
-pub(super) fn hold_body(case: &Case, unread: Unread, token: Option<AccessToken>, decision: Decision) -> Decision {
+/// A decision by which the head goes on, and its body is held until it was judged. The response may come before that.
+pub(super) fn hold_body(
+    case: &Case,
+    asked: Option<&Message>,
+    unread: Unread,
+    token: Option<AccessToken>,
+    decision: Decision,
+) -> Decision {
     let Decision::Forward(mut forward) = decision else { return decision };
     let Unread { mcp, head } = unread;
+    forward.lists = lists(case, asked.map(std::slice::from_ref).unwrap_or_default(), token.as_ref());
     if mcp.filter_lists {
         forward.edits.push(without_coding());
     }
@@ -279,16 +286,19 @@ pub(super) fn with_lists(
     decision: Decision,
 ) -> Decision {
     let Decision::Forward(mut forward) = decision else { return decision };
-    let is_stream = case.request.method() == Some(b"GET") && server(&case.policy, &case.request).is_some();
-    forward.lists = match asked {
-        Some(asked) => Lists::asked_for(std::slice::from_ref(asked), &case.policy, token),
-        None if is_stream => Lists::in_stream(&case.policy, token),
-        None => None,
-    };
+    if server(&case.policy, &case.request).is_some() {
+        forward.lists = lists(case, asked.map(std::slice::from_ref).unwrap_or_default(), token);
+    }
     if forward.lists.is_some() {
         forward.edits.push(without_coding());
     }
     Decision::Forward(forward)
+}
+
+/// What the response to a request to an MCP server may list. A GET opens or resumes a stream, whatever its body says.
+fn lists(case: &Case, messages: &[Message], token: Option<&AccessToken>) -> Option<Lists> {
+    let in_stream = || Lists::in_stream(&case.policy, token).filter(|_| case.request.method() == Some(b"GET"));
+    Lists::asked_for(messages, &case.policy, token).or_else(in_stream)
 }
 
 /// What is to be filtered must be readable.

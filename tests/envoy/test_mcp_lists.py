@@ -158,6 +158,25 @@ def test_each_event_goes_on_when_it_is_whole(envoy: Envoy, fake: FakeProvider, l
         assert b"id: 1" in rest
 
 
+def test_a_get_with_a_body_opens_no_other_stream(
+    start_envoy: StartEnvoy, fake: FakeProvider, lister: Lister
+) -> None:
+    """The service answers the head; the body comes late, or never."""
+    envoy = start_envoy(configuration(fake), idp=fake.port, clusters={"upstream": lister.port}, adjust=adjust)
+    head = b"\r\n".join([*CHUNKED, b"content-type: text/event-stream", b"", b""])
+    lister.parts = [head, *chunks(b"data: " + tools("debug", "read") + b"\n\n")]
+    headers = [("Authorization", f"Bearer {fake.token(aud=RESOURCE)}"), ("Transfer-Encoding", "chunked")]
+    for body in (b"", b"0\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", envoy.port), 10) as client:
+            client.sendall(request_bytes("/mcp", headers, "GET", body))
+            seen = b""
+            while b"read" not in seen:
+                data = client.recv(65536)
+                assert data, seen
+                seen += data
+        assert b"debug" not in seen, seen
+
+
 def test_what_cannot_be_read_is_withheld(envoy: Envoy, fake: FakeProvider, lister: Lister) -> None:
     secret = tools("debug")
     for sent in [

@@ -4,6 +4,7 @@ use crate::scene::*;
 use crate::support::with;
 use oidc_filter::config::Config;
 use oidc_filter::decision::ListReader;
+use oidc_filter::filter::Body;
 use oidc_filter::http::{Edit, Headers};
 use serde_json::{Value, json};
 
@@ -116,6 +117,9 @@ fn what_cannot_be_read_is_withheld() {
     for head in [
         &[(":status", "200"), ("content-type", "application/json"), ("content-encoding", "gzip")][..],
         &[(":status", "200"), ("content-type", "text/html")],
+        &[(":status", "200"), ("content-type", "application/json; charset=iso-8859-1")],
+        &[(":status", "200"), ("content-type", "text/event-stream;q=1; Charset = \"UTF-16LE\"")],
+        &[(":status", "200"), ("content-type", "text/event-stream;charset=utf-8, text/event-stream;charset=utf-16")],
         &[(":status", "203")],
         &[(":status", "200"), ("content-type", "application/json"), ("content-type", "text/event-stream")],
     ] {
@@ -250,6 +254,26 @@ fn a_byte_order_mark_hides_no_list() {
     }
 }
 
+/// Spring writes a stream in the charset that a client asks for: no line of it begins with `data` to who takes it for UTF-8.
+#[test]
+fn a_charset_hides_no_list() {
+    let mut scene = server(json!({}));
+    let get = get("/mcp").bearer(&token(json!({"aud": RESOURCE, "scope": "read"})));
+    let lists = scene.send(get).allowed().lists.unwrap();
+    let event = format!("data:{}\n\n", tools(&["read", "debug"]));
+    let wide: Vec<u8> = event.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for charset in ["utf-16", "\"UTF-16BE\"", "IBM037", "utf-8;charset=utf-16", ""] {
+        let head = [(":status", "200"), ("content-type", &format!("text/event-stream; charset={charset}"))];
+        let mut reading = lists.clone().read(&Headers::from_pairs(head)).unwrap();
+        assert_eq!(reading.pass_on(&wide, true, scene.now), b"", "{charset}");
+    }
+    for charset in ["utf-8", "UTF8", "\"Utf-8\"", "utf-8;profile=a"] {
+        let head = [(":status", "200"), ("content-type", &format!("text/event-stream;charset={charset}"))];
+        let mut reading = lists.clone().read(&Headers::from_pairs(head)).unwrap();
+        assert!(String::from_utf8(reading.pass_on(event.as_bytes(), true, scene.now)).unwrap().contains("read"));
+    }
+}
+
 /// An answer can come again to a client that resumes a stream.
 #[test]
 fn the_stream_of_a_get_is_filtered_too() {
@@ -282,6 +306,34 @@ fn the_stream_of_a_get_is_filtered_too() {
     }
     for head in [&[(":status", "200"), ("content-type", "text/html")][..], &[(":status", "405")], JSON] {
         assert!(lists.clone().read(&Headers::from_pairs(head.iter().copied())).is_none(), "{head:?}");
+    }
+}
+
+/// A service that opens the stream reads no body, and may answer before that has come.
+#[test]
+fn the_stream_of_a_get_with_a_body_is_filtered_too() {
+    let event = format!("data: {}\n\n", tools(&["read", "debug"]));
+    let newest = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "ping")];
+    for (source, body, says) in [
+        ("auto", "", &[][..]),
+        ("auto", &asking("ping"), &[]),
+        ("auto", &asking("tools/list"), &[]),
+        ("auto", &asking("ping"), &newest),
+        ("headers", &asking("ping"), &newest),
+    ] {
+        let mut scene = server(json!({"source": source}));
+        let ask =
+            says.iter().fold(post("read").set(":method", Some("GET")), |ask, (name, value)| ask.header(name, value));
+        let stream = scene.begin(ask.with_body());
+        scene.settle();
+        let before = scene.seen(stream).allowed().lists;
+        let after = scene.bring(stream, Body::Whole(body.as_bytes())).allowed().lists;
+        for lists in [before, after] {
+            let lists = lists.unwrap_or_else(|| panic!("{source} {body}"));
+            let mut reading = lists.read(&Headers::from_pairs(EVENTS.iter().copied())).unwrap();
+            let seen = String::from_utf8(reading.pass_on(event.as_bytes(), false, scene.now)).unwrap();
+            assert!(seen.contains("read") && !seen.contains("debug"), "{source} {body}: {seen}");
+        }
     }
 }
 

@@ -301,7 +301,7 @@ fn a_proxy_that_asks_tells_no_body() {
 fn headers_name_methods_to_the_letter() {
     for source in ["auto", "headers"] {
         let mut scene = Scene::of(server(json!({"source": source}), json!({})));
-        for method in ["Tools/Call", "tools.call", "tools/call/", "resources_read"] {
+        for method in ["Tools/Call", "tools.call", "tools/call/", "resources_read", "Tools/List"] {
             let refusal = scene.send(newest(ask(&with_scope("")), method, "a").with_body());
             assert_eq!(error(&refusal.refused(400, "invalid_request")).1, json!(-32020), "{method}");
         }

@@ -1,7 +1,7 @@
 //! Names that some reader could take for one of the protocol's: readers mind neither case (Go's `encoding/json`, .NET, Jackson) nor
 //! punctuation, or end a name at a NUL.
 
-/// Whether a method could be taken for one that is about something with a name, and is none.
+/// Whether a method could be taken for one that is about something with a name, or lists such, and is none.
 pub(super) fn is_odd_method(method: &str) -> bool {
     is_variant(method, GUARDED_METHODS)
 }
@@ -24,7 +24,7 @@ fn letters(name: &str) -> impl Iterator<Item = char> + '_ {
     folded.filter(char::is_ascii_alphanumeric)
 }
 
-/// Methods that are about something with a name.
+/// Methods that are about something with a name, or list what has one.
 const GUARDED_METHODS: &[&str] = &[
     "tools/call",
     "prompts/get",
@@ -33,4 +33,8 @@ const GUARDED_METHODS: &[&str] = &[
     "resources/unsubscribe",
     "completion/complete",
     "subscriptions/listen",
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
 ];

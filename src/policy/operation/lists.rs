@@ -106,8 +106,9 @@ impl Lists {
         }
         let is_coded = head.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
         let form = match media_type.as_str() {
-            EVENT_STREAM if !is_coded => Form::Events(Events::default()),
-            "application/json" if !is_coded => Form::Text,
+            _ if is_coded || says_another_charset(head) => Form::Unreadable,
+            EVENT_STREAM => Form::Events(Events::default()),
+            "application/json" => Form::Text,
             _ => Form::Unreadable,
         };
         let mut edits: Vec<_> = OF_THE_BODY.iter().map(|name| Edit::Remove(name.as_bytes().to_vec())).collect();
@@ -303,6 +304,17 @@ fn is_no_stream(head: &Headers, media_type: &str) -> bool {
         && !said.any(|said| said.to_ascii_lowercase().windows(EVENT_STREAM.len()).any(is_event_stream))
 }
 
+/// Whether a media type names a charset that is not UTF-8. Some services write in whichever a client asks for in `Accept`
+/// (Spring), and in UTF-16, no line of a stream begins with `data`.
+fn says_another_charset(head: &Headers) -> bool {
+    let mut parameters = head.all("content-type").flat_map(|said| said.split(|byte| matches!(byte, b';' | b',')));
+    parameters.any(|parameter| {
+        let parts: Vec<&[u8]> = parameter.splitn(2, |byte| *byte == b'=').map(<[u8]>::trim_ascii).collect();
+        let [name, charset] = parts[..] else { return false };
+        name.eq_ignore_ascii_case(b"charset") && !UTF_8.iter().any(|known| charset.eq_ignore_ascii_case(known))
+    })
+}
+
 fn is_event_stream(text: &[u8]) -> bool {
     text == EVENT_STREAM.as_bytes()
 }
@@ -348,6 +360,9 @@ const LISTS: &[List] = &[
 
 /// Methods whose answer is such a list.
 const LIST_METHODS: &[&str] = &["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
+
+/// How media types name it: RFC 9110, section 8.3.2, and what some write for it (Encoding standard, section 4.2).
+const UTF_8: [&[u8]; 3] = [b"utf-8", b"\"utf-8\"", b"utf8"];
 
 /// HTML standard, section 9.2.
 const EVENT_STREAM: &str = "text/event-stream";

@@ -256,6 +256,7 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":1,"method":"ping","method\u0000":"tools/call"}"#, FaultKind::Request),
             (r#"{"jsonrpc":"2.0","id":1,"method":"ping","param\u017f":{}}"#, FaultKind::Request),
             (r#"{"jsonrpc":"2.0","id":1,"method":"Tools/Call","params":{"name":"a"}}"#, FaultKind::Request),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/LIST"}"#, FaultKind::Request),
             (r#"{"jsonrpc":"2.0","id":1,"method":" tools/call","params":{"name":"a"}}"#, FaultKind::Request),
             (r#"{"jsonrpc":"2.0","id":1,"method":["tools/call"],"params":{"name":"a"}}"#, FaultKind::Request),
             (r#"{"jsonrpc":"2.0","id":1,"method":"","params":{"name":"a"}}"#, FaultKind::Request),
