@@ -11,6 +11,7 @@ mod letters;
 mod readings;
 
 use crate::http::escapes::escape;
+pub(crate) use letters::are_composed;
 use readings::{all_readings, is_dots, is_kept, is_untrimmed, kept, segments};
 
 /// What a path may mean.

@@ -18,6 +18,7 @@ use crate::config::{Mcp, NamePattern, Needed, OperationSource, Permission, Scope
 use crate::jose::jwt::AccessToken;
 use crate::policy::requirement::Unmet;
 use crate::time::Timestamp;
+use likeness::is_like_no_other;
 use uri::Readings;
 
 /// What one message asks for.
@@ -129,10 +130,9 @@ impl Mcp {
     /// What an operation needs beside what every request needs: in each reading of its name, the first that fits.
     fn needed(&self, operation: &Operation) -> Vec<&Needed> {
         let (operations, default) = (&self.operations, self.operations.default.as_ref());
-        let named = |list, name| first_fitting(list, name).map(|(_, permission)| &permission.needed).or(default);
         match operation {
-            Operation::Tool(name) => named(&operations.tools, name).into_iter().collect(),
-            Operation::Prompt(name) => named(&operations.prompts, name).into_iter().collect(),
+            Operation::Tool(name) => needed_by_name(&operations.tools, default, name).collect(),
+            Operation::Prompt(name) => needed_by_name(&operations.prompts, default, name).collect(),
             Operation::Resource(name) => needed_for_resource(&operations.resources, default, name),
             Operation::SomePrompt => needed_for_any(&operations.prompts, default).collect(),
             Operation::SomeResource => needed_for_any(&operations.resources, default).collect(),
@@ -146,9 +146,43 @@ impl Mcp {
     }
 }
 
+impl NamePattern {
+    /// Whether some reader could take a name for one of these.
+    fn is_like(&self, name: &str) -> bool {
+        match self {
+            Self::Exact(own) => likeness::is_like(name, own, false),
+            Self::Prefix(prefix) => likeness::is_like(name, prefix, true),
+        }
+    }
+}
+
 /// The first that fits, and its place.
 fn first_fitting<'p>(permissions: &'p [Permission], name: &str) -> Option<(usize, &'p Permission)> {
     permissions.iter().enumerate().find(|(_, permission)| permission.name.matches(name))
+}
+
+/// What is listed before `place`, where an entry fits to the letter.
+fn listed_before(list: &[Permission], place: Option<usize>) -> &[Permission] {
+    place.map_or(list, |place| list.get(..place).unwrap_or_default())
+}
+
+/// What those need for which some reader could take a name, to the first that fits it to the letter.
+fn needed_alike<'p>(list: &'p [Permission], name: &str) -> impl Iterator<Item = &'p Needed> {
+    let known = first_fitting(list, name);
+    let others = listed_before(list, known.map(|(place, _)| place)).iter();
+    let alike = others.filter(move |permission| permission.name.is_like(name)).chain(known.map(|(_, known)| known));
+    alike.map(|permission| &permission.needed)
+}
+
+/// What a tool or a prompt needs. Names are compared to the letter, but by Swift.
+fn needed_by_name<'p>(
+    list: &'p [Permission],
+    default: Option<&'p Needed>,
+    name: &str,
+) -> impl Iterator<Item = &'p Needed> {
+    let written = first_fitting(list, name);
+    let before = if is_like_no_other(name) { &[] } else { listed_before(list, written.map(|(place, _)| place)) };
+    written.map(|(_, permission)| &permission.needed).or(default).into_iter().chain(needed_alike(before, name))
 }
 
 /// What a resource needs in every reading of its URI. One that is listed as it is written is what the operator means.
@@ -162,13 +196,14 @@ fn needed_for_resource<'p>(list: &'p [Permission], default: Option<&'p Needed>, 
         return vec![needed];
     }
     let Some(Readings { strict, loose }) = Readings::of(name) else { return vec![&Needed::Deny] };
-    let before = written.map_or(list, |(place, _)| list.get(..place).unwrap_or_default());
+    let before = listed_before(list, written.map(|(place, _)| place));
     let of = |found: Option<(usize, &'p Permission)>| found.map(|(_, permission)| &permission.needed);
     let respelled = |reading: &str| uri::spellings(reading).find_map(|spelling| first_fitting(list, &spelling));
     let listed = |reading: &str| first_fitting(list, reading).or_else(|| respelled(reading));
+    let alike = [name].into_iter().chain(strict.iter().chain(&loose).map(String::as_str));
+    let alike = alike.flat_map(|reading| needed_alike(before, reading));
     let strict = strict.iter().filter_map(|reading| of(listed(reading)).or(default));
-    let loose = loose.iter().filter_map(|reading| of(first_fitting(before, reading)));
-    of(written).or(default).into_iter().chain(strict).chain(loose).collect()
+    of(written).or(default).into_iter().chain(strict).chain(alike).collect()
 }
 
 /// What is needed whichever of a list is meant.

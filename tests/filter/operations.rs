@@ -71,6 +71,70 @@ fn a_resource_is_found_by_readers_that_open_it() {
     }
 }
 
+/// Templates of resources are regular expressions to the SDKs: one minds no case, in another a dot is any sign.
+#[test]
+fn a_resource_is_found_by_templates_that_match_more() {
+    let resources = json!([
+        {"name": "docs://host/secret/open/*"},
+        {"name": "docs://host/secret/*", "scopes": "secrets"},
+        {"name": "docs://host/top.secret/*", "scopes": "secrets"},
+        {"name": "docs://host/caf%C3%A9/*", "scopes": "secrets"},
+        {"name": "docs://host/Key", "deny": true},
+        {"name": "docs://host/*"},
+    ]);
+    let mut scene = Scene::of(server(json!({"resources": resources}), json!({})));
+    let (some, none) = (with_scope("secrets"), with_scope(""));
+    for uri in [
+        "docs://host/SECRET/a",
+        "docs://host/Secret/a",
+        "docs://HOST/public/../seCret/a",
+        "docs://host/%53ecret/a",
+        "docs://host/top-secret/a",
+        "docs://host/TOP/secret/a",
+        "docs://host/caf\u{e9}/a",
+        "docs://host/CAF%C3%89/a",
+        "docs://host/cafe%CC%81/a",
+        "docs://host/cafe\u{301}/a",
+    ] {
+        scene.send_body(ask(&none), read(uri)).refused(403, "insufficient_scope");
+        scene.send_body(ask(&some), read(uri)).allowed();
+    }
+    for uri in ["docs://host/key", "docs://host/KEY", "docs://host/%E2%84%AAey", "docs://host/\u{212a}ey"] {
+        scene.send_body(ask(&some), read(uri)).refused(403, "insufficient_claims");
+    }
+    for uri in [
+        "docs://host/secret/open/a",
+        "docs://host/public/../secret/open/a",
+        "docs://host/secrets/a",
+        "docs://host/topsecret/a",
+        "docs://host/cafe/a",
+        "docs://host/caf\u{ea}/a",
+        "docs://host/keys",
+    ] {
+        scene.send_body(ask(&none), read(uri)).allowed();
+    }
+}
+
+/// Texts are equal to Swift whatever Unicode's form they have.
+#[test]
+fn a_tool_is_found_by_readers_that_compare_canonical_forms() {
+    let list =
+        json!([{"name": "Kill_*", "scopes": "kill"}, {"name": "supprim\u{e9}", "scopes": "kill"}, {"name": "*"}]);
+    let mut scene = Scene::of(server(json!({"tools": list, "prompts": list}), json!({})));
+    let (some, none) = (with_scope("kill"), with_scope(""));
+    for method in ["tools/call", "prompts/get"] {
+        for name in ["Kill_all", "supprim\u{e9}", "\u{212a}ill_all", "supprime\u{301}"] {
+            let body = message(method, json!({"name": name}));
+            scene.send_body(ask(&none), &body).refused(403, "insufficient_scope");
+            scene.send_body(ask(&some), &body).allowed();
+        }
+        // Case tells names apart to everybody.
+        for name in ["kill_all", "SUPPRIM\u{c9}", "supprim\u{ea}", "supprime", "\u{65e5}\u{672c}", "\u{212b}"] {
+            scene.send_body(ask(&none), message(method, json!({"name": name}))).allowed();
+        }
+    }
+}
+
 /// What an operator lists as it is written is what he means, and what he lists before holds: no reading of it is held against the rest.
 #[test]
 fn a_resource_that_is_listed_needs_what_is_said_of_it() {

@@ -15,7 +15,7 @@ pub(super) fn are_plain(text: &str) -> bool {
 
 /// Whether a text is spelled in Unicode's composed form (NFC), the one that people type. To be sure without the tables of
 /// Unicode, some texts that are so spelled count as if they were not.
-pub(super) fn are_composed(text: &str) -> bool {
+pub(crate) fn are_composed(text: &str) -> bool {
     let mut before = '/';
     text.chars().all(|character| {
         let is_tail = is_in(HEADS, before) && is_in(TAILS, character);

@@ -1,5 +1,9 @@
-//! Names that some reader could take for one of the protocol's: readers mind neither case (Go's `encoding/json`, .NET, Jackson) nor
-//! punctuation, or end a name at a NUL.
+//! Names that some reader could take for others. For one of the protocol's: readers mind neither case (Go's `encoding/json`, .NET,
+//! Jackson) nor punctuation, or end a name at a NUL. For one that is listed: templates of resources are regular expressions to SDKs,
+//! and texts are equal to Swift when Unicode says so.
+
+use crate::http::path::are_composed;
+use percent_encoding::percent_decode_str;
 
 /// Whether a method could be taken for one that is about something with a name, or lists such, and is none.
 pub(super) fn is_odd_method(method: &str) -> bool {
@@ -10,6 +14,39 @@ pub(super) fn is_odd_method(method: &str) -> bool {
 /// somebody copies it in JavaScript.
 pub(super) fn is_variant(name: &str, known: &[&str]) -> bool {
     !known.contains(&name) && (name == "__proto__" || known.iter().any(|known| letters(name).eq(letters(known))))
+}
+
+/// Whether a name could be taken for what is listed, or else for one that begins so. To the SDK for C#, case counts for nothing in a
+/// resource that a template names; to the first one for Python, a dot in a template is any sign.
+pub(super) fn is_like(name: &str, listed: &str, is_beginning: bool) -> bool {
+    let listed = percent_decode_str(listed).decode_utf8_lossy();
+    let keeps_all = are_composed(name) && are_composed(&listed);
+    let mut rest = signs(name, keeps_all);
+    let begins = signs(&listed, keeps_all).all(|sign| rest.next().is_some_and(|other| sign == '.' || sign == other));
+    begins && (is_beginning || rest.next().is_none())
+}
+
+/// Whether a name equals no other in Unicode's canonical forms, by which Swift compares.
+pub(super) fn is_like_no_other(name: &str) -> bool {
+    are_composed(name)
+}
+
+/// What is left of a text where case counts for nothing; and, unless all is kept, without what another canonical form could have
+/// otherwise: all beyond ASCII, and the letters that a mark stands on.
+fn signs(text: &str, keeps_all: bool) -> impl Iterator<Item = char> + '_ {
+    let following = text.chars().skip(1).chain(['/']);
+    text.chars().zip(following).filter_map(move |(sign, next)| match sign {
+        '\u{212a}' => Some('k'),
+        '\u{37e}' => Some(';'),
+        '\u{1fef}' => Some('`'),
+        _ if keeps_all || sign.is_ascii() && !is_mark(next) => sign.to_lowercase().next(),
+        _ => None,
+    })
+}
+
+/// What stands on letters of ASCII in a decomposed text.
+fn is_mark(sign: char) -> bool {
+    matches!(sign, '\u{300}'..='\u{36f}')
 }
 
 /// Letters and digits, without case: what is left of a name where a reader minds neither case nor punctuation.
