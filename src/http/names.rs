@@ -137,7 +137,7 @@ impl ReservedNames {
             return false;
         }
         let is_place = own.is_place(cookie.name);
-        own.are_alike(cookie.name, |name| name.is_written || !is_place)
+        own.are_alike_in_cookie(cookie, |name| name.is_written || !is_place)
             || own.are_behind_encoded_semicolons(cookie, is_place)
             || if cookie.is_well_formed() {
                 own.names_a_part_of(cookie.value)
@@ -253,7 +253,8 @@ impl ReservedNames {
     fn misspell_a_cookie(&self, headers: &Headers) -> bool {
         self.may_be_in_cookies(headers)
             && cookies(headers).any(|cookie| {
-                !self.cookies.is_place(cookie.name) && self.cookies.are_alike(cookie.name, |name| !name.is_written)
+                !self.cookies.is_place(cookie.name)
+                    && self.cookies.are_alike_in_cookie(&cookie, |name| !name.is_written)
             })
     }
 

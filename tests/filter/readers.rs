@@ -38,7 +38,7 @@ fn ways_on_with_cookies(base: &Value) -> impl Iterator<Item = Way> {
 
 /// Cookies that some reader takes for `identity`. WebOb 1.8.11 searches with an expression: a name begins behind any sign that no
 /// name has, and behind a value, which a quote or a date ends.
-const HIDDEN_IDENTITIES: [&str; 42] = [
+const HIDDEN_IDENTITIES: [&str; 44] = [
     "a\"identity=@",
     "a[identity=@",
     "a]identity=@",
@@ -73,6 +73,8 @@ const HIDDEN_IDENTITIES: [&str; 42] = [
     "a\"%u0069dentity=@",
     "a\"%2569dentity=@",
     "$Version=1,identity=@",
+    "$identity=@",
+    "$$Identity=@",
     // Decoded as a whole before it is parted: `decodeURIComponent(cookie).split(';')`.
     "x=a%3Bidentity=@",
     "x=a%3Bidentity%3D@",
@@ -85,7 +87,7 @@ const HIDDEN_IDENTITIES: [&str; 42] = [
 ];
 
 /// What nobody takes for it.
-const OTHER_COOKIES: [&str; 17] = [
+const OTHER_COOKIES: [&str; 18] = [
     "theme=identity-blue",
     "theme=identity",
     "theme=\"identity\"",
@@ -100,6 +102,7 @@ const OTHER_COOKIES: [&str; 17] = [
     "prefs={\"theme\":\"dark\"}",
     "x=a=b==",
     "$Version=1",
+    "$my_identity=1",
     "x=a%3Bmy_identity%3D5",
     "x=a%3Bb%3Didentity",
     "note=see%20my%20identity%3B%20it%20is%3D5",
@@ -345,6 +348,7 @@ fn misspelled() -> Vec<(String, Ask)> {
         "%u0073ession=x",
         "%2573ession=x",
         "+session=x",
+        "$session=x",
         "SESSION",
     ];
     let headers = ["x_token", "x.token"];

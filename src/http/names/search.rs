@@ -136,6 +136,13 @@ impl Names {
         })
     }
 
+    /// The same of a cookie's name. Netty's first reader of cookies passes over the sign that marks attributes (RFC 2965, section 3.3.4).
+    pub(super) fn are_alike_in_cookie(&self, cookie: &Cookie, meant: impl Fn(&Name) -> bool) -> bool {
+        let signs = cookie.name.iter().position(|byte| *byte != b'$').unwrap_or_default();
+        self.are_alike(cookie.name, &meant)
+            || signs > 0 && self.are_alike(cookie.name.get(signs..).unwrap_or_default(), meant)
+    }
+
     /// Where the index behind a name begins that all of JavaScript's objects have: picoquery passes over it, and makes a
     /// parameter of its own of what is named behind it.
     fn end_of_inherited(&self, text: &[u8], start: usize) -> Option<usize> {
