@@ -203,7 +203,7 @@ fn document(areas: &[(String, Vec<Case>)], tests: &Tests) -> String {
     let count =
         |wanted: &dyn Fn(&Case) -> bool| areas.iter().flat_map(|(_, cases)| cases).filter(|c| wanted(c)).count();
     let tested = |case: &Case| tests.contains_key(&case.id);
-    text.push_str("\n| priority | cases | with a test | wait for a feature | don't apply | without a test |\n|---|---|---|---|---|---|\n");
+    text.push_str("\n| priority | cases | with a test | wait for a feature | don't apply | without a test |\n|---|--:|--:|--:|--:|--:|\n");
     for priority in ["P0", "P1", "P2", "P3"] {
         let of = |wanted: &dyn Fn(&Case) -> bool| count(&|case| case.priority == priority && wanted(case));
         let why = |word: &str| of(&|case| case.reason.as_deref().is_some_and(|reason| reason.starts_with(word)));
