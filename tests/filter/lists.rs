@@ -7,6 +7,7 @@ use oidc_filter::decision::ListReader;
 use oidc_filter::filter::Body;
 use oidc_filter::http::{Edit, Headers};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const RESOURCE: &str = "https://mcp.example.com/mcp";
 const JSON: &[(&str, &str)] = &[(":status", "200"), ("content-type", "application/json"), ("content-length", "9")];
@@ -272,6 +273,19 @@ fn a_charset_hides_no_list() {
         let mut reading = lists.clone().read(&Headers::from_pairs(head)).unwrap();
         assert!(String::from_utf8(reading.pass_on(event.as_bytes(), true, scene.now)).unwrap().contains("read"));
     }
+}
+
+/// What a service sends takes time in proportion to its length, whatever it is made of.
+#[test]
+fn a_flood_of_events_takes_no_more_time_than_their_bytes() {
+    let mut scene = server(json!({}));
+    let floods = ["\n", "\r\n", ":\n\n"].map(|event| event.repeat((1 << 20) / event.len()));
+    let began = std::time::Instant::now();
+    for flood in floods {
+        let mut reading = reading_of(&mut scene);
+        assert_eq!(reading.pass_on(flood.as_bytes(), false, scene.now), flood.as_bytes());
+    }
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 }
 
 /// An answer can come again to a client that resumes a stream.

@@ -71,7 +71,9 @@ struct Events {
     /// Whether the stream is beyond the place where a byte order mark may stand.
     has_begun: bool,
     kept: Vec<u8>,
-    /// Before this, no event ends.
+    /// So much of it went on already.
+    passed: usize,
+    /// So far into the rest, no event ends.
     searched: usize,
 }
 
@@ -245,8 +247,9 @@ impl ListReader {
                 let mut passed = Vec::new();
                 events.take(part);
                 while let Some(event) = events.next(is_end) {
-                    passed.extend_from_slice(&lists.filtered_event(&event, now));
+                    passed.extend_from_slice(&lists.filtered_event(event, now));
                 }
+                events.forget_passed();
                 if events.kept.len() > lists.longest() {
                     passed.extend(lists.error_event());
                     *form = Form::Ended;
@@ -273,27 +276,38 @@ impl Events {
     }
 
     /// The next event with all that ends it; at the end of the stream, whatever is left.
-    fn next(&mut self, is_end: bool) -> Option<Vec<u8>> {
-        let end = match (self.end(), is_end) {
+    fn next(&mut self, is_end: bool) -> Option<&[u8]> {
+        let rest = self.kept.get(self.passed..)?;
+        let length = match (end_of_event(rest, self.searched), is_end) {
             (Some(end), _) => end,
-            (None, true) if !self.kept.is_empty() => self.kept.len(),
-            (None, _) => return None,
+            (None, true) if !rest.is_empty() => rest.len(),
+            (None, _) => {
+                self.searched = rest.len();
+                return None;
+            }
         };
         self.searched = 0;
-        Some(self.kept.drain(..end).collect())
+        self.passed = self.passed.saturating_add(length);
+        rest.get(..length)
     }
 
-    /// Behind the first empty line (HTML standard, section 9.2.5). Of two bytes that end it, the second is an empty line more.
-    fn end(&mut self) -> Option<usize> {
-        if self.kept.first().copied().is_some_and(is_line_end) {
-            return Some(1);
-        }
-        let from = self.searched.saturating_sub(1);
-        self.searched = self.kept.len();
-        let mut pairs = self.kept.get(from..)?.windows(2);
-        let found = pairs.position(|pair| pair.iter().copied().all(is_line_end) && pair != b"\r\n")?;
-        Some(from.saturating_add(found).saturating_add(2))
+    /// Makes room, once for all events that a part has brought.
+    fn forget_passed(&mut self) {
+        self.kept.drain(..self.passed);
+        self.passed = 0;
     }
+}
+
+/// Behind the first empty line (HTML standard, section 9.2.5), which is not before `searched`. Of two bytes that end it, the second
+/// is an empty line more.
+fn end_of_event(text: &[u8], searched: usize) -> Option<usize> {
+    if text.first().copied().is_some_and(is_line_end) {
+        return Some(1);
+    }
+    let from = searched.saturating_sub(1);
+    let mut pairs = text.get(from..)?.windows(2);
+    let found = pairs.position(|pair| pair.iter().copied().all(is_line_end) && pair != b"\r\n")?;
+    Some(from.saturating_add(found).saturating_add(2))
 }
 
 /// Whether nobody takes a response for a stream of events. Of several media types, browsers take the last one (Fetch standard,
