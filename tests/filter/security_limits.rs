@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Ten seconds, in which nothing but a loop within a loop does not come to its end, on the slowest machine.
 #[track_caller]
 #[expect(clippy::disallowed_methods, reason = "what is measured is this machine, not the filter's time")]
-fn in_linear_time(what: &str, work: impl FnOnce()) {
+pub fn in_linear_time(what: &str, work: impl FnOnce()) {
     let begun = std::time::Instant::now();
     work();
     let taken = begun.elapsed();
