@@ -19,10 +19,23 @@ pub(super) fn is_variant(name: &str, known: &[&str]) -> bool {
 /// Whether a name could be taken for what is listed, or else for one that begins so. To the SDK for C#, case counts for nothing in a
 /// resource that a template names; to the first one for Python, a dot in a template is any sign.
 pub(super) fn is_like(name: &str, listed: &str, is_beginning: bool) -> bool {
-    let listed = percent_decode_str(listed).decode_utf8_lossy();
-    let keeps_all = are_composed(name) && are_composed(&listed);
+    if listed.contains('%') {
+        return is_like_decoded(name, &percent_decode_str(listed).decode_utf8_lossy(), is_beginning);
+    }
+    is_like_decoded(name, listed, is_beginning)
+}
+
+fn is_like_decoded(name: &str, listed: &str, is_beginning: bool) -> bool {
+    // A message can name hundreds of resources, each with dozens of readings, and a list can have a thousand entries.
+    if name.is_ascii() && listed.is_ascii() {
+        let (name, listed) = (name.as_bytes(), listed.as_bytes());
+        let is_long_enough = name.len() == listed.len() || is_beginning && name.len() > listed.len();
+        let mut pairs = listed.iter().zip(name);
+        return is_long_enough && pairs.all(|(sign, other)| *sign == b'.' || sign.eq_ignore_ascii_case(other));
+    }
+    let keeps_all = are_composed(name) && are_composed(listed);
     let mut rest = signs(name, keeps_all);
-    let begins = signs(&listed, keeps_all).all(|sign| rest.next().is_some_and(|other| sign == '.' || sign == other));
+    let begins = signs(listed, keeps_all).all(|sign| rest.next().is_some_and(|other| sign == '.' || sign == other));
     begins && (is_beginning || rest.next().is_none())
 }
 
