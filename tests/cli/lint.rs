@@ -168,6 +168,17 @@ fn what_only_looks_like_a_fault_is_left_alone() {
                 "  trafficPolicy:\n    portLevelSettings:\n      - { port: { number: 443 }, tls: { mode: SIMPLE, sni: idp.example.com } }\n",
             )],
         ),
+        // Envoy Gateway is told in which order filters stand.
+        (
+            "envoy-gateway",
+            vec![
+                ("  wasm:\n", "  extProc: [{ backendRefs: [{ name: processor, port: 80 }] }]\n  wasm:\n"),
+                (
+                    "spec:\n  bootstrap:",
+                    "spec:\n  filterOrder: [{ name: envoy.filters.http.wasm, before: envoy.filters.http.ext_proc }]\n  bootstrap:",
+                ),
+            ],
+        ),
         // Kubernetes knows in which namespace this is, and with that the name of the filter.
         (
             "istio",

@@ -374,6 +374,15 @@ fn texts_in_texts() {
     points("text-syntax.yaml", &text, "configuration", "not a JSON text");
 }
 
+/// Who writes comments into JSON is told so, and not to write YAML.
+#[test]
+fn texts_with_comments() {
+    for comment in ["// ours", "/* ours */", "# ours"] {
+        let text = text_as(|text| format!("|\n{}", indented(&format!("▸{comment}\n{}", text.replace(MARK, "")), 12)));
+        points("comments.yaml", &text, "configuration", "JSON has no comments");
+    }
+}
+
 /// Octets stand in base64, within which nobody looks for a column.
 #[test]
 fn texts_as_octets() {
@@ -383,6 +392,9 @@ fn texts_as_octets() {
     };
     let wrong = text_as(octets).replace("StringValue", "BytesValue");
     points("octets.yaml", &wrong, "configuration", "did you mean `audiences`?");
+    // Protobuf takes the other alphabet, too, and no padding.
+    let others = wrong.replace('+', "-").replace('/', "_").replace("type.googleapis.com_", "type.googleapis.com/");
+    points("octets-of-urls.yaml", &others.replace('=', ""), "configuration", "did you mean `audiences`?");
     let sound = text_as(|text| octets(&text.replace("audience\"", "audiences\""))).replace("StringValue", "BytesValue");
     assert_eq!(findings("octets-sound.yaml", &sound.replace(MARK, "")), []);
 }

@@ -7,6 +7,7 @@ mod breakers;
 mod chain;
 mod clusters;
 mod discovery;
+mod gateway;
 mod istio;
 mod net;
 mod plugin;
@@ -15,7 +16,7 @@ mod syntax;
 
 use crate::file::File;
 use crate::report::{Finding, Level};
-use crate::site::{self, Site, Variables};
+use crate::site::{self, Site, SiteKind, Variables};
 use crate::yaml::{Documents, Node, Place};
 use oidc_filter::config::Config;
 
@@ -40,6 +41,7 @@ pub fn lint(files: &[File]) -> Vec<Finding> {
         clusters: clusters::Known::of(&all),
         mesh: istio::Mesh::of(&all),
         workers: breakers::workers(&all),
+        early: gateway::early(&all),
         patches: chain::patches(&all),
         routes: chain::routes(&all),
     };
@@ -132,6 +134,8 @@ struct Beside<'n> {
     mesh: istio::Mesh<'n>,
     /// How many workers an Envoy has.
     workers: Option<f64>,
+    /// What Envoy Gateway puts before the module.
+    early: Vec<gateway::Early<'n>>,
     patches: Vec<chain::Entry<'n>>,
     routes: Vec<chain::Entry<'n>>,
 }
@@ -159,6 +163,9 @@ fn check<'n>(site: &Site<'n>, beside: &Beside<'n>, report: &mut Report<'_>) {
     }
     clusters::check(site, &config, &beside.clusters, beside.workers, report);
     istio::check(site, &config, &beside.mesh, beside.workers, report);
+    for early in beside.early.iter().filter(|_| site.kind == SiteKind::EnvoyExtensionPolicy) {
+        report.warn_in(early.file, early.key.place, "order", &early.key.name, early.told());
+    }
     if let Some(chain) = chain {
         chain::check(site, &chain, &beside.routes, &config, report);
         net::check(site, &chain, &beside.routes, &config, report);
@@ -205,7 +212,11 @@ fn read(site: &Site<'_>, report: &mut Report<'_>) -> Option<Config> {
             break;
         }
         let place = site.syntax_fault().unwrap_or_else(|| site.place(error.path()));
-        let remedy = if site.is_yaml_text() { YAML_IN_TEXT } else { "" };
+        let remedy = match (site.is_yaml_text(), site.has_comments()) {
+            (true, _) => YAML_IN_TEXT,
+            (_, true) => "; JSON has no comments",
+            _ => "",
+        };
         report.add(place, Level::Error, "configuration", error.path(), format!("{}{remedy}", error.problem()));
         told = told.saturating_add(1);
         let is_unknown = error.problem().starts_with("unknown field");

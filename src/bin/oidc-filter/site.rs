@@ -5,7 +5,7 @@ use crate::packed::unpacked;
 use crate::words::nearest;
 use crate::yaml::{self, Data, Key, Node, Place, Style};
 use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD as BASE64;
+use base64::prelude::BASE64_STANDARD_NO_PAD as BASE64;
 use oidc_filter::config::{Config, Environment, Error, snake_case};
 use oidc_filter::json;
 use serde_json::Value;
@@ -243,7 +243,16 @@ impl<'n> Site<'n> {
     /// Whether the configuration is YAML in a text, where only JSON can be.
     pub fn is_yaml_text(&self) -> bool {
         let text = self.decoded.as_deref().or(self.written.and_then(Node::text)).filter(|_| self.fault.is_some());
-        text.is_some_and(|text| !text.trim_start().starts_with(['{', '[']) && names_providers(text))
+        text.is_some_and(|text| {
+            let mut lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !is_comment(line));
+            lines.next().is_some_and(|line| !line.starts_with(['{', '['])) && names_providers(text)
+        })
+    }
+
+    /// Whether the configuration is a text that is broken, and has lines that look like comments.
+    pub fn has_comments(&self) -> bool {
+        let text = self.decoded.as_deref().or(self.written.and_then(Node::text)).filter(|_| self.fault.is_some());
+        text.is_some_and(|text| text.lines().map(str::trim_start).any(is_comment))
     }
 
     /// Where the syntax of a text is broken.
@@ -289,6 +298,11 @@ impl<'n> Site<'n> {
     }
 }
 
+/// Whether a line looks like a comment, in JSON or in YAML.
+fn is_comment(line: &str) -> bool {
+    line.starts_with(['#', '/'])
+}
+
 /// What a text holds as JSON; or where it is none.
 fn object(text: &str) -> Result<Option<Node>, Place> {
     let Some(fault) = json::find_fault(text.as_bytes()) else {
@@ -303,6 +317,8 @@ fn object(text: &str) -> Result<Option<Node>, Place> {
 /// The text in a `google.protobuf.BytesValue`, whose JSON form is base64.
 fn bytes_value(configuration: &Node) -> Option<String> {
     let value = configuration.word("value").filter(|_| configuration.word("@type").is_some_and(is_bytes_value))?;
+    // Protobuf takes both alphabets, with and without padding.
+    let value = value.trim_end_matches('=').replace('-', "+").replace('_', "/");
     BASE64.decode(value).ok().and_then(|octets| String::from_utf8(octets).ok())
 }
 

@@ -52,6 +52,9 @@ fn envoy(site: &Site<'_>, report: &mut Report<'_>) {
             Some(name) if known.iter().any(|known| name.ends_with(&format!("/{known}"))) => {
                 let is_of_text = !name.ends_with("Struct");
                 match node.get("value") {
+                    Some(value) if name.ends_with("/google.protobuf.BytesValue") && !is_base64(value) => {
+                        format!("Envoy refuses it: `value` of {name} is a text in base64; {TYPES}")
+                    }
                     Some(value) if value.text().is_some() != is_of_text => {
                         let what = if is_of_text { "a text" } else { "an object" };
                         format!("Envoy refuses it: `value` of {name} is {what}; {TYPES}")
@@ -64,6 +67,11 @@ fn envoy(site: &Site<'_>, report: &mut Report<'_>) {
         };
         report.add(key.place, Level::Error, "configuration_type", "config.configuration", text);
     }
+}
+
+fn is_base64(node: &Node) -> bool {
+    let is_sign = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(&byte);
+    node.text().is_some_and(|text| text.bytes().all(is_sign))
 }
 
 /// Manifests hold the configuration as an object: a text, even of the right JSON, is refused by Kubernetes, or reaches the filter in quotes.

@@ -1,0 +1,51 @@
+//! Envoy Gateway puts the filters of its policies in an order of its own, unless an EnvoyProxy says another: what stands before the module.
+
+use crate::yaml::{Key, Node};
+
+/// A filter that a policy puts before the module.
+pub struct Early<'n> {
+    pub file: &'n str,
+    /// The field that asks for it.
+    pub key: &'n Key,
+    /// What Envoy calls it.
+    pub filter: &'static str,
+}
+
+impl Early<'_> {
+    pub fn told(&self) -> String {
+        format!(
+            "Envoy Gateway puts {0} before the module: it sees what the client has sent, also under the names that the filter writes, and no \
+             verified identity; put it behind by `filterOrder` of an EnvoyProxy: `{{ name: envoy.filters.http.wasm, before: \
+             envoy.filters.http.{0} }}`",
+            self.filter
+        )
+    }
+}
+
+/// All of them.
+pub fn early<'n>(documents: &[(&'n str, &'n Node)]) -> Vec<Early<'n>> {
+    let is_ordered = |document: &Node| {
+        document.word("kind") == Some("EnvoyProxy") && document.at(&["spec", "filterOrder"]).is_some()
+    };
+    // Whoever writes an order has looked at it.
+    if documents.iter().any(|(_, document)| is_ordered(document)) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for &(file, document) in documents {
+        let kind = document.word("kind");
+        for (of, field, filter) in FIELDS.iter().filter(|(of, ..)| kind == Some(of)) {
+            let asked = document.get("spec").and_then(|spec| spec.entry(field));
+            let asked = asked.filter(|(_, node)| *of == "SecurityPolicy" || !node.list().is_empty());
+            found.extend(asked.map(|(key, _)| Early { file, key, filter }));
+        }
+    }
+    found
+}
+
+/// The policies whose filters read what only the module has proved.
+const FIELDS: [(&str, &str, &str); 3] = [
+    ("SecurityPolicy", "extAuth", "ext_authz"),
+    ("SecurityPolicy", "jwt", "jwt_authn"),
+    ("EnvoyExtensionPolicy", "extProc", "ext_proc"),
+];
