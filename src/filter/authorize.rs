@@ -200,20 +200,18 @@ impl<'f> Run<'f> {
             target.as_deref(),
         );
         let question = question.ok_or_else(|| deny(provider, Denial::AmbiguousTarget))?;
-        let answer = self.facts.authorizations.get(&question, self.now);
-        let need = match answer {
-            Some(answer) => {
-                self.trail.answered = Some(question);
-                return match answer {
-                    external::Answer::Allowed => Ok(()),
-                    external::Answer::Denied(reason) => {
-                        let denial = Denial::NotAuthorized(reason.clone());
-                        Err(deny_for(provider, denial, Some(Detail::Authorizer)))
-                    }
-                };
-            }
-            None => Need::Authorization(provider.id, question),
-        };
+        let known =
+            self.learnt.authorized(&question).or_else(|| self.facts.authorizations.get(&question, self.now).cloned());
+        if let Some(answer) = known {
+            self.trail.lessons.authorized = Some((question, answer.clone()));
+            return match answer {
+                external::Answer::Allowed => Ok(()),
+                external::Answer::Denied(reason) => {
+                    Err(deny_for(provider, Denial::NotAuthorized(reason), Some(Detail::Authorizer)))
+                }
+            };
+        }
+        let need = Need::Authorization(provider.id, question);
         if self.learnt.has_asked(&need) {
             return Err(deny_for(provider, Denial::AuthorizerUnavailable, Some(Detail::Authorizer)));
         }

@@ -75,7 +75,7 @@ impl super::facts::Facts {
                 UsedEntry::Postponed(provider) => self.postponed.touch(&(provider, digest)),
             }
         }
-        if let Some(question) = &trail.answered {
+        if let Some((question, _)) = &trail.lessons.authorized {
             self.authorizations.touch(question);
         }
         for (question, _) in &trail.lessons.enriched {

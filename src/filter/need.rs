@@ -7,7 +7,7 @@ use crate::jose::jwk::{Algorithm, Fingerprint};
 use crate::jose::jwt::Claims;
 use crate::oauth::credentials::Token;
 use crate::oauth::dpop::{self, Proof};
-use crate::policy::external::AuthorizationQuestion;
+use crate::policy::external::{self, AuthorizationQuestion};
 use crate::provider::{Call, CallKind, ProviderId};
 use crate::time::Timestamp;
 use crate::upstream::assertion::KeptAssertions;
@@ -128,6 +128,8 @@ pub(super) struct Learnt {
     proof: Option<CheckedProof>,
     /// What sources said, or that they said nothing.
     enriched: Vec<(EnrichmentQuestion, SourceAnswer)>,
+    /// What its authorizer said.
+    authorized: Option<(AuthorizationQuestion, external::Answer)>,
     /// What came of an exchange.
     exchanged: Option<(ExchangeKey, Exchanged)>,
 }
@@ -136,13 +138,14 @@ impl Learnt {
     /// Notes what a run of the decision found out on its way to a need.
     pub(super) fn note(&mut self, need: Need, lessons: Lessons, now: Timestamp) {
         self.needs.push(need);
-        let Lessons { validated, proof, enriched, exchanged } = lessons;
+        let Lessons { validated, proof, enriched, authorized, exchanged } = lessons;
         self.proof = proof.or(self.proof.take());
         for lesson in enriched {
             if self.enriched(&lesson.0).is_none() {
                 self.enriched.push(lesson);
             }
         }
+        self.authorized = authorized.or(self.authorized.take());
         self.exchanged = exchanged.or(self.exchanged.take());
         if let Some(validated) = validated {
             self.validated = Some((validated, now));
@@ -156,6 +159,11 @@ impl Learnt {
     /// What a source said to this request.
     pub(super) fn enriched(&self, question: &EnrichmentQuestion) -> Option<SourceAnswer> {
         self.enriched.iter().find(|(asked, _)| asked == question).map(|(_, answer)| answer.clone())
+    }
+
+    /// What the authorizer said about this request.
+    pub(super) fn authorized(&self, question: &AuthorizationQuestion) -> Option<external::Answer> {
+        self.authorized.as_ref().filter(|(asked, _)| asked == question).map(|(_, answer)| answer.clone())
     }
 
     /// What came of an exchange for this request.
@@ -200,6 +208,8 @@ pub(super) struct Lessons {
     pub(super) proof: Option<CheckedProof>,
     /// What sources said: it may be gone when the next one has spoken.
     pub(super) enriched: Vec<(EnrichmentQuestion, SourceAnswer)>,
+    /// What its authorizer said: it may be gone when the token has been exchanged.
+    pub(super) authorized: Option<(AuthorizationQuestion, external::Answer)>,
     /// What came of an exchange.
     pub(super) exchanged: Option<(ExchangeKey, Exchanged)>,
 }

@@ -11,7 +11,6 @@ use crate::jose::jws::Header;
 use crate::jose::verifier::Backend;
 use crate::oauth::credentials::TokenDigest;
 use crate::oauth::dpop::replay::Spent;
-use crate::policy::external::AuthorizationQuestion;
 use crate::provider::{NoRoute, ProviderId};
 use std::fmt;
 use std::rc::Rc;
@@ -32,8 +31,6 @@ pub(super) struct Trail {
     checks: Checks,
     /// The entry about the token that was of use.
     pub(super) used: Option<UsedEntry>,
-    /// The question whose answer was known.
-    pub(super) answered: Option<AuthorizationQuestion>,
     /// What became of its proof when the grant was committed.
     pub(super) spent: Option<Spent>,
     /// A signature of this provider's was good, whatever is wrong with the claims.
@@ -80,11 +77,7 @@ impl fmt::Debug for Trail {
         let mut trail = f.debug_struct("Trail");
         trail.field("source", &self.source).field("provider", &self.provider).field("cached", &self.cached);
         trail.field("verification", &self.verification).field("checks", &checks).field("used", &self.used);
-        trail
-            .field("answered", &self.answered.is_some())
-            .field("spent", &self.spent)
-            .field("proved", &self.proved)
-            .field("kept", &self.kept);
+        trail.field("spent", &self.spent).field("proved", &self.proved).field("kept", &self.kept);
         trail.field("lessons", &self.lessons).field("complaint", &self.complaint).finish_non_exhaustive()
     }
 }

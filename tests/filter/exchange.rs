@@ -4,6 +4,7 @@ use crate::scene::*;
 use crate::support::with;
 use oidc_filter::config::Config;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const ENDPOINT: &str = "https://idp.example.com/token";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -299,4 +300,45 @@ fn an_answer_that_is_not_kept_outlives_the_search() {
     let upstream = scene.seen(stream).allowed();
     assert_eq!(upstream.header("authorization"), Some("Bearer for.the.service"));
     assert_eq!((sent(&scene), scene.count("/introspect")), (1, 1));
+}
+
+/// By default an authorizer's answer is about one request and this moment: it is there when the token endpoint is known, and when the
+/// token has been exchanged, and the authorizer is asked once.
+#[test]
+fn an_authorizer_s_answer_outlives_the_exchange() {
+    let authorizer = "https://authz.example/decide";
+    let configured = |cache: u32| {
+        let authorization = json!({"uri": authorizer, "cluster": "authz", "cache": cache});
+        let top =
+            json!({"forward": false, "token_exchange": exchange(json!({})), "external_authorization": authorization});
+        let mut scene = Scene::cold(jwt(json!({}), top));
+        scene.provider.metadata(json!({"token_endpoint": ENDPOINT}));
+        scene.provider.serve(ENDPOINT, made("for.the.service", json!({})));
+        scene.provider.serve(authorizer, status(200));
+        scene
+    };
+    for (cache, asked) in [(0, 2), (60, 1)] {
+        let mut scene = configured(cache);
+        for _ in 0..2 {
+            let stream = scene.begin(bearer(&good()));
+            scene.settle_slowly();
+            let upstream = scene.seen(stream).allowed();
+            assert_eq!(upstream.header("authorization"), Some("Bearer for.the.service"));
+        }
+        assert_eq!((scene.count("/decide"), sent(&scene)), (asked, 1));
+    }
+    // It is this request's alone: who comes while the token is exchanged is asked about anew.
+    let mut scene = configured(0);
+    scene.tick();
+    scene.settle_slowly();
+    let first = scene.begin(bearer(&good()));
+    let answer = scene.honest_answer(0);
+    scene.answer(0, answer);
+    assert_eq!(scene.open_call(0).url, ENDPOINT);
+    scene.provider.serve(authorizer, status(403));
+    scene.set_clock(scene.now().saturating_add(Duration::from_millis(20)));
+    let second = scene.begin(bearer(&good()));
+    scene.settle_slowly();
+    scene.seen(first).allowed();
+    scene.seen(second).refused(403, "insufficient_claims");
 }

@@ -128,7 +128,10 @@ fn an_authorizer_has_the_last_word() {
     ];
     says(&run(&scene, &jwt), &lacking);
     scene.send(jwt.clone()).allowed();
-    says(&run(&scene, &jwt), &["Ok(Token", "answered: true", "(Authorization, true)", "used: Some(Signature)"]);
+    says(
+        &run(&scene, &jwt),
+        &["Ok(Token", "(Authorization, true)", "used: Some(Signature)", "authorized: Some((AuthorizationQuestion"],
+    );
     // An answer that no cache may keep is remembered for the request that it was given to.
     let stream = scene.begin(opaque.clone());
     let answer = scene.honest_answer(0);
