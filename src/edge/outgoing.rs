@@ -93,17 +93,19 @@ fn carry_out_edits(map: HeaderMap, edits: &[Edit]) -> Result<(), Failed> {
     })
 }
 
-/// Takes tokens off a request that is answered here: it goes nowhere but into logs.
-fn hide(edits: &[Edit]) {
+/// Takes forgeries and tokens off a request that is answered here: it goes nowhere but into logs.
+fn clear(edits: &[Edit]) {
     if carry_out_edits(HeaderMap::RequestHeaders, edits).is_err() {
-        log::error!("a token could not be taken off a request that is answered; access logs may show it");
+        log::error!(
+            "a forged identity or a token could not be taken off a request that is answered; access logs may show it"
+        );
     }
 }
 
 /// Answers the request of the effective context.
 fn answer(answered: &Answered, instance: &mut Instance) {
     instance.count(&answered.outcome, answered.tally);
-    hide(&answered.edits);
+    clear(&answered.edits);
     send(answered, instance);
 }
 

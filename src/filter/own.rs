@@ -58,7 +58,7 @@ impl Filter {
         let case = Case { request, policy: Rc::clone(&self.config.policy), is_check: false };
         let outcome = Outcome { result: Disposition::Bypassed, reason: None, provider: None };
         self.tell_served(&case, &outcome, answer.status);
-        let edits = self.hide_tokens(&case);
+        let edits = self.clear(&case);
         Decision::Answer(Answered {
             edits,
             answer,

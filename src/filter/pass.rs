@@ -185,7 +185,7 @@ impl Filter {
                 answer.add(REMOVED_BY_EXT_AUTHZ, names);
             }
             answer.edit(response_edits);
-            let edits = if case.policy.forward { Vec::new() } else { self.hide_tokens(case) };
+            let edits = self.cleared(case, !case.policy.forward);
             self.tell(case, &outcome, None, None, tally);
             return Decision::Answer(Answered {
                 edits,

@@ -1,7 +1,7 @@
 //! What a client gets instead: the answer to a request that does not pass, and what is done to the request for those who log it.
 //!
-//! The invariant: no answer says more of a token than why it was refused, and no token stays on a request that is logged, unless
-//! every policy lets tokens go on.
+//! The invariant: no answer says more of a token than why it was refused. On a request that is logged stays no identity that its
+//! client made up, and no token unless every policy lets tokens go on.
 
 use super::ends::Refusal;
 use super::{Filter, REMOVED_BY_EXT_AUTHZ, operation};
@@ -24,7 +24,7 @@ impl Filter {
         let outcome = Outcome { result: Disposition::Bypassed, reason: None, provider: None };
         self.tell(case, &outcome, Some(answer.status), None, Tally::default());
         // A page asks with the very target that it wants to ask for, tokens and all.
-        let edits = self.hide_tokens(case);
+        let edits = self.clear(case);
         let (meaning, filter_state, tally) = (Meaning::Preflight, Vec::new(), Tally::default());
         Some(Answered { edits, answer, meaning, filter_state, outcome, tally })
     }
@@ -78,7 +78,7 @@ impl Filter {
         }
         let reason = denial.reason();
         let outcome = Outcome { result: Disposition::Denied, reason: Some(reason), provider };
-        let edits = self.hide_tokens(case);
+        let edits = self.clear(case);
         Answered {
             edits,
             answer,
@@ -89,13 +89,18 @@ impl Filter {
         }
     }
 
-    /// Takes the tokens off a request that is answered here, unless every policy lets them go on: its headers go into the access log.
-    pub(super) fn hide_tokens(&self, case: &Case) -> Vec<Edit> {
-        if !self.takes_tokens_off {
-            return Vec::new();
-        }
+    /// Takes off a request that is answered here what its client made up under the filter's own names, and its tokens unless every
+    /// policy lets them go on: its headers go into the access log.
+    pub(super) fn clear(&self, case: &Case) -> Vec<Edit> {
+        self.cleared(case, self.takes_tokens_off)
+    }
+
+    /// The same, with its tokens or without.
+    pub(super) fn cleared(&self, case: &Case, takes_tokens_off: bool) -> Vec<Edit> {
         let mut rewrite = Rewrite::default();
-        rewrite.strip_tokens(&self.config.sources, &case.request);
+        if takes_tokens_off {
+            rewrite.strip_tokens(&self.config.sources, &case.request);
+        }
         let mut edits = rewrite.edits(&case.request, &self.own);
         if let Some(verify) = self.config.verify.as_ref().filter(|_| case.is_check) {
             edits.iter_mut().for_each(|edit| verify.put_back(edit));

@@ -499,12 +499,58 @@ fn no_token_is_left_on_a_preflight_that_is_answered() {
     for (policy, left) in [
         (json!({"forward": false}), "/d?a=1&b"),
         (json!({"rules": [{"match": {"path": "/other"}, "forward": false}]}), "/d?a=1&b"),
-        (json!({}), sent),
+        // Its place's name in another spelling is none of the service's.
+        (json!({}), "/d?a=1&access_token=x&b"),
     ] {
         let mut scene = Scene::of(jwt(json!({}), with(with(everywhere(), cors.clone()), policy)));
         let logged = scene.send(asks(sent)).logged_preflight();
         assert_eq!((logged.path(), logged.header("x-envoy-original-path")), (left, Some(left)));
     }
+}
+
+/// HDR-19: nobody stands in a log under a name that the filter has not written.
+#[test]
+fn no_forgery_is_left_on_a_request_that_is_answered() {
+    let outputs = json!({
+        "claim_headers": {"header": "x-user", "claim": "sub"},
+        "user_info": [
+            {"location": "cookie", "key": "who"}, {"location": "query_string", "key": "who"}, {"location": "metadata", "key": "who"},
+        ],
+        "rules": [{"match": {"path": "/strict"}, "require": {"scopes": "x"}}],
+    });
+    let forged = |ask: Ask| {
+        let ask = ask.header("x-user", "root").header("X_User", "root").header("cookie", "a=1; who=root");
+        ask.header("x-oidc-metadata-who", "root").header("x-envoy-original-path", "/old?who=root&c")
+    };
+    let is_clear = |logged: &Logged, path: &str| {
+        assert_eq!((logged.path(), logged.header("cookie")), (path, Some("a=1")));
+        assert_eq!(logged.header("x-envoy-original-path"), Some("/old?c"));
+        for name in ["x-user", "x_user", "x-oidc-metadata-who"] {
+            assert_eq!(logged.header(name), None, "{name}");
+        }
+    };
+    let mut scene = Scene::of(jwt(json!({}), outputs.clone()));
+    for (path, ask, status, reason) in [
+        ("/d", get("/d?who=root&a"), 401, "missing_token"),
+        ("/d", get("/d?who=root&a").bearer(&token(json!({"exp": NOW - 3600}))), 401, "expired"),
+        ("/strict", get("/strict?who=root&a").bearer(&good()), 403, "insufficient_scope"),
+    ] {
+        let logged = scene.send(forged(ask)).refused(status, reason).logged;
+        is_clear(&logged, &format!("{path}?a"));
+    }
+    // The token itself may go on.
+    let logged = scene.send(forged(get("/strict?a").bearer(&good()))).refused(403, "insufficient_scope").logged;
+    assert_eq!(logged.header("authorization"), Some(&*format!("Bearer {}", good())));
+    let cors = json!({"cors": {"allow_origins": "https://web.example", "allow_headers": "authorization"}});
+    let mut scene = Scene::of(jwt(json!({}), with(outputs.clone(), cors)));
+    // A browser sends no cookie with it.
+    let preflight = get("/d?who=root&a").set(":method", Some("OPTIONS")).header("origin", "https://web.example");
+    let preflight = preflight.header("access-control-request-method", "PUT").header("x-user", "root");
+    let logged = scene.send(preflight).logged_preflight();
+    assert_eq!((logged.path(), logged.header("x-user")), ("/d?a", None));
+    let mut scene = Scene::of(jwt(json!({}), with(outputs, json!({"verify_path": "/verify"}))));
+    let logged = scene.send(forged(get("/verify/d?who=root&a").bearer(&good()))).confirmed().logged;
+    is_clear(&logged, "/verify/d?a");
 }
 
 /// ATK-14.
