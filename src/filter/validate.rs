@@ -115,7 +115,7 @@ impl<'f> Run<'f> {
         if provider.config.validation == Validation::Jwt {
             return Err(deny(provider, Denial::InvalidToken(Reason::MalformedToken)));
         }
-        if token.is_refresh_token() {
+        if token.is_of_another_kind() {
             return Err(deny(provider, Denial::InvalidToken(Reason::WrongType)));
         }
         Ok(Voucher::Answer(provider, None))

@@ -32,9 +32,9 @@ impl Token {
         &self.0
     }
 
-    /// Whether it begins as refresh tokens do at providers that say so in how each kind begins.
-    pub fn is_refresh_token(&self) -> bool {
-        REFRESH_TOKENS.iter().any(|beginning| self.0.starts_with(beginning))
+    /// Whether it begins as refresh tokens and codes do at providers that say so in how each kind begins.
+    pub fn is_of_another_kind(&self) -> bool {
+        REFRESH_TOKENS.iter().any(|beginning| self.0.starts_with(beginning)) || is_ticket_of_cas(&self.0)
     }
 
     /// What a cache knows the token by.
@@ -309,6 +309,13 @@ fn not_a_token(value: &[u8]) -> Error {
     } else {
         Error::NoToken
     }
+}
+
+/// CAS puts the kind of a ticket before its number: `RT-12-…` is a refresh token, `OC-12-…` a code. Its introspection calls them active.
+fn is_ticket_of_cas(text: &str) -> bool {
+    let mut parts = text.split('-');
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    matches!(parts.next(), Some("RT" | "OC")) && parts.next().is_some_and(is_number) && parts.next().is_some()
 }
 
 /// Those of Ory's Fosite, and of Authelia, whose introspection says of them what it says of access tokens. No access token of theirs, nor

@@ -587,8 +587,8 @@ fn other_kinds_of_tokens() {
     }
 }
 
-/// RFC 6749, section 1.5. Fosite's introspection (Authelia's, too) says of a refresh token what it says of an access token; the two begin
-/// differently.
+/// RFC 6749, section 1.5. The introspection of Fosite (Authelia's, too) and of CAS says of a refresh token what it says of an access token;
+/// the two begin differently.
 #[test]
 fn an_opaque_refresh_token_is_not_asked_about() {
     for kind in ["introspection", "userinfo", "auto"] {
@@ -598,15 +598,17 @@ fn an_opaque_refresh_token_is_not_asked_about() {
             scene.provider.users.insert(token.to_owned(), json!({"sub": "ann"}));
             (scene.send(bearer(token)), scene.count("/introspect") + scene.count("/userinfo"))
         };
-        for (number, access) in ["ory_at_x.y", "authelia_at_x.y", "x_ory_rt_", "ORY_RT_x"].into_iter().enumerate() {
+        let good =
+            ["ory_at_x.y", "authelia_at_x.y", "x_ory_rt_", "ORY_RT_x", "AT-1-x", "RT-x-1", "RT-1", "RT--x", "RTX-1-x"];
+        for (number, access) in good.into_iter().enumerate() {
             let (seen, asked) = sent(access);
             seen.allowed();
             assert_eq!(asked, number + 1);
         }
-        for refresh in ["ory_rt_x.y", "ory_rt_", "authelia_rt_x.y"] {
-            let (seen, asked) = sent(refresh);
+        for other in ["ory_rt_x.y", "ory_rt_", "authelia_rt_x.y", "RT-1-x", "RT-102-x-cas01", "OC-7-x"] {
+            let (seen, asked) = sent(other);
             seen.refused(401, "wrong_type");
-            assert_eq!(asked, 4);
+            assert_eq!(asked, good.len());
         }
     }
 }
