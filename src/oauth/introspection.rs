@@ -100,7 +100,7 @@ pub fn answer(response: &Response, activity: &Activity) -> Option<Answer> {
         other => return Some(other),
     };
     Some(match object.remove("active") {
-        _ if is_error(&object) => Answer::Inactive,
+        _ if is_error(&object) || denies(&object) => Answer::Inactive,
         Some(Value::Bool(false)) => Answer::Inactive,
         Some(Value::Bool(true)) => checked(object),
         None if activity.by_status => checked(object),
@@ -120,6 +120,22 @@ pub fn is_error(object: &Object) -> bool {
         Value::Array(elements) => !elements.is_empty(),
         Value::Object(members) => !members.is_empty() && text_of(members, "code") != Some("ok"),
     })
+}
+
+/// Whether an answer says of a token or its user that they are good no more, whatever else it says.
+pub fn denies(object: &Object) -> bool {
+    let says = |names: &[&str], name: &str| names.iter().any(|known| jwt::is_word(name, known));
+    object.iter().any(|(name, value)| is_no(value) && says(&GOOD, name) || *value == true && says(&GOOD_NO_MORE, name))
+}
+
+/// `false`, also as those write it who have no booleans.
+fn is_no(value: &Value) -> bool {
+    match value {
+        Value::Bool(yes) => !yes,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => ["false", "0"].iter().any(|no| text.eq_ignore_ascii_case(no)),
+        _ => false,
+    }
 }
 
 fn checked(object: Object) -> Answer {
@@ -204,6 +220,13 @@ const KINDS: [(&str, &[&str]); 3] = [
     ("token_use", &["access", "accesstoken"]),
     ("token_usage", &["accesstoken"]),
 ];
+
+/// What is said of a user who wasn't frozen (Salesforce), deactivated (Django, Spring), or of an answer that went well (Slack), as
+/// [`jwt::is_word`] compares it.
+const GOOD: [&str; 6] = ["active", "isactive", "enabled", "valid", "ok", "success"];
+
+/// What is said of those who were (Dropbox, Mastodon), and of tokens.
+const GOOD_NO_MORE: [&str; 3] = ["disabled", "suspended", "revoked"];
 
 /// RFC 8693, section 3, as [`jwt::is_word`] compares it.
 const ACCESS_TOKEN_URN: &str = "urn:ietf:params:oauth:tokentype:accesstoken";

@@ -6,7 +6,7 @@ use crate::http::{Endpoint, Fetch, Response};
 use crate::jose::claims::{self, Lookup, look_up};
 use crate::json::{Object, Value};
 use crate::oauth::credentials::Token;
-use crate::oauth::introspection::{Answer, Unfit, is_about_token, is_error, json_object};
+use crate::oauth::introspection::{Answer, Unfit, denies, is_about_token, is_error, json_object};
 use std::time::Duration;
 
 /// The call that presents `token` (section 5.3.1).
@@ -30,8 +30,7 @@ pub fn answer(response: &Response, subject: Option<&Lookup>) -> Option<Answer> {
         Answer::Active(object) => object,
         other => return Some(other),
     };
-    // Salesforce: a user who was frozen. Slack: whatever is wrong, with a 200.
-    if is_error(&object) || ["active", "ok", "success"].iter().any(|name| object.get(*name).is_some_and(is_no)) {
+    if is_error(&object) || denies(&object) {
         return Some(Answer::Inactive);
     }
     if let Some(lookup) = subject.filter(|lookup| lacks_subject(&object, lookup)) {
@@ -52,15 +51,5 @@ fn lacks_subject(object: &Object, lookup: &Lookup) -> bool {
         None | Some(Value::Null) => true,
         Some(Value::Number(_)) => matches!(lookup, Lookup::Claim(name) if name == "sub"),
         Some(_) => false,
-    }
-}
-
-/// `false`, also as those write it who have no booleans.
-fn is_no(value: &Value) -> bool {
-    match value {
-        Value::Bool(yes) => !yes,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => ["false", "0"].iter().any(|no| text.eq_ignore_ascii_case(no)),
-        _ => false,
     }
 }

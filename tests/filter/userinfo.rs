@@ -2,6 +2,7 @@
 
 use crate::listener::heard;
 use crate::scene::*;
+use crate::support::with;
 use oidc_filter::http::{Headers, MAX_ANSWER_BYTES, Response};
 use serde_json::{Value, json};
 
@@ -414,7 +415,7 @@ fn a_400_about_the_token_is_a_no() {
     }
 }
 
-/// Salesforce says `active` of users who were frozen, and Slack `ok` of whatever is wrong.
+/// Salesforce says `active` of users who were frozen, Django `is_active`, Dropbox `disabled`, and Slack `ok` of whatever is wrong.
 #[test]
 fn a_user_who_is_not_active() {
     let mut scene = Scene::of(userinfo(json!({}), json!({})));
@@ -431,6 +432,35 @@ fn a_user_who_is_not_active() {
         let token = format!("t{number}");
         scene.provider.users.insert(token.clone(), json!({"sub": "1", "active": no}));
         scene.send(bearer(&token)).refused(401, "inactive");
+    }
+    let told = [
+        (json!({"is_active": false}), false),
+        (json!({"isActive": "False"}), false),
+        (json!({"enabled": false}), false),
+        (json!({"Success": 0}), false),
+        (json!({"valid": false}), false),
+        (json!({"disabled": true}), false),
+        (json!({"suspended": true}), false),
+        (json!({"disabled": false, "suspended": null, "enabled": true, "is_active": 1, "locked": true}), true),
+        (json!({"email_verified": false, "bot": false, "settings": {"enabled": false}}), true),
+    ];
+    for (number, (answer, is_good)) in told.into_iter().enumerate() {
+        let token = format!("w{number}");
+        scene.provider.users.insert(token.clone(), with(json!({"sub": "1"}), answer.clone()));
+        let seen = scene.send(bearer(&token));
+        if is_good {
+            seen.allowed();
+        } else {
+            seen.refused(401, "inactive");
+        }
+        let mut asked = Scene::of(introspection(json!({}), json!({})));
+        asked.provider.tokens.insert(token.clone(), active(answer));
+        let seen = asked.send(bearer(&token));
+        if is_good {
+            seen.allowed();
+        } else {
+            seen.refused(401, "inactive");
+        }
     }
     for (number, other) in [json!("true"), json!(1), json!("since 2019"), json!(null)].into_iter().enumerate() {
         let token = format!("u{number}");
