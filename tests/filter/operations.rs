@@ -49,6 +49,10 @@ fn a_resource_is_found_by_readers_that_open_it() {
         "https://INTRA.example/a",
         "https:intra.example/a",
         "https://intra.example./a",
+        // Windows takes dots and spaces off names, and knows streams of a file.
+        "file:///secret./a",
+        "file:///secret%20/a",
+        "file:///secret::$INDEX_ALLOCATION/a",
     ] {
         scene.send_body(ask(&none), read(uri)).refused(403, "insufficient_scope");
         scene.send_body(ask(&some), read(uri)).allowed();
@@ -60,6 +64,8 @@ fn a_resource_is_found_by_readers_that_open_it() {
         "file:///etc//passwd",
         "file:///etc/passwd%23",
         "file:///etc/passwd/",
+        "file:///etc/passwd.",
+        "file:///ETC/passwd::$DATA",
         "file:///etc/passwd%00.txt",
     ] {
         scene.send_body(ask(&some), read(uri)).refused(403, "insufficient_claims");

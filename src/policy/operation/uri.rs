@@ -161,6 +161,21 @@ fn closed(uri: &str) -> Option<String> {
     Some(format!("{}{path}{}", parts.start, parts.rest))
 }
 
+/// As Windows opens it: without dots and spaces at the ends of names, and without the stream of a file (`a::$DATA`).
+fn opened_by_windows(uri: &str) -> Option<String> {
+    let Parts { start, path, rest, .. } = Parts::of(uri);
+    let opened: Vec<&str> = path.split('/').map(name_of_file).collect();
+    let opened = opened.join("/");
+    (opened != path).then(|| format!("{start}{opened}{rest}"))
+}
+
+fn name_of_file(segment: &str) -> &str {
+    // `C:` is a drive.
+    let name = segment.split_once(':').filter(|(name, stream)| !name.is_empty() && !stream.is_empty());
+    let name = name.map_or(segment, |(name, _)| name);
+    Some(name.trim_end_matches(['.', ' '])).filter(|trimmed| !trimmed.is_empty()).unwrap_or(name)
+}
+
 /// Without the name of a user.
 fn anonymous(uri: &str) -> Option<String> {
     let parts = Parts::of(uri);
@@ -241,6 +256,7 @@ const LOOSE_STEPS: &[Step] = &[
     slashed,
     cut,
     closed,
+    opened_by_windows,
     anonymous,
     lowered,
     absolute,
@@ -330,6 +346,9 @@ mod tests {
             ("db://h/secret\\a", "db://h/secret/a"),
             ("file://:/secret/a", "file:///secret/a"),
             ("file:/s%65cret/..\\@", "file:///secret/..\\@"),
+            ("file:///C:/secret./a. .", "file:///C:/secret/a"),
+            ("file:///secret%20/a", "file:///secret/a"),
+            ("file:///secret::$INDEX_ALLOCATION/a::$DATA", "file:///secret/a"),
         ] {
             let Readings { strict, loose } = readings(uri);
             assert!(loose.iter().any(|reading| reading == expected), "{uri}: {strict:?} {loose:?}");
