@@ -102,6 +102,20 @@ fn what_only_looks_like_a_fault_is_left_alone() {
                 ("sni: idp.example.com", "sni: login.internal"),
             ],
         ),
+        (
+            "envoy",
+            vec![
+                ("address: idp.example.com", "address: idp.example.com."),
+                ("sni: idp.example.com", "sni: IDP.example.com"),
+            ],
+        ),
+        (
+            "envoy",
+            vec![
+                ("https://idp.example.com/realms", "https://i.example.com/realms"),
+                ("exact: idp.example.com", "exact: \"*.example.com\""),
+            ],
+        ),
         // What is asked for beside the mark.
         (
             "envoy",
@@ -176,6 +190,17 @@ fn what_only_looks_like_a_fault_is_left_alone() {
                 (
                     "spec:\n  bootstrap:",
                     "spec:\n  filterOrder: [{ name: envoy.filters.http.wasm, before: envoy.filters.http.ext_proc }]\n  bootstrap:",
+                ),
+            ],
+        ),
+        // A policy of another route than the filter's.
+        (
+            "envoy-gateway",
+            vec![
+                ("kind: Gateway, name: eg }\n  wasm:", "kind: HTTPRoute, name: shop }\n  wasm:"),
+                (
+                    "---\n# Needs extensionApis",
+                    "---\napiVersion: gateway.envoyproxy.io/v1alpha1\nkind: SecurityPolicy\nmetadata: { name: other }\nspec:\n  targetRefs: [{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: other }]\n  jwt: { providers: [] }\n---\n# Needs extensionApis",
                 ),
             ],
         ),
@@ -275,6 +300,9 @@ fn each_filter_of_a_chain_has_a_name_of_its_own() {
     assert!(shared["line"].as_u64() > Some(100) && shared["text"].as_str().unwrap().contains("a `name` of its own"));
     let other = text[begin..end].replace("name: oidc\n", "name: second\n");
     assert!(with(&other).iter().all(|finding| finding["code"] != "shared_name"));
+    // A filter that a patch puts before all others is not one that stands before itself.
+    let patch = "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: { name: oidc }\nspec:\n  configPatches:\n    - applyTo: HTTP_FILTER\n      patch:\n        operation: INSERT_FIRST\n        value:\n          name: oidc\n          typed_config:\n            \"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm\n            config:\n              name: oidc\n              failure_policy: FAIL_RELOAD\n              configuration: { \"@type\": type.googleapis.com/google.protobuf.Struct, value: { providers: [{ issuer: \"https://idp.example.com\", cluster: \"outbound|443||idp.example.com\", audiences: [a] }] } }\n";
+    assert_eq!(findings(&["-"], patch), (0, Vec::new()));
 }
 
 /// What can't be read says what to do.

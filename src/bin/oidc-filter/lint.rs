@@ -163,7 +163,8 @@ fn check<'n>(site: &Site<'n>, beside: &Beside<'n>, report: &mut Report<'_>) {
     }
     clusters::check(site, &config, &beside.clusters, beside.workers, report);
     istio::check(site, &config, &beside.mesh, beside.workers, report);
-    for early in beside.early.iter().filter(|_| site.kind == SiteKind::EnvoyExtensionPolicy) {
+    let is_of_gateway = site.kind == SiteKind::EnvoyExtensionPolicy;
+    for early in beside.early.iter().filter(|early| is_of_gateway && early.is_beside(site.resource)) {
         report.warn_in(early.file, early.key.place, "order", &early.key.name, early.told());
     }
     if let Some(chain) = chain {

@@ -40,7 +40,9 @@ impl<'n> Chain<'n> {
             SiteKind::Envoy => site.resource.word("kind") == Some("EnvoyFilter"),
             SiteKind::Bare => false,
         };
-        let (before, behind) = patches.iter().copied().partition(|patch| patch.is_first);
+        // Where this filter is a patch itself, which of them comes first can't be told.
+        let is_patch = site.kind == SiteKind::Envoy;
+        let (before, behind) = patches.iter().copied().partition(|patch| patch.is_first && !is_patch);
         is_patched.then_some(Self { before, behind, is_ordered: false })
     }
 

@@ -222,11 +222,15 @@ fn misspelt<'n, 'h>(cluster: &'n Node, hosts: &'h [String]) -> Option<(&'n Node,
     found
 }
 
-/// The host that a name is meant to be, if one letter is wrong in it, or two have changed places. Those that differ in a digit may be two.
+/// The host that a name is meant to be, if one letter is wrong in it, or two have changed places. Names that differ in a digit may be two
+/// hosts, and a pattern is no name.
 pub fn mistyped<'h>(name: &str, hosts: &'h [String]) -> Option<&'h str> {
     let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
-    let is_meant = |host: &&String| strsim::osa_distance(name, host) == 1 && digits(name) == digits(host);
-    if hosts.iter().any(|host| host == name) { None } else { hosts.iter().find(is_meant).map(String::as_str) }
+    // As names are looked up: in any case, and complete with a dot at the end.
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let is_known = name.contains('*') || hosts.contains(&name);
+    let is_meant = |host: &&String| strsim::osa_distance(&name, host) == 1 && digits(&name) == digits(host);
+    hosts.iter().filter(|_| !is_known).find(is_meant).map(String::as_str)
 }
 
 /// Whether one of these fields is somewhere in it, and not empty.

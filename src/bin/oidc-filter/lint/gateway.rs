@@ -5,6 +5,8 @@ use crate::yaml::{Key, Node};
 /// A filter that a policy puts before the module.
 pub struct Early<'n> {
     pub file: &'n str,
+    /// The policy.
+    policy: &'n Node,
     /// The field that asks for it.
     pub key: &'n Key,
     /// What Envoy calls it.
@@ -12,6 +14,13 @@ pub struct Early<'n> {
 }
 
 impl Early<'_> {
+    /// Whether the policy may be for what another one is for: a Gateway has all routes, but one route is not another.
+    pub fn is_beside(&self, other: &Node) -> bool {
+        let (ours, theirs) = (targets(self.policy), targets(other));
+        let is_one = |one: &(&str, &str), other: &(&str, &str)| one.0 != other.0 || one.1 == other.1;
+        ours.is_empty() || theirs.is_empty() || ours.iter().any(|one| theirs.iter().any(|other| is_one(one, other)))
+    }
+
     pub fn told(&self) -> String {
         format!(
             "Envoy Gateway puts {0} before the module: it sees what the client has sent, also under the names that the filter writes, and no \
@@ -20,6 +29,13 @@ impl Early<'_> {
             self.filter
         )
     }
+}
+
+/// What a policy is for: kinds and names.
+fn targets(policy: &Node) -> Vec<(&str, &str)> {
+    let Some(spec) = policy.get("spec") else { return Vec::new() };
+    let targets = spec.elements("targetRefs").iter().chain(spec.get("targetRef"));
+    targets.filter_map(|target| Some((target.word("kind")?, target.word("name")?))).collect()
 }
 
 /// All of them.
@@ -37,7 +53,7 @@ pub fn early<'n>(documents: &[(&'n str, &'n Node)]) -> Vec<Early<'n>> {
         for (of, field, filter) in FIELDS.iter().filter(|(of, ..)| kind == Some(of)) {
             let asked = document.get("spec").and_then(|spec| spec.entry(field));
             let asked = asked.filter(|(_, node)| *of == "SecurityPolicy" || !node.list().is_empty());
-            found.extend(asked.map(|(key, _)| Early { file, key, filter }));
+            found.extend(asked.map(|(key, _)| Early { file, policy: document, key, filter }));
         }
     }
     found
