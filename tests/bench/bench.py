@@ -69,6 +69,7 @@ CONNECTIONS = 32  # to find the most that Envoy does; for latency there is one
 SIMULTANEOUS = 1000
 WORKERS = (1, 2, 4)
 SETTLING = 2  # seconds in which V8 compiles again what was called
+GIVING_BACK = 8  # seconds in which Envoy gives memory back, 10 MiB in each
 WASM_OPT = ["-O3", "--enable-simd", "--enable-bulk-memory", "--enable-sign-ext"]
 WASM_OPT += ["--enable-mutable-globals", "--enable-nontrapping-float-to-int"]
 
@@ -180,6 +181,16 @@ class Envoy(scene.EnvoyProcess):
         """Resident memory, in bytes."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+
+    def machine_code(self) -> int:
+        """Resident memory that holds code which was made at run time, in bytes."""
+        maps = re.split(r"(?m)^(?=[0-9a-f]+-[0-9a-f]+ )", Path(f"/proc/{self.pid}/smaps").read_text())
+        made = [part for part in maps if re.match(r"\S+ rwxp \S+ \S+ 0\s*\n", part)]
+        return sum(int(re.search(r"^Rss:\s+(\d+) kB", part, re.MULTILINE)[1]) for part in made) * 1024
+
+    def allocated(self) -> int:
+        """What is in use of the memory that Envoy's allocator has, in bytes."""
+        return int(json.loads(self.admin("/memory"))["allocated"])
 
     def cpu(self) -> float:
         """Seconds of processor time so far, of all threads."""
@@ -484,8 +495,21 @@ def memory_at_rest(cores: Cores, mint: Mint, directory: Path) -> list[dict[str, 
                 check(envoy.status("oidc", mint.sample) == 200, "the first request")
                 time.sleep(SETTLING)
                 run[name] = envoy.rss()
+                if workers == 1:
+                    run[f"{name} parts"] = {"allocated": envoy.allocated(), "code": envoy.machine_code()}
         found.append(run)
+    found[0]["released"] = memory_given_back(cores, mint, directory / "released")
     return found
+
+
+def memory_given_back(cores: Cores, mint: Mint, directory: Path) -> int:
+    """Resident memory after the first request, where Envoy is told to give back what it does not use."""
+    config = json.loads(bootstrap({"oidc": chains_of_one(mint)["with"]}, {}))
+    config["memory_allocator_manager"] = {"bytes_to_release": 10 << 20, "memory_release_interval": "1s"}
+    with Envoy(cores, json.dumps(config), directory) as envoy:
+        check(envoy.status("oidc", mint.sample) == 200, "the first request")
+        time.sleep(GIVING_BACK)
+        return envoy.rss()
 
 
 def start_time(cores: Cores, config: dict[str, Any], token: str, directory: Path) -> float:

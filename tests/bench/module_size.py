@@ -1,7 +1,7 @@
 """Whose code a module holds: the size of its functions, by crate and, for the filter's own, by module.
 
 It goes by the `name` section, which `strip = "none"` leaves in, and by Rust's v0 mangling, in which
-the crate that a function was written in comes first.
+the crate that a function was written in comes first, and then the types that it was made for.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ CUSTOM, IMPORTS, CODE = 0, 2, 10
 FUNCTION_NAMES = 1
 CRATE = re.compile(r"C(?:s[0-9A-Za-z]*_)?(\d+)_?([A-Za-z_]\w*)")
 SEGMENT = re.compile(r"(\d+)_?([A-Za-z_]\w*)")
+OURS = re.compile(r"11oidc_filter(\d+)_?([A-Za-z_]\w*)")
+STANDARD_LIBRARY = ("alloc", "core", "hashbrown", "std")
 
 
 class Reader:
@@ -82,6 +84,9 @@ def owner(name: str) -> tuple[str, str]:
         return "no crate's", ""
     size = int(found[1])
     crate, rest = found[2][:size], SEGMENT.match(found[2][size:])
+    # What the standard library does with a type or a function of the filter is made for it, and for nobody else.
+    if crate in STANDARD_LIBRARY and (ours := OURS.search(name)):
+        return "oidc_filter", ours[2][: int(ours[1])]
     return crate, rest[2][: int(rest[1])] if rest else ""
 
 

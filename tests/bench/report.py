@@ -215,6 +215,7 @@ A ratio is one of requests per second: of the medians over all rounds and, in br
 and the greatest of a single round. A filter in WebAssembly that does nothing reaches {empty} of
 jwt_authn with its cache: 1.0 is out of reach for any of them.
 
+{out_of_reach(results, start)}
 {where_it_goes(results)}
 ## Requests per second and latency
 
@@ -274,6 +275,29 @@ for each kB. To read the configuration takes a few milliseconds: only less code 
 - ext_authz asks the leanest authorizer at hand: a second Envoy, on the other core, that answers 200
   to any token by itself. The processor time that it takes is not counted.
 - The module is the one that `make wasm` builds, without wasm-opt.
+"""
+
+
+def out_of_reach(results: Results, start: dict[str, float]) -> str:
+    """Why some goals are not met, by how much each could be at most."""
+    value, alone = results.value, results.value["rest"][0]
+    none, calls = results.ratio("none", "ext-authz").value, results.ratio("calls", "empty").value
+    allocated, code = (alone["with parts"][name] - alone["empty parts"][name] for name in ("allocated", "code"))
+    more = alone["with"] - alone["empty"]
+    return f"""\
+## Why not all are met
+
+- **Beside an empty filter**: one that makes the same host calls and nothing else reaches {calls:.2f}. What the filter does between them takes
+  {results.cpu("jwt") - results.cpu("calls"):.1f} µs; no part of it takes more than a fifth of that.
+- **New tokens**: Envoy verifies the signatures of both. The filter reads, checks and keeps the claims in WebAssembly, and `jwt_authn` in native code:
+  [where it goes](#where-it-goes).
+- **Beside ext_authz**: a request without any filter reaches {none:.2f}. The goal is beyond what Envoy does.
+- **Size**: the code of what the filter can do. No part of it is large by itself: the table below.
+- **Start**: V8 takes {compiling(value, start)} ms for each kB of the module, whatever the code is.
+- **Memory**: of the {mebibytes(more)} that Envoy has more than with an empty module, {mebibytes(allocated)} are in use by V8 and Envoy for the
+  module, {mebibytes(code)} are machine code, and the rest is what Envoy's allocator keeps of what compiling took. With
+  `memory_allocator_manager: {{ bytes_to_release: 10485760, memory_release_interval: 1s }}` in its bootstrap, Envoy gives back
+  {mebibytes(alone["with"] - alone["released"])}.
 """
 
 
