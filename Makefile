@@ -64,9 +64,7 @@ test-readers: setup-readers ## Let frameworks read what leaves the filter: docs/
 readers: ## The same with other requests, for READERS_SECONDS (600)
 	@READERS_SECONDS=$(READERS_SECONDS) $(MAKE) --no-print-directory test-readers
 
-test-envoy-versions: wasm setup-envoy $(ENVOYS:%=.tools/envoy-%/.done) ## Run them on older releases of Envoy too: docs/compatibility.md
-	@scripts/wasm --example vectors_filter
-	@scripts/wasm --example trap
+test-envoy-versions: modules setup-envoy $(ENVOYS:%=.tools/envoy-%/.done) ## Run them on older releases of Envoy too: docs/compatibility.md
 	$(VENV)/bin/python tests/envoy/versions.py $(ENVOYS)
 
 chaos: wasm setup-envoy ## Break everything around the filter (CHAOS_SECONDS=300), look for a wrong answer
