@@ -565,6 +565,7 @@ fn other_kinds_of_tokens() {
         json!({"token_type": "access-token"}),
         json!({"token_type": "access"}),
         json!({"token_type": "BearerToken"}),
+        json!({"token_type": "Access Token"}),
         json!({"token_type": "urn:ietf:params:oauth:token-type:access_token"}),
         json!({"token_use": "access"}),
         json!({"token_type": "Bearer", "token_usage": "access_token"}),

@@ -296,6 +296,8 @@ pub fn marks_of_refresh_tokens() -> Vec<Value> {
         json!({"tokenType": ["refresh"]}),
         json!({"tok_type": "RT"}),
         json!({"tok_type": "refresh"}),
+        json!({"token_type": "Refresh Token"}),
+        json!({"token_use": "rt"}),
         json!({"token_kind": "refresh"}),
         json!({"token_class": "refresh_token"}),
         json!({"ttype": "R"}),

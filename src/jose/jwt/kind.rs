@@ -49,11 +49,14 @@ fn says_another_kind(name: &str, word: &str) -> bool {
     if is_word(word, "refresh") || is_word(word, "refreshtoken") {
         return telling(name).is_some();
     }
-    if ["offline", "authorizationcode", "devicecode", "logout", "logouttoken"].iter().any(|kind| is_word(word, kind)) {
+    if ["rt", "offline", "authorizationcode", "devicecode", "logout", "logouttoken"]
+        .iter()
+        .any(|kind| is_word(word, kind))
+    {
         return matches!(telling(name), Some(Telling::OfToken | Telling::Typ));
     }
-    // Descope calls its session tokens DS, Oracle its access tokens AT, and oidcop its own T, where A is a code.
-    matches!((name, word), ("drn", "DSR") | ("tok_type", "RT") | ("ttype", "R" | "A"))
+    // Descope calls its session tokens DS, and oidcop its access tokens T, where A is a code.
+    matches!((name, word), ("drn", "DSR") | ("ttype", "R" | "A"))
 }
 
 /// How a claim's name tells that it says what a token is.
@@ -86,7 +89,7 @@ fn told_kinds(claims: &Object) -> impl Iterator<Item = (&str, &str)> {
 
 /// Whether a name begins as all of those do that tell a kind. Almost no claim's does, and all others are passed over.
 fn may_tell_kind(name: &str) -> bool {
-    let first = name.bytes().find(|byte| !matches!(byte, b'-' | b'_'));
+    let first = name.bytes().find(|byte| !matches!(byte, b'-' | b'_' | b' '));
     first.is_some_and(|first| matches!(first.to_ascii_lowercase(), b'd' | b'j' | b'k' | b'p' | b't' | b'u'))
 }
 
@@ -152,13 +155,13 @@ fn says_id_token(name: &str, word: &str) -> bool {
     matches!((name, word), ("tok_type", "IT") | ("ttype", "I"))
 }
 
-/// Compares with a word in lower case, without regard to case, hyphens and underscores.
+/// Compares with a word in lower case, without regard to case, hyphens, underscores and spaces.
 pub(crate) fn is_word(text: &str, word: &str) -> bool {
     letters(text).eq(word.bytes())
 }
 
 fn letters(text: &str) -> impl Iterator<Item = u8> {
-    text.bytes().filter(|byte| !matches!(byte, b'-' | b'_')).map(|byte| byte.to_ascii_lowercase())
+    text.bytes().filter(|byte| !matches!(byte, b'-' | b'_' | b' ')).map(|byte| byte.to_ascii_lowercase())
 }
 
 /// Whether a `typ` is that of a JWT that is never an access token.
@@ -216,7 +219,7 @@ mod tests {
                 assert!(is_of_another_kind(&says("Refresh-Token")), "{spelling}");
                 assert!(is_id_token(&says("id_token")), "{spelling}");
                 let is_clear = of_token.contains(&name);
-                for word in ["offline", "Authorization_Code", "device_code", "logout_token"] {
+                for word in ["RT", "offline", "Authorization Code", "device_code", "logout_token"] {
                     assert_eq!(is_of_another_kind(&says(word)), is_clear, "{spelling}: {word}");
                 }
             }
