@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// At most so many entries that weigh at most so much together, each until its time.
 pub struct Cache<K, V, S = RandomState> {
+    /// How large it may become where it has all the room to itself.
+    whole: Bounds,
     bounds: Bounds,
     entries: LruCache<K, Entry<V>, S>,
     bytes: usize,
@@ -43,7 +45,14 @@ struct Entry<V> {
 impl<K: Hash + Eq, V, S: BuildHasher + Default> Cache<K, V, S> {
     /// An empty cache, which takes no memory before entries come.
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, entries: LruCache::unbounded_with_hasher(S::default()), bytes: 0 }
+        Self { whole: bounds, bounds, entries: LruCache::unbounded_with_hasher(S::default()), bytes: 0 }
+    }
+
+    /// From now on it is one of so many that share its room.
+    pub fn share(&mut self, among: usize) {
+        let part = |whole: usize| whole.checked_div(among).unwrap_or(whole);
+        self.bounds = Bounds { entries: part(self.whole.entries), bytes: part(self.whole.bytes) };
+        self.make_room();
     }
 
     /// The value, if there is one and its time is not over. A clock that went back ends it too.
@@ -198,6 +207,22 @@ mod tests {
             "a forgotten entry's weight is gone"
         );
     }
+
+    /// CCH-08.
+    #[test]
+    fn caches_that_share_their_room_keep_less() {
+        let mut cache = Cache::<u32, u32>::new(Bounds { entries: 8, bytes: 100 });
+        let keys = |cache: &Cache<u32, u32>| cache.iter().map(|(key, _)| *key).collect::<Vec<_>>();
+        (0..8).for_each(|key| cache.insert(key, key, 10, MINUTE, START));
+        cache.share(2);
+        assert_eq!(keys(&cache), [7, 6, 5, 4]);
+        cache.insert(8, 8, 30, MINUTE, START);
+        assert_eq!(keys(&cache), [8, 7, 6]);
+        cache.share(1);
+        cache.insert(9, 9, 50, MINUTE, START);
+        assert_eq!(keys(&cache), [9, 8, 7, 6]);
+    }
+
     /// CCH-08.
     #[test]
     fn an_entry_that_grows_takes_the_room_of_others() {

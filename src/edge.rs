@@ -15,6 +15,7 @@ mod incoming;
 mod instance;
 mod lists;
 mod metrics;
+mod neighbours;
 mod outgoing;
 mod root;
 mod sdk;
@@ -42,6 +43,8 @@ struct Worker {
     metadata_sources: Vec<(String, String)>,
     instance: Instance,
     waiting: BTreeMap<StreamId, Rc<RefCell<Progress>>>,
+    /// Whether a request has come since the last tick.
+    was_asked: bool,
 }
 
 /// How far a request has come.

@@ -245,6 +245,11 @@ impl Filter {
         self.waiting.unpark(stream);
     }
 
+    /// There are so many filters in the memory of this one: what it keeps may take that part of what one alone may keep.
+    pub fn share_memory(&mut self, among: usize) {
+        self.facts.share(among);
+    }
+
     /// Time has passed.
     pub fn on_tick(&mut self, now: Timestamp) {
         self.tell_held_back(now);

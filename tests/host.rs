@@ -18,6 +18,7 @@ use p256::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -210,6 +211,47 @@ fn gauges_of_a_provider_that_is_gone_become_zero() {
     assert_eq!((keys(), metric("oidc_jwks_keys;provider=new")), (0, 2));
     envoy.end();
     assert_eq!(metric("oidc_jwks_keys;provider=new"), 0);
+}
+
+/// CCH-08: Envoy keeps the root of an old configuration for as long as its connections are drained, and all take their memory from one VM:
+/// with ten of them full, it ended.
+#[test]
+fn the_filters_of_a_vm_share_what_one_may_remember() {
+    let mut provider_entry = config()["providers"][0].clone();
+    provider_entry["introspection"]["cache"] = json!("1h");
+    let old = configured(config_with(json!({"providers": [provider_entry]})));
+    old.tick();
+    old.answer_all(provider);
+    let heavy =
+        json!({"active": true, "sub": "ann", "aud": "api", "exp": NOW + 3600, "x": vec![1; 15_000]}).to_string();
+    // Whether the provider was asked about the token.
+    let is_asked = |envoy: &Envoy, number: usize| {
+        let stream = envoy.request(request(&format!("opaque-{number}")));
+        let is_asked = !calls().is_empty();
+        envoy.answer_all(|_| answer(200, &heavy));
+        upstream(stream);
+        stream.end();
+        is_asked
+    };
+    let asked = |envoy: &Envoy, numbers: Range<usize>| numbers.filter(|number| is_asked(envoy, *number)).count();
+    assert_eq!(asked(&old, 0..70), 70);
+    old.tick();
+    assert_eq!(asked(&old, 0..70), 0, "alone, it has room for all");
+    let new = old.another();
+    assert!(new.configure(config_with(json!({"realm": "new"}))));
+    new.tick();
+    new.answer_all(provider);
+    old.tick();
+    assert_eq!((is_asked(&old, 69), is_asked(&old, 0)), (false, true), "each has half of the room");
+    // The one that nobody asks for a minute is in nobody's way.
+    host(|host| host.clock += 61 * 1_000_000_000);
+    assert!(is_asked(&new, 0));
+    new.tick();
+    assert_eq!((asked(&new, 0..70), asked(&new, 0..70)), (69, 0));
+    new.end();
+    old.tick();
+    assert!((20..50).contains(&asked(&old, 0..70)), "those that it has kept are known");
+    assert_eq!(asked(&old, 0..70), 0, "and there is room for all again");
 }
 
 /// The reply's status and the reason in its details.

@@ -8,7 +8,7 @@ use super::instance::Instance;
 use super::outgoing::{carry_out, refuse_misconfigured};
 use super::shared::{HostRandomness, ProcessMemory};
 use super::stream::Stream;
-use super::{Arrived, DEFAULT_NAME, Progress, Worker, body, calls, incoming};
+use super::{Arrived, DEFAULT_NAME, Progress, Worker, body, calls, incoming, neighbours};
 use crate::config::{Config, TokenLocation};
 use crate::decision::Decision;
 use crate::filter::{CallId, Effect, Filter, StreamId};
@@ -118,6 +118,7 @@ impl Root {
         for (call, response) in std::mem::take(&mut self.failed) {
             self.with_filter(|filter, now| filter.on_fetched(call, response, now));
         }
+        self.share_memory();
         self.with_filter(Filter::on_tick);
         self.perform();
         if let Ok(mut shared) = self.shared.try_borrow_mut() {
@@ -144,6 +145,7 @@ impl Root {
 
     /// Another configuration has taken its place, and its last request is over.
     pub(super) fn end(&self) {
+        neighbours::gone(self.id);
         if let Ok(mut shared) = self.shared.try_borrow_mut() {
             shared.instance.metrics.are_about(BTreeSet::new());
         }
@@ -166,7 +168,20 @@ impl Root {
             shared.instance.metrics.are_about(providers);
             shared.metadata_sources = metadata_sources;
             shared.filter = filter;
+            // The first tick tells the other filters of this one.
+            shared.was_asked = true;
         }
+    }
+
+    /// Leaves room for the other filters of this VM.
+    fn share_memory(&self) {
+        let was_asked = self.shared.try_borrow_mut().is_ok_and(|mut shared| std::mem::take(&mut shared.was_asked));
+        self.with_filter(|filter, now| {
+            if was_asked {
+                neighbours::asked(self.id, now);
+            }
+            filter.share_memory(neighbours::parts(self.id, now));
+        });
     }
 
     fn with_filter(&self, act: impl FnOnce(&mut Filter, Timestamp)) {

@@ -126,8 +126,9 @@ impl Stream {
     /// no clock to judge by.
     fn decide(&self, has_body: bool) -> Option<bool> {
         let mut shared = self.shared.try_borrow_mut().ok()?;
-        let Worker { filter, metadata_sources, instance, waiting } = &mut *shared;
+        let Worker { filter, metadata_sources, instance, waiting, was_asked } = &mut *shared;
         let filter = filter.as_mut()?;
+        *was_asked = true;
         let headers = wire::headers(abi::pairs(HeaderMap::RequestHeaders)?).unwrap_or_default();
         let metadata = metadata_sources.iter().map(|(namespace, key)| incoming::metadata(namespace, key)).collect();
         let mcp = if filter.reads_mcp_metadata() { incoming::mcp() } else { None };

@@ -98,6 +98,16 @@ impl Facts {
         }
     }
 
+    /// From now on this is one of so many filters that share the room for answers.
+    pub(super) fn share(&mut self, among: usize) {
+        self.validated.share(among);
+        self.inactive.share(among);
+        self.postponed.share(among);
+        self.enrichments.share(among);
+        self.exchanges.share(among);
+        self.authorizations.share(among);
+    }
+
     pub(super) fn providers(&self) -> impl Iterator<Item = &Provider> {
         self.providers.iter()
     }

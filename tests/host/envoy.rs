@@ -239,6 +239,14 @@ impl Envoy {
         Self { root }
     }
 
+    /// Another root of this worker's VM, for another configuration; it is to be configured.
+    pub fn another(&self) -> Self {
+        let root = number();
+        enter(root, || proxy_on_context_create(root, 0));
+        assert!(enter(root, || proxy_on_vm_start(root, 0)));
+        Self { root }
+    }
+
     pub fn configure(&self, configuration: impl AsRef<[u8]>) -> bool {
         let configuration = configuration.as_ref().to_vec();
         let size = configuration.len();
