@@ -114,27 +114,27 @@ fn of(filter: Entry<'_>, mark: &str, config: &Config) -> Net {
             net => net,
         };
     };
-    let passes = |word: Option<&str>| {
-        // Whatever a condition asks for beside the mark, it is no reason to deny what has one.
-        let is_met = if is_denying(rules) && word.is_some() { is_met_but_for_conditions } else { is_met };
-        let met = any(policies.iter().map(|(_, policy)| is_met(policy, mark, word)));
-        if is_denying(rules) { met.map(|met| !met) } else { met }
-    };
-    let results = marks::that_go_on(config);
-    let refused: Vec<&str> = results.iter().copied().filter(|word| passes(Some(*word)) == Some(false)).collect();
-    if is_denying(rules) {
-        return match (refused.is_empty(), passes(None)) {
-            (false, _) => Net::Wrong(
-                place,
-                format!(
-                    "this RBAC denies what the filter has let through ({}): write `action: ALLOW`",
-                    refused.join(", ")
-                ),
-            ),
-            (true, Some(true)) => Net::Other,
-            (true, _) => Net::Holds,
-        };
+    if is_denying(rules) { denying(rules, mark, place, config) } else { allowing(rules, mark, &asked, place, config) }
+}
+
+/// One that denies what meets a policy.
+fn denying(rules: &Node, mark: &str, place: Place, config: &Config) -> Net {
+    let policies = || rules.get("policies").map_or(&[][..], Node::members).iter().map(|(_, policy)| policy);
+    // Whatever a condition asks for beside the mark, it is no reason to deny what has one.
+    let denies = |word: &&str| any(policies().map(|policy| is_met_but_for_conditions(policy, mark, Some(word))));
+    let denied: Vec<&str> = marks::that_go_on(config).into_iter().filter(|word| denies(word) == Some(true)).collect();
+    if denied.is_empty() {
+        let denies_others = any(policies().map(|policy| is_met(policy, mark, None)));
+        return if denies_others == Some(false) { Net::Other } else { Net::Holds };
     }
+    let text =
+        format!("this RBAC denies what the filter has let through ({}): write `action: ALLOW`", denied.join(", "));
+    Net::Wrong(place, text)
+}
+
+/// One that allows what meets a policy, and nothing else.
+fn allowing(rules: &Node, mark: &str, asked: &Asked<'_>, place: Place, config: &Config) -> Net {
+    let policies = rules.get("policies").map_or(&[][..], Node::members);
     if asked.with.is_empty() {
         let text = "this RBAC allows whatever has no mark, too, which is all that the filter has not seen: ask for the words that may go \
                     on, without `not_id`";
@@ -148,6 +148,9 @@ fn of(filter: Entry<'_>, mark: &str, config: &Config) -> Net {
         );
         return Net::Wrong(key.place, text);
     }
+    let results = marks::that_go_on(config);
+    let allows = |word: &&str| any(policies.iter().map(|(_, policy)| is_met(policy, mark, Some(word))));
+    let refused: Vec<&str> = results.iter().copied().filter(|word| allows(word) == Some(false)).collect();
     if refused.is_empty() {
         return Net::Holds;
     }
