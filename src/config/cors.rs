@@ -54,7 +54,6 @@ impl Cors {
         sources: &[Rc<TokenSource>],
         further: ClientHeaders,
     ) -> Result<Option<Self>, Error> {
-        let ClientHeaders { has_mcp, takes_dpop } = further;
         let Some(mut fields) = top.object("cors")? else { return Ok(None) };
         fields.allow_only(&[
             "allow_origins",
@@ -64,14 +63,7 @@ impl Cors {
             "max_age",
             "allow_credentials",
         ])?;
-        let origins = fields.strings("allow_origins")?.unwrap_or_default();
-        if origins.is_empty() {
-            return Err(fields.error("allow_origins", "required: origins such as https://app.example.com, or *"));
-        }
-        let origins: Option<Vec<OriginPattern>> = origins.iter().map(|origin| OriginPattern::read(origin)).collect();
-        let problem = "must be origins as browsers send them: https://app.example.com, in lower case, without a path and without \
-                       the scheme's own port; https://*.example.com for every host below; or * for all";
-        let origins = origins.ok_or_else(|| fields.error("allow_origins", problem))?;
+        let origins = origins(&mut fields)?;
         let allow_credentials = fields.boolean("allow_credentials")?.unwrap_or(false);
         if allow_credentials && origins.contains(&OriginPattern::Any) {
             return Err(fields.error(
@@ -83,23 +75,8 @@ impl Cors {
         if allow_methods.iter().flatten().any(|method| method.is_empty() || !method.bytes().all(is_token_byte)) {
             return Err(fields.error("allow_methods", "must be methods (RFC 9110, section 9.1)"));
         }
-        let allow_headers = match header_names(&mut fields, "allow_headers")? {
-            Some(names) if allow_credentials && names.iter().any(|name| name == "*") => {
-                return Err(
-                    fields.error("allow_headers", "with allow_credentials, * is a header's name: list the headers")
-                );
-            }
-            // Browsers don't take `*` for `authorization`.
-            Some(names) if names.iter().any(|name| name == "*") => [names, places_of_tokens(sources)].concat(),
-            Some(names) => names,
-            None => {
-                let of_mcp = if has_mcp { MCP_HEADERS } else { &[] };
-                let of_dpop = if takes_dpop { DPOP_HEADERS } else { &[] };
-                let further = ["content-type"].iter().chain(of_mcp).chain(of_dpop).map(|name| (*name).to_owned());
-                [places_of_tokens(sources), further.collect()].concat()
-            }
-        };
-        let nonce = takes_dpop.then_some("dpop-nonce");
+        let allow_headers = allow_headers(&mut fields, allow_credentials, sources, further)?;
+        let nonce = further.takes_dpop.then_some("dpop-nonce");
         let standard = ["www-authenticate", "retry-after"].into_iter().chain(nonce).map(str::to_owned).collect();
         let expose_headers = [standard, header_names(&mut fields, "expose_headers")?.unwrap_or_default()].concat();
         let max_age = fields.duration("max_age")?.map(|age| age.as_secs());
@@ -113,6 +90,42 @@ impl Cors {
             max_age,
         }))
     }
+}
+
+/// `allow_origins`.
+fn origins(fields: &mut Fields) -> Result<Vec<OriginPattern>, Error> {
+    let origins = fields.strings("allow_origins")?.unwrap_or_default();
+    if origins.is_empty() {
+        return Err(fields.error("allow_origins", "required: origins such as https://app.example.com, or *"));
+    }
+    let origins: Option<Vec<OriginPattern>> = origins.iter().map(|origin| OriginPattern::read(origin)).collect();
+    let problem = "must be origins as browsers send them: https://app.example.com, in lower case, without a path and without \
+                   the scheme's own port; https://*.example.com for every host below; or * for all";
+    origins.ok_or_else(|| fields.error("allow_origins", problem))
+}
+
+/// `allow_headers`, or what a page needs to send a token and what belongs to it.
+fn allow_headers(
+    fields: &mut Fields,
+    allow_credentials: bool,
+    sources: &[Rc<TokenSource>],
+    further: ClientHeaders,
+) -> Result<Vec<String>, Error> {
+    let ClientHeaders { has_mcp, takes_dpop } = further;
+    let Some(names) = header_names(fields, "allow_headers")? else {
+        let of_mcp = if has_mcp { MCP_HEADERS } else { &[] };
+        let of_dpop = if takes_dpop { DPOP_HEADERS } else { &[] };
+        let further = ["content-type"].iter().chain(of_mcp).chain(of_dpop).map(|name| (*name).to_owned());
+        return Ok([places_of_tokens(sources), further.collect()].concat());
+    };
+    if names.iter().all(|name| name != "*") {
+        return Ok(names);
+    }
+    if allow_credentials {
+        return Err(fields.error("allow_headers", "with allow_credentials, * is a header's name: list the headers"));
+    }
+    // Browsers don't take `*` for `authorization`.
+    Ok([names, places_of_tokens(sources)].concat())
 }
 
 impl OriginPattern {
