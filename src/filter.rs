@@ -8,12 +8,12 @@
 //! an access token exists only if every check passed. Everything else that comes from the client under a name that the
 //! filter writes is removed, whatever is decided.
 //!
-//! [`AccessToken`]: crate::jose::jwt::AccessToken
-//!
 //! A warm request, one with a token that is known, costs one digest of the token here, and no allocation; the first claim in
 //! a header costs three. At the edge it costs five host calls beyond those for the claims: the headers, the clock, two counters, and
 //! the result as filter state. The first thousand requests, and one of 64 after them, are also looked at for what another filter of
 //! this name may have put there. Tests hold these figures.
+//!
+//! [`AccessToken`]: crate::jose::jwt::AccessToken
 
 mod assertions;
 mod authorize;
