@@ -397,9 +397,12 @@ impl Provider {
     }
 
     fn falls_back_to_userinfo(&self, metadata: &Metadata) -> bool {
+        let has_userinfo =
+            self.config.userinfo.endpoints != Endpoints::Discovered || metadata.userinfo_endpoint.is_some();
         self.config.validation == Validation::Auto
             && self.config.introspection.endpoints == Endpoints::Discovered
             && metadata.introspection_endpoint.is_none()
+            && has_userinfo
             && self.config.audiences != Audiences::Any
     }
 

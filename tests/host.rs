@@ -1315,20 +1315,25 @@ fn a_token_is_asked_about_with_the_secret_and_the_log_holds_neither() {
 /// UIF-04: Userinfo proves less than introspection. Where the provider leaves no choice, the operator is told.
 #[test]
 fn the_operator_is_told_that_userinfo_decides() {
-    let without_introspection = |call: &Call| match call.path().as_str() {
-        "/.well-known/openid-configuration" => {
-            let metadata = json!({"issuer": "https://idp.example.com", "jwks_uri": "https://idp.example.com/keys"});
-            answer(200, &metadata.to_string())
-        }
-        _ => provider(call),
-    };
     let told = "opaque tokens go to userinfo, which proves no audience";
-    for (validation, is_told) in [("auto", true), ("jwt", false)] {
+    let userinfo = json!({"userinfo_endpoint": "https://idp.example.com/userinfo"});
+    for (validation, own, is_told) in
+        [("auto", &userinfo, true), ("jwt", &userinfo, false), ("auto", &json!({}), false)]
+    {
+        let without_introspection = |call: &Call| match call.path().as_str() {
+            "/.well-known/openid-configuration" => {
+                let mut metadata = own.clone();
+                metadata["issuer"] = json!("https://idp.example.com");
+                metadata["jwks_uri"] = json!("https://idp.example.com/keys");
+                answer(200, &metadata.to_string())
+            }
+            _ => provider(call),
+        };
         let only = json!({"issuer": "https://idp.example.com", "audiences": "api", "validation": validation});
         let envoy = configured(config_with(json!({"providers": [only]})));
         envoy.tick();
         envoy.answer_all(without_introspection);
-        assert_eq!(log().contains(told), is_told, "{validation}: {}", log());
+        assert_eq!(log().contains(told), is_told, "{validation} with {own}: {}", log());
     }
     let envoy = warm();
     upstream(envoy.request(request(&GOOD)));
