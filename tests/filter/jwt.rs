@@ -441,9 +441,22 @@ fn a_required_type_must_be_there() {
         strict.send(bearer(&typed(bad))).refused(401, "wrong_type");
     }
     // No configuration makes a proof an access token.
-    for never in ["dpop+jwt", "logout+jwt", "secevent+jwt", "token-introspection+jwt"] {
+    for never in [
+        "client-authentication+jwt",
+        "dpop+jwt",
+        "logout+jwt",
+        "oauth-authz-req+jwt",
+        "oauth-id-jag+jwt",
+        "secevent+jwt",
+        "token-introspection+jwt",
+    ] {
         let mut scene = Scene::of(jwt(json!({"token_type": [never, "at+jwt"]}), json!({})));
         scene.send(bearer(&typed(json!(never)))).refused(401, "wrong_type");
+        // And nobody is asked about one.
+        let mut asked = Scene::of(introspection(json!({}), json!({})));
+        asked.provider.tokens.insert(typed(json!(never)), active(json!({})));
+        asked.send(bearer(&typed(json!(never)))).refused(401, "wrong_type");
+        assert_eq!(asked.count("/introspect"), 0);
     }
     // Nor an event, whether or not its type says so (RFC 8417, section 2.2; OpenID Connect Back-Channel Logout, section 2.4).
     let logout = || json!({"http://schemas.openid.net/event/backchannel-logout": {}});
@@ -550,7 +563,8 @@ fn what_an_issuer_says_to_others_is_no_access_token() {
 }
 
 /// RFC 6749, section 1.5; RFC 8725, section 3.12. By the words of Keycloak, Cognito, SimpleJWT, OpenIddict, ForgeRock, Casdoor,
-/// Flask, Curity, Spring, Descope, UAA, Gitea, oidcop and Volkswagen; its signature is as good as that of an access token.
+/// Flask, Curity, Spring, Descope, UAA, Gitea, oidcop, Volkswagen, Konnect and LibreGraph Connect; its signature is as good as that of an
+/// access token.
 #[test]
 fn a_refresh_token_is_no_access_token() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
@@ -595,6 +609,10 @@ fn a_refresh_token_is_no_access_token() {
         json!({"token_class": "access_token", "sid": "s"}),
         json!({"ttype": "T"}),
         json!({"jtt": "access_token"}),
+        // Access tokens of Konnect and LibreGraph Connect, and what says nothing of the token.
+        json!({"kc.isAccessToken": true, "kc.authorizedScopes": ["openid"], "kc.identity": {"kc.i.id": "ann"}}),
+        json!({"lg.t": "1", "scp": ["openid"], "lg.i": {"id": "ann"}}),
+        json!({"isRefreshToken": false, "refresh_token": "true", "refreshable": true, "lg.t": 2}),
         json!({"tokenName": "offline", "type": "logout", "kind": "authorization_code", "name": "Refresh"}),
     ] {
         scene.send(bearer(&typed(claims))).allowed();

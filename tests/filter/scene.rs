@@ -305,6 +305,10 @@ pub fn marks_of_refresh_tokens() -> Vec<Value> {
         json!({"jwtType": "refresh_token"}),
         json!({"kind": "refresh"}),
         json!({"tt": 1, "gnt": 7, "cnt": 2}),
+        json!({"kc.isRefreshToken": true, "kc.approvedScopes": ["openid"], "kc.ref": "r", "scope": null}),
+        json!({"lg.t": "2", "scp": ["openid"], "lg.r": "r", "lg.i": {"id": "ann"}, "scope": null}),
+        json!({"is_refresh_token": true}),
+        json!({"https://example.com/isRefresh": true}),
     ]
 }
 

@@ -30,8 +30,17 @@ fn is_of_another_kind_only(name: &str, value: &Value) -> bool {
         "typ" => words(value).any(|kind| is_never_access_token(kind) || is_typ_of_keycloak(kind)),
         // Spring Security OAuth names in a refresh token the access token that it came with.
         "ati" => value.is_string(),
-        _ => false,
+        // LibreGraph Connect, in OpenCloud and ownCloud; its access tokens say 1.
+        "lg.t" => value == "2",
+        _ => *value == true && is_flag_of_refresh_tokens(name),
     }
+}
+
+/// Whether what is said is that the token is a refresh token: Kopano Konnect's `kc.isRefreshToken`, and others' without their own
+/// beginning.
+fn is_flag_of_refresh_tokens(name: &str) -> bool {
+    let own = name.rsplit(['.', ':', '/']).next().unwrap_or_default();
+    is_word(own, "isrefreshtoken") || is_word(own, "isrefresh")
 }
 
 /// An object by RFC 8417; the text of one in what Apple tells of its users, by the keys of their ID tokens.
@@ -195,10 +204,19 @@ const KIND: [&str; 7] = ["type", "kind", "use", "usage", "purpose", "tokenname",
 /// How the kinds of tokens of RFC 8693, section 3, begin.
 const TOKEN_TYPE_URN: &str = "urn:ietf:params:oauth:token-type:";
 
-/// JWTs that are proofs, events or answers: no configuration makes them access tokens. They come from the same
+/// JWTs that are proofs, requests, grants, events or answers: no configuration makes them access tokens. Some come from the same
 /// issuers and verify with the same keys (RFC 9449, section 4.2; OpenID Connect Back-Channel Logout 1.0,
-/// section 2.4; RFC 8417, section 2.3; RFC 9701, section 5).
-const NEVER_ACCESS_TOKENS: &[&str] = &["dpop+jwt", "logout+jwt", "secevent+jwt", "token-introspection+jwt"];
+/// section 2.4; RFC 8417, section 2.3; RFC 9701, section 5), others are for the provider alone (RFC 9101, section 10.8; the drafts of
+/// RFC 7523bis and of identity assertions as grants).
+const NEVER_ACCESS_TOKENS: &[&str] = &[
+    "client-authentication+jwt",
+    "dpop+jwt",
+    "logout+jwt",
+    "oauth-authz-req+jwt",
+    "oauth-id-jag+jwt",
+    "secevent+jwt",
+    "token-introspection+jwt",
+];
 
 #[cfg(test)]
 mod tests {
