@@ -124,18 +124,28 @@ pub fn is_error(object: &Object) -> bool {
 
 /// Whether an answer says of a token or its user that they are good no more, whatever else it says.
 pub fn denies(object: &Object) -> bool {
-    let says = |names: &[&str], name: &str| names.iter().any(|known| jwt::is_word(name, known));
-    object.iter().any(|(name, value)| is_no(value) && says(&GOOD, name) || *value == true && says(&GOOD_NO_MORE, name))
+    object.iter().any(|(name, value)| match truth(value) {
+        Some(false) => is_said_by(name, &GOOD),
+        Some(true) => is_said_by(name, &GOOD_NO_MORE),
+        None => false,
+    })
 }
 
-/// `false`, also as those write it who have no booleans.
-fn is_no(value: &Value) -> bool {
+/// A boolean, also as those write it who have none.
+fn truth(value: &Value) -> Option<bool> {
     match value {
-        Value::Bool(yes) => !yes,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => ["false", "0"].iter().any(|no| text.eq_ignore_ascii_case(no)),
-        _ => false,
+        Value::Bool(yes) => Some(*yes),
+        Value::Number(number) => Some(number.as_f64() != Some(0.0)),
+        Value::String(text) if text.eq_ignore_ascii_case("true") || text == "1" => Some(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") || text == "0" => Some(false),
+        _ => None,
     }
+}
+
+/// Whether a name is one of these words, alone or behind an `is`.
+fn is_said_by(name: &str, words: &[&str]) -> bool {
+    let behind_is = name.split_at_checked(2).filter(|(is, _)| is.eq_ignore_ascii_case("is")).map(|(_, rest)| rest);
+    words.iter().any(|word| jwt::is_word(name, word) || behind_is.is_some_and(|rest| jwt::is_word(rest, word)))
 }
 
 fn checked(object: Object) -> Answer {
@@ -223,10 +233,10 @@ const KINDS: [(&str, &[&str]); 3] = [
 
 /// What is said of a user who wasn't frozen (Salesforce), deactivated (Django, Spring), or of an answer that went well (Slack), as
 /// [`jwt::is_word`] compares it.
-const GOOD: [&str; 6] = ["active", "isactive", "enabled", "valid", "ok", "success"];
+const GOOD: [&str; 5] = ["active", "enabled", "valid", "ok", "success"];
 
-/// What is said of those who were (Dropbox, Mastodon), and of tokens.
-const GOOD_NO_MORE: [&str; 3] = ["disabled", "suspended", "revoked"];
+/// What is said of those who were (Dropbox, Mastodon, Reddit, Slack, Synapse), and of tokens.
+const GOOD_NO_MORE: [&str; 6] = ["deactivated", "deleted", "disabled", "inactive", "revoked", "suspended"];
 
 /// RFC 8693, section 3, as [`jwt::is_word`] compares it.
 const ACCESS_TOKEN_URN: &str = "urn:ietf:params:oauth:tokentype:accesstoken";

@@ -415,7 +415,8 @@ fn a_400_about_the_token_is_a_no() {
     }
 }
 
-/// Salesforce says `active` of users who were frozen, Django `is_active`, Dropbox `disabled`, and Slack `ok` of whatever is wrong.
+/// Salesforce says `active` of users who were frozen, Django `is_active`, Dropbox `disabled`, Reddit `is_suspended`, and Slack `ok` of
+/// whatever is wrong.
 #[test]
 fn a_user_who_is_not_active() {
     let mut scene = Scene::of(userinfo(json!({}), json!({})));
@@ -441,7 +442,15 @@ fn a_user_who_is_not_active() {
         (json!({"valid": false}), false),
         (json!({"disabled": true}), false),
         (json!({"suspended": true}), false),
+        (json!({"is_suspended": true}), false),
+        (json!({"isEnabled": "false"}), false),
+        (json!({"deleted": true}), false),
+        (json!({"Inactive": true}), false),
+        (json!({"deactivated": "True"}), false),
+        (json!({"revoked": 1}), false),
+        (json!({"isRevoked": "1"}), false),
         (json!({"disabled": false, "suspended": null, "enabled": true, "is_active": 1, "locked": true}), true),
+        (json!({"disabled": "no", "suspended": 0, "is_deleted": "0", "revoked": [true], "issuspend": true}), true),
         (json!({"email_verified": false, "bot": false, "settings": {"enabled": false}}), true),
     ];
     for (number, (answer, is_good)) in told.into_iter().enumerate() {
