@@ -7,7 +7,7 @@ use crate::http::{Request, only};
 use crate::jose::confirmation::ProvenCertificate;
 use crate::jose::jwk::Thumbprint;
 use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD as BASE64;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use percent_encoding::percent_decode;
 
 /// The certificate of the client at hand.
@@ -27,16 +27,13 @@ impl ClientCertificate {
     }
 
     /// That which a proxy before Envoy has put into a header: `x-forwarded-client-cert` as Envoy writes it, `client-cert` as
-    /// RFC 9440 has it, or a PEM text under any other name.
+    /// RFC 9440 has it, or under any other name that form, a PEM text, or what a PEM text has between its first line and its last.
     pub fn in_header(request: &Request, name: &str) -> Option<Self> {
         let value = only(request.headers.all(name))?;
         let thumbprint = match name {
             "x-forwarded-client-cert" => forwarded_hash(value)?,
-            "client-cert" => {
-                let der = value.strip_prefix(b":")?.strip_suffix(b":")?;
-                Thumbprint::of(&BASE64.decode(der).ok().filter(|der| !der.is_empty())?)
-            }
-            _ => Thumbprint::of(&pem(value)?),
+            "client-cert" => Thumbprint::of(&byte_sequence(value)?),
+            _ => Thumbprint::of(&byte_sequence(value).or_else(|| pem(value))?),
         };
         Some(Self(thumbprint))
     }
@@ -76,16 +73,36 @@ fn forwarded_hash(value: &[u8]) -> Option<Thumbprint> {
     Thumbprint::from_hex(only(hashes.into_iter())?)
 }
 
+/// The DER between two colons (RFC 9440, section 2.1; RFC 8941, section 3.3.5), as Google's load balancers write it under a name of
+/// the operator's.
+fn byte_sequence(value: &[u8]) -> Option<Vec<u8>> {
+    base64(value.strip_prefix(b":")?.strip_suffix(b":")?)
+}
+
 /// The DER of the one certificate of a PEM text (RFC 7468), percent-encoded as nginx and HAProxy hand it on, or with spaces or
-/// tabs for its line ends.
+/// tabs for its line ends; or without its first line and its last, as Traefik, Caddy and Azure's App Service do.
 fn pem(value: &[u8]) -> Option<Vec<u8>> {
     let decoded: Vec<u8> = percent_decode(value).collect();
     let text = std::str::from_utf8(&decoded).ok()?.trim();
-    let block = text.strip_prefix(BEGIN)?.strip_suffix(END)?;
-    // A second certificate would be a chain of unknown order. It has hyphens, which base64 has not.
-    let der = BASE64.decode(block.split_ascii_whitespace().collect::<String>()).ok()?;
-    (!der.is_empty()).then_some(der)
+    let block = match text.strip_prefix(BEGIN) {
+        Some(begun) => begun.strip_suffix(END)?,
+        None => text,
+    };
+    // A second certificate would be a chain of unknown order. It has hyphens or a comma, which base64 has not.
+    base64(block.split_ascii_whitespace().collect::<String>().as_bytes())
 }
+
+fn base64(text: &[u8]) -> Option<Vec<u8>> {
+    BASE64.decode(text).ok().filter(|der| !der.is_empty())
+}
+
+/// RFC 8941, section 4.2.7: who reads SHOULD NOT fail for want of padding, nor for bits that mean nothing.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
@@ -147,13 +164,40 @@ mod tests {
         assert_eq!(in_header("x-ssl-client-cert", &[&encoded]), expected);
         assert_eq!(in_header("x-ssl-client-cert", &[&pem.replace('\n', " ")]), expected);
         assert_eq!(in_header("x-ssl-client-cert", &[&pem.replace('\n', "\t")]), expected);
-        assert_eq!(in_header("client-cert", &[&format!(":{base64}:")]), expected);
         let two = format!("{encoded}{encoded}");
-        for bad in ["", "(null)", base64.as_str(), &two, &encoded[..encoded.len() - 6], &format!(":{base64}:")] {
+        for bad in ["", "(null)", "-", &two, &encoded[..encoded.len() - 6], &format!("{pem}{pem}").replace('\n', " ")] {
             assert_eq!(in_header("x-ssl-client-cert", &[bad]), None, "{bad}");
         }
-        for bad in ["", "::", base64.as_str(), &format!(":{base64}:, :{base64}:"), &format!(":{base64}"), &encoded] {
-            assert_eq!(in_header("client-cert", &[bad]), None, "{bad}");
+    }
+
+    #[test]
+    fn a_certificate_between_colons_or_alone() {
+        let der = b"\xfb\xef\xff: any octets, also those of + and /";
+        let base64 = BASE64.encode(der);
+        let unpadded = base64.trim_end_matches('=');
+        assert!(base64.starts_with("++//") && unpadded.len() < base64.len());
+        let expected = Some(ClientCertificate(Thumbprint::of(der)));
+        for name in ["client-cert", "x-client-cert-leaf"] {
+            assert_eq!(in_header(name, &[&format!(":{base64}:")]), expected, "{name}");
+            assert_eq!(in_header(name, &[&format!(":{unpadded}:")]), expected, "{name}");
+        }
+        let escaped = base64.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+        for alone in [&base64, unpadded, &escaped] {
+            assert_eq!(in_header("x-forwarded-tls-client-cert", &[alone]), expected, "{alone}");
+            assert_eq!(in_header("client-cert", &[alone]), None, "{alone}");
+            assert_eq!(in_header("x-forwarded-client-cert", &[alone]), None, "{alone}");
+        }
+        for bad in ["", ":", "::", ":=:", "==", &format!(":{base64}"), &format!("{base64}:"), &format!("::{base64}::")]
+        {
+            for name in ["client-cert", "x-client-cert"] {
+                assert_eq!(in_header(name, &[bad]), None, "{name} {bad}");
+            }
+        }
+        // Two are a choice.
+        for two in [format!("{base64},{base64}"), format!(":{base64}:, :{base64}:"), format!("{base64}{base64}")] {
+            for name in ["client-cert", "x-client-cert"] {
+                assert_eq!(in_header(name, &[&two]), None, "{name} {two}");
+            }
         }
     }
 }

@@ -96,6 +96,12 @@ fn a_header_of_a_trusted_proxy() {
     let pem = format!("-----BEGIN%20CERTIFICATE-----%0A{}%0A-----END%20CERTIFICATE-----%0A", BASE64.encode(DER));
     let mut nginx = scene(json!({"header": "x-ssl-client-cert"}));
     nginx.send(bearer(&bound()).header("x-ssl-client-cert", pem.replace('+', "%2B"))).allowed();
+    for alone in [BASE64.encode(DER), format!(":{}:", BASE64.encode(DER))] {
+        let mut others = scene(json!({"header": "x-forwarded-tls-client-cert"}));
+        others.send(bearer(&bound()).header("x-forwarded-tls-client-cert", &alone)).allowed();
+        let chain = format!("{alone},{alone}");
+        others.send(bearer(&bound()).header("x-forwarded-tls-client-cert", chain)).refused(401, "not_bound");
+    }
     let mut standard = scene(json!({"header": "client-cert"}));
     standard.send(bearer(&bound()).header("client-cert", format!(":{}:", BASE64.encode(DER)))).allowed();
 }
