@@ -269,7 +269,7 @@ pub(super) fn hold_body(
     let Unread { mcp, head } = unread;
     forward.lists = lists(case, asked.map(std::slice::from_ref).unwrap_or_default(), token.as_ref());
     if mcp.filter_lists {
-        forward.edits.push(without_coding());
+        forward.edits.extend(without_form());
     }
     let request = case.request.with_headers(|name| TOLD_HEADERS.iter().any(|told| told.as_bytes() == name));
     let case = Case { request, policy: Rc::clone(&case.policy), is_check: false };
@@ -290,20 +290,19 @@ pub(super) fn with_lists(
         forward.lists = lists(case, asked.map(std::slice::from_ref).unwrap_or_default(), token);
     }
     if forward.lists.is_some() {
-        forward.edits.push(without_coding());
+        forward.edits.extend(without_form());
     }
     Decision::Forward(forward)
 }
 
-/// What the response to a request to an MCP server may list. A GET opens or resumes a stream, whatever its body says.
+/// What the response to a request to an MCP server may list.
 fn lists(case: &Case, messages: &[Message], token: Option<&AccessToken>) -> Option<Lists> {
-    let in_stream = || Lists::in_stream(&case.policy, token).filter(|_| case.request.method() == Some(b"GET"));
-    Lists::asked_for(messages, &case.policy, token).or_else(in_stream)
+    Lists::in_response(messages, case.request.method() == Some(b"GET"), &case.policy, token)
 }
 
-/// What is to be filtered must be readable.
-fn without_coding() -> Edit {
-    Edit::Remove(b"accept-encoding".to_vec())
+/// What is to be filtered must be readable, and whole.
+fn without_form() -> impl Iterator<Item = Edit> {
+    ["accept-encoding", "range"].into_iter().map(|name| Edit::Remove(name.as_bytes().to_vec()))
 }
 
 /// Whether a token may ask for all of this; or else what it may not ask for, and why.

@@ -13,6 +13,7 @@ mod likeness;
 pub mod lists;
 pub mod message;
 pub mod uri;
+mod watch;
 
 use crate::config::{Mcp, NamePattern, Needed, OperationSource, Permission, ScopeImplications};
 use crate::jose::jwt::AccessToken;
@@ -240,4 +241,20 @@ const HARMLESS_METHODS: &[&str] = &[
     "notifications/roots/list_changed",
     "notifications/tasks/status",
     "notifications/elicitation/complete",
+];
+
+/// A member of a result that lists something.
+struct List {
+    member: &'static str,
+    /// The member of an entry that tells what it is about.
+    named_by: &'static str,
+    operation: fn(Box<str>) -> Operation,
+}
+
+const LISTS: &[List] = &[
+    List { member: "tools", named_by: "name", operation: Operation::Tool },
+    List { member: "prompts", named_by: "name", operation: Operation::Prompt },
+    List { member: "resources", named_by: "uri", operation: Operation::Resource },
+    // As a completion names it.
+    List { member: "resourceTemplates", named_by: "uriTemplate", operation: Operation::Resource },
 ];

@@ -29,11 +29,12 @@ class Lister(RawService):
         self.parts: list[bytes] = []
         self.pause = 0.0
         self.heads: list[bytes] = []
+        self.asked = ASK
         super().__init__()
 
     def serve(self, connection: socket.socket) -> None:
         got = b""
-        while b"\r\n\r\n" not in got or (b"POST" in got and ASK not in got):
+        while b"\r\n\r\n" not in got or (b"POST" in got and self.asked not in got):
             data = connection.recv(65536)
             if not data:
                 return
@@ -175,6 +176,24 @@ def test_a_get_with_a_body_opens_no_other_stream(
                 assert data, seen
                 seen += data
         assert b"debug" not in seen, seen
+
+
+def test_an_answer_to_another_request_lists_nothing(envoy: Envoy, fake: FakeProvider, lister: Lister) -> None:
+    """What it says goes on as it comes, of any length; a list is as many spaces, and the connection lives."""
+    lister.asked = json.dumps({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "read"}}).encode()
+    headers = [JSON, ("Authorization", f"Bearer {fake.token(aud=RESOURCE)}")]
+    result = {"content": [{"type": "text", "text": "x" * 100_000}], "structuredContent": {"result": {"tools": ["read"]}}}
+    answer = json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}).encode()
+    listed = tools("read", "debug")
+    with envoy.http1() as client:
+        for before, end, media in [(b"", b"", b"application/json"), (b"id: 1\r\ndata: ", b"\r\n\r\n", b"text/event-stream")]:
+            for body in (answer, listed):
+                lister.parts = [response(before + body + end, b"content-type: " + media, b'etag: "a"')]
+                client.send(request_bytes("/mcp", headers, "POST", lister.asked))
+                seen = client.receive()
+                passed = body + end if body is answer else listed.partition(b": [")[0]
+                assert (seen.status, seen.body.rstrip(b" "), seen.header("etag")) == (200, before + passed, '"a"')
+                assert len(seen.body) == len(before + body + end)
 
 
 def test_what_cannot_be_read_is_withheld(envoy: Envoy, fake: FakeProvider, lister: Lister) -> None:

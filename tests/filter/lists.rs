@@ -349,10 +349,98 @@ fn the_stream_of_a_get_with_a_body_is_filtered_too() {
     }
 }
 
+/// What another request is answered, in two parts.
+fn answered(scene: &mut Scene, head: &[(&str, &str)], body: &[u8], cut: usize) -> Vec<u8> {
+    let call = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"read"}}"#;
+    let mut reading = reading(scene, post("read"), call, head).expect("a list could come");
+    assert!(reading.edits.is_empty() && !reading.waits_at(1));
+    let (first, rest) = body.split_at(cut);
+    [reading.pass_on(first, false, scene.now), reading.pass_on(rest, true, scene.now)].concat()
+}
+
+/// Services that find the stream of an answer by the `id` of its request can be brought to confuse two.
+#[test]
+fn a_list_that_nobody_asked_for_goes_no_further_than_its_name() {
+    let mut scene = server(json!({}));
+    let list = tools(&["read", "debug"]).to_string();
+    let escaped = list.replace("\"tools\"", "\"t\\u006fols\"").replace("\"result\"", "\"r\\u0065sult\"");
+    let inner = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"text":"a \"b\\"}],"_meta":{"result":{"tools":[]}},"#;
+    let late = format!(r#"{inner}"resources":[{{"uri":"debug:1"}}]}}}}"#);
+    let batch = format!(r#"[{{"jsonrpc":"2.0","method":"a"}},{list}]"#);
+    for body in [&list, &escaped, &late, &batch] {
+        let events = format!("\u{feff}: \"\r\rid: {{\r\ndata: {{\"a\":1}}\r\n\r\nevent: a\r\ndata:\rdata: {body}\n\n");
+        for (head, text) in [(JSON, body), (EVENTS, &events)] {
+            for cut in 0..=text.len() {
+                let seen = String::from_utf8(answered(&mut scene, head, text.as_bytes(), cut)).unwrap();
+                assert!(seen.len() == text.len() && !seen.contains("debug"), "{cut}: {seen}");
+                assert!(text.starts_with(seen.trim_end()) && seen.contains("jsonrpc"), "{cut}: {seen}");
+            }
+        }
+    }
+    for form in [("content-encoding", "gzip"), ("content-type", "text/event-stream"), ("content-range", "bytes 9-/99")]
+    {
+        let head: Vec<_> = JSON.iter().copied().chain([form]).collect();
+        let mut reading = reading(&mut scene, post("read"), &asking("ping"), &head).unwrap();
+        let seen = String::from_utf8(reading.pass_on(list.as_bytes(), true, scene.now)).unwrap();
+        assert!(seen.contains(r#""id":7,"error""#), "{seen}");
+    }
+}
+
+/// An answer of any length goes on as it comes, octet for octet.
+#[test]
+fn the_answer_to_another_request_goes_on_as_it_comes() {
+    let mut scene = server(json!({"max_body_size": 1024}));
+    let long = "x\\\"".repeat(1000);
+    for body in [
+        r#"{"jsonrpc":"2.0","id":7,"result":{"content":[],"structuredContent":{"tools":[{"resources":[1]}]}}}"#,
+        r#"{"jsonrpc":"2.0","id":7,"result":{"capabilities":{"tools":{},"prompts":{}},"structuredContent":{"result":{"tools":1}}}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage","params":{"result":1,"tools":[]}}"#,
+        r#"{"jsonrpc":"2.0","id":7,"error":{"tools":[],"data":{"result":{"tools":1}}}}"#,
+        r#"{"result":{"a":"\"tools\":","to":["tools"],"tool":{},"Tools":1,"toolsx":2,"t\\u":"tools"},"tools":[]}"#,
+        &format!(r#"{{"jsonrpc":"2.0","id":7,"result":{{"content":[{{"text":"{long}"}}]}}}}"#),
+        "}}}}{{{\"result\":{\"tools\":1",
+        "\u{0}\"",
+        "",
+    ] {
+        let events =
+            format!("id: 1\ndata: {body}\n\n\ndata:{body}\rtools: {{\"result\":{{\"tools\":[]}}}}\r\n\r\ndat\n");
+        for (head, text) in [(JSON, body), (EVENTS, &events)] {
+            for cut in (0..=text.len()).step_by(text.len() / 100 + 1) {
+                assert_eq!(answered(&mut scene, head, text.as_bytes(), cut), text.as_bytes(), "{cut}: {text:.300}");
+            }
+        }
+    }
+    // Nobody finds a message in these.
+    for head in [&[(":status", "200"), ("content-type", "text/html")][..], &[(":status", "400")]] {
+        assert!(reading(&mut scene, post("read"), &asking("ping"), head).is_none(), "{head:?}");
+    }
+    let accepted = &[(":status", "202")];
+    assert_eq!(answered(&mut scene, accepted, b"", 0), b"");
+}
+
+/// A part of a stream can begin behind `data:`. Apache takes one out of every answer whose length it knows, to a POST, too.
+#[test]
+fn no_part_of_a_list_can_be_asked_for() {
+    let mut scene = server(json!({}));
+    let get = get("/mcp").bearer(&token(json!({"aud": RESOURCE, "scope": "read"})));
+    for (ask, body) in [(get, ""), (post("read"), &asking("tools/list"))] {
+        let ask = if body.is_empty() { ask } else { ask.with_body() };
+        let stream = scene.begin(ask.header("range", "bytes=40-"));
+        scene.settle();
+        let upstream = scene.seen(stream).allowed();
+        assert_eq!(upstream.header("range"), None);
+        for media_type in ["text/event-stream", "multipart/byteranges; boundary=a"] {
+            let head = [(":status", "206"), ("content-type", media_type), ("content-range", "bytes 40-999/1000")];
+            let mut reading = upstream.lists.clone().unwrap().read(&Headers::from_pairs(head)).unwrap();
+            let seen = reading.pass_on(b"ls\":[{\"name\":\"debug\"}]}}\n\n", true, scene.now);
+            assert!(!String::from_utf8(seen).unwrap().contains("debug"), "{media_type}");
+        }
+    }
+}
+
 #[test]
 fn only_answers_to_those_who_ask_are_read() {
     let mut scene = server(json!({}));
-    assert!(reading(&mut scene, post("read"), &asking("ping"), JSON).is_none());
     assert!(reading(&mut scene, post("read"), &asking("tools/list"), &[(":status", "401")]).is_none());
     for method in ["tools/list", "prompts/list", "resources/list", "resources/templates/list"] {
         assert!(reading(&mut scene, post("read"), &asking(method), JSON).is_some(), "{method}");

@@ -2,12 +2,14 @@
 //! "Listing Tools", and its kin).
 //!
 //! A list comes as one JSON text, or as one event among others in a stream of events, which may come again in another stream
-//! that resumes it. A text is read when it is whole. Of a stream, each event goes on as soon as it is.
+//! that resumes it. A text is read when it is whole. Of a stream, each event goes on as soon as it is. The response to a request
+//! for something else goes on as it comes, up to a list that nobody asked for: see [`Watch`].
 //!
 //! The invariant: no entry of a list goes on that the token may not use. What can't be read as a list, or is longer than is read,
 //! does not go on at all: an error of JSON-RPC stands in its place.
 
-use super::{Message, Operation};
+use super::watch::Watch;
+use super::{LISTS, List, Message, Operation};
 use crate::config::{Mcp, Policy, ScopeImplications};
 use crate::http::{Edit, Headers};
 use crate::jose::jwt::AccessToken;
@@ -32,6 +34,8 @@ enum ListRequest {
     List(Option<Box<str>>),
     /// It opens or resumes a stream, in which the answer to an earlier request can come.
     Stream,
+    /// It asks for something else, with this `id`, if that is known.
+    Other(Option<Box<str>>),
 }
 
 /// Nothing but the server and the request tell two apart, and whoever compares decisions knows the token.
@@ -59,10 +63,14 @@ enum Form {
     Text,
     /// As events.
     Events(Events),
+    /// As ones that nobody asked for, if at all.
+    Unasked(Watch),
     /// In none that is read.
     Unreadable,
     /// In one that was found to be too long, or unreadable: nothing more of it goes on.
     Ended,
+    /// As one that nobody asked for: all that follows goes on as so many spaces, since its length was told.
+    Blanked,
 }
 
 /// The part of a stream of events that is not complete.
@@ -78,20 +86,20 @@ struct Events {
 }
 
 impl Lists {
-    /// For the response to these messages, if one of them asks for a list.
-    pub fn asked_for(messages: &[Message], policy: &Rc<Policy>, token: Option<&AccessToken>) -> Option<Self> {
-        let methods = messages.iter().map(|asked| asked.method.as_deref().unwrap_or_default());
-        let (asked, _) = messages.iter().zip(methods).find(|(_, method)| LIST_METHODS.contains(method))?;
-        Self::new(ListRequest::List(asked.id.clone()), policy, token)
-    }
-
-    /// For a stream that a client opens or resumes.
-    pub fn in_stream(policy: &Rc<Policy>, token: Option<&AccessToken>) -> Option<Self> {
-        Self::new(ListRequest::Stream, policy, token)
-    }
-
-    fn new(request: ListRequest, policy: &Rc<Policy>, token: Option<&AccessToken>) -> Option<Self> {
+    /// For the response to a request with these messages. What opens a stream does so whatever its body says.
+    pub fn in_response(
+        messages: &[Message],
+        opens_stream: bool,
+        policy: &Rc<Policy>,
+        token: Option<&AccessToken>,
+    ) -> Option<Self> {
         let mcp = policy.mcp.as_ref().filter(|mcp| mcp.filter_lists)?;
+        let asks_for_list = |asked: &&Message| asked.method.as_deref().is_some_and(|own| LIST_METHODS.contains(&own));
+        let request = match messages.iter().find(asks_for_list) {
+            Some(asked) => ListRequest::List(asked.id.clone()),
+            None if opens_stream => ListRequest::Stream,
+            None => ListRequest::Other(messages.first().and_then(|asked| asked.id.clone())),
+        };
         let implied = Rc::clone(&policy.implied_scopes);
         Some(Self { mcp: Rc::clone(mcp), implied, token: token.cloned(), request })
     }
@@ -103,22 +111,40 @@ impl Lists {
             return None;
         }
         let media_type = head.media_type();
-        if self.request == ListRequest::Stream && is_no_stream(head, &media_type) {
+        if !self.is_readable_as(head, &media_type) && !is_partial(head) {
             return None;
         }
         let is_coded = head.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
         let form = match media_type.as_str() {
-            _ if is_coded || says_another_charset(head) => Form::Unreadable,
+            _ if is_coded || is_partial(head) || says_another_charset(head) => Form::Unreadable,
+            EVENT_STREAM if self.asks_for_none() => Form::Unasked(Watch::of_events()),
+            _ if self.asks_for_none() && !says(head, EVENT_STREAM) => Form::Unasked(Watch::of_text()),
             EVENT_STREAM => Form::Events(Events::default()),
-            "application/json" => Form::Text,
+            JSON => Form::Text,
             _ => Form::Unreadable,
         };
+        if matches!(form, Form::Unasked(_)) {
+            return Some(ListReader { lists: self, form, edits: Vec::new() });
+        }
         let mut edits: Vec<_> = OF_THE_BODY.iter().map(|name| Edit::Remove(name.as_bytes().to_vec())).collect();
         if matches!(form, Form::Unreadable) {
             edits.push(Edit::Remove(b"content-encoding".to_vec()));
-            edits.push(Edit::Set("content-type".into(), b"application/json".to_vec()));
+            edits.push(Edit::Set("content-type".into(), JSON.into()));
         }
         Some(ListReader { lists: self, form, edits })
+    }
+
+    /// Whether somebody could find a list in a response of this media type, if one can come in it at all.
+    fn is_readable_as(&self, head: &Headers, media_type: &str) -> bool {
+        match &self.request {
+            ListRequest::List(_) => true,
+            ListRequest::Stream => media_type.is_empty() || says(head, EVENT_STREAM),
+            ListRequest::Other(_) => media_type.is_empty() || says(head, EVENT_STREAM) || says(head, "json"),
+        }
+    }
+
+    fn asks_for_none(&self) -> bool {
+        matches!(self.request, ListRequest::Other(_))
     }
 
     fn may_use(&self, operation: &Operation, now: Timestamp) -> bool {
@@ -132,7 +158,7 @@ impl Lists {
 
     /// What stands in the place of a list that can't be read; nothing where nobody waits for it.
     fn error(&self) -> Option<String> {
-        let ListRequest::List(id) = &self.request else { return None };
+        let (ListRequest::List(id) | ListRequest::Other(id)) = &self.request else { return None };
         let id = id.as_deref().unwrap_or("null");
         Some(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{INTERNAL_ERROR},"message":"{UNREADABLE}"}}}}"#))
     }
@@ -256,7 +282,16 @@ impl ListReader {
                 }
                 passed
             }
+            Form::Unasked(watch) => {
+                let mut passed = part.to_vec();
+                if let Some(list) = watch.list_in(part).and_then(|begin| passed.get_mut(begin..)) {
+                    list.fill(b' ');
+                    *form = Form::Blanked;
+                }
+                passed
+            }
             Form::Ended => Vec::new(),
+            Form::Blanked => vec![b' '; part.len()],
         }
     }
 }
@@ -310,12 +345,16 @@ fn end_of_event(text: &[u8], searched: usize) -> Option<usize> {
     Some(from.saturating_add(found).saturating_add(2))
 }
 
-/// Whether nobody takes a response for a stream of events. Of several media types, browsers take the last one (Fetch standard,
-/// "extract a MIME type"), and others the first.
-fn is_no_stream(head: &Headers, media_type: &str) -> bool {
-    let mut said = head.all("content-type");
-    !media_type.is_empty()
-        && !said.any(|said| said.to_ascii_lowercase().windows(EVENT_STREAM.len()).any(is_event_stream))
+/// Whether a response says this media type, or a part of its name. Of several media types, browsers take the last one (Fetch
+/// standard, "extract a MIME type"), and others the first.
+fn says(head: &Headers, media_type: &str) -> bool {
+    let is_said = |text: &[u8]| text.eq_ignore_ascii_case(media_type.as_bytes());
+    head.all("content-type").any(|said| said.windows(media_type.len()).any(is_said))
+}
+
+/// Whether a response is a part of one (RFC 9110, section 14). Of a stream, it can begin behind `data:`.
+fn is_partial(head: &Headers) -> bool {
+    head.first(":status") == Some(b"206") || head.first("content-range").is_some()
 }
 
 /// Whether a media type names a charset that is not UTF-8. Some services write in whichever a client asks for in `Accept`
@@ -327,10 +366,6 @@ fn says_another_charset(head: &Headers) -> bool {
         let [name, charset] = parts[..] else { return false };
         name.eq_ignore_ascii_case(b"charset") && !UTF_8.iter().any(|known| charset.eq_ignore_ascii_case(known))
     })
-}
-
-fn is_event_stream(text: &[u8]) -> bool {
-    text == EVENT_STREAM.as_bytes()
 }
 
 fn is_line_end(byte: u8) -> bool {
@@ -356,27 +391,14 @@ fn object<'m>(
     Ok(format!("{{{}}}", written?.join(",")))
 }
 
-/// A member of a result that lists something.
-struct List {
-    member: &'static str,
-    /// The member of an entry that tells what it is about.
-    named_by: &'static str,
-    operation: fn(Box<str>) -> Operation,
-}
-
-const LISTS: &[List] = &[
-    List { member: "tools", named_by: "name", operation: Operation::Tool },
-    List { member: "prompts", named_by: "name", operation: Operation::Prompt },
-    List { member: "resources", named_by: "uri", operation: Operation::Resource },
-    // As a completion names it.
-    List { member: "resourceTemplates", named_by: "uriTemplate", operation: Operation::Resource },
-];
-
-/// Methods whose answer is such a list.
+/// Methods whose answer lists something.
 const LIST_METHODS: &[&str] = &["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
 
 /// How media types name it: RFC 9110, section 8.3.2, and what some write for it (Encoding standard, section 4.2).
 const UTF_8: [&[u8]; 3] = [b"utf-8", b"\"utf-8\"", b"utf8"];
+
+/// RFC 8259, section 11.
+const JSON: &str = "application/json";
 
 /// HTML standard, section 9.2.
 const EVENT_STREAM: &str = "text/event-stream";
