@@ -148,12 +148,12 @@ impl Mcp {
 }
 
 impl NamePattern {
-    /// Whether some reader could take a name for one of these.
+    /// Whether some reader could take a name for one of these, or for the folder that they are in, without the slash at its end.
     fn is_like(&self, name: &str) -> bool {
-        match self {
-            Self::Exact(own) => likeness::is_like(name, own, false),
-            Self::Prefix(prefix) => likeness::is_like(name, prefix, true),
-        }
+        let (Self::Exact(listed) | Self::Prefix(listed)) = self;
+        let folder = listed.strip_suffix('/');
+        likeness::is_like(name, listed, matches!(self, Self::Prefix(_)))
+            || folder.is_some_and(|folder| likeness::is_like(name, folder, false))
     }
 }
 

@@ -53,6 +53,11 @@ fn a_resource_is_found_by_readers_that_open_it() {
         "file:///secret./a",
         "file:///secret%20/a",
         "file:///secret::$INDEX_ALLOCATION/a",
+        // Whoever opens a folder sees what is in it.
+        "file:///secret",
+        "file:///Secret?a",
+        "db://host/secret",
+        "docs:secret",
     ] {
         scene.send_body(ask(&none), read(uri)).refused(403, "insufficient_scope");
         scene.send_body(ask(&some), read(uri)).allowed();
