@@ -81,45 +81,83 @@ impl Watch {
     /// Where in the next part of it a list begins.
     pub(super) fn list_in(&mut self, part: &[u8]) -> Option<usize> {
         match self {
-            Self::Text(text) => part.iter().position(|byte| text.begins_list(*byte)),
-            Self::Events(line, text) => part.iter().position(|byte| line.begins_list(*byte, text)),
+            Self::Text(text) => text.list_in(part),
+            Self::Events(line, text) => line.list_in(part, text),
         }
     }
 }
 
 impl Line {
-    fn begins_list(&mut self, byte: u8, text: &mut Text) -> bool {
-        let is_rest_of_end = byte == b'\n' && std::mem::take(&mut self.is_after_return);
-        if is_rest_of_end {
-            return false;
+    fn list_in(&mut self, part: &[u8], text: &mut Text) -> Option<usize> {
+        let mut read: usize = 0;
+        while let Some(rest) = part.get(read..).filter(|rest| !rest.is_empty()) {
+            let length = rest.iter().position(|byte| is_line_end(*byte)).unwrap_or(rest.len());
+            let (line, behind) = rest.split_at_checked(length)?;
+            if let Some(found) = self.list_in_line(line, text) {
+                return Some(read.saturating_add(found));
+            }
+            if let Some(end) = behind.first() {
+                self.end(*end, text);
+            }
+            read = read.saturating_add(length).saturating_add(1);
         }
+        None
+    }
+
+    /// The same for a part that ends no line.
+    fn list_in_line(&mut self, part: &[u8], text: &mut Text) -> Option<usize> {
+        let mut begin = 0;
+        while let Begun::With(begun) = &mut self.begun {
+            begun.push(*part.get(begin)?);
+            begin = begin.saturating_add(1);
+            self.is_after_return = false;
+            let name = begun.strip_prefix(BYTE_ORDER_MARK).unwrap_or(begun);
+            if name == DATA {
+                self.begun = Begun::Data;
+            } else if !DATA.starts_with(name) && !BYTE_ORDER_MARK.starts_with(begun) {
+                self.begun = Begun::Other;
+            }
+        }
+        let data = part.get(begin..).filter(|_| matches!(self.begun, Begun::Data))?;
+        text.list_in(data).map(|found| found.saturating_add(begin))
+    }
+
+    fn end(&mut self, byte: u8, text: &mut Text) {
+        let is_rest_of_end = byte == b'\n' && self.is_after_return;
         self.is_after_return = byte == b'\r';
-        if matches!(byte, b'\n' | b'\r') {
-            // An empty line ends the event.
-            if matches!(&self.begun, Begun::With(begun) if begun.is_empty()) {
-                *text = Text::default();
-            }
-            self.begun = Begun::default();
-            return false;
+        if is_rest_of_end {
+            return;
         }
-        match &mut self.begun {
-            Begun::Data => return text.begins_list(byte),
-            Begun::Other => {}
-            Begun::With(begun) => {
-                begun.push(byte);
-                let name = begun.strip_prefix(BYTE_ORDER_MARK).unwrap_or(begun);
-                if name == DATA {
-                    self.begun = Begun::Data;
-                } else if !DATA.starts_with(name) && !BYTE_ORDER_MARK.starts_with(begun) {
-                    self.begun = Begun::Other;
-                }
-            }
+        // An empty line ends the event.
+        if matches!(&self.begun, Begun::With(begun) if begun.is_empty()) {
+            *text = Text::default();
         }
-        false
+        self.begun = Begun::default();
     }
 }
 
+fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
+}
+
 impl Text {
+    fn list_in(&mut self, part: &[u8]) -> Option<usize> {
+        let mut read: usize = 0;
+        while let Some(rest) = part.get(read..) {
+            // Most of a long answer is text that tells nothing.
+            let is_mute = matches!(self.string, Place::Inside) && !self.is_at_name();
+            let ends_text = |byte: &u8| matches!(byte, b'"' | b'\\');
+            let mute = if is_mute { rest.iter().position(ends_text).unwrap_or(rest.len()) } else { 0 };
+            let byte = *rest.get(mute)?;
+            read = read.saturating_add(mute);
+            if self.begins_list(byte) {
+                return Some(read);
+            }
+            read = read.saturating_add(1);
+        }
+        None
+    }
+
     /// Whether a list begins behind this byte.
     fn begins_list(&mut self, byte: u8) -> bool {
         match (&self.string, byte) {
@@ -154,9 +192,13 @@ impl Text {
         if self.is_batch { 2 } else { 1 }
     }
 
+    /// Whether a string that stands here can be a name that tells something.
+    fn is_at_name(&self) -> bool {
+        self.depth <= self.depth_of_message().saturating_add(1)
+    }
+
     fn keep(&mut self, byte: u8) {
-        let tells = self.depth <= self.depth_of_message().saturating_add(1);
-        if tells && self.name.len() < MAX_NAME_BYTES {
+        if self.is_at_name() && self.name.len() < MAX_NAME_BYTES {
             self.name.push(byte);
         }
     }
