@@ -66,6 +66,8 @@ pub enum KeyError {
     Certificate,
     /// Its certificate (`x5c`) holds another key.
     CertificateOfAnother,
+    /// A parameter is no base64url as RFC 7515, section 2, has it.
+    Encoding,
     /// It cannot be read without doubt: a member that is given twice, or nested too deep.
     Json(json::Error),
     /// Its `kid` is not a string, or longer than [`MAX_KEY_ID_BYTES`](super::MAX_KEY_ID_BYTES).
@@ -96,6 +98,7 @@ impl fmt::Display for KeyError {
             Self::AmbiguousKeyId => "its kid also names a different key",
             Self::Certificate => "its certificate cannot be read",
             Self::CertificateOfAnother => "its certificate (x5c) holds another key than its parameters",
+            Self::Encoding => "a parameter is no base64url, which has `-` and `_`, and no `+`, `/` or padding (`=`)",
             Self::Json(error) => return error.fmt(f),
             Self::KeyId => "its kid is not a short string",
             Self::Material => "its parameters do not make a valid key",

@@ -280,7 +280,7 @@ fn string<'j>(jwk: &'j Object, name: &str) -> Result<&'j str, KeyError> {
 
 fn octets(jwk: &Object, name: &str) -> Result<Vec<u8>, KeyError> {
     let text = string(jwk, name)?;
-    BASE64URL.decode(text).map_err(|_| KeyError::Material)
+    BASE64URL.decode(text).map_err(|_| KeyError::Encoding)
 }
 
 /// RFC 3279, section 2.3.1: what all of PKCS #1 is called in a certificate.

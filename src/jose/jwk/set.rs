@@ -101,7 +101,7 @@ impl Reading {
         match json::parse(member.as_bytes()) {
             Ok(jwk) => {
                 let key = Jwk::parse(&jwk, origin);
-                if matches!(key, Err(KeyError::Material)) {
+                if matches!(key, Err(KeyError::Encoding | KeyError::Material)) {
                     self.broken.extend(named(&jwk));
                 }
                 self.take(jwk.get("kid").and_then(Value::as_str), key);
