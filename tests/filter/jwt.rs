@@ -307,6 +307,13 @@ fn what_only_id_tokens_have() {
         for typ in ["ID", "id", "Serialized-ID", "Logout", "Refresh", "Offline"] {
             usual.send(bearer(&token(json!({"typ": typ})))).refused(401, "wrong_type");
         }
+        // CAS.
+        for nothing in [json!({"nonce": ""}), json!({"at_hash": ""})] {
+            let token = token(nothing);
+            strict.provider.tokens.insert(token.clone(), active(json!({})));
+            strict.provider.users.insert(token.clone(), json!({"sub": "ann"}));
+            strict.send(bearer(&token)).allowed();
+        }
         if kind == "jwt" {
             for typ in ["Bearer", "JWT", "at+jwt", "access", "Idaho"] {
                 strict.send(bearer(&token(json!({"typ": typ})))).allowed();

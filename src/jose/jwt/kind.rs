@@ -148,8 +148,17 @@ fn is_typ_of_keycloak(kind: &str) -> bool {
 /// Whether claims have what only an ID token has (OpenID Connect Core, sections 2 and 3.3.2.11), or say that they are those
 /// of one, in the words of those who do.
 pub(super) fn is_id_token(claims: &Object) -> bool {
-    claims.keys().any(|name| matches!(name.as_str(), "nonce" | "at_hash" | "c_hash" | "s_hash"))
+    claims.iter().any(|(name, value)| is_of_id_token_only(name) && !says_nothing(value))
         || told_kinds(claims).any(|(name, word)| says_id_token(name, word))
+}
+
+fn is_of_id_token_only(name: &str) -> bool {
+    matches!(name, "nonce" | "at_hash" | "c_hash" | "s_hash")
+}
+
+/// CAS writes an empty `nonce` into access tokens that were asked for without one.
+fn says_nothing(value: &Value) -> bool {
+    value.is_null() || value == ""
 }
 
 fn says_id_token(name: &str, word: &str) -> bool {
