@@ -3,6 +3,7 @@
 use super::enrichment::Enrichment;
 use super::policy::Policy;
 use super::publishing::judged;
+use super::requirement::{ClaimRequirement, Requirement};
 use super::{Config, Error};
 use crate::http::cookie::Cookie;
 use crate::http::names::{ParameterOwner, Placement, ReservedNames, same_spelling};
@@ -154,19 +155,31 @@ fn writer_of(config: &Config, header: &str) -> Option<String> {
 pub(super) fn check_enrichments(config: &Config) -> Result<(), Error> {
     for (base, policy) in judged(config) {
         let optional: Vec<&Rc<Enrichment>> = policy.enrich.iter().filter(|enrichment| enrichment.optional).collect();
-        let open = policy.require.claims.iter().position(|claim| {
+        let may_be_silent = |claim: &ClaimRequirement| {
             let name = match &claim.claim {
                 Lookup::Claim(name) => Some(name),
                 Lookup::Path(path) => path.first(),
             };
             claim.absent && name.is_some_and(|name| optional.iter().any(|enrichment| enrichment.brings(name)))
-        });
-        if let Some(index) = open {
-            let problem = "must not be there, and comes from an `optional` source of `enrich`: who is silent would let everybody pass";
-            return Err(Error::at(&format!("{base}require.claims[{index}]"), problem));
+        };
+        for (place, requirement) in requirements(policy) {
+            if let Some(index) = requirement.claims.iter().position(may_be_silent) {
+                let problem = "must not be there, and comes from an `optional` source of `enrich`: who is silent would let everybody pass";
+                return Err(Error::at(&format!("{base}{place}.claims[{index}]"), problem));
+            }
         }
     }
     Ok(())
+}
+
+/// What a policy requires of tokens, for every request and for operations, each with the field that says so.
+fn requirements(policy: &Policy) -> impl Iterator<Item = (String, &Requirement)> {
+    let of_operations = policy.mcp.iter().flat_map(|mcp| mcp.operations.requirements());
+    let of_operations = of_operations.map(|(field, index, requirement)| {
+        let index = index.map(|index| format!("[{index}]")).unwrap_or_default();
+        (format!("mcp.{field}{index}"), requirement)
+    });
+    std::iter::once(("require".to_owned(), &*policy.require)).chain(of_operations)
 }
 
 /// A header that the filter writes is removed first, so that what a client sends under its name can't choose a rule.

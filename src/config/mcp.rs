@@ -133,15 +133,9 @@ impl Mcp {
         Ok(Some(Some(mcp)))
     }
 
-    /// Every scope that an operation can need, each once.
+    /// Every scope that an operation can need.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        let Operations { tools, prompts, resources, default } = &self.operations;
-        let listed = [tools, prompts, resources].into_iter().flatten().map(|permission| &permission.needed);
-        let requirements = listed.chain(default).filter_map(|needed| match needed {
-            Needed::Token(requirement) => Some(requirement),
-            Needed::Deny => None,
-        });
-        requirements.flat_map(Requirement::all_scopes)
+        self.operations.requirements().flat_map(|(_, _, requirement)| requirement.all_scopes())
     }
 }
 
@@ -168,6 +162,20 @@ impl Operations {
     pub fn are_all_open(&self) -> bool {
         let Self { tools, prompts, resources, default } = self;
         tools.is_empty() && prompts.is_empty() && resources.is_empty() && default.is_none()
+    }
+
+    /// What a token can need, each with the field that says so, and with its place there if that is a list.
+    pub(super) fn requirements(&self) -> impl Iterator<Item = (&'static str, Option<usize>, &Requirement)> {
+        let Self { tools, prompts, resources, default } = self;
+        let lists = [("tools", tools), ("prompts", prompts), ("resources", resources)].into_iter();
+        let listed = lists.flat_map(|(field, list)| {
+            list.iter().enumerate().map(move |(index, permission)| (field, Some(index), &permission.needed))
+        });
+        let all = listed.chain(default.iter().map(|needed| ("default", None, needed)));
+        all.filter_map(|(field, index, needed)| match needed {
+            Needed::Token(requirement) => Some((field, index, requirement)),
+            Needed::Deny => None,
+        })
     }
 
     fn from_fields(fields: &mut Fields) -> Result<Self, Error> {

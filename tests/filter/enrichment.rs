@@ -381,6 +381,27 @@ fn what_must_be_absent_comes_from_who_answers() {
             assert!(error.starts_with(path) && error.contains("optional"), "{error}");
         }
     }
+    // What operations need is no different.
+    for (list, path) in [
+        (json!({"tools": [{"name": "list"}, {"name": "run", "claims": absent("blocked")}]}), "tools[1].claims[0]: "),
+        (json!({"prompts": {"name": "*", "claims": [absent("a"), absent("blocked")]}}), "prompts[0].claims[1]: "),
+        (json!({"resources": {"name": "*", "claims": absent("blocked")}}), "resources[0].claims[0]: "),
+        (json!({"default": {"claims": absent("blocked")}}), "default.claims[0]: "),
+    ] {
+        let mcp = with(json!({"resource": "https://mcp.example.com/mcp"}), list);
+        let in_rule = json!({"match": {"path": "/a"}, "enrich": optional(json!("blocked"))});
+        for (top, at) in [
+            (json!({"mcp": mcp, "enrich": optional(json!("blocked"))}), "mcp."),
+            (json!({"mcp": mcp, "rules": [in_rule]}), "rules[0].mcp."),
+            (json!({"mcp": mcp, "shadow": {"enrich": optional(json!("blocked"))}}), "shadow.mcp."),
+        ] {
+            let error = Config::read(jwt(json!({}), top).to_string().as_bytes(), &|_: &str| None).err().unwrap();
+            let error = error.to_string();
+            assert!(error.starts_with(&format!("{at}{path}")) && error.contains("optional"), "{error}");
+        }
+        let certain = json!({"mcp": mcp, "enrich": service(json!({"claims": "blocked"}))});
+        Config::read(jwt(json!({}), certain).to_string().as_bytes(), &|_: &str| None).unwrap();
+    }
     for (enrich, claim) in [
         (service(json!({"claims": "blocked"})), absent("blocked")),
         (optional(json!("tier")), absent("blocked")),
