@@ -48,7 +48,7 @@ impl Policy {
                 && among(providers.as_deref(), other.providers.as_deref())
                 && are_among(audiences.as_deref(), other.audiences.as_deref())
                 && require.asks_no_less_than(&other.require)
-                && (Rc::ptr_eq(implied_scopes, &other.implied_scopes) || other.require.asks_no_scopes())
+                && (Rc::ptr_eq(implied_scopes, &other.implied_scopes) || other.asks_no_scopes())
                 && Dpop::asks_no_less_than(dpop.as_deref(), other.dpop.as_deref())
                 && CertificateBound::asks_no_less_than(certificate_bound.as_deref(), other.certificate_bound.as_deref())
                 && other
@@ -66,6 +66,12 @@ impl Policy {
                 && (Rc::ptr_eq(assertions, &other.assertions) || other.assertions.is_empty())
                 && (Rc::ptr_eq(claim_headers, &other.claim_headers)
                     || required(&other.claim_headers).all(|claim| required(claim_headers).any(|held| held == claim)))
+    }
+
+    /// Whether no request needs a scope, whatever operation it asks for.
+    fn asks_no_scopes(&self) -> bool {
+        let of_operations = self.mcp.iter().flat_map(|mcp| mcp.scopes());
+        self.require.all_scopes().chain(of_operations).next().is_none()
     }
 }
 
@@ -135,10 +141,6 @@ impl Requirement {
                 || !self.takes_any_group() && among(Some(groups_allowlist), Some(&other.groups_allowlist)))
             && (other.acr.is_empty() || !acr.is_empty() && among(Some(acr), Some(&other.acr)))
             && other.max_age.is_none_or(|wanted| max_age.is_some_and(|age| age <= wanted))
-    }
-
-    fn asks_no_scopes(&self) -> bool {
-        self.scopes.is_empty() && self.scopes_any.is_empty()
     }
 }
 

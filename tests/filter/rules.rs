@@ -1075,6 +1075,16 @@ fn an_ambiguous_path_falls_under_no_weaker_rule() {
     let mut scene = ruled_with(json!([public(json!({"allow_missing": true}))]), json!({"require": {"scopes": "x"}}));
     scene.send(get("/public/a;b")).refused(400, "invalid_request");
     scene.send(get("/a;b").bearer(&token(json!({"scope": "x"})))).allowed();
+    // Also where only an operation needs what one scope stands for.
+    let implied = json!({"implied_scopes": {"y": "admin"}});
+    for (tools, is_weaker) in
+        [(json!({"name": "a", "scopes": "admin"}), true), (json!({"name": "a", "claims": {"claim": "b"}}), false)]
+    {
+        let top = json!({"mcp": {"resource": "https://api.example.com", "tools": tools}});
+        let mut scene = ruled_with(json!([public(implied.clone())]), top);
+        let seen = scene.send(get("/public/a;b").bearer(&good()));
+        if is_weaker { drop(seen.refused(400, "invalid_request")) } else { drop(seen.allowed()) }
+    }
 }
 
 /// ATK-04: only what the request could fall under counts: another host or another method is not in doubt.
