@@ -143,13 +143,13 @@ impl Facts {
             200 => FetchError::Unusable("the answer is not the JSON object that it should be".to_owned()),
             _ => FetchError::of_status(response),
         })?;
-        let (size, cache) = match &said {
-            SourceAnswer::Claims(found) => (found.memory_size(), question.enrichment.cache),
+        let cache = match &said {
+            SourceAnswer::Claims(_) => question.enrichment.cache,
             SourceAnswer::Inactive | SourceAnswer::Forbidden | SourceAnswer::Nothing => {
-                (0, provider.config.introspection.negative_cache)
+                provider.config.introspection.negative_cache
             }
         };
-        let size = size.saturating_add(question.memory_size()).saturating_add(ENTRY_SIZE);
+        let size = said.memory_size().saturating_add(question.memory_size()).saturating_add(ENTRY_SIZE);
         self.enrichments.insert(question.clone(), said, size, cache, now);
         Ok(())
     }

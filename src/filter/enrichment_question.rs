@@ -122,6 +122,16 @@ impl EnrichmentQuestion {
     }
 }
 
+impl SourceAnswer {
+    /// How much memory its claims take, in bytes, rounded up.
+    pub(super) fn memory_size(&self) -> usize {
+        match self {
+            Self::Claims(found) => found.memory_size(),
+            Self::Inactive | Self::Forbidden | Self::Nothing => 0,
+        }
+    }
+}
+
 impl FoundClaims {
     /// Whether a token of this subject may have it (OpenID Connect Core, section 5.3.2).
     pub(super) fn is_about(&self, subject: &str) -> bool {
@@ -140,7 +150,7 @@ impl FoundClaims {
     }
 
     /// How much memory the claims take, in bytes, rounded up.
-    pub(super) fn memory_size(&self) -> usize {
+    fn memory_size(&self) -> usize {
         json::memory_size(&self.claims).saturating_add(json::memory_size(&self.judged))
     }
 }
@@ -181,6 +191,6 @@ impl fmt::Debug for EnrichmentQuestion {
 /// Without the claims.
 impl fmt::Debug for FoundClaims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Enriched")
+        f.write_str("FoundClaims")
     }
 }

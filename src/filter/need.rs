@@ -192,9 +192,11 @@ impl Learnt {
         self.proof.as_ref().filter(|(by, _)| Rc::ptr_eq(by, settings)).map(|(_, proof)| proof)
     }
 
-    /// How much memory the answer takes, in bytes. Needs are shared with the fetches.
+    /// How much memory the answers take that bear claims, in bytes. Needs are shared with the fetches.
     pub(super) fn memory_size(&self) -> usize {
-        self.validated.as_ref().map_or(0, |(validated, _)| validated.claims.memory_size())
+        let validated = self.validated.as_ref().map_or(0, |(validated, _)| validated.claims.memory_size());
+        let enriched = self.enriched.iter().map(|(_, answer)| answer.memory_size());
+        enriched.fold(validated, usize::saturating_add)
     }
 }
 

@@ -304,6 +304,25 @@ fn a_source_that_never_answers() {
     scene.seen(stream).refused(503, "provider_unavailable");
 }
 
+/// ENR-09: what one source has said weighs, too, while another is waited for: 64 MiB for all who wait.
+#[test]
+fn what_was_said_weighs_while_another_source_is_waited_for() {
+    let other = json!({"uri": "https://other.internal/about", "cluster": "attributes", "claims": "email", "cache": 0});
+    let mut scene = scene(json!([service(json!({"cache": 0})), other]), json!({}));
+    scene.provider.serve(SERVICE, says_json(json!({"groups": vec!["a"; 15_000], "tier": 3})));
+    scene.provider.serve("https://other.internal/about", Answer::IsLost);
+    let streams: Vec<_> = (0..100)
+        .map(|number| {
+            let stream = scene.begin(bearer(&token(json!({"sub": format!("user-{number}")}))));
+            scene.settle();
+            stream
+        })
+        .collect();
+    let waiting = streams.iter().filter(|stream| scene.seen(**stream).is_waiting()).count();
+    assert!((60..80).contains(&waiting), "{waiting}");
+    scene.seen(streams[99]).refused(503, "overloaded");
+}
+
 /// ENR-10: a candidate policy is not what a request waits for.
 #[test]
 fn a_candidate_s_source() {
