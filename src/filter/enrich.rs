@@ -84,7 +84,9 @@ impl<'f> Run<'f> {
         if let Some(answer) = known {
             self.trail.lessons.enriched.push((question, answer.clone()));
             return match answer {
-                SourceAnswer::Claims(found) => Ok(Some(found).filter(|found| found.is_about(subject))),
+                SourceAnswer::Claims(found) => {
+                    Ok(Some(found).filter(|found| found.is_about(validated.claims.subject())))
+                }
                 // It was sent as what it is not: userinfo must refuse it then (RFC 9449, section 7.2).
                 SourceAnswer::Inactive if self.is_bound(validated) => Ok(None),
                 SourceAnswer::Inactive => {

@@ -133,9 +133,9 @@ impl SourceAnswer {
 }
 
 impl FoundClaims {
-    /// Whether a token of this subject may have it (OpenID Connect Core, section 5.3.2).
-    pub(super) fn is_about(&self, subject: &str) -> bool {
-        self.subject.as_ref().is_none_or(|other| other == subject)
+    /// Whether a token may have it of which its provider says that it is about this subject (OpenID Connect Core, section 5.3.2).
+    pub(super) fn is_about(&self, subject: Option<&str>) -> bool {
+        self.subject.as_deref().is_none_or(|other| subject == Some(other))
     }
 
     /// The claims for a token that has these: an address of its own has no verdict from what is said of another.

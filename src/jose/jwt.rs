@@ -40,6 +40,8 @@ pub struct Claims {
     is_id_token: bool,
     scope_separator: char,
     /// As the token has it, whatever its claims are called afterwards.
+    subject: Option<Rc<str>>,
+    /// The same of what it is bound to.
     confirmation: Result<Option<Confirmation>, Unreadable>,
 }
 
@@ -83,6 +85,7 @@ impl Claims {
         Ok(Self {
             is_id_token: is_id_token(&object),
             scope_separator: ' ',
+            subject: json::text_of(&object, "sub").map(Rc::from),
             confirmation: Confirmation::of(&object),
             audience: audience(&object)?,
             expires_at: numeric_date(&object, "exp")?,
@@ -150,7 +153,7 @@ impl Claims {
 
     /// How much memory the claims take, in bytes, rounded up.
     pub fn memory_size(&self) -> usize {
-        json::memory_size(&self.object)
+        json::memory_size(&self.object).saturating_add(self.subject.as_ref().map_or(0, |subject| subject.len()))
     }
 
     /// All the claims, as they were made.
@@ -161,6 +164,11 @@ impl Claims {
     /// Who issued the token (`iss`).
     pub fn issuer(&self) -> Option<&str> {
         self.object.get("iss").and_then(Value::as_str)
+    }
+
+    /// Whom its provider takes the token to be about (`sub`), whatever a mapping puts under that name.
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
     }
 
     /// Whether the token says whom it is for, and be it nobody.

@@ -205,6 +205,23 @@ fn userinfo_of_the_token_s_own_provider() {
         scene.provider.users.insert(other.clone(), json!({"sub": "bob", "email": "bob@example.com"}));
         scene.send(bearer(&other)).refused(503, "provider_unavailable");
     }
+    // The two are compared as the provider calls its user, and the service is asked as the operator does.
+    let mapping = json!({"claim_mapping": {"sub": "oid"}});
+    let top = json!({"enrich": ["userinfo", service(json!({"claims": "tier"}))], "claim_headers": [
+        {"header": "x-email", "claim": "email"}, {"header": "x-sub", "claim": "sub"}, {"header": "x-tier", "claim": "tier"},
+    ]});
+    let mut scene = Scene::of(jwt(mapping, top));
+    scene.provider.serve(SERVICE, says_json(json!({"tier": 3})));
+    let own = token(json!({"sub": "ann", "oid": "7"}));
+    scene.provider.users.insert(own.clone(), json!({"sub": "ann", "email": "ann@example.com"}));
+    let upstream = scene.send(bearer(&own)).allowed();
+    let told = ["x-email", "x-sub", "x-tier"].map(|header| upstream.header(header));
+    assert_eq!(told, [Some("ann@example.com"), Some("7"), Some("3")]);
+    let call = scene.calls.iter().find(|call| call.url == SERVICE).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&call.body).unwrap(), json!({"issuer": ISSUER, "subject": "7"}));
+    let other = token(json!({"sub": "ann", "oid": "bob"}));
+    scene.provider.users.insert(other.clone(), json!({"sub": "bob", "email": "bob@example.com"}));
+    scene.send(bearer(&other)).refused(503, "provider_unavailable");
     // Without a userinfo endpoint, nobody can be asked.
     let mut scene = Scene::cold(jwt(json!({}), json!({"enrich": "userinfo"})));
     scene.provider.metadata(json!({"userinfo_endpoint": null}));
