@@ -4,6 +4,7 @@
 
 use super::fields::Fields;
 use super::mcp::Mcp;
+use super::policy::Policy;
 use super::provider::ProviderConfig;
 use super::resource::{OFFLINE_ACCESS, Resource};
 use super::source::TokenLocation;
@@ -11,6 +12,7 @@ use super::warning::Warning;
 use super::{Config, Error};
 use crate::jose::jwt::Audiences;
 use crate::ordered;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// The audiences of the resource that the top level names, for providers of which nothing is said.
@@ -28,19 +30,33 @@ pub(super) fn keep_apart(config: &mut Config) {
     let providers = config.providers.clone();
     let policies = std::iter::once(&mut config.policy).chain(config.rules.iter_mut().map(|rule| &mut rule.policy));
     for policy in policies {
-        let Some(mcp) = policy.mcp.clone().filter(|_| policy.audiences.is_none()) else { continue };
-        let own = mcp.resource.audiences();
-        let good: Vec<&ProviderConfig> = policy.trusted_of(&providers).collect();
-        let (foreign, rest): (Vec<&String>, Vec<&String>) = good
-            .iter()
-            .flat_map(|provider| listed(provider))
-            .partition(|audience| all.contains(*audience) && !own.contains(audience));
-        if foreign.is_empty() {
-            continue;
+        let audiences = apart(policy, &providers, &all);
+        let candidate = policy.shadow.clone().and_then(|mut candidate| {
+            Rc::make_mut(&mut candidate).audiences = Some(apart(&candidate, &providers, &all)?);
+            Some(candidate)
+        });
+        if audiences.is_some() || candidate.is_some() {
+            let policy = Rc::make_mut(policy);
+            policy.audiences = audiences.or(policy.audiences.take());
+            policy.shadow = candidate.or(policy.shadow.take());
         }
-        let rest: Vec<String> = if good.len() == 1 { rest.into_iter().cloned().collect() } else { Vec::new() };
-        Rc::make_mut(policy).audiences = Some(Rc::new(Audiences::AnyOf(if rest.is_empty() { own } else { rest })));
     }
+}
+
+/// The audiences of a policy without those of other resources; `None` if it takes none of them.
+fn apart(policy: &Policy, providers: &[Rc<ProviderConfig>], all: &BTreeSet<String>) -> Option<Rc<Audiences>> {
+    let mcp = policy.mcp.as_ref().filter(|_| policy.audiences.is_none())?;
+    let own = mcp.resource.audiences();
+    let good: Vec<&ProviderConfig> = policy.trusted_of(providers).collect();
+    let (foreign, rest): (Vec<&String>, Vec<&String>) = good
+        .iter()
+        .flat_map(|provider| listed(provider))
+        .partition(|audience| all.contains(*audience) && !own.contains(audience));
+    if foreign.is_empty() {
+        return None;
+    }
+    let rest: Vec<String> = if good.len() == 1 { rest.into_iter().cloned().collect() } else { Vec::new() };
+    Some(Rc::new(Audiences::AnyOf(if rest.is_empty() { own } else { rest })))
 }
 
 /// What is allowed, and may not be what somebody means.

@@ -228,7 +228,7 @@ fn a_token_is_for_the_resource() {
         {"match": {"path_prefix": "/b"}, "mcp": {"resource": "https://a.example/b"}},
     ]);
     let provider = json!({"audiences": ["https://a.example/a", "https://a.example/b", "legacy"]});
-    let mut scene = Scene::of(jwt(provider, json!({"rules": rules})));
+    let mut scene = Scene::of(jwt(provider.clone(), json!({"rules": rules.clone()})));
     for (path, audience, is_good) in [
         ("/a", "https://a.example/a", true),
         ("/a", "https://a.example/b", false),
@@ -239,6 +239,16 @@ fn a_token_is_for_the_resource() {
         let ask = ask(&token(json!({"aud": audience}))).set(":path", Some(path));
         let seen = scene.send_body(ask, call("list"));
         if is_good { drop(seen.allowed()) } else { drop(seen.refused(401, "wrong_audience")) }
+    }
+    // A candidate is for the same resource.
+    let mut rules = rules;
+    rules[0] = with(rules[0].take(), json!({"enforce": false, "shadow": {"enforce": true}}));
+    let mut scene = Scene::of(jwt(provider, json!({"rules": rules})));
+    for (audience, words) in
+        [("https://a.example/a", ("allowed", "none")), ("https://a.example/b", ("denied", "wrong_audience"))]
+    {
+        let ask = ask(&token(json!({"aud": audience}))).set(":path", Some("/a"));
+        assert_eq!(scene.send_body(ask, call("list")).upstream().shadow.unwrap().words(), words);
     }
     // A client writes an URL without a path with a slash.
     let mut scene = Scene::of(server(json!({"resource": "https://mcp.example.com"}), json!({})));
