@@ -687,6 +687,7 @@ fn bad_configurations_are_refused_by_the_path_of_their_fault() {
         (ui(json!({"location": "metadata", "key": "result"})), "user_info[0].key"),
         (ui(json!({"location": "metadata", "key": "reason"})), "user_info[0].key"),
         (ui(json!({"location": "metadata", "key": "route"})), "user_info[0].key"),
+        (ui(json!({"location": "metadata", "key": "mcp"})), "user_info[0].key"),
         (ui(json!({"location": "metadata", "key": "shadow_result"})), "user_info[0].key"),
         (ui(json!({"location": "metadata", "key": "shadow_reason", "metadata_namespace": "oidc"})), "user_info[0].key"),
         // Any namespace may be the name of a filter in the chain, and that may hold dots.
