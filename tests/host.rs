@@ -466,10 +466,17 @@ fn a_denial_is_one_reply_and_nothing_else() {
         let reply_to_it = format!("reply {status} oidc_denied{{{reason}}}");
         assert_eq!(trace_of_it, [&["list request", "clock", &define, &count], cleared, &[&*reply_to_it]].concat());
         // Envoy shows the filter its own reply.
-        assert_eq!(stream.response(reply(stream).fields), CONTINUE);
-        assert_eq!(trace(), ["set response :status"]);
+        let shown = vec![(b":status".to_vec(), status.to_string().into_bytes())];
+        assert_eq!(stream.response(shown), CONTINUE);
+        assert_eq!(trace(), ["list response"]);
         assert_eq!((stream.body(), stream.trailers(fields_of_trailers())), (PAUSE, PAUSE));
         stream.end();
+    }
+    // A reply may have been given another status on the way, but no success where there was none.
+    for (shown, left) in [("404", "404"), ("302", "302"), ("200", "401"), ("204", "401")] {
+        let stream = envoy.request(plain_request());
+        assert_eq!(stream.response(fields([(":status", shown)])), CONTINUE);
+        assert_eq!(stream.look(|exchange| values(&exchange.response, ":status")), [left]);
     }
 }
 
@@ -537,6 +544,7 @@ fn what_cannot_be_seen_cannot_be_let_through() {
     }
     upstream(envoy.request([request("two words"), many(1000)].concat()));
     // CONNECT has no path.
+    let envoy = configured(config_with(json!({"enforce": false, "rules": [{"match": {"methods": ["CONNECT"]}}]})));
     upstream(envoy.request(fields([(":method", "CONNECT"), (":authority", "shop.example.com:443")])));
 }
 

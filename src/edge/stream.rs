@@ -91,7 +91,8 @@ impl Stream {
                 }
             }
             Progress::Answered { status: None } => {}
-            Progress::Answered { status: Some(status) } if set_status(*status).is_ok() => {}
+            // The operator's `local_reply_config` may have put another status in its place, but no success where there was none.
+            Progress::Answered { status: Some(status) } if !incoming::is_success() || set_status(*status).is_ok() => {}
             Progress::Held { .. } if !incoming::is_success() || set_status(503).is_ok() => {}
             _ => {
                 log::error!("the status of an answer could not be set; it is withheld");

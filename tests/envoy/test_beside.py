@@ -96,7 +96,17 @@ def test_local_reply_config_rewrites_refusals(start_envoy: StartEnvoy, provider:
         "body": {"inline_string": "log in first\n"},
         "headers_to_add": [{"header": {"key": "x-why", "value": "%RESPONSE_CODE_DETAILS%"}}],
     }
-    envoy = start_envoy(config(provider), hcm={"local_reply_config": {"mappers": [mapper]}})
+
+    def envoy_with(**more: Any) -> Envoy:
+        return start_envoy(
+            config(provider, verify_path="/verify"), hcm={"local_reply_config": {"mappers": [mapper | more]}}
+        )
+
+    envoy = envoy_with(status_code=404)
+    assert [envoy.get(path).status for path in ("/", "/verify")] == [404, 404]
+    envoy = envoy_with(status_code=200)
+    assert [envoy.get(path).status for path in ("/", "/verify")] == [401, 401], "no success is made of a refusal"
+    envoy = envoy_with()
     refusal = envoy.get("/")
     assert (refusal.status, refusal.body) == (401, b"log in first\n")
     assert refusal.header("x-why") == "oidc_denied{missing_token}"
