@@ -398,7 +398,7 @@ impl Filter {
         let tally = trail.tally(shadow);
         let found = match found {
             Ok(granted) => Ok(granted.into_grant()),
-            Err(refusal) if case.policy.enforce || !refusal.denial.is_strippable() => {
+            Err(refusal) if !(case.policy.strips(&case.request) && refusal.denial.is_strippable()) => {
                 return self.refuse_for(&case, refusal, tally, now);
             }
             Err(refusal) => Err(refusal),

@@ -210,6 +210,11 @@ impl Request {
         only(self.headers.all(":method"))
     }
 
+    /// Whether it opens a tunnel (RFC 9110, section 9.3.6), in which nobody sees what its client says.
+    pub fn opens_tunnel(&self) -> bool {
+        self.method() == Some(TUNNEL_METHOD.as_bytes())
+    }
+
     /// `:authority`, which holds the host (RFC 9113, section 8.3.1).
     pub fn authority(&self) -> Option<&[u8]> {
         only(self.headers.all(":authority"))
@@ -260,6 +265,9 @@ impl fmt::Debug for Request {
         f.debug_struct("Request").field("headers", &self.headers).finish_non_exhaustive()
     }
 }
+
+/// The method that opens a tunnel.
+pub const TUNNEL_METHOD: &str = "CONNECT";
 
 /// RFC 9110, section 5.6.2.
 pub fn is_token_byte(byte: u8) -> bool {

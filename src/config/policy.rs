@@ -14,7 +14,7 @@ use super::provider_names;
 use super::requirement::{Requirement, ScopeImplications};
 use super::{Error, is_quotable};
 use crate::http::names::Placement;
-use crate::http::only;
+use crate::http::{Request, only};
 use crate::jose::jwt::Audiences;
 use std::rc::Rc;
 
@@ -27,6 +27,8 @@ pub struct Policy {
     pub enforce: bool,
     /// With `enforce`: a request without any token passes.
     pub allow_missing: bool,
+    /// It is for requests that open tunnels, and says so.
+    pub means_tunnels: bool,
     /// A true CORS preflight passes.
     pub allow_preflight: bool,
     /// One status for a missing, malformed or invalid token.
@@ -105,6 +107,21 @@ impl Policy {
         }
     }
 
+    /// Whether a request without any token passes. No tunnel does, unless the policy means tunnels: somebody without a token would
+    /// write any identity there.
+    pub fn lets_missing_pass(&self, request: &Request) -> bool {
+        self.allow_missing && self.may_open(request)
+    }
+
+    /// Whether a request passes without what is invalid in it. The same holds for tunnels.
+    pub fn strips(&self, request: &Request) -> bool {
+        !self.enforce && self.may_open(request)
+    }
+
+    fn may_open(&self, request: &Request) -> bool {
+        self.means_tunnels || !request.opens_tunnel()
+    }
+
     /// Whether operations are taken from the metadata of Envoy's own filter for MCP.
     pub fn reads_mcp_metadata(&self) -> bool {
         self.mcp.as_ref().is_some_and(|mcp| mcp.source == OperationSource::Metadata)
@@ -163,6 +180,7 @@ impl Policy {
             bypass: false,
             enforce: !compact,
             allow_missing: false,
+            means_tunnels: false,
             allow_preflight: false,
             enforce_response_code: compact.then_some(403),
             response_body: ResponseBody::Json,
@@ -197,9 +215,14 @@ impl Policy {
     }
 
     /// This policy with what a rule says otherwise.
-    pub(super) fn of_rule(&self, fields: &mut Fields, providers: &[ProviderConfig]) -> Result<Self, Error> {
+    pub(super) fn of_rule(
+        &self,
+        means_tunnels: bool,
+        fields: &mut Fields,
+        providers: &[ProviderConfig],
+    ) -> Result<Self, Error> {
         // A candidate belongs to the policy that it was written beside.
-        let base = Self { shadow: None, ..self.clone() };
+        let base = Self { means_tunnels, shadow: None, ..self.clone() };
         base.narrowed(fields, providers)?.with_shadow(fields, providers)
     }
 

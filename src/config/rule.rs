@@ -6,7 +6,7 @@ use super::policy::Policy;
 use super::provider::ProviderConfig;
 use super::warning::Warning;
 use super::{Config, Error, is_token_byte, regex, whole_regex};
-use crate::http::path;
+use crate::http::{TUNNEL_METHOD, path};
 use regex_lite::Regex;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -113,13 +113,19 @@ impl Rule {
             let problem = "required: the requests that the rule is for; or `name`, for a rule that route metadata name";
             return Err(fields.error("match", problem));
         }
-        let policy = Rc::new(base.of_rule(&mut fields, providers)?);
+        let means_tunnels = matching.as_ref().is_some_and(|matching| matching.names_tunnels());
+        let policy = Rc::new(base.of_rule(means_tunnels, &mut fields, providers)?);
         fields.finish()?;
         Ok(Self { name, matching, policy })
     }
 }
 
 impl RuleMatch {
+    /// Whether it names the method that opens tunnels.
+    fn names_tunnels(&self) -> bool {
+        self.methods.iter().any(|method| method == TUNNEL_METHOD)
+    }
+
     fn from_fields(mut fields: Fields) -> Result<Self, Error> {
         if fields.is_empty() {
             let problem = "must not be empty: what holds for every request stands at the top level";

@@ -20,6 +20,8 @@ impl Policy {
             enforce,
             allow_missing,
             allow_preflight,
+            // Which rules are looked at for a tunnel, the index decides.
+            means_tunnels: _,
             enforce_response_code: _,
             response_body: _,
             realm: _,

@@ -121,7 +121,7 @@ impl<'f> Run<'f> {
                 Ok(Ok(credentials))
             }
             Ok(None) if policy.allow_preflight && request.is_cors_preflight() => Ok(Err(Exemption::Preflight)),
-            Ok(None) if policy.allow_missing => Ok(Err(Exemption::Missing)),
+            Ok(None) if policy.lets_missing_pass(request) => Ok(Err(Exemption::Missing)),
             Ok(None) if policy.mcp.is_some() => Err(self.missing_token().into()),
             Ok(None) => Err(Denial::MissingToken.into()),
             Err(error) => {

@@ -31,7 +31,7 @@ impl Filter {
             }
             Err(Halt::Deny(refusal)) => {
                 self.tell_unmet_by_shadow(case, candidate, refusal.detail.as_ref());
-                let strips = !candidate.enforce && refusal.denial.is_strippable();
+                let strips = candidate.strips(&case.request) && refusal.denial.is_strippable();
                 let disposition = if strips { Disposition::Stripped } else { Disposition::Denied };
                 Shadow::Decided(disposition, Some(refusal.denial.reason()))
             }

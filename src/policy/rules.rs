@@ -48,10 +48,11 @@ pub struct RuleIndex {
     scratch: Cell<Scratch>,
 }
 
-/// What the index can't decide about a rule, and whether requests need no token under it.
+/// What the index can't decide about a rule, whether requests need no token under it, and whether it is for tunnels.
 struct Indexed {
     matching: Option<Rc<RuleMatch>>,
     is_bypass: bool,
+    means_tunnels: bool,
 }
 
 /// Room to work in.
@@ -109,7 +110,8 @@ impl RuleIndex {
             if name.is_some() {
                 index.named.insert(number);
             }
-            index.rules.push(Indexed { matching: matching.clone(), is_bypass: policy.bypass });
+            let Policy { bypass, means_tunnels, .. } = **policy;
+            index.rules.push(Indexed { matching: matching.clone(), is_bypass: bypass, means_tunnels });
         }
         index
     }
@@ -155,6 +157,9 @@ impl RuleIndex {
         self.with_scratch(|scratch| {
             let found = self.find_by_method(&read, scratch)?;
             let certain = found.filter(|number| self.is_certain(*number, &read.doubts));
+            if read.doubts.tunnel && certain.is_some() {
+                return Ok(found);
+            }
             self.if_none_asks_more(found, certain, &read, scratch)
         })
     }
@@ -186,10 +191,15 @@ impl RuleIndex {
         let method = request.method();
         let upper = method.filter(|method| method.iter().any(u8::is_ascii_lowercase)).map(<[u8]>::to_ascii_uppercase);
         let upper = upper.filter(|_| self.reads_routes() || !self.methods.is_indifferent());
+        let tunnel = request.opens_tunnel();
         let doubts = Doubts {
-            path: !path.is_normal() || target.contains(&b'#') || self.has_foreign_paths && !path.is_composed(),
-            host: !host.is_normal && (self.reads_routes() || !self.hosts.is_indifferent()),
-            method: upper.is_some(),
+            path: tunnel
+                || !path.is_normal()
+                || target.contains(&b'#')
+                || self.has_foreign_paths && !path.is_composed(),
+            host: tunnel || !host.is_normal && (self.reads_routes() || !self.hosts.is_indifferent()),
+            method: tunnel || upper.is_some(),
+            tunnel,
         };
         ReadRequest { request, path, host, method, upper, doubts }
     }
@@ -266,15 +276,18 @@ impl RuleIndex {
     }
 
     /// Whether a rule says nothing about what is in doubt, nor about routes, which Envoy has found by that: then it matches the
-    /// request however that is read.
+    /// request however that is read. What is said in a tunnel may be for any host and path: only who means tunnels means that.
     fn is_certain(&self, number: usize, doubts: &Doubts) -> bool {
-        let matching = self.rules.get(number).and_then(|rule| rule.matching.as_ref());
-        matching.is_some_and(|matching| {
-            matching.route_names.is_empty()
-                && (!doubts.path || matching.path.is_none())
-                && (!doubts.host || matching.hosts.is_empty())
-                && (!doubts.method || matching.methods.is_empty())
-        })
+        let Some(Indexed { matching: Some(matching), means_tunnels, .. }) = self.rules.get(number) else {
+            return false;
+        };
+        if doubts.tunnel {
+            return *means_tunnels;
+        }
+        matching.route_names.is_empty()
+            && (!doubts.path || matching.path.is_none())
+            && (!doubts.host || matching.hosts.is_empty())
+            && (!doubts.method || matching.methods.is_empty())
     }
 
     /// The rule that was found, unless the request can be read in two ways and could fall under a rule that asks for more. Rules behind
@@ -319,7 +332,9 @@ impl RuleIndex {
         left.copy(rules);
         let ReadRequest { doubts, .. } = read;
         let path = read.path.readings().and_then(|mut readings| readings.next()).filter(|_| !doubts.path);
-        self.methods.narrow(left, possible, facts.method, []);
+        if !doubts.tunnel {
+            self.methods.narrow(left, possible, facts.method, []);
+        }
         if !doubts.host {
             self.hosts.narrow(left, possible, facts.host, facts.host.iter().flat_map(|host| suffixes(host)));
         }
@@ -344,7 +359,9 @@ impl RuleIndex {
         self.paths.narrow(left, possible, *path, path.iter().flat_map(|path| path::prefixes(path)));
         self.narrow_by_headers(left, possible, request);
         left.iter().find(|number| {
-            let Some(Indexed { matching: Some(matching), is_bypass }) = self.rules.get(*number) else { return false };
+            let Some(Indexed { matching: Some(matching), is_bypass, .. }) = self.rules.get(*number) else {
+                return false;
+            };
             let may_open = !is_bypass || doubts.are_none() || self.is_certain(*number, doubts);
             may_open && fits_path(matching, *path) && tried.fit(*number, matching, &request.headers)
         })
@@ -395,6 +412,8 @@ struct Doubts {
     path: bool,
     host: bool,
     method: bool,
+    /// All of these, since it is for a tunnel.
+    tunnel: bool,
 }
 
 impl Doubts {

@@ -484,3 +484,33 @@ def test_a_route_that_was_forgotten_is_no_route_without_a_rule(start_envoy: Star
             routes=[route("/admin", "admin", rule="admin" if by == "metadata" else None), route("/")],
         )
         assert get(envoy, "/admin", fake.token(scope="x")).status in (403, 503)
+
+
+def test_no_tunnel_leads_past_the_rules(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """HTP-04: in a tunnel, a client speaks to the service itself: under any path, and with any identity."""
+    tunnel = {"upgrade_type": "CONNECT", "connect_config": {}}
+    through = {"match": {"connect_matcher": {}}, "route": {"cluster": "upstream", "upgrade_configs": [tunnel]}}
+    ways = {
+        "host": {"rules": [{"match": {"hosts": ["open.example"]}, "bypass": True}]},
+        "missing": {"allow_missing": True},
+        "strip": {"enforce": False},
+        "named": {"rules": [{"match": {"methods": ["CONNECT"]}, "bypass": True}]},
+    }
+    policies = {way: config(fake, claim_headers=[USER], **policy) for way, policy in ways.items()}
+    envoy = start_envoy(
+        policies["host"],
+        idp=fake.port,
+        listeners=policies,
+        routes=[through, route("/")],
+        hcm={"upgrade_configs": [{"upgrade_type": "CONNECT"}]},
+    )
+    statuses = {}
+    for way in ways:
+        with envoy.door(way).http1() as client:
+            client.send(b"CONNECT open.example:443 HTTP/1.1\r\nhost: open.example:443\r\n\r\n")
+            # What follows a 200 is the tunnel's.
+            statuses[way] = client.receive(head=True).status
+            if statuses[way] == 200:
+                client.send(request_bytes("/admin", [("x-user", "root")]))
+                assert client.receive().json()["path"] == "/admin"
+    assert statuses == {"host": 401, "missing": 401, "strip": 401, "named": 200}

@@ -316,6 +316,52 @@ fn only_the_path_itself_counts() {
     }
 }
 
+/// HTP-04: RFC 9110, section 9.3.6: in a tunnel, a client writes what it likes, for any host and path. It opens to nobody by a rule that
+/// was not meant for it.
+#[test]
+fn a_tunnel_is_under_no_rule_that_asks_for_less() {
+    let tunnel = |token: &str| {
+        let ask = get("").set(":path", None).set(":method", Some("CONNECT"));
+        let ask = ask.set(":authority", Some("open.example.com:443"));
+        if token.is_empty() { ask } else { ask.bearer(token) }
+    };
+    let host = json!({"hosts": ["open.example.com"]});
+    let named = json!({"methods": ["CONNECT"], "hosts": ["open.example.com"]});
+    let admin = json!({"match": {"path_prefix": "/admin"}, "require": {"scopes": ["admin"]}});
+    // Without a rule that means it, a tunnel needs what everything needs.
+    let mut scene = ruled(json!([bypass(host.clone())]));
+    scene.send(tunnel("")).refused(401, "missing_token");
+    scene.send(tunnel(&good())).allowed();
+    let with_header = bypass(json!({"headers": {"x-open": "yes"}}));
+    ruled(json!([with_header])).send(tunnel("").header("x-open", "yes")).refused(401, "missing_token");
+    for rules in [
+        json!([bypass(host.clone()), admin]),
+        json!([bypass(host.clone()), {"match": {"methods": ["POST"]}, "require": {"scopes": ["admin"]}}]),
+        json!([bypass(host), {"match": {"hosts": ["admin.example.com"]}, "require": {"scopes": ["admin"]}}]),
+    ] {
+        let mut scene = ruled(rules);
+        for token in [String::new(), good()] {
+            scene.send(tunnel(&token)).refused(400, "invalid_request");
+        }
+    }
+    for open in [json!({"allow_missing": true}), json!({"enforce": false})] {
+        for others in [json!([]), json!([{"match": {"methods": ["POST"]}}])] {
+            let mut scene = ruled_with(others, open.clone());
+            scene.send(tunnel("")).refused(401, "missing_token");
+            scene.send(tunnel("a.b.c")).refused(401, "malformed_token");
+            scene.send(tunnel(&good())).allowed();
+        }
+        ruled_with(json!([{"match": named.clone()}]), open).send(tunnel("")).upstream();
+    }
+    // One that means it counts, wherever it stands, and for what it says.
+    let mut scene = ruled(json!([admin, bypass(named)]));
+    scene.send(tunnel("")).bypassed();
+    scene.send(tunnel("").set(":authority", Some("api.example.com:443"))).refused(400, "invalid_request");
+    // What has a path is one all the same (RFC 8441, and what Envoy makes of `:protocol: bytestream`).
+    let mut scene = ruled(json!([bypass(json!({"path_prefix": "/public"}))]));
+    scene.send(get("/public").set(":method", Some("CONNECT"))).refused(401, "missing_token");
+}
+
 /// PTH-09.
 #[test]
 fn hosts_are_compared_without_case_and_port() {
