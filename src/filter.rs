@@ -65,7 +65,7 @@ pub use explain::{CallPurpose, ExplainedRun, Explanation};
 use facts::Facts;
 use need::{Learnt, Need};
 pub use operation::Body;
-use operator_log::Complaints;
+use operator_log::{Complaints, Topic};
 use own::OwnEndpoint;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -163,7 +163,7 @@ impl Filter {
             reads_mcp_metadata,
             takes_dpop,
             reads_certificates,
-            complaints: Complaints::about(config.providers.len()),
+            complaints: Complaints::default(),
             facts,
             own,
             config,
@@ -423,9 +423,9 @@ impl Filter {
         self.audited(&case, asked, token.as_ref(), decision)
     }
 
-    /// Tells the operator, but for each provider not more than once a second: clients decide how often there is cause.
-    fn complain(&self, id: ProviderId, problem: std::fmt::Arguments, now: Timestamp) {
-        if let Some(provider) = self.facts.provider(id).filter(|_| self.complaints.is_due(id, now)) {
+    /// Tells the operator, but of one topic and provider not more than once a second.
+    fn complain(&self, id: ProviderId, topic: Topic, problem: std::fmt::Arguments, now: Timestamp) {
+        if let Some(provider) = self.facts.provider(id).filter(|_| self.complaints.is_due(id, topic, now)) {
             log::warn!("{}: {problem}", provider.label);
         }
     }

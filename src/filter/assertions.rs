@@ -2,7 +2,7 @@
 
 use super::Filter;
 use super::ends::{Refusal, TokenEntry};
-use super::operator_log::Detail;
+use super::operator_log::{Detail, Topic};
 use crate::config::Policy;
 use crate::decision::Tally;
 use crate::provider::ProviderId;
@@ -99,14 +99,19 @@ impl Filter {
                      out of `assertion.claims`, or choose from it with `any_of`",
                     claim.escape_default()
                 );
-                self.complain(provider, problem, now);
+                self.complain(provider, Topic::Assertion, problem, now);
             }
             Error::CannotSign(header) => {
-                self.complain(provider, format_args!("{header}: the host has not signed an assertion"), now);
+                self.complain(
+                    provider,
+                    Topic::Assertion,
+                    format_args!("{header}: the host has not signed an assertion"),
+                    now,
+                );
             }
             Error::NoRandomness(header) => {
                 let problem = "the host has no randomness, and so an assertion has no id (`jti`)";
-                self.complain(provider, format_args!("{header}: {problem}"), now);
+                self.complain(provider, Topic::Assertion, format_args!("{header}: {problem}"), now);
             }
         }
     }

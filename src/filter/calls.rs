@@ -1,6 +1,7 @@
 //! The calls that facts take: when they are made, where they go, and what happens when they end.
 
 use super::need::Need;
+use super::operator_log::Topic;
 use super::waiting::{MAX_FLIGHTS, Room};
 use super::{CallId, Effect, FetchOutcome, Filter};
 use crate::http::Response;
@@ -30,7 +31,7 @@ impl Filter {
             Ok(unfit) => {
                 if let Some(unfit) = unfit {
                     let problem = format_args!("{}: an answer makes no token good: {unfit}", need.as_str());
-                    self.complain(need.provider(), problem, now);
+                    self.complain(need.provider(), Topic::Answer(need.as_str()), problem, now);
                 }
                 self.conclude(&need, true, now);
             }
@@ -40,7 +41,8 @@ impl Filter {
                     Some(why) => why,
                     None => &error,
                 };
-                self.complain(need.provider(), format_args!("{}: {target}: {why}", need.as_str()), now);
+                let problem = format_args!("{}: {target}: {why}", need.as_str());
+                self.complain(need.provider(), Topic::Call(need.as_str()), problem, now);
                 if let Some(flight) = self.waiting.flight_mut(&need) {
                     flight.note_wait(&need, response.as_ref(), now);
                 }
@@ -153,7 +155,8 @@ impl Filter {
             }
             Err(NoRoute::Exhausted) => self.conclude(need, false, now),
             Err(unreachable @ NoRoute::CannotSign) => {
-                self.complain(need.provider(), format_args!("{}: {unreachable}", need.as_str()), now);
+                let problem = format_args!("{}: {unreachable}", need.as_str());
+                self.complain(need.provider(), Topic::Route(need.as_str()), problem, now);
                 self.conclude(need, false, now);
             }
             Err(unreachable) => {

@@ -1,6 +1,7 @@
 //! What a request falls under: which one it is about, and which policy holds for it.
 
 use super::Filter;
+use super::operator_log::Topic;
 use crate::config::Policy;
 use crate::decision::Case;
 use crate::http::{Field, Request, Route, is_token_byte};
@@ -57,7 +58,7 @@ impl Filter {
     }
 
     fn complain_of_rule(&self, denial: &Denial, request: &Request, now: Timestamp) {
-        if *denial == Denial::Misconfigured && self.complaints.is_due(ProviderId::FIRST, now) {
+        if *denial == Denial::Misconfigured && self.complaints.is_due(ProviderId::FIRST, Topic::RuleName, now) {
             let Route { name, rule } = &request.route;
             let name = String::from_utf8_lossy(name.as_deref().unwrap_or_default());
             let rule = String::from_utf8_lossy(rule.as_deref().unwrap_or_default());
@@ -102,7 +103,7 @@ impl Filter {
     /// A request has taken a route with another policy than the one that was decided on. The operator is told, but not more than
     /// once a second: clients may have it in their hands. It says nothing about any other request.
     pub fn complain_of_route(&self, now: Timestamp) {
-        if self.complaints.is_due_about_routes(now) {
+        if self.complaints.is_due(ProviderId::FIRST, Topic::Reroute, now) {
             log::error!(
                 "a request has taken a route with another rule than the one that was decided on: its response is withheld, \
                  but the service has seen it; no route may match on what this filter or a later one writes, and the RBAC of \

@@ -7,7 +7,7 @@
 use super::Filter;
 use super::ends::{Grant, Halt, Refusal, TokenGrant};
 use super::need::ENTRY_SIZE;
-use super::operator_log::Detail;
+use super::operator_log::{Detail, Topic};
 use super::trail::{Trail, UsedEntry};
 use crate::oauth::dpop::replay::Spent;
 use crate::reply::Denial;
@@ -45,7 +45,7 @@ impl Filter {
         let spent = self.facts.proofs.spend(proof, now);
         trail.spent = Some(spent);
         if let Some(problem) = spent.problem() {
-            self.complain(*provider, format_args!("{problem}"), now);
+            self.complain(*provider, Topic::Proofs, format_args!("{problem}"), now);
         }
         let denial = match spent {
             Spent::First | Spent::FirstOfTooMany => return Ok(()),
@@ -60,7 +60,7 @@ impl Filter {
     pub(super) fn note(&mut self, trail: &Trail, now: Timestamp) {
         self.facts.note(trail, now);
         if let Some(complaint) = &trail.complaint {
-            self.complain(complaint.provider(), format_args!("{complaint}"), now);
+            self.complain(complaint.provider(), complaint.topic(), format_args!("{complaint}"), now);
         }
     }
 }

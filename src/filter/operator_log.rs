@@ -12,7 +12,8 @@ use crate::policy::requirement::RequirementField;
 use crate::provider::ProviderId;
 use crate::reply::Reason;
 use crate::time::Timestamp;
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -44,39 +45,52 @@ pub(super) enum Detail {
     Spent(Spent),
 }
 
+/// What the operator is told of. Clients decide how often there is cause, and so each is rationed by itself: no noise about one hides
+/// another.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Topic {
+    /// A call of this kind has come to nothing.
+    Call(&'static str),
+    /// An answer to a call of this kind makes no token good.
+    Answer(&'static str),
+    /// A call of this kind can't be made.
+    Route(&'static str),
+    /// A token is too long.
+    TokenSize,
+    /// Too many keys fit a token.
+    Keys,
+    /// The memory of spent proofs.
+    Proofs,
+    /// An identity can't be written.
+    Output,
+    /// An identity can't be signed.
+    Assertion,
+    /// A route names a rule that isn't there.
+    RuleName,
+    /// A request has taken a route with another policy than the one that was decided on.
+    Reroute,
+}
+
 /// When the operator was last told of what clients can cause again and again.
 #[derive(Default)]
 pub(super) struct Complaints {
-    /// Of each provider.
-    told_at: Vec<Cell<Timestamp>>,
-    /// Of a request whose route has another policy than the one that was decided on.
-    rerouted_at: Cell<Timestamp>,
+    /// Of each topic, for each provider.
+    told_at: RefCell<BTreeMap<(usize, Topic), Timestamp>>,
     /// Of refused requests.
     pub(super) refusals: RefusalRations,
 }
 
 impl Complaints {
-    pub(super) fn about(providers: usize) -> Self {
-        Self { told_at: vec![Cell::default(); providers], ..Self::default() }
-    }
-
     /// Whether something may be told about this provider again; if so, it is noted that it was.
-    pub(super) fn is_due(&self, provider: ProviderId, now: Timestamp) -> bool {
-        self.told_at.get(provider.0).is_some_and(|last| is_due(last, now))
+    pub(super) fn is_due(&self, provider: ProviderId, topic: Topic, now: Timestamp) -> bool {
+        let Ok(mut told_at) = self.told_at.try_borrow_mut() else { return false };
+        let last = told_at.entry((provider.0, topic)).or_default();
+        let is_due = now < *last || now.saturating_since(*last) >= COMPLAINT_INTERVAL;
+        if is_due {
+            *last = now;
+        }
+        is_due
     }
-
-    /// The same for routes.
-    pub(super) fn is_due_about_routes(&self, now: Timestamp) -> bool {
-        is_due(&self.rerouted_at, now)
-    }
-}
-
-fn is_due(last: &Cell<Timestamp>, now: Timestamp) -> bool {
-    let is_due = now < last.get() || now.saturating_since(last.get()) >= COMPLAINT_INTERVAL;
-    if is_due {
-        last.set(now);
-    }
-    is_due
 }
 
 impl Filter {

@@ -6,7 +6,7 @@
 
 use super::assertions;
 use super::ends::{Exemption, Grant, Refusal, TokenEntry, TokenGrant};
-use super::operator_log::Detail;
+use super::operator_log::{Detail, Topic};
 use super::{Filter, REMOVED_BY_EXT_AUTHZ};
 use crate::config::{TokenLocation, TokenSource};
 use crate::decision::{Answered, Case, Decision, Disposition, Forward, Meaning, Outcome, Tally};
@@ -153,7 +153,7 @@ impl Filter {
                     "{place}: what is to be written is too long, or nested too deep; name fewer claims in \
                      `user_info`, or leave this one out of `claim_headers`"
                 );
-                self.complain(provider, problem, now);
+                self.complain(provider, Topic::Output, problem, now);
                 None
             }
         };

@@ -5,6 +5,7 @@
 //! fixed number of things, and nothing that a warm request would need memory for.
 
 use super::need::{Lessons, ValidatedToken};
+use super::operator_log::Topic;
 use crate::decision::{Shadow, Tally};
 use crate::jose::jwk::{Algorithm, MAX_CANDIDATES};
 use crate::jose::jws::Header;
@@ -158,7 +159,7 @@ pub(super) enum UsedEntry {
     Postponed(ProviderId),
 }
 
-/// What the operator is told of, once a second at most for each provider: clients decide how often there is cause.
+/// What the operator is told of.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Complaint {
     /// A token is longer than this.
@@ -170,11 +171,20 @@ pub(super) enum Complaint {
 }
 
 impl Complaint {
-    /// Whom it is about. What is about no provider shares the time of the first.
+    /// Whom it is about. What is about no provider is told as the first one's.
     pub(super) fn provider(&self) -> ProviderId {
         match self {
             Self::TokenTooLong(_) => ProviderId::FIRST,
             Self::TooManyKeys(provider) | Self::NoRoute(provider, ..) => *provider,
+        }
+    }
+
+    /// What it is about.
+    pub(super) fn topic(&self) -> Topic {
+        match self {
+            Self::TokenTooLong(_) => Topic::TokenSize,
+            Self::TooManyKeys(_) => Topic::Keys,
+            Self::NoRoute(_, what, _) => Topic::Route(what),
         }
     }
 }

@@ -79,6 +79,24 @@ fn the_end_of_a_token_while_its_request_waits() {
     scene.send(bearer(&token)).refused(401, "expired");
 }
 
+/// Whoever sends tokens that are too long, again and again, hides no outage from the operator.
+#[test]
+fn one_complaint_hides_no_other() {
+    let mut scene = Scene::of(introspection(json!({}), json!({})));
+    scene.provider.at("/introspect", status(500));
+    heard();
+    for second in 0..3 {
+        for _ in 0..10 {
+            scene.send(bearer(&"x".repeat(17_000))).refused(401, "malformed_token");
+            scene.send(bearer(&format!("opaque-{second}"))).refused(503, "provider_unavailable");
+        }
+        let lines = heard();
+        let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+        assert_eq!((count("is longer than `max_token_size`"), count("introspection: POST")), (1, 1), "{lines:?}");
+        scene.pass_seconds(1);
+    }
+}
+
 /// ENC-14: Tokens that hold groups by the hundred: the limit says its name, and can be raised.
 #[test]
 fn the_longest_token_is_for_the_operator_to_say() {
