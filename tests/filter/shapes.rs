@@ -393,6 +393,147 @@ fn tokens() -> Vec<(&'static str, Value, Value, Value)> {
             json!({"sub": "organization:a", "terraform_run_phase": "apply", "scope": null}),
             none(),
         ),
+        (
+            "LibreGraph Connect",
+            jwt(),
+            json!({"lg.t": "1", "lg.i": {"id": "1", "un": "ann"}, "lg.p": "identifier-ldap", "scp": "openid email", "scope": null}),
+            none(),
+        ),
+        (
+            "Kopano Konnect",
+            jwt(),
+            json!({
+                "kc.isAccessToken": true, "kc.authorizedScopes": ["openid"], "kc.identity": {"kc.i.id": "AAAA"}, "kc.provider": "kc",
+                "scope": null, "client_id": null,
+            }),
+            none(),
+        ),
+        (
+            "Maskinporten",
+            json!({"typ": null}),
+            json!({
+                "client_amr": "virksomhetssertifikat", "token_type": "Bearer", "sub": null,
+                "consumer": {"authority": "iso6523-actorid-upis", "ID": "0192:910753614"},
+            }),
+            none(),
+        ),
+        (
+            "ID-porten",
+            json!({"typ": null}),
+            json!({"pid": "1", "client_orgno": "910753614", "acr": "idporten-loa-high", "token_type": "Bearer"}),
+            none(),
+        ),
+        (
+            "HelseID",
+            json!({"typ": "at+jwt"}),
+            json!({"scope": ["nhn:a/api"], "helseid://claims/client/claims/orgnr_parent": "1", "client_amr": "private_key_jwt"}),
+            none(),
+        ),
+        (
+            "NHS login",
+            json!({"typ": "JWT"}),
+            json!({"token_use": "access", "nhs_number": "1", "vot": "P9.Cp.Cd", "version": 0, "requesting_patient": "1"}),
+            none(),
+        ),
+        (
+            "INDIGO IAM, of WLCG",
+            json!({"typ": null}),
+            json!({"wlcg.ver": "1.0", "wlcg.groups": ["/cms"], "nbf": NOW - 60, "scope": "storage.read:/ openid"}),
+            none(),
+        ),
+        ("SciTokens", jwt(), json!({"ver": "scitoken:2.0", "scope": "read:/data", "client_id": null}), none()),
+        (
+            "CILogon",
+            jwt(),
+            json!({"sub": "http://cilogon.org/serverA/users/1", "jti": "https://cilogon.org/oauth2/1", "auth_time": NOW - 60}),
+            none(),
+        ),
+        (
+            "EGI Check-in",
+            jwt(),
+            json!({"typ": "Bearer", "azp": "c", "acr": "https://aai.egi.eu/LoA#Substantial", "entitlements": ["urn:mace:egi.eu:a"]}),
+            none(),
+        ),
+        (
+            "IBM Cloud",
+            json!({"typ": null}),
+            json!({
+                "iam_id": "IBMid-1", "account": {"valid": true, "bss": "b", "frozen": true}, "acr": 1, "amr": ["pwd"],
+                "grant_type": "urn:ibm:params:oauth:grant-type:apikey", "scope": "ibm openid", "client_id": "default",
+            }),
+            none(),
+        ),
+        (
+            "Azure, a managed identity",
+            json!({"typ": "JWT", "x5t": "x"}),
+            json!({
+                "appid": "a", "appidacr": "2", "idtyp": "app", "ver": "1.0", "xms_mirid": "/subscriptions/1", "xms_idrel": "7 24",
+                "rh": "1.A", "uti": "u", "scope": null, "client_id": null, "jti": null,
+            }),
+            none(),
+        ),
+        (
+            "Supabase, as an authorization server",
+            jwt(),
+            json!({
+                "role": "authenticated", "aal": "aal1", "amr": [{"method": "oauth_provider/authorization_code", "timestamp": NOW}],
+                "is_anonymous": false, "phone": "", "app_metadata": {}, "user_metadata": {}, "scope": null, "jti": null,
+            }),
+            none(),
+        ),
+        ("Clerk, for applications", json!({"typ": "at+jwt"}), json!({"jti": "oat_1", "nbf": NOW - 60}), none()),
+        (
+            "Authgear",
+            json!({"typ": "at+jwt"}),
+            json!({"https://authgear.com/claims/user/is_anonymous": false, "https://authgear.com/claims/user/can_reauthenticate": true}),
+            none(),
+        ),
+        ("Pocket ID", jwt(), json!({"type": "oauth-access-token", "scope": null, "client_id": null}), none()),
+        (
+            "OpenAuth",
+            jwt(),
+            json!({"mode": "access", "type": "user", "properties": {"id": "1"}, "scope": null, "client_id": null, "jti": null}),
+            none(),
+        ),
+        (
+            "Firebase App Check",
+            jwt(),
+            json!({"sub": "1:1:web:a", "aud": ["projects/1", AUDIENCE], "scope": null, "client_id": null}),
+            none(),
+        ),
+        (
+            "Atlassian Forge",
+            json!({"typ": null}),
+            json!({
+                "app": {"id": "ari:cloud:ecosystem::app/1", "environment": {"type": "PRODUCTION"}}, "context": {}, "principal": "1",
+                "sub": null, "scope": null, "client_id": null,
+            }),
+            none(),
+        ),
+        (
+            "Spacelift",
+            jwt(),
+            json!({"spaceId": "root", "callerType": "stack", "runType": "TRACKED", "scope": "write", "client_id": null}),
+            none(),
+        ),
+        (
+            "Pulumi Cloud",
+            jwt(),
+            json!({"sub": "pulumi:deploy:org:a", "operation": "update", "scope": "write", "client_id": null, "jti": null}),
+            none(),
+        ),
+        (
+            "Riot Games",
+            json!({"typ": "JWT"}),
+            json!({"pp": {"c": "eu1"}, "scp": ["openid"], "clm": ["openid"], "dat": {"c": "ec1"}, "cid": "c", "scope": null}),
+            none(),
+        ),
+        (
+            "Epic Games",
+            json!({"typ": null}),
+            json!({"t": "epic_id", "pfsid": "s", "dn": "Ann", "appid": "a", "scope": "basic_profile", "client_id": null}),
+            none(),
+        ),
     ]
 }
 
@@ -478,6 +619,33 @@ fn answers() -> Vec<(&'static str, Value)> {
             "LinkedIn",
             json!({"exp": null, "expires_at": NOW + 60, "status": "active", "auth_type": "3L", "authorized_at": NOW}),
         ),
+        (
+            "Matrix Authentication Service",
+            json!({"token_type": "access_token", "username": "ann", "device_id": "D", "scope": "urn:matrix:client:api:*", "nbf": NOW}),
+        ),
+        ("Doorkeeper", json!({"token_type": "Bearer", "client_id": "c", "iat": NOW, "iss": null, "sub": null})),
+        (
+            "Django OAuth Toolkit",
+            json!({"scope": "read", "client_id": "c", "username": "ann", "iss": null, "sub": null}),
+        ),
+        (
+            "Dex",
+            json!({"token_type": "Bearer", "token_use": "access_token", "username": "ann", "extra": {"email_verified": true}}),
+        ),
+        ("Curity", json!({"purpose": "access_token", "delegationId": "d", "nbf": NOW, "token_type": "bearer"})),
+        (
+            "UAA",
+            json!({"user_name": "ann", "cid": "c", "origin": "uaa", "rev_sig": "r", "revocable": true, "jti": "2f0c"}),
+        ),
+        (
+            "Globus Auth",
+            json!({"identity_set": ["1"], "name": null, "email": null, "session_info": {}, "token_type": "Bearer"}),
+        ),
+        ("INDIGO IAM", json!({"expires_at": "2027-01-15T09:00:00+0000", "user_id": "ann", "groups": ["a"]})),
+        ("Rauthy", json!({"scope": "openid", "client_id": "c", "username": "ann@example.com", "cnf": null})),
+        ("Gitea", json!({"scope": "openid", "username": "ann", "aud": [AUDIENCE], "jti": null, "nbf": null})),
+        ("Shibboleth", json!({"token_type": "Bearer", "principal": "ann", "eppn": "ann@example.com", "nbf": NOW})),
+        ("SimpleSAMLphp", json!({"token_type": "Bearer", "client_id": "c", "scope": "openid", "jti": "j"})),
     ]
 }
 
