@@ -20,8 +20,8 @@ use crate::jose::confirmation::{Confirmation, ProvenCertificate, ProvenKey, Unre
 use crate::jose::jws::VerifiedPayload;
 use crate::json::{self, Object, Value};
 use crate::time::Timestamp;
-use kind::{is_id_token, is_never_access_token, is_one_of};
-pub(crate) use kind::{is_of_another_kind, is_word};
+pub(crate) use kind::{is_called_another_kind, is_word};
+use kind::{is_id_token, is_never_access_token, is_of_another_kind, is_one_of};
 use types::{MAX_NUMERIC_DATE, SCOPES, audience, check_scopes, check_strings, elements, is_boolean, seconds_in_digits};
 pub use types::{check_types, numeric_date};
 pub use unverified::{Hint, Unverified};

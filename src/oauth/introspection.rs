@@ -218,7 +218,7 @@ fn kind(object: &Object) -> Result<(), Unfit> {
             Some(_) => return Err(Unfit::Claims(jwt::Error::InvalidClaims(name))),
         }
     }
-    if jwt::is_of_another_kind(object) { Err(Unfit::AnotherKind("claims")) } else { Ok(()) }
+    if jwt::is_called_another_kind(object) { Err(Unfit::AnotherKind("claims")) } else { Ok(()) }
 }
 
 /// The members that tell the kind of a token, each with the words for an access token as [`jwt::is_word`] compares them.

@@ -645,6 +645,15 @@ fn answers() -> Vec<(&'static str, Value)> {
         ("Rauthy", json!({"scope": "openid", "client_id": "c", "username": "ann@example.com", "cnf": null})),
         ("Gitea", json!({"scope": "openid", "username": "ann", "aud": [AUDIENCE], "jti": null, "nbf": null})),
         ("Shibboleth", json!({"token_type": "Bearer", "principal": "ann", "eppn": "ann@example.com", "nbf": NOW})),
+        // What was asked about, and how that went.
+        (
+            "OpenAM",
+            json!({
+                "access_token": "opaque", "realm": "/", "cn": "ann", "scope": ["read"], "token_type": "Bearer", "expires_in": 577,
+                "grant_type": "password", "sub": null,
+            }),
+        ),
+        ("one with a code of its own", json!({"code": "0", "message": "ok", "user_id": "1", "sub": null})),
         ("SimpleSAMLphp", json!({"token_type": "Bearer", "client_id": "c", "scope": "openid", "jti": "j"})),
     ]
 }

@@ -5,17 +5,20 @@
 
 use crate::json::{Object, Value};
 
-/// Whether claims are those of a JWT that is never an access token, whatever its `typ`; or those that an answer about one
-/// repeats.
-pub(crate) fn is_of_another_kind(claims: &Object) -> bool {
+/// Whether claims are those of a JWT that is never an access token, whatever its `typ`.
+pub(super) fn is_of_another_kind(claims: &Object) -> bool {
+    is_called_another_kind(claims) || is_authorization_response(claims) || is_software_statement(claims)
+}
+
+/// Whether claims, or an answer that repeats them, say that the token is none for resources. What a JWT is told by because it lacks
+/// claims tells nothing about an answer: some hold the token that was asked about, or a `code` for how it went, and no more.
+pub(crate) fn is_called_another_kind(claims: &Object) -> bool {
     claims.iter().any(|(name, value)| is_of_another_kind_only(name, value))
         // RFC 6749, section 1.5: a refresh token is for the authorization server only. Those who sign both kinds with one key and
         // for one audience say which is which by a claim.
         || told_kinds(claims).any(|(name, word)| says_another_kind(name, word))
         || is_refresh_token_of_gitea(claims)
         || is_refresh_token_of_uaa(claims)
-        || is_authorization_response(claims)
-        || is_software_statement(claims)
 }
 
 /// Whether no access token has such a claim. Not all of these JWTs say in their `typ` what they are.
