@@ -18,6 +18,7 @@
 mod assertions;
 mod authorize;
 mod binding;
+mod binding_fault;
 mod calls;
 mod case;
 mod commit;

@@ -5,12 +5,13 @@
 //! shown with this request. No cache knows of it.
 
 use super::authorize::Run;
-use super::ends::{Halt, ShownToken, deny, deny_claims, deny_for};
+use super::binding_fault::BindingFault;
+use super::ends::{Halt, ShownToken, deny, deny_for};
 use super::operator_log::Detail;
 use crate::config::{BindingMode, Dpop, NonceMode};
 use crate::jose::confirmation::{Confirmation, ProvenCertificate, ProvenKey};
 use crate::jose::jwk::Thumbprint;
-use crate::jose::jwt::{self, CheckedClaims};
+use crate::jose::jwt::CheckedClaims;
 use crate::oauth::certificate::ClientCertificate;
 use crate::oauth::credentials::{AuthScheme, Credentials};
 use crate::oauth::dpop::nonce::NonceAge;
@@ -28,7 +29,8 @@ impl Run<'_> {
         provider: &Provider,
     ) -> Result<ShownToken, Halt> {
         // What a JWT says of itself holds, too, where its provider's answer doesn't repeat it (RFC 9449, section 6.2).
-        let checked = checked.and_bound_to(self.claimed).map_err(|error| deny_claims(provider, error))?;
+        let checked =
+            checked.and_bound_to(self.claimed).map_err(|_| not_bound(provider, BindingFault::Contradiction))?;
         let (key, certificate) =
             checked.confirmation().map_or((None, None), |bound| (bound.key(), bound.certificate()));
         let scheme_fits = match credentials.scheme {
@@ -46,24 +48,36 @@ impl Run<'_> {
                 let needs_nonce = self.needs_nonce(&dpop, &proof, provider)?;
                 (Some(proof), needs_nonce)
             }
-            _ => return Err(not_bound(provider)),
+            (Some(_), dpop) if dpop.as_ref().is_none_or(|dpop| dpop.mode == BindingMode::Off) => {
+                return Err(not_bound(provider, BindingFault::KeyUnchecked));
+            }
+            (Some(_), _) => return Err(not_bound(provider, BindingFault::Scheme)),
+            (None, _) => return Err(not_bound(provider, BindingFault::NoKey)),
         };
         let mode = self.policy.certificate_bound.as_ref().map(|bound| bound.mode).unwrap_or_default();
         let certificate = match (certificate, mode) {
             (None, BindingMode::Off | BindingMode::Opportunistic) => None,
-            (None, BindingMode::Required) | (Some(_), BindingMode::Off) => return Err(not_bound(provider)),
-            (Some(_), _) => self.certificate(),
+            (None, BindingMode::Required) => return Err(not_bound(provider, BindingFault::NoCertificate)),
+            (Some(_), BindingMode::Off) => return Err(not_bound(provider, BindingFault::CertificateUnchecked)),
+            (Some(_), _) => Some(self.certificate().map_err(|fault| not_bound(provider, fault))?),
         };
         let key = proof.as_ref().map(|proof| proof as &dyn ProvenKey);
         let shown = certificate.as_ref().map(|certificate| certificate as &dyn ProvenCertificate);
-        let token = checked.shown_with(key, shown).map_err(|error: jwt::Error| deny_claims(provider, error))?;
+        // The proof was held to the key already.
+        let token = checked.shown_with(key, shown).map_err(|_| not_bound(provider, BindingFault::OtherCertificate))?;
         Ok(ShownToken { token, proof, needs_nonce })
     }
 
-    /// Whether this policy checks bindings of each kind that a token has.
-    pub(super) fn checks(&self, confirmation: Option<Confirmation>) -> bool {
+    /// Whether this policy checks bindings of each kind that a token has; an error if there is one that it doesn't.
+    pub(super) fn checks(&self, confirmation: Option<Confirmation>) -> Result<(), BindingFault> {
         let (key, certificate) = confirmation.map_or((None, None), |bound| (bound.key(), bound.certificate()));
-        (key.is_none() || self.policy.takes_dpop()) && (certificate.is_none() || self.policy.takes_certificates())
+        if key.is_some() && !self.policy.takes_dpop() {
+            Err(BindingFault::KeyUnchecked)
+        } else if certificate.is_some() && !self.policy.takes_certificates() {
+            Err(BindingFault::CertificateUnchecked)
+        } else {
+            Ok(())
+        }
     }
 
     /// The proof of this request, which is checked once however often the decision runs.
@@ -105,15 +119,20 @@ impl Run<'_> {
     }
 
     /// The certificate of the client: from the one place that the operator trusts.
-    fn certificate(&self) -> Option<ClientCertificate> {
-        let bound = self.policy.certificate_bound.as_ref()?;
-        match &bound.header {
-            Some(header) => ClientCertificate::in_header(self.request, header),
-            None => ClientCertificate::of_connection(self.request.certificate.as_deref()?),
+    fn certificate(&self) -> Result<ClientCertificate, BindingFault> {
+        let header = self.policy.certificate_bound.as_ref().and_then(|bound| bound.header.as_deref());
+        match (header, &self.request.certificate) {
+            (Some(header), _) => {
+                let is_there = self.request.headers.first(header).is_some();
+                let fault = if is_there { BindingFault::CertificateUnclear } else { BindingFault::CertificateMissing };
+                ClientCertificate::in_header(self.request, header).ok_or(fault)
+            }
+            (None, Some(digest)) => ClientCertificate::of_connection(digest).ok_or(BindingFault::CertificateMissing),
+            (None, None) => Err(BindingFault::CertificateMissing),
         }
     }
 }
 
-fn not_bound(provider: &Provider) -> Halt {
-    deny(provider, Denial::InvalidToken(Reason::NotBound))
+pub(super) fn not_bound(provider: &Provider, fault: BindingFault) -> Halt {
+    deny_for(provider, Denial::InvalidToken(Reason::NotBound), Some(Detail::Binding(fault)))
 }

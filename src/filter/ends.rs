@@ -1,5 +1,6 @@
 //! How a run of the decision can end: with a grant, or halted by a refusal or a need.
 
+use super::binding_fault::BindingFault;
 use super::need::Need;
 use super::operator_log::Detail;
 use crate::config::{ProviderConfig, TokenSource};
@@ -155,6 +156,7 @@ pub(super) fn deny_for(provider: &Provider, denial: Denial, detail: Option<Detai
 pub(super) fn deny_claims(provider: &Provider, error: jwt::Error) -> Halt {
     let detail = match error {
         jwt::Error::InvalidClaims(name) => Some(Detail::Claim(name)),
+        jwt::Error::NotBound => Some(Detail::Binding(BindingFault::Unreadable)),
         _ => None,
     };
     deny_for(provider, error.into(), detail)

@@ -3,6 +3,7 @@
 //! nobody listens, a line costs a look at the level.
 
 use super::Filter;
+use super::binding_fault::BindingFault;
 use super::refusal_log::{self, RefusalLine, RefusalRations};
 use crate::config::{Policy, RefusalLog};
 use crate::decision::{Case, Disposition, Outcome, Shadow, Tally};
@@ -39,6 +40,8 @@ pub(super) enum Detail {
     Authorizer,
     /// What is asked of the MCP server.
     Operation,
+    /// Why the token is not its sender's.
+    Binding(BindingFault),
     /// What is wrong with its DPoP proof.
     Proof(dpop::Error),
     /// What became of its DPoP proof.
@@ -227,7 +230,7 @@ impl Detail {
             Self::Operation => are_one(&policy.mcp, &top.mcp),
             Self::Exchange => are_one(&policy.token_exchange, &top.token_exchange),
             Self::Authorizer => are_one(&policy.authorization, &top.authorization),
-            Self::Claim(_) | Self::Proof(_) | Self::Spent(_) => true,
+            Self::Binding(_) | Self::Claim(_) | Self::Proof(_) | Self::Spent(_) => true,
         }
     }
 
@@ -241,6 +244,7 @@ impl Detail {
                 format!("claim_headers[{index}] ({header}): the token lacks what is required")
             }
             Self::Operation => "mcp does not let the operation pass".to_owned(),
+            Self::Binding(fault) => fault.text(policy),
             Self::Proof(error) => format!("the DPoP proof: {error}"),
             Self::Spent(spent) => format!("the DPoP proof: {}", spent.why()),
             Self::AssertionClaim(name) => {

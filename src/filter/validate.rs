@@ -2,6 +2,8 @@
 //! answer, and nothing else.
 
 use super::authorize::{Run, Trusted, Validated};
+use super::binding::not_bound;
+use super::binding_fault::BindingFault;
 use super::ends::{Halt, deny, deny_claims};
 use super::need::{Need, ValidatedBy, ValidatedToken};
 use super::newcomers::Lookup;
@@ -102,11 +104,9 @@ impl<'f> Run<'f> {
         if Unverified::is_of_another_kind(&jws) || provider.config.refuse_id_tokens && Unverified::is_id_token(&jws) {
             return Err(deny(provider, Denial::InvalidToken(Reason::WrongType)));
         }
-        let confirmation = claimed.confirmation.map_err(|_| deny(provider, Denial::InvalidToken(Reason::NotBound)))?;
+        let confirmation = claimed.confirmation.map_err(|_| not_bound(provider, BindingFault::Unreadable))?;
         // Nobody is asked about a token that the answer could not make good.
-        if confirmation.is_some() && !self.checks(confirmation) {
-            return Err(deny(provider, Denial::InvalidToken(Reason::NotBound)));
-        }
+        self.checks(confirmation).map_err(|fault| not_bound(provider, fault))?;
         Ok(Voucher::Answer(provider, confirmation))
     }
 

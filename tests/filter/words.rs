@@ -96,6 +96,47 @@ fn a_debug_line_tells_request_rule_and_requirement() {
     }
 }
 
+/// A token that is not taken for its sender's has one reason for its client, and several for its operator.
+#[test]
+fn a_binding_that_is_not_shown_is_told_of() {
+    let thumbprint = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
+    let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let by_key = token(json!({"cnf": {"jkt": thumbprint}}));
+    let by_certificate = token(json!({"cnf": {"x5t#S256": thumbprint}}));
+    let dpop = |token: &str| bare().header("authorization", format!("DPoP {token}"));
+    let required =
+        |what: &str| json!({what: with(json!({"mode": "required"}), json!({"origins": ["https://a.example"]}))});
+    let (proofs, shown) = (required("dpop"), json!({"certificate_bound": {"mode": "required"}}));
+    let header = json!({"certificate_bound": {"header": "x-client-cert"}});
+    for (top, ask, words) in [
+        (json!({}), bearer(&token(json!({"cnf": {"kid": "1"}}))), "cnf is malformed, or of a kind that is not known"),
+        (json!({}), bearer(&by_key), "there is no `dpop` here"),
+        (json!({}), bearer(&by_certificate), "there is no `certificate_bound` here"),
+        (proofs.clone(), bearer(&by_key), "comes not under the scheme DPoP"),
+        (proofs.clone(), bearer(&good()), "has no cnf.jkt"),
+        (proofs, dpop(&good()), "has no cnf.jkt"),
+        (shown.clone(), bearer(&good()).certificate(hex), "has no cnf.x5t#S256"),
+        (shown.clone(), bearer(&by_certificate), "the connection shows no certificate"),
+        (shown, bearer(&by_certificate).certificate(hex.replace('e', "f")), "the connection shows another certificate"),
+        (header.clone(), bearer(&by_certificate).certificate(hex), "the header x-client-cert shows no certificate"),
+        (header.clone(), bearer(&by_certificate).header("x-client-cert", "(null)"), "in a form that is read"),
+        (header, bearer(&by_certificate).header("x-client-cert", "MIIB"), "x-client-cert shows another certificate"),
+    ] {
+        let mut scene = Scene::of(jwt(json!({"name": "main"}), top));
+        let said = line_about(&mut scene, ask);
+        assert!(said.contains("not_bound (no rule, provider main): ") && said.contains(words), "{words}: {said}");
+        assert!(!said.contains(thumbprint) && !said.contains("MIIB"), "{said}");
+    }
+    // Where the provider is asked about a JWT, both may speak of it.
+    let mut asked = Scene::of(introspection(json!({"name": "main"}), json!({"certificate_bound": {}})));
+    asked
+        .provider
+        .tokens
+        .insert(by_certificate.clone(), active(json!({"cnf": {"x5t#S256": thumbprint.replace('4', "8")}})));
+    let said = line_about(&mut asked, bearer(&by_certificate).certificate(hex));
+    assert!(said.contains("the token's cnf is not what its provider says of it"), "{said}");
+}
+
 #[test]
 fn a_line_is_short_and_one() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
