@@ -12,7 +12,7 @@ use crate::http::cookie::{Cookie, cookies};
 use crate::http::query::{Parameter, Target};
 use crate::http::{Headers, Request};
 use search::{Names, is_bracket};
-use spelling::readings;
+use spelling::any_reading;
 pub use spelling::{letters, same_spelling};
 
 /// The filter's own names. What a client sends under one that the filter writes is a forgery; what it sends under another
@@ -137,7 +137,7 @@ impl ReservedNames {
             return false;
         }
         let is_place = own.is_place(cookie.name);
-        own.are_alike_in_cookie(cookie, |name| name.is_written || !is_place)
+        own.are_alike_in_cookie(cookie, &|name| name.is_written || !is_place)
             || own.are_behind_encoded_semicolons(cookie, is_place)
             || if cookie.is_well_formed() {
                 own.names_a_part_of(cookie.value)
@@ -164,7 +164,7 @@ impl ReservedNames {
         }
         if sent.contains(&b';') {
             // To some readers, each part is a parameter; to others, one of the names may hold the semicolon.
-            let is_whole = own.are_alike(Parameter::parse(sent).raw_name(), |_| true);
+            let is_whole = own.are_alike(Parameter::parse(sent).raw_name(), &|_| true);
             let mut parts = sent.split(|byte| *byte == b';');
             let is_mixed = is_whole || parts.any(|part| self.could_be_own(part) || self.are_behind_commas(part));
             return if is_mixed { ParameterOwner::Mixed } else { ParameterOwner::Foreign };
@@ -174,7 +174,7 @@ impl ReservedNames {
             return ParameterOwner::Mixed;
         }
         let is_place = own.is_place(&parameter.name());
-        if own.are_alike(parameter.raw_name(), |name| name.is_written || !is_place) {
+        if own.are_alike(parameter.raw_name(), &|name| name.is_written || !is_place) {
             ParameterOwner::Own
         } else if self.are_hidden_in(&parameter) {
             ParameterOwner::Mixed
@@ -223,7 +223,7 @@ impl ReservedNames {
     /// Whether a reader could find one of the names in what is no parameter by itself.
     fn could_be_own(&self, part: &[u8]) -> bool {
         let parameter = Parameter::parse(part);
-        self.parameters.are_alike(parameter.raw_name(), |_| true) || self.are_hidden_in(&parameter)
+        self.parameters.are_alike(parameter.raw_name(), &|_| true) || self.are_hidden_in(&parameter)
     }
 
     /// Whether one of the names stands in a parameter that is none of RFC 3986.
@@ -254,7 +254,7 @@ impl ReservedNames {
         self.may_be_in_cookies(headers)
             && cookies(headers).any(|cookie| {
                 !self.cookies.is_place(cookie.name)
-                    && self.cookies.are_alike_in_cookie(&cookie, |name| !name.is_written)
+                    && self.cookies.are_alike_in_cookie(&cookie, &|name| !name.is_written)
             })
     }
 
@@ -262,7 +262,7 @@ impl ReservedNames {
         self.may_be_in_query(target.query.unwrap_or_default())
             && target.parameters().any(|parameter| {
                 !self.parameters.is_place(&parameter.name())
-                    && self.parameters.are_alike(parameter.raw_name(), |name| !name.is_written)
+                    && self.parameters.are_alike(parameter.raw_name(), &|name| !name.is_written)
             })
     }
 }
@@ -304,7 +304,7 @@ fn is_query_byte(byte: &u8) -> bool {
 /// has no other.
 fn is_plain_name(name: &[u8]) -> bool {
     name.iter().all(is_query_byte)
-        && readings(name).all(|name| !name.iter().any(is_separator) && has_pairs_of_brackets(&name))
+        && !any_reading(name, &mut |name| name.iter().any(is_separator) || !has_pairs_of_brackets(name))
 }
 
 fn is_separator(byte: &u8) -> bool {

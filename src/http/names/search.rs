@@ -1,9 +1,8 @@
 //! A search for names in a text, in every spelling, and wherever a reader could find one.
 
-use super::spelling::{readings, same_spelling};
+use super::spelling::{any_reading, same_spelling};
 use crate::http::cookie::Cookie;
 use crate::http::query::Parameter;
-use std::borrow::Cow;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -119,27 +118,24 @@ impl Names {
     /// PHP 7 decodes `+` in a cookie's; Rack and qs take brackets around a name for nothing, `URLSearchParams` passes over a
     /// second `?`, and qs over a dot if told to read dots. Spring binds `!name` where there is no `name`. ASP.NET takes upper case for
     /// lower case.
-    pub(super) fn are_alike(&self, text: &[u8], meant: impl Fn(&Name) -> bool) -> bool {
-        let mut texts = readings(text).flat_map(|text| {
-            let dotted = self.dotted(&text).map(Cow::Owned);
-            [Some(text), dotted].into_iter().flatten()
-        });
-        texts.any(|text| {
-            let mut begin = behind_edge(&text, 0);
-            while let Some(end) = self.end_of_inherited(&text, begin) {
-                begin = behind_edge(&text, end);
+    pub(super) fn are_alike(&self, text: &[u8], meant: &dyn Fn(&Name) -> bool) -> bool {
+        let is_alike = |text: &[u8]| {
+            let mut begin = behind_edge(text, 0);
+            while let Some(end) = self.end_of_inherited(text, begin) {
+                begin = behind_edge(text, end);
             }
             let last = text.iter().rposition(|byte| !is_edge(byte)).unwrap_or_default();
-            self.found_in(&text).any(|(own, span)| {
-                meant(own) && span.start <= begin && (span.end > last || self.begins_index(&text, span.end))
+            self.found_in(text).any(|(own, span)| {
+                meant(own) && span.start <= begin && (span.end > last || self.begins_index(text, span.end))
             })
-        })
+        };
+        any_reading(text, &mut |text| is_alike(text) || self.dotted(text).is_some_and(|dotted| is_alike(&dotted)))
     }
 
     /// The same of a cookie's name. Netty's first reader of cookies passes over the sign that marks attributes (RFC 2965, section 3.3.4).
-    pub(super) fn are_alike_in_cookie(&self, cookie: &Cookie, meant: impl Fn(&Name) -> bool) -> bool {
+    pub(super) fn are_alike_in_cookie(&self, cookie: &Cookie, meant: &dyn Fn(&Name) -> bool) -> bool {
         let signs = cookie.name.iter().position(|byte| *byte != b'$').unwrap_or_default();
-        self.are_alike(cookie.name, &meant)
+        self.are_alike(cookie.name, meant)
             || signs > 0 && self.are_alike(cookie.name.get(signs..).unwrap_or_default(), meant)
     }
 
@@ -160,11 +156,11 @@ impl Names {
     /// Whether one of them stands in a text as a word, or where a reader that has just ended a value begins a name. To WebOb,
     /// a date is a value that can end within a word: `a=Thu, 01-Jan-2026 00:00:00 GMTidentity=x`.
     pub(super) fn are_held_by(&self, text: &[u8]) -> bool {
-        readings(text).any(|text| {
-            self.found_in(&text).any(|(_, span)| {
+        any_reading(text, &mut |text| {
+            self.found_in(text).any(|(_, span)| {
                 let behind = text.get(span.end..).unwrap_or_default();
                 !behind.first().is_some_and(is_of_word)
-                    && (begins_word(&text, span.start) || behind.trim_ascii_start().starts_with(b"="))
+                    && (begins_word(text, span.start) || behind.trim_ascii_start().starts_with(b"="))
             })
         })
     }
@@ -172,12 +168,16 @@ impl Names {
     /// Whether one of them names a pair of a cookie whose escapes are decoded before it is parted: the way of a script that
     /// many have copied, `decodeURIComponent(cookie).split(';')`.
     pub(super) fn are_behind_encoded_semicolons(&self, cookie: &Cookie, is_place: bool) -> bool {
+        let mut is_as_sent = true;
         cookie.pair.contains(&b'%')
-            && readings(cookie.pair).skip(1).any(|pair| {
+            && any_reading(cookie.pair, &mut |pair| {
+                if std::mem::take(&mut is_as_sent) {
+                    return false;
+                }
                 let mut names =
                     pair.split(|byte| *byte == b';').map(|pair| Parameter::parse(pair.trim_ascii()).raw_name());
                 let first = names.next().filter(|_| !is_place);
-                first.into_iter().chain(names).any(|name| self.are_alike(name, |_| true))
+                first.into_iter().chain(names).any(|name| self.are_alike(name, &|_| true))
             })
     }
 
@@ -190,9 +190,9 @@ impl Names {
 
     /// Whether the last word of a text is one of them.
     fn are_at_the_end_of(&self, text: &[u8]) -> bool {
-        readings(text).any(|text| {
+        any_reading(text, &mut |text| {
             let last = text.iter().rposition(is_of_word).unwrap_or_default();
-            self.found_in(&text).any(|(_, span)| span.end > last && begins_word(&text, span.start))
+            self.found_in(text).any(|(_, span)| span.end > last && begins_word(text, span.start))
         })
     }
 }

@@ -19,14 +19,22 @@ pub fn letters(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
     name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase)
 }
 
-/// A text as it is, and decoded once and twice, if that makes a difference: `%uXXXX` is read by Perl's CGI and by IIS. Each also
-/// with letters for those that are ASCII to whoever ignores case: to Java, `ı` is an `i`.
-pub(super) fn readings(text: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
-    std::iter::successors(Some(Cow::Borrowed(text)), |text| decoded(text).map(Cow::Owned)).take(3).flat_map(|text| {
-        let letters = with_ascii_letters(&text).map(Cow::Owned);
-        [Some(text), letters].into_iter().flatten()
-    })
+/// Whether something holds of a text as it is, or decoded once or twice, if that makes a difference: `%uXXXX` is read by Perl's CGI
+/// and by IIS. Each also with letters for those that are ASCII to whoever ignores case: to Java, `ı` is an `i`.
+pub(super) fn any_reading(text: &[u8], holds: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+    let mut reading = Cow::Borrowed(text);
+    for _ in 0..MAX_READINGS {
+        if holds(&reading) || with_ascii_letters(&reading).is_some_and(|letters| holds(&letters)) {
+            return true;
+        }
+        let Some(decoded) = decoded(&reading) else { break };
+        reading = Cow::Owned(decoded);
+    }
+    false
 }
+
+/// As it is, and decoded twice.
+const MAX_READINGS: usize = 3;
 
 fn decoded(text: &[u8]) -> Option<Vec<u8>> {
     text.contains(&b'%').then(|| {
