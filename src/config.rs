@@ -113,30 +113,35 @@ pub struct Config {
 
 /// Why a configuration is refused: the path of a field and what is wrong with it. Never holds a field's value.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Error {
+pub struct Error(Box<Refused>);
+
+/// What an [`Error`] says, in one place of its own: every function here may give one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Refused {
     path: String,
     problem: String,
 }
 
 impl Error {
     fn at(path: &str, problem: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), problem: problem.into() }
+        Self(Box::new(Refused { path: path.to_owned(), problem: problem.into() }))
     }
 
     /// The field that it is about; empty if that is the whole.
     pub fn path(&self) -> &str {
-        &self.path
+        &self.0.path
     }
 
     /// What is wrong with it, and what to do.
     pub fn problem(&self) -> &str {
-        &self.problem
+        &self.0.problem
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() { write!(f, "{}", self.problem) } else { write!(f, "{}: {}", self.path, self.problem) }
+        let Refused { path, problem } = &*self.0;
+        if path.is_empty() { write!(f, "{problem}") } else { write!(f, "{path}: {problem}") }
     }
 }
 
@@ -244,7 +249,9 @@ impl Config {
 
     /// Every policy that a request can fall under: that of the top level, then those of the rules, candidates left out.
     pub fn policies(&self) -> impl Iterator<Item = &Policy> {
-        std::iter::once(&self.policy).chain(self.rules.iter().map(|rule| &rule.policy)).map(Rc::as_ref)
+        let mut policies: Vec<&Policy> = vec![&self.policy];
+        policies.extend(self.rules.iter().map(|rule| &*rule.policy));
+        policies.into_iter()
     }
 
     /// The same, each with the beginning of its fields' paths: nothing at the top level, `rules[0].` in a rule.
@@ -269,7 +276,12 @@ impl Config {
 
     /// The same, and the candidates.
     pub fn judged_policies(&self) -> impl Iterator<Item = &Policy> {
-        self.policies().flat_map(|policy| std::iter::once(policy).chain(policy.shadow.as_deref()))
+        let mut policies = Vec::new();
+        for policy in self.policies() {
+            policies.push(policy);
+            policies.extend(policy.shadow.as_deref());
+        }
+        policies.into_iter()
     }
 }
 
