@@ -80,7 +80,7 @@ use waiting::{MAX_WAIT, Parked, Room, Waiting};
 pub struct StreamId(pub u32);
 
 /// One call to a provider, by the number that the filter gave it.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct CallId(pub u64);
 
 /// What the host is to do.
@@ -111,7 +111,7 @@ pub struct Filter {
     name: String,
     own: Rc<ReservedNames>,
     /// The documents that it serves itself, each by its path as every reader finds it.
-    documents: HashMap<Box<[u8]>, Document>,
+    documents: ordered::Map<Box<[u8]>, Document>,
     /// The MCP servers behind it, whose metadata it serves.
     resources: Vec<ProtectedResource>,
     /// Whether any policy keeps tokens from going on. Found out once: there may be thousands of rules.
@@ -154,7 +154,7 @@ impl Filter {
             }
         }
         Self {
-            documents: key_set::documents(&config).into_iter().collect(),
+            documents: ordered::map(key_set::documents(&config)),
             assertions: Assertions::default(),
             resources,
             takes_tokens_off,

@@ -32,9 +32,8 @@ pub type Object = serde_json::Map<String, Value>;
 /// iterator that is another 2 kB of the module.
 pub fn object<N: Into<String>>(members: impl IntoIterator<Item = (N, Value)>) -> Object {
     let mut object = Object::new();
-    for (name, value) in members {
-        object.insert(name.into(), value);
-    }
+    let insert: &mut dyn FnMut(String, Value) = &mut |name, value| drop(object.insert(name, value));
+    members.into_iter().for_each(|(name, value)| insert(name.into(), value));
     object
 }
 

@@ -9,7 +9,7 @@ use crate::http::cookie::Cookie;
 use crate::http::names::{ParameterOwner, Placement, ReservedNames, same_spelling};
 use crate::http::query::QUERY_VALUE;
 use crate::jose::claims::Lookup;
-use std::collections::{HashMap, HashSet};
+use crate::ordered;
 use std::rc::Rc;
 
 /// Whose metadata are served beside those of a resource: that must be clear, and they must be there.
@@ -71,7 +71,7 @@ pub(super) fn check_collisions(config: &Config) -> Result<(), Error> {
     });
     let sources: Vec<Taken> = sources.collect();
     let mut checked: Vec<&Policy> = Vec::new();
-    let mut names = HashSet::new();
+    let mut names = Vec::new();
     for (path, policy) in config.policies_with_paths() {
         // Most rules write what the top level says.
         if checked.iter().take(CHECKED_POLICIES).any(|other| write_the_same(other, policy)) {
@@ -79,7 +79,9 @@ pub(super) fn check_collisions(config: &Config) -> Result<(), Error> {
         }
         checked.push(policy);
         let taken = check_policy(&path, policy, &sources)?;
-        names.extend(taken.into_iter().map(|taken| taken.name.to_ascii_lowercase()));
+        for taken in taken {
+            ordered::insert(&mut names, taken.name.to_ascii_lowercase());
+        }
         if names.len() > MAX_OUTPUT_NAMES {
             let problem = format!("all policies together write under more than {MAX_OUTPUT_NAMES} names");
             return Err(Error::at(path.trim_end_matches('.'), problem));
@@ -97,7 +99,7 @@ fn write_the_same(one: &Policy, other: &Policy) -> bool {
 
 fn check_policy(base: &str, policy: &Policy, sources: &[Taken]) -> Result<Vec<Taken>, Error> {
     // Filter state joins namespace and key with a dot, which both may hold.
-    let mut states: HashMap<String, usize> = HashMap::new();
+    let mut states: ordered::Map<String, usize> = ordered::Map::new_vec();
     let all = policy.user_info.iter().enumerate();
     for (index, output) in all.filter(|(_, output)| output.placement == Placement::Metadata) {
         if let Some(earlier) = states.insert(output.filter_state_key(""), index) {

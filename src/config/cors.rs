@@ -3,6 +3,7 @@
 use super::fields::Fields;
 use super::output::header_name;
 use super::{Error, TokenLocation, TokenSource, is_token_byte};
+use crate::ordered;
 use std::rc::Rc;
 
 /// What browsers are told (Fetch standard, section 3.2).
@@ -200,8 +201,8 @@ fn header_names(fields: &mut Fields, field: &'static str) -> Result<Option<Vec<S
 
 /// A list for a header, each member once.
 fn joined(mut members: Vec<String>) -> String {
-    let mut seen = std::collections::HashSet::new();
-    members.retain(|member| seen.insert(member.clone()));
+    let mut seen = Vec::new();
+    members.retain(|member| ordered::insert(&mut seen, member.clone()));
     members.join(", ")
 }
 

@@ -12,7 +12,6 @@ use crate::ordered;
 use duration::{MAX_SECONDS, duration, seconds};
 pub use environment::{Environment, FieldKind};
 use environment::{expand, expanded};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -222,7 +221,10 @@ impl<'e> Fields<'e> {
     }
 
     /// An object with a list of strings, or one string, under names that the operator chose.
-    pub(super) fn string_lists(&mut self, field: &'static str) -> Result<Option<BTreeMap<String, Vec<String>>>, Error> {
+    pub(super) fn string_lists(
+        &mut self,
+        field: &'static str,
+    ) -> Result<Option<ordered::Map<String, Vec<String>>>, Error> {
         let path = self.path(field);
         let entries = match self.take_as(field, FieldKind::StringLists) {
             None => return Ok(None),

@@ -2,7 +2,6 @@
 
 use super::{Error, ProviderConfig, listed};
 use crate::ordered;
-use std::collections::HashMap;
 use std::ops::Range;
 
 /// The indices of a provider by its name: several for one with tenants.
@@ -15,14 +14,13 @@ pub(super) fn named(providers: &[ProviderConfig], name: &str) -> Option<Range<us
 /// What is said where a name is that of no provider.
 pub(super) fn no_provider(providers: &[ProviderConfig]) -> String {
     let known = ordered::set(providers.iter().map(|provider| provider.name.as_str()));
-    let known: Vec<&str> = known.into_iter().collect();
     format!("names no provider of `providers`; there is {}", listed(&known))
 }
 
 /// Two providers with one name could not be told apart in metrics; two with one issuer, not by their tokens.
 pub(super) fn check_names(entries: &[Vec<ProviderConfig>]) -> Result<(), Error> {
-    let mut issuers = HashMap::new();
-    let mut names = HashMap::new();
+    let mut issuers = ordered::Map::new_vec();
+    let mut names = ordered::Map::new_vec();
     for (index, providers) in entries.iter().enumerate() {
         for provider in providers {
             if let Some(earlier) = issuers.insert(&provider.issuer, index) {

@@ -11,7 +11,7 @@ use crate::http::path;
 use crate::jose::jwk::{Fingerprint, Jwk};
 use crate::jose::jwt::Audiences;
 use crate::jose::verifier::Verifier;
-use std::collections::BTreeMap;
+use crate::ordered;
 use std::rc::Rc;
 use url::Url;
 
@@ -78,7 +78,7 @@ impl PublishingFields {
             ));
         }
         check_place(config, &path, "assertion_jwks_path")?;
-        let mut metadata: BTreeMap<Box<[u8]>, IssuerMetadata> = BTreeMap::new();
+        let mut metadata: ordered::Map<Box<[u8]>, IssuerMetadata> = ordered::Map::new_vec();
         for assertion in config.policies().flat_map(|policy| policy.assertions.iter()).filter(|_| self.discovery) {
             let (url, place) = metadata_place(&assertion.issuer).ok_or_else(|| {
                 Error::at("assertion_discovery", "needs an `issuer` that is an https URL without query and fragment")
@@ -97,7 +97,7 @@ impl PublishingFields {
             }
             metadata.insert(place, entry);
         }
-        Ok(Some(Publishing { path, metadata: metadata.into_values().collect() }))
+        Ok(Some(Publishing { path, metadata: metadata.into_iter().map(|(_, entry)| entry).collect() }))
     }
 }
 

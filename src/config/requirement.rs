@@ -5,7 +5,6 @@ use super::{Error, is_quotable, non_empty_list, regex, whole_regex};
 use crate::jose::claims::Lookup;
 use crate::ordered;
 use regex_lite::Regex;
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -99,7 +98,7 @@ impl Requirement {
 
 /// Scopes that stand for others: whoever has the one has the others too, and what those stand for.
 #[derive(Debug, Default)]
-pub struct ScopeImplications(BTreeMap<String, BTreeSet<String>>);
+pub struct ScopeImplications(ordered::Map<String, Vec<String>>);
 
 impl ScopeImplications {
     pub(super) fn from_fields(fields: &mut Fields) -> Result<Option<Self>, Error> {
@@ -109,11 +108,11 @@ impl ScopeImplications {
             return Err(fields.error("implied_scopes", format!("each needs a list of scopes; {SCOPE}")));
         }
         let closures = direct.keys().map(|scope| {
-            let mut reached = BTreeSet::new();
+            let mut reached = Vec::new();
             let mut open = vec![scope];
             while let Some(scope) = open.pop() {
                 let implied = direct.get(scope).into_iter().flatten();
-                open.extend(implied.filter(|implied| reached.insert((*implied).clone())));
+                open.extend(implied.filter(|implied| ordered::insert(&mut reached, (*implied).clone())));
             }
             (scope.clone(), reached)
         });
@@ -122,7 +121,11 @@ impl ScopeImplications {
 
     /// Whether whoever has `granted` has `wanted` too.
     pub fn implies(&self, granted: &str, wanted: &str) -> bool {
-        granted == wanted || self.0.get(granted).is_some_and(|implied| implied.contains(wanted))
+        granted == wanted
+            || self
+                .0
+                .get(granted)
+                .is_some_and(|implied| implied.binary_search_by(|one| one.as_str().cmp(wanted)).is_ok())
     }
 }
 

@@ -7,6 +7,7 @@ use super::provider::ProviderConfig;
 use super::warning::Warning;
 use super::{Config, Error, is_token_byte, regex, whole_regex};
 use crate::http::{TUNNEL_METHOD, path};
+use crate::ordered;
 use regex_lite::Regex;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -379,7 +380,7 @@ fn lets_others_pass(policy: &Policy) -> bool {
 
 /// Expressions are tried one after the other: few of them may begin alike, and few may be for headers.
 fn check_patterns(rules: &[Rule]) -> Result<(), Error> {
-    let mut counts = HashMap::new();
+    let mut counts = ordered::Map::new_vec();
     let mut header_patterns: usize = 0;
     for (index, rule) in rules.iter().enumerate() {
         let headers = rule.matching.iter().flat_map(|matching| &matching.headers).enumerate();

@@ -6,7 +6,7 @@ use super::fields::Fields;
 use crate::jose::jwk::{Algorithm, Fingerprint, Jwk, KeySetOrigin, Thumbprint};
 use crate::jose::signing::{Secrets, SigningKey, UnusableKey};
 use crate::json::{Object, Value};
-use std::collections::HashMap;
+use crate::ordered;
 
 /// The keys of an assertion.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl AssertionKeys {
 
 /// Refuses two different keys under one `kid`, which would be published together.
 pub(super) fn check_names<'k>(all: impl Iterator<Item = &'k AssertionKeys>) -> Result<(), Error> {
-    let mut names: HashMap<&str, (Fingerprint, String)> = HashMap::new();
+    let mut names: ordered::Map<&str, (Fingerprint, String)> = ordered::Map::new_vec();
     for keys in all {
         for key in &keys.published {
             let path = format!("{}[{}]", keys.path, key.index);

@@ -54,7 +54,7 @@ pub(super) fn about_unreachable_rules(config: &Config) -> Vec<Warning> {
 pub(super) fn about_dotted_claims(config: &Config) -> Vec<Warning> {
     let mappings = config.providers.iter().flat_map(|provider| provider.claim_mapping.0.iter());
     let mapped = ordered::set(mappings.map(|(name, _)| name.as_str()));
-    let is_odd = |name: &str| is_dotted(name) && !mapped.contains(name);
+    let is_odd = |name: &str| is_dotted(name) && !mapped.contains(&name);
     let mut in_mappings: Vec<(String, String)> = Vec::new();
     for provider in &config.providers {
         let dotted = provider.claim_mapping.0.iter().filter(|(_, lookups)| lookups.iter().any(names_dotted));

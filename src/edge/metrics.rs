@@ -6,8 +6,8 @@ use crate::filter::FetchOutcome;
 use crate::jose::jwk::Algorithm;
 use crate::jose::signing::AssertionUse;
 use crate::jose::verifier::Backend;
+use crate::ordered;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,17 +23,17 @@ pub(super) struct Metrics {
     assertions: Counters<AssertionUse>,
     shadows: Counters<(Option<Rc<str>>, Shadow)>,
     proofs: Counters<&'static str>,
-    gauges: BTreeMap<String, Option<u32>>,
+    gauges: ordered::Map<String, Option<u32>>,
     /// The last label of every name: whose metrics these are, where a chain may have several filters.
     suffix: String,
     /// Whose gauges these may be.
-    providers: BTreeSet<Rc<str>>,
+    providers: Vec<Rc<str>>,
 }
 
 thread_local! {
     /// The gauges of each provider of each filter's name, with the number of filters in this VM that have it: Envoy keeps one
     /// root for each configuration in force, an old one until its last connection is closed.
-    static PROVIDERS: RefCell<BTreeMap<Owner, ProviderGauges>> = RefCell::default();
+    static PROVIDERS: RefCell<ordered::Map<Owner, ProviderGauges>> = const { RefCell::new(ordered::Map::new_vec()) };
 }
 
 /// A provider, and the last label of the metrics that are about it.
@@ -44,7 +44,8 @@ type Owner = (Rc<str>, String);
 struct ProviderGauges {
     /// How many filters of this VM have it.
     filters: usize,
-    gauges: BTreeSet<String>,
+    /// Their names, in order.
+    gauges: Vec<String>,
 }
 
 impl Metrics {
@@ -101,14 +102,14 @@ impl Metrics {
 
     /// From now on the gauges are about these providers. Those of a provider that no filter has any more become 0, since a
     /// module cannot take a metric away.
-    pub(super) fn are_about(&mut self, providers: BTreeSet<Rc<str>>) {
+    pub(super) fn are_about(&mut self, providers: Vec<Rc<str>>) {
         let before = std::mem::replace(&mut self.providers, providers);
         let gone = PROVIDERS.with_borrow_mut(|shown| {
             for provider in &self.providers {
                 let shown = shown.entry((Rc::clone(provider), self.suffix.clone())).or_default();
                 shown.filters = shown.filters.saturating_add(1);
             }
-            let mut gone = BTreeSet::new();
+            let mut gone = Vec::new();
             for provider in before {
                 let owner = (provider, self.suffix.clone());
                 let Some(entry) = shown.get_mut(&owner) else { continue };
@@ -156,7 +157,7 @@ impl Metrics {
             None => {
                 let owner = (Rc::from(provider), self.suffix.clone());
                 PROVIDERS.with_borrow_mut(|shown| {
-                    shown.get_mut(&owner).map(|shown| shown.gauges.insert(name.clone()));
+                    shown.get_mut(&owner).map(|shown| ordered::insert(&mut shown.gauges, name.clone()));
                 });
                 let id = abi::define_metric(MetricKind::Gauge, &name);
                 *self.gauges.entry(name).or_insert(id)

@@ -4,14 +4,14 @@
 //! The invariant: those that requests come to keep no more together than one alone may keep, and neither do the others, as long as
 //! there are no more than [`MOST_PARTS`].
 
+use crate::ordered;
 use crate::time::Timestamp;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 thread_local! {
     /// When a request came last to the filter of each root.
-    static FILTERS: RefCell<BTreeMap<u32, Timestamp>> = RefCell::default();
+    static FILTERS: RefCell<ordered::Map<u32, Timestamp>> = const { RefCell::new(ordered::Map::new_vec()) };
 }
 
 /// The filter of this root begins, or a request came to it.

@@ -14,10 +14,11 @@ use crate::decision::Decision;
 use crate::filter::{CallId, Effect, Filter, StreamId};
 use crate::http::Response;
 use crate::jose::verifier::Verifier;
+use crate::ordered;
 use crate::protobuf;
 use crate::time::Timestamp;
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use std::time::Duration;
 pub(super) struct Root {
     id: u32,
     shared: Rc<RefCell<Worker>>,
-    calls: HashMap<u32, CallId>,
+    calls: ordered::Map<u32, CallId>,
     /// Calls that ended badly, and how. What follows from that has to wait for the next tick.
     failed: Vec<(CallId, Option<Response>)>,
     /// Decided, but not carried out yet.
@@ -41,7 +42,7 @@ impl Root {
         Self {
             id,
             shared: Rc::default(),
-            calls: HashMap::new(),
+            calls: ordered::Map::new_vec(),
             failed: Vec::new(),
             decided: VecDeque::new(),
             wakes_at: None,
@@ -147,7 +148,7 @@ impl Root {
     pub(super) fn end(&self) {
         neighbours::gone(self.id);
         if let Ok(mut shared) = self.shared.try_borrow_mut() {
-            shared.instance.metrics.are_about(BTreeSet::new());
+            shared.instance.metrics.are_about(Vec::new());
         }
     }
 

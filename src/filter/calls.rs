@@ -106,7 +106,7 @@ impl Filter {
             let id = provider.id;
             let documents = provider.schedule(now).map(move |(call, due)| (Need::document(id, call), due));
             let probes = provider.probes(now);
-            documents.chain(probes.map(move |(kind, endpoint, due)| (Need::Probe(id, kind, endpoint), due)))
+            documents.chain(probes.into_iter().map(move |(kind, endpoint, due)| (Need::Probe(id, kind, endpoint), due)))
         });
         // A probe may take longer than the interval.
         all.filter(|(need, _)| !self.waiting.is_under_way(need))

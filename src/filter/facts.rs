@@ -19,13 +19,13 @@ use crate::jose::verifier::Verifier;
 use crate::oauth::credentials::{Token, TokenDigest};
 use crate::oauth::diagnosis;
 use crate::oauth::introspection::{Answer, Unfit};
+use crate::ordered;
 use crate::policy::external::{self, AuthorizationQuestion};
 use crate::provider::{Call, FetchError, Provider, ProviderId};
 use crate::reply::Reason;
 use crate::time::Timestamp;
 use crate::upstream::assertion::KeptAssertions;
 use crate::upstream::outputs::KeptOutputs;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 /// What decisions rest on.
@@ -36,7 +36,7 @@ pub(super) struct Facts {
     /// Each at the index that its [`ProviderId`] holds.
     providers: Vec<Provider>,
     /// Providers by their issuers.
-    issuers: HashMap<String, ProviderId>,
+    issuers: ordered::Map<String, ProviderId>,
     /// Tokens by who vouched for them: a signature, or an answer of this provider. Rules, places and candidates may ask several
     /// about one token.
     pub(super) validated: DigestCache<(Option<ProviderId>, TokenDigest), ValidatedToken>,
@@ -73,7 +73,7 @@ impl Facts {
         let signs = config.policies().any(|policy| !policy.assertions.is_empty());
         let writes = config.policies().any(|policy| !policy.claim_headers.is_empty() || !policy.user_info.is_empty());
         Self {
-            issuers: issuers.map(|(provider, id)| (provider.issuer.clone(), id)).collect(),
+            issuers: ordered::map(issuers.map(|(provider, id)| (provider.issuer.clone(), id))),
             providers: config
                 .providers
                 .iter()
@@ -332,6 +332,7 @@ const AUTHORIZATION_BOUNDS: Bounds = Bounds { entries: 14_000, bytes: 32 << 20 }
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashMap;
 
     /// CCH-08: Found by ten million requests: memory grew by five megabytes, once, long after all caches were full.
     #[test]

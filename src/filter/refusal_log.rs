@@ -9,10 +9,10 @@
 
 use crate::config::RefusalLog;
 use crate::json::{self, Value};
+use crate::ordered;
 use crate::reply::Reason;
 use crate::time::Timestamp;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) struct RefusalRations {
     /// When the last event was.
     now: Cell<Timestamp>,
     /// As many as there are reasons at most.
-    rations: RefCell<BTreeMap<Reason, Ration>>,
+    rations: RefCell<ordered::Map<Reason, Ration>>,
 }
 
 /// What may be told for one reason.

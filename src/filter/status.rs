@@ -5,14 +5,13 @@ use crate::config::listed;
 use crate::ordered;
 use crate::provider::CallKind;
 use crate::time::Timestamp;
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 impl Filter {
     /// Each provider's name with the number of its keys, all tenants together, and the age of the oldest.
-    pub fn key_facts(&self, now: Timestamp) -> BTreeMap<&str, (usize, Duration)> {
-        let mut facts: BTreeMap<&str, (usize, Duration)> = BTreeMap::new();
+    pub fn key_facts(&self, now: Timestamp) -> ordered::Map<&str, (usize, Duration)> {
+        let mut facts: ordered::Map<&str, (usize, Duration)> = ordered::Map::new_vec();
         for provider in self.facts.providers() {
             let Some((count, fetched)) = provider.key_facts() else { continue };
             let age = fetched.map(|fetched| now.saturating_since(fetched)).unwrap_or_default();
@@ -62,12 +61,12 @@ impl Filter {
             let key = &assertion.keys.signing;
             format!("{} ({})", key.kid().unwrap_or("a shared secret").escape_default(), key.algorithm().name())
         });
-        let signers: Vec<String> = ordered::set(signers).into_iter().collect();
+        let signers = ordered::set(signers);
         if signers.is_empty() { String::new() } else { format!("; assertions signed by {}", listed(&signers)) }
     }
 
-    /// The names of all providers.
-    pub fn provider_names(&self) -> BTreeSet<Rc<str>> {
+    /// The names of all providers, in order.
+    pub fn provider_names(&self) -> Vec<Rc<str>> {
         ordered::set(self.facts.providers().map(|provider| Rc::clone(&provider.label)))
     }
 
@@ -75,7 +74,8 @@ impl Filter {
     /// is in use.
     pub fn endpoint_facts(&self) -> impl Iterator<Item = (&str, CallKind, usize, bool)> {
         self.facts.providers().flat_map(|provider| {
-            provider.endpoint_facts().map(|(kind, index, is_up)| (&*provider.label, kind, index, is_up))
+            let facts = provider.endpoint_facts().into_iter();
+            facts.map(|(kind, index, is_up)| (&*provider.label, kind, index, is_up))
         })
     }
 }

@@ -4,9 +4,10 @@ use super::need::{Learnt, Need};
 use super::{CallId, StreamId, WATCH_INTERVAL};
 use crate::decision::Case;
 use crate::http::{Fetch, Response};
+use crate::ordered;
 use crate::provider::ProviderId;
 use crate::time::{Deadline, Timestamp};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::mem::Discriminant;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 #[derive(Default)]
 pub(super) struct Waiting {
     flights: HashMap<Need, InFlight>,
-    calls: HashMap<CallId, Need>,
+    calls: ordered::Map<CallId, Need>,
     last_call: u64,
     parked: HashMap<StreamId, Parked>,
     parked_bytes: usize,
@@ -28,7 +29,8 @@ pub(super) struct InFlight {
     pub(super) tried: Vec<usize>,
     /// Where the call went, for the operator.
     pub(super) target: String,
-    pub(super) waiters: BTreeSet<StreamId>,
+    /// In order, as they came.
+    pub(super) waiters: Vec<StreamId>,
     deadline: Deadline,
     /// How long the endpoints that were tried want to be left alone; zero if one of them did not say.
     pub(super) wait: Option<Duration>,
@@ -36,7 +38,7 @@ pub(super) struct InFlight {
 
 impl InFlight {
     fn new(now: Timestamp) -> Self {
-        let (tried, target, waiters) = (Vec::new(), String::new(), BTreeSet::new());
+        let (tried, target, waiters) = (Vec::new(), String::new(), Vec::new());
         Self { tried, target, waiters, deadline: Deadline::after(MAX_WAIT, now), wait: None }
     }
 
@@ -178,7 +180,7 @@ impl Waiting {
     pub(super) fn park(&mut self, stream: StreamId, parked: Parked) {
         self.parked_bytes = self.parked_bytes.saturating_add(parked.size);
         if let Some(flight) = parked.learnt.last_need().and_then(|need| self.flights.get_mut(need)) {
-            flight.waiters.insert(stream);
+            ordered::insert(&mut flight.waiters, stream);
         }
         self.parked.insert(stream, parked);
     }
@@ -188,7 +190,7 @@ impl Waiting {
         let parked = self.parked.remove(&stream)?;
         self.parked_bytes = self.parked_bytes.saturating_sub(parked.size);
         if let Some(flight) = parked.learnt.last_need().and_then(|need| self.flights.get_mut(need)) {
-            flight.waiters.remove(&stream);
+            ordered::remove(&mut flight.waiters, &stream);
         }
         Some(parked)
     }

@@ -7,6 +7,7 @@
 use crate::config::{AUTHORIZATION_SERVER, Config, Dpop, Mcp, OFFLINE_ACCESS, Policy, TokenLocation, WELL_KNOWN};
 use crate::http::{Document, path};
 use crate::json::{Object, Value};
+use crate::ordered;
 use std::time::Duration;
 
 /// A protected resource, as its clients find it.
@@ -160,8 +161,8 @@ fn bindings(policies: &[&Policy]) -> Vec<(&'static str, Value)> {
 }
 
 fn each_once<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<&'t str> {
-    let mut seen = std::collections::HashSet::new();
-    texts.filter(|text| seen.insert(*text)).collect()
+    let mut seen = Vec::new();
+    texts.filter(|text| ordered::insert(&mut seen, *text)).collect()
 }
 
 /// How long clients may keep it: a configuration that asks for another scope reaches them within minutes.

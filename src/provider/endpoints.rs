@@ -50,19 +50,17 @@ impl EndpointLists {
 
     /// The endpoints that were given up or are in doubt, and when each is to be tried. A pause longer than any comes of a clock
     /// that went back.
-    pub(super) fn probes(
-        &self,
-        failover: Failover,
-        now: Timestamp,
-    ) -> impl Iterator<Item = (CallKind, usize, Timestamp)> {
+    pub(super) fn probes(&self, failover: Failover, now: Timestamp) -> Vec<(CallKind, usize, Timestamp)> {
         let latest = now.saturating_add(failover.interval);
-        self.0.iter().flat_map(move |(kind, list)| {
+        let mut probes = Vec::new();
+        for (kind, list) in &self.0 {
             let probed = list.iter().enumerate().filter(|(_, health)| health.is_down || health.is_doubtful);
-            probed.map(move |(index, health)| {
+            for (index, health) in probed {
                 let due = if health.probe_at > latest { now } else { health.probe_at };
-                (*kind, index, due)
-            })
-        })
+                probes.push((*kind, index, due));
+            }
+        }
+        probes
     }
 
     /// Notes that a probe is sent.
@@ -73,13 +71,16 @@ impl EndpointLists {
     }
 
     /// Of each endpoint, whether it is in use. Those of several sources of keys are numbered on.
-    pub(super) fn facts(&self) -> impl Iterator<Item = (CallKind, usize, bool)> {
-        let mut keys = 0_usize;
-        self.0.iter().flat_map(move |(kind, list)| {
+    pub(super) fn facts(&self) -> Vec<(CallKind, usize, bool)> {
+        let (mut facts, mut keys) = (Vec::new(), 0_usize);
+        for (kind, list) in &self.0 {
             let first = if let CallKind::Keys(_) = kind { keys } else { 0 };
             keys = keys.saturating_add(list.len());
-            list.iter().enumerate().map(move |(index, health)| (*kind, first.saturating_add(index), !health.is_down))
-        })
+            for (index, health) in list.iter().enumerate() {
+                facts.push((*kind, first.saturating_add(index), !health.is_down));
+            }
+        }
+        facts
     }
 }
 

@@ -54,9 +54,8 @@ impl Provider {
     }
 
     /// The endpoints that are to be looked at without a request, and when.
-    pub fn probes(&self, now: Timestamp) -> impl Iterator<Item = (CallKind, usize, Timestamp)> {
-        let live = Some(&self.endpoints).filter(|_| self.is_live);
-        live.into_iter().flat_map(move |lists| lists.probes(self.config.failover, now))
+    pub fn probes(&self, now: Timestamp) -> Vec<(CallKind, usize, Timestamp)> {
+        if self.is_live { self.endpoints.probes(self.config.failover, now) } else { Vec::new() }
     }
 
     /// Notes that a probe is sent.
@@ -94,7 +93,7 @@ impl Provider {
     }
 
     /// Of each endpoint of a list, whether it is in use.
-    pub fn endpoint_facts(&self) -> impl Iterator<Item = (CallKind, usize, bool)> {
+    pub fn endpoint_facts(&self) -> Vec<(CallKind, usize, bool)> {
         self.endpoints.facts()
     }
 

@@ -5,15 +5,16 @@ use crate::config::Config;
 use crate::http::Document;
 use crate::json::{self, Object, Value};
 use crate::ordered;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The documents of a configuration.
 pub fn documents(config: &Config) -> Vec<(Box<[u8]>, Document)> {
     let Some(publishing) = &config.publishing else { return Vec::new() };
-    let mut keys: BTreeMap<&str, &Object> = BTreeMap::new();
+    let mut keys: ordered::Map<&str, &Object> = ordered::Map::new_vec();
     for assertion in config.judged_policies().flat_map(|policy| policy.assertions.iter()) {
-        keys.extend(assertion.keys.published().iter().map(|key| (key.kid.as_str(), &key.jwk)));
+        for key in assertion.keys.published() {
+            keys.insert(key.kid.as_str(), &key.jwk);
+        }
     }
     let algorithms = ordered::set(keys.values().filter_map(|jwk| jwk.get("alg")?.as_str()));
     let set = keys.values().map(|jwk| Value::Object((*jwk).clone())).collect();
