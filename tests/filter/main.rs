@@ -37,6 +37,7 @@ mod security_requests;
 mod security_tokens;
 mod shapes;
 mod silence;
+mod strictness;
 mod strip;
 mod userinfo;
 mod websocket;
