@@ -237,8 +237,8 @@ impl Config {
         self.warnings.extend(found.into_iter().flatten());
     }
 
-    /// Refuses keys, for `private_key_jwt` and for assertions, that neither this module nor the host signs with. Which keys a host signs with is the
-    /// same on each of its workers.
+    /// Refuses keys, for `private_key_jwt` and for assertions, that neither this module nor the host signs with. Which keys a host
+    /// signs with is the same on each of its workers.
     pub fn check_signers(&self, verifier: &Verifier) -> Result<(), Error> {
         publishing::check_signers(self, verifier)?;
         let unusable = self.providers.iter().find(|provider| !provider.can_sign(verifier));

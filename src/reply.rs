@@ -1,8 +1,8 @@
 //! What a refused client gets: the one place where a refusal becomes HTTP. RFC 6750, section 3; RFC 9110, section 11.
 //!
 //! The invariant: every text in a reply is a constant or comes from the configuration, but for the `id` of a JSON-RPC message and
-//! the version of MCP that it asks for. Nothing of a token, and nothing
-//! that a provider said, is ever told. The one exception is what the operator's own authorizer has to say to the client.
+//! the version of MCP that it asks for. Nothing of a token, and nothing that a provider said, is ever told. The one exception is
+//! what the operator's own authorizer has to say to the client.
 
 pub mod cors;
 

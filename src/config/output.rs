@@ -400,8 +400,8 @@ const CLAIM_HEADER_FIELDS: [&str; 11] = [
     "default",
 ];
 
-/// What filter state `wasm.<a filter's name>.` ends with, where filters tell their decisions, and auditors of them. Any namespace may be the name of
-/// one, and a name may hold dots.
+/// What filter state `wasm.<a filter's name>.` ends with, where filters tell their decisions, and auditors of them. Any namespace
+/// may be the name of one, and a name may hold dots.
 const MARKS: [&str; 6] = ["result", "reason", "route", "shadow_result", "shadow_reason", "mcp"];
 
 /// Headers that frame or route the message (RFC 9110, sections 7.6 and 10.1; RFC 9112, section 6), carry credentials,

@@ -43,7 +43,7 @@ pub struct ExplainedRun {
     pub answer: Option<&'static str>,
     /// What the token says, once somebody has vouched for it, under the names that the configuration gives to it.
     pub claims: Option<Object>,
-    /// The fact that was lacking: `metadata`, `jwks`, `introspection`, `userinfo` or `authorization`.
+    /// The fact that was lacking, by the word for its call as metrics have it: `jwks`, `introspection`, `enrichment`.
     pub lacks: Option<&'static str>,
 }
 
@@ -57,7 +57,7 @@ impl fmt::Debug for ExplainedRun {
 /// What a call is for.
 #[derive(Clone, Debug)]
 pub struct CallPurpose {
-    /// `metadata`, `jwks`, `introspection`, `userinfo` or `authorization`.
+    /// The word for it as metrics have it: `jwks`, `introspection`, `enrichment`.
     pub kind: &'static str,
     /// Whom it is about.
     pub provider: ProviderId,

@@ -121,8 +121,8 @@ impl Need {
 pub(super) struct Learnt {
     /// What it has asked for already, in order.
     needs: Vec<Need>,
-    /// What its provider said of its token, and since when the request has waited for an authorizer with that answer. A cache may not
-    /// keep the answer for so long, and the provider is not asked again.
+    /// What its provider said of its token, and since when the request has waited for others with that answer. A cache may not keep
+    /// the answer for so long, and the provider is not asked again.
     validated: Option<(ValidatedToken, Timestamp)>,
     /// What its DPoP proof is, under the settings by which it was checked.
     proof: Option<CheckedProof>,
@@ -204,7 +204,7 @@ impl Learnt {
 /// facts may be gone by then, or it cost much.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lessons {
-    /// Its token is good; only its authorizer's word is lacking. The answer that proved it may be gone when that has spoken.
+    /// Its token is good; only what others say is lacking. The answer that proved it may be gone when they have spoken.
     pub(super) validated: Option<ValidatedToken>,
     /// Its DPoP proof was looked at: a signature each time.
     pub(super) proof: Option<CheckedProof>,

@@ -81,7 +81,7 @@ impl RefusalRations {
     }
 }
 
-/// What a line says of a refusal. The texts hold no byte that ends a line, or a string of JSON: see `shown` in `told`.
+/// What a line says of a refusal. The texts hold no byte that ends a line, or a string of JSON: see `shown` in `operator_log`.
 pub(super) struct RefusalLine<'l> {
     pub(super) request_id: Option<&'l str>,
     pub(super) method: &'l str,

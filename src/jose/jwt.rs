@@ -4,8 +4,8 @@
 //! of introspection (RFC 7662) and userinfo use the same claims and pass through the same checks.
 //!
 //! The invariant: an [`AccessToken`] exists only if [`Claims::check`] found nothing wrong and its sender has shown what it is
-//! bound to, and `Claims` exist only if a signature or the provider itself vouched for them. A claim that is present but ill-typed is an error, never
-//! taken for absent.
+//! bound to, and `Claims` exist only if a signature or the provider itself vouched for them. A claim that is present but
+//! ill-typed is an error, never taken for absent.
 
 mod kind;
 mod types;
