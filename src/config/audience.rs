@@ -12,7 +12,6 @@ use super::warning::Warning;
 use super::{Config, Error};
 use crate::jose::jwt::Audiences;
 use crate::ordered;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// The audiences of the resource that the top level names, for providers of which nothing is said.
@@ -44,7 +43,7 @@ pub(super) fn keep_apart(config: &mut Config) {
 }
 
 /// The audiences of a policy without those of other resources; `None` if it takes none of them.
-fn apart(policy: &Policy, providers: &[Rc<ProviderConfig>], all: &BTreeSet<String>) -> Option<Rc<Audiences>> {
+fn apart(policy: &Policy, providers: &[Rc<ProviderConfig>], all: &[String]) -> Option<Rc<Audiences>> {
     let mcp = policy.mcp.as_ref().filter(|_| policy.audiences.is_none())?;
     let own = mcp.resource.audiences();
     let good: Vec<&ProviderConfig> = policy.trusted_of(providers).collect();
