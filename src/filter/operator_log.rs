@@ -9,12 +9,12 @@ use crate::config::{Policy, RefusalLog};
 use crate::decision::{Case, Disposition, Outcome, Shadow, Tally};
 use crate::http::Request;
 use crate::oauth::dpop::{self, replay::Spent};
+use crate::ordered;
 use crate::policy::requirement::RequirementField;
 use crate::provider::ProviderId;
 use crate::reply::Reason;
 use crate::time::Timestamp;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -78,7 +78,7 @@ pub(super) enum Topic {
 #[derive(Default)]
 pub(super) struct Complaints {
     /// Of each topic, for each provider.
-    told_at: RefCell<BTreeMap<(usize, Topic), Timestamp>>,
+    told_at: RefCell<ordered::Map<(usize, Topic), Timestamp>>,
     /// Of refused requests.
     pub(super) refusals: RefusalRations,
 }
