@@ -2,6 +2,7 @@
 
 use crate::mcp::*;
 use crate::scene::*;
+use crate::security_limits::time_of;
 use serde_json::{Value, json};
 
 fn read(uri: &str) -> String {
@@ -124,6 +125,23 @@ fn a_resource_is_found_by_templates_that_match_more() {
     ] {
         scene.send_body(ask(&none), read(uri)).allowed();
     }
+}
+
+/// A client chooses how many URIs a message has, and how many readings each: comparing all with a long list must not stall others.
+#[test]
+fn a_list_beyond_ascii_is_compared_as_fast_as_another() {
+    let uris: Vec<String> = (0..4).map(|index| format!("docs://u@HOST/tenants//archive/z{index}?x#y")).collect();
+    let listen = message("subscriptions/listen", json!({"notifications": {"resourceSubscriptions": uris}}));
+    let fastest = |sign: &str| {
+        let name = |index| format!("docs://host/tenants/archive/{index}/{sign}*");
+        let mut resources: Vec<Value> = (0..1023).map(|index| json!({"name": name(index)})).collect();
+        resources.push(json!({"name": "*"}));
+        let mut scene = Scene::of(server(json!({"resources": resources}), json!({})));
+        let mut send = || time_of(|| drop(scene.send_body(ask(&with_scope("")), &listen).allowed()));
+        (0..3).map(|_| send()).min().unwrap()
+    };
+    let (ascii, beyond) = (fastest("e"), fastest("\u{e9}"));
+    assert!(beyond < ascii * 6, "{ascii:?} {beyond:?}");
 }
 
 /// Texts are equal to Swift whatever Unicode's form they have.

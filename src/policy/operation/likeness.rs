@@ -19,20 +19,43 @@ pub(super) fn is_variant(name: &str, known: &[&str]) -> bool {
 /// Whether a name could be taken for what is listed, or else for one that begins so. To the SDK for C#, case counts for nothing in a
 /// resource that a template names; to the first one for Python, a dot in a template is any sign.
 pub(super) fn is_like(name: &str, listed: &str, is_beginning: bool) -> bool {
-    if listed.contains('%') {
+    let is_escaped = listed.contains('%');
+    if name.is_ascii() && listed.is_ascii() && !is_escaped {
+        return is_like_in_ascii(name.as_bytes(), listed.as_bytes(), is_beginning);
+    }
+    if differ_early(name.as_bytes(), listed.as_bytes()) {
+        return false;
+    }
+    if is_escaped {
         return is_like_decoded(name, &percent_decode_str(listed).decode_utf8_lossy(), is_beginning);
     }
     is_like_decoded(name, listed, is_beginning)
 }
 
+fn is_like_in_ascii(name: &[u8], listed: &[u8], is_beginning: bool) -> bool {
+    let is_long_enough = name.len() == listed.len() || is_beginning && name.len() > listed.len();
+    is_long_enough && listed.iter().zip(name).all(|(sign, other)| is_sign(*other, *sign))
+}
+
+/// Whether two names differ before anything in either that has another form. A message can name hundreds of resources, each with
+/// dozens of readings, and a list can have a thousand entries: nearly all of them end here.
+fn differ_early(name: &[u8], listed: &[u8]) -> bool {
+    // A mark belongs to the letter before it.
+    let begin = plain_beginning(name).min(plain_beginning(listed)).saturating_sub(1);
+    listed.iter().zip(name).take(begin).any(|(sign, other)| !is_sign(*other, *sign))
+}
+
+/// How much of a name is ASCII without escapes.
+fn plain_beginning(name: &[u8]) -> usize {
+    name.iter().position(|byte| !byte.is_ascii() || *byte == b'%').unwrap_or(name.len())
+}
+
+/// Whether a byte of ASCII could be taken for a listed one.
+fn is_sign(byte: u8, listed: u8) -> bool {
+    listed == b'.' || listed.eq_ignore_ascii_case(&byte)
+}
+
 fn is_like_decoded(name: &str, listed: &str, is_beginning: bool) -> bool {
-    // A message can name hundreds of resources, each with dozens of readings, and a list can have a thousand entries.
-    if name.is_ascii() && listed.is_ascii() {
-        let (name, listed) = (name.as_bytes(), listed.as_bytes());
-        let is_long_enough = name.len() == listed.len() || is_beginning && name.len() > listed.len();
-        let mut pairs = listed.iter().zip(name);
-        return is_long_enough && pairs.all(|(sign, other)| *sign == b'.' || sign.eq_ignore_ascii_case(other));
-    }
     let keeps_all = are_composed(name) && are_composed(listed);
     let mut rest = signs(name, keeps_all);
     let begins = signs(listed, keeps_all).all(|sign| rest.next().is_some_and(|other| sign == '.' || sign == other));
@@ -88,3 +111,27 @@ const GUARDED_METHODS: &[&str] = &[
     "resources/list",
     "resources/templates/list",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All pairs of short names that are made of what has another form, or lies beside it.
+    #[test]
+    fn what_differs_early_is_not_alike() {
+        let signs = ["a", "A", "b", ".", "/", "%61", "%CC%81", "%", "\u{301}", "\u{e9}", "e", "E"];
+        let pairs: Vec<String> =
+            signs.iter().flat_map(|first| signs.map(|second| format!("{first}{second}"))).collect();
+        let names: Vec<String> = pairs.iter().flat_map(|pair| ["", "a"].map(|end| format!("{pair}{end}"))).collect();
+        let mut alike = 0;
+        for (name, listed) in names.iter().flat_map(|name| names.iter().map(move |listed| (name, listed))) {
+            let decoded = percent_decode_str(listed).decode_utf8_lossy();
+            for is_beginning in [false, true] {
+                let expected = is_like_decoded(name, &decoded, is_beginning);
+                assert_eq!(is_like(name, listed, is_beginning), expected, "{name} {listed} {is_beginning}");
+                alike += usize::from(expected);
+            }
+        }
+        assert!(alike > names.len());
+    }
+}
