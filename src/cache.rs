@@ -61,9 +61,9 @@ impl<K: Hash + Eq, V, S: BuildHasher + Default> Cache<K, V, S> {
         (entry.stored <= now && now <= entry.expires).then_some(&entry.value)
     }
 
-    /// Whether there is an entry, be its time over or not.
-    pub fn holds(&self, key: &K) -> bool {
-        self.entries.contains(key)
+    /// The value of an entry, be its time over or not.
+    pub fn last(&self, key: &K) -> Option<&V> {
+        self.entries.peek(key).map(|entry| &entry.value)
     }
 
     /// Notes that an entry was of use: it stays longer than those that were not.

@@ -64,7 +64,7 @@ use commit::Granted;
 use ends::{Grant, Halt, Refusal};
 pub use explain::{CallPurpose, ExplainedRun, Explanation};
 use facts::Facts;
-use need::{Learnt, Need};
+use need::{Learnt, Need, User};
 pub use operation::Body;
 use operator_log::{Complaints, Topic};
 use own::OwnEndpoint;
@@ -335,12 +335,13 @@ impl Filter {
             };
             learnt.note(need.clone(), std::mem::take(&mut trail.lessons), now);
             let parked = Parked::new(case, learnt, deadline);
-            let room = self.room_for(&need);
+            let user = self.facts.user(&need, &parked.learnt);
+            let room = self.room_for(&need, user);
             if !self.waiting.has_room_for(&need, room) || !self.waiting.has_place_for(&parked, room) {
                 let refusal = Refusal::new(Denial::Overloaded, self.facts.label(need.provider()));
                 return self.refuse_for(&parked.case, refusal, trail.tally(None), now);
             }
-            if self.start_for_a_waiter(&need, now) {
+            if self.start_for_a_waiter(&need, user, now) {
                 self.waiting.park(stream, parked);
                 return Decision::Wait;
             }
@@ -349,12 +350,11 @@ impl Filter {
         }
     }
 
-    /// What room a request may take that lacks this.
-    fn room_for(&self, need: &Need) -> Room {
-        if self.facts.is_about_a_validated_token(need) && !self.waiting.is_much_waited_for(need) {
-            Room::Reserved
-        } else {
-            Room::Common
+    /// What room a request may take that lacks this, and is from this user.
+    fn room_for(&self, need: &Need, user: Option<User>) -> Room {
+        match user {
+            Some(user) if !self.waiting.is_much_waited_for(need, user) => Room::Reserved,
+            _ => Room::Common,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The calls that facts take: when they are made, where they go, and what happens when they end.
 
-use super::need::Need;
+use super::need::{Need, User};
 use super::operator_log::Topic;
 use super::waiting::{MAX_FLIGHTS, Room};
 use super::{CallId, Effect, FetchOutcome, Filter};
@@ -56,9 +56,9 @@ impl Filter {
 
     /// Begins to fetch a fact that a request waits for, unless that is under way already. Whether it is now: if not, the fact
     /// can't be had.
-    pub(super) fn start_for_a_waiter(&mut self, need: &Need, now: Timestamp) -> bool {
+    pub(super) fn start_for_a_waiter(&mut self, need: &Need, user: Option<User>, now: Timestamp) -> bool {
         if !self.waiting.is_under_way(need) {
-            self.waiting.begin(need.clone(), now);
+            self.waiting.begin(need.clone(), user, now);
             self.facts.begin(need, true, now);
             self.attempt(need, now);
             if let Need::Keys(provider, _) = need {
@@ -71,7 +71,7 @@ impl Filter {
     /// Begins to fetch a fact that nobody waits for.
     fn start(&mut self, need: &Need, now: Timestamp) {
         if !self.waiting.is_under_way(need) {
-            self.waiting.begin(need.clone(), now);
+            self.waiting.begin(need.clone(), None, now);
             self.facts.begin(need, false, now);
             self.attempt(need, now);
         }

@@ -6,7 +6,7 @@
 
 use super::enrichment_question::{EnrichmentQuestion, SourceAnswer};
 use super::exchange_question::{ExchangeKey, Exchanged};
-use super::need::{ENTRY_SIZE, Need, ValidatedBy, ValidatedToken};
+use super::need::{ENTRY_SIZE, Learnt, Need, User, ValidatedBy, ValidatedToken};
 use super::newcomers::{Lookup, Newcomers};
 use super::proofs::Proofs;
 use crate::cache::{Bounds, Cache, DigestCache};
@@ -164,14 +164,14 @@ impl Facts {
         }
     }
 
-    /// Whether somebody has vouched for the token of a request that lacks this now, however long ago: then nobody has made it up.
-    pub(super) fn is_about_a_validated_token(&self, need: &Need) -> bool {
+    /// Whose token a request has that lacks this, if somebody has vouched for it, however long ago: then nobody has made it up.
+    pub(super) fn user(&self, need: &Need, learnt: &Learnt) -> Option<User> {
         match need {
             Need::Introspection(provider, token) | Need::Userinfo(provider, token) => {
-                self.validated.holds(&(Some(*provider), token.digest()))
+                self.validated.last(&(Some(*provider), token.digest())).map(ValidatedToken::user)
             }
-            Need::Authorization(..) | Need::Enrichment(..) | Need::Exchange(..) => true,
-            Need::Metadata(_) | Need::Keys(..) | Need::Probe(..) => false,
+            Need::Authorization(..) | Need::Enrichment(..) | Need::Exchange(..) => learnt.user(),
+            Need::Metadata(_) | Need::Keys(..) | Need::Probe(..) => None,
         }
     }
 

@@ -3,6 +3,7 @@
 use super::enrichment_question::{EnrichmentQuestion, SourceAnswer};
 use super::exchange_question::{ExchangeKey, ExchangeQuestion, Exchanged};
 use crate::config::{DEFAULT_MAX_TOKEN_SIZE, Dpop};
+use crate::jose::claims::text;
 use crate::jose::jwk::{Algorithm, Fingerprint};
 use crate::jose::jwt::Claims;
 use crate::oauth::credentials::Token;
@@ -171,6 +172,11 @@ impl Learnt {
         self.exchanged.as_ref().filter(|(asked, _)| asked == key).map(|(_, answer)| answer.clone())
     }
 
+    /// Whose token it has, once somebody has vouched for that.
+    pub(super) fn user(&self) -> Option<User> {
+        self.validated.as_ref().map(|(validated, _)| validated.user())
+    }
+
     /// What it waits for.
     pub(super) fn last_need(&self) -> Option<&Need> {
         self.needs.last()
@@ -231,6 +237,18 @@ pub(super) struct ValidatedToken {
     /// What was written about it; `None` where nothing ever is.
     pub(super) outputs: Option<Rc<KeptOutputs>>,
 }
+
+impl ValidatedToken {
+    /// Whose it is.
+    pub(super) fn user(&self) -> User {
+        let subject = self.claims.object().get("sub").map(text).unwrap_or_default();
+        User(self.provider, blake3::hash(subject.as_bytes()).into())
+    }
+}
+
+/// The subject of a token: its provider, and a digest of what that calls it. Tokens without one are taken for one user's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct User(ProviderId, [u8; 32]);
 
 /// Who vouched.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

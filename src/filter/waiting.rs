@@ -1,6 +1,6 @@
 //! Those who wait, and what they wait for: one call for all who lack the same fact. All of it is bounded.
 
-use super::need::{Learnt, Need};
+use super::need::{Learnt, Need, User};
 use super::{CallId, StreamId, WATCH_INTERVAL};
 use crate::decision::Case;
 use crate::http::{Fetch, Response};
@@ -31,15 +31,17 @@ pub(super) struct InFlight {
     pub(super) target: String,
     /// In order, as they came.
     pub(super) waiters: Vec<StreamId>,
+    /// For whom it began, if that was known.
+    user: Option<User>,
     deadline: Deadline,
     /// How long the endpoints that were tried want to be left alone; zero if one of them did not say.
     pub(super) wait: Option<Duration>,
 }
 
 impl InFlight {
-    fn new(now: Timestamp) -> Self {
+    fn new(user: Option<User>, now: Timestamp) -> Self {
         let (tried, target, waiters) = (Vec::new(), String::new(), Vec::new());
-        Self { tried, target, waiters, deadline: Deadline::after(MAX_WAIT, now), wait: None }
+        Self { tried, target, waiters, user, deadline: Deadline::after(MAX_WAIT, now), wait: None }
     }
 
     /// Notes what an answer that was of no use says about the next try. Of several endpoints the first that is ready counts; the
@@ -95,8 +97,8 @@ impl Waiting {
     }
 
     /// Begins a fetch, which no call is made for yet.
-    pub(super) fn begin(&mut self, need: Need, now: Timestamp) {
-        self.flights.insert(need, InFlight::new(now));
+    pub(super) fn begin(&mut self, need: Need, user: Option<User>, now: Timestamp) {
+        self.flights.insert(need, InFlight::new(user, now));
     }
 
     /// Ends a fetch.
@@ -158,9 +160,10 @@ impl Waiting {
         need.is_document() || self.flights.contains_key(need) || is_free && self.has_memory_for(need, room)
     }
 
-    /// Whether so many requests of one user wait for the like of this that the reserved room is not for him.
-    pub(super) fn is_much_waited_for(&self, need: &Need) -> bool {
-        let of_user = self.flights.iter().filter(|(other, _)| is_for_the_user_of(need, other));
+    /// Whether so many requests of this user wait for the like of this that the reserved room is not for him.
+    pub(super) fn is_much_waited_for(&self, need: &Need, user: User) -> bool {
+        let of_user =
+            self.flights.iter().filter(|(other, flight)| flight.user == Some(user) && asked(other) == asked(need));
         let waiters = of_user.map(|(_, flight)| flight.waiters.len().max(1));
         waiters.fold(0, usize::saturating_add) >= MAX_WAITING_FOR_ONE
     }
@@ -243,16 +246,6 @@ impl Room {
 fn asked(need: &Need) -> (ProviderId, Option<Discriminant<Need>>) {
     let is_not_the_provider = matches!(need, Need::Authorization(..) | Need::Enrichment(..) | Need::Exchange(..));
     (need.provider(), is_not_the_provider.then(|| std::mem::discriminant(need)))
-}
-
-/// Whether another need is that of the same user: the same one, or a question about another path.
-fn is_for_the_user_of(need: &Need, other: &Need) -> bool {
-    match (need, other) {
-        (Need::Authorization(provider, question), Need::Authorization(by, other)) => {
-            provider == by && question.has_subject_of(other)
-        }
-        _ => need == other,
-    }
 }
 
 /// Requests that may wait in the common room at a time; beyond, the provider is too slow for more to be of any use.

@@ -20,8 +20,6 @@ use std::rc::Rc;
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub struct AuthorizationQuestion {
     authorizer: Identical<ExternalAuthorization>,
-    /// Whom it is about.
-    subject: Rc<str>,
     /// Everything but the time: the user, who vouches for him, and the request line, as JSON members.
     about: Rc<str>,
 }
@@ -54,7 +52,6 @@ impl AuthorizationQuestion {
             None => Vec::new(),
         };
         let id = claims.get("sub").map(text).unwrap_or_default();
-        let subject = Rc::from(&*id);
         let user = json::object_value([
             ("claims", Value::Object(claims.clone())),
             ("extra", Value::Object(Object::new())),
@@ -78,12 +75,7 @@ impl AuthorizationQuestion {
         let provider =
             json::object_value([("issuer", Value::from(&*provider.issuer)), ("name", Value::from(&*provider.name))]);
         let about = format!("\"provider\":{provider},\"request\":{line},\"sent\":{sent},\"user\":{user}");
-        Some(Self { authorizer: authorizer.into(), subject, about: Rc::from(about) })
-    }
-
-    /// Whether it is about the same subject as another one.
-    pub fn has_subject_of(&self, other: &Self) -> bool {
-        self.subject == other.subject
+        Some(Self { authorizer: authorizer.into(), about: Rc::from(about) })
     }
 
     /// Who is asked.
@@ -93,7 +85,7 @@ impl AuthorizationQuestion {
 
     /// How much memory it takes, in bytes.
     pub fn memory_size(&self) -> usize {
-        self.about.len().saturating_add(self.subject.len())
+        self.about.len()
     }
 
     /// The call that asks.

@@ -181,7 +181,7 @@ fn a_flood_of_tokens_leaves_room_for_proved_ones() {
     let mut scene = Scene::of(introspection(json!({}), json!({})));
     let proved: Vec<String> = (0..300).map(|number| format!("proved-{number}")).collect();
     for token in &proved {
-        scene.provider.tokens.insert(token.clone(), active(json!({})));
+        scene.provider.tokens.insert(token.clone(), active(json!({"sub": token})));
         scene.send(bearer(token)).allowed();
     }
     scene.pass_seconds(61);

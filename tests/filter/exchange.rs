@@ -81,6 +81,21 @@ fn one_exchange_for_one_token_and_service() {
     assert_eq!(sent(&scene), 4);
 }
 
+/// DOS-03: one user who comes with ever other tokens while they are made slowly leaves room for everybody else.
+#[test]
+fn the_tokens_of_one_user_leave_room_for_others() {
+    let mut scene = scene(json!({}), json!({}));
+    let of = |subject: &str, number: usize| bearer(&token(json!({"sub": subject, "jti": number.to_string()})));
+    let asked: Vec<_> = (0..1001).map(|number| scene.begin(of("ann", number))).collect();
+    assert_eq!(scene.waiting(), 1000);
+    scene.seen(asked[1000]).refused(503, "overloaded");
+    let other = scene.begin(of("bob", 0));
+    assert!(scene.seen(other).is_waiting());
+    scene.settle();
+    scene.seen(other).allowed();
+    scene.seen(asked[0]).allowed();
+}
+
 /// XCH-03: never beyond the client's own token, nor beyond `cache`; one that ends at once serves those who asked.
 #[test]
 fn how_long_it_is_kept() {
