@@ -42,7 +42,10 @@ pub struct EnrichmentService {
 impl Enrichment {
     /// Whether a claim of this name may come from there.
     pub(super) fn brings(&self, name: &str) -> bool {
-        self.claims.as_ref().is_none_or(|claims| claims.iter().any(|(claim, _)| claim == name))
+        match &self.claims {
+            Some(claims) => claims.iter().any(|(claim, _)| claim == name),
+            None => Self::may_bring(name),
+        }
     }
 
     /// `enrich`: one or several; `None` if it isn't there.

@@ -441,6 +441,8 @@ fn what_must_be_absent_comes_from_who_answers() {
     for (enrich, claim) in [
         (service(json!({"claims": "blocked"})), absent("blocked")),
         (optional(json!("tier")), absent("blocked")),
+        // No source can bring it.
+        (json!({"source": "userinfo", "optional": true}), absent("act")),
         (optional(json!("blocked")), json!({"claim": "blocked", "none_of": "yes"})),
     ] {
         read(enrich, claim, false).unwrap();
