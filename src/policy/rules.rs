@@ -191,15 +191,11 @@ impl RuleIndex {
         let method = request.method();
         let upper = method.filter(|method| method.iter().any(u8::is_ascii_lowercase)).map(<[u8]>::to_ascii_uppercase);
         let upper = upper.filter(|_| self.reads_routes() || !self.methods.is_indifferent());
-        let tunnel = request.opens_tunnel();
         let doubts = Doubts {
-            path: tunnel
-                || !path.is_normal()
-                || target.contains(&b'#')
-                || self.has_foreign_paths && !path.is_composed(),
-            host: tunnel || !host.is_normal && (self.reads_routes() || !self.hosts.is_indifferent()),
-            method: tunnel || upper.is_some(),
-            tunnel,
+            path: !path.is_normal() || target.contains(&b'#') || self.has_foreign_paths && !path.is_composed(),
+            host: !host.is_normal && (self.reads_routes() || !self.hosts.is_indifferent()),
+            method: upper.is_some(),
+            tunnel: request.opens_tunnel(),
         };
         ReadRequest { request, path, host, method, upper, doubts }
     }
@@ -307,7 +303,9 @@ impl RuleIndex {
         }
         let asking = self.ranks.asking_more_than(found).ok_or(Error::Ambiguous)?;
         let is_top_possible = certain.is_none() && asking.has(self.rules.len());
-        if is_top_possible || asking.meets(&self.named) {
+        // In a tunnel, a client can say what any rule is for.
+        let is_any_meant = read.doubts.tunnel && !asking.is_empty();
+        if is_top_possible || is_any_meant || asking.meets(&self.named) {
             return Err(Error::Ambiguous);
         }
         let mut methods = std::iter::once(read.method).chain(read.upper.as_deref().map(Some));
@@ -332,9 +330,7 @@ impl RuleIndex {
         left.copy(rules);
         let ReadRequest { doubts, .. } = read;
         let path = read.path.readings().and_then(|mut readings| readings.next()).filter(|_| !doubts.path);
-        if !doubts.tunnel {
-            self.methods.narrow(left, possible, facts.method, []);
-        }
+        self.methods.narrow(left, possible, facts.method, []);
         if !doubts.host {
             self.hosts.narrow(left, possible, facts.host, facts.host.iter().flat_map(|host| suffixes(host)));
         }
@@ -412,13 +408,13 @@ struct Doubts {
     path: bool,
     host: bool,
     method: bool,
-    /// All of these, since it is for a tunnel.
+    /// What goes through a tunnel may be for any of them, and have any headers.
     tunnel: bool,
 }
 
 impl Doubts {
     fn are_none(&self) -> bool {
-        !(self.path || self.host || self.method)
+        !(self.path || self.host || self.method || self.tunnel)
     }
 }
 

@@ -337,7 +337,8 @@ fn a_tunnel_is_under_no_rule_that_asks_for_less() {
     for rules in [
         json!([bypass(host.clone()), admin]),
         json!([bypass(host.clone()), {"match": {"methods": ["POST"]}, "require": {"scopes": ["admin"]}}]),
-        json!([bypass(host), {"match": {"hosts": ["admin.example.com"]}, "require": {"scopes": ["admin"]}}]),
+        json!([bypass(host.clone()), {"match": {"hosts": ["admin.example.com"]}, "require": {"scopes": ["admin"]}}]),
+        json!([bypass(host), {"match": {"headers": {"x-tenant": "a"}}, "require": {"scopes": ["admin"]}}]),
     ] {
         let mut scene = ruled(rules);
         for token in [String::new(), good()] {
