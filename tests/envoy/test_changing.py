@@ -442,6 +442,53 @@ def test_the_files_of_the_page_are_those(start_envoy: StartEnvoy, tmp_path: Path
         scene.poll(lambda: seen() == {"x-new"}, "the file that was moved", 10)
 
 
+def test_a_changed_cluster_ends_the_calls_to_it(start_envoy: StartEnvoy, tmp_path: Path) -> None:
+    """Whoever waits for one is answered at once, and nobody else notices."""
+    file = tmp_path / "clusters.json"
+    kind = {"@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster"}
+    version = itertools.count()
+    clusters: list[dict[str, Any]] = []
+
+    def publish(**changes: Any) -> None:
+        resources = [kind | cluster | changes for cluster in clusters]
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps({"version_info": str(next(version)), "resources": resources}))
+        new.rename(file)
+
+    def take_over(bootstrap: Bootstrap) -> None:
+        clusters.extend(cluster for cluster in bootstrap.clusters if cluster["name"] == "idp")
+        bootstrap.clusters[:] = [cluster for cluster in bootstrap.clusters if cluster["name"] != "idp"]
+        source = {"path_config_source": {"path": str(file)}, "resource_api_version": "V3"}
+        bootstrap.value["dynamic_resources"] = {"cds_config": source}
+        bootstrap.value["node"] = {"id": "test", "cluster": "test"}
+        publish()
+
+    with FakeProvider() as fake:
+        active = Reply.json({"active": True, "aud": "urn:api:test", "sub": "ann"})
+        fake.routes["/introspect"] = active
+        entry = provider_entry(fake, validation="introspection")
+        settings = config(fake, providers=[entry])
+        envoy = start_envoy(settings, idp=fake.port, adjust=take_over, own_process=True)
+        scene.poll(lambda: envoy.get("/", token="known").status == 200, "the cluster", 10)
+        fake.routes["/introspect"] = dataclasses.replace(active, delay=4)
+        answers: list[tuple[int, float]] = []
+
+        def wait() -> None:
+            begin = time.monotonic()
+            answers.append((envoy.get("/", token="new").status, time.monotonic() - begin))
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        scene.poll(lambda: fake.count("/introspect") == 2, "the call", 5)
+        publish(connect_timeout="3s")
+        waiting.join()
+        ((status, took),) = answers
+        assert status == 503 and took < 3
+        assert envoy.get("/", token="known").status == 200
+        fake.routes["/introspect"] = active
+        assert envoy.get("/", token="new").status == 200
+
+
 # ------------------------------------------------------------------------------ what validate can't see
 
 
