@@ -26,14 +26,15 @@ impl ClientCertificate {
         Thumbprint::from_hex(digest).map(Self)
     }
 
-    /// That which a proxy before Envoy has put into a header: `x-forwarded-client-cert` as Envoy writes it, `client-cert` as
-    /// RFC 9440 has it, or under any other name that form, a PEM text, or what a PEM text has between its first line and its last.
+    /// That which a proxy before Envoy has put into a header: `client-cert` as RFC 9440 has it; under any other name that form, a PEM
+    /// text, or what a PEM text has between its first line and its last; and `x-forwarded-client-cert` as Envoy writes it, too.
     pub fn in_header(request: &Request, name: &str) -> Option<Self> {
         let value = only(request.headers.all(name))?;
         let thumbprint = match name {
-            "x-forwarded-client-cert" => forwarded_hash(value)?,
+            // No text is both: what Envoy writes has a sign of equality within.
+            "x-forwarded-client-cert" => forwarded_hash(value).or_else(|| whole(value))?,
             "client-cert" => Thumbprint::of(&byte_sequence(value)?),
-            _ => Thumbprint::of(&byte_sequence(value).or_else(|| pem(value))?),
+            _ => whole(value)?,
         };
         Some(Self(thumbprint))
     }
@@ -73,6 +74,16 @@ fn forwarded_hash(value: &[u8]) -> Option<Thumbprint> {
     Thumbprint::from_hex(only(hashes.into_iter())?)
 }
 
+/// Of a certificate that is all there.
+fn whole(value: &[u8]) -> Option<Thumbprint> {
+    byte_sequence(value).or_else(|| pem(unquoted(value))).map(|der| Thumbprint::of(&der))
+}
+
+/// HAProxy's ingress, and OpenShift's, have quotes around it (`%{+Q}[ssl_c_der,base64]`).
+fn unquoted(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
+}
+
 /// The DER between two colons (RFC 9440, section 2.1; RFC 8941, section 3.3.5), as Google's load balancers write it under a name of
 /// the operator's.
 fn byte_sequence(value: &[u8]) -> Option<Vec<u8>> {
@@ -89,12 +100,17 @@ fn pem(value: &[u8]) -> Option<Vec<u8>> {
         None => text,
     };
     // A second certificate would be a chain of unknown order. It has hyphens or a comma, which base64 has not.
-    base64(block.split_ascii_whitespace().collect::<String>().as_bytes())
+    let der = base64(block.split_ascii_whitespace().collect::<String>().as_bytes());
+    // The digits of a fingerprint are base64, too.
+    der.filter(|der| der.first() == Some(&SEQUENCE))
 }
 
 fn base64(text: &[u8]) -> Option<Vec<u8>> {
     BASE64.decode(text).ok().filter(|der| !der.is_empty())
 }
+
+/// How a certificate begins in DER (ITU-T X.690, section 8.9.1).
+const SEQUENCE: u8 = 0x30;
 
 /// RFC 8941, section 4.2.7: who reads SHOULD NOT fail for want of padding, nor for bits that mean nothing.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -156,7 +172,7 @@ mod tests {
 
     #[test]
     fn pem_and_rfc_9440() {
-        let der = b"any octets: what is hashed is not parsed";
+        let der = b"\x30any octets: what is hashed is not parsed";
         let base64 = BASE64.encode(der);
         let expected = Some(ClientCertificate(Thumbprint::of(der)));
         let pem = format!("{BEGIN}\n{}\n{}\n{END}\n", &base64[..20], &base64[20..]);
@@ -172,30 +188,33 @@ mod tests {
 
     #[test]
     fn a_certificate_between_colons_or_alone() {
-        let der = b"\xfb\xef\xff: any octets, also those of + and /";
+        let der = b"\x30\x0f\xbe\xff\xff\xff: any octets, also those of + and /";
         let base64 = BASE64.encode(der);
         let unpadded = base64.trim_end_matches('=');
-        assert!(base64.starts_with("++//") && unpadded.len() < base64.len());
+        assert!(base64.contains('+') && base64.contains('/') && unpadded.len() < base64.len());
         let expected = Some(ClientCertificate(Thumbprint::of(der)));
         for name in ["client-cert", "x-client-cert-leaf"] {
             assert_eq!(in_header(name, &[&format!(":{base64}:")]), expected, "{name}");
             assert_eq!(in_header(name, &[&format!(":{unpadded}:")]), expected, "{name}");
         }
         let escaped = base64.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
-        for alone in [&base64, unpadded, &escaped] {
+        for alone in [&base64, unpadded, &escaped, &format!("\"{base64}\"")] {
             assert_eq!(in_header("x-forwarded-tls-client-cert", &[alone]), expected, "{alone}");
+            assert_eq!(in_header("x-forwarded-client-cert", &[alone]), expected, "{alone}");
             assert_eq!(in_header("client-cert", &[alone]), None, "{alone}");
-            assert_eq!(in_header("x-forwarded-client-cert", &[alone]), None, "{alone}");
         }
-        for bad in ["", ":", "::", ":=:", "==", &format!(":{base64}"), &format!("{base64}:"), &format!("::{base64}::")]
-        {
-            for name in ["client-cert", "x-client-cert"] {
+        let quotes = ["\"$", "$\"", "\"\"$\"\"", "\":$:\""].map(|text| text.replace('$', &base64));
+        let colons = [":$", "$:", "::$::"].map(|text| text.replace('$', &base64));
+        let empty = ["", ":", "::", ":=:", "==", "\"", "\"\""].map(str::to_owned);
+        for bad in quotes.iter().chain(&colons).chain(&empty) {
+            for name in ["client-cert", "x-client-cert", "x-forwarded-client-cert"] {
                 assert_eq!(in_header(name, &[bad]), None, "{name} {bad}");
             }
         }
         // Two are a choice.
-        for two in [format!("{base64},{base64}"), format!(":{base64}:, :{base64}:"), format!("{base64}{base64}")] {
-            for name in ["client-cert", "x-client-cert"] {
+        for two in ["$,$", ":$:, :$:", "$$", "Hash=$H,$", "$,Hash=$H", "Hash=$H;Hash=$H"] {
+            let two = two.replace("$H", HEX).replace('$', &base64);
+            for name in ["client-cert", "x-client-cert", "x-forwarded-client-cert"] {
                 assert_eq!(in_header(name, &[&two]), None, "{name} {two}");
             }
         }

@@ -7,7 +7,7 @@ use base64::prelude::{BASE64_STANDARD as BASE64, BASE64_URL_SAFE as PADDED, BASE
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-const DER: &[u8] = b"what stands for a certificate in DER";
+const DER: &[u8] = b"\x30 what stands for a certificate in DER";
 
 fn digest(der: &[u8]) -> Vec<u8> {
     Sha256::digest(der).to_vec()
@@ -96,7 +96,7 @@ fn a_header_of_a_trusted_proxy() {
     let pem = format!("-----BEGIN%20CERTIFICATE-----%0A{}%0A-----END%20CERTIFICATE-----%0A", BASE64.encode(DER));
     let mut nginx = scene(json!({"header": "x-ssl-client-cert"}));
     nginx.send(bearer(&bound()).header("x-ssl-client-cert", pem.replace('+', "%2B"))).allowed();
-    for alone in [BASE64.encode(DER), format!(":{}:", BASE64.encode(DER))] {
+    for alone in [BASE64.encode(DER), format!(":{}:", BASE64.encode(DER)), format!("\"{}\"", BASE64.encode(DER))] {
         let mut others = scene(json!({"header": "x-forwarded-tls-client-cert"}));
         others.send(bearer(&bound()).header("x-forwarded-tls-client-cert", &alone)).allowed();
         let chain = format!("{alone},{alone}");
