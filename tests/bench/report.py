@@ -289,6 +289,8 @@ def out_of_reach(results: Results, start: dict[str, float]) -> str:
 
 - **Beside an empty filter**: one that makes the same host calls and nothing else reaches {calls:.2f}. What the filter does between them takes
   {results.cpu("jwt") - results.cpu("calls"):.1f} µs, of which the digest of the token is a fifth.
+- **The callback for a response**: a module has it for all requests or for none. Where nothing waits for the response, it does nothing; that
+  Envoy calls it is part of the host calls.
 - **New tokens**: Envoy verifies the signatures of both. The filter reads, checks and keeps the claims in WebAssembly, and `jwt_authn` in native code:
   [where it goes](#where-it-goes).
 - **Beside ext_authz**: a request without any filter reaches {none:.2f}. The goal is beyond what Envoy does.
