@@ -386,6 +386,21 @@ fn a_list_that_nobody_asked_for_goes_no_further_than_its_name() {
     }
 }
 
+/// Nobody knows yet what is asked for.
+#[test]
+fn an_answer_that_comes_before_the_body_of_its_request_lists_nothing() {
+    let mut scene = server(json!({}));
+    let stream = scene.begin(post("read").with_body());
+    scene.settle();
+    let lists = scene.seen(stream).allowed().lists.unwrap();
+    for head in [JSON, EVENTS] {
+        let mut reading = lists.clone().read(&Headers::from_pairs(head.iter().copied())).unwrap();
+        let body = format!("{}{}\n\n", if head == JSON { "" } else { "data: " }, tools(&["debug"]));
+        let seen = String::from_utf8(reading.pass_on(body.as_bytes(), true, scene.now)).unwrap();
+        assert!(!seen.contains("debug") && seen.len() == body.len(), "{seen}");
+    }
+}
+
 /// An answer of any length goes on as it comes, octet for octet.
 #[test]
 fn the_answer_to_another_request_goes_on_as_it_comes() {
