@@ -267,3 +267,37 @@ def test_a_spent_proof_stays_spent_after_a_trap(
     answers = [owner.get(envoy, proof) for proof in spent]
     assert {(answer.status, answer.json()["error"]) for answer in answers} == {(401, "invalid_dpop_proof")}
     assert owner.get(envoy, owner.proof(nonce=nonce)).status == 200, "a nonce of before"
+
+
+def test_who_waits_when_the_machine_traps_is_refused(
+    start_envoy: StartEnvoy, fake: FakeProvider, tmp_path: Path
+) -> None:
+    """WSM-01, WSM-03: an exchange, a source, an authorizer or a body is waited for: nobody passes, and nobody waits for ever."""
+    ways = {
+        "exchange": {"token_exchange": {"endpoint": f"{fake.issuer}/slow", "cluster": "idp", "client_id": "c", "client_secret": "s", "audience": "a"}},
+        "source": {"enrich": {"uri": f"{fake.issuer}/slow", "cluster": "idp", "claims": ["tier"]}},
+        "authorizer": {"external_authorization": {"uri": f"{fake.issuer}/slow", "cluster": "idp"}},
+        "body": {"mcp": {"resource": "https://test.example/body", "default": {"scopes": ["admin"]}}},
+    }  # fmt: skip
+    made = {"access_token": "made", "token_type": "Bearer", "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}
+    fake.routes["/slow"] = Reply.json(made | {"tier": "gold"}, delay=1)
+    rules = [{"match": {"path_prefix": f"/{way}"}} | policy for way, policy in ways.items()]
+    envoy = start_envoy(
+        config(fake, rules=rules, forward=False, **IDENTITY),
+        idp=fake.port,
+        adjust=with_module(tmp_path / "broken.wasm", "proxy_on_request_trailers"),
+        http2_upstream=True,
+        hcm={"stream_idle_timeout": "3s"},
+    )
+    token = fake.token(aud=["urn:api:test", "https://test.example/body"])
+    headers = [("authorization", f"Bearer {token}"), ("content-type", "application/json"), ("x-user", "admin")]
+    with envoy.http2() as waiting, envoy.http2() as trap:
+        assert waiting.request("/", headers).status == 200
+        streams = {
+            way: waiting.start(f"/{way}", headers, method="POST", body=b'{"jsonrpc":"2.0",', end=way != "body")
+            for way in ways
+        }
+        scene.poll(lambda: fake.count("/slow") == 3, "the calls", 5)
+        assert trap.request("/", headers, method="POST", body=b"x", trailers=[("x-sum", "1")]).status == 503
+        assert {way: waiting.receive(stream).status for way, stream in streams.items()} == dict.fromkeys(ways, 503)
+    assert not no_crash(envoy)
