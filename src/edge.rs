@@ -28,10 +28,10 @@ pub use boringssl::BoringSsl;
 use crate::decision::{Case, HeldBody};
 use crate::filter::{Filter, StreamId};
 use crate::http::Edit;
+use crate::table::Table;
 use instance::Instance;
 use lists::Listing;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 /// What the root context and its requests share. One worker has one thread, and no callback runs within another but
@@ -42,7 +42,7 @@ struct Worker {
     filter: Option<Filter>,
     metadata_sources: Vec<(String, String)>,
     instance: Instance,
-    waiting: HashMap<StreamId, Rc<RefCell<Progress>>>,
+    waiting: Table<StreamId, Rc<RefCell<Progress>>>,
     /// Whether a request has come since the last tick.
     was_asked: bool,
 }

@@ -57,6 +57,7 @@ use crate::policy::rules::RuleIndex;
 use crate::ports::{Randomness, SharedMemory};
 use crate::provider::ProviderId;
 use crate::reply::Denial;
+use crate::table::Table;
 use crate::time::{Deadline, Timestamp};
 use crate::upstream::key_set;
 use assertions::Assertions;
@@ -68,7 +69,6 @@ use need::{Learnt, Need, User};
 pub use operation::Body;
 use operator_log::{Complaints, Topic};
 use own::OwnEndpoint;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 use trail::Trail;
@@ -118,7 +118,7 @@ pub struct Filter {
     takes_tokens_off: bool,
     rules: Option<RuleIndex>,
     /// The rules that route metadata can name.
-    named_rules: HashMap<String, usize>,
+    named_rules: Table<String, usize>,
     /// Whether any rule looks at routes. Found out once: there may be thousands of rules.
     reads_routes: bool,
     /// Whether any policy reads metadata of Envoy's `mcp` filter. Found out once, too.

@@ -60,7 +60,7 @@
 //! | [`http::websocket`] | RFC 6455, section 11.3.4 |
 //! | [`http::caching`] | RFC 9111: who may keep a response that sets a cookie |
 //! | [`json`] | RFC 8259, strictly |
-//! | [`cache`], [`ordered`], [`ports`], [`protobuf`], [`time`] | the few things that all need |
+//! | [`cache`], [`ordered`], [`table`], [`ports`], [`protobuf`], [`time`] | the few things that all need |
 //!
 //! # The walk of a request
 //!
@@ -121,5 +121,6 @@ pub mod ports;
 pub mod protobuf;
 pub mod provider;
 pub mod reply;
+pub mod table;
 pub mod time;
 pub mod upstream;

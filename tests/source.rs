@@ -135,7 +135,7 @@ fn only_a_proof_and_a_certificate_show_a_binding() {
 /// The layers of the crate: those modules, and the layers that they may import beside their own. Nothing imports what stands
 /// after it. A module that is new takes its place here first.
 const LAYERS: &[(&str, &[&str], &[&str])] = &[
-    ("ground", &["cache", "json", "ordered", "ports", "protobuf", "time"], &[]),
+    ("ground", &["cache", "json", "ordered", "ports", "protobuf", "table", "time"], &[]),
     // RFC 9110, RFC 3986, RFC 6265: what a request is made of.
     ("http", &["http"], &["ground"]),
     // RFC 7515 to RFC 7519. It knows no request.

@@ -6,7 +6,7 @@
 
 use super::rule::{HeaderMatch, HeaderValue, PathMatch, Rule, RuleMatch};
 use crate::http::path;
-use std::collections::HashMap;
+use crate::table::Table;
 
 /// The rules that are never found, each with the earlier one that is found in its place.
 pub(super) fn unreachable(rules: &[Rule]) -> Vec<(usize, usize)> {
@@ -31,8 +31,8 @@ pub(super) fn unreachable(rules: &[Rule]) -> Vec<(usize, usize)> {
 /// Earlier rules by what a request must have that one of them is for.
 #[derive(Default)]
 struct Earlier<'r> {
-    by_path: HashMap<&'r [u8], Vec<(usize, &'r RuleMatch)>>,
-    by_host: HashMap<&'r str, Vec<(usize, &'r RuleMatch)>>,
+    by_path: Table<&'r [u8], Vec<(usize, &'r RuleMatch)>>,
+    by_host: Table<&'r [u8], Vec<(usize, &'r RuleMatch)>>,
     others: Vec<(usize, &'r RuleMatch)>,
 }
 
@@ -46,7 +46,7 @@ impl<'r> Earlier<'r> {
             self.others.push((number, matching));
         } else {
             let hosts = matching.hosts.iter().map(|host| host.strip_prefix('*').unwrap_or(host));
-            hosts.for_each(|host| self.by_host.entry(host).or_default().push((number, matching)));
+            hosts.for_each(|host| self.by_host.entry(host.as_bytes()).or_default().push((number, matching)));
         }
     }
 
@@ -58,7 +58,7 @@ impl<'r> Earlier<'r> {
         let ends = host
             .into_iter()
             .flat_map(|host| std::iter::once(host).chain(domains(host).filter(move |end| *end != host)));
-        let by_host = ends.filter_map(|end| self.by_host.get(end));
+        let by_host = ends.filter_map(|end| self.by_host.get(end.as_bytes()));
         by_path.chain(by_host).chain([&self.others]).flatten().copied()
     }
 }

@@ -8,8 +8,8 @@ use super::warning::Warning;
 use super::{Config, Error, is_token_byte, regex, whole_regex};
 use crate::http::{TUNNEL_METHOD, path};
 use crate::ordered;
+use crate::table::Table;
 use regex_lite::Regex;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Requests, and the policy for them.
@@ -92,7 +92,7 @@ impl Rule {
         if rules.len() > MAX_RULES {
             return Err(top.error("rules", format!("at most {MAX_RULES}")));
         }
-        let mut names = HashMap::new();
+        let mut names: Table<&String, usize> = Table::default();
         for (index, rule) in rules.iter().enumerate() {
             if let Some(earlier) = rule.name.as_ref().and_then(|name| names.insert(name, index)) {
                 let problem = format!("is the name of rules[{earlier}], too");

@@ -6,6 +6,7 @@ use crate::decision::Case;
 use crate::http::{Fetch, Response};
 use crate::ordered;
 use crate::provider::ProviderId;
+use crate::table::Table;
 use crate::time::{Deadline, Timestamp};
 use std::collections::{HashMap, VecDeque};
 use std::mem::Discriminant;
@@ -17,7 +18,7 @@ pub(super) struct Waiting {
     flights: HashMap<Need, InFlight>,
     calls: ordered::Map<CallId, Need>,
     last_call: u64,
-    parked: HashMap<StreamId, Parked>,
+    parked: Table<StreamId, Parked>,
     parked_bytes: usize,
     /// Those whose document has come, or can't be had, and whose turn has not.
     ready: VecDeque<StreamId>,

@@ -1,16 +1,16 @@
 //! One thing that rules are found by (route, host, method, path, a header): which rules a value of it leaves possible.
 
 use super::bits::Bits;
-use std::collections::HashMap;
+use crate::table::Table;
 
 /// The rules that a value of one kind leaves possible.
 #[derive(Default)]
 pub(super) struct Dimension {
     /// Those that say nothing about it.
     indifferent: Bits,
-    exact: HashMap<Box<[u8]>, Members>,
+    exact: Table<Box<[u8]>, Members>,
     /// Hosts: what stands behind `*`, with its dot. Paths: whole segments without the last slash.
-    partial: HashMap<Box<[u8]>, Members>,
+    partial: Table<Box<[u8]>, Members>,
     /// The length of the longest of these. A client chooses how many parts its path and its host have: those that are longer
     /// are not looked up.
     longest: usize,
