@@ -3,7 +3,7 @@
 //!
 //! A list comes as one JSON text, or as one event among others in a stream of events, which may come again in another stream
 //! that resumes it. A text is read when it is whole. Of a stream, each event goes on as soon as it is. The response to a request
-//! for something else goes on as it comes, up to a list that nobody asked for: see [`Watch`].
+//! for something else goes on as it comes, up to a list that nobody asked for: see `watch.rs`.
 //!
 //! The invariant: no entry of a list goes on that the token may not use. What can't be read as a list, or is longer than is read,
 //! does not go on at all: an error of JSON-RPC stands in its place.
