@@ -18,6 +18,10 @@ pub struct Confirmation {
 impl Confirmation {
     /// That of a token with these claims; `None` if it is bound to nothing.
     pub fn of(claims: &Object) -> Result<Option<Self>, Unreadable> {
+        // One walk in place of a search for each name: most tokens say nothing.
+        if !claims.keys().any(|name| matches!(name.as_str(), "cnf" | "token_type" | "typ" | "x5t#S256")) {
+            return Ok(None);
+        }
         let mut confirmation = Self { key: None, certificate: certificate_beside(claims)? };
         match claims.get("cnf") {
             // RFC 9449, section 5: such a type promises a binding. Where it is not told, it can't be checked.

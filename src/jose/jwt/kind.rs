@@ -7,22 +7,20 @@ use crate::json::{Object, Value};
 
 /// Whether claims are those of a JWT that is never an access token, whatever its `typ`.
 pub(super) fn is_of_another_kind(claims: &Object) -> bool {
-    is_called_another_kind(claims) || is_authorization_response(claims) || is_software_statement(claims)
+    is_called_another_kind(claims) || claims.iter().any(|(name, value)| is_for_want_of_others(name, value, claims))
 }
 
 /// Whether claims, or an answer that repeats them, say that the token is none for resources. What a JWT is told by because it lacks
 /// claims tells nothing about an answer: some hold the token that was asked about, or a `code` for how it went, and no more.
 pub(crate) fn is_called_another_kind(claims: &Object) -> bool {
-    claims.iter().any(|(name, value)| is_of_another_kind_only(name, value))
+    claims.iter().any(|(name, value)| is_of_another_kind_only(name, value, claims))
         // RFC 6749, section 1.5: a refresh token is for the authorization server only. Those who sign both kinds with one key and
         // for one audience say which is which by a claim.
         || told_kinds(claims).any(|(name, word)| says_another_kind(name, word))
-        || is_refresh_token_of_gitea(claims)
-        || is_refresh_token_of_uaa(claims)
 }
 
 /// Whether no access token has such a claim. Not all of these JWTs say in their `typ` what they are.
-fn is_of_another_kind_only(name: &str, value: &Value) -> bool {
+fn is_of_another_kind_only(name: &str, value: &Value, claims: &Object) -> bool {
     match name {
         // RFC 8417, section 2.2: what makes a security event of a JWT, a logout token among them.
         "events" => are_events(value),
@@ -35,6 +33,8 @@ fn is_of_another_kind_only(name: &str, value: &Value) -> bool {
         "ati" => value.is_string(),
         // LibreGraph Connect, in OpenCloud and ownCloud; its access tokens say 1.
         "lg.t" => value == "2",
+        "tt" => is_kind_of_gitea(value, claims),
+        "jti" => is_id_of_uaa(value, claims),
         _ => *value == true && is_flag_of_refresh_tokens(name),
     }
 }
@@ -112,35 +112,35 @@ fn words(value: &Value) -> impl Iterator<Item = &str> {
 }
 
 /// Gitea's and Forgejo's: the kind is a number, beside the number of the grant. Their introspection calls both kinds active.
-fn is_refresh_token_of_gitea(claims: &Object) -> bool {
-    claims.get("tt").and_then(Value::as_u64) == Some(1) && claims.contains_key("gnt")
+fn is_kind_of_gitea(kind: &Value, claims: &Object) -> bool {
+    kind.as_u64() == Some(1) && claims.contains_key("gnt")
 }
 
 /// Cloud Foundry's, and XSUAA's: `-r` behind a UUID without hyphens. Those of old releases have the `scope` of the access token.
-fn is_refresh_token_of_uaa(claims: &Object) -> bool {
-    let id = claims.get("jti").and_then(Value::as_str).and_then(|id| id.strip_suffix("-r"));
+fn is_id_of_uaa(id: &Value, claims: &Object) -> bool {
+    let id = id.as_str().and_then(|id| id.strip_suffix("-r"));
     id.is_some_and(|id| {
         let is_uuid = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_uuid || claims.contains_key("granted_scopes") && !claims.contains_key("scope")
     })
 }
 
+/// Whether a claim makes another kind of JWT of one that lacks other claims.
+///
 /// JWT Secured Authorization Response Mode for OAuth 2.0, sections 2.1 and 2.3: what a browser brings back to the client, for the
 /// client and by the keys of its access tokens: a code, an error, or tokens with their scope. It names nobody. Janssen writes a
 /// `code` into access tokens, too, beside whose they are.
-fn is_authorization_response(claims: &Object) -> bool {
-    let has_text = |name: &&str| claims.get(*name).is_some_and(Value::is_string);
-    let has = |name: &&str| claims.contains_key(*name);
-    let brings_tokens = ["access_token", "id_token"].iter().any(has_text);
-    let answers = ["code", "error"].iter().any(has_text) && !["scope", "scp"].iter().any(has);
-    (brings_tokens || answers) && !["sub", "client_id", "azp", "jti"].iter().any(has)
-}
-
+///
 /// RFC 7591, section 2.3: what an authorization server, or somebody else, says of a client's software, for its registration. It names
 /// no client yet, and nobody else.
-fn is_software_statement(claims: &Object) -> bool {
-    claims.get("software_id").is_some_and(Value::is_string)
-        && !["sub", "client_id", "azp"].iter().any(|name| claims.contains_key(*name))
+fn is_for_want_of_others(name: &str, value: &Value, claims: &Object) -> bool {
+    let lacks = |names: &[&str]| value.is_string() && !names.iter().any(|name| claims.contains_key(*name));
+    match name {
+        "access_token" | "id_token" => lacks(&["sub", "client_id", "azp", "jti"]),
+        "code" | "error" => lacks(&["sub", "client_id", "azp", "jti", "scope", "scp"]),
+        "software_id" => lacks(&["sub", "client_id", "azp"]),
+        _ => false,
+    }
 }
 
 /// Keycloak signs ID and logout tokens with the keys of its access tokens, and says in the claim `typ` which is which.
