@@ -180,19 +180,18 @@ fn label(outcome: &Outcome) -> &str {
     outcome.provider.as_deref().unwrap_or("none")
 }
 
-/// Counters by what they count, in order: there are few, and each request looks two of them up.
-struct Counters<K>(Vec<(K, Counter)>);
+/// Counters by what they count: there are few, and each request looks two of them up.
+struct Counters<K>(ordered::Map<K, Counter>);
 
 impl<K: Clone + Ord> Counters<K> {
     /// Counts one more of this kind. Its name is asked for once.
     fn count(&mut self, key: &K, name: impl FnOnce() -> String) {
-        let place = self.0.binary_search_by(|(other, _)| other.cmp(key)).unwrap_or_else(|place| {
-            self.0.insert(place, (key.clone(), Counter::new(&name())));
-            place
-        });
-        if let Some((_, counter)) = self.0.get_mut(place) {
-            counter.count();
+        if let Some(counter) = self.0.get_mut(key) {
+            return counter.count();
         }
+        let mut counter = Counter::new(&name());
+        counter.count();
+        self.0.insert(key.clone(), counter);
     }
 
     fn flush(&mut self) {
@@ -202,7 +201,7 @@ impl<K: Clone + Ord> Counters<K> {
 
 impl<K> Default for Counters<K> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self(ordered::Map::new_vec())
     }
 }
 
