@@ -117,6 +117,10 @@ class Visitors:
         self.check()
         return self.visits[start:]
 
+    def of(self, name: str) -> list[Visit]:
+        """The visits so far with the tokens of this name."""
+        return [visit for visit in self.visits if visit.kind.startswith(f"{name} ")]
+
     def _come(self, caller: Caller) -> None:
         while not self._stopping.wait(PAUSE):
             call, started = caller(), time.monotonic()
