@@ -75,6 +75,7 @@ impl Operation {
         match method {
             "completion/complete" => Some(vec![Self::SomePrompt, Self::SomeResource]),
             "resources/subscribe" | "resources/unsubscribe" | "subscriptions/listen" => Some(vec![Self::SomeResource]),
+            "resources/directory/read" | "skills/get" => Some(vec![Self::SomeResource]),
             _ => None,
         }
     }
@@ -85,6 +86,7 @@ impl Operation {
             "tools/call" => Some(Self::Tool(name.into())),
             "prompts/get" => Some(Self::Prompt(name.into())),
             "resources/read" | "resources/subscribe" | "resources/unsubscribe" => Some(Self::Resource(name.into())),
+            "resources/directory/read" | "skills/get" => Some(Self::Resource(name.into())),
             _ => None,
         }
     }
@@ -132,7 +134,10 @@ impl Mcp {
     fn needed(&self, operation: &Operation) -> Vec<&Needed> {
         let (operations, default) = (&self.operations, self.operations.default.as_ref());
         match operation {
-            Operation::Tool(name) => needed_by_name(&operations.tools, default, name).collect(),
+            Operation::Tool(name) => {
+                let named = needed_by_name(&operations.tools, default, name);
+                named.chain(needed_by_identity(&operations.tools, default, name)).collect()
+            }
             Operation::Prompt(name) => needed_by_name(&operations.prompts, default, name).collect(),
             Operation::Resource(name) => needed_for_resource(&operations.resources, default, name),
             Operation::SomePrompt => needed_for_any(&operations.prompts, default).collect(),
@@ -148,6 +153,12 @@ impl Mcp {
 }
 
 impl NamePattern {
+    /// Whether a service could have made one of these of a name, or the name of one.
+    fn is_sanitized(&self, name: &str) -> bool {
+        let (Self::Exact(listed) | Self::Prefix(listed)) = self;
+        likeness::is_sanitized(name, listed, matches!(self, Self::Prefix(_)))
+    }
+
     /// Whether some reader could take a name for one of these, or for the folder that they are in, without the slash at its end.
     fn is_like(&self, name: &str) -> bool {
         let (Self::Exact(listed) | Self::Prefix(listed)) = self;
@@ -175,15 +186,37 @@ fn needed_alike<'p>(list: &'p [Permission], name: &str) -> impl Iterator<Item = 
     alike.map(|permission| &permission.needed)
 }
 
-/// What a tool or a prompt needs. Names are compared to the letter, but by Swift.
+/// What a tool or a prompt needs: what its name does, and what is listed before that for which a service takes the same name.
 fn needed_by_name<'p>(
     list: &'p [Permission],
     default: Option<&'p Needed>,
     name: &str,
 ) -> impl Iterator<Item = &'p Needed> {
     let written = first_fitting(list, name);
-    let before = if is_like_no_other(name) { &[] } else { listed_before(list, written.map(|(place, _)| place)) };
-    written.map(|(_, permission)| &permission.needed).or(default).into_iter().chain(needed_alike(before, name))
+    let before = listed_before(list, written.map(|(place, _)| place)).iter();
+    let (local, has_other_forms) = (likeness::name_in_app(name), !is_like_no_other(name));
+    let alike = before.filter(move |permission| {
+        let listed = &permission.name;
+        listed.is_sanitized(name)
+            || local.is_some_and(|local| listed.is_sanitized(local))
+            || has_other_forms && listed.is_like(name)
+    });
+    let written = written.map(|(_, permission)| &permission.needed).or(default);
+    written.into_iter().chain(alike.map(|permission| &permission.needed))
+}
+
+/// What a tool needs that is called by what only its service can tell: any could be meant, unless the operator has listed this.
+fn needed_by_identity<'p>(
+    list: &'p [Permission],
+    default: Option<&'p Needed>,
+    name: &str,
+) -> impl Iterator<Item = &'p Needed> {
+    let is_meant = |(_, permission): (_, &Permission)| match &permission.name {
+        NamePattern::Exact(_) => true,
+        NamePattern::Prefix(listed) => listed.starts_with(likeness::IDENTITY_MARK),
+    };
+    let could_be_any = likeness::is_identity(name) && !first_fitting(list, name).is_some_and(is_meant);
+    needed_for_any(list, default).filter(move |_| could_be_any)
 }
 
 /// What a resource needs in every reading of its URI. One that is listed as it is written is what the operator means.
@@ -218,8 +251,8 @@ fn is_harmless(method: &str) -> bool {
     HARMLESS_METHODS.contains(&method)
 }
 
-/// Methods of the specification, of the versions from 2025-03-26 on, that are about nothing with a name. Tasks belong to whoever
-/// began them: their identifiers are the server's to guard.
+/// Methods of the specification, of the versions from 2025-03-26 on, and of its extension for skills (SEP-2640), that are about
+/// nothing with a name. Tasks belong to whoever began them: their identifiers are the server's to guard.
 const HARMLESS_METHODS: &[&str] = &[
     "initialize",
     "ping",
@@ -229,6 +262,7 @@ const HARMLESS_METHODS: &[&str] = &[
     "prompts/list",
     "resources/list",
     "resources/templates/list",
+    "skills/list",
     "tasks/get",
     "tasks/list",
     "tasks/result",
@@ -255,6 +289,7 @@ const LISTS: &[List] = &[
     List { member: "tools", named_by: "name", operation: Operation::Tool },
     List { member: "prompts", named_by: "name", operation: Operation::Prompt },
     List { member: "resources", named_by: "uri", operation: Operation::Resource },
+    List { member: "skills", named_by: "uri", operation: Operation::Resource },
     // As a completion names it.
     List { member: "resourceTemplates", named_by: "uriTemplate", operation: Operation::Resource },
 ];

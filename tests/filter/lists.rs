@@ -84,6 +84,23 @@ fn resources_prompts_and_templates_are_filtered_alike() {
     assert_eq!(seen["result"], expected);
 }
 
+/// What is in a folder, and skills (SEP-2640), are lists of resources.
+#[test]
+fn folders_and_skills_are_filtered_too() {
+    let mut scene = server(json!({}));
+    let entry = |uri: &str| json!({"uri": uri, "frontmatter": {"name": "a"}, "resources": [{"uri": uri}]});
+    for (method, member) in [("resources/directory/read", "resources"), ("skills/list", "skills")] {
+        let asked =
+            json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": {"uri": "file:///public/"}}).to_string();
+        let mut reading = reading(&mut scene, post("read"), &asked, JSON).expect("it lists something");
+        let entries = [entry("file:///public/SKILL.md"), entry("file:///secret/SKILL.md")];
+        let all = json!({"jsonrpc": "2.0", "id": 7, "result": {member: entries, "ttlMs": 1}}).to_string();
+        let now = scene.now;
+        let seen: Value = serde_json::from_slice(&reading.pass_on(all.as_bytes(), true, now)).unwrap();
+        assert_eq!(seen["result"], json!({member: [entry("file:///public/SKILL.md")], "ttlMs": 1}));
+    }
+}
+
 /// What is not a list goes on byte for byte, and what is keeps its other members as they are written.
 #[test]
 fn nothing_else_is_changed() {

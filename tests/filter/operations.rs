@@ -3,6 +3,7 @@
 use crate::mcp::*;
 use crate::scene::*;
 use crate::security_limits::time_of;
+use crate::support::with;
 use serde_json::{Value, json};
 
 fn read(uri: &str) -> String {
@@ -161,6 +162,114 @@ fn a_tool_is_found_by_readers_that_compare_canonical_forms() {
         for name in ["kill_all", "SUPPRIM\u{c9}", "supprim\u{ea}", "supprime", "\u{65e5}\u{672c}", "\u{212b}"] {
             scene.send_body(ask(&none), message(method, json!({"name": name}))).allowed();
         }
+    }
+}
+
+/// Services run a tool by other names than the one that they list: arcade-mcp-server also by that which it has made a listed one of,
+/// FastMCP by its app's name before it (3.0 to 3.2), or by a digest that a client can compute (3.3 and newer).
+#[test]
+fn a_tool_is_found_by_services_that_know_it_by_other_names() {
+    let tools = json!([
+        {"name": "Files_Delete", "scopes": "kill"},
+        {"name": "Data.Drop*", "scopes": "kill"},
+        {"name": "wipe", "scopes": "kill"},
+        {"name": "*"},
+    ]);
+    let mut scene = Scene::of(server(json!({"tools": tools}), json!({})));
+    let (some, none) = (with_scope("kill"), with_scope(""));
+    for name in [
+        "Files_Delete",
+        "Files.Delete",
+        "Files/Delete",
+        "Data_DropAll",
+        "Shop___wipe",
+        "a___Data_Drop",
+        "d0e437040717_wipe",
+        "__d0e437040717_wipe",
+        "__d0e437040717_renamed",
+    ] {
+        scene.send_body(ask(&none), call(name)).refused(403, "insufficient_scope");
+        scene.send_body(ask(&some), call(name)).allowed();
+        let asked = newest(ask(&none), "tools/call", name);
+        scene.send_body(asked, call(name)).refused(403, "insufficient_scope");
+    }
+    for name in [
+        "Files-Delete",
+        "FilesDelete",
+        "files.delete",
+        "Files_Deleted",
+        "Data-Drop",
+        "orders___list",
+        "wipe___all",
+        "__wipe",
+        "d0e43704071_wipe",
+        "d0e4370407170_wipe",
+        "D0E437040717_wipe",
+        "d0e437040717wipe",
+    ] {
+        scene.send_body(ask(&none), call(name)).allowed();
+    }
+    // What the operator has listed by these names is what he means.
+    let tools = json!([
+        {"name": "orders___*"},
+        {"name": "Files.Delete"},
+        {"name": "d0e437040717_open"},
+        {"name": "__*"},
+        {"name": "Files_Delete", "deny": true},
+        {"name": "wipe", "deny": true},
+        {"name": "d0*"},
+    ]);
+    let mut scene = Scene::of(server(json!({"tools": tools, "default": "deny"}), json!({})));
+    for name in ["orders___wipe", "Files.Delete", "d0e437040717_open", "__d0e437040717_wipe"] {
+        scene.send_body(ask(&none), call(name)).allowed();
+    }
+    for name in ["Files_Delete", "Files/Delete", "Shop___wipe", "d0e437040717_wipe"] {
+        scene.send_body(ask(&none), call(name)).refused(403, "insufficient_claims");
+    }
+}
+
+/// Skills are resources (SEP-2640); and what a method that nobody here knows is about needs what a known one would need for it.
+#[test]
+fn what_extensions_are_about_needs_what_it_needs_elsewhere() {
+    let lists = json!({
+        "tools": [{"name": "wipe", "scopes": "secrets"}, {"name": "*"}],
+        "prompts": [{"name": "boss", "scopes": "secrets"}, {"name": "*"}],
+        "resources": [{"name": "skill://secret/*", "scopes": "secrets"}, {"name": "*"}],
+    });
+    let (some, none) = (with_scope("secrets"), with_scope(""));
+    let mut scene = Scene::of(server(lists.clone(), json!({})));
+    for (method, parameter, guarded, open) in [
+        ("resources/directory/read", "uri", "skill://secret", "skill://open"),
+        ("skills/get", "uri", "skill://secret/SKILL.md", "skill://open/SKILL.md"),
+        ("resources/stat", "uri", "skill://open/../secret/a", "skill://open/a"),
+        ("vendor/open", "uri", "SKILL://secret/a", "skill://open/a"),
+        ("tools/describe", "name", "wipe", "list"),
+        ("prompts/render", "name", "boss", "greet"),
+    ] {
+        let asked = |name: &str| message(method, json!({parameter: name}));
+        scene.send_body(ask(&none), asked(guarded)).refused(403, "insufficient_scope");
+        scene.send_body(ask(&some), asked(guarded)).allowed();
+        scene.send_body(ask(&none), asked(open)).allowed();
+        let newest = newest(ask(&none), method, open);
+        scene.send_body(newest, asked(guarded)).refused(403, "insufficient_scope");
+    }
+    for method in ["resources/directory/read", "skills/get", "Skills/List"] {
+        let refusal =
+            scene.send_body(ask(&some), message(method, json!({"name": "a"}))).refused(400, "invalid_request");
+        assert!(["-32602", "-32600"].contains(&&*error(&refusal).1.to_string()), "{method}");
+    }
+    // With `default`, what is known stays permitted, and what is not is not.
+    let strict = with(lists, json!({"default": "deny"}));
+    let mut scene = Scene::of(server(strict.clone(), json!({})));
+    scene.send_body(ask(&none), message("skills/list", json!({}))).allowed();
+    scene.send_body(ask(&none), message("skills/get", json!({"uri": "skill://open/SKILL.md"}))).allowed();
+    scene.send_body(ask(&none), message("resources/stat", json!({"uri": "a:b"}))).refused(403, "insufficient_claims");
+    // No header names what it is.
+    let mut scene = Scene::of(server(with(strict, json!({"source": "headers"})), json!({})));
+    for method in ["resources/directory/read", "skills/get"] {
+        let asked = |token| newest(ask(token), method, "skill://open").with_body();
+        scene.send(asked(&none)).refused(403, "insufficient_scope");
+        scene.send(asked(&some)).allowed();
     }
 }
 

@@ -131,7 +131,7 @@ impl Head {
 /// What Envoy's own filter says that the body asks for.
 fn told(metadata: Option<&McpMetadata>) -> Result<(Box<str>, Vec<Operation>), FaultKind> {
     let Some(McpMetadata { method: Some(method), name, uri }) = metadata else { return Err(FaultKind::Request) };
-    let name = if method.starts_with("resources/") { uri } else { name };
+    let name = if matches!(&**method, "tools/call" | "prompts/get") { name } else { uri };
     let operations = match Operation::of_method(method, name.as_deref().unwrap_or_default()) {
         // Envoy reads no further than it is told to.
         Some(_) if name.as_deref().is_none_or(str::is_empty) => return Err(FaultKind::Parameters),

@@ -62,6 +62,28 @@ fn is_like_decoded(name: &str, listed: &str, is_beginning: bool) -> bool {
     begins && (is_beginning || rest.next().is_none())
 }
 
+/// Whether a tool's name, or how it begins, is a listed one to a service that makes an underscore of other signs: arcade-mcp-server runs
+/// `Files_Delete` as `Files.Delete`, too.
+pub(super) fn is_sanitized(name: &str, listed: &str, is_beginning: bool) -> bool {
+    let is_long_enough = name.len() == listed.len() || is_beginning && name.len() > listed.len();
+    let is_sign = |byte: u8| byte.is_ascii_punctuation() && byte != b'-' || byte == b' ';
+    is_long_enough
+        && listed.bytes().zip(name.bytes()).all(|(own, other)| own == other || is_sign(own) && is_sign(other))
+}
+
+/// The name that a tool has within its app, where a call names both: `Shop___wipe`, to FastMCP before 3.3.
+pub(super) fn name_in_app(name: &str) -> Option<&str> {
+    name.split_once("___").map(|(_, local)| local)
+}
+
+/// Whether FastMCP (3.3 and newer) finds a tool of an app by this, in whatever name it is listed: a part of a digest, and the name within
+/// the app, as `__d0e437040717_wipe`. Clients can compute that.
+pub(super) fn is_identity(name: &str) -> bool {
+    let name = name.strip_prefix(IDENTITY_MARK).unwrap_or(name);
+    let digest = name.split_once('_').map_or("", |(digest, _)| digest);
+    digest.len() == 12 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Whether a name equals no other in Unicode's canonical forms, by which Swift compares.
 pub(super) fn is_like_no_other(name: &str) -> bool {
     are_composed(name)
@@ -97,6 +119,9 @@ fn letters(name: &str) -> impl Iterator<Item = char> + '_ {
     folded.filter(char::is_ascii_alphanumeric)
 }
 
+/// What FastMCP begins an identity with, from 4.2 on.
+pub(super) const IDENTITY_MARK: &str = "__";
+
 /// Methods that are about something with a name, or list what has one.
 const GUARDED_METHODS: &[&str] = &[
     "tools/call",
@@ -110,6 +135,9 @@ const GUARDED_METHODS: &[&str] = &[
     "prompts/list",
     "resources/list",
     "resources/templates/list",
+    "resources/directory/read",
+    "skills/list",
+    "skills/get",
 ];
 
 #[cfg(test)]

@@ -392,7 +392,14 @@ fn object<'m>(
 }
 
 /// Methods whose answer lists something.
-const LIST_METHODS: &[&str] = &["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
+const LIST_METHODS: &[&str] = &[
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+    "resources/directory/read",
+    "skills/list",
+];
 
 /// How media types name it: RFC 9110, section 8.3.2, and what some write for it (Encoding standard, section 4.2).
 const UTF_8: [&[u8]; 3] = [b"utf-8", b"\"utf-8\"", b"utf8"];

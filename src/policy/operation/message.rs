@@ -104,6 +104,7 @@ fn operations(method: &str, params: Option<&Members>) -> Result<Vec<Operation>, 
     let parameter = match method {
         "tools/call" | "prompts/get" => "name",
         "resources/read" | "resources/subscribe" | "resources/unsubscribe" => "uri",
+        "resources/directory/read" | "skills/get" => "uri",
         "completion/complete" => {
             let reference = params.and_then(|params| params.one("ref").ok().flatten()).ok_or(FaultKind::Parameters)?;
             let reference = parameters(reference)?;
@@ -116,9 +117,19 @@ fn operations(method: &str, params: Option<&Members>) -> Result<Vec<Operation>, 
         }
         "subscriptions/listen" => return subscriptions(params),
         method if super::is_harmless(method) => return Ok(Vec::new()),
-        _ => return Ok(vec![Operation::Unknown]),
+        _ => return Ok(unknown(method, params)),
     };
     Ok(Operation::of_method(method, &text_of(params, parameter)?).into_iter().collect())
+}
+
+/// What a method is about that the protocol doesn't know, with what else it names as a known one would.
+fn unknown(method: &str, params: Option<&Members>) -> Vec<Operation> {
+    let named = match method.split_once('/') {
+        Some(("tools", _)) => text_of(params, "name").map(|name| Operation::Tool(name.into())),
+        Some(("prompts", _)) => text_of(params, "name").map(|name| Operation::Prompt(name.into())),
+        _ => text_of(params, "uri").map(|uri| Operation::Resource(uri.into())),
+    };
+    [Operation::Unknown].into_iter().chain(named.ok()).collect()
 }
 
 /// The text of a parameter that must be there.

@@ -78,7 +78,11 @@ fn operations(method: &str, params: &[(String, Node)]) -> Vec<Operation> {
     match method {
         "tools/call" => named(params, "name", Operation::Tool),
         "prompts/get" => named(params, "name", Operation::Prompt),
-        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => named(params, "uri", Operation::Resource),
+        "resources/read"
+        | "resources/subscribe"
+        | "resources/unsubscribe"
+        | "resources/directory/read"
+        | "skills/get" => named(params, "uri", Operation::Resource),
         "completion/complete" => {
             let of = |reference| {
                 let kinds: Vec<&str> = texts(reference, "type").collect();
@@ -179,6 +183,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "\u{1}{\"jsonrpc\":\"2.0\",\"id\":\"1\",\"method\":\"completion/complete\",\"params\":{\"ref\":{\"type\":\"ref/resource\",\"uri\":\"a:{b}\",\"Name\":\"p\"}}}",
         "\u{2}{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"resources/read\",\"params\":{\"uri\":\"a:b\",\"URI\":\"a:c\"}}",
         "\u{2}{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"subscriptions/listen\",\"params\":{\"notifications\":{\"resourceSubscriptions\":[\"a:b\",\"a:c\"],\"resource_subscriptions\":[\"a:d\"]}}}",
+        "\u{2}{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"resources/directory/read\",\"params\":{\"uri\":\"a:b\",\"name\":\"a:c\"}}",
         "\u{2}{\"jsonrpc\":\"2.0\",\"error\":{\"code\":1},\"id\":null}",
         "\u{2}{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"param\u{17f}\":{\"name\":\"drop\"},\"__proto__\":{\"method\":\"tools/call\"}}",
     ])
