@@ -210,9 +210,10 @@ impl Request {
         only(self.headers.all(":method"))
     }
 
-    /// Whether it opens a tunnel (RFC 9110, section 9.3.6), in which nobody sees what its client says.
+    /// Whether it opens a tunnel, in which nobody sees what its client says: by `CONNECT` (RFC 9110, section 9.3.6), or by an upgrade,
+    /// of which Envoy leaves the header only where it carries it out. It makes one of an extended `CONNECT` (RFC 8441), too.
     pub fn opens_tunnel(&self) -> bool {
-        self.method() == Some(TUNNEL_METHOD.as_bytes())
+        self.method() == Some(TUNNEL_METHOD.as_bytes()) || self.headers.all("upgrade").any(is_tunnel_protocol)
     }
 
     /// `:authority`, which holds the host (RFC 9113, section 8.3.1).
@@ -268,6 +269,12 @@ impl fmt::Debug for Request {
 
 /// The method that opens a tunnel.
 pub const TUNNEL_METHOD: &str = "CONNECT";
+
+/// Whether an upgrade to this protocol opens a tunnel. Behind all that are registered but WebSocket, a client speaks to any host, or
+/// HTTP under any path: `connect-udp`, `connect-ip`, `TLS/1.0`, `h2c`. Nobody knows of others.
+pub fn is_tunnel_protocol(protocol: &[u8]) -> bool {
+    !protocol.trim_ascii().eq_ignore_ascii_case(b"websocket")
+}
 
 /// RFC 9110, section 5.6.2.
 pub fn is_token_byte(byte: u8) -> bool {

@@ -6,7 +6,7 @@ use super::policy::Policy;
 use super::provider::ProviderConfig;
 use super::warning::Warning;
 use super::{Config, Error, is_token_byte, regex, whole_regex};
-use crate::http::{TUNNEL_METHOD, path};
+use crate::http::{TUNNEL_METHOD, is_tunnel_protocol, path};
 use crate::ordered;
 use crate::table::Table;
 use regex_lite::Regex;
@@ -122,9 +122,13 @@ impl Rule {
 }
 
 impl RuleMatch {
-    /// Whether it names the method that opens tunnels.
+    /// Whether it names the method that opens tunnels, or a protocol that is one.
     fn names_tunnels(&self) -> bool {
-        self.methods.iter().any(|method| method == TUNNEL_METHOD)
+        let names_protocol = |header: &HeaderMatch| match &header.value {
+            HeaderValue::Exact(protocol) => &*header.name == "upgrade" && is_tunnel_protocol(protocol.as_bytes()),
+            _ => false,
+        };
+        self.methods.iter().any(|method| method == TUNNEL_METHOD) || self.headers.iter().any(names_protocol)
     }
 
     fn from_fields(mut fields: Fields) -> Result<Self, Error> {

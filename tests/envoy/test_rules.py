@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -514,3 +515,38 @@ def test_no_tunnel_leads_past_the_rules(start_envoy: StartEnvoy, fake: FakeProvi
                 client.send(request_bytes("/admin", [("x-user", "root")]))
                 assert client.receive().json()["path"] == "/admin"
     assert statuses == {"host": 401, "missing": 401, "strip": 401, "named": 200}
+
+
+def test_no_tunnel_for_datagrams_leads_past_the_rules(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """HTP-04: CONNECT-UDP (RFC 9298), of which Envoy makes a GET, and a host of what the client has named."""
+    tunnel = {"upgrade_type": "CONNECT-UDP", "connect_config": {}}
+    ways = {
+        "host": {"rules": [{"match": {"hosts": ["open.example"]}, "bypass": True}]},
+        "missing": {"allow_missing": True},
+        "strip": {"enforce": False},
+        "named": {"rules": [{"match": {"headers": {"upgrade": "connect-udp"}}, "bypass": True}]},
+    }
+    policies = {way: config(fake, claim_headers=[USER], **policy) for way, policy in ways.items()}
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as service:
+        service.bind(("127.0.0.1", 0))
+        service.settimeout(10)
+        envoy = start_envoy(
+            policies["host"],
+            idp=fake.port,
+            listeners=policies,
+            clusters={"service": service.getsockname()[1]},
+            routes=[{"match": {"connect_matcher": {}}, "route": {"cluster": "service", "upgrade_configs": [tunnel]}}],
+            hcm={"upgrade_configs": [{"upgrade_type": "CONNECT-UDP"}], "http2_protocol_options": {"allow_connect": True}},
+        )
+        target = "/.well-known/masque/udp/open.example/443/"
+        upgrade = [("connection", "upgrade"), ("upgrade", "connect-udp"), ("capsule-protocol", "?1")]
+        extended = [(":method", "CONNECT"), (":protocol", "connect-udp"), ("capsule-protocol", "?1")]
+        statuses = {}
+        for way in ways:
+            with envoy.door(way).http1() as client, envoy.door(way).http2() as other:
+                client.send(request_bytes(target, upgrade))
+                statuses[way] = client.receive(head=True).status, other.head(other.start(target, extended, end=False)).status
+                if way == "named":
+                    client.send(b"\x00\x06\x00hello")
+                    assert service.recv(1000) == b"hello"
+    assert statuses == {"host": (401, 401), "missing": (401, 401), "strip": (401, 401), "named": (200, 200)}

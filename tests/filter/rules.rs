@@ -363,6 +363,36 @@ fn a_tunnel_is_under_no_rule_that_asks_for_less() {
     scene.send(get("/public").set(":method", Some("CONNECT"))).refused(401, "missing_token");
 }
 
+/// HTP-04: RFC 9110, section 7.8; RFC 9298: an upgrade to whatever is not WebSocket is a tunnel, too. Envoy makes a `GET` of
+/// `:protocol: connect-udp`, and a host of what its path names.
+#[test]
+fn an_upgrade_is_a_tunnel() {
+    let upgrade = |protocol: &str| {
+        let ask = get("/.well-known/masque/udp/open.example.com/443/").set(":authority", Some("open.example.com:443"));
+        ask.header("upgrade", protocol).header("connection", "upgrade")
+    };
+    let host = json!({"hosts": ["open.example.com"]});
+    let admin = json!({"match": {"path_prefix": "/admin"}, "require": {"scopes": ["admin"]}});
+    for protocol in ["connect-udp", "CONNECT-IP", "connect-tcp", "TLS/1.0", "h2c", "SPDY/3.1", "websocket, h2c", ""] {
+        let mut scene = ruled(json!([bypass(host.clone())]));
+        scene.send(upgrade(protocol)).refused(401, "missing_token");
+        scene.send(upgrade(protocol).bearer(&good())).allowed();
+        ruled(json!([bypass(host.clone()), admin])).send(upgrade(protocol)).refused(400, "invalid_request");
+        for open in [json!({"allow_missing": true}), json!({"enforce": false})] {
+            ruled_with(json!([]), open).send(upgrade(protocol)).refused(401, "missing_token");
+        }
+    }
+    for protocol in ["websocket", "WebSocket"] {
+        ruled(json!([bypass(host.clone()), admin])).send(upgrade(protocol)).bypassed();
+    }
+    // A rule that names the protocol means it; one for WebSocket means no other.
+    let named = |protocol: &str| ruled(json!([admin, bypass(json!({"headers": {"upgrade": protocol}}))]));
+    named("SPDY/3.1").send(upgrade("SPDY/3.1")).bypassed();
+    named("SPDY/3.1").send(upgrade("connect-udp")).refused(400, "invalid_request");
+    let both = upgrade("websocket").set(":method", Some("CONNECT"));
+    named("websocket").send(both).refused(400, "invalid_request");
+}
+
 /// PTH-09.
 #[test]
 fn hosts_are_compared_without_case_and_port() {
