@@ -467,3 +467,43 @@ fn a_request_that_nobody_can_send_is_refused() {
         assert!(ended.err.contains(says), "{arguments:?}: {}", ended.err);
     }
 }
+
+/// Signs that move a cursor, clear a screen, end a line, or turn the direction of what follows.
+const ACTIVE: &str = "\u{1b}[2J\u{9b}31m\u{7}\r\nallowed\u{85}\u{2028}\u{202e}\u{2066}\u{7f}";
+
+/// Whoever has made a token can't make the terminal show what isn't so.
+#[test]
+fn no_sign_of_a_token_is_active() {
+    let claims = json!({
+        "sub": ACTIVE, "aud": [ACTIVE], "iss": ACTIVE, "scope": ACTIVE, ACTIVE: {ACTIVE: [ACTIVE]}, "client_id": ACTIVE,
+    });
+    let token = token(json!({"typ": ACTIVE, "kid": ACTIVE}), claims.clone());
+    let configuration = file(
+        "asking.yaml",
+        &CONFIGURATION.replace("jwt }", "introspection, introspection: { client_id: a, client_secret: b } }"),
+    );
+    let answer = file(
+        "active.json",
+        &json!({"active": true, "sub": ACTIVE, "aud": ["api", ACTIVE], ACTIVE: [ACTIVE]}).to_string(),
+    );
+    let metadata = "https://idp.example.com/.well-known/openid-configuration=404";
+    let answers = ["--answer", metadata, "--answer", &format!("https://idp.example.com/introspect={answer}")];
+    let outputs = [
+        explained(&token, &["/"]).1,
+        explained(&token, &["/", "--json"]).1,
+        explained(&token, &["/open/\u{9b}31m\u{202e}", "-H", "x: \u{9b}31m\u{202e}"]).1,
+        printed(&["explain", "--token", "-"], &token),
+        printed(&["explain", "--token", "-", "--json"], &token),
+        run(&[&["explain", &configuration, "--token", "opaque"], &answers[..]].concat(), "").out,
+        run(&["explain", "--token", "-", "--at", ACTIVE], &token).err,
+        run(&["explain", ACTIVE], "").err,
+    ];
+    for output in outputs {
+        assert!(!output.is_empty());
+        let active = output.chars().find(|sign| ACTIVE.contains(*sign) && !sign.is_ascii_graphic() && *sign != '\n');
+        assert_eq!(active, None, "{output:?}");
+        assert!(!output.lines().any(|line| line.starts_with("allowed\\")), "{output}");
+    }
+    let read: Value = serde_json::from_str(&printed(&["explain", "--token", "-", "--json"], &token)).unwrap();
+    assert_eq!(read["claims"][ACTIVE], claims[ACTIVE], "JSON says the same");
+}

@@ -319,6 +319,24 @@ fn unreadable_files_are_told_with_a_remedy() {
     assert!(folder.err.contains("docs: is a folder: name the files in it"), "{}", folder.err);
 }
 
+/// No name of a file writes a line of its own into the report.
+#[test]
+fn a_finding_is_one_line() {
+    let folder = std::env::temp_dir().join(format!("oidc-filter-names-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("a\n\u{1b}[2Jb.yaml:1:1: note.yaml");
+    fs::write(&path, "providers: []\n\"\\e[2J\\u2028\": 1\n").unwrap();
+    let text = run(&["lint", path.to_str().unwrap()], "").out;
+    let missing = run(&["lint", path.with_extension("\u{9b}x").to_str().unwrap()], "").err;
+    fs::remove_dir_all(&folder).unwrap();
+    let folder = folder.display().to_string();
+    assert!(text.lines().all(|line| line.starts_with(&folder)) && text.contains("a\\n\\u{1b}[2Jb"), "{text}");
+    assert!(
+        !text.contains(['\u{1b}', '\u{2028}']) && !missing.contains('\u{9b}') && missing.lines().count() == 1,
+        "{missing}"
+    );
+}
+
 fn good() -> Vec<PathBuf> {
     let folder = fs::read_dir(here("good")).unwrap();
     let mut files: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();

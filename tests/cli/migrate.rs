@@ -368,3 +368,19 @@ fn an_alpha_configuration_is_read() {
     }
     assert!(!notes.iter().any(|note| note.contains("s3cr3t")), "{notes:?}");
 }
+
+/// What is told in a comment stays in it, and a text in quotes is the same to every reader of YAML.
+#[test]
+fn no_name_of_theirs_becomes_a_line_of_ours() {
+    for end in ["\\n", "\\r", "\\u0085", "\\u2028"] {
+        let proxy = blocks("oauth2-proxy.md", "toml")[0].clone();
+        let theirs = format!("\"evil{end}enforce: false #\" = 1\nrealm = \"a{end}b\"\n{proxy}");
+        let ours = printed(&["migrate", "oauth2-proxy", "-"], &theirs);
+        assert!(ours.contains("# - evil\\"), "{ours}");
+        let is_plain = ours.chars().all(|sign| sign == '\n' || !sign.is_control() && sign != '\u{2028}');
+        assert!(is_plain && !ours.lines().any(|line| line.starts_with("enforce")), "{ours:?}");
+    }
+    let theirs = "{\"providers\": {\"p\": {\"issuer\": \"https://idp.example.com\", \"audiences\": [\"a\\u0085b\\u007f\"], \"remote_jwks\": {\"http_uri\": {\"uri\": \"https://idp.example.com/k\", \"cluster\": \"c\"}}}}, \"rules\": []}";
+    let ours = printed(&["migrate", "jwt_authn", "-"], theirs);
+    assert!(ours.contains(r#"audiences: ["a\u0085b\u007f"]"#), "{ours}");
+}

@@ -1,5 +1,6 @@
 //! YAML as people write it: blocks for what is long, one line for what is short, quotes where they are needed.
 
+use crate::words::plain_json;
 use crate::yaml::{Data, Key, Node, Place, Style};
 use serde_json::Number;
 
@@ -179,7 +180,8 @@ pub fn scalar(text: &str) -> String {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_./:-".contains(&byte))
         && !text.ends_with(':')
         && !WORDS.contains(&text.to_ascii_lowercase().as_str());
-    if is_plain { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+    // YAML knows the escapes of JSON. Some signs need one: readers of YAML 1.1 end a line there.
+    if is_plain { text.to_owned() } else { plain_json(&serde_json::Value::from(text).to_string()) }
 }
 
 /// What somebody reads as something else than a text.

@@ -128,7 +128,7 @@ fn main() -> ExitCode {
         End::Good => ExitCode::SUCCESS,
         End::Found => ExitCode::from(1),
         End::Unreadable(problem) => {
-            let _ = writeln!(std::io::stderr(), "oidc-filter: {problem}");
+            let _ = writeln!(std::io::stderr(), "oidc-filter: {}", words::plain(&problem));
             ExitCode::from(2)
         }
     }

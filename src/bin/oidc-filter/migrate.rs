@@ -16,6 +16,7 @@ mod toolbox;
 use crate::emit;
 use crate::file::File;
 use crate::packed::unpacked;
+use crate::words::plain;
 use crate::yaml::{self, Data, Node};
 use clap::ValueEnum;
 use oidc_filter::config::Config;
@@ -89,7 +90,7 @@ fn sorted(notes: RefCell<Vec<String>>) -> Vec<String> {
 impl Migration {
     pub fn to_yaml(&self) -> String {
         let listed = |head: &str, notes: &[String]| {
-            let lines: String = notes.iter().map(|note| format!("# - {note}\n")).collect();
+            let lines: String = notes.iter().map(|note| format!("# - {}\n", plain(note))).collect();
             if notes.is_empty() { String::new() } else { format!("# {head}:\n{lines}") }
         };
         let widened = listed("Lets pass what theirs refuses, until it is written by hand", &self.widened);

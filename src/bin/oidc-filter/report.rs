@@ -1,5 +1,6 @@
 //! What a command found, as text, as JSON, or as SARIF 2.1.0 for those who show findings beside code.
 
+use crate::words::{plain, plain_json};
 use crate::yaml::Place;
 use clap::ValueEnum;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -54,12 +55,12 @@ impl Level {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, place, level, code, path, text } = self;
-        write!(f, "{file}:{place}: {}: ", level.as_str())?;
+        write!(f, "{}:{place}: {}: ", plain(file), level.as_str())?;
         // Warnings of the filter name their place themselves.
         if !path.is_empty() && !text.starts_with(path.as_str()) {
-            write!(f, "{path}: ")?;
+            write!(f, "{}: ", plain(path))?;
         }
-        write!(f, "{text} [{code}]")
+        write!(f, "{} [{code}]", plain(text))
     }
 }
 
@@ -73,7 +74,7 @@ pub fn written(findings: &[Finding], format: Format) -> String {
 }
 
 pub fn pretty(value: &Value) -> String {
-    format!("{value:#}\n")
+    plain_json(&format!("{value:#}\n"))
 }
 
 fn object(finding: &Finding) -> Value {

@@ -1,4 +1,4 @@
-//! Times in words, and words in colours.
+//! Times in words, words in colours, and words that others have chosen.
 
 use oidc_filter::time::Timestamp;
 use std::io::IsTerminal as _;
@@ -81,8 +81,40 @@ impl Paint {
     }
 
     fn with(self, code: &str, text: &str) -> String {
-        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        let text = plain(text);
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text }
     }
+}
+
+/// A text as it may stand on a line of a terminal or in a comment. Whoever has made a token, an answer or a file may have put signs in
+/// it that move the cursor, end the line, or turn the direction of what follows: they stand by their numbers.
+pub fn plain(text: &str) -> String {
+    without_active(text, |sign| sign.escape_default().to_string())
+}
+
+/// JSON without such signs, in which only strings can have them.
+pub fn plain_json(json: &str) -> String {
+    without_active(json, |sign| match sign {
+        '\n' => sign.to_string(),
+        _ => format!("\\u{:04x}", u32::from(sign)),
+    })
+}
+
+fn without_active(text: &str, told: impl Fn(char) -> String) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut plain, sign| {
+        if is_active(sign) {
+            plain.push_str(&told(sign))
+        } else {
+            plain.push(sign)
+        }
+        plain
+    })
+}
+
+/// Control characters, what ends lines to some readers, and what changes the direction of writing (Unicode's UAX #9).
+fn is_active(sign: char) -> bool {
+    let turns = matches!(sign, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    sign.is_control() || turns || matches!(sign, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
 /// The word that was probably meant, if one is near.

@@ -2,7 +2,7 @@
 
 use super::{Changes, Story, Token, Verdict, meaning, why};
 use crate::stage::Called;
-use crate::words::Paint;
+use crate::words::{Paint, plain};
 use oidc_filter::decision::Decision;
 use oidc_filter::time::Timestamp;
 use std::fmt::Write as _;
@@ -35,7 +35,7 @@ fn head(story: &Story, paint: Paint, text: &mut String) {
     let path = request.path().and_then(|path| path.split(|byte| b"?#".contains(byte)).next()).unwrap_or_default();
     let line = format!("{} {}", method.escape_ascii(), path.escape_ascii());
     let rule = story.verdict.rule.as_deref().unwrap_or("no rule: the policy of the top level");
-    say(text, format_args!("{}  {rule}\n", paint.head(&line)));
+    say(text, format_args!("{}  {}\n", paint.head(&line), plain(rule)));
 }
 
 fn steps(story: &Story, paint: Paint, text: &mut String) {
@@ -43,7 +43,7 @@ fn steps(story: &Story, paint: Paint, text: &mut String) {
     let last = played.explanation.runs.last();
     for (check, passed) in last.map(|run| run.checks.as_slice()).unwrap_or_default() {
         let mark = if *passed { paint.good("✓") } else { paint.bad("✗") };
-        let line = format!("{mark} {check:<14}{}", about(check, story));
+        let line = format!("{mark} {check:<14}{}", plain(&about(check, story)));
         say(text, format_args!("  {}", line.trim_end()));
         calls(check, story, paint, text);
     }
@@ -52,7 +52,7 @@ fn steps(story: &Story, paint: Paint, text: &mut String) {
         say(text, format_args!("  {} nothing is looked at: the rule lets pass without a token", paint.good("✓")));
     }
     for warning in &played.warnings {
-        say(text, format_args!("  {} {}", paint.bad("!"), story.hidden(warning)));
+        say(text, format_args!("  {} {}", paint.bad("!"), plain(&story.hidden(warning))));
     }
     text.push('\n');
 }
@@ -109,7 +109,7 @@ fn verdict(story: &Story, paint: Paint, text: &mut String) {
         .map(|remedy| format!("What to do: {remedy}"));
     let meaning = meaning(&story.played.decision).map(str::to_owned);
     for line in [story.why(), detail.clone(), meaning, remedy].into_iter().flatten() {
-        say(text, format_args!("  {}", story.hidden(&line)));
+        say(text, format_args!("  {}", plain(&story.hidden(&line))));
     }
     if let Some((result, reason)) = candidate {
         say(text, format_args!("  The candidate policy: {result} ({reason})"));
@@ -153,7 +153,7 @@ fn part(heading: &str, lines: Vec<(String, String)>, paint: Paint, text: &mut St
     say(text, format_args!("{}", paint.head(heading)));
     let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default().min(WIDEST);
     for (name, value) in lines {
-        say(text, format_args!("  {name:<width$}  {value}"));
+        say(text, format_args!("  {:<width$}  {}", plain(&name), plain(&value)));
     }
     text.push('\n');
 }
