@@ -90,6 +90,17 @@ fn what_only_looks_like_a_fault_is_left_alone() {
                 ),
             ],
         ),
+        // A cache gives nobody what is another's as long as it sees the token.
+        (
+            "envoy",
+            vec![
+                ("                              - { location: cookie, key: session }\n", ""),
+                (
+                    "                  - name: envoy.filters.http.router\n",
+                    "                  - name: kept\n                    typed_config:\n                      \"@type\": type.googleapis.com/envoy.extensions.filters.http.cache.v3.CacheConfig\n                  - name: envoy.filters.http.router\n",
+                ),
+            ],
+        ),
         // Numbers of enumerations.
         ("envoy", vec![("type: PROTOBUF_VALUE", "type: 2"), ("encode: BASE64", "encode: 1"), ("FAIL_RELOAD", "1")]),
         // Names of the provider that are not the one in its URL.

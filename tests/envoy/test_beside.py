@@ -12,7 +12,7 @@ import scene
 from conftest import StartEnvoy
 from envoy_filters import http_filter, lua, rbac
 from fake_provider import FakeProvider, Reply, Request
-from harness import Bootstrap, Envoy, Provider, config, no_crash, provider_entry
+from harness import Bootstrap, Door, Envoy, Provider, config, no_crash, provider_entry
 from pages import Page
 from xds import Xds
 
@@ -129,6 +129,62 @@ def test_custom_response_rewrites_refusals(start_envoy: StartEnvoy, provider: Pr
     assert envoy.get("/", token=provider.token()).status == 200
     assert not envoy.access_log(status=403)[0]["details"], "the word is lost on the way"
     assert envoy.metric("oidc_requests_total", reason="missing_token") == 1
+
+
+def test_a_custom_response_that_is_fetched_comes_through_the_filter(start_envoy: StartEnvoy, provider: Provider) -> None:
+    kind = "type.googleapis.com/envoy.extensions.http.custom_response.redirect_policy.v3.RedirectPolicy"
+    action = {"name": "page", "typed_config": {"@type": kind, "uri": "http://test.example/page", "status_code": 401}}
+    match_input = {
+        "name": "status",
+        "typed_config": {"@type": "type.googleapis.com/envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput"},
+    }
+    predicate = {"single_predicate": {"input": match_input, "value_match": {"exact": "401"}}}
+    matcher = {"matcher_list": {"matchers": [{"predicate": predicate, "on_match": {"action": action}}]}}
+    custom = http_filter("custom_response", "custom_response.v3.CustomResponse", custom_response_matcher=matcher)
+    rules = [{"match": {"path": "/page"}, "bypass": True}]
+    without = config(provider, **IDENTITY)
+    envoy = start_envoy(config(provider, rules=rules, **IDENTITY), before=[custom], listeners={"without": without})
+    page = envoy.get("/", FORGED)
+    assert (page.status, page.seen.path, page.seen.all("x-user")) == (401, "/page", [])
+    assert envoy.door("without").get("/", FORGED).json()["error"] == "missing_token"
+
+
+@pytest.mark.parametrize("version", ["", "_v2"])
+def test_a_cache_is_the_end_of_the_chain(start_envoy: StartEnvoy, provider: Provider, version: str) -> None:
+    name = f"{version[1:].upper()}Config"
+    store = f"type.googleapis.com/envoy.extensions.http.cache{version}.simple_http_cache.v3.SimpleHttpCache{name}"
+    cache = http_filter("cache", f"cache{version}.v3.Cache{name}", typed_config={"@type": store})
+    kept = [*FORGED, ("x-upstream-header", "cache-control: max-age=100")]
+    tokens = provider.token(), provider.user_token(kind="rs256")
+    before = start_envoy(config(provider, **IDENTITY), before=[cache])
+    assert before.get("/forged", kept).seen.all("x-user") == ["root"], "the filter is not asked"
+    cookie = [{"location": "cookie", "key": "token"}]
+    places = {"cookie": config(provider, access_token=cookie, **IDENTITY), "taken": config(provider, forward=False, **IDENTITY)}
+    behind = start_envoy(config(provider, **IDENTITY), after=[cache], listeners=places)
+
+    def users(door: Door, path: str, **cookies: Any) -> list[list[str]]:
+        asked = [[*kept, ("cookie", f"token={token}")] if cookies else [*kept, ("authorization", f"Bearer {token}")] for token in tokens]
+        seen = [door.get(path, headers).json()["headers"] for headers in asked]
+        return [[value for key, value in headers if key == "x-user"] for headers in seen]
+
+    assert users(behind, "/sees") == [["svc"], ["alice"]]
+    assert users(behind.door("taken"), "/taken") == [["svc"], ["svc"]]
+    assert users(behind.door("cookie"), "/cookie", cookies=True) == [["svc"], ["svc"]]
+    assert behind.get("/taken", kept).status == 401
+
+
+def test_a_reverse_bridge_for_grpc_belongs_behind(start_envoy: StartEnvoy, provider: Provider) -> None:
+    bridge = http_filter("bridge", "grpc_http1_reverse_bridge.v3.FilterConfig", content_type="application/grpc+proto", withhold_grpc_frames=True)
+    grpc = [("content-type", "application/grpc")]
+
+    def refused(place: str, path: str) -> tuple[int, str | None]:
+        envoy = start_envoy(config(provider, verify_path="/verify"), **{place: [bridge]})
+        answer = envoy.get(path, grpc, method="POST", body=b"\0\0\0\0\0")
+        return answer.status, answer.header("grpc-status")
+
+    assert refused("after", "/a.B/C") == (200, "16")
+    assert refused("after", "/verify")[0] == 401
+    assert {refused("before", path) for path in ("/a.B/C", "/verify")} == {(200, "2")}
 
 
 def test_rbac_behind_ours_reads_the_identity(start_envoy: StartEnvoy, provider: Provider) -> None:

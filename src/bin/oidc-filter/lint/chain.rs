@@ -4,7 +4,7 @@ use super::Report;
 use crate::report::Level;
 use crate::site::{self, Site, SiteKind};
 use crate::yaml::{Key, Node};
-use oidc_filter::config::Config;
+use oidc_filter::config::{Config, TokenLocation};
 use oidc_filter::http::names::Placement;
 
 /// The filters around this one.
@@ -161,6 +161,12 @@ fn order(chain: &Chain<'_>, config: &Config, report: &mut Report<'_>) {
                         provider; put it before, with forward_bearer_token: true";
             report.warn_around(filter.node.place, "oauth2_behind", "http_filters", text);
         }
+        if is_cache(filter.kind()) && hides_users(config) {
+            let text = "the cache stands behind the filter, and requests get to it without a token in `Authorization`: it takes them for \
+                        anybody's, and gives one user what the service has answered to another; leave it out, or let the service say \
+                        `Cache-Control: private`";
+            report.warn_around(filter.node.place, "cache_behind", "http_filters", text);
+        }
     }
     for filter in &chain.before {
         let text = match filter.kind() {
@@ -179,8 +185,9 @@ fn order(chain: &Chain<'_>, config: &Config, report: &mut Report<'_>) {
             name if name.starts_with("rbac.") => {
                 "rbac stands before the filter: it decides by headers and metadata that the client can send; put it behind"
             }
-            name if name.starts_with("cache.") || name.starts_with("cache_v2.") => {
-                "the cache stands before the filter: it answers without a token what it has kept; put it behind"
+            name if is_cache(name) => {
+                "the cache stands before the filter: whatever it may keep, it asks the service for itself, past all filters behind it, \
+                 without a token and with any identity that the client has written; leave it out (docs/beside.md)"
             }
             name if name.starts_with("credential_injector.") => {
                 "credential_injector stands before the filter: what it injects is judged in place of what the client has sent; \
@@ -197,6 +204,19 @@ fn order(chain: &Chain<'_>, config: &Config, report: &mut Report<'_>) {
         };
         report.warn_at(filter.file, filter.node.place, "order", "http_filters", text);
     }
+}
+
+fn is_cache(kind: &str) -> bool {
+    kind.starts_with("cache.") || kind.starts_with("cache_v2.")
+}
+
+/// Whether a user's request may go on without the one header by which caches know that it is a user's (RFC 9111, section 3.5).
+fn hides_users(config: &Config) -> bool {
+    let mut elsewhere = config
+        .sources
+        .iter()
+        .filter(|source| !matches!(&source.location, TokenLocation::Header { name, .. } if &**name == "authorization"));
+    elsewhere.next().is_some() || config.policies().any(|policy| !policy.forward && !policy.bypass)
 }
 
 /// Whether `header_to_metadata` takes over a header that only the filter may write.
