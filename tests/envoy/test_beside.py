@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import scene
+from clients import request_bytes
 from conftest import StartEnvoy
 from envoy_filters import http_filter, lua, rbac
 from fake_provider import FakeProvider, Reply, Request
@@ -147,6 +148,20 @@ def test_a_custom_response_that_is_fetched_comes_through_the_filter(start_envoy:
     page = envoy.get("/", FORGED)
     assert (page.status, page.seen.path, page.seen.all("x-user")) == (401, "/page", [])
     assert envoy.door("without").get("/", FORGED).json()["error"] == "missing_token"
+
+
+def test_filters_of_an_upgrade_take_the_place_of_the_chain(start_envoy: StartEnvoy, provider: Provider) -> None:
+    router = http_filter("router", "router.v3.Router")
+    websocket = {"upgrade_type": "websocket"}
+    handshake = [*FORGED, ("connection", "upgrade"), ("upgrade", "websocket"), ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")]
+    statuses = []
+    for upgrade in (websocket, websocket | {"filters": [router]}):
+        envoy = start_envoy(config(provider, **IDENTITY), hcm={"upgrade_configs": [upgrade]}, log_fields={"user": "%REQ(x-user)%"})
+        with envoy.http1() as client:
+            client.send(request_bytes("/", handshake))
+            statuses.append(client.receive().status)
+    assert statuses == [401, 101]
+    assert envoy.access_log(status=101)[0]["user"] == "root"
 
 
 @pytest.mark.parametrize("version", ["", "_v2"])

@@ -550,3 +550,19 @@ def test_no_tunnel_for_datagrams_leads_past_the_rules(start_envoy: StartEnvoy, f
                     client.send(b"\x00\x06\x00hello")
                     assert service.recv(1000) == b"hello"
     assert statuses == {"host": (401, 401), "missing": (401, 401), "strip": (401, 401), "named": (200, 200)}
+
+
+def test_a_post_that_is_a_tunnel_cannot_be_told(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
+    """What docs/configuration.md says of `allow_post`, and `oidc-filter lint` warns of."""
+    tunnel = {"upgrade_type": "CONNECT", "connect_config": {"allow_post": True}}
+    through = route("/") | {"route": {"cluster": "upstream", "upgrade_configs": [tunnel]}}
+    envoy = start_envoy(
+        config(fake, claim_headers=[USER], rules=[{"match": {"path": "/open"}, "bypass": True}]),
+        idp=fake.port,
+        routes=[through],
+        hcm={"upgrade_configs": [{"upgrade_type": "CONNECT"}]},
+    )
+    with envoy.http1() as client:
+        client.send(request_bytes("/open", method="POST", body=request_bytes("/admin", [("x-user", "root")])))
+        assert b'"path":"/admin"' in client.receive().body
+    assert envoy.get("/admin", [("x-user", "root")]).status == 401

@@ -112,15 +112,25 @@ pub fn routes<'n>(documents: &[(&'n str, &'n Node)]) -> Vec<Entry<'n>> {
     found
 }
 
-/// What routes say of a filter by its name, here and in the answers of RDS that this chain asks for; with the file of the latter.
+/// What routes say of a filter by its name.
 pub fn per_route<'n>(site: &Site<'n>, routes: &[Entry<'n>], filter: &str) -> Vec<(Option<&'n str>, &'n Key, &'n Node)> {
+    in_routes(site, routes, "typed_per_filter_config", filter)
+}
+
+/// The members of this name of objects of that name, here and in the answers of RDS that this chain asks for; with the file of the latter.
+fn in_routes<'n>(
+    site: &Site<'n>,
+    routes: &[Entry<'n>],
+    object: &str,
+    name: &str,
+) -> Vec<(Option<&'n str>, &'n Key, &'n Node)> {
     let Some((manager, _)) = site.chain else { return Vec::new() };
     let asked = manager.at(&["rds", "route_config_name"]).and_then(Node::text);
     let answers = routes.iter().copied().filter(|answer| asked.is_some() && answer.node.word("name") == asked);
     let mut found = Vec::new();
     for place in std::iter::once(Entry { file: None, node: manager, is_first: false }).chain(answers) {
         place.node.walk(&mut |node| {
-            let said = node.get("typed_per_filter_config").and_then(|per_filter| per_filter.entry(filter));
+            let said = node.get(object).and_then(|object| object.entry(name));
             found.extend(said.map(|(key, node)| (place.file, key, node)));
         });
     }
@@ -131,7 +141,36 @@ pub fn check<'n>(site: &Site<'n>, chain: &Chain<'n>, routes: &[Entry<'n>], confi
     order(chain, config, report);
     hand_off(site, chain, config, report);
     disabled(site, routes, report);
+    upgrade_filters(site, report);
+    post_tunnel(site, routes, report);
     shared_name(site, chain, report);
+}
+
+/// Upgrades may have a chain of filters of their own, which takes the place of the one for requests.
+fn upgrade_filters(site: &Site<'_>, report: &mut Report<'_>) {
+    let Some((manager, _)) = site.chain else { return };
+    let is_ours = |node| Entry { file: None, node, is_first: false }.kind().starts_with("wasm.");
+    for upgrade in manager.elements("upgrade_configs") {
+        let Some((key, filters)) = upgrade.entry("filters").filter(|(_, filters)| !filters.is_empty()) else {
+            continue;
+        };
+        if !filters.list().iter().any(is_ours) {
+            let text = "takes the place of http_filters for this upgrade, and the filter is not in it: a handshake needs no token, and brings \
+                        the identity that its client has written; leave it out";
+            report.warn_around(key.place, "upgrade_filters", "upgrade_configs.filters", text);
+        }
+    }
+}
+
+/// What looks like any other request to the filter, and is a tunnel.
+fn post_tunnel<'n>(site: &Site<'n>, routes: &[Entry<'n>], report: &mut Report<'_>) {
+    for (file, key, _) in
+        in_routes(site, routes, "connect_config", "allow_post").iter().filter(|found| found.2.is_true())
+    {
+        let text = "the body of a POST goes to the service as it is, past the rules and with any identity in it: for the filter, this tunnel \
+                    is a request like any other; leave it out";
+        report.warn_at(*file, key.place, "post_tunnel", "connect_config.allow_post", text);
+    }
 }
 
 /// Two filters of one name write the same marks, of which the last one remains.
