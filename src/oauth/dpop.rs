@@ -18,6 +18,7 @@ use crate::json::{Object, Value, text_of};
 use crate::time::Timestamp;
 use replay::ProofId;
 use std::fmt;
+use std::time::Duration;
 
 /// A proof that fits its request and its token.
 #[derive(Clone, Debug)]
@@ -142,11 +143,12 @@ fn lifetime(claims: &Object, settings: &Dpop, now: Timestamp) -> Option<(Timesta
     let date = |name| numeric_date(claims, name).ok();
     let issued_at = date("iat")??;
     let latest = now.saturating_add(settings.clock_skew);
+    // At `exp` itself, it is over (RFC 7519, section 4.1.4).
+    let expires =
+        date("exp")?.map(|end| end.saturating_add(settings.clock_skew).saturating_sub(Duration::from_nanos(1)));
     let ends = issued_at.saturating_add(settings.window());
-    let is_in_time = issued_at <= latest
-        && now <= ends
-        && date("nbf")?.is_none_or(|not_before| not_before <= latest)
-        && date("exp")?.is_none_or(|expires_at| now < expires_at.saturating_add(settings.clock_skew));
+    let ends = expires.map_or(ends, |expires| expires.min(ends));
+    let is_in_time = issued_at <= latest && now <= ends && date("nbf")?.is_none_or(|not_before| not_before <= latest);
     is_in_time.then_some((issued_at, ends))
 }
 

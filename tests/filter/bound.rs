@@ -1246,6 +1246,27 @@ fn proofs_of_requests_that_wait() {
     assert_eq!(passed, 1);
 }
 
+/// DPP-11: a proof that says when it ends is held to that when its request has waited, too.
+#[test]
+fn a_proof_may_end_while_its_request_waits() {
+    let authorizer = json!({"external_authorization": {"uri": "https://authz.example/check", "cluster": "authz"}});
+    let mut scene = Scene::of(jwt(json!({}), with(settings(json!({})), authorizer)));
+    scene.provider.serve("https://authz.example/check", status(200));
+    let ann = holder("ann");
+    let token = ann.token();
+    // Ten seconds are for clocks that differ, and at its end a proof is over.
+    for (end, is_good) in [(json!(NOW - 8), false), (json!(NOW - 7), true), (json!(null), true)] {
+        scene.now = oidc_filter::time::Timestamp::from_unix_seconds(NOW);
+        let stream = scene.begin(dpop(&token, &ann.proof(&token, json!({"exp": end}))));
+        scene.now = scene.now.saturating_add(Duration::from_secs(2));
+        scene.settle();
+        match scene.seen(stream) {
+            seen if is_good => drop(seen.allowed()),
+            seen => drop(invalid_proof(seen)),
+        }
+    }
+}
+
 /// A proof is checked once for a request that waits for an authorizer, and is spent when that has said yes.
 #[test]
 fn an_authorizer_that_says_no_spends_no_proof() {
