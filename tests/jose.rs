@@ -459,6 +459,8 @@ fn only_types_of_access_tokens_are_taken() {
         "JWT",
         "jwt",
         "application/jwt",
+        "JOSE",
+        "jose",
         "okta-internal-at+jwt",
     ] {
         accepts("ALG-20", &with_header(json!({"typ": typ})));
@@ -472,7 +474,7 @@ fn only_types_of_access_tokens_are_taken() {
         "application/dpop+jwt",
         "DPoP+JWT",
         "",
-        "JOSE",
+        "JOSE+JSON",
         "entity-statement+jwt",
         "at+jwt;x=y",
         "at+jwt ",
@@ -1113,8 +1115,6 @@ fn keys_are_chosen_by_kid_and_few_are_tried() {
     assert_eq!(prove(&good_token(), &named, &expected(), NOW).unwrap_err(), Refusal::Signature);
 }
 
-/// JWK-07: RFC 7518, section 6.2.1.2, wants coordinates of full length; who takes them for numbers loses a zero octet
-/// at the front of one key in 128, or adds one for the sign.
 /// JWK-04: RFC 7518 wants base64url without padding. Who writes another base64 says the same to everybody; as the public key of a
 /// proof, it is refused.
 #[test]
@@ -1143,6 +1143,8 @@ fn keys_in_another_base64() {
     }
 }
 
+/// JWK-07: RFC 7518, section 6.2.1.2, wants coordinates of full length; who takes them for numbers loses a zero octet
+/// at the front of one key in 128, or adds one for the sign.
 #[test]
 fn coordinates_with_more_or_fewer_zeros() {
     let p256 = |seed: u16| {

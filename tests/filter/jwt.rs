@@ -286,6 +286,8 @@ fn what_only_id_tokens_have() {
         json!({"type": "id_token"}),
         json!({"token_class": "id_token"}),
         json!({"ttype": "I"}),
+        // SuperTokens'.
+        json!({"stt": 2}),
     ];
     for kind in ["jwt", "introspection", "userinfo", "auto"] {
         let provider = |refuses: bool| json!({"validation": kind, "refuse_id_tokens": refuses});
@@ -308,7 +310,7 @@ fn what_only_id_tokens_have() {
             usual.send(bearer(&token(json!({"typ": typ})))).refused(401, "wrong_type");
         }
         // CAS.
-        for nothing in [json!({"nonce": ""}), json!({"at_hash": ""})] {
+        for nothing in [json!({"nonce": ""}), json!({"at_hash": ""}), json!({"stt": 1}), json!({"stt": 0})] {
             let token = token(nothing);
             strict.provider.tokens.insert(token.clone(), active(json!({})));
             strict.provider.users.insert(token.clone(), json!({"sub": "ann"}));
@@ -450,12 +452,29 @@ fn a_required_type_must_be_there() {
     // No configuration makes a proof an access token.
     for never in [
         "client-authentication+jwt",
+        "dc+sd-jwt",
         "dpop+jwt",
+        "entity-statement+jwt",
+        "kb+jwt",
         "logout+jwt",
         "oauth-authz-req+jwt",
+        "oauth-client-attestation+jwt",
+        "oauth-client-attestation-pop+jwt",
         "oauth-id-jag+jwt",
+        "openid4vci-proof+jwt",
         "secevent+jwt",
+        "statuslist+jwt",
         "token-introspection+jwt",
+        "vc+jwt",
+        "application/vp+jwt",
+        // Words for other kinds, in the place of a media type and in the form of one.
+        "refresh",
+        "Refresh+JWT",
+        "application/refresh_token+jwt",
+        "rt+jwt",
+        "ID",
+        "id_token+jwt",
+        "logout_token",
     ] {
         let mut scene = Scene::of(jwt(json!({"token_type": [never, "at+jwt"]}), json!({})));
         scene.send(bearer(&typed(json!(never)))).refused(401, "wrong_type");
@@ -529,7 +548,7 @@ fn an_authorization_response_is_no_access_token() {
 }
 
 /// RFC 8725, section 3.12: what is signed by the same keys for another end, and need not say so in its `typ`. Verifiable Credentials
-/// Data Model 1.1, section 6.3.1; RFC 7591, section 2.3; codes that are JWTs.
+/// Data Model 1.1, section 6.3.1; RFC 9901; Token Status List, section 5.1; RFC 7591, section 2.3; codes that are JWTs.
 #[test]
 fn what_an_issuer_says_to_others_is_no_access_token() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
@@ -540,6 +559,9 @@ fn what_an_issuer_says_to_others_is_no_access_token() {
     let others = [
         json!({"vc": {"type": ["VerifiableCredential"], "credentialSubject": {"id": "did:example:ann"}}}),
         json!({"vp": {"type": ["VerifiablePresentation"], "verifiableCredential": []}}),
+        json!({"_sd_alg": "sha-256", "_sd": ["CrQe7S5kqBAHt-nMYXgc6bdt2SH5aTY1sU_M-PgkjPI"]}),
+        json!({"vct": "https://credentials.example.com/identity_credential"}),
+        json!({"status_list": {"bits": 1, "lst": "eNrbuRgAAhcBXQ"}, "ttl": 43200}),
         software.clone(),
         with(software.clone(), json!({"scope": null, "jti": null})),
         json!({"token_type": "authorization_code"}),
@@ -560,6 +582,8 @@ fn what_an_issuer_says_to_others_is_no_access_token() {
     }
     for claims in [
         json!({"vc": "x", "vp": ["x"]}),
+        json!({"vct": 7, "_sd_alg": [], "status": {"status_list": {"idx": 0, "uri": "https://example.com/1"}}}),
+        json!({"status_list": {"idx": 0, "uri": "https://example.com/1"}}),
         // A client of a directory of banks, whose tokens say what software it is.
         with(software.clone(), json!({"client_id": "client"})),
         with(software.clone(), json!({"sub": "client"})),
@@ -570,8 +594,8 @@ fn what_an_issuer_says_to_others_is_no_access_token() {
 }
 
 /// RFC 6749, section 1.5; RFC 8725, section 3.12. By the words of Keycloak, Cognito, SimpleJWT, OpenIddict, ForgeRock, Casdoor,
-/// Flask, Curity, Spring, Descope, UAA, Gitea, oidcop, Volkswagen, Konnect and LibreGraph Connect; its signature is as good as that of an
-/// access token.
+/// Flask, Curity, Spring, Descope, UAA, Gitea, oidcop, Volkswagen, Konnect, LibreGraph Connect and Gravitee; its signature is as good as
+/// that of an access token.
 #[test]
 fn a_refresh_token_is_no_access_token() {
     let mut scene = Scene::of(jwt(json!({}), json!({})));
@@ -617,6 +641,7 @@ fn a_refresh_token_is_no_access_token() {
         json!({"ttype": "T"}),
         json!({"jtt": "access_token"}),
         // Access tokens of Konnect and LibreGraph Connect, and what says nothing of the token.
+        json!({"orig_resources": "https://api.example"}),
         json!({"kc.isAccessToken": true, "kc.authorizedScopes": ["openid"], "kc.identity": {"kc.i.id": "ann"}}),
         json!({"lg.t": "1", "scp": ["openid"], "lg.i": {"id": "ann"}}),
         json!({"isRefreshToken": false, "refresh_token": "true", "refreshable": true, "lg.t": 2}),

@@ -28,7 +28,13 @@ fn is_of_another_kind_only(name: &str, value: &Value, claims: &Object) -> bool {
         "token_introspection" => value.is_object(),
         // Verifiable Credentials Data Model 1.1, section 6.3.1: what an issuer says of somebody, and who shows it.
         "vc" | "vp" => value.is_object(),
-        "typ" => words(value).any(|kind| is_never_access_token(kind) || is_typ_of_keycloak(kind)),
+        // RFC 9901, section 4.2.4, and SD-JWT VC, section 2.2.2.1: the same, of which its holder discloses what they want.
+        "_sd_alg" | "vct" => value.is_string(),
+        // Token Status List, section 5.1: which tokens are good, for everybody.
+        "status_list" => value.get("lst").is_some(),
+        "typ" => words(value).any(is_never_access_token),
+        // Gravitee's, which notes the resources that others may be had for (RFC 8707).
+        "orig_resources" => value.is_array(),
         // Spring Security OAuth names in a refresh token the access token that it came with.
         "ati" => value.is_string(),
         // LibreGraph Connect, in OpenCloud and ownCloud; its access tokens say 1.
@@ -143,20 +149,16 @@ fn is_for_want_of_others(name: &str, value: &Value, claims: &Object) -> bool {
     }
 }
 
-/// Keycloak signs ID and logout tokens with the keys of its access tokens, and says in the claim `typ` which is which.
-fn is_typ_of_keycloak(kind: &str) -> bool {
-    ["id", "serializedid", "logout"].iter().any(|word| is_word(kind, word))
-}
-
 /// Whether claims have what only an ID token has (OpenID Connect Core, sections 2 and 3.3.2.11), or say that they are those
 /// of one, in the words of those who do.
 pub(super) fn is_id_token(claims: &Object) -> bool {
-    claims.iter().any(|(name, value)| is_of_id_token_only(name) && !says_nothing(value))
+    claims.iter().any(|(name, value)| is_of_id_token_only(name, value) && !says_nothing(value))
         || told_kinds(claims).any(|(name, word)| says_id_token(name, word))
 }
 
-fn is_of_id_token_only(name: &str) -> bool {
-    matches!(name, "nonce" | "at_hash" | "c_hash" | "s_hash")
+fn is_of_id_token_only(name: &str, value: &Value) -> bool {
+    // SuperTokens tells its kinds by a number: 1 is for access tokens.
+    matches!(name, "nonce" | "at_hash" | "c_hash" | "s_hash") || name == "stt" && *value == 2
 }
 
 /// CAS writes an empty `nonce` into access tokens that were asked for without one.
@@ -185,9 +187,15 @@ fn letters(text: &str) -> impl Iterator<Item = u8> {
     text.bytes().filter(|byte| !matches!(byte, b'-' | b'_' | b' ')).map(|byte| byte.to_ascii_lowercase())
 }
 
-/// Whether a `typ` is that of a JWT that is never an access token.
+/// Whether a `typ` is that of a JWT that is never an access token: a type that is registered for another end, or a word for one.
+///
+/// Keycloak signs ID and logout tokens with the keys of its access tokens, and says in the claim `typ` which is which.
 pub(super) fn is_never_access_token(token_type: &str) -> bool {
+    let word = without_application(token_type);
+    let word = word.split_once('+').map_or(word, |(word, _)| word);
     is_one_of(token_type, NEVER_ACCESS_TOKENS)
+        || says_another_kind("typ", word)
+        || ["id", "idtoken", "serializedid", "logout"].iter().any(|known| is_word(word, known))
 }
 
 /// Compares media types without regard to case, and to `application/` before them (RFC 7515, section 4.1.9).
@@ -216,18 +224,35 @@ const KIND: [&str; 7] = ["type", "kind", "use", "usage", "purpose", "tokenname",
 /// How the kinds of tokens of RFC 8693, section 3, begin.
 const TOKEN_TYPE_URN: &str = "urn:ietf:params:oauth:token-type:";
 
-/// JWTs that are proofs, requests, grants, events or answers: no configuration makes them access tokens. Some come from the same
-/// issuers and verify with the same keys (RFC 9449, section 4.2; OpenID Connect Back-Channel Logout 1.0,
-/// section 2.4; RFC 8417, section 2.3; RFC 9701, section 5), others are for the provider alone (RFC 9101, section 10.8; the drafts of
-/// RFC 7523bis and of identity assertions as grants).
+/// JWTs that are proofs, requests, grants, events, answers, credentials or statements: no configuration makes them access tokens.
+/// Some come from the same issuers and verify with the same keys (RFC 9449, section 4.2; OpenID Connect Back-Channel Logout 1.0,
+/// section 2.4; RFC 8417, section 2.3; RFC 9701, section 5; OpenID Federation 1.0; the securing of verifiable credentials; RFC 9901;
+/// token status lists), others are for the provider alone (RFC 9101, section 10.8; the drafts of RFC 7523bis, of identity assertions
+/// as grants and of attested clients; OpenID for Verifiable Credential Issuance).
 const NEVER_ACCESS_TOKENS: &[&str] = &[
     "client-authentication+jwt",
+    "dc+sd-jwt",
     "dpop+jwt",
+    "entity-statement+jwt",
+    "explicit-registration-response+jwt",
+    "jwk-set+jwt",
+    "kb+jwt",
+    "key-attestation+jwt",
     "logout+jwt",
     "oauth-authz-req+jwt",
+    "oauth-client-attestation+jwt",
+    "oauth-client-attestation-pop+jwt",
     "oauth-id-jag+jwt",
+    "openid4vci-proof+jwt",
+    "resolve-response+jwt",
     "secevent+jwt",
+    "statuslist+jwt",
     "token-introspection+jwt",
+    "trust-mark+jwt",
+    "vc+jwt",
+    "vc+sd-jwt",
+    "vp+jwt",
+    "wallet-attestation+jwt",
 ];
 
 #[cfg(test)]
