@@ -40,7 +40,7 @@ fn every_configuration_is_sound() {
         ("kubernetes.md", 2),
         ("mcp.md", 1),
         ("opaque-tokens.md", 2),
-        ("providers.md", 9),
+        ("providers.md", 10),
     ] {
         assert_eq!(configurations(&page(path)).len(), count, "{path}");
     }
