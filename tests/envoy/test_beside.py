@@ -46,6 +46,21 @@ def test_disabled_on_a_route_is_no_filter_at_all(start_envoy: StartEnvoy, provid
     assert envoy.get("/open", FORGED).seen.all("x-user") == []
 
 
+def test_a_matcher_around_the_filter_leaves_it_out(start_envoy: StartEnvoy, provider: Provider) -> None:
+    skip = {"name": "skip", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.common.matcher.action.v3.SkipFilter"}}
+    header = {"@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput", "header_name": "x-inside"}
+    matcher = {"matcher_tree": {"input": {"name": "header", "typed_config": header}, "exact_match_map": {"map": {"1": {"action": skip}}}}}
+
+    def wrap(bootstrap: Bootstrap) -> None:
+        kind = "type.googleapis.com/envoy.extensions.common.matching.v3.ExtensionWithMatcher"
+        ours = bootstrap.http_filters[0]
+        bootstrap.http_filters[0] = {"name": "oidc", "typed_config": {"@type": kind, "extension_config": ours, "xds_matcher": matcher}}
+
+    envoy = start_envoy(config(provider, **IDENTITY), adjust=wrap)
+    assert envoy.get("/", FORGED).status == 401
+    assert envoy.get("/", [*FORGED, ("x-inside", "1")]).seen.all("x-user") == ["root"]
+
+
 @pytest.mark.parametrize("forward", [True, False])
 def test_an_internal_redirect_is_decided_anew(start_envoy: StartEnvoy, provider: Provider, forward: bool) -> None:
     policy = {"max_internal_redirects": 1}

@@ -366,7 +366,13 @@ fn disabled<'n>(site: &Site<'n>, routes: &[Entry<'n>], report: &mut Report<'_>) 
                     own making; leave this out";
         report.warn_around(key.place, "fail_open", "http_filters.is_optional", text);
     }
+    if let Some((key, _)) = entry.get("typed_config").and_then(matcher) {
+        report.warn_around(key.place, "disabled", "http_filters.xds_matcher", MATCHED);
+    }
     for (file, key, node) in per_route(site, routes, name) {
+        if matcher(node).is_some() {
+            report.warn_at(file, key.place, "disabled", "typed_per_filter_config", MATCHED);
+        }
         if node.get("disabled").is_some_and(Node::is_true) {
             let text = "takes the filter off this route: then a client writes its own identity; write a rule with `bypass` instead, which \
                         needs no token either";
@@ -374,3 +380,11 @@ fn disabled<'n>(site: &Site<'n>, routes: &[Entry<'n>], report: &mut Report<'_>) 
         }
     }
 }
+
+/// What says for which requests Envoy runs a filter, in an ExtensionWithMatcher.
+fn matcher(node: &Node) -> Option<(&Key, &Node)> {
+    node.entry("xds_matcher").or_else(|| node.entry("matcher"))
+}
+
+const MATCHED: &str = "says for which requests the filter runs: the others need no token, and a client writes its own identity in them; \
+                       leave it out, and write rules";
