@@ -126,9 +126,24 @@ pub fn is_error(object: &Object) -> bool {
 pub fn denies(object: &Object) -> bool {
     object.iter().any(|(name, value)| match truth(value) {
         Some(false) => is_said_by(name, &GOOD),
-        Some(true) => is_said_by(name, &GOOD_NO_MORE),
-        None => false,
+        Some(true) => is_said_by(name, &GOOD_NO_MORE) || is_when_it_ended(name),
+        None => value.as_str().is_some_and(|text| {
+            let is_word_for_it = GOOD_NO_MORE.iter().any(|word| jwt::is_word(text, word));
+            is_word_for_it && (is_said_by(name, &STATUS) || is_said_by(name, &GOOD_NO_MORE))
+                || !is_no_time(text) && is_when_it_ended(name)
+        }),
     })
+}
+
+/// Whether a name is that of the time since which somebody is good no more (`suspended_at`). `expired_at` may be yet to come.
+fn is_when_it_ended(name: &str) -> bool {
+    let event = name.strip_suffix("_at").or_else(|| name.strip_suffix("At"));
+    event.is_some_and(|event| !jwt::is_word(event, "expired") && is_said_by(event, &GOOD_NO_MORE))
+}
+
+/// What Go and MySQL write for want of a time, and what says nothing.
+fn is_no_time(text: &str) -> bool {
+    text.is_empty() || text.starts_with("000")
 }
 
 /// A boolean, also as those write it who have none.
@@ -136,8 +151,10 @@ fn truth(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(yes) => Some(*yes),
         Value::Number(number) => Some(number.as_f64() != Some(0.0)),
-        Value::String(text) if text.eq_ignore_ascii_case("true") || text == "1" => Some(true),
-        Value::String(text) if text.eq_ignore_ascii_case("false") || text == "0" => Some(false),
+        Value::String(text) => {
+            let is = |words: [&str; 4]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+            is(["true", "1", "yes", "y"]).then_some(true).or_else(|| is(["false", "0", "no", "n"]).then_some(false))
+        }
         _ => None,
     }
 }
@@ -235,8 +252,12 @@ const KINDS: [(&str, &[&str]); 3] = [
 /// [`jwt::is_word`] compares it.
 const GOOD: [&str; 5] = ["active", "enabled", "valid", "ok", "success"];
 
-/// What is said of those who were (Dropbox, Mastodon, Reddit, Slack, Synapse), and of tokens.
-const GOOD_NO_MORE: [&str; 6] = ["deactivated", "deleted", "disabled", "inactive", "revoked", "suspended"];
+/// What is said of those who were (Auth0, Dropbox, Mastodon, Reddit, Slack, Synapse), and of tokens.
+const GOOD_NO_MORE: [&str; 9] =
+    ["banned", "blocked", "deactivated", "deleted", "disabled", "expired", "inactive", "revoked", "suspended"];
+
+/// Where GitLab and others say it in one of these words. VK says in `deactivated` how it came.
+const STATUS: [&str; 6] = ["status", "state", "accountstatus", "accountstate", "tokenstatus", "userstatus"];
 
 /// RFC 8693, section 3, as [`jwt::is_word`] compares it.
 const ACCESS_TOKEN_URN: &str = "urn:ietf:params:oauth:tokentype:accesstoken";

@@ -644,7 +644,7 @@ fn a_refresh_token_is_no_access_token() {
         json!({"orig_resources": "https://api.example"}),
         json!({"kc.isAccessToken": true, "kc.authorizedScopes": ["openid"], "kc.identity": {"kc.i.id": "ann"}}),
         json!({"lg.t": "1", "scp": ["openid"], "lg.i": {"id": "ann"}}),
-        json!({"isRefreshToken": false, "refresh_token": "true", "refreshable": true, "lg.t": 2}),
+        json!({"isRefreshToken": false, "refresh_token": "true", "refreshable": true, "refresh": false, "lg.t": 2}),
         json!({"tokenName": "offline", "type": "logout", "kind": "authorization_code", "name": "Refresh"}),
     ] {
         scene.send(bearer(&typed(claims))).allowed();

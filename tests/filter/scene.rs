@@ -287,6 +287,8 @@ pub fn marks_of_refresh_tokens() -> Vec<Value> {
         json!({"typ": "rt+jwt"}),
         json!({"typ": "application/refresh+jwt"}),
         json!({"orig_resources": ["https://api.example"]}),
+        json!({"refresh": true}),
+        json!({"https://idp.example/refresh_token": true}),
         json!({"tokenName": "refresh_token", "token_type": "Bearer"}),
         json!({"tokenType": "refresh-token"}),
         json!({"type": "refresh"}),

@@ -46,10 +46,10 @@ fn is_of_another_kind_only(name: &str, value: &Value, claims: &Object) -> bool {
 }
 
 /// Whether what is said is that the token is a refresh token: Kopano Konnect's `kc.isRefreshToken`, and others' without their own
-/// beginning.
+/// beginning, or without the `is`.
 fn is_flag_of_refresh_tokens(name: &str) -> bool {
     let own = name.rsplit(['.', ':', '/']).next().unwrap_or_default();
-    is_word(own, "isrefreshtoken") || is_word(own, "isrefresh")
+    ["isrefreshtoken", "isrefresh", "refreshtoken", "refresh"].iter().any(|flag| is_word(own, flag))
 }
 
 /// An object by RFC 8417; the text of one in what Apple tells of its users, by the keys of their ID tokens.
