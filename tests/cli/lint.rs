@@ -101,6 +101,34 @@ fn what_only_looks_like_a_fault_is_left_alone() {
                 ),
             ],
         ),
+        // The name of the host that Envoy says by itself, and none for an address.
+        ("envoy", vec![("          sni: idp.example.com\n", "          auto_host_sni: true\n")]),
+        (
+            "envoy",
+            vec![
+                ("https://idp.example.com/realms", "https://192.0.2.7/realms"),
+                ("address: idp.example.com", "address: 192.0.2.7"),
+                ("          sni: idp.example.com\n", ""),
+            ],
+        ),
+        // A port that the URL names.
+        (
+            "envoy",
+            vec![
+                ("https://idp.example.com/realms", "https://idp.example.com:80/realms"),
+                ("port_value: 443", "port_value: 80"),
+            ],
+        ),
+        // TLS that begins on the way to another port.
+        ("istio", vec![("outbound|443|", "outbound|80|"), ("number: 443", "number: 80, targetPort: 443")]),
+        // Of several thresholds, the first; and connections, for which calls wait.
+        (
+            "envoy",
+            vec![(
+                "max_connections: 2000, max_pending_requests: 2000, max_requests: 2000 }\n",
+                "max_pending_requests: 2000, max_requests: 2000 }\n          - { priority: DEFAULT }\n",
+            )],
+        ),
         // Numbers of enumerations.
         ("envoy", vec![("type: PROTOBUF_VALUE", "type: 2"), ("encode: BASE64", "encode: 1"), ("FAIL_RELOAD", "1")]),
         // Names of the provider that are not the one in its URL.
@@ -266,7 +294,8 @@ fn sarif_names_odd_files() {
 fn circuit_breakers_are_for_all_workers() {
     let envoy = fs::read_to_string(here("base/envoy.yaml")).unwrap();
     let two_limits = "max_pending_requests: 2000, max_requests: 2000";
-    let limits = |number: usize| envoy.replace(two_limits, &format!("max_requests: {number}"));
+    let limits =
+        |number: usize| envoy.replace(two_limits, &format!("max_pending_requests: 9000, max_requests: {number}"));
     let told = |text: &str| -> Vec<String> {
         let (_, found) = findings(&["-"], text);
         found.iter().map(|finding| finding["text"].as_str().unwrap().to_owned()).collect()
@@ -285,16 +314,18 @@ fn circuit_breakers_are_for_all_workers() {
         // There is another one of 2000, which the file has for connections.
         assert!(with(2500).iter().all(|text| text.contains("2000 is less")), "{workers}");
     }
-    // One cluster is asked for keys, and another about tokens.
+    // One cluster is asked for keys, and another about tokens, for which `render` makes room.
     let manifest = printed(&["render", "envoy", here("good/authorizer.yaml").to_str().unwrap()], "");
-    let breakers = |cluster: &str, number: usize| {
-        let name = format!("    - name: {cluster}\n");
+    let for_keys = |number: usize| {
+        let name = "    - name: idp\n";
         let limits = format!("{name}      circuit_breakers: {{ thresholds: [{{ max_requests: {number} }}] }}\n");
-        told(&manifest.replace(&name, &limits))
+        told(&manifest.replace(name, &limits))
     };
-    assert_eq!(breakers("idp", 16), [""; 0]);
-    assert!(breakers("idp", 15)[0].contains("Write 16 or more"));
-    assert!(breakers("authorizer", 16)[0].contains("Write 1250 or more for each worker"));
+    assert_eq!(for_keys(16), [""; 0]);
+    assert!(for_keys(15)[0].contains("Write 16 or more"));
+    assert_eq!(manifest.matches("max_requests: 5000").count(), 1);
+    let about_tokens = told(&manifest.replace("max_requests: 5000", "max_requests: 16"));
+    assert!(about_tokens[0].contains("Write 1250 or more for each worker"));
 }
 
 /// Two filters of one chain that share a name.

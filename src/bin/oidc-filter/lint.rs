@@ -3,7 +3,7 @@
 //! The configuration is read by the filter's own readers, so that what passes here is what the filter takes. What stands around it
 //! (the chain of filters, clusters, the manifests of meshes) is looked at as far as the files that are given show it.
 
-mod breakers;
+pub mod breakers;
 mod chain;
 mod clusters;
 mod discovery;
@@ -113,8 +113,13 @@ impl Report<'_> {
     }
 
     /// Of something in another file.
+    fn add_in(&mut self, file: &str, place: Place, level: Level, code: &str, path: &str, text: impl Into<String>) {
+        self.findings.push(finding(file, place, level, code, path, text));
+    }
+
+    /// A warning of something in another file.
     fn warn_in(&mut self, file: &str, place: Place, code: &str, path: &str, text: impl Into<String>) {
-        self.findings.push(finding(file, place, Level::Warning, code, path, text));
+        self.add_in(file, place, Level::Warning, code, path, text);
     }
 
     /// Of something in a file, or else in the chain around the filter.

@@ -8,6 +8,7 @@ mod words;
 
 use crate::emit;
 use crate::file::File;
+use crate::lint::breakers;
 use crate::marks;
 use crate::site::{self, SiteKind};
 use crate::urls;
@@ -210,6 +211,17 @@ impl Parts<'_> {
             concat!("registry.example.com/oidc-filter:", env!("CARGO_PKG_VERSION"))
         };
         self.options.image.as_deref().unwrap_or(own)
+    }
+
+    /// The cluster of a provider, which lets out all that the filter may ask.
+    fn cluster(&self, reach: &Reach) -> Node {
+        let mut cluster = reach.to_cluster(self.options.trusted_ca.as_deref());
+        if let Some(wanted) = breakers::wanted(&reach.cluster, &self.config) {
+            let limits = ["max_connections", "max_pending_requests", "max_requests"];
+            let limits = Node::object(limits.map(|name| (name, Node::from(wanted))));
+            cluster.put("circuit_breakers", Node::object([("thresholds", Node::from_iter([limits]))]));
+        }
+        cluster
     }
 
     fn reads_routes(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Whether circuit breakers let out what the filter may ask at once. Each of Envoy's limits holds for all workers of a process together.
 
 use super::Report;
+use crate::report::Level;
 use crate::yaml::{Key, Node};
 use oidc_filter::config::{Config, Endpoints, EnrichmentSource, ProviderConfig, Validation};
 use oidc_filter::filter::max_calls;
@@ -26,19 +27,19 @@ pub fn workers(documents: &[(&str, &Node)]) -> Option<f64> {
 
 /// The limits of a cluster that hold for the filter's calls.
 pub fn of_cluster(cluster: &Node) -> Vec<(&Key, &Node)> {
-    let breakers = cluster.get("circuit_breakers");
-    let is_for_us = |threshold: &&Node| {
-        let priority = threshold.get("priority");
-        !priority.is_some_and(|priority| priority.is_value("HIGH", 1))
-    };
-    let lists = ["thresholds", "per_host_thresholds"];
-    let thresholds = lists.iter().filter_map(|list| Some(breakers?.elements(list))).flatten().filter(is_for_us);
+    let thresholds = ["thresholds", "per_host_thresholds"].into_iter().flat_map(|list| thresholds(cluster, list));
     let fields = ["max_connections", "max_pending_requests", "max_requests"];
     thresholds.flat_map(|threshold| fields.into_iter().filter_map(|field| threshold.entry(field))).collect()
 }
 
+/// The thresholds of a list that hold for requests of the default priority, as the filter's calls are.
+fn thresholds<'n>(cluster: &'n Node, list: &str) -> impl Iterator<Item = &'n Node> {
+    let thresholds = cluster.get("circuit_breakers").map_or(&[][..], |breakers| breakers.elements(list));
+    thresholds.iter().filter(|threshold| !threshold.get("priority").is_some_and(|node| node.is_value("HIGH", 1)))
+}
+
 /// Warns of limits that are smaller than what the filter may ask of a cluster at once: they turn tokens away that nobody has looked at.
-pub fn check<'n>(
+pub(super) fn check<'n>(
     file: &str,
     limits: impl IntoIterator<Item = (&'n Key, &'n Node)>,
     cluster: &Cluster<'_>,
@@ -52,6 +53,32 @@ pub fn check<'n>(
             report.warn_in(file, key.place, "circuit_breaker", &format!("{name}.circuit_breakers"), text);
         }
     }
+}
+
+/// Notes limits that nobody has written, where Envoy's own are smaller than what the filter may ask at once. Calls wait for connections, of
+/// which there may be fewer.
+pub(super) fn check_defaults(file: &str, node: &Node, cluster: &Cluster<'_>, report: &mut Report<'_>) {
+    let (wanted, why) = cluster.wanted();
+    // Of several thresholds of one priority, Envoy takes the first.
+    let threshold = thresholds(node, "thresholds").next();
+    let is_open = |field: &&str| threshold.and_then(|threshold| threshold.get(field)?.number()).is_none();
+    let open: Vec<&str> = ["max_pending_requests", "max_requests"].into_iter().filter(is_open).collect();
+    if wanted <= ENVOYS_DEFAULT || open.is_empty() {
+        return;
+    }
+    let name = cluster.called;
+    let place = threshold.map_or(node.place, |threshold| threshold.place);
+    let open = open.join("` and `");
+    let text = format!("{name} leaves `{open}` to Envoy, whose {ENVOYS_DEFAULT} is less than what may be asked: {why}");
+    let path = format!("{name}.circuit_breakers");
+    report.add_in(file, place, Level::Note, "circuit_breaker", &path, text);
+}
+
+/// How many requests a cluster must let out for a few workers; nothing if it is asked about no token.
+pub fn wanted(name: &str, config: &Config) -> Option<i64> {
+    let calls = max_calls(Cluster { name, called: name, config, workers: None }.asked());
+    let calls = i64::try_from(calls).ok().filter(|calls| *calls > 0)?;
+    Some(calls.saturating_mul(i64::from(A_FEW_WORKERS)))
 }
 
 /// A cluster that the filter calls.
@@ -70,7 +97,7 @@ impl Cluster<'_> {
     fn wanted(&self) -> (f64, String) {
         let calls = max_calls(self.asked()) as f64;
         if calls == 0.0 {
-            let wanted = CALLS_FOR_KEYS * self.workers.unwrap_or(A_FEW_WORKERS);
+            let wanted = CALLS_FOR_KEYS * self.workers.unwrap_or(A_FEW_WORKERS.into());
             let why = "each worker fetches metadata and keys, all at once when Envoy starts; what is beyond gets 503";
             return (wanted, format!("{why}. Write {wanted} or more"));
         }
@@ -84,7 +111,10 @@ impl Cluster<'_> {
             }
             None => (
                 calls,
-                format!("{why}. Write {calls} or more for each worker (`--concurrency`): {} for four", calls * 4.0),
+                format!(
+                    "{why}. Write {calls} or more for each worker (`--concurrency`): {} for four",
+                    calls * f64::from(A_FEW_WORKERS)
+                ),
             ),
         }
     }
@@ -137,8 +167,11 @@ impl Cluster<'_> {
     }
 }
 
+/// As many requests go out to a cluster, and wait for it, where its `circuit_breakers` don't say otherwise.
+const ENVOYS_DEFAULT: f64 = 1024.0;
+
 /// Metadata, keys and their like, of a provider or two.
 const CALLS_FOR_KEYS: f64 = 4.0;
 
 /// Where no file says how many there are.
-const A_FEW_WORKERS: f64 = 4.0;
+const A_FEW_WORKERS: u16 = 4;

@@ -7,6 +7,7 @@ use crate::urls;
 use crate::words::nearest;
 use crate::yaml::{Data, Node};
 use oidc_filter::config::Config;
+use std::net::IpAddr;
 
 /// The clusters that the files define, each with its file.
 pub struct Known<'n> {
@@ -95,6 +96,8 @@ pub fn check(site: &Site<'_>, config: &Config, known: &Known<'_>, workers: Optio
             let (file, node) = *found;
             let called = breakers::Cluster { name: &cluster, called: &cluster, config, workers };
             breakers::check(file, breakers::of_cluster(node), &called, report);
+            breakers::check_defaults(file, node, &called, report);
+            other_port(*found, &cluster, &path, config, report);
             plain_text(*found, &cluster, &path, config, report);
         }
     }
@@ -131,10 +134,53 @@ fn plain_text((file, cluster): (&str, &Node), name: &str, path: &str, config: &C
         );
         report.warn_in(file, matcher.place, "cluster_without_check", path, text);
     }
+    if speaks_tls(cluster) && !names_host(cluster) {
+        for host in hosts.iter().filter(|host| host.parse::<IpAddr>().is_err()) {
+            let text = format!(
+                "{name} begins TLS without saying for which host: a provider that shares its address with others, as behind a CDN, ends it or shows                  another's certificate, and requests get 503; set `sni: {host}`"
+            );
+            report.warn_in(file, cluster.place, "cluster_without_sni", path, text);
+        }
+    }
     if let Some((node, wrong, meant)) = misspelt(cluster, &hosts) {
         let text = format!("{name}: {wrong} is not the host that is called by it: did you mean `{meant}`?");
         report.warn_in(file, node.place, "misspelt_host", path, text);
     }
+}
+
+/// Whether TLS begins with the name of a host (RFC 6066, section 3), of which Envoy says none by itself.
+fn names_host(cluster: &Node) -> bool {
+    let switches = ["auto_host_sni", "auto_sni"];
+    let is_automatic = |node: &Node| switches.iter().any(|field| node.get(field).is_some_and(Node::is_true));
+    // Sockets of other kinds, or by discovery, may name it elsewhere.
+    let is_nameless = |node: &Node| {
+        node.word("@type").is_some_and(|name| name.ends_with(".UpstreamTlsContext"))
+            && node.word("sni").is_none_or(str::is_empty)
+    };
+    cluster.any(is_automatic) || !cluster.any(is_nameless)
+}
+
+/// A port at which the other of `http` and `https` is spoken everywhere, unless a URL names it.
+fn other_port((file, cluster): (&str, &Node), name: &str, path: &str, config: &Config, report: &mut Report<'_>) {
+    let (port, problem) = match (is_called_by_https(name, config), speaks_tls(cluster)) {
+        (_, true) => (80, "begins TLS at port 80, where others speak plain text: write 443"),
+        (false, false) => {
+            (443, "speaks plain text to port 443, where others begin TLS: write 80, or add a `transport_socket` of TLS")
+        }
+        // Told by what is said of TLS.
+        (true, false) => return,
+    };
+    let called = config.endpoints().filter(|(_, endpoint)| endpoint.cluster == name);
+    let is_named = called.into_iter().any(|(_, endpoint)| urls::host_and_port(&endpoint.authority, 0).1 == port);
+    if is_named || cluster.get("transport_socket_matches").is_some() {
+        return;
+    }
+    cluster.walk(&mut |node| {
+        let found = node.get("socket_address").and_then(|address| address.entry("port_value"));
+        if let Some((key, _)) = found.filter(|(_, found)| found.number() == Some(f64::from(port))) {
+            report.warn_in(file, key.place, "other_port", path, format!("{name} {problem}"));
+        }
+    });
 }
 
 /// The hosts that the filter calls by https through a cluster.

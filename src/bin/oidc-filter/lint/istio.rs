@@ -30,6 +30,15 @@ impl<'n> Mesh<'n> {
         !self.entries.is_empty() && !host.ends_with(".cluster.local") && !host.ends_with(".svc")
     }
 
+    /// Whether what is sent to a port of a host arrives at another.
+    fn leads_elsewhere(&self, host: &str, port: u16) -> bool {
+        self.entries.iter().filter(|entry| has_host(entry, host)).any(|entry| {
+            let is_it = |node: &&Node| node.get("number").and_then(Node::number) == Some(f64::from(port));
+            entry.elements("ports").iter().filter(is_it).any(|node| node.get("target_port").is_some())
+                || entry.elements("endpoints").iter().any(|endpoint| endpoint.get("ports").is_some())
+        })
+    }
+
     fn has_subset(&self, host: &str, subset: &str) -> bool {
         let rules = self.rules.iter().filter(|(_, rule)| rule.word("host").is_some_and(|name| covers(name, host)));
         rules.flat_map(|(_, rule)| rule.elements("subsets")).any(|node| node.word("name") == Some(subset))
@@ -97,6 +106,21 @@ fn check_cluster(
     }
     if is_called_by_https(cluster, config) {
         tls(site, path, host, &rules, report);
+        if port == 80 && !mesh.leads_elsewhere(host, port) {
+            other_port(site, path, host, &rules, report);
+        }
+    }
+}
+
+/// TLS that begins at the port where others speak plain text.
+fn other_port(site: &Site<'_>, path: &str, host: &str, rules: &[(&str, &Node)], report: &mut Report<'_>) {
+    let mut modes = rules.iter().filter_map(|(_, policy)| policy.at(&["tls", "mode"]));
+    if modes.any(|mode| !mode.is_value("DISABLE", 0)) {
+        let text = format!(
+            "TLS to {host} begins at port 80, where others speak plain text: write `outbound|443||{host}`, or `targetPort: 443` beside the \
+             port in the ServiceEntry"
+        );
+        report.add(site.place(path), Level::Warning, "other_port", path, text);
     }
 }
 

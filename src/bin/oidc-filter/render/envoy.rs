@@ -146,8 +146,7 @@ pub fn filter<const N: usize>(name: &str, kind: &str, members: [(&str, Node); N]
 fn clusters(parts: &Parts<'_>) -> Node {
     let (host, port) = urls::host_and_port(&parts.options.upstream, 80);
     let upstream = Reach { cluster: UPSTREAM.to_owned(), host, port, is_tls: false };
-    let trusted_ca = parts.options.trusted_ca.as_deref();
-    parts.reaches.iter().chain([&upstream]).map(|reach| reach.to_cluster(trusted_ca)).collect()
+    parts.reaches.iter().chain([&upstream]).map(|reach| parts.cluster(reach)).collect()
 }
 
 pub const UPSTREAM: &str = "upstream";

@@ -42,7 +42,7 @@ pub fn render(parts: &Parts<'_>) -> String {
     // What begins with httproute/ is a cluster that the gateway makes of a route.
     let own: Vec<&Reach> = parts.reaches.iter().filter(|reach| !reach.cluster.contains('/')).collect();
     if !own.is_empty() {
-        let spec = patches(&target, own.into_iter().map(|reach| patch(reach, options.trusted_ca.as_deref())).collect());
+        let spec = patches(&target, own.into_iter().map(|reach| patch(parts, reach)).collect());
         let clusters = manifest(VERSION, "EnvoyPatchPolicy", &format!("{name}-clusters"), namespace, spec);
         found.push((MUST_BE_ENABLED.to_owned(), clusters));
     }
@@ -64,8 +64,8 @@ pub fn render(parts: &Parts<'_>) -> String {
 }
 
 /// The part of an EnvoyPatchPolicy that adds a cluster.
-fn patch(reach: &Reach, trusted_ca: Option<&str>) -> Node {
-    let operation = Node::object([("op", "add".into()), ("path", "".into()), ("value", reach.to_cluster(trusted_ca))]);
+fn patch(parts: &Parts<'_>, reach: &Reach) -> Node {
+    let operation = Node::object([("op", "add".into()), ("path", "".into()), ("value", parts.cluster(reach))]);
     Node::object([
         ("type", "type.googleapis.com/envoy.config.cluster.v3.Cluster".into()),
         ("name", reach.cluster.as_str().into()),
