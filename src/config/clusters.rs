@@ -34,10 +34,11 @@ impl Clusters {
     }
 
     fn cluster(&self, url: &Url) -> Option<&str> {
-        let authority = authority(url);
-        self.mapped(&authority)
-            .or_else(|| self.mapped(url.host_str()?))
-            .or_else(|| (authority == self.issuer_authority).then_some(&self.issuer_cluster))
+        let host = url.host_str()?;
+        let port = url.port_or_known_default().unwrap_or_default();
+        self.mapped(&format!("{host}:{port}"))
+            .or_else(|| self.mapped(host))
+            .or_else(|| (authority(url) == self.issuer_authority).then_some(&self.issuer_cluster))
     }
 
     fn mapped(&self, name: &str) -> Option<&str> {

@@ -113,7 +113,7 @@ impl<'e> Fields<'e> {
     /// A string that must be there and not be empty.
     pub(super) fn required_string(&mut self, field: &'static str) -> Result<String, Error> {
         self.tell(field, FieldKind::RequiredString);
-        let text = self.string(field)?.ok_or_else(|| self.error(field, "required, but not there"))?;
+        let text = self.string(field)?.ok_or_else(|| self.error(field, "required: a string"))?;
         if text.is_empty() { Err(self.error(field, "must not be empty")) } else { Ok(text) }
     }
 
@@ -297,7 +297,10 @@ impl<'e> Fields<'e> {
                 Value::String(_) => {
                     let text = string(value, path, environment)?;
                     json::parse(text.as_bytes()).map_err(|error| {
-                        Error::at(path, format!("is a text that holds no JSON object: {}", placed(error, &text)))
+                        Error::at(
+                            path,
+                            format!("is a text that holds no JSON object, such as a JWK: {}", placed(error, &text)),
+                        )
                     })?
                 }
                 written => expanded(written, path, environment)?,
@@ -390,7 +393,12 @@ fn wrong_type(path: &str, value: &Value, expected: &str) -> Error {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     };
-    Error::at(path, format!("expected {expected}, found {kind}"))
+    let remedy = match value {
+        Value::Null => ", as of an empty line; write a value, or leave the field out",
+        Value::Bool(_) | Value::Number(_) if expected == "a string" => "; write it in quotes",
+        _ => "",
+    };
+    Error::at(path, format!("expected {expected}, found {kind}{remedy}"))
 }
 
 fn string(value: Value, path: &str, environment: &dyn Environment) -> Result<String, Error> {
@@ -439,10 +447,11 @@ pub fn path_of(steps: &[Step]) -> String {
     })
 }
 
-/// What is wrong with a JSON text within the configuration, and where if it is the syntax.
+/// What is wrong with a JSON text within the configuration, and where if it is the syntax. PEM is none, wherever it is broken.
 pub(super) fn placed(error: impl fmt::Display, document: &str) -> String {
     match json::find_fault(document.as_bytes()) {
         None => error.to_string(),
+        Some(_) if document.trim_start().starts_with("-----BEGIN") => error.to_string(),
         Some(fault) if fault.path.is_empty() => fault.to_string(),
         Some(fault) => format!("{}: {fault}", path_of(&fault.path)),
     }
@@ -534,6 +543,6 @@ mod tests {
     fn one_element_stands_for_a_list() {
         assert_eq!(fields(r#"{"l":"a"}"#).unwrap().strings("l").unwrap(), Some(vec!["a".to_owned()]));
         let wrong = fields(r#"{"l":["a",1]}"#).unwrap().strings("l").unwrap_err();
-        assert_eq!(wrong.to_string(), "top.l[1]: expected a string, found a number");
+        assert_eq!(wrong.to_string(), "top.l[1]: expected a string, found a number; write it in quotes");
     }
 }

@@ -66,7 +66,7 @@ impl KeySource {
             None => None,
             Some(document) => {
                 let set = JwkSet::parse(document.as_bytes(), KeySetOrigin::Inline).map_err(|error| {
-                    jwks.error("inline", format!("is no usable key set: {}", placed(useless(&error), &document)))
+                    jwks.error("inline", format!("is no usable JWK Set: {}", placed(useless(&error), &document)))
                 });
                 Some(set?)
             }

@@ -2,7 +2,7 @@
 
 use super::clusters::{Clusters, Endpoints, authority};
 use super::failover::Failover;
-use super::fields::Fields;
+use super::fields::{Fields, printable};
 use super::introspection::Introspection;
 use super::issuer::{discovery, is_name, issuer_url};
 use super::keys::KeySource;
@@ -236,7 +236,11 @@ impl ProviderConfig {
             self.clusters.named = true;
         }
         self.clusters.others = fields.string_map("clusters")?;
-        Ok(())
+        let is_wrong = |(host, cluster): &&(String, String)| cluster.is_empty() || host.contains('/');
+        self.clusters.others.iter().find(is_wrong).map_or(Ok(()), |(host, _)| {
+            let problem = "must be a cluster's name, under a host or host:port without scheme and path";
+            Err(fields.error(&format!("clusters.{}", printable(host)), problem))
+        })
     }
 
     /// How the provider is asked about tokens: `introspection` and `userinfo`.

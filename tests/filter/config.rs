@@ -524,6 +524,9 @@ fn bad_configurations_are_refused_by_the_path_of_their_fault() {
         (p(json!({"name": "a;b"})), "providers[0].name"),
         (p(json!({"cluster": ""})), "providers[0].cluster"),
         (p(json!({"clusters": {"a.example": 7}})), "providers[0].clusters.a.example"),
+        (p(json!({"clusters": {"a.example": ""}})), "providers[0].clusters.a.example"),
+        (p(json!({"clusters": {"https://a.example": "a"}})), "providers[0].clusters.https://a.example"),
+        (p(json!({"clusters": {"a.example/": "a"}})), "providers[0].clusters.a.example/"),
         // CLM-10: audiences
         (p(json!({"audiences": null})), "providers[0].audiences"),
         (p(json!({"audiences": []})), "providers[0].audiences"),
@@ -812,6 +815,26 @@ fn unwise_configurations_are_warned_of() {
     assert_eq!(accepts(&jwt(json!({}), json!({}))).warnings, []);
 }
 
+/// An error tells what to write in place of what was found.
+#[test]
+fn errors_have_a_remedy() {
+    const BROKEN: &str = "-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY-----\n";
+    let client = json!({"client_id": "me", "client_auth": "private_key_jwt", "client_key": BROKEN});
+    let assertion = json!({"assertion": {"issuer": "https://edge.example", "audience": "a", "keys": BROKEN}});
+    for (config, path, remedy) in [
+        (jwt(json!({"audiences": 17}), json!({})), "providers[0].audiences", "a number; write it in quotes"),
+        (jwt(json!({"name": true}), json!({})), "providers[0].name", "a boolean; write it in quotes"),
+        (json!({"providers": [{"issuer": null}]}), "providers[0].issuer", "write a value, or leave the field out"),
+        (jwt(json!({}), json!({"claim_headers": {"claim": "sub"}})), "claim_headers.header", "required: a string"),
+        (jwt(json!({"jwks": {"inline": BROKEN}}), json!({})), "providers[0].jwks.inline", "is no usable JWK Set"),
+        (introspection(json!({"introspection": client}), json!({})), "providers[0].introspection.client_key", "in PEM"),
+        (jwt(json!({}), assertion), "assertion.keys", "no JSON object, such as a JWK"),
+    ] {
+        let error = refuses(&config, path);
+        assert!(error.contains(remedy) && !error.contains("line 1"), "{error}");
+    }
+}
+
 /// Which Envoy cluster is called for which host.
 #[test]
 fn clusters() {
@@ -829,6 +852,8 @@ fn clusters() {
     let elsewhere = || json!({"jwks_uri": "https://keys.example/k"});
     assert_eq!(called(json!({"clusters": {"keys.example": "keys"}}), elsewhere()), "idp.example.com keys");
     assert_eq!(called(json!({"clusters": {"KEYS.Example": "keys"}}), elsewhere()), "idp.example.com keys");
+    assert_eq!(called(json!({"clusters": {"keys.example:443": "keys"}}), elsewhere()), "idp.example.com keys");
+    assert_eq!(called(json!({"clusters": {"keys.example:80": "keys"}}), elsewhere()), "idp.example.com");
     assert_eq!(called(json!({}), elsewhere()), "idp.example.com");
     assert_eq!(called(json!({"clusters": {"example": "keys"}}), elsewhere()), "idp.example.com");
     let port = || json!({"jwks_uri": "https://idp.example.com:8443/k"});
