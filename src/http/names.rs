@@ -11,7 +11,7 @@ mod spelling;
 use crate::http::cookie::{Cookie, cookies};
 use crate::http::query::{Parameter, Target};
 use crate::http::{Headers, Request};
-use search::{Names, is_bracket};
+use search::{Name, Names, is_bracket};
 use spelling::any_reading;
 pub use spelling::{letters, same_spelling};
 
@@ -137,8 +137,9 @@ impl ReservedNames {
             return false;
         }
         let is_place = own.is_place(cookie.name);
-        own.are_alike_in_cookie(cookie, &|name| name.is_written || !is_place)
-            || own.are_behind_encoded_semicolons(cookie, is_place)
+        let meant = |name: &Name| name.is_written || !is_place;
+        own.are_alike_in_cookie(cookie, &meant)
+            || own.are_behind_encoded_semicolons(cookie, &meant)
             || if cookie.is_well_formed() {
                 own.names_a_part_of(cookie.value)
             } else {

@@ -1,6 +1,6 @@
 //! A search for names in a text, in every spelling, and wherever a reader could find one.
 
-use super::spelling::{any_reading, same_spelling};
+use super::spelling::{any_decoding, any_reading, same_spelling};
 use crate::http::cookie::Cookie;
 use crate::http::query::Parameter;
 use std::ops::Range;
@@ -165,20 +165,15 @@ impl Names {
         })
     }
 
-    /// Whether one of them names a pair of a cookie whose escapes are decoded before it is parted: the way of a script that
-    /// many have copied, `decodeURIComponent(cookie).split(';')`.
-    pub(super) fn are_behind_encoded_semicolons(&self, cookie: &Cookie, is_place: bool) -> bool {
-        let mut is_as_sent = true;
-        cookie.pair.contains(&b'%')
-            && any_reading(cookie.pair, &mut |pair| {
-                if std::mem::take(&mut is_as_sent) {
-                    return false;
-                }
-                let mut names =
-                    pair.split(|byte| *byte == b';').map(|pair| Parameter::parse(pair.trim_ascii()).raw_name());
-                let first = names.next().filter(|_| !is_place);
-                first.into_iter().chain(names).any(|name| self.are_alike(name, &|_| true))
-            })
+    /// Whether one of them names a pair of a cookie whose escapes are decoded before it is parted, and the first pair one that is
+    /// `meant`: the way of a script that many have copied, `decodeURIComponent(cookie).split(';')`.
+    pub(super) fn are_behind_encoded_semicolons(&self, cookie: &Cookie, meant: &dyn Fn(&Name) -> bool) -> bool {
+        any_decoding(cookie.pair, &mut |decoded| {
+            let pairs = decoded.split(|byte| *byte == b';');
+            let mut names = pairs.map(|pair| Parameter::parse(pair.trim_ascii()).raw_name());
+            names.next().is_some_and(|first| self.are_alike(first, meant))
+                || names.any(|name| self.are_alike(name, &|_| true))
+        })
     }
 
     /// Whether one of them stands before a `=` in a value.

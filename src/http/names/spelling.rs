@@ -19,22 +19,30 @@ pub fn letters(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
     name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase)
 }
 
-/// Whether something holds of a text as it is, or decoded once or twice, if that makes a difference: `%uXXXX` is read by Perl's CGI
-/// and by IIS. Each also with letters for those that are ASCII to whoever ignores case: to Java, `ı` is an `i`.
+/// Whether something holds of a text as it is, or as it is decoded.
 pub(super) fn any_reading(text: &[u8], holds: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+    in_some_letters(text, holds) || any_decoding(text, holds)
+}
+
+/// Whether something holds of a text decoded once or twice, if that makes a difference: `%uXXXX` is read by Perl's CGI and by IIS.
+pub(super) fn any_decoding(text: &[u8], holds: &mut dyn FnMut(&[u8]) -> bool) -> bool {
     let mut reading = Cow::Borrowed(text);
-    for _ in 0..MAX_READINGS {
-        if holds(&reading) || with_ascii_letters(&reading).is_some_and(|letters| holds(&letters)) {
+    for _ in 0..MAX_DECODINGS {
+        let Some(decoded) = decoded(&reading) else { break };
+        if in_some_letters(&decoded, holds) {
             return true;
         }
-        let Some(decoded) = decoded(&reading) else { break };
         reading = Cow::Owned(decoded);
     }
     false
 }
 
-/// As it is, and decoded twice.
-const MAX_READINGS: usize = 3;
+/// The same of a text, also with letters for those that are ASCII to whoever ignores case: to Java, `ı` is an `i`.
+fn in_some_letters(text: &[u8], holds: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+    holds(text) || with_ascii_letters(text).is_some_and(|letters| holds(&letters))
+}
+
+const MAX_DECODINGS: usize = 2;
 
 fn decoded(text: &[u8]) -> Option<Vec<u8>> {
     text.contains(&b'%').then(|| {
