@@ -466,11 +466,11 @@ def test_a_changed_cluster_ends_the_calls_to_it(start_envoy: StartEnvoy, tmp_pat
     with FakeProvider() as fake:
         active = Reply.json({"active": True, "aud": "urn:api:test", "sub": "ann"})
         fake.routes["/introspect"] = active
-        entry = provider_entry(fake, validation="introspection")
+        entry = provider_entry(fake, validation="introspection", timeout="20s")
         settings = config(fake, providers=[entry])
         envoy = start_envoy(settings, idp=fake.port, adjust=take_over, own_process=True)
         scene.poll(lambda: envoy.get("/", token="known").status == 200, "the cluster", 10)
-        fake.routes["/introspect"] = dataclasses.replace(active, delay=4)
+        fake.routes["/introspect"] = dataclasses.replace(active, delay=8)
         answers: list[tuple[int, float]] = []
 
         def wait() -> None:
@@ -483,7 +483,7 @@ def test_a_changed_cluster_ends_the_calls_to_it(start_envoy: StartEnvoy, tmp_pat
         publish(connect_timeout="3s")
         waiting.join()
         ((status, took),) = answers
-        assert status == 503 and took < 3
+        assert status == 503 and took < 7, "not when the call has ended, but when the cluster has"
         assert envoy.get("/", token="known").status == 200
         fake.routes["/introspect"] = active
         assert envoy.get("/", token="new").status == 200
