@@ -225,6 +225,8 @@ fn a_request_from_a_file_and_a_filter_by_its_name() {
     let ended = run(&["explain", base, "/", "--filter", "nobody"], "");
     assert_eq!(ended.code, 2);
     assert!(ended.err.contains("holds no configuration of a filter called nobody, but of"), "{}", ended.err);
+    let ended = run(&["explain", root().join("envoy/outputs.yaml").to_str().unwrap(), "/"], "");
+    assert!(ended.code == 2 && ended.err.contains("oidc, oidc-strip: choose one by `--filter`"), "{}", ended.err);
     // What lint tells of a file that can't be read, the other commands tell, too, and where.
     for (text, explain, render) in [
         ("providers:\n\t- issuer: a\n", "-:2:2: ", "write spaces in its place"),
@@ -241,7 +243,9 @@ fn a_request_from_a_file_and_a_filter_by_its_name() {
         (&["/", "-H", "nothing"][..], "expected `Name: value`"),
         (&["orders"], "neither a path"),
         (&["/", "--at", "soon"], "is no time"),
-        (&["/", "--answer", "x"], "expected URL=FILE"),
+        (&["/", "--answer", "x"], "--answer: expected URL=FILE"),
+        (&["/", "--answer", "https://idp.example.com/x=999"], "from 200 to 599"),
+        (&["/", "--keys", &format!("mian={configuration}")], "no provider is called `mian`; there is main"),
         (&["/", "--metadata", "x"], "expected `namespace:key=value`"),
         (&["/", "--keys", "no/such/file"], "no/such/file"),
     ] {

@@ -142,6 +142,7 @@ fn mistakes_in_a_table_are_told_with_their_line() {
         ("{ request: GET / }", "`expect` is missing"),
         ("{ request: GET /, token_file: no/such, expect: allowed }", "no/such: there is no such file"),
         ("{ request: GET /, keys: no/such, expect: allowed }", "no/such: there is no such file"),
+        ("{ request: GET /, keys: no=such, expect: allowed }", "no=such: there is no such file"),
         (
             "{ request: GET /, answers: { \"https://idp.example.com\": no/such }, expect: denied }",
             "no/such: there is no such file",

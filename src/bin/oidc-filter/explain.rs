@@ -130,7 +130,7 @@ pub fn explain(file: &Path, options: &Options, now: Timestamp) -> Result<Story, 
     let config = Rc::new(config);
     let mut answers = Answers::default();
     options.answers.iter().try_for_each(|text| answers.add_written(text))?;
-    options.keys.iter().try_for_each(|text| answers.add_keys(text))?;
+    options.keys.iter().try_for_each(|text| answers.add_written_keys(text, &config.providers))?;
     let stage = Stage { config: &config, name: &name, answers: &answers, signer: None, now, is_live: options.live };
     let played = stage.play(&ask(options)?)?;
     Ok(Story::new(Rc::clone(&config), played, now))

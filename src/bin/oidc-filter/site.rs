@@ -81,7 +81,11 @@ pub fn configured(file: &File, wanted: Option<&str>) -> Result<(Config, String),
             let wanted = wanted.unwrap_or_default();
             format!("{}: holds no configuration of a filter called {wanted}, but of {}", file.name, all.join(", "))
         } else {
-            format!("{}: holds several, of filters called {}: choose one by its name", file.name, names.join(", "))
+            format!(
+                "{}: holds several, of filters called {}: choose one by `--filter`, or by `filter` in a table",
+                file.name,
+                names.join(", ")
+            )
         });
     };
     let config = site.config();

@@ -9,7 +9,7 @@ mod live;
 mod request;
 mod signer;
 
-pub use answers::{Answers, answer};
+pub use answers::{A_STATUS, Answers, answer, is_status};
 pub use request::Ask;
 pub use signer::Signer;
 

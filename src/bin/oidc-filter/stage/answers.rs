@@ -2,11 +2,12 @@
 
 use crate::file::File;
 use crate::urls;
-use oidc_filter::config::ProviderConfig;
+use oidc_filter::config::{ProviderConfig, listed};
 use oidc_filter::filter::CallPurpose;
 use oidc_filter::http::{Headers, Response};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::rc::Rc;
 
 /// Answers by their URLs, and key sets for whole providers.
 #[derive(Clone, Default)]
@@ -19,22 +20,29 @@ pub struct Answers {
 impl Answers {
     /// `URL=FILE`, where the file holds JSON; or `URL=503`, a status alone.
     pub fn add_written(&mut self, text: &str) -> Result<(), String> {
-        let (url, what) = text.rsplit_once('=').ok_or("expected URL=FILE, or URL=STATUS")?;
+        let (url, what) = text.rsplit_once('=').ok_or("--answer: expected URL=FILE, or URL=STATUS")?;
         let answer = match what.parse::<u16>() {
-            Ok(status) => answer(status, ""),
+            Ok(status) if is_status(status) => answer(status, ""),
+            Ok(_) => return Err(format!("--answer: {A_STATUS}")),
             Err(_) => answer(200, &File::read(Path::new(what))?.text),
         };
         self.add(url, answer);
         Ok(())
     }
 
-    /// `FILE`, a key set for every provider, or `PROVIDER=FILE`.
-    pub fn add_keys(&mut self, text: &str) -> Result<(), String> {
-        let (whose, path) = match text.rsplit_once('=') {
-            Some((whose, path)) => (Some(whose.to_owned()), path),
-            None => (None, text),
-        };
-        self.keys.push((whose, answer(200, &File::read(Path::new(path))?.text)));
+    /// `FILE`, a key set for every provider, or `PROVIDER=FILE` for one of these.
+    pub fn add_written_keys(&mut self, text: &str, providers: &[Rc<ProviderConfig>]) -> Result<(), String> {
+        let Some((whose, path)) = text.rsplit_once('=') else { return self.add_keys(None, Path::new(text)) };
+        if !providers.iter().any(|provider| provider.name == whose || provider.issuer == whose) {
+            let names: Vec<&String> = providers.iter().map(|provider| &provider.name).collect();
+            return Err(format!("--keys: no provider is called `{whose}`; there is {}", listed(&names)));
+        }
+        self.add_keys(Some(whose), Path::new(path))
+    }
+
+    /// The key set in a file, for one provider or for every one.
+    pub fn add_keys(&mut self, whose: Option<&str>, path: &Path) -> Result<(), String> {
+        self.keys.push((whose.map(str::to_owned), answer(200, &File::read(path)?.text)));
         Ok(())
     }
 
@@ -99,6 +107,14 @@ pub fn answer(status: u16, body: &str) -> Response {
     let headers = Headers::from_pairs([("content-type", "application/json")]);
     Response { status, headers, body: body.as_bytes().to_vec() }
 }
+
+/// Whether a response can end with this.
+pub fn is_status(status: u16) -> bool {
+    (200..600).contains(&status)
+}
+
+/// Of a number that is none.
+pub const A_STATUS: &str = "a status is a number from 200 to 599";
 
 /// Where the endpoints of a provider are, below its issuer, if nobody says where.
 const ENDPOINTS: [&str; 3] = ["jwks", "introspect", "userinfo"];

@@ -2,7 +2,7 @@
 
 use super::fields::{Fields, Texts, text_of};
 use crate::explain::{Verdict, remedy};
-use crate::stage::Played;
+use crate::stage::{Played, is_status};
 use crate::yaml::{Data, Node};
 
 /// What is expected. What nothing is said of may be anything.
@@ -109,11 +109,6 @@ fn is_rule(expected: &str, found: Option<&str>) -> bool {
     let Some(found) = found else { return expected == NONE };
     let (place, name) = found.split_once(' ').unwrap_or((found, ""));
     [found, place, name].contains(&expected)
-}
-
-/// Whether a response can end with this.
-pub fn is_status(status: u16) -> bool {
-    (200..600).contains(&status)
 }
 
 fn is_result(word: &str) -> bool {

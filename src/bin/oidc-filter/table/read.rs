@@ -1,11 +1,11 @@
 //! Reads a table.
 
-use super::expect::{Expectation, is_status};
+use super::expect::Expectation;
 use super::fields::Fields;
 use super::{Case, Made, Table};
 use crate::file::File;
 use crate::site;
-use crate::stage::{Answers, Ask, answer};
+use crate::stage::{A_STATUS, Answers, Ask, answer, is_status};
 use crate::words;
 use crate::yaml::{self, Data, Node};
 use oidc_filter::config::Config;
@@ -163,7 +163,7 @@ impl Shared<'_> {
                     answer(200, &file.text)
                 }
                 (None, Some(status)) if !is_status(status) => {
-                    return Err(fields.error(node, "a status is a number from 200 to 599"));
+                    return Err(fields.error(node, A_STATUS));
                 }
                 (None, Some(status)) => {
                     let body = node.get("body").map(Node::to_json).unwrap_or(Value::Null);
@@ -174,7 +174,7 @@ impl Shared<'_> {
             answers.add(&url.name, given);
         }
         if let Some(path) = fields.text("keys")? {
-            let added = answers.add_keys(&self.folder.join(path).display().to_string());
+            let added = answers.add_keys(None, &self.folder.join(path));
             added.map_err(|problem| fields.place().told(self.file, &problem))?;
         }
         Ok(self.answers.and(answers))
