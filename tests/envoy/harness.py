@@ -201,7 +201,7 @@ class Provider:
     def _http(
         port: int, method: str, target: str, body: str, headers: Mapping[str, str]
     ) -> tuple[http.client.HTTPResponse, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         try:
             connection.request(method, target, body.encode(), dict(headers))
             answer = connection.getresponse()
@@ -539,7 +539,7 @@ def validate(bootstrap: Bootstrap | Path) -> subprocess.CompletedProcess[str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=180,
         )
 
 

@@ -49,12 +49,14 @@ class Load:
         self.samples: list[Sample] = []
         self.cut = 0
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(connections)]
+        self._counts = [0] * connections
+        self._threads = [threading.Thread(target=self._run, args=[index]) for index in range(connections)]
 
     def __enter__(self) -> Load:
         for thread in self._threads:
             thread.start()
-        scene.poll(lambda: len(self.samples) > 20, "load", 20)
+        # Whatever worker a connection has come to, it has answered each kind, and has what it needs for that.
+        scene.poll(lambda: min(self._counts) > max(4, len(self.kinds)), "load", 60)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,7 +64,7 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def _run(self) -> None:
+    def _run(self, index: int) -> None:
         client: Http1 | None = None
         for kind in itertools.cycle(self.kinds):
             if self._over.is_set():
@@ -81,6 +83,7 @@ class Load:
                 continue
             headers = frozenset(name for name, _ in response.seen.headers) if response.status == 200 else frozenset()
             self.samples.append(Sample(begin, time.monotonic() - begin, kind, response.status, headers))
+            self._counts[index] += 1
             if response.header("connection") == "close":
                 client.socket.close()
                 client = None
