@@ -625,6 +625,15 @@ fn answers() -> Vec<(&'static str, Value)> {
         ),
         ("Doorkeeper", json!({"token_type": "Bearer", "client_id": "c", "iat": NOW, "iss": null, "sub": null})),
         (
+            "django-allauth",
+            json!({"aud": [AUDIENCE], "iat": NOW, "token_type": "access_token", "scope": "openid api", "client_id": "web"}),
+        ),
+        ("LemonLDAP::NG", json!({"client_id": "svc", "scope": "api"})),
+        (
+            "Authlib",
+            json!({"aud": AUDIENCE, "client_id": "web", "iat": NOW, "scope": "api", "sub": "7", "token_type": "Bearer"}),
+        ),
+        (
             "Django OAuth Toolkit",
             json!({"scope": "read", "client_id": "c", "username": "ann", "iss": null, "sub": null}),
         ),

@@ -494,6 +494,31 @@ fn a_user_who_is_not_active() {
     }
 }
 
+/// `docs/providers.md`: Doorkeeper tells of access tokens alone, and names the user by a number.
+#[test]
+fn the_token_info_of_doorkeeper() {
+    let settings =
+        json!({"userinfo": {"endpoint": format!("{ISSUER}/oauth/token/info"), "subject": "resource_owner_id"}});
+    let require = json!({"scopes": ["api"], "claims": [{"path": "application.uid", "any_of": ["shop"]}]});
+    let more = json!({"require": require, "claim_headers": {"header": "x-user", "claim": "sub"}});
+    let mut scene = Scene::of(userinfo(settings, more));
+    let info = |user: Value, scope: Value, client: &str| {
+        json!({
+            "resource_owner_id": user, "scope": scope, "expires_in": 7197, "application": {"uid": client}, "created_at": NOW,
+        })
+    };
+    let mut ask = |token: &str, status: u16, answer: Value| {
+        scene.provider.at("/oauth/token/info", says(status, "application/json", answer.to_string()));
+        scene.send(bearer(token))
+    };
+    let upstream = ask("good", 200, info(json!(1), json!(["openid", "api"]), "shop")).allowed();
+    assert_eq!(upstream.header("x-user"), Some("1"));
+    ask("scopeless", 200, info(json!(1), json!(["openid"]), "shop")).refused(403, "insufficient_scope");
+    ask("other", 200, info(json!(1), json!(["api"]), "other")).refused(403, "insufficient_claims");
+    ask("nobodys", 200, info(json!(null), json!(["api"]), "shop")).refused(401, "invalid_claims");
+    ask("refresh", 401, json!({"error": "invalid_token"})).refused(401, "inactive");
+}
+
 /// TikTok answers `error` always, and says in it whether there is one.
 #[test]
 fn an_error_that_is_none() {
