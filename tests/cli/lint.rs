@@ -129,6 +129,14 @@ fn what_only_looks_like_a_fault_is_left_alone() {
                 "max_pending_requests: 2000, max_requests: 2000 }\n          - { priority: DEFAULT }\n",
             )],
         ),
+        // Somebody asks for the route between the one who may change it and the filter.
+        (
+            "envoy",
+            vec![(
+                "                  - name: envoy.filters.http.cors\n",
+                "                  - name: early\n                    typed_config:\n                      \"@type\": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua\n                  - name: envoy.filters.http.cors\n",
+            )],
+        ),
         // Numbers of enumerations.
         ("envoy", vec![("type: PROTOBUF_VALUE", "type: 2"), ("encode: BASE64", "encode: 1"), ("FAIL_RELOAD", "1")]),
         // Names of the provider that are not the one in its URL.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from clients import Response, request_bytes
 from conftest import StartEnvoy
-from envoy_filters import lua
+from envoy_filters import http_filter, lua
 from fake_provider import FakeProvider, Reply
 from harness import Bootstrap, Envoy, Provider, config, provider_entry, validate_config
 from tokens import Key
@@ -485,6 +485,22 @@ def test_a_route_that_was_forgotten_is_no_route_without_a_rule(start_envoy: Star
             routes=[route("/admin", "admin", rule="admin" if by == "metadata" else None), route("/")],
         )
         assert get(envoy, "/admin", fake.token(scope="x")).status in (403, 503)
+
+
+@pytest.mark.parametrize("between", ["", "cors.v3.Cors", "rbac.v3.RBAC"])
+def test_a_route_that_was_chosen_anew_is_told_when_somebody_asks(
+    start_envoy: StartEnvoy, fake: FakeProvider, between: str
+) -> None:
+    """What docs/configuration.md says of filters before this one."""
+    script = "function envoy_on_request(handle) handle:headers():replace('x-to', 'b') handle:clearRouteCache() end"
+    envoy = start_envoy(
+        config(fake, rules=[{"match": {"route_name": "admin"}, "require": {"scopes": ["admin"]}}]),
+        idp=fake.port,
+        before=[lua(script), *([http_filter("between", between)] if between else [])],
+        routes=[route("/", "admin", **when("x-to", "b")), route("/", "other")],
+    )
+    statuses = [get(envoy, "/", fake.token(scope=scope)).status for scope in ("x", "admin")]
+    assert statuses == ([403, 200] if between else [503, 503])
 
 
 def test_no_tunnel_leads_past_the_rules(start_envoy: StartEnvoy, fake: FakeProvider) -> None:

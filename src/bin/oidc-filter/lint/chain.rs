@@ -4,7 +4,7 @@ use super::Report;
 use crate::report::Level;
 use crate::site::{self, Site, SiteKind};
 use crate::yaml::{Key, Node};
-use oidc_filter::config::{Config, TokenLocation};
+use oidc_filter::config::{Config, Rule, TokenLocation};
 use oidc_filter::http::names::Placement;
 
 /// The filters around this one.
@@ -141,9 +141,23 @@ pub fn check<'n>(site: &Site<'n>, chain: &Chain<'n>, routes: &[Entry<'n>], confi
     order(chain, config, report);
     hand_off(site, chain, config, report);
     disabled(site, routes, report);
+    stale_route(chain, config, report);
     upgrade_filters(site, report);
     post_tunnel(site, routes, report);
     shared_name(site, chain, report);
+}
+
+/// Rules by routes are for the route that Envoy had chosen when somebody last asked.
+fn stale_route(chain: &Chain<'_>, config: &Config, report: &mut Report<'_>) {
+    let Some(filter) = chain.before.last().filter(|filter| chain.is_ordered && filter.is_on()) else { return };
+    let kind = filter.kind().split('.').next().unwrap_or_default();
+    if REROUTING.contains(&kind) && config.rules.iter().any(Rule::reads_route) {
+        let text = format!(
+            "rules look at routes, and {kind} right before the filter may make Envoy choose another one, of which Envoy tells the filter \
+             nothing before somebody has asked for it; put cors or an rbac without rules in between"
+        );
+        report.warn_around(filter.node.place, "stale_route", "http_filters", text);
+    }
 }
 
 /// Upgrades may have a chain of filters of their own, which takes the place of the one for requests.
@@ -388,3 +402,6 @@ fn matcher(node: &Node) -> Option<(&Key, &Node)> {
 
 const MATCHED: &str = "says for which requests the filter runs: the others need no token, and a client writes its own identity in them; \
                        leave it out, and write rules";
+
+/// Filters that change headers by which routes are found, and then have Envoy choose anew.
+const REROUTING: [&str; 6] = ["dynamic_modules", "ext_proc", "golang", "lua", "transform", "wasm"];
