@@ -116,6 +116,8 @@ fn nothing_else_is_changed() {
     let body = r#"{"id":7,"result":{"x":1.50,"tools":[ {"name":"\u0072ead"}, {"name":"debug"}],"y":"\u00e9"},"jsonrpc":"2.0"}"#;
     let expected = r#"{"id":7,"result":{"x":1.50,"tools":[{"name":"\u0072ead"}],"y":"\u00e9"},"jsonrpc":"2.0"}"#;
     assert_eq!(listed(&mut scene, "read", JSON, body), expected);
+    let none = r#"{"id":7,"result":{"tools":null},"jsonrpc":"2.0"}"#;
+    assert_eq!(listed(&mut scene, "read", JSON, none), none);
     let batch = format!("[{body},{body}]");
     assert_eq!(listed(&mut scene, "read", JSON, &batch), format!("[{expected},{expected}]"));
 }

@@ -236,6 +236,10 @@ impl Lists {
     }
 
     fn filtered_list(&self, list: &List, entries: &str, now: Timestamp) -> Result<String, json::Error> {
+        // As Go writes a list without entries.
+        if entries == "null" {
+            return Ok(entries.to_owned());
+        }
         let entries = json::elements(entries)?.into_iter();
         let usable: Vec<&str> = entries.filter(|entry| self.may_have(list, entry, now)).collect();
         Ok(format!("[{}]", usable.join(",")))

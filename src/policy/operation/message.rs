@@ -72,7 +72,7 @@ fn message(head: &Head, members: &Members, id: Option<Box<str>>) -> Result<Messa
     }
     let is_error = member("error")?.is_some();
     let answers = [member("result")?, member("error")?].into_iter().flatten().count();
-    let params = member("params")?;
+    let params = member("params")?.filter(|params| *params != NOTHING);
     let Some(method) = member("method")? else {
         // The answer to a request of the server's, which clients no longer give since 2026-07-28.
         let is_answer = answers == 1 && (id.is_some() || is_error) && params.is_none();
@@ -157,7 +157,7 @@ fn subscriptions(params: Option<&Members>) -> Result<Vec<Operation>, FaultKind> 
 
 /// Compares what the headers say with what the body says ("Server Validation").
 fn compare(head: &Head, asked: &Message, params: Option<&Members>) -> Result<(), FaultKind> {
-    let meta = params.and_then(|params| params.one("_meta").ok().flatten());
+    let meta = params.and_then(|params| params.one("_meta").ok().flatten()).filter(|meta| *meta != NOTHING);
     let meta = meta.map(|meta| Members::parse(meta.as_bytes()).map_err(|_| FaultKind::Parameters)).transpose()?;
     let version = meta.and_then(|meta| meta.one(VERSION_IN_META).ok().flatten());
     if version.is_some_and(|version| string(version).as_deref() != Some(head.version.as_str())) {
@@ -196,6 +196,9 @@ const MESSAGE_MEMBERS: &[&str] = &["jsonrpc", "id", "method", "params", "result"
 
 /// Of parameters, and of what in them tells the operation.
 const PARAMETERS: &[&str] = &["name", "uri", "arguments", "ref", "type", "notifications", "resourceSubscriptions"];
+
+/// What some clients write where they have no parameters, or no `_meta`.
+const NOTHING: &str = "null";
 
 /// Where a request of 2026-07-28 says its version.
 const VERSION_IN_META: &str = "io.modelcontextprotocol/protocolVersion";
@@ -244,6 +247,8 @@ mod tests {
         assert_eq!(operations("subscriptions/listen", wanted), both);
         assert_eq!(operations("initialize", r#"{"clientInfo":{"name":"c"}}"#), []);
         assert_eq!(operations("vendor/method", "{}"), [Operation::Unknown]);
+        assert_eq!(operations("tools/list", "null"), []);
+        assert_eq!(operations("prompts/get", r#"{"name":"p","_meta":null}"#), [Operation::Prompt("p".into())]);
         let escaped = r#" {"jsonrpc":"2.0","m\u0065thod":"tools\/c\u0061ll","params":{"n\u0061me":"dr\u006fp"}} "#;
         assert_eq!(asked(escaped).operations, [Operation::Tool("drop".into())]);
         // Answers: an error can be about a request whose identifier could not be read (2025-11-25, `JSONRPCErrorResponse`).
@@ -283,6 +288,7 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":1,"result":{},"__proto__":{"method":"tools/call"}}"#, FaultKind::Request),
             (r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#, FaultKind::Request),
             (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#, FaultKind::Parameters),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":null}"#, FaultKind::Parameters),
             (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":["a"]}"#, FaultKind::Parameters),
             (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}"#, FaultKind::Parameters),
             (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":""}}"#, FaultKind::Parameters),
