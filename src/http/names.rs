@@ -236,6 +236,13 @@ impl ReservedNames {
         !is_plain_name(name) && self.parameters.are_held_by(name)
             || !value.iter().all(is_query_byte) && self.parameters.are_held_by(value)
             || behind.is_some_and(|behind| self.could_be_own(behind))
+            || any_reading(name, &mut |name| name.first().is_some_and(is_bracket)) && self.are_named_by(value)
+    }
+
+    /// Whether one of them is a value whose own name can come to nothing: of `]=x`, qs 4 makes a parameter `x` that is true.
+    fn are_named_by(&self, value: &[u8]) -> bool {
+        let before_comma = value.split(|byte| *byte == b',').next().unwrap_or_default();
+        [value, before_comma].iter().any(|value| self.parameters.are_alike(value, &|_| true))
     }
 
     /// Whether something stands under another spelling of a token's place: a token, to services that take one for the other.

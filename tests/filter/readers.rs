@@ -752,6 +752,25 @@ fn letters_that_fold_to_several_of_ascii_are_no_names_of_ours() {
     }
 }
 
+/// ATK-02, ATK-16: where nothing is left of a parameter's name, qs 4 makes one of its value.
+#[test]
+fn a_name_of_ours_as_the_value_of_a_name_that_comes_to_nothing() {
+    let output = json!({"user_info": {"location": "query_string", "key": "who", "claims": "sub"}});
+    for (way, mut scene, ask) in ways_on(&output) {
+        for query in ["]=who", "[=who", "a=1&%5Bx=who", "[__proto__]=%57ho", "[x=WHO,b", "]x=+who[]"] {
+            let seen = scene.send(ask(get(format!("/d?{query}"))));
+            assert!(matches!(&seen, Seen::Refused(refusal) if refusal.status == 400), "{way}: {query}: {seen:?}");
+        }
+        for query in ["a[]=who", "]=whom", "[x]=a,whom", "x]=who", "a=[who"] {
+            let upstream = scene.send(ask(get(format!("/d?{query}")))).upstream();
+            assert!(upstream.path().starts_with(&format!("/d?{query}")), "{way}: {}", upstream.path());
+        }
+        // No query is too long to be read.
+        let long = "[=".repeat(20_000);
+        scene.send(ask(get(format!("/d?{long}who"))));
+    }
+}
+
 /// ATK-02: qs can be told that commas part parameters: `delimiter: /[&;,]/`.
 #[test]
 fn a_name_of_ours_behind_a_comma() {

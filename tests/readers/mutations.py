@@ -110,6 +110,16 @@ BETWEEN_PARAMETERS = ("&", ";", "&&", "&amp;", "%26", "%3B", ",", "", "?", "&?",
 
 EQUALS = ("=", "=", "=", "=", "", " =", "= ", "%3D", "==", "=\t", "\t=", "[]=", ":", "%3d", "=\"", "%20=", "[=")
 
+# What browsers and links carry in earnest.
+USUAL_COOKIES = (
+    *("_ga=GA1.2.1234.5678", "__cf_bm=aZ.9_-==; b=1", 'consent={"a":1,"b":[2]}', "theme=dark", "prefs=a|b:c", "cart=%7B%22id%22%3A1%7D", 'q="x y"', "k=v=w"),
+    *("n=\xe6\x97\xa5", "empty=", "flag", "csrftoken=Ab/+==", "s%3Aid=x.y%2Bz", "lang=de,en;q=0.5", "a.b-c_d=1", "$Path=/"),
+)
+USUAL_PARAMETERS = (
+    *("q=a+b", "page=2", "ids[]=1&ids[]=2", "filter[a][b]=c", "next=%2Fx%3Fa%3Db%26c", "utm_source=x", "json=%7B%22a%22%3A1%7D", "b64=YQ==", "flag", "x="),
+    *("sort=-a,b", "range=1..2", "n=%E6%97%A5", "t=12:30", "m=a;b", "$filter=a%20eq%20'b'", "a.b=c", "p=(1,2)", "e=a%2526b", "u=http://h/p?x=y"),
+)
+
 ALPHABET = "\t !\"#$%&'()*+,-./0123456789:;<=>?@AKXZ[\\]^_`adikstuwxz{|}~\x80\x85\xa0\xad\xc0\xc1\xc2\xe2\xef\xff"
 
 
@@ -172,7 +182,9 @@ class Attacker:
 
     def random(self) -> Sent:
         noise = self.noise
-        kind = noise.randrange(10)
+        kind = noise.randrange(16)
+        if kind >= 10:
+            return [self.in_fields, self.among_usual, self.of_pieces][kind % 3]()
         cookies: list[str] = []
         query, headers = "", []
         if kind < 5 or kind == 9:
@@ -184,6 +196,39 @@ class Attacker:
             name = noise.choice([*self.spellings_of_header(noise.choice(self.names["header"]))])
             headers = [(self.damaged_or_not(name, 0.3), noise.choice(VALUES))]
         return Sent(tuple(cookies), query, tuple(headers))
+
+    def in_fields(self) -> Sent:
+        """A cookie in several fields: what one begins, another may end."""
+        text = self.damaged_or_not(self.text("cookie", BETWEEN_COOKIES), 0.4)
+        cuts = sorted(self.noise.randrange(len(text) + 1) for _ in range(self.noise.choice((1, 1, 2, 3))))
+        fields = [text[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+        return Sent(cookies=tuple(field for field in fields if field))
+
+    def among_usual(self) -> Sent:
+        """Somewhere in what others send in earnest."""
+        noise = self.noise
+        place, usual, sign = noise.choice((("cookie", USUAL_COOKIES, "; "), ("query", USUAL_PARAMETERS, "&")))
+        parts = [noise.choice(usual) for _ in range(noise.randrange(1, 9))]
+        between = BETWEEN_COOKIES if place == "cookie" else BETWEEN_PARAMETERS
+        whole = sign.join(parts)
+        at = noise.choice([0, len(whole), noise.randrange(len(whole) + 1)])
+        sign = noise.choice((sign, sign, *between))
+        text = self.damaged_or_not(whole[:at] + sign + self.text(place, between) + noise.choice((sign, "")) + whole[at:], 0.3)
+        return Sent(cookies=(text,)) if place == "cookie" else Sent(query=text)
+
+    def of_pieces(self) -> Sent:
+        """Halves of names, and signs, in any order."""
+        noise = self.noise
+        place = noise.choice(("cookie", "query", "header"))
+        name = noise.choice(self.names[place])
+        cut = noise.randrange(len(name) + 1)
+        signs = (*BETWEEN_COOKIES, *EQUALS) if place == "cookie" else (*BETWEEN_PARAMETERS, *EQUALS, "[", "]", ".")
+        signs = tuple("-_.!~'") if place == "header" else signs
+        pieces = (name, name, name[:cut], name[cut:], name.upper(), "a", "forged", noise.choice(self.spellings[name]))
+        text = "".join(noise.choice(noise.choice((pieces, signs))) for _ in range(noise.randrange(2, 12)))
+        if place == "header":
+            return Sent(headers=((text, "forged"),))
+        return Sent(cookies=(text,)) if place == "cookie" else Sent(query=text)
 
     def text(self, place: str, between: tuple[str, ...]) -> str:
         noise = self.noise
