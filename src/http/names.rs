@@ -239,10 +239,12 @@ impl ReservedNames {
             || any_reading(name, &mut |name| name.first().is_some_and(is_bracket)) && self.are_named_by(value)
     }
 
-    /// Whether one of them is a value whose own name can come to nothing: of `]=x`, qs 4 makes a parameter `x` that is true.
+    /// Whether one of them is a value, or stands in one before a `=`, whose own name can come to nothing: of `]=x`, qs 4 makes a
+    /// parameter `x` that is true, and of `[a=1[x]=y` one that is `y`.
     fn are_named_by(&self, value: &[u8]) -> bool {
         let before_comma = value.split(|byte| *byte == b',').next().unwrap_or_default();
         [value, before_comma].iter().any(|value| self.parameters.are_alike(value, &|_| true))
+            || value.contains(&b'=') && self.parameters.are_held_by(value)
     }
 
     /// Whether something stands under another spelling of a token's place: a token, to services that take one for the other.

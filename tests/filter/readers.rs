@@ -757,7 +757,16 @@ fn letters_that_fold_to_several_of_ascii_are_no_names_of_ours() {
 fn a_name_of_ours_as_the_value_of_a_name_that_comes_to_nothing() {
     let output = json!({"user_info": {"location": "query_string", "key": "who", "claims": "sub"}});
     for (way, mut scene, ask) in ways_on(&output) {
-        for query in ["]=who", "[=who", "a=1&%5Bx=who", "[__proto__]=%57ho", "[x=WHO,b", "]x=+who[]"] {
+        for query in [
+            "]=who",
+            "[=who",
+            "a=1&%5Bx=who",
+            "[__proto__]=%57ho",
+            "[x=WHO,b",
+            "]x=+who[]",
+            "[a=1[who]=root",
+            "]=a=[WHO][b]=root",
+        ] {
             let seen = scene.send(ask(get(format!("/d?{query}"))));
             assert!(matches!(&seen, Seen::Refused(refusal) if refusal.status == 400), "{way}: {query}: {seen:?}");
         }
