@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use ed25519_dalek::Signer as _;
 use oidc_filter::jose::jwk::{
-    Algorithm, BadSignature, Jwk, JwkSet, KeyError, KeySetOrigin, Keys, MAX_CANDIDATES, PublicJwk, SetError,
+    Algorithm, BadSignature, Jwk, JwkSet, KeyError, KeySetOrigin, Keys, MAX_CANDIDATES, SetError,
 };
 use oidc_filter::jose::jws::{self, CompactJws, Form};
 use oidc_filter::jose::jwt::{self, AccessToken, Audiences, Claims, Expected, Issuer};
@@ -949,11 +949,9 @@ fn unusable_keys_are_skipped() {
         ("JWK-04", with(rsa.clone(), json!({"n": big(2_048)})), UnsuitableSize),
         ("JWK-04", with(rsa.clone(), json!({"n": big(16_384)})), UnsuitableSize),
         ("JWK-04", with(rsa.clone(), json!({"n": BASE64URL.encode([0xfe; 256])})), Material),
-        ("JWK-04", with(rsa.clone(), json!({"n": format!("{RSA_N}===")})), Encoding),
-        ("JWK-04", with(rsa.clone(), json!({"n": format!("={RSA_N}")})), Encoding),
-        ("JWK-04", with(rsa.clone(), json!({"n": format!("{RSA_N}%3D")})), Encoding),
-        ("JWK-04", with(rsa.clone(), json!({"n": RSA_N.replace('-', "~")})), Encoding),
-        ("JWK-04", with(rsa.clone(), json!({"e": "AQAC"})), Material),
+        ("JWK-04", with(rsa.clone(), json!({"n": format!("{RSA_N}==")})), Encoding),
+        ("JWK-04", with(rsa.clone(), json!({"n": RSA_N.replace('-', "+").replace('_', "/")})), Encoding),
+        ("JWK-04", with(rsa.clone(), json!({"n": format!("{RSA_N}\n")})), Encoding),
         ("JWK-06", with(ec.clone(), json!({"x": y, "y": x})), Material),
         ("JWK-06", with(ec.clone(), json!({"x": zeros, "y": zeros})), Material),
         ("JWK-06", with(ec.clone(), json!({"x": BASE64URL.encode([0xff; 32])})), Material),
@@ -1113,34 +1111,6 @@ fn keys_are_chosen_by_kid_and_few_are_tried() {
     assert!(prove(&good_token(), &nameless, &expected(), NOW).is_ok());
     let named = set_of(&[with(public("EdDSA"), json!({"kid": "other"}))]).unwrap();
     assert_eq!(prove(&good_token(), &named, &expected(), NOW).unwrap_err(), Refusal::Signature);
-}
-
-/// JWK-04: RFC 7518 wants base64url without padding. Who writes another base64 says the same to everybody; as the public key of a
-/// proof, it is refused.
-#[test]
-fn keys_in_another_base64() {
-    for alg in ["RS256", "ES256", "ES512", "EdDSA"] {
-        let (jwk, algorithm) = (public(alg), Algorithm::from_name(alg).unwrap());
-        let plain = Jwk::parse(&jwk, KeySetOrigin::Remote).unwrap();
-        let spellings: [fn(&str) -> String; 4] = [
-            |text| format!("{text}{}", "=".repeat((4 - text.len() % 4) % 4)),
-            |text| text.replace('-', "+").replace('_', "/"),
-            |text| format!("{}\r\n{}\n", &text[..4], &text[4..]),
-            |text| format!("{}==", text.replace('-', "+").replace('_', "/")),
-        ];
-        for spelling in spellings {
-            let mut odd = jwk.clone();
-            for name in ["n", "e", "x", "y"] {
-                if let Some(text) = jwk.get(name).and_then(Value::as_str) {
-                    odd[name] = json!(spelling(text));
-                }
-            }
-            let read = Jwk::parse(&odd, KeySetOrigin::Remote).unwrap();
-            assert!(read.verify(algorithm, b"m", &key(alg).sign(alg, b"m")).is_ok(), "{odd}");
-            assert_eq!((read.spki(), read.fingerprint() == plain.fingerprint()), (plain.spki(), true));
-            assert_eq!(PublicJwk::parse(&odd).is_ok(), odd == jwk, "{odd}");
-        }
-    }
 }
 
 /// JWK-07: RFC 7518, section 6.2.1.2, wants coordinates of full length; who takes them for numbers loses a zero octet

@@ -251,8 +251,8 @@ fn keys_that_are_not_used_are_told_of() {
     let heard = || -> Vec<String> { heard().into_iter().filter(|line| line.contains("keys[")).collect() };
     let mut scene = Scene::cold(jwt(json!({}), json!({})));
     let nameless = with(key("k2").jwk(), json!({"kid": null, "use": "enc"}));
-    let garbled = with(key("k4").jwk(), json!({"x": "A*=="}));
-    scene.provider.keys(&[with(key("k1").jwk(), json!({"x": "AA"})), nameless.clone(), json!({"kid": "k3"}), garbled]);
+    let padded = with(key("k4").jwk(), json!({"x": "AA=="}));
+    scene.provider.keys(&[with(key("k1").jwk(), json!({"x": "AA"})), nameless.clone(), json!({"kid": "k3"}), padded]);
     scene.tick();
     let lines = heard();
     assert_eq!(
@@ -261,7 +261,8 @@ fn keys_that_are_not_used_are_told_of() {
             "idp.example.com: keys[0] (\"k1\") is not used: its parameters do not make a valid key",
             "idp.example.com: keys[1] is not used: it is not meant for verifying signatures",
             "idp.example.com: keys[2] (\"k3\") is not used: its parameters do not make a valid key",
-            "idp.example.com: keys[3] (\"k4\") is not used: a parameter is no base64url",
+            "idp.example.com: keys[3] (\"k4\") is not used: a parameter is no base64url, which has `-` and `_`, and no `+`, `/` \
+             or padding (`=`)",
         ]
     );
     scene.pass_seconds(60);

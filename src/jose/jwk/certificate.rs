@@ -3,12 +3,12 @@
 //! No chain is checked, no name and no date: whoever publishes the key set vouches for the key, with or without a certificate
 //! around it. Only the way to the key is read; a library for all of X.509 would also read, and refuse, what is of no concern here.
 
-use super::material::{Material, forgiving_base64};
+use super::material::Material;
 use super::{KeyError, said};
 use crate::json::Object;
 use crate::time::Timestamp;
 use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+use base64::prelude::{BASE64_STANDARD_NO_PAD as BASE64, BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use p256::pkcs8::der::asn1::{AnyRef, GeneralizedTime, UtcTime};
 use p256::pkcs8::der::{self, Decode as _, Reader as _, SliceReader, Tag, TagNumber};
 use sha1::Sha1;
@@ -77,6 +77,19 @@ fn block(text: &str, label: &str) -> Option<Vec<u8>> {
     let (_, block) = text.split_once(&format!("-----BEGIN {label}-----"))?;
     let (block, _) = block.split_once(&format!("-----END {label}-----"))?;
     forgiving_base64(block)
+}
+
+/// RFC 7468, section 2, breaks lines; RFC 7517 doesn't, but some who publish do, and some write base64url or leave padding out.
+fn forgiving_base64(text: &str) -> Option<Vec<u8>> {
+    let letters = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).map(|byte| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        other => other,
+    });
+    let letters: Vec<u8> = letters.collect();
+    let padding = letters.iter().rev().take_while(|byte| **byte == b'=').take(2).count();
+    let (letters, _) = letters.split_at_checked(letters.len().saturating_sub(padding))?;
+    BASE64.decode(letters).ok()
 }
 
 /// The SubjectPublicKeyInfo of a certificate in DER, and when the certificate ends (RFC 5280, section 4.1).

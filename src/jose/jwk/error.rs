@@ -66,7 +66,7 @@ pub enum KeyError {
     Certificate,
     /// Its certificate (`x5c`) holds another key.
     CertificateOfAnother,
-    /// A parameter is no base64url (RFC 7515, section 2), nor any other base64.
+    /// A parameter is no base64url as RFC 7515, section 2, has it.
     Encoding,
     /// It cannot be read without doubt: a member that is given twice, or nested too deep.
     Json(json::Error),
@@ -98,7 +98,7 @@ impl fmt::Display for KeyError {
             Self::AmbiguousKeyId => "its kid also names a different key",
             Self::Certificate => "its certificate cannot be read",
             Self::CertificateOfAnother => "its certificate (x5c) holds another key than its parameters",
-            Self::Encoding => "a parameter is no base64url",
+            Self::Encoding => "a parameter is no base64url, which has `-` and `_`, and no `+`, `/` or padding (`=`)",
             Self::Json(error) => return error.fmt(f),
             Self::KeyId => "its kid is not a short string",
             Self::Material => "its parameters do not make a valid key",

@@ -3,7 +3,7 @@
 use super::{Algorithm, BadSignature, Fingerprint, KeyError, KeySetOrigin, said};
 use crate::json::{Object, Value};
 use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD_NO_PAD as BASE64;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use hmac::{Hmac, KeyInit, Mac};
 use p256::ecdsa::signature::Verifier;
 use p256::pkcs8::der::Decode as _;
@@ -279,21 +279,8 @@ fn string<'j>(jwk: &'j Object, name: &str) -> Result<&'j str, KeyError> {
 }
 
 fn octets(jwk: &Object, name: &str) -> Result<Vec<u8>, KeyError> {
-    forgiving_base64(string(jwk, name)?).ok_or(KeyError::Encoding)
-}
-
-/// Of what a provider, or an operator, publishes: whatever alphabet it is in, with padding or without, it says the same to everybody.
-/// RFC 7468, section 2, breaks lines; RFC 7517 doesn't, but some who publish do.
-pub(super) fn forgiving_base64(text: &str) -> Option<Vec<u8>> {
-    let letters = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).map(|byte| match byte {
-        b'-' => b'+',
-        b'_' => b'/',
-        other => other,
-    });
-    let letters: Vec<u8> = letters.collect();
-    let padding = letters.iter().rev().take_while(|byte| **byte == b'=').take(2).count();
-    let (letters, _) = letters.split_at_checked(letters.len().saturating_sub(padding))?;
-    BASE64.decode(letters).ok()
+    let text = string(jwk, name)?;
+    BASE64URL.decode(text).map_err(|_| KeyError::Encoding)
 }
 
 /// RFC 3279, section 2.3.1: what all of PKCS #1 is called in a certificate.
