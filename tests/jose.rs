@@ -459,8 +459,6 @@ fn only_types_of_access_tokens_are_taken() {
         "JWT",
         "jwt",
         "application/jwt",
-        "JOSE",
-        "jose",
         "okta-internal-at+jwt",
     ] {
         accepts("ALG-20", &with_header(json!({"typ": typ})));
@@ -474,6 +472,7 @@ fn only_types_of_access_tokens_are_taken() {
         "application/dpop+jwt",
         "DPoP+JWT",
         "",
+        "JOSE",
         "JOSE+JSON",
         "entity-statement+jwt",
         "at+jwt;x=y",

@@ -434,9 +434,8 @@ enum Source {
     Jwt { token_type: Option<String> },
 }
 
-/// The types of access tokens where none is configured: RFC 9068's, the two that only say what the text is (RFC 7519, section 5.1;
-/// RFC 7515, section 4.1.9, as SPIFFE has it), and Okta's.
-const ACCESS_TOKENS: &[&str] = &["at+jwt", "JWT", "JOSE", "okta-internal-at+jwt"];
+/// The types of access tokens where none is configured: RFC 9068's, the one that most providers use, and Okta's.
+const ACCESS_TOKENS: &[&str] = &["at+jwt", "JWT", "okta-internal-at+jwt"];
 
 /// What an answer may say nothing about by `null`.
 const NULLABLE: &[&str] = &["aud", "azp", "client_id", "cnf", "exp", "iat", "iss", "jti", "nbf", "scope", "scp", "sub"];
