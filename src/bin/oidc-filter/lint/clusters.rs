@@ -137,7 +137,8 @@ fn plain_text((file, cluster): (&str, &Node), name: &str, path: &str, config: &C
     if speaks_tls(cluster) && !names_host(cluster) {
         for host in hosts.iter().filter(|host| host.parse::<IpAddr>().is_err()) {
             let text = format!(
-                "{name} begins TLS without saying for which host: a provider that shares its address with others, as behind a CDN, ends it or shows                  another's certificate, and requests get 503; set `sni: {host}`"
+                "{name} begins TLS without saying for which host: a provider that shares its address with others, as behind a CDN, \
+                 ends it or shows another's certificate, and requests get 503; set `sni: {host}`"
             );
             report.warn_in(file, cluster.place, "cluster_without_sni", path, text);
         }
