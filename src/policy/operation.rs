@@ -74,9 +74,8 @@ impl Operation {
     fn unnamed(method: &str) -> Option<Vec<Self>> {
         match method {
             "completion/complete" => Some(vec![Self::SomePrompt, Self::SomeResource]),
-            "resources/subscribe" | "resources/unsubscribe" | "subscriptions/listen" => Some(vec![Self::SomeResource]),
-            "resources/directory/read" | "skills/get" => Some(vec![Self::SomeResource]),
-            _ => None,
+            "subscriptions/listen" => Some(vec![Self::SomeResource]),
+            _ => (parameter_of(method) == Some("uri")).then(|| vec![Self::SomeResource]),
         }
     }
 
@@ -85,9 +84,7 @@ impl Operation {
         match method {
             "tools/call" => Some(Self::Tool(name.into())),
             "prompts/get" => Some(Self::Prompt(name.into())),
-            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => Some(Self::Resource(name.into())),
-            "resources/directory/read" | "skills/get" => Some(Self::Resource(name.into())),
-            _ => None,
+            _ => (parameter_of(method) == Some("uri")).then(|| Self::Resource(name.into())),
         }
     }
 }
@@ -244,6 +241,16 @@ fn needed_for_resource<'p>(list: &'p [Permission], default: Option<&'p Needed>, 
 fn needed_for_any<'p>(list: &'p [Permission], default: Option<&'p Needed>) -> impl Iterator<Item = &'p Needed> {
     let fits_all = list.iter().any(|permission| permission.name == NamePattern::Prefix(String::new()));
     list.iter().map(|permission| &permission.needed).chain(default.filter(|_| !fits_all))
+}
+
+/// The parameter in which a method names what it is about.
+fn parameter_of(method: &str) -> Option<&'static str> {
+    match method {
+        "tools/call" | "prompts/get" => Some("name"),
+        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => Some("uri"),
+        "resources/directory/read" | "skills/get" => Some("uri"),
+        _ => None,
+    }
 }
 
 /// Methods that no permission is for: they need what every request needs.

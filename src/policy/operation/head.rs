@@ -3,7 +3,7 @@
 
 use super::fault::{FaultKind, MessageFault};
 use super::likeness::is_odd_method;
-use super::{Message, Operation, is_harmless};
+use super::{Message, Operation, is_harmless, parameter_of};
 use crate::config::{Mcp, OperationSource};
 use crate::http::names::{same_spelling, tells_operation};
 use crate::http::{McpMetadata, Request, only};
@@ -131,7 +131,7 @@ impl Head {
 /// What Envoy's own filter says that the body asks for.
 fn told(metadata: Option<&McpMetadata>) -> Result<(Box<str>, Vec<Operation>), FaultKind> {
     let Some(McpMetadata { method: Some(method), name, uri }) = metadata else { return Err(FaultKind::Request) };
-    let name = if matches!(&**method, "tools/call" | "prompts/get") { name } else { uri };
+    let name = if parameter_of(method) == Some("name") { name } else { uri };
     let operations = match Operation::of_method(method, name.as_deref().unwrap_or_default()) {
         // Envoy reads no further than it is told to.
         Some(_) if name.as_deref().is_none_or(str::is_empty) => return Err(FaultKind::Parameters),

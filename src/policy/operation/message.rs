@@ -7,7 +7,7 @@
 use super::fault::{FaultKind, MessageFault};
 use super::head::{Head, ProtocolVersion};
 use super::likeness::{is_odd_method, is_variant};
-use super::{Message, Operation};
+use super::{Message, Operation, is_harmless, parameter_of};
 use crate::json::{self, Members, Value};
 
 /// Reads a whole body, and compares it with the head that it came with.
@@ -101,10 +101,10 @@ fn parameters(text: &str) -> Result<Members<'_>, FaultKind> {
 
 /// What a method is about.
 fn operations(method: &str, params: Option<&Members>) -> Result<Vec<Operation>, FaultKind> {
-    let parameter = match method {
-        "tools/call" | "prompts/get" => "name",
-        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => "uri",
-        "resources/directory/read" | "skills/get" => "uri",
+    if let Some(parameter) = parameter_of(method) {
+        return Ok(Operation::of_method(method, &text_of(params, parameter)?).into_iter().collect());
+    }
+    match method {
         "completion/complete" => {
             let reference = params.and_then(|params| params.one("ref").ok().flatten()).ok_or(FaultKind::Parameters)?;
             let reference = parameters(reference)?;
@@ -113,13 +113,12 @@ fn operations(method: &str, params: Option<&Members>) -> Result<Vec<Operation>, 
                 "ref/resource" => Operation::Resource(text_of(Some(&reference), "uri")?.into()),
                 _ => return Err(FaultKind::Parameters),
             };
-            return Ok(vec![operation]);
+            Ok(vec![operation])
         }
-        "subscriptions/listen" => return subscriptions(params),
-        method if super::is_harmless(method) => return Ok(Vec::new()),
-        _ => return Ok(unknown(method, params)),
-    };
-    Ok(Operation::of_method(method, &text_of(params, parameter)?).into_iter().collect())
+        "subscriptions/listen" => subscriptions(params),
+        method if is_harmless(method) => Ok(Vec::new()),
+        _ => Ok(unknown(method, params)),
+    }
 }
 
 /// What a method is about that the protocol doesn't know, with what else it names as a known one would.
