@@ -129,16 +129,22 @@ def test_local_reply_config_rewrites_refusals(start_envoy: StartEnvoy, provider:
     assert (refusal.header("www-authenticate") or "").startswith("Bearer realm=")
 
 
-def test_custom_response_rewrites_refusals(start_envoy: StartEnvoy, provider: Provider) -> None:
-    kind = "type.googleapis.com/envoy.extensions.http.custom_response.local_response_policy.v3.LocalResponsePolicy"
-    action = {"name": "page", "typed_config": {"@type": kind, "status_code": 403, "body": {"inline_string": "no entry"}}}
+def custom_response(kind: str, **policy: Any) -> dict[str, Any]:
+    """Envoy's filter that answers each 401 by this policy."""
+    kind = f"type.googleapis.com/envoy.extensions.http.custom_response.{kind}"
+    action = {"name": "page", "typed_config": {"@type": kind, **policy}}
     match_input = {
         "name": "status",
         "typed_config": {"@type": "type.googleapis.com/envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput"},
     }
     predicate = {"single_predicate": {"input": match_input, "value_match": {"exact": "401"}}}
     matcher = {"matcher_list": {"matchers": [{"predicate": predicate, "on_match": {"action": action}}]}}
-    custom = http_filter("custom_response", "custom_response.v3.CustomResponse", custom_response_matcher=matcher)
+    return http_filter("custom_response", "custom_response.v3.CustomResponse", custom_response_matcher=matcher)
+
+
+def test_custom_response_rewrites_refusals(start_envoy: StartEnvoy, provider: Provider) -> None:
+    body = {"inline_string": "no entry"}
+    custom = custom_response("local_response_policy.v3.LocalResponsePolicy", status_code=403, body=body)
     envoy = start_envoy(config(provider), before=[custom])
     refusal = envoy.get("/")
     assert (refusal.status, refusal.body) == (403, b"no entry")
@@ -148,15 +154,8 @@ def test_custom_response_rewrites_refusals(start_envoy: StartEnvoy, provider: Pr
 
 
 def test_a_custom_response_that_is_fetched_comes_through_the_filter(start_envoy: StartEnvoy, provider: Provider) -> None:
-    kind = "type.googleapis.com/envoy.extensions.http.custom_response.redirect_policy.v3.RedirectPolicy"
-    action = {"name": "page", "typed_config": {"@type": kind, "uri": "http://test.example/page", "status_code": 401}}
-    match_input = {
-        "name": "status",
-        "typed_config": {"@type": "type.googleapis.com/envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput"},
-    }
-    predicate = {"single_predicate": {"input": match_input, "value_match": {"exact": "401"}}}
-    matcher = {"matcher_list": {"matchers": [{"predicate": predicate, "on_match": {"action": action}}]}}
-    custom = http_filter("custom_response", "custom_response.v3.CustomResponse", custom_response_matcher=matcher)
+    uri = "http://test.example/page"
+    custom = custom_response("redirect_policy.v3.RedirectPolicy", uri=uri, status_code=401)
     rules = [{"match": {"path": "/page"}, "bypass": True}]
     without = config(provider, **IDENTITY)
     envoy = start_envoy(config(provider, rules=rules, **IDENTITY), before=[custom], listeners={"without": without})
