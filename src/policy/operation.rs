@@ -12,6 +12,7 @@ pub mod head;
 mod likeness;
 pub mod lists;
 pub mod message;
+mod method;
 pub mod uri;
 mod watch;
 
@@ -67,24 +68,6 @@ impl Operation {
         match self {
             Self::Tool(name) | Self::Prompt(name) | Self::Resource(name) => Some(name),
             Self::SomePrompt | Self::SomeResource | Self::Unknown => None,
-        }
-    }
-
-    /// What is meant by a method whose names stand in no header, to somebody who reads no body.
-    fn unnamed(method: &str) -> Option<Vec<Self>> {
-        match method {
-            "completion/complete" => Some(vec![Self::SomePrompt, Self::SomeResource]),
-            "subscriptions/listen" => Some(vec![Self::SomeResource]),
-            _ => (parameter_of(method) == Some("uri")).then(|| vec![Self::SomeResource]),
-        }
-    }
-
-    /// What it is about.
-    fn of_method(method: &str, name: &str) -> Option<Self> {
-        match method {
-            "tools/call" => Some(Self::Tool(name.into())),
-            "prompts/get" => Some(Self::Prompt(name.into())),
-            _ => (parameter_of(method) == Some("uri")).then(|| Self::Resource(name.into())),
         }
     }
 }
@@ -242,47 +225,6 @@ fn needed_for_any<'p>(list: &'p [Permission], default: Option<&'p Needed>) -> im
     let fits_all = list.iter().any(|permission| permission.name == NamePattern::Prefix(String::new()));
     list.iter().map(|permission| &permission.needed).chain(default.filter(|_| !fits_all))
 }
-
-/// The parameter in which a method names what it is about.
-fn parameter_of(method: &str) -> Option<&'static str> {
-    match method {
-        "tools/call" | "prompts/get" => Some("name"),
-        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => Some("uri"),
-        "resources/directory/read" | "skills/get" => Some("uri"),
-        _ => None,
-    }
-}
-
-/// Methods that no permission is for: they need what every request needs.
-fn is_harmless(method: &str) -> bool {
-    HARMLESS_METHODS.contains(&method)
-}
-
-/// Methods of the specification, of the versions from 2025-03-26 on, and of its extension for skills (SEP-2640), that are about
-/// nothing with a name. Tasks belong to whoever began them: their identifiers are the server's to guard.
-const HARMLESS_METHODS: &[&str] = &[
-    "initialize",
-    "ping",
-    "server/discover",
-    "logging/setLevel",
-    "tools/list",
-    "prompts/list",
-    "resources/list",
-    "resources/templates/list",
-    "skills/list",
-    "tasks/get",
-    "tasks/list",
-    "tasks/result",
-    "tasks/cancel",
-    "tasks/update",
-    "notifications/initialized",
-    "notifications/cancelled",
-    "notifications/progress",
-    "notifications/message",
-    "notifications/roots/list_changed",
-    "notifications/tasks/status",
-    "notifications/elicitation/complete",
-];
 
 /// A member of a result that lists something.
 struct List {

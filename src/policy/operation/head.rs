@@ -2,8 +2,8 @@
 //! method and the name that it is about (Streamable HTTP, "Request Metadata").
 
 use super::fault::{FaultKind, MessageFault};
-use super::likeness::is_odd_method;
-use super::{Message, Operation, is_harmless, parameter_of};
+use super::method::Method;
+use super::{Message, Operation};
 use crate::config::{Mcp, OperationSource};
 use crate::http::names::{same_spelling, tells_operation};
 use crate::http::{McpMetadata, Request, only};
@@ -115,15 +115,14 @@ impl Head {
 
     /// What a method is about by its headers: those behind compare `Mcp-Name` for three methods, and for no other.
     fn operations(&self, method: &str) -> Result<Vec<Operation>, FaultKind> {
-        let name = self.name.as_deref();
-        match method {
-            "tools/call" | "prompts/get" | "resources/read" => {
-                let operation = name.and_then(|name| Operation::of_method(method, name));
+        match Method::of(method) {
+            Some(Method { about, .. }) if Method::is_named_in_head(method) => {
+                let operation = self.name.as_deref().and_then(|name| about.named(name));
                 Ok(vec![operation.ok_or(FaultKind::Headers)?])
             }
-            method if is_harmless(method) => Ok(Vec::new()),
-            method if is_odd_method(method) => Err(FaultKind::Headers),
-            method => Ok(Operation::unnamed(method).unwrap_or_else(|| vec![Operation::Unknown])),
+            Some(Method { about, .. }) => Ok(about.unnamed()),
+            None if Method::is_odd(method) => Err(FaultKind::Headers),
+            None => Ok(vec![Operation::Unknown]),
         }
     }
 }
@@ -131,14 +130,19 @@ impl Head {
 /// What Envoy's own filter says that the body asks for.
 fn told(metadata: Option<&McpMetadata>) -> Result<(Box<str>, Vec<Operation>), FaultKind> {
     let Some(McpMetadata { method: Some(method), name, uri }) = metadata else { return Err(FaultKind::Request) };
-    let name = if parameter_of(method) == Some("name") { name } else { uri };
-    let operations = match Operation::of_method(method, name.as_deref().unwrap_or_default()) {
-        // Envoy reads no further than it is told to.
-        Some(_) if name.as_deref().is_none_or(str::is_empty) => return Err(FaultKind::Parameters),
-        Some(operation) => vec![operation],
-        None if is_odd_method(method) => return Err(FaultKind::Request),
-        None if is_harmless(method) || **method == *ENVOYS_RESPONSE => Vec::new(),
-        None => Operation::unnamed(method).unwrap_or_else(|| vec![Operation::Unknown]),
+    let operations = match Method::of(method) {
+        Some(Method { about, .. }) => {
+            let name = if about.parameter() == Some("name") { name } else { uri };
+            match about.named(name.as_deref().unwrap_or_default()) {
+                // Envoy reads no further than it is told to.
+                Some(_) if name.as_deref().is_none_or(str::is_empty) => return Err(FaultKind::Parameters),
+                Some(operation) => vec![operation],
+                None => about.unnamed(),
+            }
+        }
+        None if Method::is_odd(method) => return Err(FaultKind::Request),
+        None if **method == *ENVOYS_RESPONSE => Vec::new(),
+        None => vec![Operation::Unknown],
     };
     Ok((method.clone(), operations))
 }

@@ -5,15 +5,11 @@
 use crate::http::path::are_composed;
 use percent_encoding::percent_decode_str;
 
-/// Whether a method could be taken for one that is about something with a name, or lists such, and is none.
-pub(super) fn is_odd_method(method: &str) -> bool {
-    is_variant(method, GUARDED_METHODS)
-}
-
 /// Whether a name is none of these, but could be taken for one; or makes members of its value be those of the object, where
 /// somebody copies it in JavaScript.
-pub(super) fn is_variant(name: &str, known: &[&str]) -> bool {
-    !known.contains(&name) && (name == "__proto__" || known.iter().any(|known| letters(name).eq(letters(known))))
+pub(super) fn is_variant<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clone) -> bool {
+    let is_known = known.clone().any(|known| known == name);
+    !is_known && (name == "__proto__" || known.map(letters).any(|known| letters(name).eq(known)))
 }
 
 /// Whether a name could be taken for what is listed, or else for one that begins so. To the SDK for C#, case counts for nothing in a
@@ -121,24 +117,6 @@ fn letters(name: &str) -> impl Iterator<Item = char> + '_ {
 
 /// What FastMCP begins an identity with, from 4.2 on.
 pub(super) const IDENTITY_MARK: &str = "__";
-
-/// Methods that are about something with a name, or list what has one.
-const GUARDED_METHODS: &[&str] = &[
-    "tools/call",
-    "prompts/get",
-    "resources/read",
-    "resources/subscribe",
-    "resources/unsubscribe",
-    "completion/complete",
-    "subscriptions/listen",
-    "tools/list",
-    "prompts/list",
-    "resources/list",
-    "resources/templates/list",
-    "resources/directory/read",
-    "skills/list",
-    "skills/get",
-];
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@
 //! The invariant: no entry of a list goes on that the token may not use. What can't be read as a list, or is longer than is read,
 //! does not go on at all: an error of JSON-RPC stands in its place.
 
+use super::method::Method;
 use super::watch::Watch;
 use super::{LISTS, List, Message, Operation};
 use crate::config::{Mcp, Policy, ScopeImplications};
@@ -94,7 +95,8 @@ impl Lists {
         token: Option<&AccessToken>,
     ) -> Option<Self> {
         let mcp = policy.mcp.as_ref().filter(|mcp| mcp.filter_lists)?;
-        let asks_for_list = |asked: &&Message| asked.method.as_deref().is_some_and(|own| LIST_METHODS.contains(&own));
+        let asks_for_list =
+            |asked: &&Message| asked.method.as_deref().and_then(Method::of).is_some_and(|method| method.lists);
         let request = match messages.iter().find(asks_for_list) {
             Some(asked) => ListRequest::List(asked.id.clone()),
             None if opens_stream => ListRequest::Stream,
@@ -394,16 +396,6 @@ fn object<'m>(
         members.map(|member| member.map(|(name, text)| format!("{}:{text}", Value::String(name.to_owned())))).collect();
     Ok(format!("{{{}}}", written?.join(",")))
 }
-
-/// Methods whose answer lists something.
-const LIST_METHODS: &[&str] = &[
-    "tools/list",
-    "prompts/list",
-    "resources/list",
-    "resources/templates/list",
-    "resources/directory/read",
-    "skills/list",
-];
 
 /// How media types name it: RFC 9110, section 8.3.2, and what some write for it (Encoding standard, section 4.2).
 const UTF_8: [&[u8]; 3] = [b"utf-8", b"\"utf-8\"", b"utf8"];

@@ -6,8 +6,9 @@
 
 use super::fault::{FaultKind, MessageFault};
 use super::head::{Head, ProtocolVersion};
-use super::likeness::{is_odd_method, is_variant};
-use super::{Message, Operation, is_harmless, parameter_of};
+use super::likeness::is_variant;
+use super::method::{About, Method};
+use super::{Message, Operation};
 use crate::json::{self, Members, Value};
 
 /// Reads a whole body, and compares it with the head that it came with.
@@ -63,7 +64,7 @@ fn identifier(text: &str) -> Option<Box<str>> {
 }
 
 fn message(head: &Head, members: &Members, id: Option<Box<str>>) -> Result<Message, FaultKind> {
-    if members.iter().any(|(name, _)| is_variant(name, MESSAGE_MEMBERS)) {
+    if members.iter().any(|(name, _)| is_variant(name, MESSAGE_MEMBERS.iter().copied())) {
         return Err(FaultKind::Request);
     }
     let member = |name| members.one(name).map_err(|_| FaultKind::Parse);
@@ -82,7 +83,7 @@ fn message(head: &Head, members: &Members, id: Option<Box<str>>) -> Result<Messa
         return Err(FaultKind::Request);
     };
     let method = string(method).filter(|method| !method.is_empty() && answers == 0).ok_or(FaultKind::Request)?;
-    if is_odd_method(&method) {
+    if Method::is_odd(&method) {
         return Err(FaultKind::Request);
     }
     let params = params.map(parameters).transpose()?;
@@ -95,17 +96,18 @@ fn message(head: &Head, members: &Members, id: Option<Box<str>>) -> Result<Messa
 /// The parameters, by name: MCP has none by position.
 fn parameters(text: &str) -> Result<Members<'_>, FaultKind> {
     let params = Members::parse(text.as_bytes()).map_err(|_| FaultKind::Parameters)?;
-    let is_odd = params.iter().any(|(name, _)| is_variant(name, PARAMETERS));
+    let is_odd = params.iter().any(|(name, _)| is_variant(name, PARAMETERS.iter().copied()));
     if is_odd { Err(FaultKind::Parameters) } else { Ok(params) }
 }
 
 /// What a method is about.
 fn operations(method: &str, params: Option<&Members>) -> Result<Vec<Operation>, FaultKind> {
-    if let Some(parameter) = parameter_of(method) {
-        return Ok(Operation::of_method(method, &text_of(params, parameter)?).into_iter().collect());
+    let Some(Method { about, .. }) = Method::of(method) else { return Ok(unknown(method, params)) };
+    if let Some(parameter) = about.parameter() {
+        return Ok(about.named(&text_of(params, parameter)?).into_iter().collect());
     }
-    match method {
-        "completion/complete" => {
+    match about {
+        About::Reference => {
             let reference = params.and_then(|params| params.one("ref").ok().flatten()).ok_or(FaultKind::Parameters)?;
             let reference = parameters(reference)?;
             let operation = match text_of(Some(&reference), "type")?.as_str() {
@@ -115,9 +117,8 @@ fn operations(method: &str, params: Option<&Members>) -> Result<Vec<Operation>, 
             };
             Ok(vec![operation])
         }
-        "subscriptions/listen" => subscriptions(params),
-        method if is_harmless(method) => Ok(Vec::new()),
-        _ => Ok(unknown(method, params)),
+        About::Subscriptions => subscriptions(params),
+        About::Nothing | About::Tool | About::Prompt | About::Resource => Ok(Vec::new()),
     }
 }
 
@@ -165,10 +166,8 @@ fn compare(head: &Head, asked: &Message, params: Option<&Members>) -> Result<(),
     if asked.operations.iter().any(|operation| operation.name().is_some_and(|name| name.contains('\0'))) {
         return Err(FaultKind::Parameters);
     }
-    let name = match asked.method.as_deref() {
-        Some("tools/call" | "prompts/get" | "resources/read") => asked.operations.first().and_then(Operation::name),
-        _ => None,
-    };
+    let is_named = asked.method.as_deref().is_some_and(Method::is_named_in_head);
+    let name = asked.operations.first().filter(|_| is_named).and_then(Operation::name);
     let is_request = asked.id.is_some();
     let method_agrees = match head.method.as_deref() {
         Some(method) => Some(method) == asked.method.as_deref(),
