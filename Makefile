@@ -124,18 +124,22 @@ lint: ## Check the format, run clippy with the rules of .clippy.toml, and follow
 	@scripts/need 'cargo clippy --version' 'clippy (rustup component add clippy).'
 	cargo fmt --check
 	cargo fmt --check --manifest-path tests/fuzz/libfuzzer/Cargo.toml
+	cargo fmt --check --manifest-path scripts/arrange/Cargo.toml
 	cargo clippy --all-targets --locked -- -D warnings
 	@echo '== the core without its edge: nothing of it knows a host'
 	cargo clippy --no-default-features --lib --locked -- -D warnings
 	@echo '== what make fuzz builds'
 	@scripts/need 'c++ --version' 'A C++ compiler, for libFuzzer (Debian: apt-get install g++).'
 	cargo clippy --locked --manifest-path tests/fuzz/libfuzzer/Cargo.toml --target-dir target -- -D warnings
+	@echo '== what make wasm puts the functions of the module in order with'
+	cargo clippy --locked --manifest-path scripts/arrange/Cargo.toml --target-dir target/arrange -- -D warnings
 	@echo '== the Rust documentation'
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items --quiet
 
 fmt: ## Format the Rust sources
 	cargo fmt
 	cargo fmt --manifest-path tests/fuzz/libfuzzer/Cargo.toml
+	cargo fmt --manifest-path scripts/arrange/Cargo.toml
 
 doc: ## Build the Rust documentation
 	cargo doc --locked --no-deps --document-private-items

@@ -116,6 +116,11 @@ def blob(registry: Registry, name: str, described: dict[str, Any]) -> bytes:
     return content
 
 
+def test_the_module_is_as_light_as_it_was() -> None:
+    """What an image weighs, in kB. `scripts/arrange` takes off 40 of them, and the linker's option for short numbers 14."""
+    assert len(gzip.compress(MODULE.read_bytes(), 9)) / 1000 < 655
+
+
 @needs_registry
 def test_a_registry_gives_the_module_back(registry: Registry, tmp_path: Path) -> None:
     """By the line of docs/install.md, with the digests that were printed."""
