@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import base64
 import json
+import re
+import socket
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +21,7 @@ from envoy_filters import UNDERSCORES, hand_off, header_to_metadata
 from fake_provider import FakeProvider, Reply, Request
 from harness import Envoy, Provider, config, envoy_release, provider_entry, validate_config
 from pages import Page
+from services import RawService
 from tokens import b64url, parts
 
 IDENTITY = {"claim_headers": [{"header": "x-user", "claim": "sub"}]}
@@ -424,7 +427,8 @@ def test_an_outage_is_not_remembered(start_envoy: StartEnvoy, provider: Provider
     """INT-04."""
     envoy = start_envoy(with_introspection(provider))
     token = provider.token("opaque")
-    for fault in ({"status": 500}, {"reset": True}, {"status": 200, "body": "<html>"}):
+    # What is reset is asked once more.
+    for fault in ({"status": 500}, {"reset": True, "count": 2}, {"status": 200, "body": "<html>"}):
         provider.fault("/token/introspection", **fault)
         assert is_unavailable(envoy.get("/", token=token))
     assert envoy.get("/", token=token).status == 200
@@ -739,3 +743,49 @@ def test_what_userinfo_may_answer(
         assert seen.all("identity") == seen.all("authorization") == []
     finally:
         ann.routes["/userinfo"] = good
+
+
+# ------------------------------------------------------------------------- connections that are kept
+
+
+class Hasty(RawService):
+    """Hangs up once on each request that comes on a kept connection, as a server does whose patience ends just then."""
+
+    def __init__(self) -> None:
+        self.late: set[str] = set()
+        super().__init__()
+        self.issuer = f"http://127.0.0.1:{self.port}"
+
+    def serve(self, connection: socket.socket) -> None:
+        # Metadata, an answer about a token, and one of userinfo.
+        answer = {"issuer": self.issuer, "active": True, "sub": "u", "aud": AUDIENCE}
+        body = json.dumps(answer).encode()
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        self.receive(connection)
+        connection.sendall(head.encode() + body)
+        while request := self.receive(connection):
+            assert "x-envoy-retry-on" not in request
+            about = str(re.findall(r"^GET \S+|opaque-\d+", request))
+            if about not in self.late:
+                self.late.add(about)
+                return
+            connection.sendall(head.encode() + body)
+
+    def receive(self, connection: socket.socket) -> str:
+        received = connection.recv(1 << 16).decode()
+        while received.startswith("POST") and "token=" not in received:
+            received += connection.recv(1 << 16).decode()
+        return received
+
+
+@pytest.mark.parametrize("asks", ["introspection", "userinfo"])
+def test_a_connection_that_ends_costs_no_request(start_envoy: StartEnvoy, asks: str) -> None:
+    hasty = Hasty()
+    endpoint = {"endpoint": f"{hasty.issuer}/asked"}
+    entry = provider_entry(hasty, introspection=None)
+    entry[asks] = endpoint | ({"client_id": "rs", "client_secret": "rs-secret"} if asks == "introspection" else {})
+    envoy = start_envoy(config(hasty, providers=[entry]) | IDENTITY, idp=hasty.port)
+    statuses = [envoy.get("/", token=f"opaque-{n}").status for n in range(8)]
+    assert statuses == [200] * 8
+    assert hasty.late, "no connection was kept"
+    hasty.close()
