@@ -104,11 +104,13 @@ impl ReservedNames {
         }
     }
 
-    /// Whether the service behind a gateway to gRPC could find one of the names: what stands behind the gateway's prefix becomes the
-    /// name.
+    /// Whether the service behind a gateway to gRPC could find one of the names, or cookies with some: what stands behind the
+    /// gateway's prefix becomes the name.
     fn is_relayed_as_own(&self, name: &[u8]) -> bool {
-        let relayed = behind(GRPC_GATEWAY_PREFIX, name);
-        relayed.is_some_and(|relayed| self.headers.like(relayed).next().is_some())
+        let relayed = relayed(name);
+        relayed != name
+            && (self.headers.like(relayed).next().is_some()
+                || !self.cookies.all.is_empty() && same_spelling(b"cookie", relayed))
     }
 
     /// Whether a trailer of this name is removed: an upstream that merges trailers into headers would read an identity,
@@ -280,7 +282,14 @@ impl ReservedNames {
 /// Whether a header is one in which proxies hand on a token that they have proved, or that is for them: a service may
 /// believe it unproved.
 pub fn is_unproved_token(header: &[u8]) -> bool {
+    let header = relayed(header);
     UNPROVED_TOKENS.iter().any(|name| same_spelling(name.as_bytes(), header))
+}
+
+/// The name of a header as a service behind grpc-gateway has it.
+fn relayed(name: &[u8]) -> &[u8] {
+    let relayed = behind(GRPC_GATEWAY_PREFIX, name);
+    relayed.map_or(name, |relayed| behind(GRPC_GATEWAY_OWN_PREFIX, relayed).unwrap_or(relayed))
 }
 
 /// RFC 9110, section 11.7.2; mod_auth_openidc's; those of the plugins of Kong and APISIX; oauth2-proxy's; those of Amazon's load
@@ -361,6 +370,10 @@ pub const HANDOFF_PREFIX: &str = "x-oidc-metadata-";
 /// is `x-user`.
 const GRPC_GATEWAY_PREFIX: &str = "grpc-metadata-";
 
+/// What it puts before the names of HTTP's own headers, by which its services look for a cookie or a token
+/// (`runtime.MetadataPrefix`): `Grpc-Metadata-Grpcgateway-Cookie` is a second `grpcgateway-cookie`.
+const GRPC_GATEWAY_OWN_PREFIX: &str = "grpcgateway-";
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -374,14 +387,29 @@ pub(crate) mod tests {
         ReservedNames::new(placed(written), placed(read))
     }
 
-    /// HDR-17: grpc-gateway makes `x-user` of `Grpc-Metadata-X-User`, and `authorization` of the like.
+    /// HDR-17: grpc-gateway makes `x-user` of `Grpc-Metadata-X-User`, and `grpcgateway-authorization`, as it calls what HTTP
+    /// calls so, of the like.
     #[test]
     fn a_name_behind_the_prefix_of_a_gateway() {
-        let names = names(["x-user", "", ""], ["authorization", "", ""]);
-        for sent in
-            ["grpc-metadata-x-user", "Grpc-Metadata-X_User", "grpc_metadata_x.user", "grpc-metadata-authorization"]
-        {
-            assert!(names.is_own_header(sent.as_bytes()) && names.is_own_trailer(sent.as_bytes()), "{sent}");
+        let in_headers = names(["x-user", "", ""], ["authorization", "", ""]);
+        for sent in [
+            "grpc-metadata-x-user",
+            "Grpc-Metadata-X_User",
+            "grpc_metadata_x.user",
+            "grpc-metadata-authorization",
+            "grpc-metadata-grpcgateway-authorization",
+            "Grpc_Metadata_GrpcGateway_Authorization",
+        ] {
+            assert!(in_headers.is_own_header(sent.as_bytes()) && in_headers.is_own_trailer(sent.as_bytes()), "{sent}");
+        }
+        for sent in ["grpc-metadata-cookie", "Grpc-Metadata-Grpcgateway-Cookie"] {
+            for own in [names(["", "identity", ""], [""; 3]), names([""; 3], ["", "session", ""])] {
+                assert!(own.is_own_header(sent.as_bytes()) && own.is_own_trailer(sent.as_bytes()), "{sent}");
+            }
+            assert!(!in_headers.is_own_header(sent.as_bytes()), "{sent}");
+        }
+        for token in ["grpc-metadata-x-id-token", "grpc-metadata-grpcgateway-proxy-authorization"] {
+            assert!(is_unproved_token(token.as_bytes()), "{token}");
         }
         for other in [
             "authorization",
@@ -390,8 +418,10 @@ pub(crate) mod tests {
             "grpc-metadata-x",
             "grpc-timeout",
             "x-grpc-metadata-x-user",
+            "grpcgateway-authorization",
+            "grpc-metadata-grpcgateway-",
         ] {
-            assert!(!names.is_own_header(other.as_bytes()), "{other}");
+            assert!(!in_headers.is_own_header(other.as_bytes()), "{other}");
         }
     }
 
