@@ -588,6 +588,7 @@ def machine() -> dict[str, str]:
     virtual = re.search(r"^flags.*\bhypervisor\b", cpu, re.MULTILINE)
     version = subprocess.run([scene.envoy_binary(), "--version"], capture_output=True, text=True)
     return {
+        "date": time.strftime("%Y-%m-%d"),
         "cpu": (model[1] if model else "unknown") + (", a virtual machine" if virtual else ""),
         "cores": str(os.cpu_count()),
         "system": system[1] if system else "unknown",

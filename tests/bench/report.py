@@ -200,7 +200,7 @@ def markdown(results: Results, quick: bool) -> str:
 # Performance
 
 {noise}What the filter costs beside no filter, an empty one, and Envoy's own filters for the same
-task. All of it comes from one run of one command:
+task. All of it comes from one run of one command, on {machine["date"]}:
 
 ```sh
 {command}
