@@ -55,6 +55,12 @@ fn a_resource_is_found_by_readers_that_open_it() {
         "file:///secret./a",
         "file:///secret%20/a",
         "file:///secret::$INDEX_ALLOCATION/a",
+        // Whoever opens a file looks at the path alone (`urlsplit(uri).path`, `uri.replace("file://", "")`).
+        "file://other/secret/a",
+        "file://127.0.0.1/public/../secret/a",
+        "FILE://user@[::1]:80//secret/a",
+        "/secret/a",
+        "//other/secret/a",
         // Whoever opens a folder sees what is in it.
         "file:///secret",
         "file:///Secret?a",

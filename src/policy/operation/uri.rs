@@ -208,6 +208,14 @@ fn with_slashes(uri: &str, slashes: &str) -> Option<String> {
     (!is_of_hosts(scheme) && !scheme.is_empty() && other != uri).then_some(other)
 }
 
+/// The file of a path, whatever host or scheme stands before that: to those who open a file, only the path counts.
+fn as_file(uri: &str) -> Option<String> {
+    let Parts { start, path, rest, .. } = Parts::of(uri);
+    let scheme = start.split_once("//").map_or(start, |(scheme, _)| scheme);
+    let is_file = scheme.is_empty() || scheme.eq_ignore_ascii_case("file:");
+    (is_file && path.starts_with('/') && start != "file://").then(|| format!("file://{path}{rest}"))
+}
+
 /// Whether a host always stands behind a scheme, or its colon (URL standard, "special schemes", but for files).
 fn is_of_hosts(scheme: &str) -> bool {
     ["http:", "https:", "ws:", "wss:", "ftp:"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
@@ -260,6 +268,7 @@ const LOOSE_STEPS: &[Step] = &[
     anonymous,
     lowered,
     absolute,
+    as_file,
     |uri| with_slashes(uri, ""),
     |uri| with_slashes(uri, "/"),
     |uri| with_slashes(uri, "///"),
@@ -285,7 +294,7 @@ mod tests {
 
     #[test]
     fn what_says_one_thing_has_no_other_reading() {
-        for uri in ["https://a.example/", "http://a.example:8080/b/c.html", "a/b", "/a/b", ""] {
+        for uri in ["https://a.example/", "http://a.example:8080/b/c.html", "a/b", ""] {
             assert_eq!(readings(uri), Readings::default(), "{uri}");
         }
         for uri in [
@@ -345,6 +354,10 @@ mod tests {
             ("docs:a", "docs:///a"),
             ("db://h/secret\\a", "db://h/secret/a"),
             ("file://:/secret/a", "file:///secret/a"),
+            ("file://b.example/secret/a", "file:///secret/a"),
+            ("File://u@[::1]:80/secret/a?b", "file:///secret/a"),
+            ("/secret/a", "file:///secret/a"),
+            ("//b.example/secret/../a", "file:///a"),
             ("file:/s%65cret/..\\@", "file:///secret/..\\@"),
             ("file:///C:/secret./a. .", "file:///C:/secret/a"),
             ("file:///secret%20/a", "file:///secret/a"),
