@@ -12,7 +12,7 @@ use super::proofs::Proofs;
 use crate::cache::{Bounds, Cache, DigestCache};
 use crate::config::Config;
 use crate::http::Response;
-use crate::http::names::ReservedNames;
+use crate::http::names::{Placement, ReservedNames};
 use crate::jose::jws::KnownHeaders;
 use crate::jose::jwt::Claims;
 use crate::jose::verifier::Verifier;
@@ -32,6 +32,8 @@ use std::rc::Rc;
 pub(super) struct Facts {
     pub(super) config: Rc<Config>,
     pub(super) own: Rc<ReservedNames>,
+    /// Where clients put tokens in queries (RFC 6750, section 2.3), in the spellings of the name.
+    pub(super) token_parameter: ReservedNames,
     pub(super) verifier: Verifier,
     /// Each at the index that its [`ProviderId`] holds.
     providers: Vec<Provider>,
@@ -86,6 +88,10 @@ impl Facts {
             writes,
             config,
             own,
+            token_parameter: ReservedNames::new(
+                ["access_token", "accesstoken"].map(|name| (Placement::QueryString, name)),
+                [],
+            ),
             verifier: Verifier::default(),
             validated: DigestCache::new(VALIDATED_BOUNDS),
             headers: KnownHeaders::default(),

@@ -11,7 +11,6 @@ use super::ends::{Grant, Halt, Refusal};
 use super::operator_log::Detail;
 use crate::config::{Mcp, OFFLINE_ACCESS, Policy};
 use crate::decision::{Answered, Case, Decision, HeldBody, Outcome, PassedBody, Tally};
-use crate::http::names::letters;
 use crate::http::path::Path;
 use crate::http::query::Target;
 use crate::http::{Edit, Request, only};
@@ -69,7 +68,7 @@ impl Run<'_> {
     /// query (MCP, "Token Requirements").
     pub(super) fn check_page(&self) -> Result<(), Halt> {
         let Some(mcp) = server(self.policy, self.request) else { return Ok(()) };
-        if has_token_in_query(self.request) {
+        if self.request.path().is_some_and(|target| self.facts.token_parameter.are_in(target)) {
             return Err(Denial::InvalidRequest.into());
         }
         // A preflight is for the service to answer.
@@ -342,12 +341,6 @@ fn bad_message(kind: FaultKind, request: &Request) -> Denial {
     let requested = only(request.headers.all("mcp-protocol-version")).filter(|_| kind == FaultKind::Version);
     let requested = requested.map(|version| String::from_utf8_lossy(version).chars().take(MAX_TOLD).collect());
     Denial::BadMessage(BadMessage { status, code, sentence: kind.sentence(), requested })
-}
-
-/// Whether a parameter of the query could be read as `access_token` (RFC 6750, section 2.3).
-fn has_token_in_query(request: &Request) -> bool {
-    let Some(target) = request.path() else { return false };
-    Target::parse(target).parameters().any(|parameter| letters(&parameter.name()).eq(b"accesstoken".iter().copied()))
 }
 
 /// What is needed of a request when its body has come: to answer a page, and to tell which request it was.

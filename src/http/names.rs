@@ -186,6 +186,12 @@ impl ReservedNames {
         }
     }
 
+    /// Whether some reader could find a parameter with one of these names in a request target.
+    pub fn are_in(&self, target: &[u8]) -> bool {
+        let mut sent = Target::parse(target).query.unwrap_or_default().split(|byte| *byte == b'&');
+        sent.any(|sent| self.owner_of(sent) != ParameterOwner::Foreign) || self.are_ambiguous_in(target)
+    }
+
     /// Whether two readers could find different parameters in a request target, of which one has a name of the filter's.
     pub fn are_ambiguous_in(&self, target: &[u8]) -> bool {
         if !self.has_parameters() {

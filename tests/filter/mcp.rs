@@ -264,11 +264,30 @@ fn no_token_is_taken_from_the_query() {
     for top in [json!({}), json!({"access_token": sources})] {
         let mut scene = Scene::of(server(json!({}), top));
         let good = with_scope("");
-        for query in [format!("access_token={good}"), "Access_Token=x".to_owned(), "a=b&access%5Ftoken=".to_owned()] {
-            let path = format!("/mcp?{query}");
+        for sent in [
+            &format!("?access_token={good}"),
+            "?Access_Token=x",
+            "?accessToken=x",
+            "?a=b&access%5Ftoken=",
+            "?access_token[0]=x",
+            "?access_token%5B%5D=x",
+            "?[access_token]=x",
+            "?access%255Ftoken=x",
+            "?a=b;access_token=x",
+            "?a=b#c&access_token=x",
+            ";access_token=x",
+            "#access_token=x",
+        ] {
+            let path = format!("/mcp{sent}");
             let ask = unauthorized().set(":path", Some(&path));
             scene.send_body(ask.clone(), call("list")).refused(400, "invalid_request");
             scene.send_body(ask.bearer(&good), call("list")).refused(400, "invalid_request");
+        }
+        for sent in
+            ["?a=access_token", "?a=access_token%3Dx", "?fields=id,access_token", "?my_access_token=x", "?a=b;c=d"]
+        {
+            let path = format!("/mcp{sent}");
+            scene.send_body(ask(&good).set(":path", Some(&path)), call("list")).allowed();
         }
     }
 }
