@@ -157,6 +157,9 @@ impl UserInfoOutput {
         if namespace.is_some() && placement != Placement::Metadata {
             return Err(fields.error("metadata_namespace", "only for the location metadata"));
         }
+        if namespace.as_deref() == Some("") {
+            return Err(fields.error("metadata_namespace", "must not be empty; leave it out for the filter's name"));
+        }
         if placement == Placement::Metadata && key.rsplit('.').next().is_some_and(|last| MARKS.contains(&last)) {
             return Err(fields.error("key", "is where filters tell their decisions, in filter state; choose another"));
         }
@@ -168,7 +171,7 @@ impl UserInfoOutput {
             Some(options) => CookieOptions::from_fields(options)?,
             None => CookieOptions::standard(),
         };
-        let claims = fields.strings("claims")?.unwrap_or_default();
+        let claims = claim_names(&mut fields)?;
         fields.finish()?;
         Ok(Self { placement, key, claims, encoding, metadata_namespace: namespace, cookie_options })
     }
@@ -236,11 +239,21 @@ impl Transformer {
     }
 }
 
+/// `claims`, none of them without a name.
+fn claim_names(fields: &mut Fields) -> Result<Vec<String>, Error> {
+    let names = fields.strings("claims")?.unwrap_or_default();
+    if names.iter().any(String::is_empty) {
+        Err(fields.error("claims", "must not hold an empty string"))
+    } else {
+        Ok(names)
+    }
+}
+
 impl Lookup {
     /// `claim` or `path`, and then `claims`.
     pub(super) fn list(fields: &mut Fields) -> Result<Vec<Self>, Error> {
         let mut lookups: Vec<Self> = Self::from_fields(fields)?.into_iter().collect();
-        lookups.extend(fields.strings("claims")?.unwrap_or_default().into_iter().map(Self::Claim));
+        lookups.extend(claim_names(fields)?.into_iter().map(Self::Claim));
         Ok(lookups)
     }
 

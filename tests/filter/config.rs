@@ -696,6 +696,8 @@ fn bad_configurations_are_refused_by_the_path_of_their_fault() {
         // Any namespace may be the name of a filter in the chain, and that may hold dots.
         (ui(json!({"location": "metadata", "key": "result", "metadata_namespace": "users"})), "user_info[0].key"),
         (ui(json!({"location": "metadata", "key": "b.route", "metadata_namespace": "a"})), "user_info[0].key"),
+        (ui(json!({"location": "metadata", "key": "a", "metadata_namespace": ""})), "user_info[0].metadata_namespace"),
+        (ui(json!({"location": "header", "key": "x-a", "claims": ["sub", ""]})), "user_info[0].claims"),
         (ui(json!({"location": "nowhere", "key": "a"})), "user_info[0].location"),
         (ui(json!({"key": "a", "encoding": "base64"})), "user_info[0].encoding"),
         (ui(json!({"location": "cookie", "key": "a", "encoding": "json"})), "user_info[0].encoding"),
