@@ -61,6 +61,10 @@ fn a_resource_is_found_by_readers_that_open_it() {
         "FILE://user@[::1]:80//secret/a",
         "/secret/a",
         "//other/secret/a",
+        // And takes off what stands around it in a text (Java's `URL`, Python's `urlopen`).
+        "url:file:///secret/a",
+        "URL:https://intra.example/a",
+        "<URL:docs:secret/a>",
         // Whoever opens a folder sees what is in it.
         "file:///secret",
         "file:///Secret?a",

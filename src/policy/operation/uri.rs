@@ -101,6 +101,15 @@ fn trimmed(uri: &str) -> Option<String> {
     (text != uri).then_some(text)
 }
 
+/// Without what stands around a URI in a text (RFC 3986, appendix C): Java and Python take `<URL:file:///a>` for `file:///a`, or a part of
+/// these signs.
+fn unwrapped(uri: &str) -> Option<String> {
+    let bare = uri.strip_prefix('<').and_then(|uri| uri.strip_suffix('>')).unwrap_or(uri);
+    let behind = bare.split_at_checked(4).filter(|(prefix, _)| prefix.eq_ignore_ascii_case("url:"));
+    let bare = behind.map_or(bare, |(_, behind)| behind);
+    (bare != uri).then(|| bare.to_owned())
+}
+
 /// Without dot segments in its path.
 fn followed(uri: &str) -> Option<String> {
     let Parts { start, path, rest, .. } = Parts::of(uri);
@@ -256,7 +265,8 @@ fn is_of_scheme(byte: u8) -> bool {
 }
 
 /// The steps to readings that lead elsewhere.
-const STRICT_STEPS: &[Step] = &[normalized, trimmed, decoded, decoded_within, backslashed, followed, climbed];
+const STRICT_STEPS: &[Step] =
+    &[normalized, trimmed, unwrapped, decoded, decoded_within, backslashed, followed, climbed];
 
 /// The steps to loose readings.
 const LOOSE_STEPS: &[Step] = &[
@@ -331,6 +341,10 @@ mod tests {
             ("docs:public?/../../secret", "docs:secret"),
             (" docs:se\tcret\n", "docs:secret"),
             ("FILE:///a", "file:///a"),
+            ("url:file:///a", "file:///a"),
+            ("<URL: file:///a>", "file:///a"),
+            ("<docs:a>", "docs:a"),
+            ("%75rl:docs:a", "docs:a"),
             ("https://a.example:443/b", "https://a.example/b"),
         ] {
             assert!(readings(uri).strict.iter().any(|reading| reading == expected), "{uri}: {:?}", readings(uri));
