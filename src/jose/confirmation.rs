@@ -96,10 +96,11 @@ fn certificate_beside(claims: &Object) -> Result<Option<Thumbprint>, Unreadable>
 }
 
 /// Whether a token says that it is of one of these kinds, in `token_type` (RFC 6749, section 5.1; RFC 7662, section 2.2; RFC 9200,
-/// section 8.3, for `PoP`) or, as Keycloak does, in `typ`.
+/// section 8.3, for `PoP`) or, as Keycloak does, in `typ`; or in a list of words there.
 fn says_kind(claims: &Object, kinds: &[&str]) -> bool {
-    let mut said = ["token_type", "typ"].into_iter().filter_map(|name| claims.get(name).and_then(Value::as_str));
-    said.any(|said| kinds.iter().any(|kind| kind.eq_ignore_ascii_case(said)))
+    let said = ["token_type", "typ"].into_iter().filter_map(|name| claims.get(name));
+    let words = said.flat_map(|said| said.as_array().map_or(std::slice::from_ref(said), Vec::as_slice));
+    words.filter_map(Value::as_str).any(|word| kinds.iter().any(|kind| kind.eq_ignore_ascii_case(word.trim())))
 }
 
 #[cfg(test)]
@@ -182,6 +183,10 @@ mod tests {
             assert_eq!(of(&format!(r#"{{"token_type":"{kind}"}}"#)), Err(Unreadable), "{kind}");
             let bound = of(&format!(r#"{{"token_type":"{kind}","cnf":{{"x5t#S256":"$A"}}}}"#));
             assert!(bound.unwrap().is_some(), "{kind}");
+        }
+        for list in [r#"["DPoP"]"#, r#"["Bearer","dpop"]"#, r#"" DPoP""#] {
+            assert_eq!(of(&format!(r#"{{"token_type":{list}}}"#)), Err(Unreadable), "{list}");
+            assert_eq!(of(&format!(r#"{{"typ":{list},"cnf":{{"x5t#S256":"$A"}}}}"#)), Err(Unreadable), "{list}");
         }
         // Keycloak's way to say it.
         assert_eq!(of(r#"{"typ":"DPoP"}"#), Err(Unreadable));
