@@ -33,39 +33,45 @@ impl Run<'_> {
             checked.and_bound_to(self.claimed).map_err(|_| not_bound(provider, BindingFault::Contradiction))?;
         let (key, certificate) =
             checked.confirmation().map_or((None, None), |bound| (bound.key(), bound.certificate()));
-        let scheme_fits = match credentials.scheme {
-            AuthScheme::Bearer => key.is_none(),
-            AuthScheme::Dpop => key.is_some(),
-            AuthScheme::None => true,
-        };
+        self.check_key(key, credentials.scheme).map_err(|fault| not_bound(provider, fault))?;
         let (proof, needs_nonce) = match (key, &self.policy.dpop) {
-            (None, dpop) if scheme_fits && !dpop.as_ref().is_some_and(|dpop| dpop.mode == BindingMode::Required) => {
-                (None, false)
-            }
-            (Some(key), Some(dpop)) if scheme_fits && dpop.mode != BindingMode::Off => {
-                let dpop = Rc::clone(dpop);
-                let proof = self.proof(&dpop, key, credentials, provider)?;
-                let needs_nonce = self.needs_nonce(&dpop, &proof, provider)?;
+            (Some(key), Some(dpop)) => {
+                let proof = self.proof(dpop, key, credentials, provider)?;
+                let needs_nonce = self.needs_nonce(dpop, &proof, provider)?;
                 (Some(proof), needs_nonce)
             }
-            (Some(_), dpop) if dpop.as_ref().is_none_or(|dpop| dpop.mode == BindingMode::Off) => {
-                return Err(not_bound(provider, BindingFault::KeyUnchecked));
-            }
-            (Some(_), _) => return Err(not_bound(provider, BindingFault::Scheme)),
-            (None, _) => return Err(not_bound(provider, BindingFault::NoKey)),
+            _ => (None, false),
         };
-        let mode = self.policy.certificate_bound.as_ref().map(|bound| bound.mode).unwrap_or_default();
-        let certificate = match (certificate, mode) {
-            (None, BindingMode::Off | BindingMode::Opportunistic) => None,
-            (None, BindingMode::Required) => return Err(not_bound(provider, BindingFault::NoCertificate)),
-            (Some(_), BindingMode::Off) => return Err(not_bound(provider, BindingFault::CertificateUnchecked)),
-            (Some(_), _) => Some(self.certificate().map_err(|fault| not_bound(provider, fault))?),
-        };
+        let certificate = self.certificate_of(certificate).map_err(|fault| not_bound(provider, fault))?;
         let key = proof.as_ref().map(|proof| proof as &dyn ProvenKey);
         let shown = certificate.as_ref().map(|certificate| certificate as &dyn ProvenCertificate);
         // The proof was held to the key already.
         let token = checked.shown_with(key, shown).map_err(|_| not_bound(provider, BindingFault::OtherCertificate))?;
         Ok(ShownToken { token, proof, needs_nonce })
+    }
+
+    /// Whether a token that is bound to this key, or to none, may come under this scheme here.
+    fn check_key(&self, bound_to: Option<Thumbprint>, scheme: AuthScheme) -> Result<(), BindingFault> {
+        let mode = self.policy.dpop.as_ref().map(|dpop| dpop.mode).unwrap_or_default();
+        match (bound_to, mode, scheme) {
+            (None, BindingMode::Required, _) | (None, _, AuthScheme::Dpop) => Err(BindingFault::NoKey),
+            (Some(_), BindingMode::Off, _) => Err(BindingFault::KeyUnchecked),
+            (Some(_), _, AuthScheme::Bearer) => Err(BindingFault::Scheme),
+            (None, _, AuthScheme::Bearer | AuthScheme::None) | (Some(_), _, AuthScheme::Dpop | AuthScheme::None) => {
+                Ok(())
+            }
+        }
+    }
+
+    /// The certificate of the sender of a token that is bound to one; `None` for a token that is bound to none, and need not be.
+    fn certificate_of(&self, bound_to: Option<Thumbprint>) -> Result<Option<ClientCertificate>, BindingFault> {
+        let mode = self.policy.certificate_bound.as_ref().map(|bound| bound.mode).unwrap_or_default();
+        match (bound_to, mode) {
+            (None, BindingMode::Off | BindingMode::Opportunistic) => Ok(None),
+            (None, BindingMode::Required) => Err(BindingFault::NoCertificate),
+            (Some(_), BindingMode::Off) => Err(BindingFault::CertificateUnchecked),
+            (Some(_), BindingMode::Opportunistic | BindingMode::Required) => self.certificate().map(Some),
+        }
     }
 
     /// Whether this policy checks bindings of each kind that a token has; an error if there is one that it doesn't.
