@@ -142,17 +142,16 @@ pub struct Answered {
 }
 
 impl Answered {
+    /// An answer that changes nothing of the request, and took nothing to decide.
+    pub fn new(answer: Answer, meaning: Meaning, outcome: Outcome) -> Self {
+        Self { edits: Vec::new(), answer, meaning, filter_state: Vec::new(), outcome, tally: Tally::default() }
+    }
+
     /// For when there is nothing to judge by: no filter, no clock, or a host that doesn't do what it is told.
     pub fn misconfigured() -> Self {
         let reason = Reason::Misconfigured;
-        Self {
-            edits: Vec::new(),
-            answer: Answer::unstored(503),
-            meaning: Meaning::Denied(reason),
-            filter_state: Vec::new(),
-            outcome: Outcome { result: Disposition::Denied, reason: Some(reason), provider: None },
-            tally: Tally::default(),
-        }
+        let outcome = Outcome { result: Disposition::Denied, reason: Some(reason), provider: None };
+        Self::new(Answer::unstored(503), Meaning::Denied(reason), outcome)
     }
 }
 

@@ -209,13 +209,13 @@ impl Filter {
         self.complaints.refusals.time_is(now);
         if request.method().is_none() {
             // The host had more headers than it hands over: what isn't seen can't be removed.
-            let unseen = Case { request, policy: Rc::clone(&self.config.policy), is_check: false };
+            let unseen = self.case_without_rule(request);
             return self.refuse_without_policy(&unseen, Denial::InvalidRequest, now);
         }
         let check = match self.own_endpoint(&request, now) {
             Some(OwnEndpoint::Document(document)) => return self.serve(request, document),
             Some(OwnEndpoint::Missing(wait)) => {
-                let case = Case { request, policy: Rc::clone(&self.config.policy), is_check: false };
+                let case = self.case_without_rule(request);
                 return self.refuse_without_policy(&case, Denial::ProviderUnavailable(wait), now);
             }
             Some(OwnEndpoint::Check(asked_about)) => Some(asked_about),

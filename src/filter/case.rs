@@ -24,8 +24,8 @@ impl Filter {
         let (request, is_check) = match check {
             None => (request, false),
             Some(Ok(asked_about)) if self.hides_a_forgery(&asked_about) => {
-                let policy = Rc::clone(&self.config.policy);
-                return (Case { request: asked_about, policy, is_check: true }, Err(Denial::InvalidRequest));
+                let case = Case { is_check: true, ..self.case_without_rule(asked_about) };
+                return (case, Err(Denial::InvalidRequest));
             }
             // The certificate of the connection is that of the proxy.
             Some(Ok(asked_about)) => (Request { certificate: None, ..asked_about }, true),
@@ -34,8 +34,7 @@ impl Filter {
                     "a question at verify_path doesn't tell the request that it is about: each header of verify_request \
                      must be there once; without verify_request, its path must stand behind verify_path"
                 );
-                let policy = Rc::clone(&self.config.policy);
-                return (Case { request, policy, is_check: true }, Err(denial));
+                return (Case { is_check: true, ..self.case_without_rule(request) }, Err(denial));
             }
         };
         let (policy, fault) = match self.policy(&request) {
@@ -46,6 +45,11 @@ impl Filter {
             }
         };
         (Case { request, policy, is_check }, fault)
+    }
+
+    /// A request for which no rule is looked for: the policy of the top level says how it is answered.
+    pub(super) fn case_without_rule(&self, request: Request) -> Case {
+        Case { request, policy: Rc::clone(&self.config.policy), is_check: false }
     }
 
     /// Refuses a query that readers take apart in two ways: nothing could be taken out of it without giving the rest a new meaning.

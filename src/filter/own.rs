@@ -5,7 +5,7 @@
 
 use super::Filter;
 use crate::config::VerifiedRequest;
-use crate::decision::{Answered, Case, Decision, Disposition, Meaning, Outcome, Tally};
+use crate::decision::{Answered, Decision, Disposition, Meaning, Outcome};
 use crate::http::path::Path;
 use crate::http::query::Target;
 use crate::http::{Document, Request, only};
@@ -13,7 +13,6 @@ use crate::oauth::protected_resource::{self, WellKnown};
 use crate::provider::ProviderId;
 use crate::reply::Denial;
 use crate::time::Timestamp;
-use std::rc::Rc;
 use std::time::Duration;
 
 /// The filter's own endpoint that a request is for.
@@ -55,18 +54,11 @@ impl Filter {
     /// Answers a request for a document. It falls under no policy: nobody is asked for a token there.
     pub(super) fn serve(&self, request: Request, document: &Document) -> Decision {
         let answer = document.answer(&request);
-        let case = Case { request, policy: Rc::clone(&self.config.policy), is_check: false };
+        let case = self.case_without_rule(request);
         let outcome = Outcome { result: Disposition::Bypassed, reason: None, provider: None };
         self.tell_served(&case, &outcome, answer.status);
         let edits = self.clear(&case);
-        Decision::Answer(Answered {
-            edits,
-            answer,
-            meaning: Meaning::Document,
-            filter_state: Vec::new(),
-            outcome,
-            tally: Tally::default(),
-        })
+        Decision::Answer(Answered { edits, ..Answered::new(answer, Meaning::Document, outcome) })
     }
 
     /// The request that another proxy asks about; `None` if this is no such question.
@@ -117,8 +109,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::http::Headers;
-    use crate::time::Timestamp;
-    use std::time::Duration;
+    use std::rc::Rc;
 
     fn filter() -> Filter {
         let config = br#"{"providers": [{"issuer": "https://idp.example.com", "audiences": "a", "validation": "jwt", "jwks": {"uri": "https://idp.example.com/jwks"}}],

@@ -187,14 +187,7 @@ impl Filter {
             answer.edit(response_edits);
             let edits = self.cleared(case, !case.policy.forward);
             self.tell(case, &outcome, None, None, tally);
-            return Decision::Answer(Answered {
-                edits,
-                answer,
-                meaning: Meaning::Confirmed,
-                filter_state: Vec::new(),
-                outcome,
-                tally,
-            });
+            return Decision::Answer(Answered { edits, tally, ..Answered::new(answer, Meaning::Confirmed, outcome) });
         }
         let edits = rewrite.edits(&case.request, &self.own);
         self.tell(case, &outcome, None, None, tally);

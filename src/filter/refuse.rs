@@ -25,8 +25,7 @@ impl Filter {
         self.tell(case, &outcome, Some(answer.status), None, Tally::default());
         // A page asks with the very target that it wants to ask for, tokens and all.
         let edits = self.clear(case);
-        let (meaning, filter_state, tally) = (Meaning::Preflight, Vec::new(), Tally::default());
-        Some(Answered { edits, answer, meaning, filter_state, outcome, tally })
+        Some(Answered { edits, ..Answered::new(answer, Meaning::Preflight, outcome) })
     }
 
     /// Refuses a request, with what its policy says of refusals.
@@ -37,7 +36,7 @@ impl Filter {
         Decision::Answer(Answered { tally, ..refused })
     }
 
-    /// Refuses one that no policy could be found for.
+    /// Refuses a request that no policy could be found for.
     pub(super) fn refuse_without_policy(&self, case: &Case, denial: Denial, now: Timestamp) -> Decision {
         let refused = self.refused(case, &denial, None, None, now);
         self.tell_without_policy(case, &refused.outcome, refused.answer.status);
@@ -79,14 +78,7 @@ impl Filter {
         let reason = denial.reason();
         let outcome = Outcome { result: Disposition::Denied, reason: Some(reason), provider };
         let edits = self.clear(case);
-        Answered {
-            edits,
-            answer,
-            meaning: Meaning::Denied(reason),
-            filter_state: Vec::new(),
-            outcome,
-            tally: Tally::default(),
-        }
+        Answered { edits, ..Answered::new(answer, Meaning::Denied(reason), outcome) }
     }
 
     /// Takes off a request that is answered here what its client made up under the filter's own names, and its tokens unless every
