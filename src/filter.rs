@@ -43,10 +43,11 @@ mod rehearsal;
 mod shadow;
 mod status;
 mod trail;
+mod uses;
 mod validate;
 mod waiting;
 
-use crate::config::{Config, Policy, Rule};
+use crate::config::Config;
 use crate::decision::{Case, Decision};
 use crate::http::names::ReservedNames;
 use crate::http::{Document, Fetch, Request, Response};
@@ -114,19 +115,9 @@ pub struct Filter {
     documents: ordered::Map<Box<[u8]>, Document>,
     /// The MCP servers behind it, whose metadata it serves.
     resources: Vec<ProtectedResource>,
-    /// Whether any policy keeps tokens from going on. Found out once: there may be thousands of rules.
-    takes_tokens_off: bool,
     rules: Option<RuleIndex>,
     /// The rules that route metadata can name.
     named_rules: Table<String, usize>,
-    /// Whether any rule looks at routes. Found out once: there may be thousands of rules.
-    reads_routes: bool,
-    /// Whether any policy reads metadata of Envoy's `mcp` filter. Found out once, too.
-    reads_mcp_metadata: bool,
-    /// Whether any policy takes tokens that are bound to keys.
-    takes_dpop: bool,
-    /// Whether any policy looks at the certificate of Envoy's own connection.
-    reads_certificates: bool,
     facts: Facts,
     waiting: Waiting,
     complaints: Complaints,
@@ -141,10 +132,6 @@ impl Filter {
     pub fn new(config: Rc<Config>, name: &str) -> Self {
         let rules = &config.rules;
         let named = rules.iter().enumerate();
-        let reads_mcp_metadata = config.policies().any(Policy::reads_mcp_metadata);
-        let takes_tokens_off = config.policies().any(|policy| !policy.forward);
-        let takes_dpop = config.judged_policies().any(Policy::takes_dpop);
-        let reads_certificates = config.judged_policies().any(Policy::reads_certificates);
         let own = Rc::new(config.own_names().and(config.removal.names()));
         let resources = protected_resource::all(&config);
         let mut facts = Facts::new(Rc::clone(&config), Rc::clone(&own), name);
@@ -157,13 +144,8 @@ impl Filter {
             documents: ordered::map(key_set::documents(&config)),
             assertions: Assertions::default(),
             resources,
-            takes_tokens_off,
             rules: (!rules.is_empty()).then(|| RuleIndex::new(rules, &config.policy)),
             named_rules: named.filter_map(|(index, rule)| Some((rule.name.clone()?, index))).collect(),
-            reads_routes: rules.iter().any(Rule::reads_route),
-            reads_mcp_metadata,
-            takes_dpop,
-            reads_certificates,
             complaints: Complaints::default(),
             facts,
             own,
@@ -183,11 +165,11 @@ impl Filter {
 
     /// The same filter, with what a host lends beside events.
     pub fn with_host(mut self, shared: Box<dyn SharedMemory>, randomness: Box<dyn Randomness>) -> Self {
-        if self.facts.signs {
+        if self.facts.uses.signs {
             self.assertions = Assertions::by(randomness.octets());
         }
         self.facts.proofs.lend(shared, randomness);
-        if self.takes_dpop && !self.facts.proofs.prepare() {
+        if self.facts.uses.takes_dpop && !self.facts.proofs.prepare() {
             log::error!(
                 "the host keeps no shared data, or has no randomness: tokens that are bound to keys are refused"
             );
@@ -197,12 +179,12 @@ impl Filter {
 
     /// Whether a policy looks at the certificate of Envoy's own connection.
     pub fn reads_certificates(&self) -> bool {
-        self.reads_certificates
+        self.facts.uses.reads_certificates
     }
 
     /// A request's headers have come.
     pub fn on_request(&mut self, stream: StreamId, request: Request, now: Timestamp) -> Decision {
-        if self.takes_dpop {
+        if self.facts.uses.takes_dpop {
             // What could not be had at the start may be there now.
             self.facts.proofs.prepare();
         }
@@ -292,12 +274,12 @@ impl Filter {
 
     /// Whether rules look at the route that Envoy has chosen: at its name, or at its metadata.
     pub fn reads_routes(&self) -> bool {
-        self.reads_routes
+        self.facts.uses.reads_routes
     }
 
     /// Whether any policy takes an operation from what Envoy's own filter for MCP has read.
     pub fn reads_mcp_metadata(&self) -> bool {
-        self.reads_mcp_metadata
+        self.facts.uses.reads_mcp_metadata
     }
 
     /// The namespace of the route metadata in which rules are named; `None` if no rule has a name.

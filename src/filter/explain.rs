@@ -89,7 +89,8 @@ impl Filter {
     /// The token of a request, if it has one that can be looked at.
     pub fn token_of(&self, request: &Request) -> Option<Token> {
         let config = &self.config;
-        let found = credentials::find(request, &config.sources, &self.own, config.max_token_size, self.takes_dpop);
+        let found =
+            credentials::find(request, &config.sources, &self.own, config.max_token_size, self.facts.uses.takes_dpop);
         found.ok()??.token().ok()
     }
 

@@ -9,6 +9,7 @@ use super::exchange_question::{ExchangeKey, Exchanged};
 use super::need::{ENTRY_SIZE, Learnt, Need, User, ValidatedBy, ValidatedToken};
 use super::newcomers::{Lookup, Newcomers};
 use super::proofs::Proofs;
+use super::uses::Uses;
 use crate::cache::{Bounds, Cache, DigestCache};
 use crate::config::Config;
 use crate::http::Response;
@@ -31,6 +32,8 @@ use std::rc::Rc;
 /// What decisions rest on.
 pub(super) struct Facts {
     pub(super) config: Rc<Config>,
+    /// What its policies make use of.
+    pub(super) uses: Uses,
     pub(super) own: Rc<ReservedNames>,
     /// Where clients put tokens in queries (RFC 6750, section 2.3), in the spellings of the name.
     pub(super) token_parameter: ReservedNames,
@@ -52,14 +55,10 @@ pub(super) struct Facts {
     pub(super) newcomers: Newcomers,
     /// The memory of proofs that were seen, and nonces.
     pub(super) proofs: Proofs,
-    /// Whether anything is signed about tokens.
-    pub(super) signs: bool,
     /// What sources said about subjects lately.
     pub(super) enrichments: Cache<EnrichmentQuestion, SourceAnswer>,
     /// Tokens for services.
     pub(super) exchanges: Cache<ExchangeKey, Exchanged>,
-    /// Whether any policy writes anything about tokens.
-    writes: bool,
     /// What authorizers said.
     pub(super) authorizations: Cache<AuthorizationQuestion, external::Answer>,
 }
@@ -72,8 +71,6 @@ impl Facts {
         let cooldowns = on_demand.map(|provider| provider.cooldown());
         let newcomers = Newcomers::new(cooldowns.clone().count(), cooldowns.max().unwrap_or_default());
         let issuers = config.providers.iter().zip(ids.clone());
-        let signs = config.policies().any(|policy| !policy.assertions.is_empty());
-        let writes = config.policies().any(|policy| !policy.claim_headers.is_empty() || !policy.user_info.is_empty());
         Self {
             issuers: ordered::map(issuers.map(|(provider, id)| (provider.issuer.clone(), id))),
             providers: config
@@ -84,8 +81,7 @@ impl Facts {
                 .map(|(config, id)| Provider::new(id, config))
                 .collect(),
             proofs: Proofs::new(filter_name, &config),
-            signs,
-            writes,
+            uses: Uses::of(&config),
             config,
             own,
             token_parameter: ReservedNames::new(
@@ -138,12 +134,12 @@ impl Facts {
 
     /// Room for what is signed about a token, if anything ever is.
     pub(super) fn new_assertions(&self) -> Option<Rc<KeptAssertions>> {
-        self.signs.then(Rc::default)
+        self.uses.signs.then(Rc::default)
     }
 
     /// Room for what is written about a token, if anything ever is.
     pub(super) fn new_outputs(&self) -> Option<Rc<KeptOutputs>> {
-        self.writes.then(Rc::default)
+        self.uses.writes.then(Rc::default)
     }
 
     /// Notes that a token of this provider has been proved.

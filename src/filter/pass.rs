@@ -191,9 +191,9 @@ impl Filter {
         }
         let edits = rewrite.edits(&case.request, &self.own);
         self.tell(case, &outcome, None, None, tally);
-        let route = self.reads_routes.then(|| case.request.route.name.clone().unwrap_or_default());
+        let route = self.facts.uses.reads_routes.then(|| case.request.route.name.clone().unwrap_or_default());
         // Also where nothing is written here: a filter behind this one may write, and so choose another route.
-        let case = self.reads_routes.then(|| Box::new(self.matched(case)));
+        let case = self.facts.uses.reads_routes.then(|| Box::new(self.matched(case)));
         let (body, lists) = (None, None);
         Decision::Forward(Forward { edits, response_edits, filter_state, outcome, tally, route, case, body, lists })
     }

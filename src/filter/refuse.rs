@@ -84,7 +84,7 @@ impl Filter {
     /// Takes off a request that is answered here what its client made up under the filter's own names, and its tokens unless every
     /// policy lets them go on: its headers go into the access log.
     pub(super) fn clear(&self, case: &Case) -> Vec<Edit> {
-        self.cleared(case, self.takes_tokens_off)
+        self.cleared(case, self.facts.uses.takes_tokens_off)
     }
 
     /// The same, with its tokens or without.
