@@ -254,11 +254,30 @@ impl Config {
         policies.into_iter()
     }
 
-    /// The same, each with the beginning of its fields' paths: nothing at the top level, `rules[0].` in a rule.
+    /// Every policy that requests are judged by: the same, each with its candidate.
+    pub fn judged_policies(&self) -> impl Iterator<Item = &Policy> {
+        let mut policies = Vec::new();
+        for policy in self.policies() {
+            policies.push(policy);
+            policies.extend(policy.shadow.as_deref());
+        }
+        policies.into_iter()
+    }
+
+    /// Every policy that a request can fall under, with the beginning of its fields' paths: nothing at the top level, `rules[0].` in a
+    /// rule.
     pub fn policies_with_paths(&self) -> impl Iterator<Item = (String, &Policy)> {
         let policies = self.policies().enumerate();
         policies.map(|(number, policy)| {
             (number.checked_sub(1).map(|index| format!("rules[{index}].")).unwrap_or_default(), policy)
+        })
+    }
+
+    /// The same, with each candidate behind its own policy, under `shadow.` or `rules[0].shadow.`.
+    fn judged_policies_with_paths(&self) -> impl Iterator<Item = (String, &Policy)> {
+        self.policies_with_paths().flat_map(|(base, policy)| {
+            let shadow = policy.shadow.as_deref().map(|shadow| (format!("{base}shadow."), shadow));
+            std::iter::once((base, policy)).chain(shadow)
         })
     }
 
@@ -272,16 +291,6 @@ impl Config {
             objects.chain(headers.map(|header| (Placement::Header, &**header)))
         });
         ReservedNames::new(written, self.sources.iter().filter_map(|source| source.location.in_request()))
-    }
-
-    /// The same, and the candidates.
-    pub fn judged_policies(&self) -> impl Iterator<Item = &Policy> {
-        let mut policies = Vec::new();
-        for policy in self.policies() {
-            policies.push(policy);
-            policies.extend(policy.shadow.as_deref());
-        }
-        policies.into_iter()
     }
 }
 
@@ -339,7 +348,7 @@ fn whole_regex(pattern: &str) -> Result<Regex, regex_lite::Error> {
     Regex::new(pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$")))
 }
 
-/// When a call is given up.
+/// `timeout`: when a call is given up.
 fn timeout(fields: &mut Fields) -> Result<Option<Duration>, Error> {
     match fields.duration("timeout")? {
         Some(timeout) if timeout < Duration::from_millis(1) || timeout > MAX_TIMEOUT => {
@@ -376,6 +385,9 @@ pub const DEFAULT_MAX_TOKEN_SIZE: usize = 16 * 1024;
 
 /// Less would refuse every JWT that is signed with RSA.
 const MIN_MAX_TOKEN_SIZE: usize = 1024;
+
+/// When a call is given up where nothing is said.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client waits this long at most for one call; a service that needs more is down.
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);

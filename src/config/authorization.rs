@@ -2,7 +2,7 @@
 
 use super::clusters::own_endpoint;
 use super::fields::Fields;
-use super::{Error, lookups, timeout};
+use super::{DEFAULT_TIMEOUT, Error, lookups, timeout};
 use crate::http::Endpoint;
 use crate::jose::claims::Lookup;
 use std::time::Duration;
@@ -27,7 +27,7 @@ impl ExternalAuthorization {
         fields.allow_only(&["uri", "cluster", "timeout", "cache", "user", "groups"])?;
         let uri = fields.required_string("uri")?;
         let endpoint = own_endpoint(&mut fields, "uri", &uri)?;
-        let timeout = timeout(&mut fields)?.unwrap_or(Duration::from_secs(5));
+        let timeout = timeout(&mut fields)?.unwrap_or(DEFAULT_TIMEOUT);
         let cache = fields.duration("cache")?.unwrap_or_default();
         let authorization = Self {
             endpoint,

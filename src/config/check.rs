@@ -2,7 +2,6 @@
 
 use super::enrichment::Enrichment;
 use super::policy::Policy;
-use super::publishing::judged;
 use super::requirement::{ClaimRequirement, Requirement};
 use super::{Config, Error};
 use crate::http::cookie::Cookie;
@@ -155,7 +154,7 @@ fn writer_of(config: &Config, header: &str) -> Option<String> {
 
 /// The silence of a source must not be a yes.
 pub(super) fn check_enrichments(config: &Config) -> Result<(), Error> {
-    for (base, policy) in judged(config) {
+    for (base, policy) in config.judged_policies_with_paths() {
         let optional: Vec<&Rc<Enrichment>> = policy.enrich.iter().filter(|enrichment| enrichment.optional).collect();
         let may_be_silent = |claim: &ClaimRequirement| {
             let name = match &claim.claim {

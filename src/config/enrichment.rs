@@ -2,7 +2,7 @@
 
 use super::clusters::own_endpoint;
 use super::fields::Fields;
-use super::{Error, timeout};
+use super::{DEFAULT_TIMEOUT, Error, timeout};
 use crate::http::Endpoint;
 use crate::jose::claims::Lookup;
 use std::rc::Rc;
@@ -174,4 +174,3 @@ const FIXED_CLAIMS: [&str; 23] = [
 const MAX_SOURCES: usize = 4;
 const MAX_CLAIMS: usize = 64;
 const DEFAULT_CACHE: Duration = Duration::from_secs(60);
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);

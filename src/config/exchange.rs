@@ -7,7 +7,7 @@ use super::output::header_with_scheme;
 use super::provider::ProviderConfig;
 use super::provider_names::{named, no_provider};
 use super::requirement::is_scope;
-use super::{Error, timeout};
+use super::{DEFAULT_TIMEOUT, Error, timeout};
 use crate::http::Endpoint;
 use std::rc::Rc;
 use std::time::Duration;
@@ -126,5 +126,4 @@ const TOKEN_TYPES: [&str; 2] =
     ["urn:ietf:params:oauth:token-type:access_token", "urn:ietf:params:oauth:token-type:jwt"];
 
 const MAX_TARGETS: usize = 8;
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_CACHE: Duration = Duration::from_secs(300);

@@ -10,7 +10,7 @@ use super::provider_names::check_names;
 use super::resource::is_loopback;
 use super::userinfo::Userinfo;
 use super::warning::Warning;
-use super::{Error, is_quotable, timeout};
+use super::{DEFAULT_TIMEOUT, Error, is_quotable, timeout};
 use crate::http::Endpoint;
 use crate::jose::claims::ClaimMapping;
 use crate::jose::jwk::{Algorithm, Jwk};
@@ -133,7 +133,7 @@ impl ProviderConfig {
             require_expiration: true,
             max_lifetime: None,
             token_types: Vec::new(),
-            timeout: Duration::from_secs(5),
+            timeout: DEFAULT_TIMEOUT,
             jwks: vec![KeySource::discovered()],
             introspection: Introspection::standard(),
             userinfo: Userinfo::standard(),

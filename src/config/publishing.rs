@@ -10,6 +10,7 @@ use super::{AUTHORIZATION_SERVER, Assertion, Config, Error, Policy, WELL_KNOWN};
 use crate::http::path;
 use crate::jose::jwk::{Fingerprint, Jwk};
 use crate::jose::jwt::Audiences;
+use crate::jose::signing::SigningKey;
 use crate::jose::verifier::Verifier;
 use crate::ordered;
 use std::rc::Rc;
@@ -160,7 +161,7 @@ fn all_keys(config: &Config) -> impl Iterator<Item = &AssertionKeys> {
 /// What no assertion can see by itself.
 pub(super) fn check(config: &Config) -> Result<(), Error> {
     signing_keys::check_names(all_keys(config))?;
-    for (base, policy) in judged(config) {
+    for (base, policy) in config.judged_policies_with_paths() {
         if policy.forward && policy.token_exchange.as_ref().is_some_and(|exchange| &*exchange.header == "authorization")
         {
             let path = format!("{base}token_exchange.header");
@@ -182,7 +183,7 @@ pub(super) fn check(config: &Config) -> Result<(), Error> {
     }
     // What the filter writes under one policy, no client's own goes on as under another.
     if config.policies().any(writes_authorization)
-        && let Some((base, _)) = judged(config).find(|(_, policy)| policy.forward)
+        && let Some((base, _)) = config.judged_policies_with_paths().find(|(_, policy)| policy.forward)
     {
         let problem = "must be false: `authorization` is a header that the filter writes under another policy, and so a client's own \
                        never goes on";
@@ -207,14 +208,6 @@ fn writes_authorization(policy: &Policy) -> bool {
         .any(|header| &**header == "authorization")
 }
 
-/// The policies with their paths, each candidate beside its own.
-pub(super) fn judged(config: &Config) -> impl Iterator<Item = (String, &Policy)> {
-    config.policies_with_paths().flat_map(|(base, policy)| {
-        let shadow = policy.shadow.as_deref().map(|shadow| (format!("{base}shadow."), shadow));
-        std::iter::once((base, policy)).chain(shadow)
-    })
-}
-
 /// Keys that prove something else, and the fields that hold them.
 fn used_keys(config: &Config) -> Vec<(Fingerprint, String)> {
     let mut used = Vec::new();
@@ -226,26 +219,22 @@ fn used_keys(config: &Config) -> Vec<(Fingerprint, String)> {
         let inline = provider.jwks.iter().filter_map(|source| source.inline.as_ref()).flat_map(|set| set.iter());
         used.extend(inline.map(Jwk::fingerprint).map(|key| (key, format!("`jwks.inline` of the provider {name}"))));
     }
-    let exchanges = judged(config).filter_map(|(base, policy)| Some((base, policy.token_exchange.as_ref()?)));
-    for (base, exchange) in exchanges {
-        if let Some(key) = exchange.client.as_ref().and_then(ClientAuthentication::key) {
-            used.push((key.verifying().fingerprint(), format!("`{base}token_exchange.client_key`")));
-        }
-    }
+    used.extend(exchange_keys(config).map(|(path, key)| (key.verifying().fingerprint(), format!("`{path}`"))));
     used
+}
+
+/// The keys by which the filter says who it is where it exchanges tokens, each with the path of its field.
+fn exchange_keys(config: &Config) -> impl Iterator<Item = (String, &SigningKey)> {
+    config.judged_policies_with_paths().filter_map(|(base, policy)| {
+        let key = policy.token_exchange.as_ref()?.client.as_ref()?.key()?;
+        Some((format!("{base}token_exchange.client_key"), key))
+    })
 }
 
 /// Refuses keys that nobody signs with, as a trial shows.
 pub(super) fn check_signers(config: &Config, verifier: &Verifier) -> Result<(), Error> {
-    let exchanges = judged(config).filter_map(|(base, policy)| Some((base, policy.token_exchange.as_ref()?)));
-    for (base, exchange) in exchanges {
-        let key = exchange.client.as_ref().and_then(ClientAuthentication::key);
-        if key.is_some_and(|key| !key.can_sign(verifier)) {
-            return Err(Error::at(&format!("{base}token_exchange.client_key"), super::NOBODY_SIGNS));
-        }
-    }
     let mut tried: Vec<Fingerprint> = Vec::new();
-    for (path, key) in all_keys(config).flat_map(AssertionKeys::private) {
+    for (path, key) in exchange_keys(config).chain(all_keys(config).flat_map(AssertionKeys::private)) {
         let fingerprint = key.verifying().fingerprint();
         if tried.contains(&fingerprint) {
             continue;
@@ -261,7 +250,7 @@ pub(super) fn check_signers(config: &Config, verifier: &Verifier) -> Result<(), 
 /// What is allowed, and may not be what somebody means.
 pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = Vec::new();
-    for (base, policy) in judged(config) {
+    for (base, policy) in config.judged_policies_with_paths() {
         for (index, assertion) in policy.assertions.iter().enumerate() {
             let path = format!("{base}assertion[{index}].audience");
             let sharing = config.providers.iter().find(|provider| {
