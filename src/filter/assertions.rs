@@ -48,7 +48,7 @@ impl Filter {
         Ok(())
     }
 
-    /// Writes those about somebody who needed no token.
+    /// Writes the assertions of a policy about somebody who needed no token.
     pub(super) fn assert_nobody(
         &self,
         policy: &Policy,
@@ -77,55 +77,28 @@ impl Filter {
         now: Timestamp,
     ) -> Result<usize, Error> {
         let signer = Signer { verifier: &self.facts.verifier, ids: &self.assertions.ids, now };
-        match assertion::write(&policy.assertions, principal, kept, &signer, rewrite) {
-            Ok(written) => {
-                tally.assertions = written.uses;
-                Ok(written.grown)
-            }
-            Err((error, written)) => {
-                tally.assertions = written.uses;
-                Err(error)
-            }
-        }
+        let (written, result) = assertion::write(&policy.assertions, principal, kept, &signer, rewrite);
+        tally.assertions = written.uses;
+        result.map(|()| written.grown)
     }
 
     /// Tells the operator what keeps an assertion from being written, where it is not for the token to mend.
     pub(super) fn complain_of_assertion(&self, provider: ProviderId, error: &Error, now: Timestamp) {
-        match error {
-            Error::Missing(_) => {}
-            Error::TooLarge { header, size, claim } => {
-                let problem = format_args!(
-                    "{header}: an assertion of {size} bytes is too long to be written; most of it is the claim {}: leave it \
-                     out of `assertion.claims`, or choose from it with `any_of`",
-                    claim.escape_default()
-                );
-                self.complain(provider, Topic::Assertion, problem, now);
-            }
-            Error::CannotSign(header) => {
-                self.complain(
-                    provider,
-                    Topic::Assertion,
-                    format_args!("{header}: the host has not signed an assertion"),
-                    now,
-                );
-            }
-            Error::NoRandomness(header) => {
-                let problem = "the host has no randomness, and so an assertion has no id (`jti`)";
-                self.complain(provider, Topic::Assertion, format_args!("{header}: {problem}"), now);
-            }
+        if let Some(problem) = error.problem() {
+            self.complain(provider, Topic::Assertion, format_args!("{problem}"), now);
         }
     }
 }
 
 /// What becomes of a request whose assertion can't be written.
 pub(super) fn refusal(error: &Error) -> Refusal {
-    let detail = match error {
-        Error::Missing(claim) => Some(Detail::AssertionClaim(Rc::from(claim.as_str()))),
-        Error::TooLarge { .. } | Error::CannotSign(_) | Error::NoRandomness(_) => None,
-    };
-    let denial = match error {
-        Error::Missing(_) => Denial::InsufficientClaims,
-        Error::TooLarge { .. } | Error::CannotSign(_) | Error::NoRandomness(_) => Denial::Misconfigured,
-    };
-    Refusal { detail, ..Refusal::new(denial, None) }
+    match error {
+        Error::Missing(claim) => {
+            let detail = Some(Detail::AssertionClaim(Rc::from(claim.as_str())));
+            Refusal { detail, ..Refusal::new(Denial::InsufficientClaims, None) }
+        }
+        Error::TooLarge { .. } | Error::CannotSign(_) | Error::NoRandomness(_) => {
+            Refusal::new(Denial::Misconfigured, None)
+        }
+    }
 }

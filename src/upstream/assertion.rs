@@ -10,7 +10,7 @@ use crate::config::Assertion;
 use crate::jose::signing::{AssertionResult, AssertionUse, AssertionUses, MAX_USES};
 use crate::jose::verifier::{Backend, Verifier};
 use crate::time::Timestamp;
-use crate::upstream::identity::Identity;
+use crate::upstream::identity::{Identity, MAX_VALUE_BYTES};
 use crate::upstream::rewrite::Rewrite;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -39,6 +39,24 @@ pub enum Error {
     CannotSign(Rc<str>),
     /// There is no id for it that nobody can foretell.
     NoRandomness(Rc<str>),
+}
+
+impl Error {
+    /// What the operator is to mend; `None` for what only the token lacks.
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            Self::Missing(_) => None,
+            Self::TooLarge { header, size, claim } => Some(format!(
+                "{header}: an assertion of {size} bytes is too long to be written; most of it is the claim {}: leave it out of \
+                 `assertion.claims`, or choose from it with `any_of`",
+                claim.escape_default()
+            )),
+            Self::CannotSign(header) => Some(format!("{header}: the host has not signed an assertion")),
+            Self::NoRandomness(header) => {
+                Some(format!("{header}: the host has no randomness, and so an assertion has no id (`jti`)"))
+            }
+        }
+    }
 }
 
 /// What an identity rests on beside its token: another basis is another identity.
@@ -118,14 +136,14 @@ pub struct Written {
     pub grown: usize,
 }
 
-/// Writes the assertions of a policy about one request. `kept` are those of the same token, or of nobody.
+/// Writes the assertions of a policy about one request, until one can't be written. `kept` are those of the same token, or of nobody.
 pub fn write(
     assertions: &[Rc<Assertion>],
     principal: Principal,
     kept: &KeptAssertions,
     signer: &Signer,
     rewrite: &mut Rewrite,
-) -> Result<Written, (Error, Written)> {
+) -> (Written, Result<(), Error>) {
     let mut written = Written::default();
     let about = principal.about();
     let wanted =
@@ -148,7 +166,7 @@ pub fn write(
                         *place =
                             Some(AssertionUse { algorithm, backend: Backend::Host, result: AssertionResult::Failed });
                     }
-                    return Err((error, written));
+                    return (written, Err(error));
                 }
             },
         };
@@ -157,7 +175,7 @@ pub fn write(
         }
         rewrite.set_header(&assertion.header, value);
     }
-    Ok(written)
+    (written, Ok(()))
 }
 
 /// Whether the claims do for all assertions: what [`write()`] would say of them, but for who signs. Nothing is signed.
@@ -193,9 +211,6 @@ fn sign(assertion: &Rc<Assertion>, principal: Principal, signer: &Signer) -> Res
     let value = value.into_bytes().into_boxed_slice();
     Ok(KeptAssertion { of: Rc::clone(assertion), location, basis, value, backend: signed.backend, issued, until })
 }
-
-/// What every output is held to: see `identity`.
-const MAX_VALUE_BYTES: usize = 8 * 1024 - 64;
 
 /// A service sees at least this much of an assertion's life, unless that is shorter, or the token's.
 const MIN_MARGIN: Duration = Duration::from_secs(5);
@@ -249,8 +264,8 @@ mod tests {
                 now: START.saturating_add(Duration::from_secs(seconds)),
             };
             let mut rewrite = Rewrite::default();
-            let written =
-                write(&self.assertions, principal, &self.kept, &signer, &mut rewrite).map_err(|(error, _)| error)?;
+            let (written, result) = write(&self.assertions, principal, &self.kept, &signer, &mut rewrite);
+            result?;
             let value = rewrite.into_headers().pop().map(|(_, value)| String::from_utf8(value).unwrap());
             Ok((value, written))
         }

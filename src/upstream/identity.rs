@@ -229,7 +229,7 @@ const COOKIE_VALUE: &AsciiSet = &PATH_SEGMENT.add(b'+');
 const HEADER_VALUE: &AsciiSet = &percent_encoding::CONTROLS.add(b'%');
 
 /// Envoy's `header_to_metadata` drops a value of 8 KiB in silence, and many upstreams refuse one.
-const MAX_VALUE_BYTES: usize = 8 * 1024 - 64;
+pub(super) const MAX_VALUE_BYTES: usize = 8 * 1024 - 64;
 
 /// Browsers drop a cookie that is longer than 4096 bytes with its name and attributes (RFC 6265bis, section 5.6).
 const MAX_COOKIE_BYTES: usize = 4096 - 256;
