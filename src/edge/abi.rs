@@ -201,16 +201,7 @@ pub(super) fn add(map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Faile
 /// A property of the stream or the plugin. `Ok(None)` if there is none; an error if it can't be told.
 pub(super) fn property(path: &[&str]) -> Result<Option<Vec<u8>>, Failed> {
     let path = path.join("\0");
-    let mut status = OK;
-    let value = owned(|data, size| {
-        status = unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) };
-        status
-    });
-    match value {
-        Ok(value) => Ok(Some(value)),
-        Err(_) if status == NOT_FOUND => Ok(None),
-        Err(failed) => Err(failed),
-    }
+    owned_if_there(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
 }
 
 /// Sets filter state: Envoy calls it `wasm.<key>`.
@@ -256,16 +247,11 @@ pub(super) fn call_foreign(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Fail
 
 /// Bytes that all VMs of this process share, with their version for [`share`]; version 0 for what nobody has shared.
 pub(super) fn shared(key: &str) -> Result<(Vec<u8>, u32), Failed> {
-    let (mut version, mut status) = (0, OK);
-    let value = owned(|data, size| {
-        status = unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &raw mut version) };
-        status
-    });
-    match value {
-        Ok(value) => Ok((value, version)),
-        Err(Failed) if status == NOT_FOUND => Ok((Vec::new(), 0)),
-        Err(failed) => Err(failed),
-    }
+    let mut version = 0;
+    let value = owned_if_there(|data, size| unsafe {
+        proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &raw mut version)
+    })?;
+    Ok(value.map_or((Vec::new(), 0), |value| (value, version)))
 }
 
 /// Shares bytes; an error if another VM has done so since this version.
@@ -312,6 +298,16 @@ fn owned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, 
     }
     // The host allocated `size` bytes with `proxy_on_memory_allocate`, which hands out a Vec's memory.
     Ok(unsafe { Vec::from_raw_parts(data, size, size) })
+}
+
+/// The same of what may not be there: `Ok(None)` then.
+fn owned_if_there(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Option<Vec<u8>>, Failed> {
+    let mut status = OK;
+    let value = owned(|data, size| {
+        status = call(data, size);
+        status
+    });
+    if status == NOT_FOUND { Ok(None) } else { value.map(Some) }
 }
 
 const OK: u32 = 0;
