@@ -5,7 +5,7 @@ use super::operator_log::Topic;
 use super::waiting::{MAX_FLIGHTS, Room};
 use super::{CallId, Effect, FetchOutcome, Filter};
 use crate::http::Response;
-use crate::provider::{Call, NoRoute};
+use crate::provider::{Call, NoRoute, ProviderId};
 use crate::time::Timestamp;
 use std::fmt;
 
@@ -19,7 +19,7 @@ impl Filter {
         now: Timestamp,
     ) {
         self.complaints.refusals.time_is(now);
-        let Some(need) = self.waiting.called_for(call) else { return };
+        let Some(need) = self.waiting.end_call(call) else { return };
         let flight = self.waiting.flight(&need);
         let endpoint = flight.and_then(|flight| flight.tried.last().copied()).unwrap_or_default();
         let taken = self.facts.take(&need, endpoint, response.as_ref(), now);
@@ -58,9 +58,8 @@ impl Filter {
     /// can't be had.
     pub(super) fn start_for_a_waiter(&mut self, need: &Need, user: Option<User>, now: Timestamp) -> bool {
         if !self.waiting.is_under_way(need) {
-            self.waiting.begin(need.clone(), user, now);
-            self.facts.begin(need, true, now);
-            self.attempt(need, now);
+            self.facts.admit(need, now);
+            self.start(need, user, now);
             if let Need::Keys(provider, _) = need {
                 self.start_other_sources(*provider, now);
             }
@@ -68,11 +67,11 @@ impl Filter {
         self.waiting.is_under_way(need)
     }
 
-    /// Begins to fetch a fact that nobody waits for.
-    fn start(&mut self, need: &Need, now: Timestamp) {
+    /// Begins to fetch a fact, for this user if for any, unless that is under way already.
+    fn start(&mut self, need: &Need, user: Option<User>, now: Timestamp) {
         if !self.waiting.is_under_way(need) {
-            self.waiting.begin(need.clone(), None, now);
-            self.facts.begin(need, false, now);
+            self.waiting.begin(need.clone(), user, now);
+            self.facts.begin(need, now);
             self.attempt(need, now);
         }
     }
@@ -87,7 +86,7 @@ impl Filter {
             if let (Some(provider), Some(call)) = (self.facts.provider_mut(need.provider()), need.call()) {
                 provider.trying(call, now);
             }
-            self.start(need, now);
+            self.start(need, None, now);
         }
     }
 
@@ -96,7 +95,7 @@ impl Filter {
         let due = self.schedule(now).filter(|(_, due)| *due <= now).map(|(need, _)| need);
         let due: Vec<Need> = due.collect();
         for need in due {
-            self.start(&need, now);
+            self.start(&need, None, now);
         }
     }
 
@@ -113,7 +112,7 @@ impl Filter {
     }
 
     /// Fetches the keys of a provider's other sources along with those that a request waits for: any may hold the one it needs.
-    fn start_other_sources(&mut self, id: crate::provider::ProviderId, now: Timestamp) {
+    fn start_other_sources(&mut self, id: ProviderId, now: Timestamp) {
         let Some(provider) = self.facts.provider(id).filter(|provider| provider.source_count() > 1) else { return };
         let sources =
             provider.sources_to_fetch(now).filter(|source| !provider.lacks_metadata(Call::Keys(*source), now));
@@ -123,7 +122,7 @@ impl Filter {
                 if let Some(provider) = self.facts.provider_mut(id) {
                     provider.trying(Call::Keys(source), now);
                 }
-                self.start(&need, now);
+                self.start(&need, None, now);
             }
         }
     }

@@ -149,20 +149,26 @@ impl Facts {
         }
     }
 
-    /// Notes that a fact is being fetched, for a request that waits for it or not.
-    pub(super) fn begin(&mut self, need: &Need, is_waited_for: bool, now: Timestamp) {
+    /// Notes that a fact is about to be fetched for a request that waits for it: a cooldown begins, and an issuer that nobody knows yet
+    /// takes a place.
+    pub(super) fn admit(&mut self, need: &Need, now: Timestamp) {
+        let Some(provider) = self.providers.get_mut(need.provider().0) else { return };
+        let Some(call) = need.call() else { return };
+        provider.trying(call, now);
+        if need.is_document() && provider.needs_admission(now) {
+            provider.admit(now);
+            self.newcomers.admit(Lookup::of(provider, call, now), now);
+        }
+    }
+
+    /// Notes that a fact is being fetched.
+    pub(super) fn begin(&mut self, need: &Need, now: Timestamp) {
         let Some(provider) = self.providers.get_mut(need.provider().0) else { return };
         if let Need::Probe(_, kind, endpoint) = need {
             provider.probing(*kind, *endpoint, now);
         }
-        let Some(call) = need.call() else { return };
-        provider.begin(call);
-        if is_waited_for {
-            provider.trying(call, now);
-            if need.is_document() && provider.needs_admission(now) {
-                provider.admit(now);
-                self.newcomers.admit(Lookup::of(provider, call, now), now);
-            }
+        if let Some(call) = need.call() {
+            provider.begin(call);
         }
     }
 

@@ -125,8 +125,8 @@ impl Waiting {
         self.calls.get(&call)
     }
 
-    /// What a call was for that has ended, however.
-    pub(super) fn called_for(&mut self, call: CallId) -> Option<Need> {
+    /// Ends a call, and says what it was for.
+    pub(super) fn end_call(&mut self, call: CallId) -> Option<Need> {
         self.calls.remove(&call)
     }
 
@@ -161,7 +161,7 @@ impl Waiting {
         need.is_document() || self.flights.contains_key(need) || is_free && self.has_memory_for(need, room)
     }
 
-    /// Whether so many requests of this user wait for the like of this that the reserved room is not for him.
+    /// Whether this user has so many requests waiting for facts of this kind that the reserved room is not for him.
     pub(super) fn is_much_waited_for(&self, need: &Need, user: User) -> bool {
         let of_user =
             self.flights.iter().filter(|(other, flight)| flight.user == Some(user) && asked(other) == asked(need));
