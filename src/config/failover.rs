@@ -7,9 +7,9 @@ use std::time::Duration;
 /// When an endpoint of several is given up, and when it is taken again.
 #[derive(Clone, Copy, Debug)]
 pub struct Failover {
-    /// So many failures in a row.
+    /// After so many failures in a row, it is given up.
     pub unhealthy_threshold: u32,
-    /// So many successes in a row.
+    /// After so many successes in a row, it is taken again.
     pub healthy_threshold: u32,
     /// How often one that was given up is tried.
     pub interval: Duration,

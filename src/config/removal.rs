@@ -18,7 +18,7 @@ pub struct Removal {
 }
 
 impl Removal {
-    /// All of them.
+    /// All the names, each with the kind of place.
     pub fn names(&self) -> impl Iterator<Item = (Placement, &str)> {
         let headers = self.headers.iter().map(|name| (Placement::Header, &**name));
         let cookies = self.cookies.iter().map(|name| (Placement::Cookie, &**name));

@@ -105,7 +105,7 @@ pub(super) enum Exemption {
 }
 
 impl Exemption {
-    /// What is told of it.
+    /// The reason that is told for it, if any.
     pub(super) const fn reason(self) -> Option<Reason> {
         match self {
             Self::Missing => Some(Reason::MissingToken),

@@ -48,7 +48,7 @@ pub(super) struct FoundClaims {
     pub(super) claims: Object,
     /// Of userinfo, whom it is about.
     pub(super) subject: Option<String>,
-    /// The address that a verdict is about which is brought without it.
+    /// The addresses of the answer whose verdicts are brought without them.
     judged: Object,
     pub(super) basis: Basis,
 }
@@ -133,7 +133,7 @@ impl SourceAnswer {
 }
 
 impl FoundClaims {
-    /// Whether a token may have it of which its provider says that it is about this subject (OpenID Connect Core, section 5.3.2).
+    /// Whether these claims are about the subject that a token names (OpenID Connect Core, section 5.3.2).
     pub(super) fn is_about(&self, subject: Option<&str>) -> bool {
         self.subject.as_deref().is_none_or(|other| subject == Some(other))
     }
@@ -155,7 +155,7 @@ impl FoundClaims {
     }
 }
 
-/// Whether an answer says that there is none: of claims that it lacks then, nobody knows whether the subject has them.
+/// Whether an answer says that something went wrong: then nobody knows whether the subject has the claims that it lacks.
 fn went_wrong(answer: &Answer) -> bool {
     matches!(answer, Answer::Active(object) if introspection::is_error(object))
 }
@@ -167,7 +167,7 @@ fn judged_elsewhere(answer: &Object, brought: &Object) -> Object {
     json::object(lonely.filter_map(|(about, _)| Some((*about, answer.get(*about)?.clone()))))
 }
 
-/// What an identity rests on that a source has changed, or that has lost its claims to a silent one.
+/// What an identity rests on once a source was asked: which claims it was asked for, and what it said, if anything.
 pub(super) fn basis(enrichment: &Enrichment, said: Option<(&Object, &Object)>) -> Basis {
     let asked = enrichment.claims.as_ref().map(|claims| claims.iter().map(|(name, _)| Value::from(name.as_str())));
     let asked = asked.map_or(Value::Null, |names| Value::Array(names.collect()));

@@ -21,7 +21,7 @@ pub(super) struct ExchangeQuestion {
     pub(super) ends: Option<Timestamp>,
 }
 
-/// Under which what came of it is kept.
+/// The key under which what came of an exchange is kept.
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub(super) struct ExchangeKey {
     pub(super) exchange: Identical<TokenExchange>,
@@ -34,7 +34,7 @@ pub(super) struct ExchangeKey {
 pub(super) type Exchanged = Option<Answer>;
 
 impl ExchangeQuestion {
-    /// Under which what comes of it is kept.
+    /// The key under which what comes of it is kept.
     pub(super) fn key(&self, maker: ProviderId) -> ExchangeKey {
         ExchangeKey { exchange: self.exchange.clone(), maker, token: self.token.digest() }
     }

@@ -65,7 +65,7 @@ pub struct CallPurpose {
     pub token: Option<Token>,
 }
 
-/// What was noted of the decisions since somebody has asked last.
+/// What was noted of the decisions since the last call of [`Filter::take_explanation`].
 pub(super) type Notes = RefCell<Explanation>;
 
 impl Filter {
@@ -75,7 +75,7 @@ impl Filter {
         self
     }
 
-    /// Why what was decided since the last time was decided so.
+    /// Why the decisions since the last call were as they were.
     pub fn take_explanation(&mut self) -> Explanation {
         self.notes.as_ref().map(RefCell::take).unwrap_or_default()
     }

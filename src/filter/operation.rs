@@ -216,12 +216,12 @@ impl Filter {
         decision
     }
 
-    /// The key under which filter state holds that.
+    /// The key of filter state that holds the audit line.
     pub(super) fn audit_key(&self) -> String {
         format!("{}.mcp", self.name)
     }
 
-    /// What auditors want to know of an operation: the method, what it was about, who asked, and what was decided. Never its
+    /// The audit line of an operation, as filter state: the method, what it was about, who asked, and what was decided. Never its
     /// arguments.
     pub(super) fn audit(
         &self,

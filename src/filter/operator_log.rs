@@ -77,7 +77,7 @@ pub(super) enum Topic {
 /// When the operator was last told of what clients can cause again and again.
 #[derive(Default)]
 pub(super) struct Complaints {
-    /// Of each topic, for each provider.
+    /// Of each topic, for each provider, by its number.
     told_at: RefCell<ordered::Map<(usize, Topic), Timestamp>>,
     /// Of refused requests.
     pub(super) refusals: RefusalRations,
@@ -119,13 +119,14 @@ impl Filter {
         }
     }
 
-    /// Tells one about a request for which there is no policy.
+    /// Tells a decision about a request for which there is no policy.
     pub(super) fn tell_without_policy(&self, case: &Case, outcome: &Outcome, status: u16) {
         let told = Told { case, outcome, status: Some(status) };
         self.write(&told, self.ration(&told), None, Some("no rule could be chosen"));
     }
 
-    /// If this is a refusal that is told at info level: how many before it were held back.
+    /// How many refusals were held back before this one; `None` if it is no refusal, or none that is told at info
+    /// level.
     fn ration(&self, told: &Told) -> Option<u64> {
         let (reason, _) = told.refusal()?;
         if self.config.refusal_log == RefusalLog::None || !log::log_enabled!(log::Level::Info) {
@@ -183,7 +184,7 @@ impl Filter {
         }
     }
 
-    /// Tells one about a document of the filter's own.
+    /// Tells that a document of the filter's own was served.
     pub(super) fn tell_served(&self, case: &Case, outcome: &Outcome, status: u16) {
         let told = Told { case, outcome, status: Some(status) };
         log::debug!("{told} (a document of the filter's own)");
@@ -270,7 +271,7 @@ fn tell_shadow(shadow: Option<Shadow>) {
     }
 }
 
-/// The line's beginning: which request, and what became of it.
+/// A decision that is told: its `Display` is the beginning of the line, with the request and what became of it.
 struct Told<'d> {
     case: &'d Case,
     outcome: &'d Outcome,
@@ -278,7 +279,7 @@ struct Told<'d> {
 }
 
 impl Told<'_> {
-    /// Its reason and its status, if it is one.
+    /// The reason and the status of a refusal; `None` for any other decision.
     fn refusal(&self) -> Option<(Reason, u16)> {
         self.outcome.reason.filter(|_| self.outcome.result == Disposition::Denied).zip(self.status)
     }

@@ -10,8 +10,8 @@ use crate::upstream::outputs::Outputs;
 use std::rc::Rc;
 
 impl Filter {
-    /// What a policy writes about an identity; `None` if it writes nothing. `may_keep` says that the token has come before, and that
-    /// all this is from it.
+    /// What a policy writes about an identity; `None` if it writes nothing. With `may_keep`, that is kept for the next time: the token
+    /// has come before, and nothing of the identity is from elsewhere.
     pub(super) fn outputs(
         &mut self,
         policy: &Policy,

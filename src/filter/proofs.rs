@@ -37,7 +37,7 @@ impl Proofs {
         Self { host: None, prefix, store, window, ready: OnceCell::new() }
     }
 
-    /// The same with what a host lends.
+    /// Takes what a host lends.
     pub(super) fn lend(&mut self, shared: Box<dyn SharedMemory>, randomness: Box<dyn Randomness>) {
         self.host = Some((shared, randomness));
     }

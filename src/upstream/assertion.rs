@@ -64,12 +64,12 @@ impl Error {
 pub struct Basis([u8; 32]);
 
 impl Basis {
-    /// That of what somebody said.
+    /// The basis that what somebody said makes.
     pub fn of(said: &[u8]) -> Self {
         Self(blake3::hash(said).into())
     }
 
-    /// Both.
+    /// That of both together.
     pub fn and(&self, other: &Self) -> Self {
         Self(blake3::hash(&[self.0, other.0].concat()).into())
     }

@@ -108,26 +108,27 @@ struct Report<'f> {
 }
 
 impl Report<'_> {
+    /// Adds a finding about the file itself.
     fn add(&mut self, place: Place, level: Level, code: &str, path: &str, text: impl Into<String>) {
         self.findings.push(finding(self.file, place, level, code, path, text));
     }
 
-    /// Of something in another file.
+    /// Adds a finding about another file.
     fn add_in(&mut self, file: &str, place: Place, level: Level, code: &str, path: &str, text: impl Into<String>) {
         self.findings.push(finding(file, place, level, code, path, text));
     }
 
-    /// A warning of something in another file.
+    /// Adds a warning about another file.
     fn warn_in(&mut self, file: &str, place: Place, code: &str, path: &str, text: impl Into<String>) {
         self.add_in(file, place, Level::Warning, code, path, text);
     }
 
-    /// Of something in a file, or else in the chain around the filter.
+    /// Adds a warning about this file, or else about the one with the chain around the filter.
     fn warn_at(&mut self, file: Option<&str>, place: Place, code: &str, path: &str, text: impl Into<String>) {
         self.warn_in(file.or(self.around).unwrap_or(self.file), place, code, path, text);
     }
 
-    /// Of something in the chain around the filter.
+    /// Adds a warning about the chain around the filter.
     fn warn_around(&mut self, place: Place, code: &str, path: &str, text: impl Into<String>) {
         self.warn_at(None, place, code, path, text);
     }

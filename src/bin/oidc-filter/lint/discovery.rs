@@ -15,7 +15,7 @@ pub struct Gap<'n> {
     pub index: usize,
 }
 
-/// All of them.
+/// All such places in these documents.
 pub fn gaps<'n>(documents: &[(&'n str, &'n Node)]) -> Vec<Gap<'n>> {
     let mut gaps = Vec::new();
     for (file, document) in documents {

@@ -38,7 +38,7 @@ fn targets(policy: &Node) -> Vec<(&str, &str)> {
     targets.filter_map(|target| Some((target.word("kind")?, target.word("name")?))).collect()
 }
 
-/// All of them.
+/// All such filters that the policies in these documents ask for.
 pub fn early<'n>(documents: &[(&'n str, &'n Node)]) -> Vec<Early<'n>> {
     let is_ordered = |document: &Node| {
         document.word("kind") == Some("EnvoyProxy") && document.at(&["spec", "filterOrder"]).is_some()
