@@ -41,6 +41,8 @@ ROOT = scene.ROOT
 KINDS = ("rs256", "ps256", "es256", "es384", "es512", "eddsa")  # of JWT
 HABITS = ("audlist", "nokid", "notyp", "scp", "long")  # other vendors' ways; see provider.mjs
 
+IDENTITY = {"claim_headers": [{"header": "x-user", "claim": "sub"}]}  # whom a token is about, for the upstream
+
 ACCESS_LOG = {
     "method": "%REQ(:METHOD)%",
     "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",

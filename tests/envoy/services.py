@@ -1,10 +1,15 @@
-"""Services behind Envoy that see every byte, and ports for what tests start."""
+"""Services behind Envoy that see every byte; servers that tests start, and ports for them."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
+import subprocess
 import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import scene
 
 
 class RawService:
@@ -43,3 +48,15 @@ def free_port() -> int:
 def listens(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextlib.contextmanager
+def server(command: Sequence[str], port: int, **options: Any) -> Iterator[None]:
+    """A process that listens at this port, from then on to the end of the block."""
+    with subprocess.Popen(command, **options) as process:
+        try:
+            scene.poll(lambda: listens(port) or process.poll() is not None, f"{command[0]} to listen", 20)
+            assert process.poll() is None, f"{command[0]} has not started"
+            yield
+        finally:
+            process.terminate()

@@ -18,11 +18,11 @@ import pytest
 import scene
 import yaml
 from clients import request_bytes, together
-from cryptography.hazmat.primitives import serialization
 from conftest import StartEnvoy
 from fake_provider import FakeProvider, Reply, Request
-from harness import ROOT, Door, Envoy, Provider, config, envoy_release, no_crash, provider_entry, validate_config
+from harness import ROOT, Door, Envoy, Provider, config, envoy_release, no_crash, validate_config
 from pages import Page
+from services import free_port
 from tokens import Key, b64url, b64url_uint
 from xds import Xds
 
@@ -239,14 +239,6 @@ def edge_and_service(directory: Path, provider: Provider, upstream_port: int, ke
     text = json.dumps(value).replace("http://127.0.0.1:9000", provider.issuer)
     env = {"ASSERTION_KEY": keys[0]}
     return scene.EnvoyProcess(text, directory, 1, env), ports
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def test_the_example_as_it_stands(provider: Provider, upstream: Any, tmp_path: Path) -> None:

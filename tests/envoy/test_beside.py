@@ -13,11 +13,10 @@ from clients import request_bytes
 from conftest import StartEnvoy
 from envoy_filters import http_filter, lua, rbac
 from fake_provider import FakeProvider, Reply, Request
-from harness import Bootstrap, Door, Envoy, Provider, config, no_crash, provider_entry
+from harness import IDENTITY, Bootstrap, Door, Envoy, Provider, config, no_crash, provider_entry
 from pages import Page
 from xds import Xds
 
-IDENTITY = {"claim_headers": [{"header": "x-user", "claim": "sub"}]}
 ROUTE = {"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}
 FORGED = [("x-user", "root")]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import scene
 from clients import Response, exchange, request_bytes
 from fake_provider import FakeProvider
 from harness import ROOT, Bootstrap, Upstream, config
-from services import free_port, listens
+from services import free_port, server
 
 CADDY = shutil.which("caddy")
 
@@ -48,13 +47,8 @@ def caddy(upstream: Upstream, tmp_path: Path) -> Iterator[Any]:
             file.write_text(f"{{\n admin off\n auto_https off\n}}\nhttp://:{port} {{\n{text}}}\n")
             command = [str(CADDY), "run", "--config", str(file), "--adapter", "caddyfile"]
             homes = {name: str(tmp_path) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
-            with subprocess.Popen(command, env=os.environ | homes, stderr=subprocess.DEVNULL) as process:
-                until = time.monotonic() + 20
-                while not listens(port):
-                    assert process.poll() is None and time.monotonic() < until, "Caddy has not started"
-                    time.sleep(0.05)
+            with server(command, port, env=os.environ | homes, stderr=subprocess.DEVNULL):
                 yield port, fake
-                process.terminate()
 
 
 def test_caddy_asks_the_filter(caddy: Any) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import random
 import shutil
@@ -27,7 +26,7 @@ import scene
 from clients import Http2, request_bytes
 from conftest import StartEnvoy
 from fake_provider import FakeProvider, Reply, Request
-from harness import Bootstrap, Door, Envoy, config, provider_entry
+from harness import IDENTITY, Bootstrap, Door, Envoy, config, provider_entry
 from tokens import AUDIENCE, Key
 from visitors import LOG_FIELDS, Tokens, Visitors, check_the_log, turns, wait_for_recovery
 from xds import Ecds, Xds
@@ -39,7 +38,6 @@ PATIENCE = 6.0  # of calls to the one that is well: what keeps it waiting is the
 LIMIT = 8.0  # seconds for an answer: a few calls one after the other, and a machine that has more to do
 RECOVERY = 25.0  # seconds: the longest pause between two tries is 16
 DISCOVERY = "/.well-known/openid-configuration"
-IDENTITY = {"claim_headers": [{"header": "x-user", "claim": "sub"}]}
 TRAP = scene.MODULE.parent / "examples/trap.wasm"
 
 

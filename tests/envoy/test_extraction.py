@@ -9,7 +9,7 @@ import pytest
 from clients import Response, Seen
 from conftest import StartEnvoy
 from envoy_filters import UNDERSCORES, header_to_metadata, lua
-from harness import Envoy, Provider, config
+from harness import IDENTITY, Envoy, Provider, config
 
 SOURCES = [
     {"location": "header", "key": "Authorization"},
@@ -18,7 +18,6 @@ SOURCES = [
     {"location": "query_string", "key": "access_token"},
     {"location": "metadata", "metadata_filter": "early", "key": "token"},
 ]
-IDENTITY = {"claim_headers": [{"header": "x-user", "claim": "sub"}]}
 COPY = """
 function envoy_on_request(handle)
   local token = handle:headers():get("x-for-lua")

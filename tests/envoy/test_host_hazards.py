@@ -19,6 +19,7 @@ from conftest import StartEnvoy
 from envoy_filters import UNDERSCORES, hand_off, header_to_metadata
 from fake_provider import FakeProvider, Reply
 from harness import (
+    IDENTITY,
     Bootstrap,
     Door,
     Envoy,
@@ -32,7 +33,6 @@ from harness import (
 )
 from xds import Xds
 
-IDENTITY = {"claim_headers": [{"header": "x-user", "claim": "sub"}]}
 HAND_OFF = {"user_info": [{"location": "metadata", "key": "identity", "claims": ["sub"]}]}
 EVERYWHERE = [
     {"location": "header", "key": "Authorization"},

@@ -5,8 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ import pytest
 from conftest import StartEnvoy
 from fake_provider import FakeProvider
 from harness import ROOT, Upstream, config
-from services import free_port, listens
+from services import free_port, server
 from tokens import Key
 
 NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
@@ -55,7 +53,7 @@ def nginx(start_envoy: StartEnvoy, upstream: Upstream, tmp_path: Path) -> Iterat
         text = locations().replace("envoy:10000", f"127.0.0.1:{envoy.port}")
         text = text.replace("http://service", f"http://127.0.0.1:{upstream.port}")
         # All else is what a server needs to run in a folder of its own.
-        server = f"server {{ listen 127.0.0.1:{port};\n{text}}}"
+        text = f"server {{ listen 127.0.0.1:{port};\n{text}}}"
         temporary = "".join(
             f"{kind}_temp_path {tmp_path}/{kind};\n"
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -63,15 +61,10 @@ def nginx(start_envoy: StartEnvoy, upstream: Upstream, tmp_path: Path) -> Iterat
         file = tmp_path / "nginx.conf"
         file.write_text(
             f"daemon off; master_process off; pid {tmp_path}/pid; error_log stderr;\n"
-            f"events {{}}\nhttp {{ access_log off;\n{temporary}{server} }}\n"
+            f"events {{}}\nhttp {{ access_log off;\n{temporary}{text} }}\n"
         )
-        with subprocess.Popen([str(NGINX), "-p", str(tmp_path), "-e", "stderr", "-c", str(file)]) as process:
-            until = time.monotonic() + 10
-            while not listens(port):
-                assert process.poll() is None and time.monotonic() < until, "nginx has not started"
-                time.sleep(0.05)
+        with server([str(NGINX), "-p", str(tmp_path), "-e", "stderr", "-c", str(file)], port):
             yield port, fake
-            process.terminate()
 
 
 def test_nginx_asks_the_filter(nginx: Any) -> None:

@@ -19,12 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 from conftest import StartEnvoy
 from envoy_filters import UNDERSCORES, hand_off, header_to_metadata
 from fake_provider import FakeProvider, Reply, Request
-from harness import Envoy, Provider, config, envoy_release, provider_entry, validate_config
+from harness import IDENTITY, Envoy, Provider, config, envoy_release, provider_entry, validate_config
 from pages import Page
 from services import RawService
 from tokens import b64url, parts
 
-IDENTITY = {"claim_headers": [{"header": "x-user", "claim": "sub"}]}
 AUDIENCE = "urn:api:test"
 
 

@@ -12,7 +12,7 @@ from clients import Response
 from conftest import StartEnvoy
 from envoy_filters import TYPE, UNDERSCORES, hand_off, http_filter, metadata_principal, rbac
 from fake_provider import FakeProvider, Reply
-from harness import Envoy, Upstream, config, provider_entry
+from harness import Envoy, Upstream, config
 from tokens import Key
 
 KEY = Key.make()

@@ -11,9 +11,8 @@ from clients import Response, request_bytes, together
 from conftest import StartEnvoy
 from envoy_filters import http_filter
 from fake_provider import FakeProvider, Reply, Request
-from harness import Envoy, config
+from harness import IDENTITY, Envoy, config
 
-IDENTITY = {"claim_headers": [{"header": "x-user", "claim": "sub"}]}
 USERS = [f"user-{number}" for number in range(24)]
 BAD = "made-up"
 TO_UPSTREAM = r"cluster\.upstream\.upstream_rq_total"

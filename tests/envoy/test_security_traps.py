@@ -14,10 +14,9 @@ import scene
 from clients import Response
 from conftest import StartEnvoy
 from fake_provider import FakeProvider, Reply
-from harness import Bootstrap, Envoy, config, no_crash
+from harness import IDENTITY, Bootstrap, Envoy, config, no_crash
 from test_dpop import Owner, bound
 
-IDENTITY = {"claim_headers": [{"header": "x-user", "claim": "sub"}]}
 STARTING = ["proxy_on_context_create", "proxy_on_vm_start", "proxy_on_configure"]
 SERVING = [
     "proxy_on_tick",

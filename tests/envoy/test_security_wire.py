@@ -19,10 +19,9 @@ from clients import request_bytes
 from conftest import StartEnvoy
 from envoy_filters import lua
 from fake_provider import FakeProvider, Reply, Request
-from harness import ROOT, Bootstrap, Envoy, config, no_crash, provider_entry
+from harness import IDENTITY, ROOT, Bootstrap, Envoy, config, no_crash, provider_entry
 from tokens import Key, b64url, claims, compact
 
-IDENTITY = {"claim_headers": [{"header": "x-user", "claim": "sub"}]}
 TO_UPSTREAM = r"cluster\.upstream\.upstream_rq_total"
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 from conftest import StartEnvoy
 from fake_provider import FakeProvider
-from harness import KINDS, Envoy, Provider, config, provider_entry
+from harness import IDENTITY, KINDS, Envoy, Provider, config, provider_entry
 from tokens import Key, claims
 
-IDENTITY = {"claim_headers": [{"header": "x-user", "claim": "sub"}]}
 
 
 def test_no_token_is_told_how_to_get_in(envoy: Envoy) -> None:
