@@ -178,7 +178,7 @@ pub fn is_about_us(refusal: &Response) -> bool {
     let is_challenge = refusal.headers.all("www-authenticate").next().is_some();
     match (refusal.status, error(refusal).as_deref()) {
         (400 | 401 | 403, Some("invalid_client" | "unauthorized_client")) => true,
-        (401 | 403, Some("invalid_token")) => false,
+        (401 | 403, Some(error)) if is_word_for_no_token(error) => false,
         (401, _) => !is_challenge_about_token(refusal),
         (403, _) => is_challenge && !is_challenge_about_token(refusal),
         _ => false,
@@ -187,7 +187,12 @@ pub fn is_about_us(refusal: &Response) -> bool {
 
 /// Whether a refusal says in its body or in a challenge that the token is none (RFC 6750, section 3.1).
 pub fn is_about_token(refusal: &Response) -> bool {
-    error(refusal).as_deref() == Some("invalid_token") || is_challenge_about_token(refusal)
+    error(refusal).is_some_and(|error| is_word_for_no_token(&error)) || is_challenge_about_token(refusal)
+}
+
+/// RFC 6750's `invalid_token`, and what it stands for; AT Protocol's servers say `InvalidToken` and `ExpiredToken`.
+fn is_word_for_no_token(error: &str) -> bool {
+    NO_TOKEN.iter().any(|word| jwt::is_word(error, word))
 }
 
 fn is_challenge_about_token(refusal: &Response) -> bool {
@@ -204,6 +209,10 @@ fn error(refusal: &Response) -> Option<String> {
         _ => None,
     }
 }
+
+/// What an error says of a token that is none, in either order.
+const NO_TOKEN: [&str; 6] =
+    ["invalidtoken", "expiredtoken", "revokedtoken", "tokeninvalid", "tokenexpired", "tokenrevoked"];
 
 /// What a challenge says of a token (RFC 6750, section 3.1).
 const ABOUT_TOKEN: &[u8] = b"invalid_token";

@@ -391,7 +391,8 @@ fn only_a_verified_address_passes() {
     }
 }
 
-/// RFC 6750, section 3.1, has 401 for it. Login with Amazon and Facebook answer 400 about a token that is none, and say so.
+/// RFC 6750, section 3.1, has 401 for it. Login with Amazon, Facebook and servers of the AT Protocol answer 400 about a token that is
+/// none, and say so.
 #[test]
 fn a_400_about_the_token_is_a_no() {
     let challenge = |challenge: &str| {
@@ -401,8 +402,12 @@ fn a_400_about_the_token_is_a_no() {
     for (answer, status, reason) in [
         (says(400, "application/json", r#"{"error":"invalid_token","error_description":"expired"}"#), 401, "inactive"),
         (challenge(r#"OAuth "Facebook Platform" "invalid_token" "Error validating access token""#), 401, "inactive"),
+        (says(400, "application/json", r#"{"error":"InvalidToken","message":"Invalid token type"}"#), 401, "inactive"),
+        (says(400, "application/json; charset=utf-8", r#"{"error":"ExpiredToken"}"#), 401, "inactive"),
+        (says(400, "application/json", r#"{"error":"token_expired"}"#), 401, "inactive"),
         (challenge(r#"Bearer error="invalid_request""#), 503, "provider_unavailable"),
         (says(400, "application/json", r#"{"error":"invalid_request"}"#), 503, "provider_unavailable"),
+        (says(400, "application/json", r#"{"error":"InvalidRequest"}"#), 503, "provider_unavailable"),
         (says(400, "application/json", r#"{"error":["invalid_token"]}"#), 503, "provider_unavailable"),
         (says(500, "application/json", r#"{"error":"invalid_token"}"#), 503, "provider_unavailable"),
         (says(200, "application/json", r#"{"error":"invalid_token"}"#), 401, "inactive"),
