@@ -154,12 +154,16 @@ pub(super) fn deny_for(provider: &Provider, denial: Denial, detail: Option<Detai
 }
 
 pub(super) fn deny_claims(provider: &Provider, error: jwt::Error) -> Halt {
-    let detail = match error {
+    deny_for(provider, error.into(), told_of(error))
+}
+
+/// What of a token's claims the log names.
+pub(super) fn told_of(error: jwt::Error) -> Option<Detail> {
+    match error {
         jwt::Error::InvalidClaims(name) => Some(Detail::Claim(name)),
         jwt::Error::NotBound => Some(Detail::Binding(BindingFault::Unreadable)),
         _ => None,
-    };
-    deny_for(provider, error.into(), detail)
+    }
 }
 
 pub(super) fn deny_unmet(provider: &Provider, unmet: Unmet) -> Halt {

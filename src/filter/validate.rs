@@ -4,7 +4,7 @@
 use super::authorize::{Run, Trusted, Validated};
 use super::binding::not_bound;
 use super::binding_fault::BindingFault;
-use super::ends::{Halt, deny, deny_claims};
+use super::ends::{Halt, Refusal, deny, deny_claims, deny_for, told_of};
 use super::need::{Need, ValidatedBy, ValidatedToken};
 use super::newcomers::Lookup;
 use super::trail::{Complaint, UsedEntry};
@@ -66,14 +66,14 @@ impl<'f> Run<'f> {
 
     /// Who can vouch for a token. What says that it is a JWT is never taken for something else.
     fn voucher<'t>(&self, token: &'t Token, trusted: &Trusted<'f>) -> Result<Voucher<'f, 't>, Halt> {
-        let unreadable = match CompactJws::parse_with(token.as_str(), &self.facts.headers) {
+        let (denial, detail) = match CompactJws::parse_with(token.as_str(), &self.facts.headers) {
             Err(error) => match jws::form(token.as_str()) {
                 Form::Opaque => return self.voucher_of_opaque(token, trusted),
-                Form::Jwe => Denial::InvalidToken(Reason::UnsupportedToken),
-                Form::Jws => error.into(),
+                Form::Jwe => (Denial::InvalidToken(Reason::UnsupportedToken), None),
+                Form::Jws => (error.into(), None),
             },
             Ok(jws) => match Unverified::read(&jws) {
-                Err(error) => error.into(),
+                Err(error) => (error.into(), told_of(error)),
                 Ok(claimed) => return self.voucher_of_jwt(jws, &claimed, trusted),
             },
         };
@@ -82,13 +82,16 @@ impl<'f> Run<'f> {
         let hint = Hint::read(token.as_str());
         let provider = match &hint.issuer {
             Some(issuer) => self.issued_by(issuer, trusted)?,
-            None => trusted.only().ok_or_else(|| unreadable.clone())?,
+            None => match trusted.only() {
+                Some(provider) => provider,
+                None => return Err(Halt::Deny(Refusal { denial, provider: None, detail })),
+            },
         };
         let is_of_another_kind = hint.is_of_another_kind || hint.is_id_token && provider.config.refuse_id_tokens;
         if asks_always(provider) && !hint.is_bound && !is_of_another_kind {
             return Ok(Voucher::Answer(provider, None));
         }
-        Err(deny(provider, unreadable))
+        Err(deny_for(provider, denial, detail))
     }
 
     fn voucher_of_jwt<'t>(

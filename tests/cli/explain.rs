@@ -411,8 +411,19 @@ fn a_bound_token_with_its_proof() {
         assert!(ended.out.contains("not_bound\n  what it says of its binding"), "{}", ended.out);
     }
     let ended = run(&base, &token(json!({"crit": ["x"], "x": 1}), json!({})));
-    assert!(ended.out.contains("unsupported_token\n  its `alg` is none of EdDSA, "), "{}", ended.out);
-    assert!(ended.out.contains(" or its header has `crit`"), "{}", ended.out);
+    assert!(ended.out.contains("unsupported_token\n  its header has `crit`, which is not taken\n"), "{}", ended.out);
+    // AT Protocol's services sign by ES256K, and Firebase's emulator not at all: what such a token says is shown all the same.
+    for (alg, issuer) in [("ES256K", "https://idp.example.com"), ("none", "did:plc:eltvde2sib374aqmrare5rnq")] {
+        let ended = run(&base, &token(json!({"alg": alg}), json!({"iss": issuer})));
+        let why = match alg {
+            "none" => format!("unknown_issuer\n  its `iss` is \"{issuer}\", and tokens are taken here of https://idp."),
+            _ => format!("unsupported_token\n  its `alg` is {alg:?}, and taken are EdDSA, ES256"),
+        };
+        let form = format!("  form       JWT, alg {alg}, kid k1, typ at+jwt\n");
+        assert!(ended.out.contains(&why) && ended.out.contains(&form), "{why}\n{}", ended.out);
+    }
+    let ended = run(&base, &token(json!({}), json!({"iss": 1})));
+    assert!(ended.out.contains("invalid_claims\n  the claim iss is not what it must be\n"), "{}", ended.out);
     // A certificate is named by its digest, or by itself.
     let pem = "-----BEGIN CERTIFICATE-----\nbm90IGEg\nY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n";
     let digest = Sha256::digest("not a certificate");

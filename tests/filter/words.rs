@@ -82,6 +82,10 @@ fn a_debug_line_tells_request_rule_and_requirement() {
             from("/x", &with(json!({"nbf": "soon"}))),
             "denied with 401: invalid_claims (no rule, provider main): the claim nbf is not what it must be",
         ),
+        (
+            from("/x", &with(json!({"iss": 1}))),
+            "denied with 401: invalid_claims (no rule, provider main): the claim iss is not what it must be",
+        ),
         (from("/admin/..%2fx", &with(json!({}))), "GET /admin/..%2fx ["),
         (
             from("/admin/..%2fx", &with(json!({}))),

@@ -2,8 +2,9 @@
 
 use crate::stage::Played;
 use crate::words;
-use oidc_filter::jose::jws::{CompactJws, Form, form};
-use oidc_filter::json::Object;
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+use oidc_filter::jose::jws::{Form, form};
+use oidc_filter::json::{self, Object};
 use oidc_filter::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -12,9 +13,11 @@ pub struct Token {
     /// `JWT`, `encrypted JWT` or `opaque`.
     pub form: &'static str,
     /// `alg`, `kid` and `typ` of a JWT.
-    pub algorithm: Option<&'static str>,
+    pub algorithm: Option<String>,
     pub key_id: Option<String>,
     pub token_type: Option<String>,
+    /// What of its header changes what the rest means, and is not taken.
+    pub changes: Vec<&'static str>,
     /// What it says, or what its provider says about it.
     pub claims: Object,
     /// Who vouched for that: a signature with this algorithm, or a provider's answer.
@@ -37,25 +40,27 @@ impl Token {
 
     /// What a text is, whoever has made it.
     pub fn read(text: &str) -> Self {
-        let mut token = Self {
-            form: match form(text) {
-                Form::Jwe => "encrypted JWT",
-                Form::Jws => "JWT",
-                Form::Opaque => "opaque",
-            },
-            algorithm: None,
-            key_id: None,
-            token_type: None,
-            claims: Object::new(),
-            vouched_for: None,
+        let form = match form(text) {
+            Form::Jwe => "encrypted JWT",
+            Form::Jws => "JWT",
+            Form::Opaque => "opaque",
         };
-        if let Ok(jws) = CompactJws::parse(text) {
-            token.algorithm = Some(jws.algorithm().name());
-            token.key_id = jws.key_id().map(str::to_owned);
-            token.token_type = jws.token_type().map(str::to_owned);
-            token.claims = jws.with_unverified_claims(Object::clone).unwrap_or_default();
+        // Also of a JWT that the filter does not read to its end, such as one of an unknown algorithm.
+        let mut parts = text.split('.').filter(|_| form == "JWT").map(|part| {
+            let octets = BASE64_URL_SAFE_NO_PAD.decode(part).unwrap_or_default();
+            json::parse_object(&octets).unwrap_or_default()
+        });
+        let header = parts.next().unwrap_or_default();
+        let member = |name| json::text_of(&header, name).map(str::to_owned);
+        Self {
+            form,
+            algorithm: member("alg"),
+            key_id: member("kid"),
+            token_type: member("typ"),
+            changes: CHANGES.into_iter().filter(|name| header.contains_key(*name)).collect(),
+            claims: parts.next().unwrap_or_default(),
+            vouched_for: None,
         }
-        token
     }
 
     /// The value of a claim, for a sentence.
@@ -83,7 +88,8 @@ impl Token {
     /// What it is and says, a line for each.
     pub fn lines(&self, now: Timestamp) -> Vec<(String, String)> {
         let mut lines = Vec::new();
-        let header = [("alg", self.algorithm), ("kid", self.key_id.as_deref()), ("typ", self.token_type.as_deref())];
+        let header =
+            [("alg", self.algorithm.as_deref()), ("kid", self.key_id.as_deref()), ("typ", self.token_type.as_deref())];
         let header =
             header.iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?.escape_debug())));
         let header: Vec<String> = std::iter::once(self.form.to_owned()).chain(header).collect();
@@ -112,6 +118,9 @@ impl Token {
 fn rank(claim: &str) -> usize {
     FIRST.iter().position(|first| *first == claim).unwrap_or(FIRST.len())
 }
+
+/// Members of a header that change what the rest means; `cty` does where it says that the payload is a JWT.
+const CHANGES: [&str; 4] = ["b64", "crit", "cty", "zip"];
 
 /// Claims that are times.
 const TIMES: [&str; 4] = ["iat", "nbf", "exp", "auth_time"];

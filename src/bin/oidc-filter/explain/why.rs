@@ -41,7 +41,7 @@ pub fn why(reason: &str, token: Option<&Token>, config: &Config, policy: &Policy
         "unknown_key" => format!(
             "no key of its issuer has the name {} and fits {}",
             token.key_id.as_ref().map_or_else(|| "(none)".to_owned(), |kid| format!("{kid:?}")),
-            token.algorithm?
+            token.algorithm.as_ref()?
         ),
         "wrong_type" => {
             let types = &provider?.token_types;
@@ -52,11 +52,11 @@ pub fn why(reason: &str, token: Option<&Token>, config: &Config, policy: &Policy
         "unsupported_token" => {
             let algorithms: Vec<&str> = provider?.algorithms.iter().map(|algorithm| algorithm.name()).collect();
             let taken = algorithms.join(", ");
-            match token.algorithm {
-                Some(algorithm) => format!("it is {} ({algorithm}), and taken are {taken}", token.form),
-                None if token.form == "JWT" => format!(
-                    "its `alg` is none of {taken}, or its header has `crit`, `b64`, `zip` or a `cty` of JWT, none of which is taken"
-                ),
+            match &token.algorithm {
+                Some(algorithm) if algorithms.contains(&algorithm.as_str()) => {
+                    format!("its header has `{}`, which is not taken", token.changes.join("`, `"))
+                }
+                Some(algorithm) => format!("its `alg` is {algorithm:?}, and taken are {taken}"),
                 None => format!("it is {}, and taken are JWTs that are signed, by {taken}", token.form),
             }
         }
