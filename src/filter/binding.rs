@@ -40,7 +40,8 @@ impl Run<'_> {
                 let needs_nonce = self.needs_nonce(dpop, &proof, provider)?;
                 (Some(proof), needs_nonce)
             }
-            _ => (None, false),
+            (Some(_), None) => return Err(not_bound(provider, BindingFault::KeyUnchecked)),
+            (None, _) => (None, false),
         };
         let certificate = self.certificate_of(certificate).map_err(|fault| not_bound(provider, fault))?;
         let key = proof.as_ref().map(|proof| proof as &dyn ProvenKey);
