@@ -142,16 +142,16 @@ pub struct Answered {
 }
 
 impl Answered {
-    /// An answer that changes nothing of the request, and took nothing to decide.
-    pub fn new(answer: Answer, meaning: Meaning, outcome: Outcome) -> Self {
-        Self { edits: Vec::new(), answer, meaning, filter_state: Vec::new(), outcome, tally: Tally::default() }
+    /// An answer that took nothing to decide.
+    pub fn new(edits: Vec<Edit>, answer: Answer, meaning: Meaning, outcome: Outcome) -> Self {
+        Self { edits, answer, meaning, filter_state: Vec::new(), outcome, tally: Tally::default() }
     }
 
     /// For when there is nothing to judge by: no filter, no clock, or a host that doesn't do what it is told.
     pub fn misconfigured() -> Self {
         let reason = Reason::Misconfigured;
         let outcome = Outcome { result: Disposition::Denied, reason: Some(reason), provider: None };
-        Self::new(Answer::unstored(503), Meaning::Denied(reason), outcome)
+        Self::new(Vec::new(), Answer::unstored(503), Meaning::Denied(reason), outcome)
     }
 }
 

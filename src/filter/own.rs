@@ -58,7 +58,7 @@ impl Filter {
         let outcome = Outcome { result: Disposition::Bypassed, reason: None, provider: None };
         self.tell_served(&case, &outcome, answer.status);
         let edits = self.clear(&case);
-        Decision::Answer(Answered { edits, ..Answered::new(answer, Meaning::Document, outcome) })
+        Decision::Answer(Answered::new(edits, answer, Meaning::Document, outcome))
     }
 
     /// The request that another proxy asks about; `None` if this is no such question.

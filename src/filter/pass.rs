@@ -187,7 +187,7 @@ impl Filter {
             answer.edit(response_edits);
             let edits = self.cleared(case, !case.policy.forward);
             self.tell(case, &outcome, None, None, tally);
-            return Decision::Answer(Answered { edits, tally, ..Answered::new(answer, Meaning::Confirmed, outcome) });
+            return Decision::Answer(Answered { tally, ..Answered::new(edits, answer, Meaning::Confirmed, outcome) });
         }
         let edits = rewrite.edits(&case.request, &self.own);
         self.tell(case, &outcome, None, None, tally);

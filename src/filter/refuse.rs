@@ -25,7 +25,7 @@ impl Filter {
         self.tell(case, &outcome, Some(answer.status), None, Tally::default());
         // A page asks with the very target that it wants to ask for, tokens and all.
         let edits = self.clear(case);
-        Some(Answered { edits, ..Answered::new(answer, Meaning::Preflight, outcome) })
+        Some(Answered::new(edits, answer, Meaning::Preflight, outcome))
     }
 
     /// Refuses a request, with what its policy says of refusals.
@@ -78,7 +78,7 @@ impl Filter {
         let reason = denial.reason();
         let outcome = Outcome { result: Disposition::Denied, reason: Some(reason), provider };
         let edits = self.clear(case);
-        Answered { edits, ..Answered::new(answer, Meaning::Denied(reason), outcome) }
+        Answered::new(edits, answer, Meaning::Denied(reason), outcome)
     }
 
     /// Takes off a request that is answered here what its client made up under the filter's own names, and its tokens unless every
