@@ -7,7 +7,7 @@ use proxy_wasm::types::Status;
 /// Sends a call, which the SDK books on the context that was entered last: the root. An error says why it could not be sent.
 ///
 /// A server that ends a kept connection just as a call goes out on it has not answered, and would cost a request its answer: Envoy
-/// sends such a call once more. Each asks for something and changes nothing, so that twice is as good as once.
+/// sends such a call once more. Each asks a question, or for a token, so that twice is as good as once.
 pub(super) fn dispatch(fetch: &Fetch) -> Result<u32, &'static str> {
     let Fetch { endpoint, method, headers, body, timeout } = fetch;
     let mut all = vec![
