@@ -98,19 +98,18 @@ impl Claims {
 
     /// The same where an answer of this time says in how many seconds the token ends (RFC 6749, section 5.1; LINE, Twitch, Kakao), or
     /// when it does under another name (LinkedIn), if the answer is about the token and not about a user, who ends otherwise. What is
-    /// no whole number of seconds says nothing.
+    /// no whole number of seconds says nothing. Beside `exp`, the seconds hold where they end sooner, and the other name does not.
     pub fn ending(mut self, now: Timestamp, is_about_token: bool) -> Self {
-        if self.expires_at.is_none() {
-            let seconds = |name| {
-                let value = self.object.get(name)?;
-                value.as_u64().or_else(|| seconds_in_digits(value.as_str()?)).map(Duration::from_secs)
-            };
-            let rest = seconds("expires_in").map(|rest| now.saturating_add(rest));
-            let end =
-                seconds("expires_at").filter(|_| is_about_token).map(|end| Timestamp::default().saturating_add(end));
-            let latest = Timestamp::default().saturating_add(MAX_NUMERIC_DATE);
-            self.expires_at = [rest, end].into_iter().flatten().filter(|end| *end <= latest).min();
-        }
+        let seconds = |name| {
+            let value = self.object.get(name)?;
+            value.as_u64().or_else(|| seconds_in_digits(value.as_str()?)).map(Duration::from_secs)
+        };
+        let rest = seconds("expires_in").map(|rest| now.saturating_add(rest));
+        let is_told_elsewhere = is_about_token && self.expires_at.is_none();
+        let end = seconds("expires_at").filter(|_| is_told_elsewhere);
+        let end = end.map(|end| Timestamp::default().saturating_add(end));
+        let latest = Timestamp::default().saturating_add(MAX_NUMERIC_DATE);
+        self.expires_at = [self.expires_at, rest, end].into_iter().flatten().filter(|end| *end <= latest).min();
         self
     }
 

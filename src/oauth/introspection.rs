@@ -126,18 +126,19 @@ pub fn is_error(object: &Object) -> bool {
 pub fn denies(object: &Object) -> bool {
     object.iter().any(|(name, value)| match truth(value) {
         Some(false) => is_said_by(name, &GOOD),
-        Some(true) => is_said_by(name, &GOOD_NO_MORE) || is_when_it_ended(name),
+        Some(true) => is_said_by(name, &GOOD_NO_MORE) || is_when_it_ended(name, false),
         None => value.as_str().is_some_and(|text| {
             let is_word_for_it = GOOD_NO_MORE.iter().any(|word| jwt::is_word(text, word));
             is_word_for_it && (is_said_by(name, &STATUS) || is_said_by(name, &GOOD_NO_MORE))
-                || !is_no_time(text) && is_when_it_ended(name)
+                || !is_no_time(text) && is_when_it_ended(name, text.starts_with(|first: char| first.is_ascii_digit()))
         }),
     })
 }
 
-/// Whether a name is that of the time since which somebody is good no more (`suspended_at`). `expired_at` may be yet to come.
-fn is_when_it_ended(name: &str) -> bool {
-    let event = name.strip_suffix("_at").or_else(|| name.strip_suffix("At"));
+/// Whether a name is that of the time since which somebody is good no more: `suspended_at`, or `suspended` itself where what it says
+/// is a time. `expired_at` may be yet to come.
+fn is_when_it_ended(name: &str, is_time: bool) -> bool {
+    let event = name.strip_suffix("_at").or_else(|| name.strip_suffix("At")).or(Some(name).filter(|_| is_time));
     event.is_some_and(|event| !jwt::is_word(event, "expired") && is_said_by(event, &GOOD_NO_MORE))
 }
 

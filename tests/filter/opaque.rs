@@ -278,6 +278,18 @@ fn an_answer_is_not_believed_beyond_its_seconds() {
     let mut scene = Scene::of(userinfo(json!({}), json!({})));
     scene.provider.users.insert("opaque".to_owned(), json!({"sub": "ann", "expires_at": NOW - 3600}));
     scene.send(bearer("opaque")).allowed();
+    // Beside `exp`, seconds that end sooner hold: what says that none is left is not kept.
+    for (seconds, asked) in [(json!(5), 2), (json!("5"), 2), (json!(3600), 1), (json!(-1), 1)] {
+        let mut scene = Scene::of(introspection(json!({}), json!({})));
+        scene.provider.tokens.insert("opaque".to_owned(), active(json!({"expires_in": seconds})));
+        scene.send(bearer("opaque")).allowed();
+        scene.pass_seconds(6);
+        scene.send(bearer("opaque")).allowed();
+        assert_eq!(scene.count("/introspect"), asked, "{seconds}");
+    }
+    let mut scene = Scene::of(introspection(json!({"clock_skew": 0}), json!({})));
+    scene.provider.tokens.insert("opaque".to_owned(), active(json!({"expires_in": 0})));
+    scene.send(bearer("opaque")).refused(401, "expired");
     // What says when goes before; what is no number of seconds says nothing.
     told(active(json!({"exp": NOW - 61, "expires_in": 3600}))).refused(401, "expired");
     told(active(json!({"expires_at": NOW - 61}))).allowed();
