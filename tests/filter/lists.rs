@@ -287,7 +287,7 @@ fn a_charset_hides_no_list() {
         let mut reading = lists.clone().read(&Headers::from_pairs(head)).unwrap();
         assert_eq!(reading.pass_on(&wide, true, scene.now), b"", "{charset}");
     }
-    for charset in ["utf-8", "UTF8", "\"Utf-8\"", "utf-8;profile=a"] {
+    for charset in ["utf-8", "UTF8", "\"Utf-8\"", "\"utf8\"", "utf-8;profile=a"] {
         let head = [(":status", "200"), ("content-type", &format!("text/event-stream;charset={charset}"))];
         let mut reading = lists.clone().read(&Headers::from_pairs(head)).unwrap();
         assert!(String::from_utf8(reading.pass_on(event.as_bytes(), true, scene.now)).unwrap().contains("read"));

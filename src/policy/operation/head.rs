@@ -185,8 +185,19 @@ fn tells_form_otherwise(name: &[u8]) -> bool {
 
 /// Whether a parameter of a media type says UTF-8. It may be left out behind its semicolon (RFC 9110, section 5.6.6).
 fn says_utf8(parameter: &[u8]) -> bool {
-    [&b""[..], b"charset=utf-8", b"charset=\"utf-8\""].iter().any(|known| parameter.eq_ignore_ascii_case(known))
+    parameter.is_empty()
+        || parameter.split_at_checked(CHARSET.len()).is_some_and(|(name, charset)| {
+            name.eq_ignore_ascii_case(CHARSET) && UTF_8.iter().any(|known| charset.eq_ignore_ascii_case(known))
+        })
 }
+
+/// A parameter of a media type. One of JSON has none, and who writes it means nothing by it (RFC 8259, section 11): but what is
+/// behind may read another text for it.
+const CHARSET: &[u8] = b"charset=";
+
+/// How media types name it: RFC 9110, section 8.3.2, and what many write for it (Encoding standard, section 4.2). Whoever knows
+/// a charset by such a name knows this one.
+pub(super) const UTF_8: [&[u8]; 4] = [b"utf-8", b"\"utf-8\"", b"utf8", b"\"utf8\""];
 
 /// What tells a message's version, its method, and the name that it is about.
 const HEADERS: [&str; 3] = ["mcp-protocol-version", "mcp-method", "mcp-name"];
@@ -236,10 +247,12 @@ mod tests {
             "application/json;charset=\"UTF-8\"",
             "application/json;",
             "application/json; ;charset=utf-8",
+            "application/json; charset=utf8",
+            "application/json;CharSet=\"UTF8\"",
         ] {
             assert!(is(&[("content-type", media_type)]), "{media_type}");
         }
-        for charset in ["utf-7", "utf-16", "utf-8x", "", "utf-8; charset=utf-16"] {
+        for charset in ["utf-7", "utf-16", "utf-8x", "utf", "\"\"", "'utf8'", "", "utf-8; charset=utf-16"] {
             assert!(!is(&[("content-type", &format!("application/json; charset={charset}"))]), "{charset}");
         }
         for media_type in ["", "text/plain", "application/jsonp", "application/json, text/plain"] {

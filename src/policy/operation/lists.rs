@@ -8,6 +8,7 @@
 //! The invariant: no entry of a list goes on that the token may not use. What can't be read as a list, or is longer than is read,
 //! does not go on at all: an error of JSON-RPC stands in its place.
 
+use super::head::UTF_8;
 use super::method::Method;
 use super::watch::Watch;
 use super::{LISTS, List, Message, Operation};
@@ -396,9 +397,6 @@ fn object<'m>(
         members.map(|member| member.map(|(name, text)| format!("{}:{text}", Value::String(name.to_owned())))).collect();
     Ok(format!("{{{}}}", written?.join(",")))
 }
-
-/// How media types name it: RFC 9110, section 8.3.2, and what some write for it (Encoding standard, section 4.2).
-const UTF_8: [&[u8]; 3] = [b"utf-8", b"\"utf-8\"", b"utf8"];
 
 /// RFC 8259, section 11.
 const JSON: &str = "application/json";
