@@ -9,7 +9,7 @@
 
 mod header;
 
-pub use header::{Header, KnownHeaders};
+pub use header::{Header, KnownHeaders, unsupported};
 
 use std::cell::RefCell;
 use std::fmt;

@@ -87,7 +87,9 @@ impl fmt::Display for NoRoute {
                 write!(f, "no cluster for the host {host:?}; if you trust it, add it to `clusters`")
             }
             Self::Exhausted => f.write_str("every endpoint was tried"),
-            Self::CannotSign => f.write_str("the host does not sign with the RSA key of `client_key`"),
+            Self::CannotSign => f.write_str(
+                "the host does not sign with the RSA key of `client_key`; an EC P-256 or Ed25519 key needs no host",
+            ),
         }
     }
 }

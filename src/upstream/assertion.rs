@@ -51,10 +51,13 @@ impl Error {
                  `assertion.claims`, or choose from it with `any_of`",
                 claim.escape_default()
             )),
-            Self::CannotSign(header) => Some(format!("{header}: the host has not signed an assertion")),
-            Self::NoRandomness(header) => {
-                Some(format!("{header}: the host has no randomness, and so an assertion has no id (`jti`)"))
-            }
+            Self::CannotSign(header) => Some(format!(
+                "{header}: the host has not signed an assertion with the RSA key; put an EC P-256 or Ed25519 key first in \
+                 `assertion.keys`, with which the filter signs by itself"
+            )),
+            Self::NoRandomness(header) => Some(format!(
+                "{header}: the host has no randomness, and so an assertion has no id (`jti`); Envoy has it: run the filter there"
+            )),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! `explain`: what stands behind a refusal, for those who wonder.
 
 use crate::printed;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use serde_json::{Value, json};
 
 /// The sentence about a refusal, with a token of these claims or with none.
@@ -73,4 +75,56 @@ fn a_role_that_is_elsewhere() {
     );
     let out = table(json!({"sub": "ann", "roles": ["user"]}));
     assert!(out.contains("its `roles` is [\"user\"], where shop-admin is asked for\n"), "{out}");
+}
+
+/// What nobody signed, and what is signed otherwise: nothing here says to allow the one, and only what the filter knows can be named.
+#[test]
+fn what_is_not_supported_of_a_token() {
+    let told = |scheme: &str, header: Value| {
+        let part = |value: Value| BASE64URL.encode(value.to_string());
+        let claims = part(json!({"iss": "https://idp.example.com", "aud": "api", "exp": 4_000_000_000_u64}));
+        let header = format!("Authorization: {scheme} {}.{claims}.c2lnbmF0dXJl", part(header));
+        printed(&["explain", "-", "/", "-H", &header], &configuration().to_string())
+    };
+    for (scheme, header, said) in [
+        ("Bearer", json!({"alg": "none"}), "it is not signed (its `alg` is \"none\"), and taken are "),
+        ("Bearer", json!({"alg": "NONE"}), "it is not signed (its `alg` is \"NONE\"), and taken are "),
+        ("Bearer", json!({"alg": "ES256K"}), "its `alg` is \"ES256K\", and taken are "),
+        ("Bearer", json!({"alg": "HS256"}), "its `alg` is \"HS256\", and taken are "),
+        (
+            "Bearer",
+            json!({"alg": "Ed25519", "crit": ["x"], "zip": "NONE", "cty": "json"}),
+            "its header has `crit`, which",
+        ),
+        ("Bearer", json!({"alg": "ES256", "zip": "DEF", "cty": "JWT"}), "its header has `cty`, `zip`, which"),
+        ("DPoP", json!({"alg": "ES256"}), "the credentials are of a scheme that is not taken here"),
+    ] {
+        let out = told(scheme, header);
+        assert!(out.contains(&format!("unsupported_token\n  {said}")), "{said}: {out}");
+        assert!(!out.contains("allow the alg") && !out.contains("may name it") && !out.contains("``"), "{out}");
+    }
+    let mut configuration = configuration();
+    configuration["providers"][0]["algorithms"] = json!(["ES256"]);
+    let rsa = JWT
+        .replace("eyJhbGciOiJFUzI1NiJ9", "eyJhbGciOiJSUzI1NiJ9")
+        .replace("e30", "eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlLmNvbSJ9");
+    // Where the provider is asked, and does not know who asks, nothing is wrong with the token.
+    let document = std::env::temp_dir().join(format!("oidc-filter-why-{}.json", std::process::id()));
+    let endpoint = "https://idp.example.com/i";
+    std::fs::write(
+        &document,
+        json!({"issuer": "https://idp.example.com", "introspection_endpoint": endpoint}).to_string(),
+    )
+    .unwrap();
+    let mut asked = configuration.clone();
+    asked["providers"][0]["validation"] = json!("auto");
+    let metadata = format!("https://idp.example.com/.well-known/openid-configuration={}", document.display());
+    let refused = format!("{endpoint}=401");
+    let said = why(&asked, &["/", "--token", "2YotnFZFEjr1zCsicMWpAA", "--answer", &metadata, "--answer", &refused]);
+    std::fs::remove_file(&document).unwrap();
+    assert_eq!(said, "its provider has no answer for us about opaque tokens");
+    assert_eq!(
+        why(&configuration, &["/", "--token", &rsa]),
+        "its `alg` is \"RS256\", and taken are ES256; if its provider signs so, `algorithms` may name it"
+    );
 }

@@ -1,5 +1,6 @@
 //! Signed identities: what the service gets, in whatever way the client proved who it is; and what an operator may write.
 
+use crate::listener::heard;
 use crate::scene::*;
 use crate::support::with;
 use base64::Engine as _;
@@ -690,8 +691,9 @@ fn at_the_verify_endpoint() {
 #[test]
 fn a_host_that_stops_to_sign() {
     let mut scene = published(assertion(json!({"keys": rsa(json!({}))})), json!({}));
-    let refused = scene.send(bearer(&good()));
-    refused.refused(503, "misconfigured");
+    heard();
+    scene.send(bearer(&good())).refused(503, "misconfigured");
+    assert!(heard().iter().any(|line| line.contains("put an EC P-256 or Ed25519 key first in `assertion.keys`")));
     let mut scene = published(assertion(json!({"keys": p256(json!({}))})), json!({}));
     let upstream = scene.send(bearer(&good())).allowed();
     let used = upstream.assertions[0].unwrap();

@@ -37,9 +37,8 @@ impl Header {
         // Mere hints, of no use but for choosing a key: what is no text says nothing.
         let certificate = ["x5t", "x5t#S256"].map(|name| header.get(name).and_then(Value::as_str).map(str::to_owned));
         let token_type = string(&header, "typ")?.map(str::to_owned);
-        let content_type = string(&header, "cty")?;
-        let is_zipped = header.get("zip").is_some_and(|zip| zip != "NONE");
-        if is_zipped || UNSUPPORTED.iter().any(|name| header.contains_key(*name)) || content_type.is_some_and(is_jwt) {
+        string(&header, "cty")?;
+        if unsupported(&header).next().is_some() {
             return Err(Error::Unsupported);
         }
         let algorithm = Algorithm::from_name(name).ok_or(Error::Unsupported)?;
@@ -74,6 +73,17 @@ impl KnownHeaders {
     }
 }
 
+/// The names of what in a header changes the meaning of the rest, and is not supported.
+pub fn unsupported(header: &Object) -> impl Iterator<Item = &'static str> {
+    UNSUPPORTED.into_iter().filter(|name| match (*name, header.get(*name)) {
+        (_, None) => false,
+        ("cty", Some(content_type)) => content_type.as_str().is_some_and(is_jwt),
+        // ForgeRock and PingAM write into every token that nothing is compressed.
+        ("zip", Some(zip)) => zip != "NONE",
+        _ => true,
+    })
+}
+
 /// A header parameter that must be a string where it is present: `null` is not absence.
 fn string<'h>(header: &'h Object, name: &str) -> Result<Option<&'h str>, Error> {
     match header.get(name) {
@@ -98,9 +108,8 @@ const MAX_KNOWN: usize = 16;
 const MAX_KNOWN_BYTES: usize = 1024;
 
 /// Header parameters that change what the other parts mean. `crit` says "refuse me if you do not understand this"
-/// (RFC 7515, section 4.1.11), and no extension is understood. So does `zip`, unless it says that nothing is compressed, as
-/// ForgeRock and PingAM write into every token.
-const UNSUPPORTED: &[&str] = &["b64", "crit", "enc"];
+/// (RFC 7515, section 4.1.11), and no extension is understood.
+const UNSUPPORTED: [&str; 5] = ["b64", "crit", "cty", "enc", "zip"];
 
 /// Header parameters that hold a key, or say where it is, in other ways than `jwk` (RFC 7515, section 4.1).
 const CARRIED_OTHERWISE: &[&str] = &["jku", "x5c", "x5u"];

@@ -3,7 +3,7 @@
 use crate::stage::Played;
 use crate::words;
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
-use oidc_filter::jose::jws::{Form, form};
+use oidc_filter::jose::jws::{Form, form, unsupported};
 use oidc_filter::json::{self, Object};
 use oidc_filter::time::Timestamp;
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ impl Token {
             algorithm: member("alg"),
             key_id: member("kid"),
             token_type: member("typ"),
-            changes: CHANGES.into_iter().filter(|name| header.contains_key(*name)).collect(),
+            changes: unsupported(&header).collect(),
             claims: parts.next().unwrap_or_default(),
             vouched_for: None,
         }
@@ -118,9 +118,6 @@ impl Token {
 fn rank(claim: &str) -> usize {
     FIRST.iter().position(|first| *first == claim).unwrap_or(FIRST.len())
 }
-
-/// Members of a header that change what the rest means; `cty` does where it says that the payload is a JWT.
-const CHANGES: [&str; 4] = ["b64", "crit", "cty", "zip"];
 
 /// Claims that are times.
 const TIMES: [&str; 4] = ["iat", "nbf", "exp", "auth_time"];

@@ -4,6 +4,7 @@ use super::{Token, lacking, place};
 use crate::words;
 use oidc_filter::config::{Config, Policy, ProviderConfig};
 use oidc_filter::jose::confirmation::Confirmation;
+use oidc_filter::jose::jwk::Algorithm;
 use oidc_filter::jose::jwt::Audiences;
 use oidc_filter::time::Timestamp;
 use serde_json::Value;
@@ -11,7 +12,10 @@ use std::rc::Rc;
 
 /// A sentence, where there is one that says more than the word.
 pub fn why(reason: &str, token: Option<&Token>, config: &Config, policy: &Policy, now: Timestamp) -> Option<String> {
-    let token = token?;
+    let Some(token) = token else {
+        return (reason == "unsupported_token")
+            .then(|| "the credentials are of a scheme that is not taken here".to_owned());
+    };
     let provider = provider(token, config);
     Some(match reason {
         "unknown_issuer" => {
@@ -49,20 +53,35 @@ pub fn why(reason: &str, token: Option<&Token>, config: &Config, policy: &Policy
             let found = token.token_type.as_ref().map_or_else(|| "(none)".to_owned(), |name| format!("{name:?}"));
             format!("its `typ` is {found}, where {expected} is taken; or its claims are those of another kind of token")
         }
-        "unsupported_token" => {
-            let algorithms: Vec<&str> = provider?.algorithms.iter().map(|algorithm| algorithm.name()).collect();
-            let taken = algorithms.join(", ");
-            match &token.algorithm {
-                Some(algorithm) if algorithms.contains(&algorithm.as_str()) => {
-                    format!("its header has `{}`, which is not taken", token.changes.join("`, `"))
-                }
-                Some(algorithm) => format!("its `alg` is {algorithm:?}, and taken are {taken}"),
-                None => format!("it is {}, and taken are JWTs that are signed, by {taken}", token.form),
-            }
-        }
+        "unsupported_token" => return unsupported(token, provider?),
         "malformed_token" => return lacking::of_form(token, provider),
         _ => return None,
     })
+}
+
+/// What of a token is not taken, whoever signed it.
+fn unsupported(token: &Token, provider: &ProviderConfig) -> Option<String> {
+    let taken: Vec<&str> = provider.algorithms.iter().map(|algorithm| algorithm.name()).collect();
+    let taken = taken.join(", ");
+    let Some(name) = &token.algorithm else {
+        return Some(match token.form {
+            "opaque" => "its provider has no answer for us about opaque tokens".to_owned(),
+            form => format!("it is an {form}, and taken are JWTs that are signed, by {taken}"),
+        });
+    };
+    if !token.changes.is_empty() {
+        return Some(format!("its header has `{}`, which is not taken", token.changes.join("`, `")));
+    }
+    match Algorithm::from_name(name) {
+        Some(algorithm) if provider.algorithms.contains(&algorithm) => None,
+        Some(algorithm) if !algorithm.is_symmetric() => Some(format!(
+            "its `alg` is {name:?}, and taken are {taken}; if its provider signs so, `algorithms` may name it"
+        )),
+        None if name.trim().eq_ignore_ascii_case("none") => Some(format!(
+            "it is not signed (its `alg` is {name:?}), and taken are {taken}, and nothing without a signature"
+        )),
+        _ => Some(format!("its `alg` is {name:?}, and taken are {taken}")),
+    }
 }
 
 /// Where a token was looked for.
