@@ -21,6 +21,7 @@ mod keys;
 mod listener;
 mod lists;
 mod mcp;
+mod one_fault;
 mod opaque;
 mod operations;
 mod outputs;
