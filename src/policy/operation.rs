@@ -20,7 +20,7 @@ use crate::config::{Mcp, NamePattern, Needed, OperationSource, Permission, Scope
 use crate::jose::jwt::AccessToken;
 use crate::policy::requirement::Unmet;
 use crate::time::Timestamp;
-use likeness::is_like_no_other;
+use likeness::{Extent, is_like_no_other};
 use uri::Readings;
 
 /// What one message asks for.
@@ -135,16 +135,23 @@ impl Mcp {
 impl NamePattern {
     /// Whether a service could have made one of these of a name, or the name of one.
     fn is_sanitized(&self, name: &str) -> bool {
-        let (Self::Exact(listed) | Self::Prefix(listed)) = self;
-        likeness::is_sanitized(name, listed, matches!(self, Self::Prefix(_)))
+        let (listed, extent) = self.listed();
+        likeness::is_sanitized(name, listed, extent)
     }
 
     /// Whether some reader could take a name for one of these, or for the folder that they are in, without the slash at its end.
     fn is_like(&self, name: &str) -> bool {
-        let (Self::Exact(listed) | Self::Prefix(listed)) = self;
+        let (listed, extent) = self.listed();
         let folder = listed.strip_suffix('/');
-        likeness::is_like(name, listed, matches!(self, Self::Prefix(_)))
-            || folder.is_some_and(|folder| likeness::is_like(name, folder, false))
+        likeness::is_like(name, listed, extent)
+            || folder.is_some_and(|folder| likeness::is_like(name, folder, Extent::Whole))
+    }
+
+    fn listed(&self) -> (&str, Extent) {
+        match self {
+            Self::Exact(name) => (name, Extent::Whole),
+            Self::Prefix(beginning) => (beginning, Extent::Beginning),
+        }
     }
 }
 

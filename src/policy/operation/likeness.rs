@@ -5,6 +5,22 @@
 use crate::http::path::are_composed;
 use percent_encoding::percent_decode_str;
 
+/// How much of a name is listed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Extent {
+    /// All of it.
+    Whole,
+    /// How it begins.
+    Beginning,
+}
+
+impl Extent {
+    /// Whether a name of this length can be what is listed.
+    fn fits(self, name: usize, listed: usize) -> bool {
+        name == listed || self == Self::Beginning && name > listed
+    }
+}
+
 /// Whether a name is none of these, but could be taken for one; or makes members of its value be those of the object, where
 /// somebody copies it in JavaScript.
 pub(super) fn is_variant<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clone) -> bool {
@@ -12,25 +28,24 @@ pub(super) fn is_variant<'k>(name: &str, known: impl Iterator<Item = &'k str> + 
     !is_known && (name == "__proto__" || known.map(letters).any(|known| letters(name).eq(known)))
 }
 
-/// Whether a name could be taken for what is listed, or else for one that begins so. To the SDK for C#, case counts for nothing in a
+/// Whether a name, or how it begins, could be taken for what is listed. To the SDK for C#, case counts for nothing in a
 /// resource that a template names; to the first one for Python, a dot in a template is any sign.
-pub(super) fn is_like(name: &str, listed: &str, is_beginning: bool) -> bool {
+pub(super) fn is_like(name: &str, listed: &str, extent: Extent) -> bool {
     let is_escaped = listed.contains('%');
     if name.is_ascii() && listed.is_ascii() && !is_escaped {
-        return is_like_in_ascii(name.as_bytes(), listed.as_bytes(), is_beginning);
+        return is_like_in_ascii(name.as_bytes(), listed.as_bytes(), extent);
     }
     if differ_early(name.as_bytes(), listed.as_bytes()) {
         return false;
     }
     if is_escaped {
-        return is_like_decoded(name, &percent_decode_str(listed).decode_utf8_lossy(), is_beginning);
+        return is_like_decoded(name, &percent_decode_str(listed).decode_utf8_lossy(), extent);
     }
-    is_like_decoded(name, listed, is_beginning)
+    is_like_decoded(name, listed, extent)
 }
 
-fn is_like_in_ascii(name: &[u8], listed: &[u8], is_beginning: bool) -> bool {
-    let is_long_enough = name.len() == listed.len() || is_beginning && name.len() > listed.len();
-    is_long_enough && listed.iter().zip(name).all(|(sign, other)| is_sign(*other, *sign))
+fn is_like_in_ascii(name: &[u8], listed: &[u8], extent: Extent) -> bool {
+    extent.fits(name.len(), listed.len()) && listed.iter().zip(name).all(|(sign, other)| is_sign(*other, *sign))
 }
 
 /// Whether two names differ before anything in either that has another form. A message can name hundreds of resources, each with
@@ -51,19 +66,18 @@ fn is_sign(byte: u8, listed: u8) -> bool {
     listed == b'.' || listed.eq_ignore_ascii_case(&byte)
 }
 
-fn is_like_decoded(name: &str, listed: &str, is_beginning: bool) -> bool {
+fn is_like_decoded(name: &str, listed: &str, extent: Extent) -> bool {
     let keeps_all = are_composed(name) && are_composed(listed);
     let mut rest = signs(name, keeps_all);
     let begins = signs(listed, keeps_all).all(|sign| rest.next().is_some_and(|other| sign == '.' || sign == other));
-    begins && (is_beginning || rest.next().is_none())
+    begins && (extent == Extent::Beginning || rest.next().is_none())
 }
 
 /// Whether a tool's name, or how it begins, is a listed one to a service that makes an underscore of other signs: arcade-mcp-server runs
 /// `Files_Delete` as `Files.Delete`, too.
-pub(super) fn is_sanitized(name: &str, listed: &str, is_beginning: bool) -> bool {
-    let is_long_enough = name.len() == listed.len() || is_beginning && name.len() > listed.len();
+pub(super) fn is_sanitized(name: &str, listed: &str, extent: Extent) -> bool {
     let is_sign = |byte: u8| byte.is_ascii_punctuation() && byte != b'-' || byte == b' ';
-    is_long_enough
+    extent.fits(name.len(), listed.len())
         && listed.bytes().zip(name.bytes()).all(|(own, other)| own == other || is_sign(own) && is_sign(other))
 }
 
@@ -132,9 +146,9 @@ mod tests {
         let mut alike = 0;
         for (name, listed) in names.iter().flat_map(|name| names.iter().map(move |listed| (name, listed))) {
             let decoded = percent_decode_str(listed).decode_utf8_lossy();
-            for is_beginning in [false, true] {
-                let expected = is_like_decoded(name, &decoded, is_beginning);
-                assert_eq!(is_like(name, listed, is_beginning), expected, "{name} {listed} {is_beginning}");
+            for extent in [Extent::Whole, Extent::Beginning] {
+                let expected = is_like_decoded(name, &decoded, extent);
+                assert_eq!(is_like(name, listed, extent), expected, "{name} {listed} {extent:?}");
                 alike += usize::from(expected);
             }
         }
