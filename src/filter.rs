@@ -31,11 +31,10 @@ mod explain;
 mod facts;
 mod need;
 mod newcomers;
-mod operation;
 mod operator_log;
-mod outputs;
 mod own;
 mod pass;
+mod permit;
 mod proofs;
 mod refusal_log;
 mod refuse;
@@ -67,9 +66,9 @@ use ends::{Grant, Halt, Refusal};
 pub use explain::{CallPurpose, ExplainedRun, Explanation};
 use facts::Facts;
 use need::{Learnt, Need, User};
-pub use operation::Body;
 use operator_log::{Complaints, Topic};
 use own::OwnEndpoint;
+pub use permit::Body;
 use std::rc::Rc;
 use std::time::Duration;
 use trail::Trail;
@@ -395,11 +394,11 @@ impl Filter {
         let decision = match judged {
             Ok(None) => {
                 let decision = self.pass(&case, found, tally, now);
-                operation::with_lists(&case, asked.as_ref(), token.as_ref(), decision)
+                permit::with_lists(&case, asked.as_ref(), token.as_ref(), decision)
             }
             Ok(Some(unread)) => {
                 let decision = self.pass(&case, found, tally, now);
-                return operation::hold_body(&case, asked.as_ref(), unread, token, decision);
+                return permit::hold_body(&case, asked.as_ref(), unread, token, decision);
             }
             Err(refusal) => self.refuse_for(&case, refusal, tally, now),
         };

@@ -8,7 +8,7 @@ use super::assertions;
 use super::ends::{Exemption, Grant, Refusal, TokenEntry, TokenGrant};
 use super::operator_log::{Detail, Topic};
 use super::{Filter, REMOVED_BY_EXT_AUTHZ};
-use crate::config::{TokenLocation, TokenSource};
+use crate::config::{Policy, TokenLocation, TokenSource};
 use crate::decision::{Answered, Case, Decision, Disposition, Forward, Meaning, Outcome, Tally};
 use crate::http::{Answer, Edit};
 use crate::oauth::credentials::{self, AuthScheme};
@@ -18,7 +18,7 @@ use crate::reply::Denial;
 use crate::time::Timestamp;
 use crate::upstream::assertion::{Basis, Principal};
 use crate::upstream::identity::{self, Identity};
-use crate::upstream::outputs::ResponseOutputs;
+use crate::upstream::outputs::{Outputs, ResponseOutputs};
 use crate::upstream::rewrite::Rewrite;
 use std::rc::Rc;
 
@@ -142,6 +142,31 @@ impl Filter {
             Refusal { provider: Some(Rc::clone(label)), ..assertions::refusal(&error) }
         })?;
         Ok(aside)
+    }
+
+    /// What a policy writes about an identity; `None` if it writes nothing. With `may_keep`, that is kept for the next time, as a
+    /// part of its token's entry: the token has come before, and nothing of the identity is from elsewhere.
+    fn outputs(
+        &mut self,
+        policy: &Policy,
+        identity: Identity,
+        entry: &TokenEntry,
+        may_keep: bool,
+    ) -> Result<Option<Rc<Outputs>>, identity::Error> {
+        if policy.claim_headers.is_empty() && policy.user_info.is_empty() {
+            return Ok(None);
+        }
+        // Most tokens of a flood come once: to keep what was made for them would take room from those that come again.
+        let kept = entry.outputs.as_deref().filter(|_| may_keep);
+        if let Some(outputs) = kept.and_then(|kept| kept.get(policy, identity.location)) {
+            return Ok(Some(outputs));
+        }
+        let outputs = Rc::new(identity::write(policy, identity, &self.name)?);
+        if let Some(kept) = kept {
+            let grown = kept.put(policy, identity.location, &outputs);
+            self.facts.validated.grow(&entry.key, grown);
+        }
+        Ok(Some(outputs))
     }
 
     /// Why a request is refused whose identity can't be written.

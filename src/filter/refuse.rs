@@ -4,7 +4,7 @@
 //! client made up, and no token unless every policy lets tokens go on.
 
 use super::ends::Refusal;
-use super::{Filter, REMOVED_BY_EXT_AUTHZ, operation};
+use super::{Filter, REMOVED_BY_EXT_AUTHZ, permit};
 use crate::decision::{Answered, Case, Decision, Disposition, Meaning, Outcome, Tally};
 use crate::http::{Answer, Edit};
 use crate::oauth::credentials;
@@ -54,7 +54,7 @@ impl Filter {
     ) -> Answered {
         let Case { request, policy, is_check } = case;
         let uses_dpop = policy.takes_dpop() && credentials::uses_dpop(request, &self.config.sources);
-        let about = RefusalContext { policy, mcp: operation::server(policy, request).map(|mcp| &**mcp), id, uses_dpop };
+        let about = RefusalContext { policy, mcp: permit::server(policy, request).map(|mcp| &**mcp), id, uses_dpop };
         let mut answer = match request.grpc() {
             // A proxy that asks takes 200 for a yes, 401 and 403 for a no, and all else for a fault
             // (ngx_http_auth_request_module): whatever its client speaks, it is answered in HTTP.
