@@ -35,8 +35,9 @@ pub(super) struct Facts {
     /// What its policies make use of.
     pub(super) uses: Uses,
     pub(super) own: Rc<ReservedNames>,
-    /// Where clients put tokens in queries (RFC 6750, section 2.3), in the spellings of the name.
-    pub(super) token_parameter: ReservedNames,
+    /// Where clients put tokens in queries (RFC 6750, section 2.3), in the spellings of the name: none may stand there that is for an
+    /// MCP server.
+    pub(super) token_parameter: Option<ReservedNames>,
     pub(super) verifier: Verifier,
     /// Each at the index that its [`ProviderId`] holds.
     providers: Vec<Provider>,
@@ -71,6 +72,11 @@ impl Facts {
         let cooldowns = on_demand.map(|provider| provider.cooldown());
         let newcomers = Newcomers::new(cooldowns.clone().count(), cooldowns.max().unwrap_or_default());
         let issuers = config.providers.iter().zip(ids.clone());
+        let has_mcp = config.judged_policies().any(|policy| policy.mcp.is_some());
+        let token_parameter = has_mcp.then(|| {
+            let names = ["access_token", "accesstoken"].map(|name| (Placement::QueryString, name));
+            ReservedNames::new(names, [])
+        });
         Self {
             issuers: ordered::map(issuers.map(|(provider, id)| (provider.issuer.clone(), id))),
             providers: config
@@ -82,12 +88,9 @@ impl Facts {
                 .collect(),
             proofs: Proofs::new(filter_name, &config),
             uses: Uses::of(&config),
+            token_parameter,
             config,
             own,
-            token_parameter: ReservedNames::new(
-                ["access_token", "accesstoken"].map(|name| (Placement::QueryString, name)),
-                [],
-            ),
             verifier: Verifier::default(),
             validated: DigestCache::new(VALIDATED_BOUNDS),
             headers: KnownHeaders::default(),

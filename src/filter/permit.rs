@@ -68,7 +68,8 @@ impl Run<'_> {
     /// query (MCP, "Token Requirements").
     pub(super) fn check_page(&self) -> Result<(), Halt> {
         let Some(mcp) = server(self.policy, self.request) else { return Ok(()) };
-        if self.request.path().is_some_and(|target| self.facts.token_parameter.are_in(target)) {
+        let token = self.facts.token_parameter.as_ref();
+        if self.request.path().is_some_and(|target| token.is_none_or(|token| token.are_in(target))) {
             return Err(Denial::InvalidRequest.into());
         }
         // A preflight is for the service to answer.
