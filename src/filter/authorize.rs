@@ -15,7 +15,7 @@ use crate::config::{ExternalAuthorization, Policy};
 use crate::http::{Request, only};
 use crate::jose::confirmation::Confirmation;
 use crate::jose::jwt::{self, Audiences, CheckedClaims, Expected, Issuer};
-use crate::oauth::credentials::{self, Credentials};
+use crate::oauth::credentials::{self, Credentials, Places};
 use crate::policy::external::{self, AuthorizationQuestion};
 use crate::provider::{Provider, ProviderId};
 use crate::reply::Denial;
@@ -112,9 +112,7 @@ impl<'f> Run<'f> {
     /// The token of the request, or why it needs none.
     fn credentials(&mut self) -> Result<Result<Credentials<'f>, Exemption>, Halt> {
         let Self { facts, request, policy, .. } = *self;
-        let most = facts.config.max_token_size;
-        let found = credentials::find(request, &facts.config.sources, &facts.own, most, policy.takes_dpop());
-        match found {
+        match credentials::find(request, &Places { takes_dpop: policy.takes_dpop(), ..facts.places() }) {
             Ok(Some(credentials)) => {
                 self.trail.token = Some(credentials.digest);
                 self.trail.source = Some(credentials.source.index);
@@ -126,7 +124,7 @@ impl<'f> Run<'f> {
             Ok(None) => Err(Denial::MissingToken.into()),
             Err(error) => {
                 if error == credentials::Error::TooLong {
-                    self.trail.complaint = Some(Complaint::TokenTooLong(most));
+                    self.trail.complaint = Some(Complaint::TokenTooLong(facts.config.max_token_size));
                 }
                 Err(Denial::from(error).into())
             }

@@ -88,10 +88,8 @@ impl Filter {
 
     /// The token of a request, if it has one that can be looked at.
     pub fn token_of(&self, request: &Request) -> Option<Token> {
-        let config = &self.config;
-        let found =
-            credentials::find(request, &config.sources, &self.own, config.max_token_size, self.facts.uses.takes_dpop);
-        found.ok()??.token().ok()
+        let places = self.facts.places();
+        credentials::find(request, &places).ok()??.token().ok()
     }
 
     /// What is noted while somebody asks. Nobody does within Envoy: the module has nothing of this.

@@ -17,7 +17,7 @@ use crate::http::names::{Placement, ReservedNames};
 use crate::jose::jws::KnownHeaders;
 use crate::jose::jwt::Claims;
 use crate::jose::verifier::Verifier;
-use crate::oauth::credentials::{Token, TokenDigest};
+use crate::oauth::credentials::{Places, Token, TokenDigest};
 use crate::oauth::diagnosis;
 use crate::oauth::introspection::{Answer, Unfit};
 use crate::ordered;
@@ -111,6 +111,12 @@ impl Facts {
         self.enrichments.share(among);
         self.exchanges.share(among);
         self.authorizations.share(among);
+    }
+
+    /// Where tokens are looked for under any policy.
+    pub(super) fn places(&self) -> Places<'_> {
+        let Config { sources, max_token_size, .. } = &*self.config;
+        Places { sources, own: &self.own, max_size: *max_token_size, takes_dpop: self.uses.takes_dpop }
     }
 
     pub(super) fn providers(&self) -> impl Iterator<Item = &Provider> {

@@ -134,22 +134,25 @@ pub enum Error {
     UnsupportedScheme,
 }
 
-/// What may be the only token of the request, of `max_size` bytes at most; `None` if nothing stands in any of the places.
-///
-/// A token in a place that `own` knows under another spelling is a second one. Where bearer tokens are looked for, the scheme
-/// DPoP is one that tokens come under, too, if `takes_dpop`.
-pub fn find<'r>(
-    request: &'r Request,
-    sources: &'r [Rc<TokenSource>],
-    own: &ReservedNames,
-    max_size: usize,
-    takes_dpop: bool,
-) -> Result<Option<Credentials<'r>>, Error> {
+/// Where tokens are looked for, and which.
+pub struct Places<'p> {
+    /// The places.
+    pub sources: &'p [Rc<TokenSource>],
+    /// Their names: a token in one of them under another spelling is a second one.
+    pub own: &'p ReservedNames,
+    /// How long a token may be, in bytes.
+    pub max_size: usize,
+    /// Where bearer tokens are looked for, tokens come under the scheme DPoP, too.
+    pub takes_dpop: bool,
+}
+
+/// What may be the only token of the request; `None` if nothing stands in any of the places.
+pub fn find<'r>(request: &'r Request, places: &Places<'r>) -> Result<Option<Credentials<'r>>, Error> {
     let mut found: Option<Credentials> = None;
     let mut unsupported = Vec::new();
     let mut metadata = request.metadata.iter();
-    for source in sources {
-        let (scheme, text) = match read(request, &mut metadata, &source.location, sources, takes_dpop) {
+    for source in places.sources {
+        let (scheme, text) = match read(request, &mut metadata, &source.location, places) {
             Ok(Some(read)) => read,
             Ok(None) => continue,
             Err(Error::UnsupportedScheme) => {
@@ -161,7 +164,7 @@ pub fn find<'r>(
         if found.is_some() {
             return Err(Error::Several);
         }
-        check_size(&text, max_size)?;
+        check_size(&text, places.max_size)?;
         let (digest, syntax) = (TokenDigest::of(&text), Syntax::at(&source.location));
         found = Some(Credentials { digest, text, syntax, scheme, source });
     }
@@ -169,7 +172,7 @@ pub fn find<'r>(
     if unsupported.iter().any(|source| !found.as_ref().is_some_and(|found| is_same_header(source, found.source))) {
         return Err(Error::UnsupportedScheme);
     }
-    if found.is_some() && own.hold_a_misspelled_token(request) {
+    if found.is_some() && places.own.hold_a_misspelled_token(request) {
         return Err(Error::Several);
     }
     Ok(found)
@@ -183,13 +186,13 @@ fn read<'r>(
     request: &'r Request,
     metadata: &mut impl Iterator<Item = &'r Option<Vec<u8>>>,
     location: &'r TokenLocation,
-    sources: &[Rc<TokenSource>],
-    takes_dpop: bool,
+    places: &Places,
 ) -> Result<Option<Sent<'r>>, Error> {
     let text = match location {
         TokenLocation::Header { name, scheme: Some(expected) } => {
-            let takes_dpop = takes_dpop && !has_place_for_dpop(sources, name);
-            let found = behind_scheme(request, name, expected, takes_dpop)?;
+            let takes_dpop = places.takes_dpop && !has_place_for_dpop(places.sources, name);
+            let schemes = if takes_dpop { with_dpop(expected) } else { [&**expected; 2] };
+            let found = behind_scheme(request, name, schemes)?;
             return Ok(found.map(|(scheme, text)| (scheme, Cow::Borrowed(text))));
         }
         TokenLocation::Header { name, scheme: None } => one(request.headers.all(name))?.map(Cow::Borrowed),
@@ -236,7 +239,7 @@ pub fn as_bearer(request: &Request, name: &str) -> Option<Vec<u8>> {
 pub fn uses_dpop(request: &Request, sources: &[Rc<TokenSource>]) -> bool {
     sources.iter().any(|source| match &source.location {
         TokenLocation::Header { name, scheme: Some(expected) } => {
-            let found = behind_scheme(request, name, expected, true);
+            let found = behind_scheme(request, name, with_dpop(expected));
             matches!(found, Ok(Some((AuthScheme::Dpop, _))))
         }
         _ => false,
@@ -251,11 +254,15 @@ fn has_place_for_dpop(sources: &[Rc<TokenSource>], header: &str) -> bool {
     })
 }
 
+/// The schemes that tokens come under where they are looked for under this one.
+fn with_dpop(scheme: &str) -> [&str; 2] {
+    [scheme, if scheme.eq_ignore_ascii_case(BEARER) { DPOP } else { scheme }]
+}
+
 fn behind_scheme<'r>(
     request: &'r Request,
     name: &'r str,
-    expected: &str,
-    takes_dpop: bool,
+    schemes: [&str; 2],
 ) -> Result<Option<(AuthScheme, &'r [u8])>, Error> {
     let Some(value) = one(request.headers.all(name))? else { return Ok(None) };
     // RFC 9110, section 11.4: scheme 1*SP token68. A comma would begin another challenge's credentials.
@@ -265,8 +272,7 @@ fn behind_scheme<'r>(
         return Err(Error::Malformed);
     }
     let is_dpop = given.eq_ignore_ascii_case(DPOP.as_bytes());
-    let is_also_taken = is_dpop && takes_dpop && expected.eq_ignore_ascii_case(BEARER);
-    if !given.eq_ignore_ascii_case(expected.as_bytes()) && !is_also_taken {
+    if !schemes.iter().any(|scheme| given.eq_ignore_ascii_case(scheme.as_bytes())) {
         return Err(Error::UnsupportedScheme);
     }
     let scheme = if is_dpop { AuthScheme::Dpop } else { AuthScheme::Bearer };
@@ -361,12 +367,16 @@ mod tests {
         TokenSource { index: 0, location, providers: None }
     }
 
+    fn places<'p>(sources: &'p [Rc<TokenSource>], own: &'p ReservedNames) -> Places<'p> {
+        Places { sources, own, max_size: DEFAULT_MAX_TOKEN_SIZE, takes_dpop: false }
+    }
+
     fn found(source: TokenSource, headers: &[(&str, &str)]) -> Result<Option<String>, Error> {
         let request = Request { headers: Headers::from_pairs(headers.iter().copied()), ..Request::default() };
         let sources = [Rc::new(source)];
         let [source] = &sources;
         let own = ReservedNames::new([], source.location.in_request());
-        let found = find(&request, &sources, &own, DEFAULT_MAX_TOKEN_SIZE, false)?;
+        let found = find(&request, &places(&sources, &own))?;
         found.map(|credentials| credentials.token().map(|token| token.as_str().to_owned())).transpose()
     }
 
@@ -439,7 +449,7 @@ mod tests {
         let own = ReservedNames::new([], sources.iter().filter_map(|source| source.location.in_request()));
         let find = |headers| {
             let request = Request { headers, ..Request::default() };
-            find(&request, &sources, &own, DEFAULT_MAX_TOKEN_SIZE, false).err()
+            find(&request, &places(&sources, &own)).err()
         };
         assert_eq!(find(headers), Some(Error::Several));
         let headers = Headers::from_pairs([("authorization", "Basic a"), ("x-token", "a")]);

@@ -190,7 +190,9 @@ fn printed() -> Vec<(&'static str, String)> {
     let request =
         Request { headers: headers.clone(), metadata: vec![Some(token.clone().into_bytes())], ..Request::default() };
     let own = config.own_names();
-    let found = credentials::find(&request, &config.sources[..1], &own, config.max_token_size, false).unwrap().unwrap();
+    let (sources, max_size) = (&config.sources[..1], config.max_token_size);
+    let places = credentials::Places { sources, own: &own, max_size, takes_dpop: false };
+    let found = credentials::find(&request, &places).unwrap().unwrap();
 
     let now = Timestamp::from_unix_seconds(NOW);
     let mut filter = Filter::new(Rc::clone(&config), "oidc");
