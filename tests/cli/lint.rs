@@ -549,6 +549,16 @@ fn variables_that_are_not_set_are_not_guessed() {
     }
 }
 
+/// What is no variable's name has no value anywhere.
+#[test]
+fn variables_without_a_name_are_mistakes() {
+    for realm in ["${}", "${a-b}", "${REALM}${a b}", "${REALM}${"] {
+        let (code, found) = findings(&["-"], &format!("provider: https://a\nrealm: \"{realm}\"\n"));
+        assert_eq!((code, found.len()), (1, 1), "{realm}: {found:#?}");
+        assert_eq!(found[0]["code"], "configuration", "{realm}: {found:#?}");
+    }
+}
+
 /// The line of what stands last at this text.
 fn line_of(text: &str, at: &str) -> Value {
     let begin = text.rfind(at).unwrap_or_else(|| panic!("{at}"));

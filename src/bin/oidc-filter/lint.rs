@@ -203,12 +203,12 @@ fn read(site: &Site<'_>, report: &mut Report<'_>) -> Option<Config> {
             Err(error) => error,
         };
         // A value that is known to nobody here can't be wrong here: something else may fit.
-        if variables.try_another(&site.variables_at(error.path())) {
+        if variables.try_another(&site.variables_behind(&error)) {
             unchecked.extend((!unchecked.iter().any(|path| path == error.path())).then(|| error.path().to_owned()));
             continue;
         }
         // Nothing that was tried fits: what it makes of the rest can't be known, either.
-        if site.variables_at(error.path()).iter().any(|name| variables.is_unknown(name)) {
+        if site.variables_behind(&error).iter().any(|name| variables.is_unknown(name)) {
             let text = "holds a variable that is not set here, and nothing that was tried in its place fits: set it for this \
                         command to check this configuration";
             report.add(site.place(error.path()), Level::Note, "unchecked_variable", error.path(), text);

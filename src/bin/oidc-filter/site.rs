@@ -238,7 +238,7 @@ impl<'n> Site<'n> {
         let mut variables = Variables::of(self);
         loop {
             match Config::read(&bytes, &variables) {
-                Err(error) if variables.try_another(&self.variables_at(error.path())) => {}
+                Err(error) if variables.try_another(&self.variables_behind(&error)) => {}
                 read => return read,
             }
         }
@@ -281,9 +281,10 @@ impl<'n> Site<'n> {
         is_it.then_some(node)
     }
 
-    /// The variables in a field, and in what it holds.
-    pub fn variables_at(&self, path: &str) -> Vec<String> {
-        self.value(path).map(yaml::variables).unwrap_or_default()
+    /// The variables that a fault may be of, since another value mends it: of none where `${` itself stands wrong.
+    pub fn variables_behind(&self, fault: &Error) -> Vec<String> {
+        let value = self.value(fault.path()).filter(|_| !fault.problem().ends_with("for a literal ${"));
+        value.map(yaml::variables).unwrap_or_default()
     }
 
     /// The filter's name, which its marks bear.
