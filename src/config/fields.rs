@@ -385,9 +385,11 @@ pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
 
 /// What kind of value stands where another was expected. The value itself may be a secret and is not told.
 fn wrong_type(path: &str, value: &Value, expected: &str) -> Error {
+    const UNQUOTED: &str = "; write it without quotes";
     let kind = match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
+        Value::Number(_) if expected == "a whole number" => "another number",
         Value::Number(_) => "a number",
         Value::String(_) => "a string",
         Value::Array(_) => "a list",
@@ -396,6 +398,8 @@ fn wrong_type(path: &str, value: &Value, expected: &str) -> Error {
     let remedy = match value {
         Value::Null => ", as of an empty line; write a value, or leave the field out",
         Value::Bool(_) | Value::Number(_) if expected == "a string" => "; write it in quotes",
+        Value::String(text) if expected == "true or false" && ["true", "false"].contains(&&**text) => UNQUOTED,
+        Value::String(text) if expected == "a whole number" && text.parse::<u64>().is_ok() => UNQUOTED,
         _ => "",
     };
     Error::at(path, format!("expected {expected}, found {kind}{remedy}"))
@@ -537,6 +541,23 @@ mod tests {
         assert_eq!(error, "top.url: unknown field, expected one of issuer, audiences, uri");
         assert_eq!(refused(r#"{"issuer":1,"uri":2}"#), Ok(()));
         assert!(refused(&format!(r#"{{"{}":1}}"#, "é".repeat(100_000))).is_err());
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_told_with_what_to_do() {
+        for (value, problem) in [
+            (r#""8192""#, "a whole number, found a string; write it without quotes"),
+            (r#""8k""#, "a whole number, found a string"),
+            ("1.5", "a whole number, found another number"),
+            ("true", "a whole number, found a boolean"),
+        ] {
+            let error = fields(&format!(r#"{{"n":{value}}}"#)).unwrap().integer("n").unwrap_err();
+            assert_eq!(error.to_string(), format!("top.n: expected {problem}"));
+        }
+        for (value, remedy) in [("true", "; write it without quotes"), ("yes", "")] {
+            let error = fields(&format!(r#"{{"b":"{value}"}}"#)).unwrap().boolean("b").unwrap_err();
+            assert_eq!(error.to_string(), format!("top.b: expected true or false, found a string{remedy}"));
+        }
     }
 
     #[test]
