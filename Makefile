@@ -4,6 +4,7 @@ PROVIDER := envoy/provider
 READERS  := .tools/readers
 DOCS     := .tools/docs
 DENY     := .tools/cargo/.deny-0.20.2
+RUFF     := .tools/lint/.ruff-0.17.6
 ENVOYS   := 1.36.4 1.37.0 1.38.2 1.39.3 1.40.0
 
 # Envoys that the tests start side by side. Most of what they do is to wait.
@@ -119,7 +120,7 @@ $(PROVIDER)/node_modules/.done: $(PROVIDER)/package.json $(PROVIDER)/package-loc
 	npm ci --prefix $(PROVIDER) --no-audit --no-fund
 	@touch $@
 
-lint: ## Check the format, run clippy with the rules of .clippy.toml, and follow the links of the Rust documentation
+lint: $(RUFF) ## Check the format, run clippy with the rules of .clippy.toml, follow the links of the Rust documentation, look over Python and shell
 	@scripts/need 'cargo fmt --version' 'rustfmt (rustup component add rustfmt).'
 	@scripts/need 'cargo clippy --version' 'clippy (rustup component add clippy).'
 	cargo fmt --check
@@ -135,6 +136,16 @@ lint: ## Check the format, run clippy with the rules of .clippy.toml, and follow
 	cargo clippy --locked --manifest-path scripts/arrange/Cargo.toml --target-dir target/arrange -- -D warnings
 	@echo '== the Rust documentation'
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items --quiet
+	@echo '== Python: what is no syntax, not defined, or not used; pytest finds fixtures by redefining their names (F811)'
+	$(<D)/bin/ruff check --no-cache --isolated --select E9,F --ignore F811 . $$(grep -sl '^#!.*python3' scripts/*)
+	@echo '== shell'
+	@for script in $$(grep -sl '^#!/bin/sh' scripts/*); do sh -n $$script || exit; done
+
+$(RUFF):
+	@scripts/need '$(PYTHON) -c "import ensurepip, venv"' "Python's venv (Debian: apt-get install python3-venv)."
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check ruff==$(@:$(@D)/.ruff-%=%)
+	@touch $@
 
 fmt: ## Format the Rust sources
 	cargo fmt
@@ -179,6 +190,8 @@ fuzz-coverage: ## Count the lines of src/ that its inputs reach: docs/fuzzing.md
 
 audit: $(DENY) ## Check the dependencies by .deny.toml (AUDIT='bans licenses sources': without the database of advisories)
 	.tools/cargo/bin/cargo-deny --locked check $(AUDIT)
+	@echo '== what make wasm puts the functions of the module in order with'
+	.tools/cargo/bin/cargo-deny --locked --manifest-path scripts/arrange/Cargo.toml check --config .deny.toml $(AUDIT)
 
 $(DENY):
 	cargo install --locked --root .tools/cargo --version $(@:.tools/cargo/.deny-%=%) cargo-deny

@@ -81,7 +81,6 @@ def doors(start_shared_envoy: StartEnvoy, fake: FakeProvider, upstream: Upstream
     )
     every = {"any": True}
     admin = {"url_path": {"path": {"prefix": "/admin"}}}
-    asked = {"url_path": {"path": {"prefix": "/asked"}}}
     everybody = {"permissions": [{"not_rule": admin}], "principals": [every]}
     admins = {
         "permissions": [admin],

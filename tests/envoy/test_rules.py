@@ -248,10 +248,7 @@ def test_a_filter_behind_holds_requests_to_the_route(start_envoy: StartEnvoy, fa
 
 def route_check() -> dict[str, Any]:
     """The filter of that name in envoy/routes.yaml."""
-    for http_filter in Bootstrap("routes").http_filters:
-        if http_filter["name"] == "route-check":
-            return http_filter
-    raise AssertionError
+    return next(found for found in Bootstrap("routes").http_filters if found["name"] == "route-check")
 
 
 def test_paths_as_they_arrive(start_envoy: StartEnvoy, fake: FakeProvider) -> None:
