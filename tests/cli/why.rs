@@ -128,3 +128,24 @@ fn what_is_not_supported_of_a_token() {
         "its `alg` is \"RS256\", and taken are ES256; if its provider signs so, `algorithms` may name it"
     );
 }
+
+#[test]
+fn what_keeps_a_jwt_from_being_read() {
+    let part = |text: &str| BASE64URL.encode(text);
+    let (header, claims) = (part(r#"{"alg":"ES256"}"#), part(r#"{"iss":"https://idp.example.com"}"#));
+    for (token, said) in [
+        (format!("{header}.{claims}"), "it is cut in 2 by its dots, and a signed JWT in three"),
+        (format!("{header}.{claims}."), "its signature is empty, or not base64url without padding"),
+        (format!("{header}+.{claims}.c2ln"), "its header is empty, or not base64url without padding"),
+        (format!("{header}.{claims}.c2lnbg=="), "its signature is empty, or not base64url without padding"),
+        (format!("{header}.{}.c2ln", part("[]")), "its payload can't be read: not a JSON object"),
+        (
+            format!("{header}.{}.c2ln", part(r#"{"iss":"https://idp.example.com","a":1,"a":2}"#)),
+            "its payload can't be read: two members of one JSON object have the same name",
+        ),
+        (format!("{}.{claims}.c2ln", part(r#"{"alg":"ES256","kid":1}"#)), "`kid` in its header is missing or no text"),
+        (format!("{}.{claims}.c2ln", part(r#"{"alg":null}"#)), "`alg` in its header is missing or no text"),
+    ] {
+        assert_eq!(why(&configuration(), &["/", "--token", &token]), said, "{token}");
+    }
+}

@@ -34,8 +34,11 @@ fn is_like_jwt(text: &str) -> bool {
     text.starts_with("eyJ") && text.split('.').count() == 3
 }
 
-/// Why a token that is no JWT is malformed.
+/// Why a token is malformed.
 pub fn of_form(token: &Token, provider: Option<&ProviderConfig>) -> Option<String> {
+    if token.fault.is_some() {
+        return token.fault.clone();
+    }
     let takes_nothing_else = provider?.validation == Validation::Jwt && token.form == "opaque";
     takes_nothing_else.then(|| {
         "it is no JWT, and `validation: jwt` takes nothing else; `auto`, `introspection` and `userinfo` ask the provider about opaque tokens"

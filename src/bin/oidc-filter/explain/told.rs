@@ -18,6 +18,8 @@ pub struct Token {
     pub token_type: Option<String>,
     /// What of its header changes what the rest means, and is not taken.
     pub changes: Vec<&'static str>,
+    /// What keeps a JWT from being read.
+    pub fault: Option<String>,
     /// What it says, or what its provider says about it.
     pub claims: Object,
     /// Who vouched for that: a signature with this algorithm, or a provider's answer.
@@ -58,6 +60,7 @@ impl Token {
             key_id: member("kid"),
             token_type: member("typ"),
             changes: unsupported(&header).collect(),
+            fault: fault(text).filter(|_| form == "JWT"),
             claims: parts.next().unwrap_or_default(),
             vouched_for: None,
         }
@@ -114,10 +117,45 @@ impl Token {
     }
 }
 
+/// What of a text is not in the compact form of RFC 7515 (section 7.1), read as strictly as the filter does.
+fn fault(text: &str) -> Option<String> {
+    let parts: Vec<&str> = text.split('.').collect();
+    if parts.len() != PARTS.len() {
+        let count = parts.len();
+        return Some(format!("it is cut in {count} by its dots, and a signed JWT in three"));
+    }
+    let mut named = PARTS.into_iter().zip(parts);
+    named.find_map(|(part, text)| {
+        let octets = BASE64_URL_SAFE_NO_PAD.decode(text).ok().filter(|octets| !octets.is_empty());
+        let Some(octets) = octets else {
+            return Some(format!("its {part} is empty, or not base64url without padding"));
+        };
+        let object = match json::parse_object(&octets) {
+            _ if part == SIGNATURE => return None,
+            Ok(object) => object,
+            Err(error) => return Some(format!("its {part} can't be read: {error}")),
+        };
+        let odd = TEXTS.into_iter().filter(|_| part == HEADER).find(|name| match object.get(*name) {
+            None => *name == "alg",
+            Some(value) => !value.is_string(),
+        });
+        odd.map(|name| format!("`{name}` in its header is missing or no text"))
+    })
+}
+
 /// How far in front a claim is shown.
 fn rank(claim: &str) -> usize {
     FIRST.iter().position(|first| *first == claim).unwrap_or(FIRST.len())
 }
+
+const HEADER: &str = "header";
+const SIGNATURE: &str = "signature";
+
+/// What the dots of a signed JWT part.
+const PARTS: [&str; 3] = [HEADER, "payload", SIGNATURE];
+
+/// Members of a header that are texts, of which the first must be there (RFC 7515, section 4.1).
+const TEXTS: [&str; 4] = ["alg", "kid", "typ", "cty"];
 
 /// Claims that are times.
 const TIMES: [&str; 4] = ["iat", "nbf", "exp", "auth_time"];
