@@ -58,16 +58,16 @@ impl ReservedNames {
         // to begin one at a dot, and query-string at a colon.
         let mut own =
             Self { headers: Names::new(b""), cookies: Names::new(b"[]\0"), parameters: Names::new(b"[].:\0") };
-        written.into_iter().for_each(|(placement, name)| own.add(placement, name, true));
-        read.into_iter().for_each(|(placement, name)| own.add(placement, name, false));
+        written.into_iter().for_each(|(placement, name)| own.add(placement, Name::written(name)));
+        read.into_iter().for_each(|(placement, name)| own.add(placement, Name::of_place(name)));
         own
     }
 
-    fn add(&mut self, placement: Placement, name: &str, is_written: bool) {
+    fn add(&mut self, placement: Placement, name: Name) {
         match placement {
-            Placement::Header => self.headers.add(name, is_written),
-            Placement::Cookie => self.cookies.add(name, is_written),
-            Placement::QueryString => self.parameters.add(name, is_written),
+            Placement::Header => self.headers.add(name),
+            Placement::Cookie => self.cookies.add(name),
+            Placement::QueryString => self.parameters.add(name),
             // Its header is one of those that `is_own_header` knows by their beginning.
             Placement::Metadata => {}
         }
@@ -75,7 +75,7 @@ impl ReservedNames {
 
     /// These, and the names of what goes from every request, for which nothing is written.
     pub fn and<'n>(mut self, removed: impl IntoIterator<Item = (Placement, &'n str)>) -> Self {
-        removed.into_iter().for_each(|(placement, name)| self.add(placement, name, true));
+        removed.into_iter().for_each(|(placement, name)| self.add(placement, Name::written(name)));
         self
     }
 

@@ -28,6 +28,16 @@ pub(super) struct Name {
 }
 
 impl Name {
+    /// One that the filter writes.
+    pub(super) fn written(text: &str) -> Self {
+        Self { text: Rc::from(text), is_written: true, is_alias: false }
+    }
+
+    /// That of a place that tokens are read from.
+    pub(super) fn of_place(text: &str) -> Self {
+        Self { is_written: false, ..Self::written(text) }
+    }
+
     /// Whether it can be spelled otherwise: Envoy hands over names in lower case.
     pub(super) fn has_spellings(&self) -> bool {
         self.text.bytes().any(|byte| !byte.is_ascii_alphanumeric())
@@ -46,13 +56,13 @@ impl Names {
     }
 
     /// Adds a name that is not there yet: many policies write under the same ones.
-    pub(super) fn add(&mut self, text: &str, is_written: bool) {
-        self.insert(Name { text: Rc::from(text), is_written, is_alias: false });
-        let dotted = self.dotted(text.as_bytes()).and_then(|dotted| String::from_utf8(dotted).ok());
+    pub(super) fn add(&mut self, name: Name) {
+        let dotted = self.dotted(name.text.as_bytes()).and_then(|dotted| String::from_utf8(dotted).ok());
         let alias = dotted.as_deref().map(|dotted| dotted.trim_matches('.')).filter(|dotted| !dotted.is_empty());
         if let Some(alias) = alias {
-            self.insert(Name { text: Rc::from(alias), is_written, is_alias: true });
+            self.insert(Name { text: Rc::from(alias), is_alias: true, ..name });
         }
+        self.insert(name);
     }
 
     fn insert(&mut self, name: Name) {
