@@ -136,8 +136,8 @@ lint: $(RUFF) ## Check the format, run clippy with the rules of .clippy.toml, fo
 	cargo clippy --locked --manifest-path scripts/arrange/Cargo.toml --target-dir target/arrange -- -D warnings
 	@echo '== the Rust documentation'
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items --quiet
-	@echo '== Python: what is no syntax, not defined, or not used; pytest finds fixtures by redefining their names (F811)'
-	$(<D)/bin/ruff check --no-cache --isolated --select E9,F --ignore F811 . $$(grep -sl '^#!.*python3' scripts/*)
+	@echo '== Python: what is no syntax, not defined, or not used'
+	$(<D)/bin/ruff check --no-cache --isolated --select E9,F . $$(grep -sl '^#!.*python3' scripts/*)
 	@echo '== shell'
 	@for script in $$(grep -sl '^#!/bin/sh' scripts/*); do sh -n $$script || exit; done
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_provider import FakeProvider
-from harness import POOL, Envoy, Provider, Upstream, config
+from harness import POOL, ROOT, Envoy, Provider, Upstream, config
 from xds import Xds
 
 StartEnvoy = Callable[..., Envoy]
@@ -28,6 +30,15 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
     """The provider that all tests share. Its faults end with the test that made them."""
     with Provider(tmp_path_factory.mktemp("provider")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def command() -> Path:
+    """The command, as the native tests build it: in another way, all crates would be built anew."""
+    build = ["cargo", "test", "--quiet", "--locked", "--no-run", "--test", "cli"]
+    subprocess.run(build, cwd=ROOT, check=True)
+    target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
+    return Path(target) / "debug/oidc-filter"
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import urllib.parse
@@ -19,15 +18,6 @@ from harness import ROOT, validate
 SCHEMAS = Path(__file__).parent / "schemas"
 GOOD = sorted((ROOT / "tests/cli/good").iterdir())
 TARGETS = ["istio", "traffic-extension", "envoy-gateway"]
-
-
-@pytest.fixture(scope="session")
-def command() -> Path:
-    """The command, as the native tests build it: in another way, all crates would be built anew."""
-    build = ["cargo", "test", "--quiet", "--locked", "--no-run", "--test", "cli"]
-    subprocess.run(build, cwd=ROOT, check=True)
-    target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
-    return Path(target) / "debug/oidc-filter"
 
 
 def rendered(command: Path, target: str, file: Path, *options: str) -> str:

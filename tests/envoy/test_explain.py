@@ -24,7 +24,6 @@ from clients import Response, request_bytes
 from conftest import StartEnvoy
 from fake_provider import FakeProvider, Reply, Request
 from harness import ROOT, Envoy, Provider
-from test_cli import command  # noqa: F401, a fixture
 from test_security_tls import TlsProvider
 from tokens import AUDIENCE, Key, b64url
 
@@ -243,7 +242,7 @@ def same_as_envoy(case: Case, story: dict[str, Any], response: Response, log: di
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_explain_and_test_say_what_envoy_does(
-    command: Path, envoy: Envoy, cases: list[Case], path: Path, tmp_path: Path  # noqa: F811
+    command: Path, envoy: Envoy, cases: list[Case], path: Path, tmp_path: Path
 ) -> None:
     of_table = [case for case in cases if case.table == path]
     verdicts = judged(command, path, of_table, tmp_path)
@@ -267,7 +266,7 @@ def test_there_are_enough(cases: list[Case]) -> None:
 
 
 def asked(
-    command: Path,  # noqa: F811
+    command: Path,
     folder: Path,
     issuer: str,
     audience: str,
@@ -284,12 +283,12 @@ def asked(
     return subprocess.run(arguments, input=token, capture_output=True, text=True, env=environment)
 
 
-def test_a_real_provider_is_asked(command: Path, tmp_path: Path, provider: Provider) -> None:  # noqa: F811
+def test_a_real_provider_is_asked(command: Path, tmp_path: Path, provider: Provider) -> None:
     told = asked(command, tmp_path, provider.issuer, "urn:api:rs256", provider.token())
     assert told.returncode == 0 and "\nallowed\n" in told.stdout, told.stdout + told.stderr
 
 
-def test_who_answers_is_checked(command: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_who_answers_is_checked(command: Path, tmp_path: Path) -> None:
     authority = Authority(tmp_path, "authority")
     with TlsProvider(authority.context("127.0.0.1", "provider")) as fake:
         fake.issuer = f"https://127.0.0.1:{fake.port}"

@@ -16,7 +16,6 @@ import pytest
 import yaml
 from conftest import StartEnvoy
 from harness import Bootstrap, Envoy
-from test_cli import command  # noqa: F401
 from tokens import Key, claims
 
 SHOP, PARTNER = "https://shop.example.com", "https://partner.example.com"
@@ -63,7 +62,7 @@ def tokens() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def both(start_shared_envoy: StartEnvoy, command: Path) -> Envoy:  # noqa: F811
+def both(start_shared_envoy: StartEnvoy, command: Path) -> Envoy:
     text = yaml.safe_dump(THEIRS)
     made = subprocess.run([command, "migrate", "jwt_authn", "-", "--json"], input=text, capture_output=True, text=True, check=True)
     migration = json.loads(made.stdout)

@@ -22,7 +22,6 @@ from clients import exchange, request_bytes
 from conftest import StartEnvoy
 from fake_provider import Reply
 from harness import ROOT, Bootstrap, Provider, Upstream, config, validate, validate_config
-from test_cli import command  # noqa: F401, a fixture
 from test_security_tls import TlsProvider
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -59,7 +58,7 @@ class Keycloak(TlsProvider):
 def test_the_way_from_nothing_to_a_role_leads_there(
     start_envoy: StartEnvoy,
     upstream: Upstream,
-    command: Path,  # noqa: F811
+    command: Path,
     tmp_path: Path,
 ) -> None:
     """docs/install.md, by its own lines, as far as there is no Keycloak."""
