@@ -94,7 +94,7 @@ pub fn configured(file: &File, wanted: Option<&str>) -> Result<(Config, String),
 }
 
 /// Of a file in which nothing is the filter's.
-pub const LACKING: &str = "holds no configuration of the filter: neither `providers` or `provider`, nor a Wasm filter, WasmPlugin, \
+pub const LACKING: &str = "holds no configuration of the filter: neither `providers` nor `provider`, nor a Wasm filter, WasmPlugin, \
                            TrafficExtension or EnvoyExtensionPolicy that looks like this one";
 
 /// Envoy's own configuration, in whatever it stands: a bootstrap, an answer of LDS or ECDS, an EnvoyFilter.
