@@ -126,7 +126,11 @@ pub fn is_error(object: &Object) -> bool {
 pub fn denies(object: &Object) -> bool {
     object.iter().any(|(name, value)| match truth(value) {
         Some(false) => is_said_by(name, &GOOD),
-        Some(true) => is_said_by(name, &GOOD_NO_MORE) || is_when_it_ended(name, false),
+        // Go's time for none is negative in seconds.
+        Some(true) => {
+            let may_be_time = value.as_f64().is_none_or(|seconds| seconds > 0.0);
+            is_said_by(name, &GOOD_NO_MORE) || may_be_time && is_when_it_ended(name, false)
+        }
         None => value.as_str().is_some_and(|text| {
             let is_word_for_it = GOOD_NO_MORE.iter().any(|word| jwt::is_word(text, word));
             is_word_for_it && (is_said_by(name, &STATUS) || is_said_by(name, &GOOD_NO_MORE))
@@ -139,12 +143,12 @@ pub fn denies(object: &Object) -> bool {
 /// is a time. `expired_at` may be yet to come.
 fn is_when_it_ended(name: &str, is_time: bool) -> bool {
     let event = name.strip_suffix("_at").or_else(|| name.strip_suffix("At")).or(Some(name).filter(|_| is_time));
-    event.is_some_and(|event| !jwt::is_word(event, "expired") && is_said_by(event, &GOOD_NO_MORE))
+    event.is_some_and(|event| !is_said_by(event, &["expired"]) && is_said_by(event, &GOOD_NO_MORE))
 }
 
-/// What Go and MySQL write for want of a time, and what says nothing.
+/// What Go and MySQL write for want of a time, and others who have 0 for it, and what says nothing.
 fn is_no_time(text: &str) -> bool {
-    text.is_empty() || text.starts_with("000")
+    text.is_empty() || text.starts_with("000") || text.starts_with("1970-01-01")
 }
 
 /// A boolean, also as those write it who have none.
@@ -160,10 +164,17 @@ fn truth(value: &Value) -> Option<bool> {
     }
 }
 
-/// Whether a name is one of these words, alone or behind an `is`.
+/// Whether a name is one of these words, alone or behind an `is` and what it is said of: `isActive`, `account_enabled`.
 fn is_said_by(name: &str, words: &[&str]) -> bool {
-    let behind_is = name.split_at_checked(2).filter(|(is, _)| is.eq_ignore_ascii_case("is")).map(|(_, rest)| rest);
-    words.iter().any(|word| jwt::is_word(name, word) || behind_is.is_some_and(|rest| jwt::is_word(rest, word)))
+    let word_of_it = ["is", "user", "account", "token", "is"].into_iter().fold(name, behind);
+    words.iter().any(|word| jwt::is_word(word_of_it, word))
+}
+
+/// A name without this word where it begins with it.
+fn behind<'n>(name: &'n str, word: &str) -> &'n str {
+    let name = name.trim_start_matches(['-', '_', ' ']);
+    let parts = name.split_at_checked(word.len()).filter(|(first, _)| first.eq_ignore_ascii_case(word));
+    parts.map_or(name, |(_, rest)| rest)
 }
 
 fn checked(object: Object) -> Answer {
@@ -259,15 +270,15 @@ const KINDS: [(&str, &[&str]); 3] = [
 ];
 
 /// What is said of a user who wasn't frozen (Salesforce), deactivated (Django, Spring), or of an answer that went well (Slack), as
-/// [`jwt::is_word`] compares it.
-const GOOD: [&str; 5] = ["active", "enabled", "valid", "ok", "success"];
+/// [`jwt::is_word`] compares it. Spring's `UserDetails` say `accountNonLocked`, and its `Authentication` the last.
+const GOOD: [&str; 8] = ["active", "enabled", "valid", "ok", "success", "nonexpired", "nonlocked", "authenticated"];
 
 /// What is said of those who were (Auth0, Dropbox, Mastodon, Reddit, Slack, Synapse), and of tokens.
 const GOOD_NO_MORE: [&str; 9] =
     ["banned", "blocked", "deactivated", "deleted", "disabled", "expired", "inactive", "revoked", "suspended"];
 
 /// Where GitLab and others say it in one of these words. VK says in `deactivated` how it came.
-const STATUS: [&str; 6] = ["status", "state", "accountstatus", "accountstate", "tokenstatus", "userstatus"];
+const STATUS: [&str; 2] = ["status", "state"];
 
 /// RFC 8693, section 3, as [`jwt::is_word`] compares it.
 const ACCESS_TOKEN_URN: &str = "urn:ietf:params:oauth:tokentype:accesstoken";
