@@ -121,7 +121,8 @@ fn mistakes_in_a_table_are_told_with_their_line() {
         ),
         ("{ request: GET /, expct: allowed }", "`expct`: unknown field, did you mean `expect`?"),
         ("{ request: GET /, expect: 999 }", "`expect` must be"),
-        ("{ request: GET /, claims: [sub], expect: denied }", "`claims` must be an object"),
+        ("{ request: GET /, claims: [sub], expect: denied }", "`claims` must be an object, not a list"),
+        ("{ request: { path: / }, expect: denied }", "`request` must be a text, not an object"),
         ("{ request: GET /, headers: [x-a], expect: denied }", "`headers` must be an object"),
         ("{ request: GET /, headers: { x a: b }, expect: denied }", "is no name of a header"),
         (

@@ -46,14 +46,16 @@ impl<'n> Fields<'n> {
 
     pub fn text(&mut self, name: &'static str) -> Result<Option<String>, String> {
         let Some(node) = self.take(name) else { return Ok(None) };
-        text_of(node).map(Some).ok_or_else(|| self.error(node, &format!("`{name}` must be a text")))
+        text_of(node)
+            .map(Some)
+            .ok_or_else(|| self.error(node, &format!("`{name}` must be a text, not {}", kind_of(node))))
     }
 
     /// An object within.
     pub fn object(&mut self, name: &'static str) -> Result<Option<&'n Node>, String> {
         match self.take(name) {
             Some(node) if !matches!(node.data, Data::Map(_)) => {
-                Err(self.error(node, &format!("`{name}` must be an object")))
+                Err(self.error(node, &format!("`{name}` must be an object, not {}", kind_of(node))))
             }
             object => Ok(object),
         }
@@ -93,6 +95,17 @@ impl<'n> Fields<'n> {
 
     pub fn error(&self, node: &Node, problem: &str) -> String {
         node.place.told(self.file, problem)
+    }
+}
+
+fn kind_of(node: &Node) -> &'static str {
+    match node.data {
+        Data::Null => "null",
+        Data::Boolean(_) => "a boolean",
+        Data::Number(_) => "a number",
+        Data::Text(..) => "a text",
+        Data::List(_) => "a list",
+        Data::Map(_) => "an object",
     }
 }
 
