@@ -214,7 +214,7 @@ fn is_challenge_about_token(refusal: &Response) -> bool {
 }
 
 /// The word for what is wrong (RFC 6749, section 5.2).
-fn error(refusal: &Response) -> Option<String> {
+pub fn error(refusal: &Response) -> Option<String> {
     let body = Some(&refusal.body).filter(|body| body.len() <= MAX_TOKEN_ANSWER_BYTES)?;
     match json::parse_object(body).ok()?.remove("error") {
         Some(Value::String(error)) => Some(error),

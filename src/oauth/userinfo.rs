@@ -6,7 +6,7 @@ use crate::http::{Endpoint, Fetch, Response};
 use crate::jose::claims::{self, Lookup, look_up};
 use crate::json::{Object, Value};
 use crate::oauth::credentials::Token;
-use crate::oauth::introspection::{Answer, Unfit, denies, is_about_token, is_error, json_object};
+use crate::oauth::introspection::{self, Answer, Unfit, denies, is_error, json_object};
 use std::time::Duration;
 
 /// The call that presents `token` (section 5.3.1).
@@ -22,7 +22,7 @@ pub fn request(endpoint: Endpoint, token: &Token, timeout: Duration) -> Fetch {
 /// Reads an answer. An error of RFC 6750 is a no; an answer without the `sub` that section 5.3.2 demands is one too, unless
 /// another claim stands for it; `None` for everything that says nothing about the token.
 pub fn answer(response: &Response, subject: Option<&Lookup>) -> Option<Answer> {
-    // RFC 6750, section 3.1, says 401 of a token that is none. Amazon and Facebook say 400, and why.
+    // RFC 6750, section 3.1, says 401 of a token that is none. Amazon, Facebook and oidc-provider-mock say 400, and why.
     if matches!(response.status, 401 | 403) || response.status == 400 && is_about_token(response) {
         return Some(Answer::Inactive);
     }
@@ -44,6 +44,15 @@ pub fn answer(response: &Response, subject: Option<&Lookup>) -> Option<Answer> {
         _ => Answer::Unfit(if subject.is_some() { Unfit::OddSubject } else { Unfit::NoSubject }),
     })
 }
+
+/// Whether a refusal says why it refuses the token. A question has nothing else in it that could be denied or be a grant.
+fn is_about_token(refusal: &Response) -> bool {
+    introspection::is_about_token(refusal)
+        || introspection::error(refusal).is_some_and(|error| REFUSED.contains(&error.as_str()))
+}
+
+/// Words of RFC 6749 (sections 4.1.2.1 and 5.2) and RFC 6750 (section 3.1) for that, with another status than these say.
+const REFUSED: [&str; 3] = ["access_denied", "invalid_grant", "insufficient_scope"];
 
 /// Whether another claim is to stand for `sub`: there is none, or it is itself the one that is named, and a number.
 fn lacks_subject(object: &Object, lookup: &Lookup) -> bool {
