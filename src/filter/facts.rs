@@ -14,8 +14,8 @@ use crate::cache::{Bounds, Cache, DigestCache};
 use crate::config::Config;
 use crate::http::Response;
 use crate::http::names::{Placement, ReservedNames};
-use crate::jose::jws::KnownHeaders;
-use crate::jose::jwt::Claims;
+use crate::jose::jws::{CompactJws, KnownHeaders};
+use crate::jose::jwt::{Claims, Unverified};
 use crate::jose::verifier::Verifier;
 use crate::oauth::credentials::{Places, Token, TokenDigest};
 use crate::oauth::diagnosis;
@@ -282,8 +282,11 @@ impl Facts {
                     ValidatedBy::Userinfo => provider.config.userinfo.cache,
                     _ => provider.config.introspection.cache,
                 };
-                // RFC 7662, section 4: an answer must not be believed beyond `exp`.
-                let left = claims.expires_at().map_or(std::time::Duration::MAX, |end| end.saturating_since(now));
+                // RFC 7662, section 4: an answer must not be believed beyond `exp`, nor beyond that of the token itself.
+                let jws = CompactJws::parse_with(token.as_str(), &self.headers).ok();
+                let told = jws.as_ref().and_then(Unverified::expires_at);
+                let end = claims.expires_at().into_iter().chain(told).min();
+                let left = end.map_or(std::time::Duration::MAX, |end| end.saturating_since(now));
                 let size = claims.memory_size().saturating_add(ENTRY_SIZE);
                 let assertions = self.new_assertions();
                 let outputs = self.new_outputs();

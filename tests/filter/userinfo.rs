@@ -351,6 +351,25 @@ fn one_question_per_token_and_minute() {
     assert_eq!(scene.count("/userinfo"), 1);
 }
 
+/// A JWT that the provider vouches for says itself when it ends, where the answer doesn't (fastapi-users).
+#[test]
+fn no_answer_is_believed_beyond_the_end_of_its_token() {
+    let short = token(json!({"exp": NOW + 10}));
+    for config in [userinfo(json!({}), json!({})), introspection(json!({}), json!({}))] {
+        let mut scene = Scene::of(config);
+        scene.provider.users.insert(short.clone(), ann());
+        scene.provider.tokens.insert(short.clone(), active(json!({"exp": null})));
+        scene.send(bearer(&short)).allowed();
+        scene.pass_seconds(5);
+        scene.send(bearer(&short)).allowed();
+        assert_eq!(scene.count("/userinfo") + scene.count("/introspect"), 1);
+        scene.pass_seconds(6);
+        scene.provider.users.clear();
+        scene.provider.tokens.clear();
+        scene.send(bearer(&short)).refused(401, "inactive");
+    }
+}
+
 /// What .NET makes of it is no reason to refuse every token; nor is it `true` for who asks for that.
 #[test]
 fn email_verified_in_the_words_of_dotnet() {

@@ -2,9 +2,11 @@
 
 use super::Error;
 use super::kind::{is_id_token, is_never_access_token, is_of_another_kind};
+use super::types::numeric_date;
 use crate::jose::confirmation::{Confirmation, Unreadable};
 use crate::jose::jws::{CompactJws, begins_like_an_object, forgivingly_decoded};
 use crate::json::{self, Value};
+use crate::time::Timestamp;
 
 /// What a JWT says of itself before any proof: good for choosing whom to ask, and for refusing.
 #[derive(Clone, Eq, PartialEq)]
@@ -34,6 +36,11 @@ impl Unverified {
     /// Whether a JWT has what only ID tokens have, or says that it is one.
     pub fn is_id_token(jws: &CompactJws<'_>) -> bool {
         jws.with_unverified_claims(is_id_token).unwrap_or(true)
+    }
+
+    /// When a JWT says that it ends (`exp`).
+    pub fn expires_at(jws: &CompactJws<'_>) -> Option<Timestamp> {
+        jws.with_unverified_claims(|claims| numeric_date(claims, "exp")).ok()?.ok()?
     }
 }
 
