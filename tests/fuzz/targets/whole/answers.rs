@@ -19,6 +19,8 @@ pub struct Said {
     pub at: Timestamp,
     /// How many had been said before.
     pub number: usize,
+    /// When the token says that it ends.
+    pub token_ends: Timestamp,
     pub cache: Duration,
     pub by_introspection: bool,
     /// It is what a provider says, with nothing in it that two readers could read differently.
@@ -100,11 +102,15 @@ impl World {
                     claims["sub"].as_str().is_some_and(|subject| !subject.is_empty())
                 };
                 let cache = if by_introspection { config.introspection.cache } else { config.userinfo.cache };
+                let minted = MINTED.iter().find(|minted| minted.text == token);
+                let token_ends =
+                    minted.map_or(Timestamp::MAX, |minted| Timestamp::from_unix_seconds(minted.expires_at));
                 let key = (number, token);
                 self.said.remove(&key);
                 if response.status == 200 && is_yes {
                     self.sayings += 1;
-                    let said = Said { claims, at: now, number: self.sayings, cache, by_introspection, is_plain };
+                    let said =
+                        Said { claims, at: now, number: self.sayings, token_ends, cache, by_introspection, is_plain };
                     self.said.insert(key.clone(), said.clone());
                     self.history.push((key, said));
                 }

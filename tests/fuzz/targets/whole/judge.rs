@@ -344,10 +344,11 @@ impl World {
     fn still_holds(&self, said: &Said, number: usize, sent: Option<&Sent>) -> bool {
         let claims = &said.claims;
         let now = self.scene.now();
-        // RFC 7662, section 4: from a cache, never beyond `exp`.
+        // RFC 7662, section 4: from a cache, never beyond `exp`, be it the answer's or the token's own.
         let is_fresh = |time: Timestamp| {
             let end = claims["exp"].as_u64().map_or(Timestamp::MAX, Timestamp::from_unix_seconds);
-            said.at == time || said.at <= time && time <= said.at.saturating_add(said.cache).min(end)
+            let kept_until = said.at.saturating_add(said.cache).min(end).min(said.token_ends);
+            said.at == time || said.at <= time && time <= kept_until
         };
         let is_for_us = match &claims["aud"] {
             Value::Null => !said.by_introspection,
