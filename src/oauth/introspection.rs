@@ -197,17 +197,13 @@ pub fn is_about_us(refusal: &Response) -> bool {
     }
 }
 
-/// Whether a refusal says in its body or in a challenge that the token is none (RFC 6750, section 3.1).
-pub fn is_about_token(refusal: &Response) -> bool {
-    error(refusal).is_some_and(|error| is_word_for_no_token(&error)) || is_challenge_about_token(refusal)
-}
-
 /// RFC 6750's `invalid_token`, and what it stands for; AT Protocol's servers say `InvalidToken` and `ExpiredToken`.
-fn is_word_for_no_token(error: &str) -> bool {
+pub fn is_word_for_no_token(error: &str) -> bool {
     NO_TOKEN.iter().any(|word| jwt::is_word(error, word))
 }
 
-fn is_challenge_about_token(refusal: &Response) -> bool {
+/// Whether a challenge says that the token is none (RFC 6750, section 3.1).
+pub fn is_challenge_about_token(refusal: &Response) -> bool {
     let challenges = refusal.headers.all("www-authenticate");
     let mut parts = challenges.flat_map(|challenge| challenge.windows(ABOUT_TOKEN.len()));
     parts.any(|part| part.eq_ignore_ascii_case(ABOUT_TOKEN))

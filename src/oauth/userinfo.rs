@@ -6,7 +6,9 @@ use crate::http::{Endpoint, Fetch, Response};
 use crate::jose::claims::{self, Lookup, look_up};
 use crate::json::{Object, Value};
 use crate::oauth::credentials::Token;
-use crate::oauth::introspection::{self, Answer, Unfit, denies, is_error, json_object};
+use crate::oauth::introspection::{
+    Answer, Unfit, denies, error, is_challenge_about_token, is_error, is_word_for_no_token, json_object,
+};
 use std::time::Duration;
 
 /// The call that presents `token` (section 5.3.1).
@@ -47,8 +49,8 @@ pub fn answer(response: &Response, subject: Option<&Lookup>) -> Option<Answer> {
 
 /// Whether a refusal says why it refuses the token. A question has nothing else in it that could be denied or be a grant.
 fn is_about_token(refusal: &Response) -> bool {
-    introspection::is_about_token(refusal)
-        || introspection::error(refusal).is_some_and(|error| REFUSED.contains(&error.as_str()))
+    let says_so = |error: String| is_word_for_no_token(&error) || REFUSED.contains(&error.as_str());
+    error(refusal).is_some_and(says_so) || is_challenge_about_token(refusal)
 }
 
 /// Words of RFC 6749 (sections 4.1.2.1 and 5.2) and RFC 6750 (section 3.1) for that, with another status than these say.
